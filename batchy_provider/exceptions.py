@@ -7,3 +7,57 @@ from __future__ import annotations
 
 class BatchyError(Exception):
     """Base of all errors that this package raises on purpose; its text is meant for the user."""
+
+
+class ConfigError(BatchyError):
+    """A configuration cannot be used; the text says where, what was expected and what to do."""
+
+
+class InvalidNameError(BatchyError):
+    """A workflow or job has a name that Redis keys, URLs or Airflow ids could not carry."""
+
+
+class StateError(BatchyError):
+    """What is stored in Redis is not what this package or the original Batchy would have written."""
+
+
+class UnknownWorkflowError(BatchyError):
+    """The workflow is in neither Redis nor the given configuration."""
+
+
+class UnknownJobError(BatchyError):
+    """The workflow has no job of that name."""
+
+
+class UnknownBatchError(BatchyError):
+    """The workflow has no batch of that id; it may have been pruned."""
+
+
+class WindowError(BatchyError):
+    """A window was asked for that cannot be: not a date, empty, backwards, or in the future."""
+
+
+class BatchHeldError(BatchyError):
+    """Another holder has the batch open.
+
+    :param message: who holds it, since when, and what to do.
+    :param holder: who opened the open batch.
+    :param batch_id: the open batch.
+    """
+
+    def __init__(self, message: str, *, holder: object, batch_id: int) -> None:
+        super().__init__(message)
+        self.holder = holder
+        self.batch_id = batch_id
+
+
+class NotOpenError(BatchyError):
+    """A batch was to be closed that is not the open one; nothing was changed."""
+
+
+class ConflictError(BatchyError):
+    """Others changed the workflow at every attempt to change it; nothing was changed."""
+
+
+class RedisUnavailableError(BatchyError):
+    """Redis could not be reached or did not answer in time; whether a change was made is said in the text."""

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Dates as the state holds them: naive UTC, ISO 8601, six digits of microseconds.
+
+The original server reads ``batch_start`` with a format that demands the digits behind the point, so all
+are written with six, also when they are zero (DESIGN, section 3).
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from batchy_provider.exceptions import WindowError
+
+BEGINNING = datetime(1776, 7, 4, 23, 59)  # noqa: DTZ001 - state dates are naive UTC
+"""Where the window of a job starts that has never been loaded: the original's constant."""
+
+
+def format_date(moment: datetime) -> str:
+    """Write a moment as the state holds it.
+
+    :param moment: naive UTC, or aware in any timezone.
+    """
+    return to_utc(moment).isoformat(timespec="microseconds")
+
+
+@lru_cache(maxsize=4096)
+def parse_date(text: str) -> datetime:
+    """Read any ISO 8601 date or date-time as naive UTC; without an offset it is UTC already.
+
+    :raises WindowError: if it is not one.
+    """
+    try:
+        # All jobs of a batch share a few texts of this very form, so this line is the hot path.
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return _parse_any(text)
+    return to_utc(parsed)
+
+
+def _parse_any(text: str) -> datetime:
+    import pendulum
+    from pendulum.parsing.exceptions import ParserError
+
+    try:
+        parsed = pendulum.parse(text, exact=True)
+    except (ParserError, ValueError) as error:
+        raise WindowError(_not_a_date(text)) from error
+    if isinstance(parsed, datetime):
+        return to_utc(parsed)
+    if isinstance(parsed, date):
+        return datetime(parsed.year, parsed.month, parsed.day)
+    raise WindowError(_not_a_date(text))
+
+
+def _not_a_date(value: object) -> str:
+    return f"{value!r} is not a date; write it as ISO 8601, for example 2026-11-22T18:30:00 (UTC) or 2026-11-22"
+
+
+def read_date(value: object) -> datetime:
+    """Read a date that a person or a file gave: text, or what YAML makes of an unquoted date.
+
+    :raises WindowError: if it is none of these.
+    """
+    if isinstance(value, str):
+        return parse_date(value.strip())
+    if isinstance(value, datetime):
+        return to_utc(value)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)
+    raise WindowError(_not_a_date(value))
+
+
+def to_utc(moment: datetime) -> datetime:
+    """Return the moment as naive UTC, as a plain ``datetime`` also when given a subclass."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(timezone.utc)
+    return datetime(
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+    )
+
+
+@lru_cache(maxsize=256)
+def zone(name: str) -> ZoneInfo:
+    """Return the timezone of that IANA name.
+
+    :raises WindowError: if there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise WindowError(
+            f"{name!r} is not a timezone; use a name of the IANA list, for example Europe/Paris or UTC"
+        ) from error
+
+
+def midnight(moment: datetime, timezone_name: str) -> datetime:
+    """Cut a moment to the midnight that began its day in the timezone.
+
+    :param moment: naive UTC.
+    :returns: naive UTC. Where clocks skip midnight, the first moment of that day.
+    """
+    if timezone_name == "UTC":
+        return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    place = zone(timezone_name)
+    local = moment.replace(tzinfo=timezone.utc).astimezone(place)
+    start = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    cut = start.astimezone(timezone.utc)
+    back = cut.astimezone(place)
+    if back.date() != local.date():
+        # Midnight does not exist that day, and the zone rules read it by the offset before the gap; the
+        # day begins where the gap ends.
+        cut += timedelta(seconds=(_offset(place, local) - _offset(place, local - timedelta(days=1))))
+    return to_utc(cut)
+
+
+def _offset(place: ZoneInfo, local: datetime) -> float:
+    offset = place.utcoffset(local.replace(hour=12, tzinfo=None))
+    return offset.total_seconds() if offset is not None else 0.0
+
+
+def day_of(moment: datetime, timezone_name: str) -> str:
+    """Return the ISO day that a moment (naive UTC) falls on in the timezone."""
+    return moment.replace(tzinfo=timezone.utc).astimezone(zone(timezone_name)).date().isoformat()
+
+
+def day_bounds(day: str, timezone_name: str) -> tuple[datetime, datetime]:
+    """Return the first moment of a day and that of the next, naive UTC; 23, 24 or 25 hours apart.
+
+    :param day: ISO day, for example ``2026-03-29``.
+    """
+    first = date.fromisoformat(day)
+    place = zone(timezone_name)
+
+    def start(of: date) -> datetime:
+        noon = datetime(of.year, of.month, of.day, 12, tzinfo=place)
+        return midnight(to_utc(noon), timezone_name)
+
+    return start(first), start(first + timedelta(days=1))
+
+
+def unix_seconds(moment: datetime) -> float:
+    """Return a naive UTC moment as Unix seconds."""
+    return moment.replace(tzinfo=timezone.utc).timestamp()
+
+
+def from_unix(seconds: int, microseconds: int = 0) -> datetime:
+    """Return naive UTC of what Redis answers to ``TIME``."""
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).replace(tzinfo=None, microsecond=microseconds)
