@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from batchy_provider.exceptions import WindowError
 
-BEGINNING = datetime(1776, 7, 4, 23, 59)  # noqa: DTZ001 - state dates are naive UTC
+BEGINNING = datetime(1776, 7, 4, 23, 59)
 """Where the window of a job starts that has never been loaded: the original's constant."""
 
 
@@ -110,21 +110,9 @@ def midnight(moment: datetime, timezone_name: str) -> datetime:
     """
     if timezone_name == "UTC":
         return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    place = zone(timezone_name)
-    local = moment.replace(tzinfo=timezone.utc).astimezone(place)
-    start = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    cut = start.astimezone(timezone.utc)
-    back = cut.astimezone(place)
-    if back.date() != local.date():
-        # Midnight does not exist that day, and the zone rules read it by the offset before the gap; the
-        # day begins where the gap ends.
-        cut += timedelta(seconds=(_offset(place, local) - _offset(place, local - timedelta(days=1))))
-    return to_utc(cut)
-
-
-def _offset(place: ZoneInfo, local: datetime) -> float:
-    offset = place.utcoffset(local.replace(hour=12, tzinfo=None))
-    return offset.total_seconds() if offset is not None else 0.0
+    local = moment.replace(tzinfo=timezone.utc).astimezone(zone(timezone_name))
+    # fold=0 takes the first of two midnights, and, in a gap, the offset before it: the gap's end in UTC.
+    return to_utc(local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0))
 
 
 def day_of(moment: datetime, timezone_name: str) -> str:

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The words of the design as plain data: what rules take and return, and what faces show."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Fields = dict[str, Any]
+"""One job's JSON object as stored: the user's params mixed with the special fields."""
+
+Status = Literal["new", "open", "success", "failed"]
+Result = Literal["success", "failed"]
+Outcome = Literal["success", "failed", "skipped", "aborted"]
+Kind = Literal["live", "history"]
+
+STATE_FIELDS = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
+"""Special fields that opening and closing write."""
+SETTING_FIELDS = ("reprocess_hours", "trunc_start")
+"""Special fields that the configuration gives and the rules read."""
+INITIAL_DATE = "initial_date"
+"""A param that the rules read too: where the first window starts."""
+OUTCOMES: tuple[Outcome, ...] = ("success", "failed", "skipped", "aborted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowConfig:
+    """What the state layer needs to know of a workflow's configuration.
+
+    :param name: the workflow.
+    :param jobs: job → its params, ``reprocess_hours``, ``trunc_start`` and ``initial_date``, flat and in
+        order. A job that Redis does not know yet may also bring state fields, as the original's files do.
+    :param timezone: IANA name; where ``trunc_start`` cuts, and whose days ``wf:days`` counts.
+    :param disabled: jobs with ``enabled: false``.
+    :param infa: how the Informatica parameter file names its sections, see `formats.to_infa`.
+    """
+
+    name: str
+    jobs: Mapping[str, Fields]
+    timezone: str = "UTC"
+    disabled: frozenset[str] = frozenset()
+    infa: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_key(workflow: str, dag_id: str, run_id: str) -> str:
+    """Return how a run is named in ``wf:runs``.
+
+    The run id alone, as long as the workflow's own DAG opens it; a DAG of another name may use the same
+    run ids, so its own stands before them.
+    """
+    return run_id if dag_id == workflow else f"{dag_id}/{run_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who opened a batch.
+
+    :param dag_id: the Airflow DAG, or None when a person or another program opened it.
+    :param run_id: its run.
+    :param by: the person or program, for people to read.
+    :param token: unique to one request, so that a request that is repeated after a lost reply knows its work.
+    """
+
+    dag_id: str | None = None
+    run_id: str | None = None
+    by: str | None = None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def is_run(self) -> bool:
+        """Tell whether it is an Airflow run, which Airflow can be asked about."""
+        return self.dag_id is not None and self.run_id is not None
+
+    def run_key(self, workflow: str) -> str | None:
+        """Return its name in ``wf:runs``, or None if it is no run."""
+        if self.dag_id is None or self.run_id is None:
+            return None
+        return run_key(workflow, self.dag_id, self.run_id)
+
+    def __str__(self) -> str:
+        if self.is_run:
+            return f"run {self.run_id!r} of DAG {self.dag_id!r}"
+        return self.by or "another program (perhaps the original Batchy server)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A window that was asked for by name, as text in ISO 8601 or as dates.
+
+    :param from_date: its start, or None for where the state says the next one starts.
+    :param to_date: its end, or None for now.
+    """
+
+    from_date: Any = None
+    to_date: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """A wish to open a batch.
+
+    :param holder: who opens it.
+    :param config: the workflow's configuration; None opens what Redis knows.
+    :param window: the window to take instead of the next one.
+    :param backfill: take exactly `window`, write history and day index only.
+    :param move_watermark: with `window`: open it as the live batch, so that the watermark goes to its end.
+    :param if_open: what to do while another run holds the batch open: ``fail`` or ``take_over``.
+    :param gone: id of the open batch whose holder is known not to run any more.
+    :param day: ISO data day for ``wf:days``; None for the day of the window's end.
+    :param why: a reason, for the record.
+    """
+
+    holder: Holder = field(default_factory=Holder)
+    config: WorkflowConfig | None = None
+    window: Window | None = None
+    backfill: bool = False
+    move_watermark: bool = False
+    if_open: Literal["fail", "take_over"] = "fail"
+    gone: int | None = None
+    day: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseRequest:
+    """A wish to close a batch.
+
+    :param result: success or failed, for the whole workflow.
+    :param batch_id: which batch; None for the open one.
+    :param outcomes: job → what became of it; where a job is missing, the result stands for it.
+    :param by: the person or program, for the record.
+    """
+
+    result: Result
+    batch_id: int | None = None
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRecord:
+    """What ``wf:meta`` keeps of one batch, beside its jobs.
+
+    :param kind: ``live``, or ``history`` for a batch that never touches the live state.
+    :param run: run key of who opened it.
+    :param started: when it really started (a re-run's ``batch_start`` is that of the old window).
+    :param to_date: end of the window, for telling which jobs took part.
+    :param day: ISO data day.
+    :param reason: why it has the window it has.
+    :param status: what the batch as a whole is, also when all its jobs were skipped.
+    :param by: person, program or run that opened it.
+    :param why: the reason that a person gave.
+    """
+
+    kind: Kind
+    run: str | None
+    started: str
+    to_date: str
+    day: str
+    reason: str
+    status: Status = "open"
+    by: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One batch of a workflow, as faces show it.
+
+    :param jobs: job → its fields in this batch.
+    :param record: what is known of it beside the jobs; None for one that the original server opened.
+    :param reused: opening found it open already and returned it unchanged.
+    :param warning: what a person should know about how it was opened.
+    """
+
+    workflow: str
+    batch_id: int
+    status: Status
+    kind: Kind
+    jobs: dict[str, Fields]
+    record: BatchRecord | None = None
+    reused: bool = False
+    warning: str | None = None
+
+    @property
+    def from_date(self) -> str | None:
+        """Earliest start of its jobs' windows."""
+        return min(_texts(self.jobs.values(), "from_date"), default=None)
+
+    @property
+    def to_date(self) -> str | None:
+        """Latest end of its jobs' windows."""
+        return max(_texts(self.jobs.values(), "to_date", "batch_start"), default=None)
+
+    @property
+    def batch_end(self) -> str | None:
+        """When it was closed."""
+        return max(_texts(self.jobs.values(), "batch_end"), default=None)
+
+    @property
+    def started(self) -> str | None:
+        """When it really started."""
+        if self.record is not None:
+            return self.record.started
+        return min(_texts(self.jobs.values(), "batch_start"), default=None)
+
+
+def _texts(jobs: Iterable[Fields], *names: str) -> list[str]:
+    found = []
+    for fields in jobs:
+        for name in names:
+            if isinstance(value := fields.get(name), str):
+                found.append(value)
+                break
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change that a person made, for the audit.
+
+    :param at: when, in the state's form of a date.
+    :param by: who.
+    :param what: what was done, as a sentence.
+    :param why: the reason given.
+    """
+
+    at: str
+    by: str
+    what: str
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowState:
+    """A workflow as it stands in Redis.
+
+    :param jobs: job → its latest fields, in the configuration's order where that is known.
+    :param batch: the latest live batch; None before the first one.
+    :param holder: who holds the open batch.
+    :param disabled: jobs that are switched off, at run time or in the configuration.
+    :param timezone: the workflow's.
+    :param changes: what people changed, newest first.
+    """
+
+    workflow: str
+    jobs: dict[str, Fields]
+    batch: Batch | None
+    holder: Holder | None
+    disabled: frozenset[str]
+    timezone: str
+    changes: Sequence[Change] = ()
