@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What cannot be seen in one key alone: keys that exclude each other, and names that mean something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
+from batchy_provider.batches.names import check_job_name, check_workflow_name
+from batchy_provider.config.faults import KeyPath, Problem, one_of
+from batchy_provider.config.fields import in_zone
+from batchy_provider.config.model import After, Job, WorkflowModel
+from batchy_provider.config.order import PREVIOUS
+from batchy_provider.exceptions import InvalidNameError
+
+RESERVED_JOBS = ("open", "close")
+WAIT_PREFIX = "wait_for_"
+SPECIAL = frozenset((*STATE_FIELDS, *SETTING_FIELDS, INITIAL_DATE))
+"""Fields of a job's state that have a meaning of their own, so that no param may have their names."""
+
+ACTIONS = ("bundle", "bash", "operator")
+_SCRIPT_ONLY = ("input", "kill_grace", "limits", "env", "inherit_env")
+_STATE_ONLY = ("reprocess_hours", "trunc_start", "initial_date")
+# What the factory itself gives to an operator, and how the file says the same.
+_FACTORY_ARGS = {
+    "dag": None,
+    "task_group": None,
+    "task_id": "the job's name",
+    "trigger_rule": "when",
+    "pre_execute": None,
+    "execution_timeout": "timeout",
+    "retries": "retries",
+    "retry_delay": "retry_delay",
+    "pool": "pool",
+    "queue": "queue",
+    "owner": "owner",
+    "priority_weight": "priority",
+    "doc_md": "doc",
+}
+
+
+def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
+    """Yield what is wrong with a workflow whose keys are all right one by one."""
+    yield from _check_dates(model)
+    yield from _check_waits(name, model)
+    for job_name, job in model.jobs.items():
+        yield from _check_job_name(job_name)
+        yield from _check_action(job_name, job)
+        yield from _check_handler(job_name, job)
+        yield from _check_params(job_name, job)
+    if model.infa is not None:
+        for job_name in model.infa.sessions:
+            if job_name not in model.jobs:
+                yield Problem(("infa", "sessions", job_name), f"no job {job_name!r} in this file", at_key=True)
+
+
+def _check_dates(model: WorkflowModel) -> Iterator[Problem]:
+    if model.catchup and model.start_date is None:
+        yield Problem(("catchup",), "catching up needs a start_date to begin at")
+    if model.start_date is not None and model.end_date is not None:
+        start, end = in_zone(model.start_date, model.timezone), in_zone(model.end_date, model.timezone)
+        if end < start:
+            yield Problem(("end_date",), f"{model.end_date} is before start_date, {model.start_date}")
+    if model.schedule == "@continuous" and model.max_active_runs != 1:
+        yield Problem(("max_active_runs",), "schedule @continuous allows one run at a time")
+
+
+def _check_waits(name: str, model: WorkflowModel) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, wait in enumerate(model.wait_for):
+        path = ("wait_for", index, "workflow")
+        yield from _check_workflow(wait.workflow, path)
+        if wait.workflow == name:
+            yield Problem(path, "a workflow cannot wait for itself")
+        if wait.workflow in seen:
+            yield Problem(path, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry")
+        seen.add(wait.workflow)
+    if isinstance(model.schedule, After):
+        if not model.schedule.after:
+            yield Problem(("schedule", "after"), "expected at least one workflow, here is none")
+        for index, other in enumerate(model.schedule.after):
+            yield from _check_workflow(other, ("schedule", "after", index))
+            if other == name:
+                yield Problem(("schedule", "after", index), "a workflow cannot be scheduled by its own success")
+
+
+def _check_workflow(name: str, path: KeyPath) -> Iterator[Problem]:
+    try:
+        check_workflow_name(name)
+    except InvalidNameError as error:
+        yield Problem(path, str(error))
+
+
+def job_name_problems(name: str, path: KeyPath) -> Iterator[Problem]:
+    """Yield what is wrong with a job's name as such."""
+    try:
+        check_job_name(name)
+    except InvalidNameError as error:
+        yield Problem(path, str(error), at_key=True)
+
+
+def _check_job_name(name: str) -> Iterator[Problem]:
+    yield from job_name_problems(name, ("jobs", name))
+    if name in RESERVED_JOBS or name.startswith(WAIT_PREFIX):
+        yield Problem(
+            ("jobs", name),
+            f"{name!r} is the name of a task that every DAG of a workflow has; name the job another way",
+            at_key=True,
+        )
+    elif name == PREVIOUS:
+        message = f"{name!r} means the job before in input; name the job another way"
+        yield Problem(("jobs", name), message, at_key=True)
+
+
+def _check_action(name: str, job: Job) -> Iterator[Problem]:
+    path = ("jobs", name)
+    given = [key for key in ACTIONS if getattr(job, key) is not None]
+    if not given:
+        yield Problem(path, f"the job does nothing yet; give it one of {one_of(ACTIONS)}", at_key=True)
+    elif len(given) > 1:
+        message = f"a job has only one of {one_of(ACTIONS)}; make two jobs of it"
+        yield Problem((*path, given[1]), message, at_key=True)
+    if job.bundle == "" or job.bash == "":
+        yield Problem((*path, given[0]), "expected text, here is none")
+    if job.sha256 is not None and job.bundle is None:
+        yield Problem((*path, "sha256"), "only a bundle has a digest", at_key=True)
+    if job.operator is None:
+        if job.args is not None:
+            yield Problem((*path, "args"), "only an operator takes args; use params or env", at_key=True)
+        return
+    if "." not in job.operator:
+        yield Problem(
+            (*path, "operator"),
+            f"expected a full Python path such as airflow.providers.standard.operators.empty.EmptyOperator, "
+            f"not {job.operator!r}",
+        )
+    for key in _SCRIPT_ONLY:
+        if key in job.model_fields_set:
+            yield Problem((*path, key), "only bundle and bash jobs know this key", at_key=True)
+    for key in job.args or {}:
+        if key in _FACTORY_ARGS:
+            instead = _FACTORY_ARGS[key]
+            hint = f"; use {instead}" if instead else ""
+            yield Problem((*path, "args", key), f"{key!r} is set by the workflow{hint}", at_key=True)
+
+
+def _check_handler(name: str, job: Job) -> Iterator[Problem]:
+    path = ("jobs", name)
+    if job.independent and "when" in job.model_fields_set and job.when != "done":
+        message = f"independent is when: done; it cannot be when: {job.when} too"
+        yield Problem((*path, "independent"), message, at_key=True)
+    if job.is_handler:
+        for key in _STATE_ONLY:
+            if key in job.model_fields_set:
+                yield Problem((*path, key), "a handler (when: failed) holds no window", at_key=True)
+
+
+def _check_params(name: str, job: Job) -> Iterator[Problem]:
+    for key in job.params:
+        if key in SPECIAL:
+            settings = (*SETTING_FIELDS, INITIAL_DATE)
+            hint = "write it beside params" if key in settings else "give the param another name"
+            yield Problem(("jobs", name, "params", key), f"{key!r} is a field of the batch itself; {hint}", at_key=True)

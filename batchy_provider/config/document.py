@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Text of a configuration file → plain data (str, int, float, bool, None, list, dict), and positions on demand.
+
+Safe by construction: only YAML's own plain types are made. The parser's events are read one by one, because
+composing a deeply nested text in libyaml overflows the stack and takes the whole process with it; it is also
+twice as fast as ``yaml.load``. Positions are not kept: `Document.position` parses once more, and is asked only
+when something is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, cast
+
+import yaml
+
+from batchy_provider.config.faults import KeyPath, Problem
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 50
+MAX_VALUES = 100_000
+
+_PREFIX = "tag:yaml.org,2002:"
+_STR, _NULL, _BOOL, _INT, _FLOAT = (_PREFIX + name for name in ("str", "null", "bool", "int", "float"))
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
+_ALIAS, _SCALAR = yaml.events.AliasEvent, yaml.events.ScalarEvent
+_MAP, _MAP_END = yaml.events.MappingStartEvent, yaml.events.MappingEndEvent
+_SEQ, _SEQ_END = yaml.events.SequenceStartEvent, yaml.events.SequenceEndEvent
+
+
+class DocumentError(Exception):
+    """The text is no configuration at all.
+
+    :param problem: what is wrong with it.
+    :param line: where, counted from 1, or None.
+    """
+
+    def __init__(self, problem: Problem, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(problem.message)
+        self.problem, self.line, self.column = problem, line, column
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed text.
+
+    :param data: plain data; mappings have text keys only, as written.
+    """
+
+    data: Any
+    _text: str = field(repr=False)
+
+    def position(self, path: KeyPath, *, at_key: bool = False) -> tuple[int | None, int | None]:
+        """Return line and column, from 1, of a value or of its key; of its nearest parent if it has none."""
+        marks = self._marks()
+        for end in range(len(path), -1, -1):
+            if (mark := marks.get(path[:end])) is not None:
+                return mark[0] if at_key or end < len(path) else mark[1]
+        return None, None
+
+    def _marks(self) -> _Marks:
+        if "_kept_marks" not in self.__dict__:
+            try:
+                marks = _Builder(self._text, with_marks=True).build()[1]
+            except DocumentError:  # JSON that is no YAML, such as escaped surrogate pairs
+                marks = {}
+            self.__dict__["_kept_marks"] = marks
+        return cast("_Marks", self.__dict__["_kept_marks"])
+
+
+_Place = tuple[int, int]
+_Marks = dict[KeyPath, tuple[_Place, _Place]]  # path → place of its key, place of its value
+
+
+def decode(raw: bytes) -> str:
+    """Turn a file's bytes to text.
+
+    :raises DocumentError: if they are too many, or no UTF-8.
+    """
+    if len(raw) > MAX_BYTES:
+        raise DocumentError(Problem((), f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow"))
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = Problem((), f"byte 0x{raw[error.start]:02x} is no UTF-8; save the file as UTF-8")
+        raise DocumentError(problem, line, 1) from None
+
+
+def parse(text: str, *, is_json: bool = False) -> Document:
+    """Parse YAML or JSON.
+
+    :raises DocumentError: if it is malformed, has a key twice, tags, several documents, or is too large or
+        too deep, aliases counted as often as they are used.
+    """
+    if is_json:
+        return Document(_parse_json(text), text)
+    return Document(_Builder(text).build()[0], text)
+
+
+def _parse_json(text: str) -> Any:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping = dict(items)
+        if len(mapping) < len(items):
+            names = [name for name, _ in items]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DocumentError(Problem((), f"the key {twice!r} stands twice in one object; remove one"))
+        return mapping
+
+    def constant(name: str) -> NoReturn:
+        raise DocumentError(Problem((), f"{name} is no number that JSON knows; write it as text in quotes"))
+
+    try:
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except json.JSONDecodeError as error:
+        raise DocumentError(Problem((), f"no valid JSON: {error.msg}"), error.lineno, error.colno) from None
+    except RecursionError:
+        raise DocumentError(Problem((), f"nested deeper than {MAX_DEPTH} levels")) from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise DocumentError(Problem((), f"no valid JSON: {error}")) from None
+
+
+class _Builder:
+    """Builds plain data from the events of one YAML document."""
+
+    def __init__(self, text: str, *, with_marks: bool = False) -> None:
+        self.text = text
+        self.values = 0
+        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.marks: _Marks | None = {} if with_marks else None
+        self.path: list[str | int] = []
+
+    def build(self) -> tuple[Any, _Marks]:
+        try:
+            loader = _LOADER(self.text)
+        except yaml.reader.ReaderError as error:
+            raise self.unreadable(error) from None
+        try:
+            self.next = loader.get_event
+            data = self.document()
+        except yaml.reader.ReaderError as error:
+            raise self.unreadable(error) from None
+        except yaml.MarkedYAMLError as error:
+            raise self.malformed(error) from None
+        finally:
+            loader.dispose()
+        return data, self.marks or {}
+
+    def document(self) -> Any:
+        self.next()  # start of the stream
+        if not isinstance(self.next(), yaml.events.DocumentStartEvent):
+            raise DocumentError(Problem((), "the file is empty; expected a mapping with a key jobs"))
+        event = self.next()
+        if self.marks is not None:
+            self.marks[()] = (_place(event), _place(event))
+        data = self.value(event, MAX_DEPTH)
+        self.next()  # end of the document
+        if isinstance(event := self.next(), yaml.events.DocumentStartEvent):
+            self.fail(event, "a second document begins here ('---'); write one workflow to one file")
+        return data
+
+    def value(self, event: Any, depth: int) -> Any:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self.fail(event, f"more than {MAX_VALUES} values, aliases counted as often as they are used")
+        kind = type(event)
+        if kind is _ALIAS:
+            return self.alias(event)
+        start = self.values
+        if kind is _SCALAR:
+            data = self.scalar(event)
+        else:
+            if depth == 0:
+                self.fail(event, f"nested deeper than {MAX_DEPTH} levels")
+            if event.tag not in (None, "!", _PREFIX + "map", _PREFIX + "seq"):
+                self.fail(event, f"the tag {_tag(event.tag)} is not allowed; write plain values")
+            data = self.mapping(depth) if kind is _MAP else self.sequence(depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = data, self.values - start
+        return data
+
+    def alias(self, event: Any) -> Any:
+        if event.anchor not in self.anchors:
+            self.fail(event, f"the alias *{event.anchor} has no anchor &{event.anchor} that ends before it")
+        data, size = self.anchors[event.anchor]
+        self.values += size
+        return data
+
+    def sequence(self, depth: int) -> list[Any]:
+        items: list[Any] = []
+        for event in self.until(_SEQ_END):
+            if self.marks is not None:
+                self.path.append(len(items))
+                self.marks[tuple(self.path)] = (_place(event), _place(event))
+                items.append(self.value(event, depth - 1))
+                self.path.pop()
+            else:
+                items.append(self.value(event, depth - 1))
+        return items
+
+    def mapping(self, depth: int) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        merged: list[dict[str, Any]] = []
+        for event in self.until(_MAP_END):
+            if type(event) is not _SCALAR:
+                self.fail(event, "a key must be plain text; write a name and a colon")
+            # Keys are text as written: `on:` and `2026:` are names here, not a boolean and a number.
+            key = event.value
+            if key == "<<" and event.implicit[0]:
+                merged += self.merge(event, depth)
+                continue
+            if key in mapping:
+                self.fail(event, f"the key {key!r} stands twice in one mapping; remove one")
+            value_event = self.next()
+            if self.marks is not None:
+                self.path.append(key)
+                self.marks[tuple(self.path)] = (_place(event), _place(value_event))
+                mapping[key] = self.value(value_event, depth - 1)
+                self.path.pop()
+            else:
+                mapping[key] = self.value(value_event, depth - 1)
+        for other in merged:
+            mapping = {**other, **mapping}
+        return mapping
+
+    def merge(self, event: Any, depth: int) -> list[dict[str, Any]]:
+        path, self.path = self.path, ["<<"]
+        source = self.value(self.next(), depth - 1)
+        self.path = path
+        sources = source if isinstance(source, list) else [source]
+        if not all(isinstance(item, dict) for item in sources):
+            self.fail(event, "'<<' takes an alias of a mapping, or a list of such aliases")
+        return sources
+
+    def until(self, end: type) -> Iterator[Any]:
+        while type(event := self.next()) is not end:
+            yield event
+
+    def scalar(self, event: Any) -> Any:
+        text, tag = event.value, event.tag
+        if tag is None:
+            if not event.implicit[0]:  # quoted, or a block of text
+                return text
+            tag = _resolve(text)
+        if tag == _STR:
+            return text
+        if tag == _NULL:
+            return None
+        try:
+            if tag == _INT:
+                return _CONSTRUCTOR.construct_yaml_int(yaml.ScalarNode(tag, text))
+            if tag == _BOOL:
+                return _CONSTRUCTOR.construct_yaml_bool(yaml.ScalarNode(tag, text))
+            if tag == _FLOAT:
+                return self.finite(event, _CONSTRUCTOR.construct_yaml_float(yaml.ScalarNode(tag, text)))
+        except (ValueError, KeyError, IndexError):
+            self.fail(event, f"{text[:40]!r} is no {tag.removeprefix(_PREFIX)}; write it in quotes if it is text")
+        # Dates stay the text they are: params go to Redis as JSON, and the model knows which keys are dates.
+        if tag in (_PREFIX + "timestamp", _PREFIX + "merge", _PREFIX + "value", "!"):
+            return text
+        return self.fail(event, f"the tag {_tag(tag)} is not allowed; write plain values")
+
+    def finite(self, event: Any, number: float) -> float:
+        if not math.isfinite(number):
+            self.fail(event, f"{event.value} is no number that JSON can hold; write it in quotes if it is text")
+        return number
+
+    def fail(self, event: Any, message: str) -> NoReturn:
+        raise DocumentError(Problem((), message), *_place(event))
+
+    def malformed(self, error: yaml.MarkedYAMLError) -> DocumentError:
+        mark = error.problem_mark or error.context_mark
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        if mark is None:
+            return DocumentError(Problem((), f"no valid YAML: {message}"))
+        lines = self.text.splitlines()
+        line = lines[mark.line] if mark.line < len(lines) else ""
+        if "\t" in line[: len(line) - len(line.lstrip())] or line[mark.column : mark.column + 1] == "\t":
+            message += "; YAML is indented with spaces, and here is a tab"
+        elif "mapping values are not allowed" in message:
+            message += "; put a text that holds ': ' in quotes, or check the indentation"
+        return DocumentError(Problem((), f"no valid YAML: {message}"), mark.line + 1, mark.column + 1)
+
+    def unreadable(self, error: yaml.reader.ReaderError) -> DocumentError:
+        control = next(
+            (i for i, c in enumerate(self.text) if not c.isprintable() and c not in "\t\n\r\x85\u2028\u2029"), 0
+        )
+        before = self.text[:control]
+        column = control - (before.rfind("\n") + 1) + 1
+        message = f"no valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
+        return DocumentError(Problem((), message), before.count("\n") + 1, column)
+
+
+def _resolve(text: str) -> str:
+    for tag, pattern in _RESOLVERS.get(text[:1], ()):
+        if pattern.match(text):
+            return cast("str", tag)
+    return _STR
+
+
+def _place(event: Any) -> _Place:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _tag(tag: str) -> str:
+    return tag.replace(_PREFIX, "!!")

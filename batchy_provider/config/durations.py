@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Durations as people write them: ``90s``, ``5m``, ``4h``, ``1d12h``, ``2w``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+EXPECTED = "a duration such as 90s, 5m, 4h or 1d12h"
+
+_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_WHOLE = re.compile(r"(?:[0-9]+(?:\.[0-9]{1,6})?[wdhms])+", re.ASCII)
+_PART = re.compile(r"([0-9]+(?:\.[0-9]{1,6})?)([wdhms])", re.ASCII)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration: numbers with a unit each, largest unit first, no unit twice.
+
+    :param text: units are ``w``, ``d``, ``h``, ``m`` (minutes) and ``s``; a number may have a fraction.
+    :raises ValueError: if it is none, or longer than Python can hold.
+    """
+    compact = text.replace(" ", "")
+    if not _WHOLE.fullmatch(compact):
+        raise ValueError(f"expected {EXPECTED}, not {text!r}")
+    parts = _PART.findall(compact)
+    sizes = [_UNITS[unit] for _, unit in parts]
+    if sizes != sorted(set(sizes), reverse=True):
+        raise ValueError(f"expected {EXPECTED}: the largest unit first and each unit once, not {text!r}")
+    # Decimal, because a float of seconds loses microseconds from a few decades on.
+    seconds = sum(Decimal(number) * size for (number, _), size in zip(parts, sizes, strict=True))
+    try:
+        return timedelta(days=int(seconds // 86_400), microseconds=int(seconds % 86_400 * 1_000_000))
+    except OverflowError:
+        raise ValueError(f"expected {EXPECTED}; {text!r} is too long to count") from None
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration in the form that `parse_duration` reads, as short as it goes.
+
+    :raises ValueError: if it is negative.
+    """
+    if duration < timedelta():
+        raise ValueError(f"a duration cannot be negative, got {duration}")
+    rest = duration.days * 86_400 + duration.seconds
+    text = ""
+    for unit in ("d", "h", "m"):
+        count, rest = divmod(rest, _UNITS[unit])
+        text += f"{count}{unit}" if count else ""
+    if duration.microseconds:
+        return text + f"{rest}.{duration.microseconds:06}".rstrip("0") + "s"
+    return text + (f"{rest}s" if rest or not text else "")

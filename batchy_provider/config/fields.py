@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Types of single values in a workflow file: each reads what people write and says what it expected."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from batchy_provider.batches.dates import format_date, parse_date, zone
+from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION
+from batchy_provider.config.durations import parse_duration
+from batchy_provider.config.faults import show
+from batchy_provider.exceptions import WindowError
+
+PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""Cron presets and what they stand for; ``@once`` and ``@continuous`` are no cron."""
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """Return the error that pydantic reports with just this text."""
+    # The text may hold braces, which pydantic would take for a template: it goes in as a value.
+    return PydanticCustomError("batchy", "{message}", {"message": message})
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise wrong(str(error)) from None
+    hint = f"; with a unit: {value}s" if isinstance(value, int) and not isinstance(value, bool) else ""
+    raise wrong(f"expected {EXPECTED_DURATION}, not {show(value)}{hint}")
+
+
+def _date(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            parse_date(value)
+        except WindowError:
+            pass
+        else:
+            return value
+    raise wrong(f"expected a date such as 2026-01-31 or 2026-01-31T18:30:00, not {show(value)}")
+
+
+def _timezone(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            return zone(value).key
+        except WindowError:
+            pass
+    raise wrong(f"expected a timezone's IANA name such as UTC or Europe/Paris, not {show(value)}")
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _env(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    # A whole number has one way to be written; 1.10, yes and 2026-01-01 have several.
+    return {k: str(v) if type(v) is int else v for k, v in value.items()}
+
+
+def _hours(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise wrong(f"expected a number of hours, 0 or more, such as 2 or 0.5, not {show(value)}")
+    return value
+
+
+def _size(value: Any) -> int:
+    if type(value) is int and value > 0:
+        return value
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
+        return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+    raise wrong(f"expected a size such as 512M or 2G, not {show(value)}")
+
+
+def _sha256(value: Any) -> str:
+    if isinstance(value, str) and _SHA256.fullmatch(value.lower()):
+        return value.lower()
+    raise wrong(f"expected a SHA-256 digest, 64 characters 0-9 and a-f, not {show(value)}")
+
+
+def _cron(value: Any) -> str:
+    """Check one cron expression or preset."""
+    if not isinstance(value, str):
+        raise wrong(f'expected a cron expression in quotes such as "0 2 * * *", not {show(value)}')
+    if value in PRESETS:
+        return value
+    if value.startswith("@"):
+        raise wrong(f"unknown preset {value!r}; known are {', '.join([*PRESETS, '@once', '@continuous'])}")
+    if (fields := len(value.split())) != 5:
+        raise wrong(
+            f"expected a cron expression of five fields (minute hour day month weekday), not {fields} in {show(value)}"
+        )
+    from croniter import CroniterBadCronError, croniter
+
+    try:
+        croniter.expand(value)
+    except (CroniterBadCronError, ValueError, KeyError, AttributeError) as error:
+        raise wrong(f"{show(value)} is no cron expression: {error}") from None
+    return value
+
+
+def in_zone(text: str, timezone_name: str) -> datetime:
+    """Read a date of a file: without an offset it is local time of that timezone.
+
+    :returns: an aware moment.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        # Forms that only pendulum reads; parse_date has lost whether there was an offset, so ask the text.
+        moment = parse_date(text)
+        if re.search(r"(Z|[+-]\d\d:?\d\d)$", text, re.IGNORECASE):
+            moment = moment.replace(tzinfo=timezone.utc)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone(timezone_name))
+
+
+def as_state_date(text: str, timezone_name: str) -> str:
+    """Return a date of a file in the form of the state: naive UTC with microseconds."""
+    return format_date(in_zone(text, timezone_name))
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+DateText = Annotated[str, BeforeValidator(_date)]
+Timezone = Annotated[str, BeforeValidator(_timezone)]
+Names = Annotated[list[str], BeforeValidator(_one_or_many)]
+Env = Annotated[dict[str, str], BeforeValidator(_env)]
+Hours = Annotated[Any, BeforeValidator(_hours)]
+Size = Annotated[int, BeforeValidator(_size)]
+Sha256 = Annotated[str, BeforeValidator(_sha256)]
+Cron = Annotated[str, BeforeValidator(_cron)]

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The workflow file as typed models: every key, its type, and what it means. ``docs/yaml.md`` says the same.
+
+Nothing here looks at two keys at once: that is `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from batchy_provider.config.fields import (
+    Cron,
+    DateText,
+    Duration,
+    Env,
+    Hours,
+    Names,
+    Sha256,
+    Size,
+    Timezone,
+)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Limits(_Model):
+    """What one execution of a script may use; over it, the script is stopped."""
+
+    cpu: Duration | None = Field(default=None, description="CPU time, such as `10m`.")
+    memory: Size | None = Field(default=None, description="Memory of each process (address space), such as `512M`.")
+    open_files: Annotated[int, Field(ge=8)] | None = Field(default=None, description="Files open at once.")
+    file_size: Size | None = Field(default=None, description="Size of a single file it may write, such as `2G`.")
+
+
+class Settings(_Model):
+    """Keys that a job may have, and `defaults` for all jobs of the file."""
+
+    retries: Count | None = Field(default=None, description="How often a failed job is tried again.")
+    retry_delay: Duration | None = Field(default=None, description="How long to wait before the next try.")
+    timeout: Duration | None = Field(default=None, description="How long one try may take; then it is stopped.")
+    kill_grace: Duration | None = Field(
+        default=None, description="How long a script has between TERM and KILL when it is stopped."
+    )
+    limits: Limits | None = Field(default=None, description="What one execution of a script may use.")
+    pool: str | None = Field(default=None, description="Airflow pool that the job takes a slot of.")
+    queue: str | None = Field(default=None, description="Airflow queue, for choosing the workers.")
+    priority: int | None = Field(default=None, description="Airflow priority weight; higher goes first.")
+    owner: str | None = Field(default=None, description="Owner shown in Airflow's UI.")
+    env: Env = Field(default_factory=dict, description="Environment variables of the script; those of a job are added.")
+    inherit_env: bool | None = Field(
+        default=None, description="Give the script the worker's whole environment, Airflow's secrets included."
+    )
+    reprocess_hours: Hours | None = Field(
+        default=None, description="How many hours each window reaches back over the one before; may be fractional."
+    )
+    trunc_start: bool | None = Field(
+        default=None, description="Cut the start of each window to midnight, in the workflow's timezone."
+    )
+    initial_date: DateText | None = Field(default=None, description="Where the very first window starts.")
+
+
+class Job(Settings):
+    """One step. Exactly one of `bundle`, `bash` and `operator` says what it does."""
+
+    bundle: str | None = Field(
+        default=None,
+        description="Folder or zip file with `script.sh` at its root: beside this file, in `bundles/` beside "
+        "it, an absolute path, or a URL of an object store.",
+    )
+    bash: str | None = Field(default=None, description="Shell commands to run.")
+    operator: str | None = Field(default=None, description="Any Airflow operator, by its full Python path.")
+    args: dict[str, Any] | None = Field(default=None, description="Arguments of the operator; may hold templates.")
+    input: str | None = Field(
+        default=None, description="Whose output the script reads: `previous`, or the name of a job before it."
+    )
+    independent: bool = Field(default=False, description="Run even if the job before it failed (`when: done`).")
+    after: Names | None = Field(
+        default=None,
+        description="Jobs that it follows. Without it, the job above it in the file; `[]` starts at once.",
+    )
+    when: Literal["succeeded", "failed", "done"] = Field(
+        default="succeeded",
+        description="What must have become of the jobs it follows. `succeeded`: none failed. `done`: whatever "
+        "it was. `failed`: at least one failed; such a job is a handler, is not in the file's order, and "
+        "without `after` watches all jobs.",
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Your own parameters; the script gets them, Redis keeps them."
+    )
+    enabled: bool = Field(default=True, description="`false` skips the job; its window waits and then catches up.")
+    sha256: Sha256 | None = Field(default=None, description="Digest that the bundle must have.")
+    doc: str | None = Field(default=None, description="Documentation in Markdown, shown in Airflow's UI.")
+
+    @property
+    def is_handler(self) -> bool:
+        """Tell whether it is a handler of failures: outside of the order and without state."""
+        return self.when == "failed"
+
+
+class Within(_Model):
+    """A wait's scope in hours and minutes."""
+
+    within: Duration = Field(description="How recent a success has to be, such as `12h`.")
+
+
+Scope = Annotated[
+    Annotated[Literal["today", "since_last_run", "any"], Tag("<name>")] | Annotated[Within, Tag("<within>")],
+    # Tags are in angle brackets, so that `problems` can tell them from keys in the place of an error.
+    Discriminator(lambda value: "<within>" if isinstance(value, dict | Within) else "<name>"),
+]
+
+
+class Wait(_Model):
+    """A workflow to wait for before the batch opens."""
+
+    workflow: str = Field(description="The workflow to wait for.")
+    jobs: Names | None = Field(default=None, description="Only these of its jobs; without it, all enabled ones.")
+    scope: Scope = Field(
+        default="today",
+        description="Which success counts: `today` (the day of this run), `since_last_run`, `any`, or `{within: 12h}`.",
+    )
+    timeout: Duration | None = Field(default=None, description="How long to wait before the wait fails.")
+    on_failed: Literal["wait", "fail"] = Field(
+        default="wait", description="When the other workflow failed: `wait` (it may be re-run) or `fail`."
+    )
+    timezone: Timezone | None = Field(
+        default=None, description="Whose midnight begins the day; without it, this workflow's timezone."
+    )
+
+
+class After(_Model):
+    """A schedule by other workflows' successes."""
+
+    after: Names = Field(description="Workflows; a run starts when all of them have succeeded anew.")
+
+
+def _kind_of_schedule(value: Any) -> str:
+    if isinstance(value, dict | After):
+        return "<after>"
+    if isinstance(value, list):
+        return "<crons>"
+    return "<preset>" if value in ("@once", "@continuous") else "<cron>"
+
+
+Schedule = Annotated[
+    Annotated[Cron, Tag("<cron>")]
+    | Annotated[Literal["@once", "@continuous"], Tag("<preset>")]
+    | Annotated[list[Cron], Field(min_length=1), Tag("<crons>")]
+    | Annotated[After, Tag("<after>")],
+    Discriminator(_kind_of_schedule),
+]
+
+
+class Infa(_Model):
+    """How the Informatica parameter file names its sections."""
+
+    folder: str = Field(description="PowerCenter folder.")
+    workflow: str | None = Field(default=None, description="Workflow there; without it, the name of this file.")
+    sessions: dict[str, str] = Field(default_factory=dict, description="Job → session, where they differ.")
+    iso_dates: bool = Field(default=False, description="Dates in ISO 8601 as the original Batchy writes them.")
+
+
+def _waits(value: Any) -> Any:
+    several = value if isinstance(value, list) else [value]
+    return [{"workflow": item} if isinstance(item, str) else item for item in several]
+
+
+class SharedModel(_Model):
+    """Keys that `_defaults.yaml` may have, for all files below it."""
+
+    description: str | None = Field(default=None, description="One line, shown beside the DAG's name.")
+    doc: str | None = Field(default=None, description="Documentation in Markdown, shown in Airflow's UI.")
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When to run: a cron expression, a preset (`@daily`), a list of cron expressions, "
+        "`{after: [workflow, …]}`, or nothing for runs by hand.",
+    )
+    timezone: Timezone = Field(
+        default="UTC", description="IANA name; of the schedule, of `trunc_start`, and of dates in this file."
+    )
+    start_date: DateText | None = Field(default=None, description="Nothing is scheduled before it.")
+    end_date: DateText | None = Field(default=None, description="Nothing is scheduled after it.")
+    catchup: bool = Field(default=False, description="Run what was missed since `start_date`.")
+    max_active_runs: Annotated[int, Field(ge=1)] = Field(default=1, description="Runs at the same time.")
+    wait_for: Annotated[list[Wait], BeforeValidator(_waits)] = Field(
+        default_factory=list, description="Workflows to wait for: a name, a mapping, or a list of these."
+    )
+    defaults: Settings = Field(default_factory=Settings, description="Settings for all jobs.")
+    tags: Names = Field(default_factory=list, description="Tags in Airflow's UI.")
+    owner: str | None = Field(default=None, description="Owner of all tasks, for jobs that name none.")
+    if_open: Literal["fail", "wait", "take_over"] = Field(
+        default="fail", description="What to do when another run that still runs holds the batch open."
+    )
+    initial_date: DateText | None = Field(default=None, description="Where the very first window of each job starts.")
+    connection: str | None = Field(default=None, description="Airflow connection of the Redis server.")
+    enabled: bool = Field(default=True, description="`false` makes no DAG of this file.")
+    paused: bool | None = Field(default=None, description="Whether a new DAG begins paused; Airflow's setting if not.")
+    infa: Infa | None = Field(default=None, description="Sections of the Informatica parameter file.")
+
+
+class WorkflowModel(SharedModel):
+    """One workflow: one file, one DAG."""
+
+    jobs: Annotated[dict[str, Job], Field(min_length=1)] = Field(
+        description="Name → job, in order: each follows the one before it."
+    )

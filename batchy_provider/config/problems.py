@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Pydantic's errors in the words of someone who writes YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from batchy_provider.config.faults import KeyPath, Problem, did_you_mean, one_of, show
+from batchy_provider.config.model import After, Infa, Job, Limits, Settings, Wait, Within
+
+SYNONYMS = {
+    "bash_command": "bash",
+    "command": "bash",
+    "cron": "schedule",
+    "dag_id": "the file's name",
+    "default_args": "defaults",
+    "dependencies": "after",
+    "depends_on": "after",
+    "environment": "env",
+    "execution_timeout": "timeout",
+    "name": "the file's name, and for a job its key",
+    "needs": "after",
+    "priority_weight": "priority",
+    "redis_conn_id": "connection",
+    "schedule_interval": "schedule",
+    "script": "bash or bundle",
+    "tasks": "jobs",
+    "trigger_rule": "when",
+    "upstream": "after",
+}
+"""What the same thing is called elsewhere."""
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping (name: value)",
+    "model_type": "a mapping (name: value)",
+    "model_attributes_type": "a mapping (name: value)",
+}
+
+
+def problems_of(error: ValidationError, top: type[BaseModel]) -> list[Problem]:
+    """Translate all errors of one validation.
+
+    :param top: the model that was validated.
+    """
+    return [_problem(details, top) for details in error.errors(include_url=False)]
+
+
+def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
+    # A tagged union puts its tag into the place; keys of a file never stand in angle brackets.
+    path: KeyPath = tuple(part for part in details["loc"] if not str(part).startswith("<"))
+    kind, value, context = details["type"], details.get("input"), details.get("ctx", {})
+    match kind:
+        case "batchy":
+            return Problem(path, context["message"])
+        case "extra_forbidden":
+            return Problem(path, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True)
+        case "missing":
+            return Problem(path[:-1], f"the key {path[-1]!r} is missing", at_key=True)
+        case "literal_error":
+            names = [name.strip("' ") for name in context["expected"].replace(" or ", ", ").split(",")]
+            hint = did_you_mean(value, names) if isinstance(value, str) else ""
+            return Problem(path, f"expected {one_of(names)}, not {show(value)}{hint}")
+        case "greater_than_equal":
+            return Problem(path, f"expected {context['ge']} or more, not {show(value)}")
+        case "too_short":
+            return Problem(path, "expected at least one entry, here is none")
+    expected = _EXPECTED.get(kind)
+    if expected is None:
+        return Problem(path, f"{details['msg']}, not {show(value)}")
+    hint = "; write it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+    return Problem(path, f"expected {expected}, not {show(value)}{hint}")
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Say that a key is not known, and which one was probably meant."""
+    names = sorted(known)
+    synonym = SYNONYMS.get(key)
+    if synonym is not None and (synonym in names or " " in synonym):
+        return f"unknown key; what you mean is probably {synonym}"
+    hint = did_you_mean(key, names) or f"; expected one of {', '.join(names)}"
+    return f"unknown key{hint}"
+
+
+def known_keys(path: KeyPath, top: type[BaseModel]) -> Iterable[str]:
+    """Return the keys that the mapping at a path may have."""
+    model: type[BaseModel]
+    match path:
+        case ():
+            model = top
+        case ("defaults",):
+            model = Settings
+        case ("jobs", _):
+            model = Job
+        case (*_, "limits"):
+            model = Limits
+        case ("wait_for", int()) | ("wait_for",):
+            model = Wait
+        case ("wait_for", *_, "scope"):
+            model = Within
+        case ("schedule",):
+            model = After
+        case _:
+            model = Infa
+    return model.model_fields

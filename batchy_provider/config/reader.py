@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Files → workflows and faults. A bad file never hides a good one, and all its faults are told at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchy_provider.batches.names import check_workflow_name
+from batchy_provider.config.document import MAX_BYTES, Document, DocumentError, decode, parse
+from batchy_provider.config.faults import Fault, Problem, key_text
+from batchy_provider.config.validation import inherited_keys, merge, validate
+from batchy_provider.config.workflow import Workflow
+from batchy_provider.exceptions import ConfigError, InvalidNameError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+DEFAULTS_STEM = "_defaults"
+BUNDLES_FOLDER = "bundles"
+SCRIPT = "script.sh"
+
+
+class FaultsError(ConfigError):
+    """Configuration files have faults; the text lists each.
+
+    :param faults: all of them.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+@dataclass(slots=True)
+class Folder:
+    """What was found in a folder of workflow files.
+
+    :param workflows: name → workflow, of all sound files.
+    :param faults: what is wrong with the others.
+    """
+
+    workflows: dict[str, Workflow] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def read_folder(folder: str | os.PathLike[str]) -> Folder:
+    """Read all workflow files of a folder and of the folders in it, bundles left out."""
+    found = Folder()
+    reader = Reader(folder)
+    first: dict[str, Path] = {}
+    for path in find_files(folder):
+        if (other := first.setdefault(path.stem, path)) != path:
+            message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
+            found.faults.append(Fault(str(path), None, None, "", message))
+            continue
+        workflow, faults = reader.read(path)
+        if workflow is not None:
+            found.workflows[workflow.name] = workflow
+        found.faults += faults
+    found.faults += reader.defaults_faults
+    return found
+
+
+def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the workflow files of a folder and of the folders in it, in a fixed order, upper ones first.
+
+    Bundles are no workflows: folders named ``bundles`` and folders with a ``script.sh`` are left out, and so
+    is what begins with a dot.
+    """
+    for entries in _walk(folder):
+        for entry in entries:
+            stem, dot, suffix = entry.name.rpartition(".")
+            if dot + suffix in SUFFIXES and stem != DEFAULTS_STEM:
+                yield Path(entry.path)
+
+
+def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
+    """Return the file of one workflow, the same one that `read_folder` takes; nothing is opened."""
+    for suffix in sorted(SUFFIXES):
+        if (path := Path(folder, workflow + suffix)).is_file():
+            return path
+    return next((path for path in find_files(folder) if path.stem == workflow), None)
+
+
+def _walk(folder: str | os.PathLike[str]) -> Iterator[list[os.DirEntry[str]]]:
+    with os.scandir(folder) as scan:
+        entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
+    yield [entry for entry in entries if entry.is_file()]
+    for entry in entries:
+        is_bundle = entry.name == BUNDLES_FOLDER or Path(entry.path, SCRIPT).exists()
+        if entry.is_dir() and not is_bundle and entry.name != "__pycache__":
+            yield from _walk(entry.path)
+
+
+class Reader:
+    """Reads files of one folder, each ``_defaults.yaml`` on their way once.
+
+    :param folder: the top; defaults above it are not looked for.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.defaults_faults: list[Fault] = []
+        self._defaults: dict[Path, Mapping[str, Any]] = {}
+
+    def read(self, path: Path) -> tuple[Workflow | None, list[Fault]]:
+        """Read one file.
+
+        :returns: the workflow, or None and what is wrong with it.
+        """
+        try:
+            document = _open(path)
+        except DocumentError as error:
+            return None, [_fault(path, error)]
+        try:
+            name = check_workflow_name(path.stem)
+        except InvalidNameError as error:
+            return None, [Fault(str(path), None, None, "", f"{error}; rename the file")]
+        workflow, problems = validate(name, path, document.data, self.defaults(path.parent))
+        return workflow, _located(path, document, problems)
+
+    def defaults(self, folder: Path) -> Mapping[str, Any]:
+        """Return the keys that files of a folder inherit.
+
+        A key that is wrong is told and left out: one wrong key must not take all workflows down.
+        """
+        if folder not in self._defaults:
+            inherited = self.defaults(folder.parent) if folder != self.folder and self.folder in folder.parents else {}
+            self._defaults[folder] = merge(inherited, self._read_defaults(folder))
+        return self._defaults[folder]
+
+    def _read_defaults(self, folder: Path) -> Mapping[str, Any]:
+        path = next((p for p in (folder / f"{DEFAULTS_STEM}{s}" for s in SUFFIXES) if p.is_file()), None)
+        if path is None:
+            return {}
+        try:
+            document = _open(path)
+        except DocumentError as error:
+            self.defaults_faults.append(_fault(path, error))
+            return {}
+        data, problems = inherited_keys(document.data)
+        self.defaults_faults += _located(path, document, problems)
+        return data
+
+
+def _open(path: Path) -> Document:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DocumentError(Problem((), f"cannot be read: {error.strerror}")) from None
+    return parse(decode(raw), is_json=path.suffix == ".json")
+
+
+def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Fault]:
+    faults = []
+    for problem in problems:
+        line, column = document.position(problem.path, at_key=problem.at_key)
+        faults.append(Fault(str(path), line, column, key_text(problem.path), problem.message))
+    return sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
+
+
+def _fault(path: Path, error: DocumentError) -> Fault:
+    return Fault(str(path), error.line, error.column, "", error.problem.message)

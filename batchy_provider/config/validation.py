@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Plain data of a file → a `Workflow`, or all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from batchy_provider.config.checks import ACTIONS, check, job_name_problems
+from batchy_provider.config.faults import Problem, did_you_mean, show
+from batchy_provider.config.model import SharedModel, WorkflowModel
+from batchy_provider.config.order import resolve_order
+from batchy_provider.config.problems import problems_of
+from batchy_provider.config.workflow import Workflow
+
+
+def validate(name: str, path: Path, data: Any, defaults: Mapping[str, Any]) -> tuple[Workflow | None, list[Problem]]:
+    """Make a workflow of what a file says.
+
+    :param name: a checked name.
+    :param path: the file, for the record.
+    :param data: plain data.
+    :param defaults: keys that the file inherits.
+    :returns: the workflow, or None and the problems.
+    """
+    if not isinstance(data, dict):
+        return None, [Problem((), f"expected a mapping with a key jobs, not {show(data)}")]
+    if _is_original(data):
+        problems = list(_check_original(data))
+        original = {job: fields or {} for job, fields in data.items()}
+        return (None if problems else Workflow(name=name, path=path, original=original)), problems
+    merged = merge(defaults, _without_notes(data))
+    try:
+        model = WorkflowModel.model_validate(merged)
+    except ValidationError as error:
+        problems = problems_of(error, WorkflowModel)
+        return None, [*problems, *_further_problems(name, merged, problems)]
+    problems = list(check(name, model))
+    order, of_order = resolve_order(model.jobs)
+    if problems or of_order:
+        return None, [*problems, *of_order]
+    return Workflow(name=name, path=path, model=model, order=order), []
+
+
+def _further_problems(name: str, data: Mapping[str, Any], known: list[Problem]) -> Iterator[Problem]:
+    """Look past the keys that are wrong, so that a person need not mend a file in turns."""
+    sound = dict(data)
+    for problem in known:
+        drop(sound, problem.path)
+    try:
+        model = WorkflowModel.model_validate(sound)
+    except ValidationError:
+        return
+    # Without its wrong keys a job may look as if it had other faults, and follow another one.
+    places = {problem.path[:2] if problem.path[:1] == ("jobs",) else problem.path[:1] for problem in known}
+    for problem in check(name, model):
+        if problem.path[:2] not in places and problem.path[:1] not in places:
+            yield problem
+    if not any(place[:1] == ("jobs",) for place in places):
+        yield from resolve_order(model.jobs)[1]
+        return
+    for job_name, job in model.jobs.items():
+        for index, other in enumerate(job.after or ()):
+            if ("jobs", job_name) not in places and other not in data["jobs"]:
+                message = f"no job {other!r} in this file{did_you_mean(other, data['jobs'])}"
+                yield Problem(("jobs", job_name, "after", index), message)
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay keys over inherited ones: mappings are merged, all else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and key != "schedule":
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _is_original(data: Mapping[str, Any]) -> bool:
+    """Tell whether it is a file of the original Batchy: job → params, and nothing else."""
+    if not data or not all(value is None or isinstance(value, dict) for value in data.values()):
+        return False
+    if any(key in WorkflowModel.model_fields for key in data):
+        return False
+    # One key whose mappings all say what they run is `jobs:`, misspelt.
+    only = [job for value in data.values() for job in (value or {}).values()] if len(data) == 1 else []
+    return not only or not all(isinstance(job, dict) and not job.keys().isdisjoint(ACTIONS) for job in only)
+
+
+def _check_original(data: Mapping[str, Any]) -> Iterator[Problem]:
+    for job in data:
+        yield from job_name_problems(job, (job,))
+
+
+def _without_notes(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out keys that begin with ``x-``: a place for anchors and for notes of other programs."""
+    return {key: value for key, value in data.items() if not key.startswith("x-")}
+
+
+def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the sound keys of a defaults file, and what is wrong with the others."""
+    if not isinstance(data, dict):
+        return {}, [Problem((), f"expected a mapping of keys that the files below inherit, not {show(data)}")]
+    sound = dict(_without_notes(data))
+    problems: list[Problem] = []
+    if "jobs" in sound:
+        del sound["jobs"]
+        problems.append(Problem(("jobs",), "jobs cannot be inherited; write them in each file", at_key=True))
+    try:
+        SharedModel.model_validate(sound)
+    except ValidationError as error:
+        found = problems_of(error, SharedModel)
+        for problem in found:
+            drop(sound, problem.path)
+        problems += found
+    return sound, problems
+
+
+def drop(data: dict[str, Any], path: tuple[str | int, ...]) -> None:
+    """Leave out a key, or the whole list where one entry is wrong."""
+    for key in map(str, path[:-1]):
+        if not isinstance(inner := data.get(key), dict):
+            data.pop(key, None)
+            return
+        data[key] = dict(inner)  # a copy: it may be shared by an alias
+        data = data[key]
+    data.pop(str(path[-1]), None)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""A workflow as read from its file, and what the state layer needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchy_provider.batches.model import INITIAL_DATE, Fields, WorkflowConfig
+from batchy_provider.config.fields import as_state_date
+from batchy_provider.config.model import Job, WorkflowModel
+from batchy_provider.config.order import Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """One sound file.
+
+    :param name: the file's stem.
+    :param path: the file.
+    :param model: its keys; None for a file in the form of the original Batchy, which is state and no DAG.
+    :param order: which job follows which; None as above.
+    :param original: job → params of a file in the original's form; None for all others.
+    """
+
+    name: str
+    path: Path
+    model: WorkflowModel | None = None
+    order: Order | None = None
+    original: Mapping[str, Fields] | None = None
+
+    @property
+    def has_dag(self) -> bool:
+        """Tell whether a DAG is to be made of it."""
+        return self.model is not None and self.model.enabled
+
+    def config(self) -> WorkflowConfig:
+        """Return what the state layer needs."""
+        if self.model is None:
+            return WorkflowConfig(name=self.name, jobs=dict(self.original or {}))
+        jobs = {name: job for name, job in self.model.jobs.items() if not job.is_handler}
+        return WorkflowConfig(
+            name=self.name,
+            jobs={name: fields_of(job, self.model) for name, job in jobs.items()},
+            timezone=self.model.timezone,
+            disabled=frozenset(name for name, job in jobs.items() if not job.enabled),
+            infa=self.model.infa.model_dump() if self.model.infa is not None else {},
+        )
+
+
+def setting(job: Job, model: WorkflowModel, name: str) -> Any:
+    """Return a setting of a job: its own, or that of the file's defaults."""
+    own = getattr(job, name)
+    return own if own is not None else getattr(model.defaults, name)
+
+
+def environment(job: Job, model: WorkflowModel) -> dict[str, str]:
+    """Return a job's environment variables, those of the file's defaults below its own."""
+    return {**model.defaults.env, **job.env}
+
+
+def fields_of(job: Job, model: WorkflowModel) -> Fields:
+    """Return what the state keeps of a job's configuration, flat: settings first, then the user's params."""
+    fields: Fields = {}
+    if (hours := setting(job, model, "reprocess_hours")) is not None:
+        fields["reprocess_hours"] = hours
+    if (trunc := setting(job, model, "trunc_start")) is not None:
+        fields["trunc_start"] = trunc
+    if (initial := setting(job, model, "initial_date") or model.initial_date) is not None:
+        fields[INITIAL_DATE] = as_state_date(initial, model.timezone)
+    return {**fields, **job.params}
