@@ -45,7 +45,7 @@ def _parse_any(text: str) -> datetime:
     from pendulum.parsing.exceptions import ParserError
 
     try:
-        parsed = pendulum.parse(text, exact=True)
+        parsed: object = pendulum.parse(text, exact=True)
     except (ParserError, ValueError) as error:
         raise WindowError(_not_a_date(text)) from error
     if isinstance(parsed, datetime):

@@ -147,23 +147,25 @@ class BatchRecord:
     :param kind: ``live``, or ``history`` for a batch that never touches the live state.
     :param run: run key of who opened it.
     :param started: when it really started (a re-run's ``batch_start`` is that of the old window).
-    :param to_date: end of the window, for telling which jobs took part.
+    :param to_date: end of the window, ISO 8601 UTC.
     :param day: ISO data day.
     :param reason: why it has the window it has.
     :param status: what the batch as a whole is, also when all its jobs were skipped.
     :param by: person, program or run that opened it.
     :param why: the reason that a person gave.
+    :param left_out: jobs that it did not open, or skipped since they were switched off: their windows stay.
     """
 
     kind: Kind
-    run: str | None
     started: str
     to_date: str
     day: str
     reason: str
     status: Status = "open"
+    run: str | None = None
     by: str | None = None
     why: str | None = None
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,7 @@ def _texts(jobs: Iterable[Fields], *names: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class PersonalChange:
     """A change that a person made, for the audit.
 
     :param at: when, in the state's form of a date.
@@ -243,6 +245,7 @@ class WorkflowState:
     :param holder: who holds the open batch.
     :param disabled: jobs that are switched off, at run time or in the configuration.
     :param timezone: the workflow's.
+    :param infa: how the Informatica parameter file names its sections.
     :param changes: what people changed, newest first.
     """
 
@@ -252,4 +255,5 @@ class WorkflowState:
     holder: Holder | None
     disabled: frozenset[str]
     timezone: str
-    changes: Sequence[Change] = ()
+    infa: Mapping[str, Any] = field(default_factory=dict)
+    changes: Sequence[PersonalChange] = ()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Between the layout in Redis and what rules take and return: which commands read, which write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from batchy_provider.batches import snapshot as snap
+from batchy_provider.batches.dates import from_unix
+from batchy_provider.batches.model import Fields
+from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
+from batchy_provider.batches.snapshot import Change, Snapshot, StoredBatch
+from batchy_provider.batches.transaction import Command, Session, as_hash
+
+
+def read_state(
+    session: Session,
+    keys: Keys,
+    *,
+    run: str | None = None,
+    batch_id: int | None = None,
+    watch: bool = True,
+) -> tuple[Snapshot, datetime]:
+    """Read what rules decide by; keys of the wrong type are found here, before anything is written."""
+    commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs)] if watch else []
+    commands += [
+        ("TIME",),
+        ("HGETALL", keys.live),
+        ("HMGET", keys.meta, *snap.META_FIELDS),
+        ("ZREVRANGE", keys.history, 0, 0),
+        ("HGET", keys.runs, run or ""),
+        ("ZCARD", keys.closed),
+        ("HLEN", keys.days),
+    ]
+    replies = session.ask(*commands)[watch:]
+    (seconds, micros), live, meta, last, of_run = replies[:5]
+    state = load_snapshot(keys, as_hash(live), meta, last)
+    if of_run is not None:
+        batch_id = int(of_run)
+    if batch_id is not None:
+        if batch_id == state.live_id:
+            own = StoredBatch(batch_id, state.jobs, state.live_record)
+        else:
+            (own,) = read_batches(session, keys, [batch_id], watch=watch)
+        state = replace(state, own=own)
+    return state, from_unix(int(seconds), int(micros))
+
+
+def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: bool = False) -> list[StoredBatch]:
+    """Read batches of the history; one that is not there any more has no jobs."""
+    if not ids:
+        return []
+    watching: list[Command] = [("WATCH", *(keys.batch(i) for i in ids))] if watch else []
+    hashes = [("HGETALL", keys.batch(i)) for i in ids]
+    meta = ("HMGET", keys.meta, snap.CONFIG, *(snap.record_field(i) for i in ids))
+    *jobs, (config, *records) = session.ask(*watching, *hashes, meta)[watch:]
+    order = snap.load_config(keys.meta, config).order
+    return [
+        StoredBatch(
+            batch_id,
+            snap.load_jobs(keys.batch(batch_id), as_hash(stored), order),
+            snap.load_record(keys.meta, batch_id, record),
+        )
+        for batch_id, stored, record in zip(ids, jobs, records, strict=True)
+    ]
+
+
+def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], last: list[str] | None) -> Snapshot:
+    """Make a snapshot of what was read, without the batch that is asked for.
+
+    :param meta: values of `META_FIELDS`.
+    :param last: the highest batch id, as ZREVRANGE answers; None if it was not asked for.
+    :raises StateError: if it is not what either system writes.
+    """
+    config_text, disabled, owner, last_success = meta
+    config = snap.load_config(keys.meta, config_text)
+    return Snapshot(
+        workflow=keys.workflow,
+        jobs=snap.load_jobs(keys.live, live, config.order),
+        config=config,
+        disabled=snap.load_disabled(keys.meta, disabled),
+        owner=snap.load_owner(keys.meta, owner),
+        last_success=snap.load_last_success(keys.meta, last_success),
+        last_id=int(last[0]) if last else 0,
+    )
+
+
+def write_commands(keys: Keys, state: Snapshot, change: Change) -> list[Command]:
+    """Return a change as Redis commands; each job is encoded once, for the live hash and for history."""
+    encoded: dict[int, str] = {}
+
+    def hset(key: str, jobs: dict[str, Fields]) -> Command:
+        pairs: list[str] = []
+        for name, job in jobs.items():
+            text = encoded.get(id(job))
+            if text is None:
+                text = encoded[id(job)] = snap.dump(job)
+            pairs += (name, text)
+        return ("HSET", key, *pairs)
+
+    commands: list[Command] = []
+    for batch_id, jobs in change.batches.items():
+        commands.append(hset(keys.batch(batch_id), jobs))
+    if change.live is not None:
+        commands.append(hset(keys.live, change.live))
+        if gone := state.jobs.keys() - change.live.keys():
+            commands.append(("HDEL", keys.live, *sorted(gone)))
+    if set_fields := {field: value for field, value in change.meta.items() if value is not None}:
+        pairs = (part for field, value in set_fields.items() for part in (field, snap.dump(value)))
+        commands.append(("HSET", keys.meta, *pairs))
+    if removed := [field for field, value in change.meta.items() if value is None]:
+        commands.append(("HDEL", keys.meta, *removed))
+    commands += [("HSET", keys.runs, run, batch_id) for run, batch_id in change.runs.items()]
+    commands += [("ZADD", keys.closed, repr(score), batch_id) for batch_id, score in change.closed.items()]
+    commands += [("HSET", keys.days, day, batch_id) for day, batch_id in change.days.items()]
+    commands += [("ZADD", keys.history, batch_id, batch_id) for batch_id in change.history]
+    if change.event is not None:
+        commands.append(("PUBLISH", EVENTS_CHANNEL, snap.dump(change.event)))
+    return commands

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Closing a batch: for the whole workflow, since jobs that hand data to each other re-run together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from batchy_provider.batches.dates import day_of, format_date, parse_date, unix_seconds
+from batchy_provider.batches.model import Batch, CloseRequest, Fields
+from batchy_provider.batches.rules.views import event, live_batch, stored_batch, unknown_workflow
+from batchy_provider.batches.snapshot import (
+    LAST_SUCCESS,
+    OWNER,
+    Change,
+    Decision,
+    LastSuccess,
+    Owner,
+    Snapshot,
+    StoredBatch,
+    dump_last_success,
+    dump_owner,
+    dump_record,
+    record_field,
+)
+from batchy_provider.exceptions import NotOpenError, UnknownBatchError
+
+
+def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decision[Batch]:
+    """Close a batch as success or failed; once more with the same result changes nothing.
+
+    :param state: with the batch asked for, if one is, as `state.own`.
+    :param now: the Redis server's time, naive UTC.
+    :raises NotOpenError: if the batch is not the open one, or was closed with the other result.
+    :raises UnknownWorkflowError: if Redis does not know the workflow.
+    :raises UnknownBatchError: if the batch asked for does not exist.
+    """
+    own = state.own
+    if own is not None and own.record is not None and own.record.kind == "history":
+        return _close_history(state, own, request, now)
+    if not state.jobs:
+        raise unknown_workflow(state.workflow)
+    batch_id = state.live_id if request.batch_id is None else request.batch_id
+    if batch_id is None:
+        raise NotOpenError(f"{state.workflow}: no batch was ever opened, so there is none to close; open one first")
+    if batch_id != state.live_id:
+        return _close_other(state, own, batch_id, request)
+    if not state.is_open:
+        return Decision(_same_result(live_batch(state), request))
+    return _close_live(state, batch_id, request, now)
+
+
+def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: datetime) -> Decision[Batch]:
+    jobs = _all_closed(state.jobs, request, now)
+    change = Change(live=jobs, batches={batch_id: jobs}, history=[batch_id])
+    record = state.live_record
+    if record is not None and state.owner is not None:
+        record = replace(record, status=request.result)
+        change.meta[record_field(batch_id)] = dump_record(record)
+        change.meta[OWNER] = dump_owner(Owner(batch_id, state.owner.holder, record))
+    change.closed[batch_id] = unix_seconds(now)
+    if request.result == "success":
+        _move_watermark(state, change, batch_id, jobs)
+    change.event = event(state.workflow, batch_id, request.result, "live", now)
+    batch = Batch(
+        workflow=state.workflow,
+        batch_id=batch_id,
+        status=request.result,
+        kind="live",
+        jobs=jobs,
+        record=record,
+    )
+    return Decision(batch, change)
+
+
+def _move_watermark(state: Snapshot, change: Change, batch_id: int, jobs: Mapping[str, Fields]) -> None:
+    record = state.live_record
+    ends = [end for job in jobs.values() if isinstance(end := job.get("batch_start"), str)]
+    end = record.to_date if record is not None else max(ends, default=None)
+    if end is None:
+        return
+    change.meta[LAST_SUCCESS] = dump_last_success(LastSuccess(batch_id, end))
+    day = record.day if record is not None else day_of(parse_date(end), state.config.timezone)
+    change.days[day] = batch_id
+
+
+def adopt_foreign(state: Snapshot, change: Change) -> None:
+    """Note for waits, days and lists what the original server did with the latest batch, before it is left."""
+    batch_id, record = state.live_id, state.live_record
+    if batch_id is None or state.is_open or (record is not None and record.status != "open"):
+        return
+    change.history.append(batch_id)
+    batch = live_batch(state)
+    if batch.status not in ("success", "failed"):
+        return
+    if batch.batch_end is not None:
+        change.closed[batch_id] = unix_seconds(parse_date(batch.batch_end))
+    if record is not None:
+        change.meta[record_field(batch_id)] = dump_record(replace(record, status=batch.status))
+    if batch.status == "success":
+        _move_watermark(state, change, batch_id, state.jobs)
+
+
+def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now: datetime) -> Decision[Batch]:
+    assert own.record is not None
+    if not own.is_open:
+        return Decision(_same_result(stored_batch(state.workflow, own), request))
+    record = replace(own.record, status=request.result)
+    closed = StoredBatch(own.batch_id, _all_closed(own.jobs, request, now), record)
+    change = Change(batches={own.batch_id: closed.jobs})
+    change.meta[record_field(own.batch_id)] = dump_record(record)
+    if request.result == "success":
+        change.days[record.day] = own.batch_id
+    change.event = event(state.workflow, own.batch_id, request.result, "history", now)
+    return Decision(stored_batch(state.workflow, closed), change)
+
+
+def _close_other(state: Snapshot, own: StoredBatch | None, batch_id: int, request: CloseRequest) -> Decision[Batch]:
+    """Answer a wish to close a batch that is not the latest."""
+    if own is None or not own.jobs:
+        raise UnknownBatchError(
+            f"{state.workflow}: there is no batch {batch_id}; the latest is {state.live_id}. It may have been pruned"
+        )
+    if own.status == request.result:
+        return Decision(stored_batch(state.workflow, own))
+    raise NotOpenError(
+        f"{state.workflow}: batch {batch_id} ({own.status}) is not the open one: the latest is batch "
+        f"{state.live_id} ({state.status}), by {state.holder}. Nothing was changed"
+    )
+
+
+def _same_result(batch: Batch, request: CloseRequest) -> Batch:
+    if batch.status == request.result:
+        return batch
+    raise NotOpenError(
+        f"{batch.workflow}: batch {batch.batch_id} is not open: it is {batch.status} since {batch.batch_end} UTC and "
+        f"cannot be closed as {request.result}. To load its window again, rerun it or use set-window"
+    )
+
+
+def _all_closed(jobs: Mapping[str, Fields], request: CloseRequest, now: datetime) -> dict[str, Fields]:
+    end = format_date(now)
+    return {
+        name: closed_job(job, request.result, end, request.outcomes.get(name, request.result))
+        for name, job in jobs.items()
+    }
+
+
+def closed_job(job: Fields, result: str, end: str, outcome: str) -> Fields:
+    """Return a job closed; one that is no part of the batch stays as it is."""
+    if job.get("status") != "open":
+        return job
+    return job | {"status": result, "batch_end": end, "outcome": outcome}

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What is stored of a workflow, read once and checked, and the change that a rule makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar
+
+from batchy_provider.batches.model import BatchRecord, Fields, Holder, PersonalChange, Status, WorkflowConfig
+from batchy_provider.exceptions import StateError
+
+Hash = Mapping[str, str]
+
+CONFIG = "config"
+DISABLED = "disabled"
+OWNER = "owner"
+LAST_SUCCESS = "last_success"
+CHANGES = "changes"
+META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS)
+"""Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
+MAX_CHANGES = 200
+
+_STATUSES: dict[object, Status] = {
+    None: "new",
+    "new": "new",
+    "open": "open",
+    "success": "success",
+    "failed": "failed",
+    "failure": "failed",  # as the original server writes it
+}
+
+
+def record_field(batch_id: int) -> str:
+    """Return the field of ``wf:meta`` that holds the record of a batch."""
+    return f"batch:{batch_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class LastSuccess:
+    """The last successful live batch, or where a person moved the watermark since.
+
+    :param batch_id: the batch; 0 when a person moved the watermark.
+    :param to_date: the watermark.
+    """
+
+    batch_id: int
+    to_date: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConfig:
+    """What ``wf:meta`` remembers of the configuration, for callers that come without it."""
+
+    timezone: str = "UTC"
+    order: tuple[str, ...] = ()
+    disabled: frozenset[str] = frozenset()
+    infa: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: WorkflowConfig) -> StoredConfig:
+        """Return what is to be remembered of a configuration."""
+        return cls(config.timezone, tuple(config.jobs), config.disabled, dict(config.infa))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who opened the latest live batch that this package knows of, and its record."""
+
+    batch_id: int
+    holder: Holder
+    record: BatchRecord
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """One batch as history holds it."""
+
+    batch_id: int
+    jobs: dict[str, Fields]
+    record: BatchRecord | None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it was never closed nor taken over."""
+        return self.status == "open"
+
+    @property
+    def status(self) -> Status:
+        """What the batch as a whole is."""
+        return overall_status(self.jobs, self.record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The stored state of a workflow at one moment, as the rules take it.
+
+    :param jobs: the live hash, in the configuration's order where that is known.
+    :param last_id: the highest batch id that history knows; 0 if none.
+    :param own: what the run that asks opened before, or the batch that is asked for.
+    :param owner: who opened the latest live batch of this package; the original server may have opened since.
+    """
+
+    workflow: str
+    jobs: dict[str, Fields] = field(default_factory=dict)
+    config: StoredConfig = field(default_factory=StoredConfig)
+    disabled: frozenset[str] = frozenset()
+    owner: Owner | None = None
+    last_success: LastSuccess | None = None
+    last_id: int = 0
+    own: StoredBatch | None = None
+
+    @property
+    def live_id(self) -> int | None:
+        """The id of the latest live batch; None before the first one."""
+        ids = [i for i in (job.get("batch_id") for job in self.jobs.values()) if isinstance(i, int)]
+        return max(ids, default=None)
+
+    @property
+    def live_record(self) -> BatchRecord | None:
+        """The record of the live batch; None if this package did not open it."""
+        return self.owner.record if self.owner is not None and self.owner.batch_id == self.live_id else None
+
+    @property
+    def holder(self) -> Holder:
+        """Who opened the live batch; nobody known if the original server did."""
+        if self.owner is not None and self.owner.batch_id == self.live_id:
+            return self.owner.holder
+        return Holder(token="")
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the live batch is open."""
+        if any(status_of(self.workflow, name, job) == "open" for name, job in self.jobs.items()):
+            return True
+        # A batch whose every job is switched off has nothing that says "open" but its record.
+        record = self.live_record
+        return (
+            record is not None
+            and record.status == "open"
+            and all(job.get("outcome") == "skipped" for job in self.jobs.values())
+        )
+
+    @property
+    def status(self) -> Status:
+        """What the live batch as a whole is."""
+        return "open" if self.is_open else overall_status(self.jobs, self.live_record)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a rule wants written; the store commits all of it in one transaction.
+
+    :param live: the new live hash, whole; None leaves it.
+    :param batches: batch id → its new hash, whole.
+    :param meta: fields of ``wf:meta`` to set (as JSON) or, where None, to remove.
+    :param runs: run key → batch id.
+    :param closed: batch id → ``batch_end`` in Unix seconds.
+    :param days: ISO day → batch id.
+    :param history: batch ids to list.
+    :param event: what to tell on the channel.
+    """
+
+    live: dict[str, Fields] | None = None
+    batches: dict[int, dict[str, Fields]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    closed: dict[int, float] = field(default_factory=dict)
+    days: dict[str, int] = field(default_factory=dict)
+    history: list[int] = field(default_factory=list)
+    event: dict[str, Any] | None = None
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[T]):
+    """What a rule decided: the answer, and the change to commit; no change is a decision too."""
+
+    result: T
+    change: Change | None = None
+
+
+def overall_status(jobs: Mapping[str, Fields], record: BatchRecord | None) -> Status:
+    """Return the status of a batch as a whole: that of the jobs that took part in it."""
+    took_part = [job for job in jobs.values() if job.get("outcome") != "skipped"]
+    if not took_part and record is not None:
+        return record.status
+    found = {_STATUSES.get(job.get("status"), "new") for job in took_part or jobs.values()}
+    for status in ("open", "failed", "new"):
+        if status in found:
+            return status
+    return "success" if found else "new"
+
+
+def status_of(workflow: str, name: str, job: Fields) -> Status:
+    """Return a job's status in the design's words.
+
+    :raises StateError: if it is none that either system writes.
+    """
+    status = job.get("status")
+    if isinstance(status, (str, type(None))) and status in _STATUSES:
+        return _STATUSES[status]
+    raise StateError(
+        f"job {name!r} of workflow {workflow!r} has status {status!r} in Redis; expected new, open, success, "
+        "failed or failure. Correct it, or `load` the workflow's configuration anew"
+    )
+
+
+def dump(value: Any) -> str:
+    """Write JSON as the original server can read it: ASCII, in the given order."""
+    return json.dumps(value)
+
+
+def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, Fields]:
+    """Read a live or history hash.
+
+    :param key: its name, for the error.
+    :param order: names of jobs that come first, as far as they are there.
+    :raises StateError: if a field does not hold a JSON object.
+    """
+    names = [name for name in order if name in stored]
+    names += sorted(stored.keys() - set(names)) if order else list(stored)
+    jobs = {}
+    for name in names:
+        job = _load(key, name, stored[name])
+        if not isinstance(job, dict):
+            raise _foreign(key, name, f"holds {type(job).__name__}")
+        jobs[name] = job
+    return jobs
+
+
+def load_config(key: str, text: str | None) -> StoredConfig:
+    """Read what is remembered of the configuration."""
+
+    def read(data: Any) -> StoredConfig:
+        return StoredConfig(
+            timezone=data["timezone"],
+            order=tuple(data["order"]),
+            disabled=frozenset(data["disabled"]),
+            infa=dict(data["infa"]),
+        )
+
+    return StoredConfig() if text is None else _read(key, CONFIG, text, read)
+
+
+def dump_config(config: StoredConfig) -> dict[str, Any]:
+    """Return the JSON form that `load_config` reads."""
+    return {
+        "timezone": config.timezone,
+        "order": list(config.order),
+        "disabled": sorted(config.disabled),
+        "infa": dict(config.infa),
+    }
+
+
+def load_disabled(key: str, text: str | None) -> frozenset[str]:
+    """Read the jobs that were switched off at run time."""
+    return frozenset() if text is None else _read(key, DISABLED, text, frozenset)
+
+
+def load_owner(key: str, text: str | None) -> Owner | None:
+    """Read who opened the latest live batch of this package."""
+
+    def read(data: Any) -> Owner:
+        return Owner(data["batch_id"], Holder(**data["holder"]), BatchRecord(**data["record"]))
+
+    return None if text is None else _read(key, OWNER, text, read)
+
+
+def dump_owner(owner: Owner) -> dict[str, Any]:
+    """Return the JSON form that `load_owner` reads."""
+    return {
+        "batch_id": owner.batch_id,
+        "holder": _as_dict(owner.holder),
+        "record": _as_dict(owner.record),
+    }
+
+
+def load_last_success(key: str, text: str | None) -> LastSuccess | None:
+    """Read the last success."""
+    return None if text is None else _read(key, LAST_SUCCESS, text, lambda data: LastSuccess(**data))
+
+
+def load_record(key: str, batch_id: int, text: str | None) -> BatchRecord | None:
+    """Read the record of a batch; None for one that this package did not open."""
+    if text is None:
+        return None
+    return _read(key, record_field(batch_id), text, lambda data: BatchRecord(**data))
+
+
+def dump_record(record: BatchRecord) -> dict[str, Any]:
+    """Return the JSON form that `load_record` reads."""
+    return _as_dict(record)
+
+
+def dump_last_success(last: LastSuccess) -> dict[str, Any]:
+    """Return the JSON form that `load_last_success` reads."""
+    return _as_dict(last)
+
+
+def dump_changes(changes: Sequence[PersonalChange]) -> list[dict[str, Any]]:
+    """Return the JSON form of the newest changes that people made."""
+    return [_as_dict(change) for change in changes[:MAX_CHANGES]]
+
+
+def load_changes(key: str, text: str | None) -> list[PersonalChange]:
+    """Read what people changed, newest first."""
+    return [] if text is None else _read(key, CHANGES, text, lambda data: [PersonalChange(**item) for item in data])
+
+
+def _as_dict(instance: Any) -> dict[str, Any]:
+    pairs = ((f.name, getattr(instance, f.name)) for f in fields(instance))
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _read(key: str, name: str, text: str, read: Callable[[Any], T]) -> T:
+    try:
+        return read(_load(key, name, text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _foreign(key, name, "has another form than this package writes") from error
+
+
+def _load(key: str, name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _foreign(key, name, "does not hold JSON") from error
+
+
+def _foreign(key: str, name: str, what: str) -> StateError:
+    return StateError(
+        f"field {name!r} of Redis hash {key!r} {what}; expected a JSON object as batchy writes it. Does another "
+        "program use this key? Then give the workflow another name, or Batchy a Redis database of its own"
+    )

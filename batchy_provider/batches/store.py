@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The state of all workflows in one Redis.
+
+Every change reads what is stored, asks a rule and commits all that the rule wants in one transaction, so a
+crash at any point leaves the old state or the new state. Doing a change again after a lost reply is safe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from batchy_provider.batches import rules
+from batchy_provider.batches import snapshot as snap
+from batchy_provider.batches.dates import format_date
+from batchy_provider.batches.layout import load_snapshot, read_batches, read_state, write_commands
+from batchy_provider.batches.model import (
+    Batch,
+    CloseRequest,
+    Fields,
+    OpenRequest,
+    PersonalChange,
+    WorkflowConfig,
+    WorkflowState,
+)
+from batchy_provider.batches.names import Keys, check_workflow_name, is_history_key
+from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
+from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
+from batchy_provider.batches.transaction import Command, Session, decoded, read, transact
+from batchy_provider.exceptions import StateError, UnknownBatchError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from batchy_provider.batches.transaction import Client
+
+T = TypeVar("T")
+Rule = Callable[[Snapshot, "datetime"], Decision[T]]
+
+_SCAN_COUNT = 1000
+_PRUNE_AT_ONCE = 500
+
+
+class BatchStore:
+    """What faces call: `load`, `status`, `open`, `close` and the steering of one Redis.
+
+    Safe to share between threads as far as the client is; it holds no state of its own.
+
+    :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
+    :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
+    """
+
+    def __init__(self, client: Client, *, cluster: bool | None = None) -> None:
+        from redis.cluster import RedisCluster
+
+        self.client = client
+        self.cluster = isinstance(client, RedisCluster) if cluster is None else cluster
+
+    def keys(self, workflow: str) -> Keys:
+        """Return the keys of a workflow.
+
+        :raises InvalidNameError: if the name cannot be one.
+        """
+        return Keys(check_workflow_name(workflow), self.cluster)
+
+    # -- changes -----------------------------------------------------------------------------------------
+
+    def open(self, workflow: str, request: OpenRequest) -> Batch:
+        """Open a batch; see `rules.opening` for which window it gets.
+
+        The same run, or the same request again, gets the batch that it has opened already.
+
+        :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
+        :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
+        :raises WindowError: if the window asked for cannot be.
+        """
+        run = request.holder.run_key(workflow)
+        return self._change(workflow, lambda state, now: rules.open_batch(state, request, now), run=run)
+
+    def close(self, workflow: str, request: CloseRequest) -> Batch:
+        """Close a batch as success or failed; once more with the same result changes nothing.
+
+        :raises NotOpenError: if it is not the open one.
+        """
+        return self._change(
+            workflow, lambda state, now: rules.close_batch(state, request, now), batch_id=request.batch_id
+        )
+
+    def load(self, config: WorkflowConfig, *, by: str, why: str | None = None) -> dict[str, Fields]:
+        """Set a workflow back to its configuration; history stays.
+
+        :returns: job → fields, as they are now.
+        """
+        return self._change(
+            config.name,
+            lambda state, now: rules.load(state, config, now),
+            person=(by, "loaded the configuration, state set back to it", why),
+        )
+
+    def set_window(
+        self, workflow: str, from_date: object, *, jobs: Collection[str] = (), by: str, why: str | None = None
+    ) -> dict[str, Fields]:
+        """Let the next window start at `from_date` (UTC), for some jobs or all."""
+        what = f"set the next window of {', '.join(jobs) or 'all jobs'} to start at {from_date}"
+        return self._change(
+            workflow,
+            lambda state, now: rules.set_window(state, from_date, jobs, now),
+            person=(by, what, why),
+        )
+
+    def disable(self, workflow: str, job: str, *, by: str, why: str | None = None) -> frozenset[str]:
+        """Switch a job off; returns all that are off."""
+        return self._change(
+            workflow, lambda state, _: rules.switch(state, job, enabled=False), person=(by, f"disabled {job}", why)
+        )
+
+    def enable(self, workflow: str, job: str, *, by: str, why: str | None = None) -> frozenset[str]:
+        """Switch a job on again; returns all that are off still."""
+        return self._change(
+            workflow, lambda state, _: rules.switch(state, job, enabled=True), person=(by, f"enabled {job}", why)
+        )
+
+    def skip_job(self, workflow: str, batch_id: int, job: str) -> bool:
+        """Take a job out of a batch if it is switched off, so that its window does not move.
+
+        :returns: whether it is; then it must not run.
+        """
+        skipped = self._change(workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id)
+        return skipped is not None
+
+    def prune(self, workflow: str, *, keep: int) -> int:
+        """Remove the history of all but the newest batches; the latest one and open ones always stay.
+
+        What a day's last success was, and which run opened which batch, is still known afterwards.
+
+        :param keep: how many to keep, at least 1.
+        :returns: how many were removed.
+        """
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, not {keep}")
+        keys = self.keys(workflow)
+        removed = 0
+        while True:
+            (ids,) = read(self.client, keys.live, ("ZREVRANGE", keys.history, keep, keep + _PRUNE_AT_ONCE + removed))
+            gone = self._prune_some(workflow, [int(i) for i in ids])
+            removed += gone
+            if gone < _PRUNE_AT_ONCE:
+                return removed
+
+    def _prune_some(self, workflow: str, ids: Sequence[int]) -> int:
+        keys = self.keys(workflow)
+
+        def work(session: Session) -> tuple[int, Sequence[Command]]:
+            state, _ = read_state(session, keys)
+            found = read_batches(session, keys, ids)
+            gone = [b for b in found if b.batch_id != state.live_id and not b.is_open][:_PRUNE_AT_ONCE]
+            if not gone:
+                return 0, ()
+            numbers = [b.batch_id for b in gone]
+            return len(gone), (
+                ("DEL", *(keys.batch(i) for i in numbers)),
+                ("HDEL", keys.meta, *(snap.record_field(i) for i in numbers)),
+                ("ZREM", keys.history, *numbers),
+                ("ZREM", keys.closed, *numbers),
+            )
+
+        return transact(self.client, (keys.live,), work)
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    def status(self, workflow: str) -> WorkflowState:
+        """Return a workflow as it stands.
+
+        :raises UnknownWorkflowError: if Redis does not know it.
+        """
+        keys = self.keys(workflow)
+
+        def work(session: Session) -> tuple[WorkflowState, Sequence[Command]]:
+            state, _ = read_state(session, keys, watch=False)
+            if not state.jobs:
+                raise unknown_workflow(workflow)
+            (changes,) = session.ask(("HGET", keys.meta, snap.CHANGES))
+            return _workflow_state(state, snap.load_changes(keys.meta, changes)), ()
+
+        return transact(self.client, (keys.live,), work)
+
+    def workflows(self) -> list[str]:
+        """Return the names of all workflows in this Redis, those of the original server included."""
+        return [state.workflow for state in self.overview()]
+
+    def overview(self) -> list[WorkflowState]:
+        """Return all workflows as they stand, by name; hashes of other programs are passed over."""
+        states = []
+        for names in _chunks(sorted(self._candidates()), _SCAN_COUNT):
+            pipe = self.client.pipeline(transaction=False)
+            for name in names:
+                keys = Keys(name, self.cluster)
+                pipe.hgetall(keys.live)
+                pipe.hmget(keys.meta, list(snap.META_FIELDS))
+            replies = [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
+            for name, live, meta in zip(names, replies[::2], replies[1::2], strict=True):
+                if isinstance(live, dict) and isinstance(meta, list):
+                    try:
+                        states.append(_workflow_state(load_snapshot(Keys(name, self.cluster), live, meta, None)))
+                    except StateError:
+                        continue
+        return states
+
+    def _candidates(self) -> Iterator[str]:
+        for key in self.client.scan_iter(count=_SCAN_COUNT, _type="HASH"):
+            name = decoded(key)
+            if self.cluster:
+                if not (name.startswith("{") and name.endswith("}")):
+                    continue
+                name = name[1:-1]
+            if ":" not in name and not is_history_key(name):
+                yield name
+
+    def batch(self, workflow: str, batch_id: int) -> Batch:
+        """Return one batch.
+
+        :raises UnknownBatchError: if there is none of that id.
+        """
+        found = self._stored(workflow, lambda session, keys: read_batches(session, keys, [batch_id]))
+        if not found or not found[0].jobs:
+            raise UnknownBatchError(f"{workflow}: there is no batch {batch_id}; it may have been pruned")
+        return stored_batch(workflow, found[0])
+
+    def batch_of_run(self, workflow: str, run: str) -> Batch | None:
+        """Return the batch that a run opened last; None if it opened none.
+
+        :param run: run key, see `model.run_key`.
+        """
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            (batch_id,) = session.ask(("HGET", keys.runs, run))
+            return read_batches(session, keys, [int(batch_id)]) if batch_id else []
+
+        found = self._stored(workflow, find)
+        return stored_batch(workflow, found[0]) if found and found[0].jobs else None
+
+    def history(self, workflow: str, *, limit: int = 20, offset: int = 0) -> list[Batch]:
+        """Return batches, newest first, backfills included."""
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            (ids,) = session.ask(("ZREVRANGE", keys.history, offset, offset + limit - 1))
+            return read_batches(session, keys, [int(i) for i in ids])
+
+        return [stored_batch(workflow, found) for found in self._stored(workflow, find) if found.jobs]
+
+    def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
+        keys = self.keys(workflow)
+        return transact(self.client, (keys.live,), lambda session: (find(session, keys), ()))
+
+    # -- progress ----------------------------------------------------------------------------------------
+
+    def set_progress(self, workflow: str, job: str, report: dict[str, Any]) -> None:
+        """Keep the latest progress of a job: ``batch_id``, ``progress`` from 0 to 1, ``message``, ``at``."""
+        self.client.hset(self.keys(workflow).progress, job, json.dumps(report))
+
+    def progress(self, workflow: str) -> dict[str, dict[str, Any]]:
+        """Return job → its latest progress."""
+        stored = decoded(self.client.hgetall(self.keys(workflow).progress))
+        return {job: json.loads(text) for job, text in stored.items()}
+
+    # -- how it is done ----------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        workflow: str,
+        rule: Rule[T],
+        *,
+        run: str | None = None,
+        batch_id: int | None = None,
+        person: tuple[str, str, str | None] | None = None,
+    ) -> T:
+        keys = self.keys(workflow)
+
+        def work(session: Session) -> tuple[T, Sequence[Command]]:
+            state, now = read_state(session, keys, run=run, batch_id=batch_id)
+            decision = rule(state, now)
+            if decision.change is None:
+                return decision.result, ()
+            if person is not None:
+                by, what, why = person
+                (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
+                made = PersonalChange(at=format_date(now), by=by, what=what, why=why)
+                decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *snap.load_changes(keys.meta, text)])
+            return decision.result, write_commands(keys, state, decision.change)
+
+        watched = (keys.live, keys.meta, keys.history, keys.runs)
+        return transact(self.client, watched, work)
+
+
+def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
+    return WorkflowState(
+        workflow=state.workflow,
+        jobs=state.jobs,
+        batch=live_batch(state) if state.live_id is not None else None,
+        holder=state.holder if state.is_open else None,
+        disabled=state.disabled | (state.config.disabled & state.jobs.keys()),
+        timezone=state.config.timezone,
+        infa=state.config.infa,
+        changes=changes,
+    )
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""WATCH, read, decide, MULTI, write, EXEC: two round trips, retried until nobody came between.
+
+redis-py's own ``Pipeline`` sends each command after WATCH by itself; on one workflow that is five round
+trips where two do. So this module writes to the pool's connection directly, with the same public calls that
+the pipeline uses. Kinds of deployment differ in `_node` alone.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+
+import redis
+from redis import exceptions as redis_errors
+
+from batchy_provider.exceptions import ConflictError, RedisUnavailableError, StateError
+
+if TYPE_CHECKING:
+    from redis.cluster import RedisCluster
+    from redis.connection import AbstractConnection
+
+    Client: TypeAlias = redis.Redis | RedisCluster
+
+T = TypeVar("T")
+Command = tuple[Any, ...]
+
+CONFLICT_ATTEMPTS = 100
+"""How often a change is tried anew because another one came between; with the pauses, some 10 seconds."""
+LOST_ATTEMPTS = 4
+"""How often a change is tried anew because the connection was lost; with the pauses, some 2 seconds."""
+_CONFLICT_PAUSE_SECONDS = 0.1
+_LOST_PAUSE_SECONDS = 0.2
+
+_RETRIED = (redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.ReadOnlyError)
+_REROUTED = (redis_errors.MovedError, redis_errors.AskError, redis_errors.TryAgainError, redis_errors.ClusterDownError)
+_HOPELESS = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
+
+
+class Session:
+    """One connection between WATCH and EXEC."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._unread = 0
+        self._watching = False
+
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send commands in one packet and return their replies, text decoded.
+
+        :raises StateError: if a key holds another type than the command is for.
+        """
+        connection = self._connection
+        packed = connection.pack_commands(commands)
+        self._watching = self._watching or any(command[0] == "WATCH" for command in commands)
+        self._unread += len(commands)
+        connection.send_packed_command(packed)
+        replies = [self._reply() for _ in commands]
+        # Raised only now that all are read, or the next request on this connection would get this one's.
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, redis_errors.ResponseError):
+                _raise_reply_error(command, reply)
+        return replies
+
+    def _reply(self) -> Any:
+        try:
+            reply = decoded(self._connection.read_response())
+        except redis_errors.ResponseError as error:
+            reply = error
+        self._unread -= 1
+        return reply
+
+    def commit(self, commands: Sequence[Command]) -> bool:
+        """Write all in one transaction.
+
+        :returns: False if a watched key was changed by others since; then nothing was written.
+        """
+        *_, done = self.ask(("MULTI",), *commands, ("EXEC",))
+        self._watching = False
+        if done is None:
+            return False
+        # The types of all keys were seen when they were read, so this is a bug or an exotic server.
+        for command, reply in zip(commands, done, strict=True):
+            if isinstance(reply, Exception):
+                _raise_reply_error(command, reply)
+        return True
+
+    def leave(self) -> None:
+        """Make the connection fit for its next user: nothing watched, nothing left to read."""
+        try:
+            if self._unread == 0 and self._watching:
+                self.ask(("UNWATCH",))
+        except redis_errors.RedisError:
+            self._connection.disconnect()
+        if self._unread:
+            self._connection.disconnect()
+
+
+def transact(client: Client, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+    """Do one change as a whole, or not at all.
+
+    :param keys: the keys to watch; all in one hash slot.
+    :param work: reads with the session and returns its answer and the commands to write; called anew at every
+        attempt, so it must decide by what it reads alone. Its writes must be such that doing them again after
+        a lost reply changes nothing more.
+    :raises ConflictError: if others came between at every attempt.
+    :raises RedisUnavailableError: if Redis could not be reached, also not when tried anew.
+    """
+    conflicts = lost = 0
+    while True:
+        try:
+            done, result = _attempt(client, keys, work)
+        except _HOPELESS as error:
+            raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {error}") from error
+        except _REROUTED as error:
+            lost = _count_lost(client, keys, lost, error)
+            client.nodes_manager.initialize()  # type: ignore[union-attr]
+            continue
+        except _RETRIED as error:
+            lost = _count_lost(client, keys, lost, error)
+            continue
+        except redis_errors.RedisError as error:
+            raise RedisUnavailableError(
+                f"Redis at {_address(client)} refused a request about {keys[0]!r}: {error}. Nothing was changed"
+            ) from error
+        if done:
+            return result
+        conflicts += 1
+        if conflicts >= CONFLICT_ATTEMPTS:
+            raise ConflictError(
+                f"others changed {keys[0]!r} in Redis at each of {conflicts} attempts; nothing was changed. Try again"
+            )
+        time.sleep(random.uniform(0, min(_CONFLICT_PAUSE_SECONDS, 0.001 * 2**conflicts)))  # noqa: S311 - jitter
+
+
+def read(client: Client, key: str, *commands: Command) -> list[Any]:
+    """Send commands about one workflow in one packet, with no transaction, and return their replies."""
+
+    def work(session: Session) -> tuple[list[Any], Sequence[Command]]:
+        return session.ask(*commands), ()
+
+    return transact(client, (key,), work)
+
+
+def _attempt(
+    client: Client, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]
+) -> tuple[bool, T]:
+    pool = _node(client, keys[0]).connection_pool
+    connection = pool.get_connection()
+    session = Session(connection)
+    try:
+        result, writes = work(session)
+        return (session.commit(writes) if writes else True), result
+    finally:
+        session.leave()
+        pool.release(connection)
+
+
+def _count_lost(client: Client, keys: Sequence[str], lost: int, error: Exception) -> int:
+    lost += 1
+    if lost >= LOST_ATTEMPTS:
+        raise RedisUnavailableError(
+            f"Redis at {_address(client)} cannot be used: {error}. Tried {lost} times on {keys[0]!r}; if the last "
+            "reply was lost, the change may have been made, and making it again is safe"
+        ) from error
+    time.sleep(_LOST_PAUSE_SECONDS * 2 ** (lost - 1) * random.uniform(0.5, 1))  # noqa: S311 - jitter
+    return lost
+
+
+def _node(client: Client, key: str) -> redis.Redis:
+    if isinstance(client, redis.Redis):
+        return client
+    node = client.get_node_from_key(key)
+    if node is None:
+        raise redis_errors.ClusterDownError(f"no node serves the slot of {key!r}")
+    return client.get_redis_connection(node)
+
+
+def _address(client: Client) -> str:
+    if not isinstance(client, redis.Redis):
+        return ", ".join(sorted(node.name for node in client.get_nodes())) or "an unknown cluster"
+    options = client.connection_pool.connection_kwargs
+    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _raise_reply_error(command: Command, error: Exception) -> NoReturn:
+    if "WRONGTYPE" in str(error):
+        key = command[1]
+        raise StateError(
+            f"Redis key {key!r} does not hold what batchy keeps there ({command[0]} answered: {error}). Another "
+            "program uses this key: give the workflow another name, or Batchy a Redis database of its own"
+        ) from error
+    raise error
+
+
+def decoded(reply: Any) -> Any:
+    """Return a reply with all its bytes as text, whichever the client is set to give."""
+    if isinstance(reply, bytes):
+        return reply.decode("utf-8", "surrogateescape")
+    if isinstance(reply, list):
+        return [decoded(item) for item in reply]
+    if isinstance(reply, dict):
+        return {decoded(key): decoded(value) for key, value in reply.items()}
+    return reply
+
+
+def as_hash(reply: Any) -> dict[str, str]:
+    """Return HGETALL's reply as a dict, whichever protocol the server speaks."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
