@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""From a URL, or an Airflow connection's parts, to a Redis client: standalone, Sentinel or Cluster.
+
+Kinds of deployment differ here and in `transaction` alone. Every client has timeouts and a name that
+``CLIENT LIST`` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from batchy_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis as AsyncRedis
+    from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+
+    from batchy_provider.batches.transaction import Client
+
+DEFAULT_PORT = 6379
+DEFAULT_SENTINEL_PORT = 26379
+CLIENT_NAME = "batchy"
+TIMEOUT_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+_HEALTH_CHECK_SECONDS = 30
+_SCHEMES = (
+    "redis://, rediss:// (TLS), unix://, redis+cluster://, rediss+cluster://, redis+sentinel://, rediss+sentinel://"
+)
+_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "health_check_interval": int}
+
+Kind = Literal["standalone", "cluster", "sentinel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a Redis is and how to log in.
+
+    :param hosts: host and port; several for Cluster and Sentinel.
+    :param service: the name that Sentinel knows the master by.
+    :param options: further keyword arguments of redis-py's client, for example ``ssl_ca_certs``.
+    """
+
+    kind: Kind = "standalone"
+    hosts: tuple[tuple[str, int], ...] = (("localhost", DEFAULT_PORT),)
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ssl: bool = False
+    service: str | None = None
+    unix_path: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.unix_path:
+            return self.unix_path
+        return ",".join(f"{host}:{port}" for host, port in self.hosts)
+
+
+def parse_url(url: str) -> Address:
+    """Read a Redis URL.
+
+    ``redis+cluster://h1:6379,h2:6379``, ``redis+sentinel://h1:26379,h2:26379/mymaster/0``; options of redis-py
+    may follow a ``?``.
+
+    :raises ConfigError: if it is not one; a password in it is never repeated.
+    """
+    parts = urlsplit(url)
+    scheme, _, suffix = parts.scheme.replace("valkey", "redis").partition("+")
+    if scheme not in ("redis", "rediss", "unix") or suffix not in ("", "cluster", "sentinel"):
+        raise ConfigError(f"a Redis URL cannot begin with {parts.scheme!r}; expected one of {_SCHEMES}")
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(parts.query):
+        options[name] = _NUMBERS.get(name, str)(value)
+    login, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    path = [unquote(part) for part in parts.path.split("/") if part]
+    common: dict[str, Any] = {
+        "username": unquote(username) or None,
+        "password": unquote(password) or None,
+        "ssl": scheme == "rediss",
+        "options": options,
+    }
+    if scheme == "unix":
+        return Address(unix_path=unquote(parts.path), db=_db(options.pop("db", "0")), **common)
+    if suffix == "sentinel":
+        if not path:
+            raise ConfigError("a Redis Sentinel URL needs the master's name: redis+sentinel://host:26379/mymaster")
+        db = _db(path[1] if len(path) > 1 else "0")
+        return Address(
+            kind="sentinel", hosts=parse_hosts(hosts, DEFAULT_SENTINEL_PORT), service=path[0], db=db, **common
+        )
+    db = _db(options.pop("db", None) or (path[0] if path else "0"))
+    if suffix == "cluster" and db:
+        raise ConfigError(f"Redis Cluster has database 0 only, not {db}")
+    return Address(kind="cluster" if suffix else "standalone", hosts=parse_hosts(hosts, DEFAULT_PORT), db=db, **common)
+
+
+def parse_hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
+    """Read ``host:port,host:port``; IPv6 addresses stand in brackets."""
+    found = []
+    for part in text.split(","):
+        host, port = part.strip(), str(default_port)
+        if ":" in host.rpartition("]")[2]:
+            host, _, port = host.rpartition(":")
+        if not port.isdecimal():
+            raise ConfigError(f"{part.strip()!r} is not host:port")
+        found.append((host.strip("[]") or "localhost", int(port)))
+    return tuple(found)
+
+
+def _db(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{text!r} is not the number of a Redis database")
+    return int(text)
+
+
+def connect(url: str, *, client_name: str = CLIENT_NAME) -> Client:
+    """Return a client for a URL; it connects when it is first used."""
+    return client(parse_url(url), client_name=client_name)
+
+
+def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
+    """Return a client; it connects when it is first used, but a cluster's at once."""
+    import redis
+    from redis.cluster import ClusterNode, RedisCluster
+    from redis.sentinel import Sentinel
+
+    options = _options(address, client_name)
+    if address.kind == "cluster":
+        return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+    if address.kind == "sentinel":
+        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
+        return sentinel.master_for(address.service, db=address.db)
+    if address.unix_path:
+        return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
+    ((host, port),) = address.hosts[:1]
+    return redis.Redis(host=host, port=port, db=address.db, **options)
+
+
+def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> AsyncRedis | AsyncRedisCluster:
+    """Return the asyncio twin of `client`."""
+    import redis.asyncio as redis
+    from redis.asyncio.cluster import ClusterNode, RedisCluster
+    from redis.asyncio.sentinel import Sentinel
+
+    options = _options(address, client_name)
+    if address.kind == "cluster":
+        return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+    if address.kind == "sentinel":
+        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
+        return sentinel.master_for(str(address.service), db=address.db)
+    if address.unix_path:
+        return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
+    ((host, port),) = address.hosts[:1]
+    return redis.Redis(host=host, port=port, db=address.db, **options)
+
+
+def _options(address: Address, client_name: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "health_check_interval": _HEALTH_CHECK_SECONDS,
+        "client_name": client_name,
+    }
+    if address.username:
+        options["username"] = address.username
+    if address.password:
+        options["password"] = address.password
+    if address.ssl:
+        options["ssl"] = True
+    return options | dict(address.options)
+
+
+def _sentinel_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    # Sentinels have a login of their own; the master's is not sent to them.
+    return {name: value for name, value in options.items() if name not in ("username", "password")}
