@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+Unpacked bundles by the digest of their content, shared by all processes of a machine.
+
+::
+
+    <root>/bundles/<sha256>/tree/     the unpacked bundle, read-only
+    <root>/bundles/<sha256>/meta.json its size; its time is that of the last use
+    <root>/sources/<hash>.json        which digest a path had, and by what to see that it changed
+    <root>/locks/                     one lock for each digest, one for each path
+    <root>/tmp/                       what is being unpacked
+
+A bundle appears by one rename of what is complete and on disk: whoever sees it sees all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchy_provider.bundles.errors import BundleError, BundlePinError
+from batchy_provider.bundles.limits import GIB, UnpackLimits
+from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
+from batchy_provider.bundles.source import Source, copy_tree
+from batchy_provider.bundles.unpack import sync_folder, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """
+    What was fetched.
+
+    :param name: the bundle as the user wrote it
+    :param sha256: of the zip, or over the folder's names and contents; what a pin is compared with
+    :param cached: it was not read again
+    """
+
+    name: str
+    sha256: str
+    cached: bool
+
+
+class BundleCache:
+    """
+    Gives each run its own copy of a bundle.
+
+    :param root: a folder on a local disk (the locks are the kernel's), private to the worker's user
+    :param max_bytes: of unpacked bundles; the least recently used go first, those in use stay
+    """
+
+    def __init__(self, root: Path, *, max_bytes: int = 2 * GIB, limits: UnpackLimits | None = None) -> None:
+        self.root = root
+        self.max_bytes = max_bytes
+        self.limits = limits or UnpackLimits()
+
+    def working_copy(self, bundle: Any, into: Path, *, sha256: str | None = None) -> Fetched:
+        """
+        Copy the bundle's present content to a new folder.
+
+        :param bundle: path of a folder or zip, or an object with the `pathlib` API
+        :param into: a folder that does not exist yet
+        :param sha256: if given, any other content is refused
+        :raises BundleNotFoundError: there is nothing at the path
+        :raises BundleRefusedError: it breaks a rule
+        :raises BundlePinError: it is not the pinned one
+        """
+        source = Source(bundle)
+        if source.is_folder and source.is_local:
+            digest = source.copy_folder(into, limits=self.limits)
+            try:
+                _check_pin(source.name, digest, sha256)
+            except BundlePinError:
+                remove_tree(into)
+                raise
+            return Fetched(source.name, digest, cached=False)
+        self._make_folders()
+        with self._using(source, sha256) as (digest, cached):
+            _check_pin(source.name, digest, sha256)
+            copy_tree(self._entry(digest) / "tree", into)
+            os.utime(self._entry(digest) / "meta.json")
+        if not cached:
+            self.shrink(keep=digest)
+        return Fetched(source.name, digest, cached)
+
+    def shrink(self, *, keep: str | None = None) -> int:
+        """
+        Remove the least recently used bundles until the rest fits.
+
+        :param keep: a digest that stays in any case
+        :return: how many were removed
+        """
+        removed = 0
+        with locked(self.root / "locks" / "shrink", wait=False) as fd:
+            if fd is None:
+                return 0
+            entries = sorted(self._entries())
+            total = sum(size for _, size, _ in entries)
+            for _, size, digest in entries:
+                if total <= self.max_bytes:
+                    break
+                if digest != keep and self._remove(digest):
+                    total -= size
+                    removed += 1
+        return removed
+
+    def _entries(self) -> Iterator[tuple[int, int, str]]:
+        """Time of last use, bytes and digest of each bundle."""
+        for entry in (self.root / "bundles").iterdir():
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                meta = entry / "meta.json"
+                yield meta.stat().st_mtime_ns, json.loads(meta.read_bytes())["bytes"], entry.name
+
+    def _remove(self, digest: str) -> bool:
+        with locked(self._lock(digest), wait=False) as fd, ScratchFolder(self.root / "tmp") as scratch:
+            if fd is None:
+                return False
+            with contextlib.suppress(FileNotFoundError):
+                self._entry(digest).rename(scratch.path / digest)
+            self._lock(digest).unlink(missing_ok=True)
+        return True
+
+    @contextlib.contextmanager
+    def _using(self, source: Source, pin: str | None) -> Iterator[tuple[str, bool]]:
+        """The digest of what is at the source now; its tree is there and stays while the block runs."""
+        for _ in range(5):
+            digest = self._known(source)
+            cached = digest is not None
+            if digest is None:
+                # Others that want the same bundle wait here and then find it, instead of all reading it.
+                with locked(self._source_file(source, "locks", "")):
+                    digest = self._known(source) or self._fetch(source, pin)
+            with locked(self._lock(digest), shared=True):
+                if self._entry(digest).exists():
+                    yield digest, cached
+                    return
+            # Removed for room between the two locks: once more.
+        raise BundleError(
+            f"Bundle {source.name} is removed from the cache {self.root} as fast as it is unpacked. "
+            "Raise the size limit of the cache."
+        )
+
+    def _known(self, source: Source) -> str | None:
+        """The digest that the source had when it was last read, if it has not changed and is in the cache."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(self._source_file(source, "sources", ".json").read_bytes())
+            digest = str(known["sha256"])
+            if self._entry(digest).exists() and known["fingerprint"] == source.fingerprint():
+                return digest
+        return None
+
+    def _fetch(self, source: Source, pin: str | None) -> str:
+        before = source.fingerprint()
+        with ScratchFolder(self.root / "tmp") as scratch:
+            entry = scratch.path / "entry"
+            entry.mkdir()
+            if source.is_folder:
+                digest = source.copy_folder(entry / "tree", limits=self.limits)
+                _check_pin(source.name, digest, pin)
+                self._add(digest, entry)
+            else:
+                archive = scratch.path / "zip"
+                digest = source.fetch(archive, limits=self.limits)
+                _check_pin(source.name, digest, pin)
+                self._add(digest, entry, archive, source.name)
+            if before is not None and before == source.fingerprint():
+                known = json.dumps({"source": source.name, "fingerprint": before, "sha256": digest})
+                (scratch.path / "known").write_text(known)
+                (scratch.path / "known").replace(self._source_file(source, "sources", ".json"))
+        return digest
+
+    def _add(self, digest: str, entry: Path, archive: Path | None = None, name: str = "") -> None:
+        """Complete an entry, unless another process has the same content already, and let it appear."""
+        with locked(self._lock(digest)):
+            if self._entry(digest).exists():
+                return
+            tree = entry / "tree"
+            if archive is not None:
+                unpack(archive, tree, bundle=name, limits=self.limits)
+            size = _seal(tree)
+            meta = entry / "meta.json"
+            meta.write_text(json.dumps({"bytes": size}))
+            for path in (meta, tree, entry):
+                _sync(path)
+            entry.rename(self._entry(digest))
+            sync_folder(self.root / "bundles")
+
+    def _make_folders(self) -> None:
+        for name in ("bundles", "sources", "locks", "tmp"):
+            (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _entry(self, digest: str) -> Path:
+        return self.root / "bundles" / digest
+
+    def _lock(self, digest: str) -> Path:
+        return self.root / "locks" / digest
+
+    def _source_file(self, source: Source, folder: str, suffix: str) -> Path:
+        # Two connections may read the same URL at two places.
+        connection = getattr(source.path, "conn_id", None)
+        name = str(source.path.absolute()) if source.is_local else f"{source.name}\n{connection}"
+        return self.root / folder / f"source-{hashlib.sha256(name.encode()).hexdigest()}{suffix}"
+
+
+def _check_pin(name: str, digest: str, pin: str | None) -> None:
+    if pin is not None and digest != pin.strip().lower():
+        raise BundlePinError(
+            f"Bundle {name} has sha256 {digest}, but {pin} is pinned. Somebody changed it: check it and, "
+            "if it is what you want, change the pin."
+        )
+
+
+def _seal(tree: Path) -> int:
+    """Make all of a tree read-only; returns its bytes."""
+    total = 0
+    folders = [tree]
+    while folders:
+        folder = folders.pop()
+        for child in folder.iterdir():
+            if child.is_dir():
+                folders.append(child)
+            else:
+                found = child.stat()
+                total += found.st_size
+                child.chmod(0o555 if found.st_mode & 0o111 else 0o444)
+        folder.chmod(0o555)
+    return total
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

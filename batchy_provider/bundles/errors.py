@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What can go wrong with a bundle, its run and its results."""
+
+from __future__ import annotations
+
+from batchy_provider.exceptions import BatchyError
+
+
+class BundleError(BatchyError):
+    """Base of all errors about bundles."""
+
+
+class BundleNotFoundError(BundleError):
+    """There is neither a folder nor a file at the bundle's path."""
+
+
+class BundleRefusedError(BundleError):
+    """
+    The bundle breaks a rule; nothing of it was kept.
+
+    :param bundle: the bundle's path or URL, as the user wrote it
+    :param reason: a sentence that says which rule and what to do
+    :param entry: the name of the offending entry, if there is one
+    """
+
+    def __init__(self, bundle: str, reason: str, entry: str | None = None) -> None:
+        where = f"Bundle {bundle} refused" + (f", entry {entry!r}" if entry is not None else "")
+        super().__init__(f"{where}: {reason}")
+        self.bundle = bundle
+        self.reason = reason
+        self.entry = entry
+
+    def __reduce__(self) -> tuple[type[BundleRefusedError], tuple[str, str, str | None]]:
+        return type(self), (self.bundle, self.reason, self.entry)
+
+
+class BundlePinError(BundleError):
+    """The bundle is not the one that was pinned with `sha256`."""
+
+
+class JobEnvironmentError(BundleError):
+    """A variable of the job's `env` cannot be given to a script."""
+
+
+class RunnerError(BundleError):
+    """The script could not be started, or its output could not be written."""
+
+
+class ResultError(BundleError):
+    """A result could not be stored, or is not there, or is not what it was when it was stored."""

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The files that a script leaves behind: which are kept, their digests, and the values among them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.limits import KIB
+
+VALUE_BYTES = 64 * KIB
+VALUES = 100
+_CHUNK = 1024 * KIB
+_VALUE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)\.json")
+_RESERVED = ("return_value", "exit_code")
+
+
+def kept_files(folder: Path) -> list[str]:
+    """
+    All files of an execution, with ``/`` between folders.
+
+    :raises ResultError: a link, a device or the like is among them: what it leads to would not be kept
+    """
+    found = []
+    folders = [""]
+    while folders:
+        prefix = folders.pop()
+        with os.scandir(folder / prefix) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    folders.append(name + "/")
+                elif stat.S_ISREG(mode):
+                    found.append(name)
+                else:
+                    raise ResultError(
+                        f"The script left {name!r}, which is a link, a pipe or a device. "
+                        "Only plain files can be kept: copy the content."
+                    )
+    return sorted(found)
+
+
+def digest_of(path: Path) -> dict[str, Any]:
+    """Bytes and sha256 of a file, which is on disk (fsync) when this returns."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        size = 0
+        while data := file.read(_CHUNK):
+            size += len(data)
+            digest.update(data)
+        os.fsync(file.fileno())
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def copy_checked(source: BinaryIO, into: Path) -> dict[str, Any]:
+    """Copy a stream to a new file; returns its bytes and sha256."""
+    digest = hashlib.sha256()
+    size = 0
+    with into.open("xb", buffering=0) as target:
+        while data := source.read(_CHUNK):
+            size += len(data)
+            digest.update(data)
+            view = memoryview(data)
+            while view:
+                view = view[target.write(view) :]
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """
+    The content of each ``NAME.json`` directly in a folder.
+
+    :raises ResultError: one is no JSON, too large, or has a name that is taken; all faults are named at once
+    """
+    values: dict[str, Any] = {}
+    faults = []
+    for path in sorted(folder.iterdir()):
+        match = _VALUE.fullmatch(path.name)
+        if match is None or not path.is_file():
+            continue
+        fault = None
+        if match[1] in _RESERVED:
+            fault = f"the name {match[1]!r} is taken"
+        elif path.stat().st_size > VALUE_BYTES:
+            fault = f"it has {path.stat().st_size:,} bytes, {VALUE_BYTES:,} is the limit"
+        else:
+            try:
+                values[match[1]] = json.loads(path.read_bytes(), parse_constant=_no_constant)
+            except (ValueError, RecursionError) as error:
+                fault = f"it is not JSON ({error})"
+        if fault:
+            faults.append(f"{path.name}: {fault}")
+    if len(values) > VALUES:
+        faults.append(f"there are {len(values)} of them, {VALUES} is the limit")
+    if faults:
+        raise ResultError(
+            "Files named NAME.json in $BATCHY_OUTPUT_DIR are values for later jobs. " + "; ".join(faults) + "."
+        )
+    return values
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")

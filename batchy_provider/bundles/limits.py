@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The limits that protect a worker from a bundle. All have a default that an honest bundle does not meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpackLimits:
+    """
+    How large a bundle may be.
+
+    :param archive_bytes: size of the zip itself
+    :param entries: files and folders in it
+    :param unpacked_bytes: all files together, counted while they are unpacked
+    :param ratio: unpacked bytes for one byte of the zip; looked at above ``ratio_floor_bytes``
+    :param ratio_floor_bytes: up to here any ratio is fine: a small log of zeros is no bomb
+    :param depth: folders within folders
+    :param name_bytes: length of one whole name, in UTF-8
+    """
+
+    archive_bytes: int = 512 * MIB
+    entries: int = 10_000
+    unpacked_bytes: int = 1 * GIB
+    ratio: int = 100
+    ratio_floor_bytes: int = 10 * MIB
+    depth: int = 32
+    name_bytes: int = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessLimits:
+    """
+    What one script may use; None is no limit. They hold for each of its processes (Linux resource limits).
+
+    :param cpu_seconds: CPU time; the process gets XCPU, and KILL five seconds of CPU later
+    :param memory_bytes: address space
+    :param open_files: file descriptors
+    :param file_bytes: the largest file that it may write; beyond it gets XFSZ
+    """
+
+    cpu_seconds: int | None = None
+    memory_bytes: int | None = None
+    open_files: int | None = None
+    file_bytes: int | None = None

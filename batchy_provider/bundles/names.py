@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Which names a bundle may hold; the same rules for a zip and for a folder."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from batchy_provider.bundles.errors import BundleRefusedError
+from batchy_provider.bundles.limits import UnpackLimits
+
+SCRIPT = "script.sh"
+_DRIVE = re.compile(r"[A-Za-z]:")
+_COMPONENT_BYTES = 255
+
+
+class Tree:
+    """
+    The names seen so far, and whether one more may join them.
+
+    :param bundle: what to call the bundle in errors
+    """
+
+    def __init__(self, bundle: str, limits: UnpackLimits) -> None:
+        self.bundle = bundle
+        self.files: set[str] = set()
+        self.folders: set[str] = set()
+        self._limits = limits
+        self._explicit: set[str] = set()
+        self._spelling: dict[str, str] = {}
+        self._entries = 0
+
+    def add(self, name: str, *, folder: bool) -> None:
+        """
+        Add one entry, given with ``/`` between folders and without one at its end.
+
+        :raises BundleRefusedError: the name breaks a rule or collides with an earlier one
+        """
+        self._entries += 1
+        if self._entries > self._limits.entries:
+            raise BundleRefusedError(self.bundle, f"it has more than {self._limits.entries:,} entries.", name)
+        self._check(name)
+        parts = name.split("/")
+        for end in range(1, len(parts)):
+            self._add_folder("/".join(parts[:end]), name)
+        if folder:
+            if name in self.folders and name in self._explicit:
+                raise BundleRefusedError(self.bundle, "it is there twice.", name)
+            self._explicit.add(name)
+            self._add_folder(name, name)
+        else:
+            if name in self.files:
+                raise BundleRefusedError(self.bundle, "it is there twice.", name)
+            if name in self.folders:
+                raise BundleRefusedError(self.bundle, "it is there both as a file and as a folder.", name)
+            self._claim(name, name)
+            self.files.add(name)
+
+    def _add_folder(self, folder: str, entry: str) -> None:
+        if folder in self.folders:
+            return
+        if folder in self.files:
+            raise BundleRefusedError(self.bundle, f"{folder!r} is there both as a file and as a folder.", entry)
+        self._claim(folder, entry)
+        self.folders.add(folder)
+
+    def _claim(self, path: str, entry: str) -> None:
+        """Two spellings that one file system takes for the same name must not both be there."""
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+        first = self._spelling.setdefault(key, path)
+        if first != path:
+            raise BundleRefusedError(
+                self.bundle,
+                f"it differs from {first!r} only in upper and lower case or in the form of its accents.",
+                entry,
+            )
+
+    def _check(self, name: str) -> None:
+        reason = _fault(name, self._limits)
+        if reason:
+            raise BundleRefusedError(self.bundle, reason, name)
+
+
+def _fault(name: str, limits: UnpackLimits) -> str | None:
+    """The first rule that a name breaks, as a sentence, or None."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return "its name is not valid Unicode."
+    if "\0" in name:
+        return "its name contains a NUL byte."
+    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+        return "its name contains a control character."
+    if "\\" in name:
+        return "its name contains a backslash; names in a zip are written with '/'."
+    if name.startswith("/"):
+        return "its name is an absolute path."
+    if _DRIVE.match(name):
+        return "its name starts with a drive letter."
+    parts = name.split("/")
+    if ".." in parts:
+        return "its name leads out of the bundle ('..')."
+    if "" in parts or "." in parts:
+        return "its name has an empty part or a '.' between slashes."
+    if len(encoded) > limits.name_bytes or any(len(p.encode()) > _COMPONENT_BYTES for p in parts):
+        return f"its name is too long (limit {limits.name_bytes} bytes, {_COMPONENT_BYTES} for each part)."
+    if len(parts) > limits.depth:
+        return f"it lies deeper than {limits.depth} folders."
+    return None
+
+
+def check_root(bundle: str, tree: Tree) -> None:
+    """
+    Check that there is a file `script.sh` at the root.
+
+    :raises BundleRefusedError: there is none; the sentence says where one is, if it is close
+    """
+    if SCRIPT in tree.files:
+        return
+    if SCRIPT in tree.folders:
+        raise BundleRefusedError(bundle, "it must be a file, and is a folder.", SCRIPT)
+    tops = {name.partition("/")[0] for name in tree.files | tree.folders} - {"__MACOSX"}
+    top = next(iter(tops)) if len(tops) == 1 else None
+    if top is not None and f"{top}/{SCRIPT}" in tree.files:
+        raise BundleRefusedError(
+            bundle,
+            f"{SCRIPT} must be at the root, but everything is inside the folder {top!r}. "
+            f"Zip what is in the folder, not the folder: cd {top} && zip -r ../bundle.zip .",
+            f"{top}/{SCRIPT}",
+        )
+    near = next((name for name in sorted(tree.files) if name.casefold() == SCRIPT), None)
+    hint = f" There is {near!r}: rename it." if near else ""
+    raise BundleRefusedError(bundle, f"it has no {SCRIPT} at its root.{hint}")

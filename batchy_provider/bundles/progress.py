@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Progress lines: ``::batchy {"progress": 0.5, "message": "34/68 files"}`` on stdout. Advisory, never an error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MARK = b"::batchy "
+_MAX_LINE = 4096
+_MAX_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    How far a script says it is.
+
+    :param progress: 0 to 1, or None if it gave a message alone
+    :param message: at most 500 characters, or None
+    """
+
+    progress: float | None
+    message: str | None
+
+
+def parse(line: bytes) -> Progress | None:
+    """
+    Read one line.
+
+    :param line: without its newline
+    :return: None if it is not a right progress line: it is a plain line of output then
+    """
+    if not line.startswith(MARK) or len(line) > _MAX_LINE:
+        return None
+    try:
+        said = json.loads(line[len(MARK) :])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    progress, message = said.get("progress"), said.get("message")
+    if progress is not None:
+        if isinstance(progress, bool) or not isinstance(progress, (int, float)):
+            return None
+        if not math.isfinite(progress) or not 0 <= progress <= 1:
+            return None
+        progress = float(progress)
+    if message is not None:
+        if not isinstance(message, str):
+            return None
+        message = message[:_MAX_MESSAGE].encode("utf-8", "replace").decode()
+    if progress is None and message is None:
+        return None
+    return Progress(progress, message)
+
+
+def separate(block: bytes) -> tuple[bytes, Progress | None]:
+    """
+    Take the right progress lines out of a block of whole lines.
+
+    :return: the other lines, and the last progress
+    """
+    if MARK not in block:
+        return block, None
+    last = None
+    rest = []
+    for line in _lines(block):
+        found = parse(line.rstrip(b"\r\n"))
+        if found is None:
+            rest.append(line)
+        else:
+            last = found
+    return b"".join(rest), last
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """The lines with their ends; `splitlines` would also cut at a carriage return."""
+    *lines, rest = block.split(b"\n")
+    return [line + b"\n" for line in lines] + ([rest] if rest else [])
+
+
+class Throttle:
+    """
+    Passes on the newest progress, at most once in ``seconds``; the last one always arrives.
+
+    :param tell: called with the progress
+    """
+
+    def __init__(self, tell: Callable[[Progress], None], seconds: float = 1.0) -> None:
+        self._tell = tell
+        self._seconds = seconds
+        self._pending: Progress | None = None
+        self._next = -math.inf
+
+    def put(self, progress: Progress, now: float) -> None:
+        """Take a new progress at ``now`` (monotonic seconds)."""
+        self._pending = progress
+        self.tick(now)
+
+    def due(self) -> float | None:
+        """When `tick` has something to do (monotonic seconds), or None."""
+        return self._next if self._pending is not None else None
+
+    def tick(self, now: float, *, last: bool = False) -> None:
+        """Pass on what waits, if it is time or the ``last`` chance."""
+        if self._pending is not None and (last or now >= self._next):
+            progress, self._pending = self._pending, None
+            self._next = now + self._seconds
+            self._tell(progress)

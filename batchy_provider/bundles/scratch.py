@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Folders for the time of one run, and locks between processes. What one leaves, the next removes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[int | None]:
+    """
+    Hold a lock between processes, as long as the block runs; the kernel frees it if the process dies.
+
+    :param path: the lock file; made if it is not there
+    :param shared: many may hold it shared, one alone exclusively
+    :param wait: False gives up at once
+    :return: the file descriptor that holds the lock, or None if ``wait`` is False and another has it
+    """
+    fd = acquire(path, shared=shared, wait=wait)
+    try:
+        yield fd
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+    """As :func:`locked`, and the caller closes the descriptor."""
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        # The holder before us may have removed the file: then we hold a lock that nobody else can see.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), path.stat()):
+                return fd
+        os.close(fd)
+
+
+class ScratchFolder:
+    """
+    A new folder, private to this process, gone when the block ends.
+
+    Beside it lies a lock, held as long as the process lives. The next process of the same host that makes one
+    under the same ``root`` removes the folders whose lock is free: their owners were killed. Folders of other
+    hosts are left alone, since not every network file system carries locks between hosts.
+
+    :param root: the folder that holds all of them; made if it is not there
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.path = root / f"{_host()}.{uuid.uuid4().hex}"
+        self.lock_fd = -1
+
+    def __enter__(self) -> ScratchFolder:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sweep(self._root)
+        fd = acquire(self._lock)
+        assert fd is not None
+        self.lock_fd = fd
+        self.path.mkdir(mode=0o700)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove_tree(self.path)
+        self._lock.unlink(missing_ok=True)
+        os.close(self.lock_fd)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+
+def sweep(root: Path) -> int:
+    """
+    Remove the scratch folders of this host's dead processes.
+
+    :return: how many
+    """
+    removed = 0
+    for lock in root.glob(f"{_host()}.*.lock"):
+        with locked(lock, wait=False) as fd:
+            if fd is None:
+                continue
+            folder = lock.with_name(lock.name.removesuffix(".lock"))
+            removed += folder.exists()
+            remove_tree(folder)
+            lock.unlink(missing_ok=True)
+    return removed
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:60] or "host"
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder whatever the modes in it, without following links; fine if it is not there."""
+    if not folder.is_dir() or folder.is_symlink():
+        folder.unlink(missing_ok=True)
+        return
+    # Most trees go at the first try; read-only folders and very deep ones do not.
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
+        return
+    _open_folders(folder)
+    subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+    if folder.exists():
+        raise OSError(f"Folder {folder} cannot be removed: does another user own something in it?")
+
+
+def _open_folders(top: Path) -> None:
+    folders = [str(top)]
+    while folders:
+        folder = folders.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)  # noqa: PTH101 - a Path for each of thousands of folders is slow
+            with os.scandir(folder) as found:
+                folders += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+Where a bundle comes from: a folder or a zip, on this machine or behind any object with the `pathlib` API.
+
+Such an object (Airflow's ``ObjectStoragePath``, a ``UPath``) needs `is_file`, `is_dir`, `iterdir`, `name`, `open`
+and `stat`; if it has `fs` and `path` as those of fsspec have, changes are noticed without reading the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
+from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.names import Tree, check_root
+
+CHUNK = 1024 * 1024
+SETTLE_SECONDS = 2.0
+"""A file that changed less than this ago may change once more without a visible change of its times."""
+
+_LOCAL = ("", "file", "local")
+_VERSION_KEYS = (
+    *("etag", "mtime", "lastmodified", "last_modified", "last-modified", "updated", "modified", "created"),
+    *("generation", "versionid", "version_id", "md5hash", "content_md5", "md5", "crc32c", "checksum"),
+)
+
+
+class Source:
+    """
+    One bundle at its place.
+
+    :param bundle: a path, or an object with the `pathlib` API
+    :raises BundleNotFoundError: there is nothing
+    """
+
+    def __init__(self, bundle: Any) -> None:
+        self.path = _local(bundle)
+        self.name = str(bundle)
+        self.is_local = isinstance(self.path, Path)
+        if self.path.is_file():
+            self.is_folder = False
+        elif self.path.is_dir():
+            self.is_folder = True
+        else:
+            raise BundleNotFoundError(
+                f"Bundle {self.name} does not exist, or this worker may not read it. "
+                "Expected a folder or a zip file with a script.sh at its root."
+            )
+
+    def fingerprint(self) -> str | None:
+        """What changes when the content changes, cheap to get; None if it cannot be told."""
+        if self.is_folder:
+            return _of_folder(self.path, self.is_local)
+        return _of_file(self.path, self.is_local)
+
+    def fetch(self, into: Path, *, limits: UnpackLimits) -> str:
+        """
+        Copy a zip as it is.
+
+        :param into: the file to write
+        :return: sha256 of the copy, in hex
+        :raises BundleRefusedError: it is larger than the limit
+        """
+        digest = hashlib.sha256()
+        left = limits.archive_bytes
+        with self.path.open("rb") as source, into.open("xb") as target:
+            while data := source.read(CHUNK):
+                left -= len(data)
+                if left < 0:
+                    raise BundleRefusedError(
+                        self.name,
+                        f"the zip has more than {limits.archive_bytes:,} bytes, which is the limit.",
+                    )
+                digest.update(data)
+                target.write(data)
+        return digest.hexdigest()
+
+    def copy_folder(self, into: Path, *, limits: UnpackLimits) -> str:
+        """
+        Copy a folder by the rules of unpacking; nothing is left behind if one is broken.
+
+        :param into: the folder to make
+        :return: sha256 over names, executable bits and contents, in hex
+        :raises BundleRefusedError: a rule is broken
+        """
+        from batchy_provider.bundles.scratch import remove_tree
+
+        tree = Tree(self.name, limits)
+        files = sorted(_walk(self.path, tree, self.is_local))
+        check_root(self.name, tree)
+        left = limits.unpacked_bytes
+        whole = hashlib.sha256()
+        into.mkdir(mode=0o755)
+        try:
+            for folder in sorted(tree.folders):
+                (into / folder).mkdir(mode=0o755)
+            for name, path in files:
+                digest, size, executable = _copy_file(path, into / name, left, self.is_local)
+                left -= size
+                if left < 0:
+                    raise BundleRefusedError(
+                        self.name,
+                        f"it has more than {limits.unpacked_bytes:,} bytes, which is the limit.",
+                        name,
+                    )
+                whole.update(json.dumps([name, executable, size, digest]).encode() + b"\n")
+        except BaseException:
+            remove_tree(into)
+            raise
+        return whole.hexdigest()
+
+
+def _local(bundle: Any) -> Any:
+    """A plain `Path` for what lies on this machine, whatever kind of object names it."""
+    if isinstance(bundle, str):
+        return Path(bundle)
+    if type(bundle).__module__.startswith("pathlib"):
+        return bundle
+    if getattr(bundle, "protocol", None) in _LOCAL:
+        return Path(bundle.path)
+    return bundle
+
+
+def _of_file(path: Any, local: bool) -> str | None:
+    if local:
+        found = path.stat()
+        if max(found.st_mtime, found.st_ctime) > time.time() - SETTLE_SECONDS:
+            return None
+        return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+    return _of_info(_info(path))
+
+
+def _info(path: Any) -> Mapping[str, Any]:
+    """What a store says of a file, past its cache of listings."""
+    file_system = getattr(path, "fs", None)
+    if file_system is not None and hasattr(path, "path"):
+        with contextlib.suppress(Exception):
+            file_system.invalidate_cache(path.path)
+        info: Mapping[str, Any] = file_system.info(path.path)
+        return info
+    found = path.stat()
+    return {"size": found.st_size, "mtime": found.st_mtime or None}
+
+
+def _of_info(info: Mapping[str, Any]) -> str | None:
+    known = {key.lower(): str(value) for key, value in info.items() if value not in (None, "", 0)}
+    versions = {key: known[key] for key in _VERSION_KEYS if key in known}
+    if not versions:
+        return None
+    return json.dumps({"size": known.get("size"), **versions}, sort_keys=True)
+
+
+def _of_folder(path: Any, local: bool) -> str | None:
+    """All files' fingerprints in one; asked for remote folders only, as a local one is copied each time."""
+    parts = {}
+    folders = [("", path)]
+    while folders:
+        prefix, folder = folders.pop()
+        for child in folder.iterdir():
+            name = prefix + child.name
+            if child.is_dir():
+                folders.append((name + "/", child))
+                continue
+            mark = _of_file(child, local)
+            if mark is None:
+                return None
+            parts[name] = mark
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _walk(top: Any, tree: Tree, local: bool) -> Iterator[tuple[str, Any]]:
+    """All files with their names; each name passes the rules before anything below it is looked at."""
+    folders = [("", top)]
+    while folders:
+        prefix, folder = folders.pop()
+        for child in folder.iterdir():
+            name = prefix + child.name
+            if local:
+                _check_kind(child, name, tree.bundle)
+            is_folder = child.is_dir()
+            tree.add(name, folder=is_folder)
+            if is_folder:
+                folders.append((name + "/", child))
+            else:
+                yield name, child
+
+
+def _check_kind(path: Path, name: str, bundle: str) -> None:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise BundleRefusedError(bundle, "it is a link; put a copy of the file in its place.", name)
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise BundleRefusedError(bundle, "it is a device, a pipe or a socket.", name)
+
+
+def _copy_file(source: Any, target: Path, most: int, local: bool) -> tuple[str, int, bool]:
+    """Copy one file, at most one chunk more than ``most`` bytes of it; returns digest, size, executable."""
+    digest = hashlib.sha256()
+    size = 0
+    with source.open("rb") as reader, target.open("xb") as writer:
+        executable = local and bool(os.fstat(reader.fileno()).st_mode & 0o111)
+        while size <= most and (data := reader.read(CHUNK)):
+            size += len(data)
+            digest.update(data)
+            writer.write(data)
+        os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
+    return digest.hexdigest(), size, executable
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree of our own cache for one run, writable again."""
+    target.mkdir(mode=0o755)
+    folders = [(str(source), str(target))]
+    while folders:
+        here, there = folders.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                copy = f"{there}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    Path(copy).mkdir(mode=0o755)
+                    folders.append((entry.path, copy))
+                else:
+                    shutil.copyfile(entry.path, copy)
+                    executable = entry.stat(follow_symlinks=False).st_mode & 0o111
+                    Path(copy).chmod(0o755 if executable else 0o644)

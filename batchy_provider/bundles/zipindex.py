@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The index of a zip as a list of plain entries, every oddity refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from batchy_provider.bundles.errors import BundleRefusedError
+from batchy_provider.bundles.limits import UnpackLimits
+
+_END = struct.Struct("<4s4H2LH")
+_END_SIGNATURE = b"PK\x05\x06"
+_ZIP64_LOCATOR = b"PK\x06\x07"
+_ENTRY_BYTES = 46
+_ROOM_PER_ENTRY = 600
+_ENCRYPTED = 0x1 | 0x40 | 0x2000
+_PATCH = 0x20
+_UTF8 = 0x800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """
+    One file or folder of a zip.
+
+    :param name: as it will be on disk, without a slash at the end
+    :param raw_name: its bytes in the zip
+    :param offset: where its header starts, bytes
+    :param limit: where the next entry or the index starts: its data must end before
+    :param packed_size: bytes in the zip
+    :param size: declared bytes when unpacked
+    """
+
+    name: str
+    raw_name: bytes
+    folder: bool
+    executable: bool
+    method: int
+    offset: int
+    limit: int
+    packed_size: int
+    size: int
+    crc: int
+
+
+def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Entry]:
+    """
+    Read and check the index of a zip.
+
+    :param file: opened zip
+    :param bundle: what to call it in errors
+    :raises BundleRefusedError: not a zip, damaged, too large, or an entry is neither plain file nor folder
+    """
+    length = os.fstat(file.fileno()).st_size
+    if length > limits.archive_bytes:
+        raise BundleRefusedError(bundle, f"the zip has {length:,} bytes, {limits.archive_bytes:,} is the limit.")
+    _check_end(file, length, bundle, limits)
+    try:
+        # It reads the whole index into memory: the size of that was checked before.
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+            start = archive.start_dir
+    except Exception as error:
+        # zipfile lets out ValueError, struct.error, OverflowError… on forged input.
+        raise BundleRefusedError(bundle, f"the zip is damaged ({error}): make it again.") from None
+    if len(infos) > limits.entries:
+        raise BundleRefusedError(
+            bundle,
+            f"it has {len(infos):,} entries, {limits.entries:,} is the limit.",
+            infos[limits.entries].orig_filename,
+        )
+    ends = [*sorted(info.header_offset for info in infos), start]
+    if infos and ends[0] != 0:
+        raise BundleRefusedError(
+            bundle, "there are other bytes before the first entry: it is a zip and something else at once."
+        )
+    following = {offset: ends[i + 1] for i, offset in enumerate(ends[:-1])}
+    if len(following) != len(infos):
+        raise BundleRefusedError(bundle, "two entries share the same bytes, as in a zip bomb.")
+    return [_entry(info, following[info.header_offset], bundle) for info in infos]
+
+
+def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -> None:
+    """One end record, at the very end, with an index of bearable size: no second reading of the same file."""
+    tail_length = min(length, _END.size + 0xFFFF)
+    file.seek(length - tail_length)
+    tail = file.read(tail_length)
+    at = tail.find(_END_SIGNATURE)
+    if at < 0 or len(tail) - at < _END.size:
+        start = tail[:2] if length == tail_length else b""
+        what = "the end of the zip is missing: it was cut off" if start == b"PK" else "it is not a zip file"
+        raise BundleRefusedError(bundle, f"{what}. Expected a zip, or a folder, with a script.sh at its root.")
+    while len(tail) - at >= _END.size:
+        (_, disk, first_disk, here, entries, index_bytes, _, comment) = _END.unpack_from(tail, at)
+        if at + _END.size + comment == len(tail):
+            break
+        # The same four bytes may stand in the data of the last entry.
+        at = tail.find(_END_SIGNATURE, at + 1)
+        if at < 0:
+            raise BundleRefusedError(bundle, "there are bytes after the end of the zip, or its end is damaged.")
+    else:
+        raise BundleRefusedError(bundle, "the end of the zip is damaged.")
+    if _END_SIGNATURE in tail[at + 4 :]:
+        raise BundleRefusedError(bundle, "it has two ends: it can be read as two different zips.")
+    if disk or first_disk or here != entries:
+        raise BundleRefusedError(bundle, "it is one part of a zip in several parts.")
+    most = limits.entries * _ROOM_PER_ENTRY + _ENTRY_BYTES
+    if entries > limits.entries and entries != 0xFFFF:
+        raise BundleRefusedError(bundle, f"it has {entries:,} entries, {limits.entries:,} is the limit.")
+    if index_bytes > most and index_bytes != 0xFFFFFFFF:
+        raise BundleRefusedError(bundle, f"its index alone has {index_bytes:,} bytes, {most:,} is the limit.")
+    if index_bytes == 0xFFFFFFFF or entries == 0xFFFF or _ZIP64_LOCATOR in tail[max(0, at - 20) : at]:
+        # Zip64 is for archives beyond all our limits.
+        raise BundleRefusedError(
+            bundle, f"it is in the Zip64 format for very many entries; {limits.entries:,} is the limit."
+        )
+
+
+def _entry(info: zipfile.ZipInfo, limit: int, bundle: str) -> Entry:
+    name = info.orig_filename  # `filename` was cut at NUL
+    folder = name.endswith("/")
+    reason = _fault(info, folder)
+    if reason:
+        raise BundleRefusedError(bundle, reason, name)
+    raw_name = name.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    return Entry(
+        name=name[:-1] if folder else name,
+        raw_name=raw_name,
+        folder=folder,
+        executable=bool((info.external_attr >> 16) & 0o111),
+        method=info.compress_type,
+        offset=info.header_offset,
+        limit=limit,
+        packed_size=info.compress_size,
+        size=info.file_size,
+        crc=info.CRC,
+    )
+
+
+def _fault(info: zipfile.ZipInfo, folder: bool) -> str | None:
+    """The first thing wrong with an entry's kind, as a sentence, or None."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if info.flag_bits & _ENCRYPTED:
+        return "it is encrypted; a bundle is read without a password."
+    if info.flag_bits & _PATCH or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"it is compressed by method {info.compress_type}; only stored and deflated entries are read."
+    if kind == stat.S_IFLNK:
+        return "it is a link; put a copy of the file in its place."
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "it is a device, a pipe or a socket."
+    if kind and folder != (kind == stat.S_IFDIR):
+        return "it is a folder by its name or by its mode, but not by both."
+    if folder and info.file_size:
+        return "it is a folder and yet has data."
+    if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
+        return "it is stored as it is, and yet its two sizes differ."
+    return None
