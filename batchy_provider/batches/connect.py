@@ -134,7 +134,8 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
     if address.kind == "sentinel":
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
-        return sentinel.master_for(address.service, db=address.db)
+        master: redis.Redis = sentinel.master_for(str(address.service), db=address.db)
+        return master
     if address.unix_path:
         return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
     ((host, port),) = address.hosts[:1]
@@ -152,7 +153,8 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> AsyncRe
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
     if address.kind == "sentinel":
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
-        return sentinel.master_for(str(address.service), db=address.db)
+        master: redis.Redis = sentinel.master_for(str(address.service), db=address.db)
+        return master
     if address.unix_path:
         return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
     ((host, port),) = address.hosts[:1]

@@ -37,8 +37,8 @@ def _previous(expression: str, timezone_name: str, moment: datetime) -> datetime
         return to_utc(moment - (wall - cron.get_prev(datetime)))
     while True:
         previous: datetime = cron.get_prev(datetime)
-        # fold=1, as Airflow reads wall-clock times that occur twice, or never.
-        fired = to_utc(previous.replace(tzinfo=place, fold=1))
-        # In the hour that clocks repeat, the predecessor by the clock may lie at or behind the moment.
+        # As Airflow reads wall-clock times that occur twice, or never: the later of the two readings.
+        fired = max(to_utc(previous.replace(tzinfo=place, fold=fold)) for fold in (0, 1))
+        # About a change of clocks, the predecessor by the clock may lie at or behind the moment.
         if fired < to_utc(moment):
             return fired
