@@ -23,7 +23,7 @@ ACTIONS = ("bundle", "bash", "operator")
 _SCRIPT_ONLY = ("input", "kill_grace", "limits", "env", "inherit_env")
 _STATE_ONLY = ("reprocess_hours", "trunc_start", "initial_date")
 # What the factory itself gives to an operator, and how the file says the same.
-_FACTORY_ARGS = {
+FACTORY_ARGS = {
     "dag": None,
     "task_group": None,
     "task_id": "the job's name",
@@ -139,8 +139,8 @@ def _check_action(name: str, job: Job) -> Iterator[Problem]:
         if key in job.model_fields_set:
             yield Problem((*path, key), "only bundle and bash jobs know this key", at_key=True)
     for key in job.args or {}:
-        if key in _FACTORY_ARGS:
-            instead = _FACTORY_ARGS[key]
+        if key in FACTORY_ARGS:
+            instead = FACTORY_ARGS[key]
             hint = f"; use {instead}" if instead else ""
             yield Problem((*path, "args", key), f"{key!r} is set by the workflow{hint}", at_key=True)
 

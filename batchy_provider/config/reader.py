@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.batches.names import check_workflow_name
+from batchy_provider.config import bundles
 from batchy_provider.config.document import MAX_BYTES, Document, DocumentError, decode, parse
 from batchy_provider.config.faults import Fault, Problem, key_text
 from batchy_provider.config.validation import inherited_keys, merge, validate
@@ -19,8 +20,6 @@ from batchy_provider.exceptions import ConfigError, InvalidNameError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 DEFAULTS_STEM = "_defaults"
-BUNDLES_FOLDER = "bundles"
-SCRIPT = "script.sh"
 
 
 class FaultsError(ConfigError):
@@ -90,9 +89,14 @@ def _walk(folder: str | os.PathLike[str]) -> Iterator[list[os.DirEntry[str]]]:
         entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
     yield [entry for entry in entries if entry.is_file()]
     for entry in entries:
-        is_bundle = entry.name == BUNDLES_FOLDER or Path(entry.path, SCRIPT).exists()
+        is_bundle = entry.name == bundles.FOLDER or Path(entry.path, bundles.SCRIPT).exists()
         if entry.is_dir() and not is_bundle and entry.name != "__pycache__":
             yield from _walk(entry.path)
+
+
+def locate(path: Path, problems: Iterable[Problem]) -> list[Fault]:
+    """Find the lines of problems that showed up only when a sound file was used."""
+    return _located(path, _open(path), problems)
 
 
 class Reader:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from batchy_provider.config.bundles import bundle_problem
 from batchy_provider.config.checks import ACTIONS, check, job_name_problems
 from batchy_provider.config.faults import Problem, did_you_mean, show
 from batchy_provider.config.model import SharedModel, WorkflowModel
@@ -38,15 +39,15 @@ def validate(name: str, path: Path, data: Any, defaults: Mapping[str, Any]) -> t
         model = WorkflowModel.model_validate(merged)
     except ValidationError as error:
         problems = problems_of(error, WorkflowModel)
-        return None, [*problems, *_further_problems(name, merged, problems)]
-    problems = list(check(name, model))
+        return None, [*problems, *_further_problems(name, path.parent, merged, problems)]
+    problems = [*check(name, model), *_check_bundles(path.parent, model)]
     order, of_order = resolve_order(model.jobs)
     if problems or of_order:
         return None, [*problems, *of_order]
     return Workflow(name=name, path=path, model=model, order=order), []
 
 
-def _further_problems(name: str, data: Mapping[str, Any], known: list[Problem]) -> Iterator[Problem]:
+def _further_problems(name: str, folder: Path, data: Mapping[str, Any], known: list[Problem]) -> Iterator[Problem]:
     """Look past the keys that are wrong, so that a person need not mend a file in turns."""
     sound = dict(data)
     for problem in known:
@@ -57,7 +58,7 @@ def _further_problems(name: str, data: Mapping[str, Any], known: list[Problem]) 
         return
     # Without its wrong keys a job may look as if it had other faults, and follow another one.
     places = {problem.path[:2] if problem.path[:1] == ("jobs",) else problem.path[:1] for problem in known}
-    for problem in check(name, model):
+    for problem in (*check(name, model), *_check_bundles(folder, model)):
         if problem.path[:2] not in places and problem.path[:1] not in places:
             yield problem
     if not any(place[:1] == ("jobs",) for place in places):
@@ -68,6 +69,12 @@ def _further_problems(name: str, data: Mapping[str, Any], known: list[Problem]) 
             if ("jobs", job_name) not in places and other not in data["jobs"]:
                 message = f"no job {other!r} in this file{did_you_mean(other, data['jobs'])}"
                 yield Problem(("jobs", job_name, "after", index), message)
+
+
+def _check_bundles(folder: Path, model: WorkflowModel) -> Iterator[Problem]:
+    for name, job in model.jobs.items():
+        if job.bundle and (message := bundle_problem(folder, job.bundle)):
+            yield Problem(("jobs", name, "bundle"), message)
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,2 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
+"""Workflow files → Airflow DAGs. A loader file in the DAGs folder needs two lines of this package::
+
+from batchy_provider.dag_factory import cfg_folder, load_dags
+
+load_dags(cfg_folder(__file__), globals())
+"""
+
+from __future__ import annotations
+
+from batchy_provider.dag_factory.loader import build_dags, cfg_folder, load_dags, raise_config_errors
+
+__all__ = ["build_dags", "cfg_folder", "load_dags", "raise_config_errors"]

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Where a ``bundle:`` of a workflow file is: only names of files are looked at, never into them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from batchy_provider.config.faults import did_you_mean
+
+FOLDER = "bundles"
+"""Folder beside the workflow files, and looked in second, that holds bundles only."""
+SCRIPT = "script.sh"
+"""What a bundle must have at its root."""
+
+
+def locate_bundle(folder: Path, bundle: str) -> str:
+    """Return the path of a bundle: as given if absolute, a URL or a template, else in `folder` or its ``bundles/``.
+
+    :param folder: the folder of the workflow file.
+    :returns: the path; that in ``bundles/`` also if it is in neither.
+    """
+    if "://" in bundle or "{{" in bundle or os.path.isabs(bundle):  # noqa: PTH117
+        return bundle
+    beside = folder / bundle
+    return str(beside if beside.exists() else folder / FOLDER / bundle)
+
+
+def bundle_problem(folder: Path, bundle: str) -> str | None:
+    """Say why a bundle cannot be used, as far as can be told without opening it."""
+    path = locate_bundle(folder, bundle)
+    if "://" in path or "{{" in path:
+        return None
+    if os.path.isdir(path):  # noqa: PTH112
+        return None if Path(path, SCRIPT).is_file() else f"the folder {path} has no {SCRIPT}"
+    if os.path.exists(path):  # noqa: PTH110
+        return None if path.endswith(".zip") else f"expected a folder or a .zip file, and {path} is neither"
+    hint = did_you_mean(bundle, _bundles_in(folder))
+    return f"no bundle {bundle!r} in {folder} or its folder {FOLDER}{hint}"
+
+
+def _bundles_in(folder: Path) -> Iterable[str]:
+    for place in (folder, folder / FOLDER):
+        if place.is_dir():
+            yield from (
+                entry.name for entry in sorted(place.iterdir()) if entry.suffix == ".zip" or (entry / SCRIPT).is_file()
+            )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""One workflow → one DAG: waits → ``open`` → jobs → ``close`` (DESIGN, section 6).
+
+``open`` and ``close`` are setup and teardown. So no job of a batch that did not open ever runs, whatever its
+trigger rule, and clearing a job clears both with it: a re-run opens and closes its batch again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG
+
+from batchy_provider.config.checks import WAIT_PREFIX
+from batchy_provider.config.faults import Problem
+from batchy_provider.config.fields import in_zone
+from batchy_provider.config.model import Wait, WorkflowModel
+from batchy_provider.config.workflow import Workflow
+from batchy_provider.dag_factory.operators import BuildError, build_job
+from batchy_provider.dag_factory.schedule import asset_of, schedule_of
+from batchy_provider.dag_factory.templates import EXTENSIONS, FACTS, Facts
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+__all__ = ["BuildError", "build_dag"]
+
+OPEN, CLOSE = "open", "close"
+
+
+def build_dag(workflow: Workflow) -> DAG:
+    """Build the DAG of a workflow.
+
+    :raises BuildError: if an operator cannot be made; it names all that cannot.
+    """
+    model, order = workflow.model, workflow.order
+    assert model is not None
+    assert order is not None
+    config = workflow.config()
+    dag = _empty_dag(workflow, model)
+    common = _common(model)
+
+    opening = _open(dag, model, config.jobs, config.disabled, common)
+    for wait in model.wait_for:
+        _wait(dag, model, wait, common).set_downstream(opening)
+
+    tasks: dict[str, BaseOperator] = {}
+    problems: list[Problem] = []
+    for name in model.jobs:
+        try:
+            tasks[name] = build_job(dag, workflow, model, order, name)
+        except BuildError as error:  # noqa: PERF203 - all that is wrong is told at once
+            problems += error.problems
+    if problems:
+        raise BuildError(problems)
+    for name, upstream in order.upstream.items():
+        tasks[name].set_upstream([tasks[other] for other in upstream] or [opening])
+
+    closing = _close(dag, model, list(config.jobs), common)
+    closing.set_upstream([tasks[name] for name in order.must_meet_close])
+    closing.as_teardown(setups=opening, on_failure_fail_dagrun=True)
+    return dag
+
+
+def _empty_dag(workflow: Workflow, model: WorkflowModel) -> DAG:
+    def moment(text: str | None) -> Any:
+        return None if text is None else in_zone(text, model.timezone)
+
+    handlers = {name: job.params for name, job in model.jobs.items() if job.is_handler}
+    dag = DAG(
+        dag_id=workflow.name,
+        description=model.description,
+        doc_md=model.doc,
+        schedule=schedule_of(model),
+        start_date=moment(model.start_date),
+        end_date=moment(model.end_date),
+        catchup=model.catchup,
+        max_active_runs=model.max_active_runs,
+        tags=sorted(set(model.tags)),
+        # Templates and SQL files of operators are looked for beside the workflow's file.
+        template_searchpath=str(workflow.path.parent),
+        jinja_environment_kwargs={"extensions": EXTENSIONS},
+        user_defined_macros={FACTS: Facts(workflow.name, model.connection, handlers)},
+        is_paused_upon_creation=model.paused,
+    )
+    dag.fileloc = str(workflow.path)
+    return dag
+
+
+def _common(model: WorkflowModel) -> dict[str, Any]:
+    """Return the arguments of the tasks that are no jobs."""
+    owner, queue = model.defaults.owner or model.owner, model.defaults.queue
+    given = {"owner": owner, "queue": queue, "redis_conn_id": model.connection}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _open(dag: DAG, model: WorkflowModel, jobs: Any, disabled: frozenset[str], common: dict[str, Any]) -> Any:
+    from batchy_provider.operators.batch import BatchyOpenOperator
+
+    return BatchyOpenOperator(
+        task_id=OPEN,
+        dag=dag,
+        workflow=dag.dag_id,
+        jobs=jobs,
+        timezone=model.timezone,
+        disabled_jobs=sorted(disabled),
+        if_open=model.if_open,
+        **common,
+    ).as_setup()
+
+
+def _close(dag: DAG, model: WorkflowModel, jobs: list[str], common: dict[str, Any]) -> Any:
+    from batchy_provider.operators.batch import BatchyCloseOperator
+
+    return BatchyCloseOperator(
+        task_id=CLOSE, dag=dag, workflow=dag.dag_id, jobs=jobs, outlets=[asset_of(dag.dag_id)], **common
+    )
+
+
+def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any]) -> Any:
+    from batchy_provider.sensors.waitsy import WaitsySensor
+
+    timeout = {} if wait.timeout is None else {"timeout": wait.timeout.total_seconds()}
+    scope = wait.scope if isinstance(wait.scope, str) else {"within": wait.scope.within}
+    return WaitsySensor(
+        task_id=WAIT_PREFIX + wait.workflow,
+        dag=dag,
+        workflow=wait.workflow,
+        jobs=wait.jobs,
+        scope=scope,
+        timezone=wait.timezone or model.timezone,
+        on_failed=wait.on_failed,
+        **timeout,
+        **common,
+    )

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Finds the files, builds the DAGs, and hands them to whoever asked: Airflow's DAG processor or a task's start."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.config.faults import Fault
+from batchy_provider.config.reader import FaultsError, Reader, find_file, locate, read_folder
+from batchy_provider.config.workflow import Workflow
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+log = logging.getLogger(__name__)
+
+Place = str | os.PathLike[str]
+
+
+def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Fault]]:
+    """Build the DAGs of all workflow files in a folder and the folders in it.
+
+    :returns: workflow → DAG for all sound files, and the faults of all others. A bad file never hides a good
+        one.
+    """
+    found = read_folder(folder)
+    dags, faults = {}, found.faults
+    for workflow in found.workflows.values():
+        dag, more = _build(workflow)
+        if dag is not None:
+            dags[workflow.name] = dag
+        faults += more
+    return dags, sorted(faults, key=lambda fault: fault.file)
+
+
+def build_one(folder: Place, name: str) -> tuple[DAG | None, list[Fault]]:
+    """Build the DAG of one workflow, opening no file but its own and the defaults that it inherits.
+
+    :returns: the DAG, or None and the faults; None and no fault if there is no such file or it makes no DAG.
+    """
+    path = find_file(folder, name)
+    if path is None:
+        return None, []
+    workflow, faults = Reader(folder).read(path)
+    return (None, faults) if workflow is None else _build(workflow)
+
+
+def load_dags(folder: Place, namespace: MutableMapping[str, Any]) -> Mapping[str, DAG]:
+    """Put the DAGs of a folder's workflows where Airflow looks for them.
+
+    When Airflow starts a task it says so, and then only the DAG of that task is built.
+
+    :param folder: the folder of the workflow files.
+    :param namespace: ``globals()`` of the loader file.
+    :returns: workflow → DAG.
+    :raises FaultsError: at the start of a task, if the file of its workflow is bad. When all are loaded,
+        faults are logged, and `raise_config_errors` shows them as an import error of another file: Airflow
+        drops all DAGs of a file that raises.
+    """
+    from airflow.sdk import get_parsing_context
+
+    if (wanted := get_parsing_context().dag_id) is not None:
+        dag, faults = build_one(folder, wanted)
+        if faults:
+            raise FaultsError(faults)
+        dags = {wanted: dag} if dag is not None else {}
+    else:
+        dags, faults = build_dags(folder)
+        for fault in faults:
+            log.error("%s", fault)
+    for name, dag in dags.items():
+        namespace[f"dag_{name}"] = dag
+    return dags
+
+
+def raise_config_errors(folder: Place) -> None:
+    """Raise if any workflow file has a fault, so that a loader file of its own shows them all in Airflow's UI.
+
+    :raises FaultsError: with every fault of every file.
+    """
+    from airflow.sdk import get_parsing_context
+
+    if get_parsing_context().dag_id is not None:  # a task starts; it is none of the tasks of this file
+        return
+    faults = build_dags(folder)[1]
+    if faults:
+        raise FaultsError(faults)
+
+
+def cfg_folder(loader_file: Place | None = None) -> Path:
+    """Return the folder of the workflow files: ``[batchy] cfg_folder``, or ``cfg`` beside the DAGs folder.
+
+    :param loader_file: ``__file__`` of a file in the DAGs folder; None takes ``[core] dags_folder``.
+    """
+    from airflow.configuration import conf
+
+    if configured := conf.get("batchy", "cfg_folder", fallback=None):
+        return Path(configured).expanduser()
+    dags = Path(loader_file).resolve().parent if loader_file else Path(conf.get_mandatory_value("core", "dags_folder"))
+    return dags.parent / "cfg"
+
+
+def _build(workflow: Workflow) -> tuple[DAG | None, list[Fault]]:
+    if not workflow.has_dag:
+        return None, []
+    from batchy_provider.dag_factory.build import BuildError, build_dag
+
+    try:
+        return build_dag(workflow), []
+    except BuildError as error:
+        return None, locate(workflow.path, error.problems)
+    except Exception as error:  # whatever Airflow or an operator refuses must not take other workflows down
+        message = f"Airflow refuses this workflow: {type(error).__name__}: {error}"
+        return None, [Fault(str(workflow.path), None, None, "", message)]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``{{ batch.from_date }}`` in any template of a workflow's tasks.
+
+A macro of the DAG would not know which task is rendered, and Airflow 3.1 renders before there is a current
+context. So this is a Jinja extension: names are looked up by a context of ours, which adds one name, `batch`,
+and asks Redis only when a template uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment, UndefinedError
+from jinja2.ext import Extension
+from jinja2.runtime import Context
+from jinja2.utils import missing
+
+from batchy_provider.batches.model import Batch, run_key
+
+NAME = "batch"
+FACTS = "_batchy_facts"
+EXTENSIONS = ["jinja2.ext.do", "batchy_provider.dag_factory.templates.BatchExtension"]
+"""Extensions of a workflow's Jinja environment; the first is the one that Airflow gives by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What templates need to know of the workflow.
+
+    :param workflow: its name.
+    :param redis_conn_id: connection of the Redis server; None for the default.
+    :param handlers: handler → its params, which the state does not keep.
+    """
+
+    workflow: str
+    redis_conn_id: str | None = None
+    handlers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """The batch as templates see it; in the task of a job, its own window and params.
+
+    :param from_date: start of the window, naive UTC, as in Redis.
+    :param to_date: end of the window.
+    :param params: the job's params.
+    """
+
+    workflow: str
+    batch_id: int
+    kind: str
+    from_date: str | None
+    to_date: str | None
+    params: Mapping[str, Any]
+
+
+class BatchExtension(Extension):
+    """Gives templates the name `batch`."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.context_class = BatchContext
+
+
+class BatchContext(Context):
+    """A template's names, and `batch` where nothing else has that name."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        """Look a name up; called by every template for each name that it uses."""
+        found = super().resolve_or_missing(key)
+        if key != NAME or found is not missing:
+            return found
+        ti, facts = super().resolve_or_missing("ti"), super().resolve_or_missing(FACTS)
+        if ti is missing or facts is missing:
+            return missing
+        # One look-up for all templates of a task: Airflow makes one environment for them.
+        kept: dict[Any, BatchView] = self.environment.globals.setdefault("_batchy_views", {})  # type: ignore[assignment]
+        place = (ti.run_id, ti.task_id)
+        if place not in kept:
+            kept[place] = _view(facts, ti)
+        return kept[place]
+
+
+def _view(facts: Facts, ti: Any) -> BatchView:
+    from batchy_provider.hooks.batchy import BatchyHook
+
+    with BatchyHook(facts.redis_conn_id) as store:
+        batch = store.batch_of_run(facts.workflow, run_key(facts.workflow, ti.dag_id, ti.run_id))
+    if batch is None:
+        raise UndefinedError(
+            f"{{{{ batch }}}} cannot be used in task {ti.task_id!r}: run {ti.run_id!r} of workflow "
+            f"{facts.workflow!r} has opened no batch yet; only tasks after open have one"
+        )
+    return view_of(batch, ti.task_id, facts.handlers)
+
+
+def view_of(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]]) -> BatchView:
+    """Return a batch as the templates of a task see it."""
+    from batchy_provider.config.checks import SPECIAL
+
+    job = batch.jobs.get(task_id)
+    if job is None:
+        window, params = (batch.from_date, batch.to_date), handlers.get(task_id, {})
+    else:
+        window = (job.get("from_date"), job.get("to_date", job.get("batch_start")))
+        params = {name: value for name, value in job.items() if name not in SPECIAL}
+    return BatchView(batch.workflow, batch.batch_id, batch.kind, *window, params)
