@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""One execution of a bundle, from the fetched zip to the stored result. Every face that runs a bundle calls this."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchy_provider.bundles.cache import BundleCache, Fetched
+from batchy_provider.bundles.environment import Telling, build, write_params
+from batchy_provider.bundles.errors import BundleError, ResultError
+from batchy_provider.bundles.files import read_values
+from batchy_provider.bundles.limits import ProcessLimits
+from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
+from batchy_provider.bundles.names import SCRIPT
+from batchy_provider.bundles.progress import Progress, Throttle
+from batchy_provider.bundles.results import Draft, ExecutionId, ResultStore, StoredExecution
+from batchy_provider.bundles.runner import Runner, RunResult
+from batchy_provider.bundles.scratch import ScratchFolder
+
+SKIP_EXIT_CODE = 99
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """
+    What to run, and how.
+
+    :param identity: under what it is kept
+    :param telling: what the script is told
+    :param bundle: path of a folder or zip, or an object with the `pathlib` API; or else
+    :param command: text of a bash script
+    :param sha256: pin of the bundle
+    :param env: the job's variables
+    :param inherit_env: all of the worker's environment instead of the allow-list
+    :param input: reference to a stored output, which the script gets as `BATCHY_INPUT` and on stdin
+    :param input_bytes: the same from memory; or ``input_file``, from a local file
+    :param timeout: seconds; None: no limit
+    :param kill_grace: seconds between TERM and KILL
+    :param max_output_bytes: of stdout and of stderr; more fails the execution
+    :param log_limit_bytes: how much is shown live, from the beginning
+    """
+
+    identity: ExecutionId
+    telling: Telling
+    bundle: Any = None
+    command: str | None = None
+    sha256: str | None = None
+    env: Mapping[str, Any] = field(default_factory=dict)
+    inherit_env: bool = False
+    input: Mapping[str, Any] | None = None
+    input_bytes: bytes | None = None
+    input_file: Path | None = None
+    timeout: float | None = None
+    kill_grace: float = 10.0
+    limits: ProcessLimits = field(default_factory=ProcessLimits)
+    max_output_bytes: int | None = None
+    log_limit_bytes: int = LOG_LIMIT_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """
+    How it went.
+
+    :param state: ``success``, ``skipped`` or ``failed``
+    :param exit_code: as a shell tells it
+    :param reason: one sentence, with the last lines of stderr if it failed
+    :param stored: what was kept
+    :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`
+    """
+
+    state: str
+    exit_code: int
+    reason: str
+    stored: StoredExecution
+    values: Mapping[str, Any]
+    result: RunResult
+
+    def reference(self) -> dict[str, Any]:
+        """What a later job needs to find the output: ``{url, bytes, sha256}`` and the names of the values."""
+        reference = self.stored.reference()
+        return {**reference, "values": sorted(self.values)} if self.values else reference
+
+
+class Execution:
+    """
+    Runs one task once.
+
+    :param work: local folder for working copies
+    :param show: told the output, see :data:`batchy_provider.bundles.live.Show`
+    :param progress: told the script's progress, at most once a second
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        cache: BundleCache,
+        results: ResultStore,
+        work: Path,
+        show: Show | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        if (task.bundle is None) == (task.command is None):
+            raise BundleError("Give a bundle or a command, one of the two.")
+        self._task = task
+        self._cache = cache
+        self._results = results
+        self._work = work
+        self._show = show
+        self._progress = progress
+        self._runner: Runner | None = None
+        self._cancelled: str | None = None
+        self.running = False
+        """The script is being started or is running: `cancel` ends it in order."""
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """Stop the script; safe in a signal handler and from any thread, before, during and after the run."""
+        self._cancelled = self._cancelled or reason
+        if self._runner is not None:
+            self._runner.cancel(reason)
+
+    def run(self) -> Outcome:
+        """
+        Fetch, run and keep.
+
+        :raises BundleError: the bundle was refused, or the script could not be run, or its result not be kept.
+            A script that fails is an `Outcome`, not an error.
+        """
+        with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
+            fetched = self._prepare(scratch.path / "bundle")
+            started = _now()
+            result = self._run(scratch, draft)
+            return self._keep(draft, fetched, result, started)
+
+    def _prepare(self, folder: Path) -> Fetched | None:
+        if self._task.bundle is not None:
+            return self._cache.working_copy(self._task.bundle, folder, sha256=self._task.sha256)
+        folder.mkdir()
+        (folder / SCRIPT).write_text(f"{self._task.command}\n", encoding="utf-8")
+        return None
+
+    def _run(self, scratch: ScratchFolder, draft: Draft) -> RunResult:
+        task, folder = self._task, scratch.path
+        (draft.folder / "files").mkdir()
+        write_params(task.telling, folder / "params.json")
+        told = {
+            **task.telling.variables(),
+            "BATCHY_PARAMS": str(folder / "params.json"),
+            "BATCHY_OUTPUT": str(draft.folder / "output"),
+            "BATCHY_OUTPUT_DIR": str(draft.folder / "files"),
+        }
+        source = self._input(folder / "input")
+        if source is not None:
+            told["BATCHY_INPUT"] = str(source)
+        elif task.inherit_env:
+            told["BATCHY_INPUT"] = ""
+        where = "/".join((self._results.url, *task.identity.parts()))
+        self._runner = Runner(
+            ["bash", SCRIPT],
+            cwd=folder / "bundle",
+            env=build(told, env=task.env, inherit=task.inherit_env),
+            stdout=draft.folder / "stdout",
+            stderr=draft.folder / "stderr",
+            stdin=source,
+            timeout=task.timeout,
+            grace=task.kill_grace,
+            limits=task.limits,
+            max_output_bytes=task.max_output_bytes,
+            view=LiveView(self._show, limit_bytes=task.log_limit_bytes, where=where) if self._show else None,
+            progress=Throttle(self._progress) if self._progress else None,
+            scratch=folder,
+            lock_fd=scratch.lock_fd,
+        )
+        if self._cancelled:
+            self._runner.cancel(self._cancelled)
+        self.running = True
+        try:
+            return self._runner.run()
+        finally:
+            self.running = False
+
+    def _input(self, path: Path) -> Path | None:
+        task = self._task
+        if task.input is not None:
+            self._results.fetch(task.input, path)
+        elif task.input_bytes is not None:
+            path.write_bytes(task.input_bytes)
+        elif task.input_file is not None:
+            return task.input_file.absolute()
+        else:
+            return None
+        return path
+
+    def _keep(self, draft: Draft, fetched: Fetched | None, result: RunResult, started: str) -> Outcome:
+        values: dict[str, Any] = {}
+        fault = None
+        try:
+            values = read_values(draft.folder / "files")
+        except ResultError as error:
+            fault = str(error)
+        state = _state(result, fault)
+        reason = _reason(result, fault, self._task)
+        with contextlib.suppress(OSError):  # nothing was left in it
+            (draft.folder / "files").rmdir()
+        stored = draft.commit(
+            {
+                "run_id": self._task.telling.run_id,
+                "state": state,
+                "reason": reason,
+                "ended": result.ended,
+                "exit_code": result.exit_code,
+                "signal": result.signal,
+                "killed": result.killed,
+                "started": started,
+                "finished": _now(),
+                "seconds": round(result.seconds, 3),
+                "cpu_seconds": round(result.cpu_seconds, 3),
+                "max_rss_bytes": result.max_rss_bytes,
+                "host": socket.gethostname(),
+                "bundle": None if fetched is None else {"name": fetched.name, "sha256": fetched.sha256},
+            }
+        )
+        return Outcome(
+            state=state,
+            exit_code=result.exit_code,
+            reason=reason,
+            stored=stored,
+            values=values,
+            result=result,
+        )
+
+
+def _state(result: RunResult, fault: str | None) -> str:
+    if result.ended != "exit":
+        return "failed"
+    if result.exit_code == SKIP_EXIT_CODE:
+        return "skipped"
+    return "success" if result.exit_code == 0 and fault is None else "failed"
+
+
+def _reason(result: RunResult, fault: str | None, task: Task) -> str:
+    by_signal = f" (signal {result.signal})" if result.signal else ""
+    if result.ended == "timeout":
+        said = f"{SCRIPT} was stopped after {result.seconds:.1f} s: its time was over"
+    elif result.ended == "output_limit":
+        said = f"{SCRIPT} was stopped: it wrote more than {task.max_output_bytes:,} bytes, which is the limit"
+    elif result.ended != "exit":
+        said = f"{SCRIPT} was stopped: {result.ended}"
+    elif result.exit_code == SKIP_EXIT_CODE:
+        return f"{SCRIPT} asked to be skipped: exit code {SKIP_EXIT_CODE}."
+    elif result.exit_code:
+        said = f"{SCRIPT} failed: exit code {result.exit_code}"
+    elif fault:
+        return fault
+    else:
+        return f"{SCRIPT} succeeded in {result.seconds:.1f} s."
+    lines = result.stderr_tail.rstrip().split("\n")[-TAIL_LINES:]
+    tail = "\n".join(lines)
+    return f"{said}{by_signal}." + (f" The last lines of stderr:\n{tail}" if tail else " It wrote nothing to stderr.")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Run a bundle: a folder or zip with a `script.sh` at its root, or a command."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from batchy_provider.batches.model import Batch
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.environment import Telling
+    from batchy_provider.bundles.execution import Execution, Outcome
+    from batchy_provider.bundles.progress import Progress
+    from batchy_provider.bundles.results import ResultStore
+
+_PROGRESS_PAUSE_SECONDS = 60.0
+REFERENCE_KEYS = frozenset(("url", "bytes", "sha256"))
+
+
+class BashBundleOperator(BaseOperator):
+    """
+    Run `bash script.sh` in a fresh copy of a bundle, or a command in the same way.
+
+    stdout and stderr go live to the task log and whole to the result store. Exit code 0 is success, 99 skips,
+    any other fails. The XCom is a small reference to the output (``url``, ``bytes``, ``sha256``); ``exit_code``
+    and the content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too.
+
+    :param bundle: path or URL of a folder or zip, or an `ObjectStoragePath`; a relative path starts at the folder of
+        the DAG's file. (templated)
+    :param bash_command: the text of a script, instead of a bundle. A name that ends in `.sh` is run as a
+        command, never loaded as a template. (templated)
+    :param sha256: pin; a bundle with any other content is refused. (templated)
+    :param workflow: the workflow whose batch this run has open; None: there is no batch, and no window
+    :param job: the job's name in the workflow; default: the task id
+    :param input_from: task whose output the script gets as `$BATCHY_INPUT` and on stdin
+    :param env: variables for the script; values are text, numbers or booleans. (templated)
+    :param inherit_env: give the script all of the worker's environment, secrets included
+    :param previous: tasks that `$BATCHY_PARAMS` tells about
+    :param kill_grace_seconds: between TERM and KILL; default `[batchy] kill_grace_seconds`
+    :param limits: ``cpu_seconds``, ``memory_bytes``, ``open_files``, ``file_bytes`` for each process of the script
+    :param max_output_bytes: of stdout and of stderr; a script that writes more is stopped and fails
+    :param log_limit_bytes: how much the task log shows of the beginning; the end is always shown, and the result
+        store has all
+    :param redis_conn_id: where the workflow's state is
+    """
+
+    template_fields: Sequence[str] = ("bundle", "bash_command", "sha256", "workflow", "job", "input_from", "env")
+    template_fields_renderers = {"bash_command": "bash", "env": "json"}  # noqa: RUF012 - as Airflow declares it
+    template_ext: Sequence[str] = ()
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self,
+        *,
+        bundle: Any = None,
+        bash_command: str | None = None,
+        sha256: str | None = None,
+        workflow: str | None = None,
+        job: str | None = None,
+        input_from: str | None = None,
+        env: Mapping[str, Any] | None = None,
+        inherit_env: bool = False,
+        previous: Sequence[str] = (),
+        kill_grace_seconds: float | None = None,
+        limits: Mapping[str, int] | None = None,
+        max_output_bytes: int | None = None,
+        log_limit_bytes: int | None = None,
+        redis_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (bundle is None) == (bash_command is None):
+            raise ValueError(f"Task {self.task_id}: give `bundle` or `bash_command`, one of the two.")
+        self.bundle = bundle
+        self.bash_command = bash_command
+        self.sha256 = sha256
+        self.workflow = workflow
+        self.job = job or self.task_id
+        self.input_from = input_from
+        self.env = env
+        self.inherit_env = inherit_env
+        self.previous = tuple(previous)
+        self.kill_grace_seconds = kill_grace_seconds
+        self.limits = limits
+        self.max_output_bytes = max_output_bytes
+        self.log_limit_bytes = log_limit_bytes
+        self.redis_conn_id = redis_conn_id
+        self._execution: Execution | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run it; returns the reference to its output."""
+        if self.workflow is None:
+            return self._run(context, None, None)
+        from batchy_provider.hooks.batchy import BatchyHook
+
+        with BatchyHook(self.redis_conn_id) as store:
+            return self._run(context, store, self._batch(store, context))
+
+    def on_kill(self) -> None:
+        """Stop the script and all that it started: TERM, grace, KILL."""
+        if self._execution is not None:
+            self._execution.cancel()
+
+    def _batch(self, store: Any, context: Context) -> Batch:
+        from batchy_provider.batches.model import run_key
+        from batchy_provider.bundles.errors import BundleError
+
+        assert self.workflow is not None
+        ti = context["ti"]
+        batch: Batch | None = store.batch_of_run(self.workflow, run_key(self.workflow, ti.dag_id, ti.run_id))
+        if batch is None:
+            raise BundleError(
+                f"Run {ti.run_id} of DAG {ti.dag_id} has opened no batch of workflow {self.workflow}. "
+                "Put a BatchyOpenOperator before this task, or leave `workflow` out."
+            )
+        if self.job not in batch.jobs:
+            raise BundleError(
+                f"Batch {batch.batch_id} of workflow {self.workflow} has no job {self.job!r}. "
+                f"Its jobs: {', '.join(batch.jobs)}. Give `job` where it is not the task id."
+            )
+        return batch
+
+    def _run(self, context: Context, store: Any, batch: Batch | None) -> dict[str, Any]:
+        from airflow.providers.common.compat.sdk import conf
+
+        from batchy_provider.bundles.execution import Execution, Task
+        from batchy_provider.bundles.limits import ProcessLimits
+        from batchy_provider.bundles.live import LOG_LIMIT_BYTES
+
+        grace = self.kill_grace_seconds
+        telling, given = self._tell(context, batch)
+        task = Task(
+            identity=self._identity(context, batch),
+            telling=telling,
+            bundle=self._place(),
+            command=self.bash_command,
+            sha256=self.sha256,
+            env=self.env or {},
+            inherit_env=self.inherit_env,
+            kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
+            limits=ProcessLimits(**(self.limits or {})),
+            max_output_bytes=self.max_output_bytes,
+            log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
+            **given,
+        )
+        cache = bundle_cache()
+        self._execution = Execution(
+            task,
+            cache=cache,
+            results=result_store(),
+            work=cache.root / "work",
+            show=self._show,
+            progress=_ProgressKeeper(self, store, batch),
+        )
+        with _orderly_timeout(self._execution):
+            return self._finish(context, self._execution.run())
+
+    def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+
+        ti = context["ti"]
+        ti.xcom_push(key="exit_code", value=outcome.exit_code)
+        for name, value in outcome.values.items():
+            ti.xcom_push(key=name, value=value)
+        self.log.info("The whole output is in %s", outcome.stored.url)
+        reference = outcome.reference()
+        if outcome.state == "success":
+            return reference
+        # A task that fails returns nothing, but a later job may want to look at what there is.
+        ti.xcom_push(key="output", value=reference)
+        if outcome.state == "skipped":
+            raise AirflowSkipException(outcome.reason)
+        self.log.error("%s", outcome.reason)
+        raise AirflowException(f"{outcome.reason}\nThe whole output is in {outcome.stored.url}")
+
+    def _place(self) -> Any:
+        """The bundle's path: a URL through Airflow's object storage, a relative path from the DAG's folder."""
+        if not isinstance(self.bundle, str):
+            return self.bundle
+        if "://" in self.bundle:
+            return open_path(self.bundle)
+        dag = self.get_dag()
+        return Path(dag.fileloc).parent / self.bundle if dag is not None else Path(self.bundle)
+
+    def _identity(self, context: Context, batch: Batch | None) -> Any:
+        from batchy_provider.bundles.results import ExecutionId
+
+        ti = context["ti"]
+        mapped = f"@{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
+        return ExecutionId(
+            workflow=self.workflow or ti.dag_id,
+            batch_id=ti.run_id if batch is None else str(batch.batch_id),
+            job=f"{self.job}{mapped}",
+            attempt=str(ti.try_number),
+        )
+
+    def _tell(self, context: Context, batch: Batch | None) -> tuple[Telling, dict[str, Any]]:
+        """What the script is told, and its input as arguments of `Task`."""
+        from batchy_provider.batches.model import SETTING_FIELDS, STATE_FIELDS
+        from batchy_provider.bundles.environment import Telling
+
+        ti = context["ti"]
+        fields: Mapping[str, Any] = {} if batch is None else batch.jobs[self.job]
+        if batch is None:
+            params = dict(context.get("params") or {})
+        else:
+            special = {*STATE_FIELDS, *SETTING_FIELDS}
+            params = {name: value for name, value in fields.items() if name not in special}
+        tasks = list(dict.fromkeys([*self.previous, *([self.input_from] if self.input_from else [])]))
+        previous = {task: facts for task, facts in self._previous(ti, tasks).items() if facts}
+        given, source = self._input(ti, previous)
+        telling = Telling(
+            job=self.job,
+            workflow=self.workflow,
+            batch_id=None if batch is None else batch.batch_id,
+            from_date=fields.get("from_date"),
+            to_date=fields.get("to_date"),
+            attempt=ti.try_number,
+            run_id=ti.run_id,
+            params=params,
+            previous=previous,
+            input=source,
+        )
+        return telling, given
+
+    def _previous(self, ti: Any, tasks: list[str]) -> dict[str, dict[str, Any]]:
+        """State, exit code, output and values of earlier tasks of this run."""
+        if not tasks:
+            return {}
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=tasks, run_ids=[ti.run_id]).get(ti.run_id, {})
+        told = {}
+        for task in tasks:
+            state = states.get(task)
+            returned = ti.xcom_pull(task_ids=task) if state == "success" else None
+            output: Any = returned if _is_reference(returned) else ti.xcom_pull(task_ids=task, key="output")
+            names = output.get("values", []) if _is_reference(output) else []
+            told[task] = {
+                "state": "aborted" if state in (None, "upstream_failed", "removed") else str(state),
+                "exit_code": ti.xcom_pull(task_ids=task, key="exit_code"),
+                "output": {key: output[key] for key in sorted(REFERENCE_KEYS)} if _is_reference(output) else None,
+                "values": {name: ti.xcom_pull(task_ids=task, key=name) for name in names},
+            }
+        return told
+
+    def _input(self, ti: Any, previous: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The input as arguments of `Task`, and what `$BATCHY_PARAMS` says of it."""
+        import json
+
+        if self.input_from is None:
+            return {}, None
+        state = previous[self.input_from]["state"]
+        source = {"job": self.input_from, "state": state, "bytes": 0}
+        if state != "success":
+            self.log.warning("Task %s is %s: the input is empty.", self.input_from, state)
+            return {"input_bytes": b""}, source
+        returned: Any = ti.xcom_pull(task_ids=self.input_from)
+        if _is_reference(returned):
+            return {"input": returned}, {**source, "bytes": returned["bytes"]}
+        # Not a bundle: a task of any other operator hands over what it returned.
+        if returned is None:
+            content = b""
+        elif isinstance(returned, str):
+            content = returned.encode("utf-8", "surrogateescape")
+        else:
+            content = json.dumps(returned, ensure_ascii=False, default=str).encode()
+        return {"input_bytes": content}, {**source, "bytes": len(content)}
+
+    def _show(self, stream: str, lines: str) -> None:
+        """One record for all lines that came together."""
+        if stream == "stdout":
+            self.log.info("%s", lines)
+        elif stream == "stderr":
+            self.log.warning("%s", "stderr: " + lines.replace("\n", "\nstderr: "))
+        else:
+            self.log.warning("%s", lines)
+
+
+class _ProgressKeeper:
+    """Shows the script's progress in the log and keeps it in Redis; a fault there never harms the run."""
+
+    def __init__(self, operator: BashBundleOperator, store: Any, batch: Batch | None) -> None:
+        self._operator = operator
+        self._store = store
+        self._batch = batch
+        self._not_before = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        import datetime
+
+        operator = self._operator
+        share = "" if progress.progress is None else f"{progress.progress:.0%} "
+        operator.log.info("progress: %s%s", share, progress.message or "")
+        now = time.monotonic()
+        if self._store is None or self._batch is None or now < self._not_before:
+            return
+        report = {
+            "batch_id": self._batch.batch_id,
+            "progress": progress.progress,
+            "message": progress.message,
+            "at": datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds"),
+        }
+        try:
+            self._store.set_progress(operator.workflow, operator.job, report)
+        except Exception as error:
+            # Each try may take as long as the connection's timeout, and the script's output waits meanwhile.
+            self._not_before = now + _PROGRESS_PAUSE_SECONDS
+            operator.log.warning("The progress cannot be kept in Redis at the moment: %s", error)
+
+
+@contextlib.contextmanager
+def _orderly_timeout(execution: Execution) -> Iterator[None]:
+    """
+    Let Airflow's `execution_timeout` end the script in order, before it is raised.
+
+    Airflow raises from a signal handler, at any instruction, so also between reading output and writing it.
+    While the script runs its alarm stops the script instead; the result is stored; then it is raised.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    airflow = signal.getsignal(signal.SIGALRM)
+    late = []
+
+    def on_alarm(number: int, frame: Any) -> None:
+        if execution.running:
+            late.append(number)
+            execution.cancel("timeout")
+        elif callable(airflow):
+            airflow(number, frame)
+
+    if not callable(airflow):
+        yield
+        return
+    signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        yield
+    except Exception:
+        if not late:  # that the script was stopped is the timeout's doing, and no error of its own
+            raise
+    finally:
+        signal.signal(signal.SIGALRM, airflow)
+    if late:
+        airflow(late[0], None)
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() >= REFERENCE_KEYS
+
+
+def open_path(url: str) -> Any:
+    """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
+    from batchy_provider.bundles.results import local_path
+
+    if "://" not in url or url.startswith("file://"):
+        return local_path(url)
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(url)
+
+
+def result_store() -> ResultStore:
+    """The result store of this deployment: `[batchy] results_url`."""
+    from batchy_provider.bundles.results import ResultStore
+
+    return ResultStore(_option("results_url", "results"), open_path)
+
+
+def bundle_cache() -> BundleCache:
+    """The bundle cache of this machine: `[batchy] bundle_cache`."""
+    from batchy_provider.bundles.cache import BundleCache
+
+    return BundleCache(Path(_option("bundle_cache", "bundles")).expanduser())
+
+
+def _option(name: str, folder: str) -> str:
+    from airflow.providers.common.compat.sdk import conf
+
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    value: str = conf.get("batchy", name, fallback="")
+    return value or str(home / "batchy" / folder)
