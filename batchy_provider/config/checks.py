@@ -49,10 +49,6 @@ def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
         yield from _check_action(job_name, job)
         yield from _check_handler(job_name, job)
         yield from _check_params(job_name, job)
-    if model.infa is not None:
-        for job_name in model.infa.sessions:
-            if job_name not in model.jobs:
-                yield Problem(("infa", "sessions", job_name), f"no job {job_name!r} in this file", at_key=True)
 
 
 def _check_dates(model: WorkflowModel) -> Iterator[Problem]:

@@ -159,13 +159,27 @@ Schedule = Annotated[
 ]
 
 
+InfaText = Annotated[str, Field(pattern=r"^[^\[\]\r\n]+$")]
+
+
 class Infa(_Model):
     """How the Informatica parameter file names its sections."""
 
-    folder: str = Field(description="PowerCenter folder.")
-    workflow: str | None = Field(default=None, description="Workflow there; without it, the name of this file.")
-    sessions: dict[str, str] = Field(default_factory=dict, description="Job → session, where they differ.")
-    iso_dates: bool = Field(default=False, description="Dates in ISO 8601 as the original Batchy writes them.")
+    folder: InfaText | None = Field(
+        default=None,
+        description="PowerCenter folder: headings are `[folder.WF:workflow.ST:job]`. Without it `[job]`, as "
+        "the original Batchy writes them.",
+    )
+    workflow: InfaText | None = Field(
+        default=None, description="Workflow in PowerCenter; without it, the name of this file."
+    )
+    session: InfaText | None = Field(
+        default=None, description="Session; `{job}` stands for the job's name, and is what it is without this key."
+    )
+    dates: Literal["powercenter", "iso"] = Field(
+        default="powercenter",
+        description="`powercenter` writes `MM/DD/YYYY HH24:MI:SS.US`; `iso` as the original Batchy.",
+    )
 
 
 def _waits(value: Any) -> Any:

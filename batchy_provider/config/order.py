@@ -115,10 +115,6 @@ def _input(name: str, wanted: str, jobs: Mapping[str, Job], order: Order, proble
         problems.append(Problem(path, f"no job {wanted!r} in this file{hint if before else ''}"))
     elif wanted not in before:
         problems.append(Problem(path, f"the job {wanted!r} does not come before {name!r}; add it to after"))
-    if wanted in jobs and jobs[wanted].operator is not None:
-        problems.append(
-            Problem(path, f"{wanted!r} runs an operator, which leaves no output; read from a bundle or bash job")
-        )
     return wanted
 
 

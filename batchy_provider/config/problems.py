@@ -71,6 +71,8 @@ def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
             return Problem(path, f"expected {one_of(names)}, not {show(value)}{hint}")
         case "greater_than_equal":
             return Problem(path, f"expected {context['ge']} or more, not {show(value)}")
+        case "string_pattern_mismatch":
+            return Problem(path, f"expected text without brackets and line breaks, not {show(value)}")
         case "too_short":
             return Problem(path, "expected at least one entry, here is none")
     expected = _EXPECTED.get(kind)

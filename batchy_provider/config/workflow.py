@@ -47,7 +47,7 @@ class Workflow:
             jobs={name: fields_of(job, self.model) for name, job in jobs.items()},
             timezone=self.model.timezone,
             disabled=frozenset(name for name, job in jobs.items() if not job.enabled),
-            infa=self.model.infa.model_dump() if self.model.infa is not None else {},
+            infa=self.model.infa.model_dump(exclude_none=True) if self.model.infa is not None else {},
         )
 
 

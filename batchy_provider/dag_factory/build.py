@@ -50,7 +50,7 @@ def build_dag(workflow: Workflow) -> DAG:
     for name in model.jobs:
         try:
             tasks[name] = build_job(dag, workflow, model, order, name)
-        except BuildError as error:  # noqa: PERF203 - all that is wrong is told at once
+        except BuildError as error:
             problems += error.problems
     if problems:
         raise BuildError(problems)

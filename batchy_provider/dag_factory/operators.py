@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from batchy_provider.config.bundles import locate_bundle
 from batchy_provider.config.checks import FACTORY_ARGS
 from batchy_provider.config.faults import Problem, did_you_mean
-from batchy_provider.config.model import Job, WorkflowModel
+from batchy_provider.config.model import Job, Limits, WorkflowModel
 from batchy_provider.config.order import Order
 from batchy_provider.config.workflow import Workflow, environment, setting
 from batchy_provider.dag_factory.gate import JobGate
@@ -67,26 +67,39 @@ def _settings(job: Job, model: WorkflowModel) -> dict[str, Any]:
 
 
 def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str, arguments: dict[str, Any]) -> Any:
+    job = model.jobs[name]
+    limits, grace = setting(job, model, "limits"), setting(job, model, "kill_grace")
+    arguments |= {
+        "bundle": locate_bundle(workflow.path.parent, job.bundle) if job.bundle is not None else None,
+        "bash_command": job.bash,
+        "sha256": job.sha256,
+        "workflow": workflow.name,
+        "job": name,
+        "input_from": order.inputs.get(name),
+        "env": environment(job, model) or None,
+        "inherit_env": bool(setting(job, model, "inherit_env")),
+        "previous": order.before(name),
+        "kill_grace_seconds": None if grace is None else grace.total_seconds(),
+        "limits": None if limits is None else _limits(limits),
+        "redis_conn_id": model.connection,
+    }
+    if job.is_handler:
+        from batchy_provider.dag_factory.handler import HandlerBundleOperator
+
+        return HandlerBundleOperator(handler_params=job.params, **arguments)
     from batchy_provider.operators.bundle import BashBundleOperator
 
-    job = model.jobs[name]
-    limits = setting(job, model, "limits")
-    grace = setting(job, model, "kill_grace")
-    return BashBundleOperator(
-        bundle=locate_bundle(workflow.path.parent, job.bundle) if job.bundle is not None else None,
-        bash_command=job.bash,
-        sha256=job.sha256,
-        workflow=workflow.name,
-        job=name,
-        input_from=order.inputs.get(name),
-        env=environment(job, model) or None,
-        inherit_env=bool(setting(job, model, "inherit_env")),
-        previous=order.before(name),
-        kill_grace_seconds=None if grace is None else grace.total_seconds(),
-        redis_conn_id=model.connection,
-        **({} if limits is None else {"limits": limits}),
-        **arguments,
-    )
+    return BashBundleOperator(**arguments)
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    given = {
+        "cpu_seconds": None if limits.cpu is None else max(1, round(limits.cpu.total_seconds())),
+        "memory_bytes": limits.memory,
+        "open_files": limits.open_files,
+        "file_bytes": limits.file_size,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _operator(name: str, path: str, args: dict[str, Any], arguments: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from jinja2.ext import Extension
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from batchy_provider.batches.model import Batch, run_key
+from batchy_provider.batches.model import SETTING_FIELDS, STATE_FIELDS, Batch, run_key
 
 NAME = "batch"
 FACTS = "_batchy_facts"
@@ -99,12 +99,10 @@ def _view(facts: Facts, ti: Any) -> BatchView:
 
 def view_of(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]]) -> BatchView:
     """Return a batch as the templates of a task see it."""
-    from batchy_provider.config.checks import SPECIAL
-
     job = batch.jobs.get(task_id)
     if job is None:
         window, params = (batch.from_date, batch.to_date), handlers.get(task_id, {})
     else:
         window = (job.get("from_date"), job.get("to_date", job.get("batch_start")))
-        params = {name: value for name, value in job.items() if name not in SPECIAL}
+        params = {name: value for name, value in job.items() if name not in (*STATE_FIELDS, *SETTING_FIELDS)}
     return BatchView(batch.workflow, batch.batch_id, batch.kind, *window, params)
