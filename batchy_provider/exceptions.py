@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.model import Holder
+
 
 class BatchyError(Exception):
     """Base of all errors that this package raises on purpose; its text is meant for the user."""
@@ -45,7 +50,7 @@ class BatchHeldError(BatchyError):
     :param batch_id: the open batch.
     """
 
-    def __init__(self, message: str, *, holder: object, batch_id: int) -> None:
+    def __init__(self, message: str, *, holder: Holder, batch_id: int) -> None:
         super().__init__(message)
         self.holder = holder
         self.batch_id = batch_id

@@ -8,17 +8,15 @@ Kinds of deployment differ here and in `transaction` alone. Every client has tim
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis as AsyncRedis
-    from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
-
     from batchy_provider.batches.transaction import Client
 
 DEFAULT_PORT = 6379
@@ -142,8 +140,8 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
     return redis.Redis(host=host, port=port, db=address.db, **options)
 
 
-def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> AsyncRedis | AsyncRedisCluster:
-    """Return the asyncio twin of `client`."""
+def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
+    """Return the asyncio twin of `client`: a ``redis.asyncio.Redis`` or ``RedisCluster``."""
     import redis.asyncio as redis
     from redis.asyncio.cluster import ClusterNode, RedisCluster
     from redis.asyncio.sentinel import Sentinel
@@ -153,12 +151,22 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> AsyncRe
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
     if address.kind == "sentinel":
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
-        master: redis.Redis = sentinel.master_for(str(address.service), db=address.db)
-        return master
+        return sentinel.master_for(str(address.service), db=address.db)
     if address.unix_path:
         return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
     ((host, port),) = address.hosts[:1]
     return redis.Redis(host=host, port=port, db=address.db, **options)
+
+
+def async_subscriber(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
+    """Return an asyncio client for a subscription; in a cluster, of one of its nodes, by chance.
+
+    Every node of a cluster hears what is published at any of them.
+    """
+    if address.kind != "cluster":
+        return async_client(address, client_name=client_name)
+    host = random.choice(address.hosts)  # noqa: S311 - spreads load and survives a lost node
+    return async_client(replace(address, kind="standalone", hosts=(host,)), client_name=client_name)
 
 
 def _options(address: Address, client_name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis
 from redis import exceptions as redis_errors
@@ -62,7 +62,7 @@ class Session:
         # Raised only now that all are read, or the next request on this connection would get this one's.
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, redis_errors.ResponseError):
-                _raise_reply_error(command, reply)
+                raise reply_error(command, reply)
         return replies
 
     def _reply(self) -> Any:
@@ -85,7 +85,7 @@ class Session:
         # The types of all keys were seen when they were read, so this is a bug or an exotic server.
         for command, reply in zip(commands, done, strict=True):
             if isinstance(reply, Exception):
-                _raise_reply_error(command, reply)
+                raise reply_error(command, reply)
         return True
 
     def leave(self) -> None:
@@ -186,14 +186,14 @@ def _address(client: Client) -> str:
     return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
-def _raise_reply_error(command: Command, error: Exception) -> NoReturn:
-    if "WRONGTYPE" in str(error):
-        key = command[1]
-        raise StateError(
-            f"Redis key {key!r} does not hold what batchy keeps there ({command[0]} answered: {error}). Another "
-            "program uses this key: give the workflow another name, or Batchy a Redis database of its own"
-        ) from error
-    raise error
+def reply_error(command: Command, error: Exception) -> Exception:
+    """Return what to raise for the reply to a command: our own words if a key holds another type than it should."""
+    if "WRONGTYPE" not in str(error):
+        return error
+    return StateError(
+        f"Redis key {command[1]!r} does not hold what batchy keeps there ({command[0]} answered: {error}). Another "
+        "program uses this key: give the workflow another name, or Batchy a Redis database of its own"
+    )
 
 
 def decoded(reply: Any) -> Any:

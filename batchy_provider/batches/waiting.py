@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""When a wait for a workflow is over (DESIGN, section 4).
+
+The rule is a generator: it yields the Redis commands whose replies it needs and returns a verdict. So the
+sensor (sync), the trigger (async) and the command line ask the same questions and come to the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from batchy_provider.batches import snapshot as snap
+from batchy_provider.batches.dates import day_bounds, format_date, from_unix, parse_date, unix_seconds
+from batchy_provider.batches.layout import load_snapshot
+from batchy_provider.batches.model import Fields
+from batchy_provider.batches.names import Keys
+from batchy_provider.batches.rules.views import live_batch
+from batchy_provider.batches.snapshot import Snapshot, status_of
+from batchy_provider.batches.transaction import Command, as_hash, read
+from batchy_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.transaction import Client
+
+Scope = Literal["today", "within", "since_last_run", "any"]
+SCOPES: tuple[Scope, ...] = ("today", "within", "since_last_run", "any")
+_CLOSED_AT_ONCE = 20
+
+Asking = Generator[Sequence[Command], Sequence[Any], "Verdict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What is waited for.
+
+    :param workflow: whose batch.
+    :param jobs: only these jobs; all that are switched on if empty.
+    :param scope: which success counts: ``today`` (since `day` began), ``within`` the last `within_seconds`,
+        ``since_last_run`` (after `since`), or ``any``.
+    :param day: ISO day of the run that waits; yesterday's success does not count for ``today``.
+    :param timezone: IANA name of the timezone that `day` is read in.
+    :param backfill: look `day` up in the workflow's index of data days instead, where backfills are too.
+    :param within_seconds: for ``within``.
+    :param since: ISO 8601, UTC, for ``since_last_run``; None if the one that waits never succeeded.
+    :param fail_on_failed: a failed batch ends the wait, too.
+    """
+
+    workflow: str
+    jobs: Sequence[str] = ()
+    scope: Scope = "today"
+    day: str | None = None
+    timezone: str = "UTC"
+    backfill: bool = False
+    within_seconds: float | None = None
+    since: str | None = None
+    fail_on_failed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a wait that could never be answered."""
+        if self.scope not in SCOPES:
+            raise ConfigError(f"{self.workflow}: there is no scope {self.scope!r}; use one of {', '.join(SCOPES)}")
+        if self.scope == "within" and not self.within_seconds:
+            raise ConfigError(f"{self.workflow}: scope within needs a duration, for example 12h")
+        if (self.scope == "today" or self.backfill) and self.day is None:
+            raise ConfigError(f"{self.workflow}: scope {self.scope} needs a day")
+
+    def counts_from(self, now: datetime) -> datetime:
+        """Return from when on a success counts; naive UTC."""
+        if self.scope == "today":
+            assert self.day is not None
+            return day_bounds(self.day, self.timezone)[0]
+        if self.scope == "within":
+            assert self.within_seconds is not None
+            return now - timedelta(seconds=self.within_seconds)
+        return parse_date(self.since) if self.scope == "since_last_run" and self.since else datetime.min
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a wait stands.
+
+    :param state: ``done``, ``failed`` or ``waiting``.
+    :param batch_id: the batch that ended it.
+    :param text: a sentence for the log: what is so, and what it waits for.
+    """
+
+    state: Literal["done", "failed", "waiting"]
+    text: str
+    batch_id: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the wait has ended."""
+        return self.state != "waiting"
+
+
+def check(keys: Keys, wait: Wait) -> Asking:
+    """Ask for what is needed, and return the verdict."""
+    name = wait.workflow
+    replies = yield [
+        ("TIME",),
+        ("HGETALL", keys.live),
+        ("HMGET", keys.meta, *snap.META_FIELDS),
+        ("HGET", keys.days, wait.day or ""),
+    ]
+    (seconds, micros), live, meta, of_day = replies
+    now = from_unix(int(seconds), int(micros))
+    state = load_snapshot(keys, as_hash(live), meta, None)
+    wanted = _wanted(state, wait)
+    if wait.backfill:
+        if of_day is not None:
+            text = f"{name}: batch {of_day} has loaded the data of {wait.day}"
+            return Verdict(state="done", batch_id=int(of_day), text=text)
+        return Verdict(state="waiting", text=f"{name}: no batch has loaded the data of {wait.day} yet")
+    since = wait.counts_from(now)
+    if wanted and _all_succeeded(state.jobs, wanted, since):
+        return _done(name, state.live_id, state.jobs)
+    ids = yield [("ZREVRANGEBYSCORE", keys.closed, "+inf", _score(since), "LIMIT", 0, _CLOSED_AT_ONCE)]
+    found = [int(batch_id) for batch_id in ids[0]]
+    if found and wanted:
+        hashes = yield [("HGETALL", keys.batch(batch_id)) for batch_id in found]
+        for batch_id, stored in zip(found, hashes, strict=True):
+            jobs = snap.load_jobs(keys.batch(batch_id), as_hash(stored))
+            if _all_succeeded(jobs, [job for job in wanted if job in jobs], since):
+                return _done(name, batch_id, jobs)
+    return _not_yet(state, wait, wanted, since)
+
+
+def check_free(keys: Keys, batch_id: int) -> Asking:
+    """Ask whether a batch is not the open one any more; then the verdict is done."""
+    live, meta = yield [("HGETALL", keys.live), ("HMGET", keys.meta, *snap.META_FIELDS)]
+    state = load_snapshot(keys, as_hash(live), meta, None)
+    if state.is_open and state.live_id == batch_id:
+        return Verdict(state="waiting", text=f"{keys.workflow}: batch {batch_id} is open, by {state.holder}")
+    return Verdict(state="done", batch_id=batch_id, text=f"{keys.workflow}: batch {batch_id} is not open any more")
+
+
+def _done(name: str, batch_id: int | None, jobs: Mapping[str, Fields]) -> Verdict:
+    end = max((job["batch_end"] for job in jobs.values() if isinstance(job.get("batch_end"), str)), default="")
+    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded at {end} UTC")
+
+
+def _score(since: datetime) -> str:
+    return "-inf" if since == datetime.min else repr(unix_seconds(since))
+
+
+def _wanted(state: Snapshot, wait: Wait) -> list[str]:
+    """Return the jobs that must have succeeded; a workflow that has none is never done."""
+    off = state.disabled | state.config.disabled
+    return [job for job in (wait.jobs or state.jobs) if job not in off]
+
+
+def _all_succeeded(jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime) -> bool:
+    return bool(wanted) and all(_succeeded(jobs.get(job), since) for job in wanted)
+
+
+def _succeeded(job: Fields | None, since: datetime) -> bool:
+    if job is None or job.get("status") != "success":
+        return False
+    if since == datetime.min:
+        return True
+    end = job.get("batch_end")
+    return isinstance(end, str) and parse_date(end) >= since
+
+
+def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetime) -> Verdict:
+    name = wait.workflow
+    if not state.jobs:
+        return Verdict(
+            state="waiting", text=f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded"
+        )
+    if not wanted:
+        return Verdict(state="waiting", text=f"{name}: every job waited for is switched off; enable one")
+    if missing := [job for job in wanted if job not in state.jobs]:
+        known = ", ".join(state.jobs)
+        return Verdict(state="waiting", text=f"{name}: has no job {', '.join(missing)}; its jobs are {known}")
+    if state.live_id is None:
+        return Verdict(state="waiting", text=f"{name}: no batch was opened yet")
+    batch = live_batch(state)
+    ended = batch.batch_end
+    failed_since = batch.status == "failed" and ended is not None and parse_date(ended) >= since
+    if failed_since and wait.fail_on_failed:
+        text = f"{name}: batch {batch.batch_id} failed at {ended} UTC"
+        return Verdict(state="failed", batch_id=batch.batch_id, text=text)
+    what = {
+        "open": f"batch {batch.batch_id} is open since {batch.started} UTC",
+        "failed": f"batch {batch.batch_id} failed at {ended} UTC; waiting for a success",
+        "new": "its window was set anew and no batch was opened since",
+        "success": f"its last success, batch {batch.batch_id}, was at {ended} UTC",
+    }[batch.status]
+    counts = "" if since == datetime.min else f"; a success counts from {format_date(since)} UTC on"
+    open_jobs = [job for job in wanted if status_of(name, job, state.jobs[job]) != "success"]
+    of_jobs = f" (jobs {', '.join(open_jobs)})" if wait.jobs and open_jobs else ""
+    return Verdict(state="waiting", text=f"{name}: {what}{of_jobs}{counts}")
+
+
+def ask(client: Client, keys: Keys, wait: Wait) -> Verdict:
+    """Check a wait once, with a sync client."""
+    asking = check(keys, wait)
+    commands = next(asking)
+    while True:
+        try:
+            commands = asking.send(read(client, keys.live, *commands))
+        except StopIteration as stop:
+            verdict: Verdict = stop.value
+            return verdict
+
+
+async def ask_async(client: Any, keys: Keys, wait: Wait) -> Verdict:
+    """Check a wait once, with an asyncio client."""
+    from batchy_provider.batches.transaction import decoded
+
+    asking = check(keys, wait)
+    commands = next(asking)
+    while True:
+        pipe = client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        try:
+            commands = asking.send([decoded(reply) for reply in await pipe.execute()])
+        except StopIteration as stop:
+            verdict: Verdict = stop.value
+            return verdict

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""From an Airflow connection to the store of batches."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from airflow.configuration import conf
+from airflow.providers.redis.hooks.redis import RedisHook
+
+from batchy_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.connect import Address
+    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.batches.transaction import Client
+
+_TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
+_NUMBER_EXTRAS = ("socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
+
+
+def default_conn_id() -> str:
+    """Return the connection that is used where none is named."""
+    return str(conf.get("batchy", "redis_conn_id", fallback="redis_default"))
+
+
+class BatchyHook(RedisHook):
+    """
+    The Redis that keeps the state of batches.
+
+    Takes connections of type ``redis`` as they are, and of type ``batchy``, whose form has fields for Sentinel
+    too. Unlike its parent it sets timeouts, names its client, and closes what it opened when it is left:
+    ``with BatchyHook() as store: store.status("sales")``.
+
+    :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``.
+    """
+
+    conn_name_attr = "redis_conn_id"
+    default_conn_name = "redis_default"
+    conn_type = "batchy"
+    hook_name = "Batchy (Redis)"
+
+    def __init__(self, redis_conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(redis_conn_id or default_conn_id(), **kwargs)
+        self._client: Client | None = None
+
+    def get_conn(self) -> Client:
+        """Return the client of this hook; it is made at the first call."""
+        if self._client is None:
+            from batchy_provider.batches import connect
+
+            self._client = connect.client(self.get_address(), client_name=self._client_name())
+        return self._client
+
+    def get_store(self) -> BatchStore:
+        """Return the store of batches on this hook's client."""
+        from batchy_provider.batches.store import BatchStore
+
+        return BatchStore(self.get_conn())
+
+    def get_address(self) -> Address:
+        """Return where the connection leads to."""
+        return to_address(self.get_connection(self.redis_conn_id))
+
+    async def get_address_async(self) -> Address:
+        """Return where the connection leads to, asked for without blocking the triggerer."""
+        return to_address(await self.aget_connection(self.redis_conn_id))
+
+    def close(self) -> None:
+        """Close the client, if it was made."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say whether Redis answers, and which it is."""
+        try:
+            server = self.get_conn().info("server")
+        except Exception as error:  # the form shows whatever went wrong
+            return False, f"{type(error).__name__}: {error}"
+        finally:
+            self.close()
+        name = "Valkey" if "valkey_version" in server else "Redis"
+        return True, f"{name} {server.get('valkey_version') or server.get('redis_version')} answers"
+
+    def __enter__(self) -> BatchStore:
+        """Return the store."""
+        return self.get_store()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def _client_name(self) -> str:
+        from batchy_provider.batches.connect import CLIENT_NAME
+
+        return f"{CLIENT_NAME}-{self.redis_conn_id}".replace(" ", "_")
+
+
+def to_address(connection: Any) -> Address:
+    """Read the parts of an Airflow connection.
+
+    :param connection: with ``host``, ``port``, ``login``, ``password`` and, in its extra, ``db``, ``cluster``,
+        ``startup_nodes``, ``sentinels``, ``sentinel_service``, the ``ssl…`` options and the timeouts.
+    :raises ConfigError: if the parts do not fit together.
+    """
+    from batchy_provider.batches.connect import DEFAULT_PORT, DEFAULT_SENTINEL_PORT, Address, parse_hosts
+
+    extra: dict[str, Any] = connection.extra_dejson
+    where = f"Airflow connection {connection.conn_id!r}"
+    options = {name: extra[name] for name in _TLS_EXTRAS if extra.get(name) is not None}
+    options |= {name: float(extra[name]) for name in _NUMBER_EXTRAS if extra.get(name) is not None}
+    password = None if str(connection.password).lower() in ("none", "false", "") else connection.password
+    common: dict[str, Any] = {
+        "username": connection.login or None,
+        "password": password,
+        "ssl": bool(extra.get("ssl")),
+        "options": options if extra.get("ssl") else {k: v for k, v in options.items() if k not in _TLS_EXTRAS},
+    }
+    host = ((connection.host or "localhost", int(connection.port or DEFAULT_PORT)),)
+    more = parse_hosts(extra["startup_nodes"], DEFAULT_PORT) if extra.get("startup_nodes") else ()
+    db = int(extra.get("db") or 0)
+    if extra.get("cluster"):
+        if db:
+            raise ConfigError(f"{where}: Redis Cluster has database 0 only; take db {db} out of its extra")
+        return Address(kind="cluster", hosts=host + more, **common)
+    if extra.get("sentinels") or extra.get("sentinel_service"):
+        if not extra.get("sentinel_service"):
+            raise ConfigError(f"{where}: sentinels need sentinel_service, the name they know the master by")
+        sentinels = extra.get("sentinels") or f"{host[0][0]}:{connection.port or DEFAULT_SENTINEL_PORT}"
+        hosts = parse_hosts(sentinels, DEFAULT_SENTINEL_PORT)
+        return Address(kind="sentinel", hosts=hosts, service=extra["sentinel_service"], db=db, **common)
+    return Address(hosts=host, db=db, **common)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Waits for another run's batch to be closed, so that one's own can be opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from batchy_provider.triggers.waitsy import watch
+
+
+class BatchFreeTrigger(BaseTrigger):
+    """
+    Fire when a batch is not the open one any more, or when it is time to ask whether its holder still runs.
+
+    :param workflow: the workflow.
+    :param batch_id: the open batch.
+    :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.
+    :param look_again_seconds: after how long to fire at the latest: a holder that was killed closes nothing.
+    """
+
+    def __init__(
+        self, *, workflow: str, batch_id: int, redis_conn_id: str | None = None, look_again_seconds: float = 60
+    ) -> None:
+        super().__init__()
+        self.workflow = workflow
+        self.batch_id = batch_id
+        self.redis_conn_id = redis_conn_id
+        self.look_again_seconds = look_again_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger anew in another triggerer."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "workflow": self.workflow,
+            "batch_id": self.batch_id,
+            "redis_conn_id": self.redis_conn_id,
+            "look_again_seconds": self.look_again_seconds,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event."""
+        try:
+            text = await asyncio.wait_for(self._closed(), timeout=self.look_again_seconds)
+        except asyncio.TimeoutError:
+            text = f"{self.workflow}: batch {self.batch_id} is still open; asking whether its holder still runs"
+        yield TriggerEvent({"text": text})
+
+    async def _closed(self) -> str:
+        from batchy_provider.batches.waiting import check_free
+
+        async for verdict in watch(self.redis_conn_id, self.workflow, lambda keys: check_free(keys, self.batch_id)):
+            if verdict.is_over:
+                return verdict.text
+        raise AssertionError("a watch has no end of its own")

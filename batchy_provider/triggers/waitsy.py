@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""A wait in the triggerer: it ends the task itself, so that no worker slot is needed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from batchy_provider.triggers.hub import RECHECK_SECONDS, hub
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.names import Keys
+    from batchy_provider.batches.waiting import Asking, Verdict
+
+
+class WaitsyTrigger(BaseTrigger):
+    """
+    Wait until a workflow's batch has succeeded, and end the task then.
+
+    :param wait: fields of `batches.waiting.Wait`.
+    :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.
+    :param soft_fail: skip the task instead of failing it.
+    """
+
+    def __init__(self, *, wait: dict[str, Any], redis_conn_id: str | None = None, soft_fail: bool = False) -> None:
+        super().__init__()
+        self.wait = wait
+        self.redis_conn_id = redis_conn_id
+        self.soft_fail = soft_fail
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger anew in another triggerer."""
+        kwargs = {"wait": self.wait, "redis_conn_id": self.redis_conn_id, "soft_fail": self.soft_fail}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event, when the wait is over."""
+        from batchy_provider.batches.waiting import Wait, check
+        from batchy_provider.exceptions import BatchyError
+
+        wait = Wait(**self.wait)
+        said = None
+        try:
+            async for verdict in watch(self.redis_conn_id, wait.workflow, lambda keys: check(keys, wait)):
+                if verdict.text != said:
+                    self.log.info("%s", verdict.text)
+                    said = verdict.text
+                if verdict.state == "done":
+                    xcom: dict[str, Any] = {"workflow": wait.workflow, "batch_id": verdict.batch_id}
+                    yield TaskSuccessEvent(xcoms={"return_value": xcom})
+                    return
+                if verdict.state == "failed":
+                    yield TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
+                    return
+        except BatchyError as error:
+            self.log.error("%s", error)
+            yield TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
+
+
+def watch(redis_conn_id: str | None, workflow: str, ask: Callable[[Keys], Asking]) -> AsyncIterator[Verdict]:
+    """Watch what `ask` asks about a workflow, on the hub of the connection.
+
+    :param ask: takes the workflow's keys and returns the generator of questions, see `batches.waiting`.
+    """
+    from airflow.configuration import conf
+
+    from batchy_provider.batches.names import check_workflow_name
+    from batchy_provider.hooks.batchy import BatchyHook
+
+    hook = BatchyHook(redis_conn_id)
+    waits = hub(hook.redis_conn_id, hook.get_address_async)
+    waits.recheck_seconds = conf.getfloat("batchy", "recheck_seconds", fallback=RECHECK_SECONDS)
+    return waits.watch(check_workflow_name(workflow), ask)
