@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""A program started beside this one: its log, whether it lives, and how it is stopped with all it has started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from batchy_provider.exceptions import BatchyError
+from batchy_provider.local import guard
+
+
+class StackError(BatchyError):
+    """A part of the local stack did not come up, or is gone; the text ends with the tail of its log."""
+
+
+class Service:
+    """
+    One program of the stack, in a session of its own, so that Ctrl-C in the terminal does not reach it.
+
+    :param name: what messages call it.
+    :param command: program and arguments.
+    :param log: file that its output is appended to.
+    :param env: its whole environment.
+    :param user: system user that it runs as (only root may choose one).
+    :param watch: called with the process id of each start; see ``Guard``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        user: str | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self._env = dict(env)
+        self._user = user
+        self._watch = watch
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader: guard.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running program."""
+        if self._process is None:
+            raise StackError(f"{self.name} was not started.")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; does not wait until it serves (``wait_until`` does)."""
+        as_user = {"user": self._user, "group": _group_of(self._user), "extra_groups": []} if self._user else {}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self.log.parent,
+                start_new_session=True,
+                **as_user,  # type: ignore[call-overload]
+            )
+        self._leader = guard.identify(self.pid)
+        if self._watch is not None:
+            self._watch(self.pid)
+
+    def run(self, *, timeout: float) -> None:
+        """
+        Run it to its end.
+
+        :param timeout: seconds.
+        :raises StackError: it failed, or did not end in time.
+        """
+        self.start()
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise self.fault(f"did not end within {timeout:g} seconds") from None
+        except BaseException:  # Ctrl-C, say: nothing may be left behind
+            self.kill()
+            raise
+        if code:
+            raise self.fault(f"failed with exit code {code}")
+
+    def alive(self) -> bool:
+        """Whether the program itself is running (not whether it serves)."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
+        """
+        Wait until it serves.
+
+        :param ready: asked again and again; an ``OSError`` counts as no.
+        :param timeout: seconds.
+        :raises StackError: it died or did not get ready in time.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if not self.alive():
+                code = self._process.returncode if self._process is not None else None
+                raise self.fault(f"ended while starting (exit code {code})")
+            with contextlib.suppress(OSError):
+                if ready():
+                    return
+            if time.monotonic() > deadline:
+                raise self.fault(f"was not ready within {timeout:g} seconds")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it in good order, with everything that it has started."""
+        stop_all([self])
+
+    def kill(self) -> None:
+        """Kill it and everything that it has started, as a machine that fails would."""
+        if self._process is not None and self._leader is not None:
+            guard.kill_families([self._leader])
+            self._process.poll()
+
+    def fault(self, what: str) -> StackError:
+        """Error that says what is wrong with this program and shows the end of its log."""
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()[-25:]
+        except OSError:
+            lines = []
+        tail = "\n".join(f"  | {line}" for line in lines) or "  | (empty)"
+        return StackError(f"{self.name} {what}. The end of its log, {self.log}:\n{tail}")
+
+
+def stop_all(services: Sequence[Service]) -> None:
+    """Stop several programs at the same time."""
+    guard.stop_families([service._leader for service in services if service._leader is not None])
+    for service in services:
+        if service._process is not None:
+            service._process.poll()
+
+
+def _group_of(user: str | None) -> int | None:
+    import pwd
+
+    return pwd.getpwnam(user).pw_gid if user else None
+
+
+class Guard:
+    """Stops what is watched when this program dies without having stopped it, by whatever signal."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-E", guard.__file__],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            cwd=os.sep,
+        )
+
+    def watch(self, wave: int, pid: int) -> None:
+        """
+        Have a process stopped.
+
+        :param wave: the highest wave is stopped first.
+        """
+        self._tell(f"{wave} {pid}")
+
+    def dismiss(self) -> None:
+        """All is stopped: nothing left to guard."""
+        self._tell("done")
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()

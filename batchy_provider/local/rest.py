@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What the demo and the tests ask of Airflow's REST API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from batchy_provider.local.process import StackError
+
+FINISHED = frozenset({"success", "failed"})
+
+
+class AirflowClient:
+    """
+    Airflow's public API on one machine, as one user.
+
+    :param url: of the API server, without a slash at its end.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        import httpx
+
+        self.url = url
+        self._login = {"username": user, "password": password}
+        # trust_env: a proxy of the user's must not be asked for 127.0.0.1.
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        """
+        One call.
+
+        :param path: below ``/api/v2``.
+        :param options: ``json``, ``params``… as httpx takes them.
+        :returns: the answer's JSON; None where it has no body.
+        :raises StackError: the API server is unreachable or did not answer with success.
+        """
+        import httpx
+
+        try:
+            if "Authorization" not in self._http.headers:
+                answer = self._http.post("/auth/token", json=self._login)
+                answer.raise_for_status()
+                self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            answer = self._http.request(method, f"/api/v2{path}", **options)
+            answer.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise StackError(f"{method} {path} answered {error.response.status_code}: {error.response.text}") from None
+        except httpx.HTTPError as error:
+            raise StackError(f"{method} {self.url}{path}: {type(error).__name__} {error}") from error
+        return answer.json() if answer.content else None
+
+    def health(self) -> dict[str, str | None]:
+        """Status of each component (``healthy``, ``unhealthy`` or None), by name; ``OSError`` while unreachable."""
+        import httpx
+
+        try:
+            answer = self._http.get("/api/v2/monitor/health", timeout=10)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise OSError(str(error)) from error
+        return {name: part["status"] for name, part in answer.json().items()}
+
+    def dags(self) -> dict[str, dict[str, Any]]:
+        """All DAGs that are not stale, by id."""
+        found = self.request("GET", "/dags", params={"limit": 1000, "exclude_stale": True})["dags"]
+        return {dag["dag_id"]: dag for dag in found}
+
+    def import_errors(self) -> list[dict[str, Any]]:
+        """Import errors of all DAG files."""
+        return cast("list[dict[str, Any]]", self.request("GET", "/importErrors")["import_errors"])
+
+    def unpause(self, dag_id: str, *, paused: bool = False) -> None:
+        """Let a DAG run (or pause it)."""
+        self.request("PATCH", f"/dags/{dag_id}", json={"is_paused": paused})
+
+    def trigger(self, dag_id: str, **body: Any) -> str:
+        """
+        Start a run.
+
+        :param body: ``conf``, ``logical_date``, ``dag_run_id``…
+        :returns: its run id.
+        """
+        answer = self.request("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, **body})
+        return str(answer["dag_run_id"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """One run."""
+        return cast("dict[str, Any]", self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def runs(self, dag_id: str, **params: Any) -> list[dict[str, Any]]:
+        """Runs of a DAG, oldest first."""
+        params = {"order_by": "id", "limit": 1000, **params}
+        return cast("list[dict[str, Any]]", self.request("GET", f"/dags/{dag_id}/dagRuns", params=params)["dag_runs"])
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run, as a person does in the UI."""
+        self.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
+
+    def task_instances(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        """Task instances of a run, by task id."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        return {ti["task_id"]: ti for ti in self.request("GET", path, params={"limit": 1000})["task_instances"]}
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """State of each task of a run, by task id."""
+        return {task_id: ti["state"] for task_id, ti in self.task_instances(dag_id, run_id).items()}
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int | None = None) -> str:
+        """
+        What a task has logged, as text.
+
+        :param attempt: the latest unless given.
+        """
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        if attempt is None:
+            attempt = max(1, self.request("GET", path)["try_number"])
+        content = self.request("GET", f"{path}/logs/{attempt}", params={"full_content": True})["content"]
+        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """What a task has returned, or left under a key."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.request("GET", path)["value"]
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str] | None = None, **body: Any) -> list[str]:
+        """
+        Clear tasks of a run so that they run again.
+
+        :param task_ids: all unless given.
+        :param body: further options, ``include_downstream`` say.
+        :returns: ids of the tasks that were cleared.
+        """
+        body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True, **body}
+        if task_ids is not None:
+            body["task_ids"] = list(task_ids)
+        answer = self.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+        return [ti["task_id"] for ti in answer["task_instances"]]
+
+    def backfill(self, dag_id: str, from_date: str, to_date: str, *, max_active_runs: int = 1, **body: Any) -> int:
+        """
+        Create a backfill.
+
+        :param from_date: ISO dates; both ends are included.
+        :param body: ``run_backwards``, ``reprocess_behavior``, ``dag_run_conf``…
+        :returns: its id.
+        """
+        body = {
+            "dag_id": dag_id,
+            "from_date": from_date,
+            "to_date": to_date,
+            "max_active_runs": max_active_runs,
+            **body,
+        }
+        return int(self.request("POST", "/backfills", json=body)["id"])
+
+    def backfill_done(self, backfill_id: int) -> bool:
+        """Whether all runs of a backfill have ended."""
+        return self.request("GET", f"/backfills/{backfill_id}")["completed_at"] is not None
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 120, states: Iterable[str] = FINISHED) -> str:
+        """
+        Wait until a run has one of some states.
+
+        :param timeout: seconds.
+        :returns: the state.
+        :raises StackError: it has not in time; the text gives the states of its tasks.
+        """
+        wanted = frozenset(states)
+
+        def state() -> str | None:
+            now = str(self.run(dag_id, run_id)["state"])
+            return now if now in wanted else None
+
+        try:
+            return str(wait_for(state, f"run {run_id} of {dag_id}", timeout=timeout))
+        except StackError as error:
+            raise StackError(f"{error} Its tasks: {self.task_states(dag_id, run_id)}") from None
+
+    def wait_for_task(
+        self, dag_id: str, run_id: str, task_id: str, states: Iterable[str], *, timeout: float = 60
+    ) -> str:
+        """
+        Wait until a task has one of some states.
+
+        :param timeout: seconds.
+        :returns: the state.
+        :raises StackError: it has not in time.
+        """
+        wanted = frozenset(states)
+
+        def state() -> str | None:
+            now = self.task_states(dag_id, run_id).get(task_id)
+            return now if now in wanted else None
+
+        return str(wait_for(state, f"task {task_id} of {dag_id} to be {' or '.join(wanted)}", timeout=timeout))
+
+
+def wait_for(condition: Callable[[], Any], what: str, *, timeout: float, interval: float = 0.25) -> Any:
+    """
+    Ask again and again until the answer is true.
+
+    :param timeout: seconds; so is ``interval``.
+    :returns: the answer.
+    :raises StackError: time is over.
+    """
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise StackError(f"Waited {timeout:g} seconds for {what}, in vain.")
+        time.sleep(interval)
+    return answer

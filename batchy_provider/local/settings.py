@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The environment in which the local Airflow's components run: nothing of the user's own Airflow gets into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+USER = "admin"
+VIEWER = "viewer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """What is made up once for a stack and kept in its folder, so that sessions and stored secrets outlive a restart."""
+
+    admin_password: str
+    viewer_password: str
+    redis_password: str
+    jwt_secret: str
+    secret_key: str
+    fernet_key: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Secrets:
+        """The folder's secrets; made at the first call."""
+        import base64
+
+        file = folder / "secrets.json"
+        if file.exists():
+            return cls(**json.loads(file.read_text()))
+        made = cls(
+            admin_password=secrets.token_urlsafe(9),
+            viewer_password=secrets.token_urlsafe(9),
+            redis_password=secrets.token_hex(16),
+            jwt_secret=secrets.token_hex(32),
+            secret_key=secrets.token_hex(32),
+            fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        )
+        write_private(file, json.dumps(asdict(made)))
+        return made
+
+
+def clean_environment() -> dict[str, str]:
+    """This program's environment without what would configure Airflow, Python or batchy."""
+    foreign = ("AIRFLOW", "_AIRFLOW", "BATCHY_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "REDIS_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+def airflow_environment(
+    folder: Path,
+    *,
+    dags: Path,
+    cfg: Path,
+    database_url: str,
+    redis_port: int,
+    api_port: int,
+    keys: Secrets,
+    options: Mapping[str, str],
+    connections: Mapping[str, str],
+) -> dict[str, str]:
+    """
+    Environment of every component of the stack.
+
+    :param folder: AIRFLOW_HOME, private.
+    :param options: more of Airflow's options, as ``section.name``; they win over the ones set here.
+    :param connections: more connections, id → URI or JSON.
+    """
+    passwords = folder / "passwords.json"
+    write_private(passwords, json.dumps({USER: keys.admin_password, VIEWER: keys.viewer_password}))
+    settings = {
+        "core.dags_folder": str(dags),
+        "core.load_examples": "False",
+        "core.executor": "LocalExecutor",
+        "core.parallelism": "4",
+        "core.fernet_key": keys.fernet_key,
+        "core.execution_api_server_url": f"http://127.0.0.1:{api_port}/execution/",
+        "core.auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "core.simple_auth_manager_users": f"{USER}:admin,{VIEWER}:viewer",
+        "core.simple_auth_manager_passwords_file": str(passwords),
+        "database.sql_alchemy_conn": database_url,
+        "database.load_default_connections": "False",
+        "api.host": "127.0.0.1",
+        "api.port": str(api_port),
+        "api.base_url": f"http://127.0.0.1:{api_port}",
+        "api.workers": "1",
+        "api.secret_key": keys.secret_key,
+        "api_auth.jwt_secret": keys.jwt_secret,
+        "dag_processor.refresh_interval": "15",
+        "dag_processor.parsing_processes": "1",
+        "logging.base_log_folder": str(folder / "logs"),
+        "usage_data_collection.enabled": "False",
+        "batchy.cfg_folder": str(cfg),
+        "batchy.bundle_cache": str(folder / "bundle-cache"),
+        "batchy.results_url": (folder / "results").as_uri(),
+        **options,
+    }
+    redis_connection = json.dumps(
+        {
+            "conn_type": "redis",
+            "host": "127.0.0.1",
+            "port": redis_port,
+            "password": keys.redis_password,
+            "extra": {"db": 0},
+        }
+    )
+    environment = {
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_CONN_REDIS_DEFAULT": redis_connection,
+        "BATCHY_REDIS_URL": f"redis://:{keys.redis_password}@127.0.0.1:{redis_port}/0",
+        "BATCHY_CFG": str(cfg),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+    for name, value in settings.items():
+        section, option = name.split(".", 1)
+        environment[f"AIRFLOW__{section.upper()}__{option.upper()}"] = value
+    for conn_id, uri in connections.items():
+        environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = uri
+    return environment
+
+
+def write_shell_file(file: Path, environment: Mapping[str, str]) -> None:
+    """Write variables as a file that a shell can source, to use ``airflow`` and ``batchy`` on the stack by hand."""
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
+    write_private(file, "".join(lines))
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only this user can read."""
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(text)

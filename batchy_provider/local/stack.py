@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+A whole Airflow with its Valkey and PostgreSQL in one folder, on 127.0.0.1 alone.
+
+Airflow's components run as programs of their own, not below ``airflow standalone``: so each can be watched,
+killed and restarted, and the demo and the tests run the same thing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from batchy_provider.local import servers, settings
+from batchy_provider.local.process import Guard, Service, StackError, stop_all
+from batchy_provider.local.rest import AirflowClient
+
+# Their own log servers would listen on all interfaces; the API server reads the files itself.
+COMPONENTS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+}
+START_TIMEOUT = 240.0
+SERVERS_WAVE, AIRFLOW_WAVE = 1, 2
+
+
+class LocalStack:
+    """
+    Valkey, PostgreSQL and Airflow on one machine.
+
+    Everything that it starts is stopped by ``stop``, by leaving the ``with`` block, when starting fails or is
+    interrupted, and also when this program is killed.
+
+    :param folder: holds everything; kept afterwards, and taken up again by the next stack in it.
+    :param dags: folder of DAG files.
+    :param cfg: folder of workflows.
+    :param options: Airflow options as ``section.name`` → value.
+    :param connections: Airflow connections, id → URI or JSON.
+    :param environment: more variables for Airflow's components.
+    :param port: of the API server; a free one unless given.
+    :param report: told what is being done, a line at a time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dags: Path,
+        cfg: Path,
+        options: Mapping[str, str] | None = None,
+        connections: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.folder = folder.expanduser().resolve()
+        self.dags = dags.resolve()
+        self.cfg = cfg.resolve()
+        self.user = settings.USER
+        self._options = dict(options or {})
+        self._connections = dict(connections or {})
+        self._more_environment = dict(environment or {})
+        self._port = port
+        self._report = report
+        self._services: dict[str, Service] = {}
+        self._guard: Guard | None = None
+        self._lock: TextIO | None = None
+        self._client: AirflowClient | None = None
+        self.environment: dict[str, str] = {}
+
+    def __enter__(self) -> LocalStack:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # what it is made of
+
+    @property
+    def url(self) -> str:
+        """Address of the web UI."""
+        return self.environment["AIRFLOW__API__BASE_URL"]
+
+    @property
+    def password(self) -> str:
+        """Password of ``user`` in the web UI."""
+        return self._keys.admin_password
+
+    @property
+    def redis_url(self) -> str:
+        """URL of the Valkey, with its password."""
+        return self.environment["BATCHY_REDIS_URL"]
+
+    @property
+    def shell_file(self) -> Path:
+        """File to source in a shell, to use ``airflow`` and ``batchy`` on this stack by hand."""
+        return self.folder / "env.sh"
+
+    @property
+    def client(self) -> AirflowClient:
+        """Its REST API, as an admin."""
+        if self._client is None:
+            self._client = AirflowClient(self.url, self.user, self.password)
+        return self._client
+
+    def client_as_viewer(self) -> AirflowClient:
+        """Its REST API, as a user who may only look; the caller closes it."""
+        return AirflowClient(self.url, settings.VIEWER, self._keys.viewer_password)
+
+    def service(self, name: str) -> Service:
+        """
+        One part.
+
+        :param name: a key of ``COMPONENTS``, ``valkey`` or ``postgres``.
+        """
+        return self._services[name]
+
+    # starting and stopping
+
+    def start(self) -> None:
+        """
+        Start everything and wait until it is of use.
+
+        :raises StackError: a part does not come up; everything is stopped again.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_folder()
+        try:
+            self._guard = Guard()
+            self._keys = settings.Secrets.of(self.folder)
+            self._start_servers()
+            self._start_airflow()
+        except BaseException:  # Ctrl-C included: nothing may be left behind
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything; the folder stays. Does no harm when nothing runs."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        stop_all([service for name, service in self._services.items() if name in COMPONENTS])
+        stop_all([service for name, service in self._services.items() if name not in COMPONENTS])
+        self._services.clear()
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def restart(self, name: str) -> None:
+        """Start a part again that was stopped or killed, on the same port and data, and wait until it serves."""
+        service = self._services[name]
+        service.start()
+        if name == "valkey":
+            service.wait_until(self._redis_answers, timeout=30)
+        elif name in COMPONENTS:
+            self.wait_until_healthy()
+
+    def check(self) -> None:
+        """:raises StackError: a part has died; the text names it and shows the end of its log."""
+        for service in self._services.values():
+            if not service.alive():
+                raise service.fault("has died")
+
+    def wait_until_healthy(self, timeout: float = START_TIMEOUT) -> None:
+        """
+        Wait until all components of Airflow say that they are well.
+
+        :param timeout: seconds.
+        :raises StackError: one has died, or is not well in time.
+        """
+        deadline = time.monotonic() + timeout
+        waiting_for = list(COMPONENTS)
+        while True:
+            self.check()
+            try:
+                health = self.client.health()
+                waiting_for = [name for name, status in health.items() if status != "healthy"]
+                if not waiting_for:
+                    return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                name = waiting_for[0].replace("_", "-")
+                service = self._services.get(name, self._services["api-server"])
+                raise service.fault(f"was not ready within {timeout:g} seconds")
+            time.sleep(0.2)
+
+    def _lock_folder(self) -> None:
+        self._lock = (self.folder / "lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            raise StackError(
+                f"Another stack runs in {self.folder}. Stop it first (Ctrl-C where it runs), or choose another folder."
+            ) from None
+
+    def _watcher(self, wave: int) -> Callable[[int], None]:
+        assert self._guard is not None
+        guard = self._guard
+        return lambda pid: guard.watch(wave, pid)
+
+    def _start_servers(self) -> None:
+        self._report("Starting Valkey and PostgreSQL")
+        base = settings.clean_environment()
+        watch = self._watcher(SERVERS_WAVE)
+        redis_port = free_port()
+        valkey = servers.valkey(
+            self.folder / "valkey", port=redis_port, password=self._keys.redis_password, env=base, watch=watch
+        )
+        self._services["valkey"] = valkey
+        valkey.start()
+        self._postgres = servers.Postgres(self.folder / "postgres", env=base, watch=watch)
+        if not self._postgres.initialized:
+            self._postgres.initialize()
+        self._services["postgres"] = postgres = self._postgres.service()
+        postgres.start()
+        variables = settings.airflow_environment(
+            self.folder,
+            dags=self.dags,
+            cfg=self.cfg,
+            database_url=self._postgres.url,
+            redis_port=redis_port,
+            api_port=self._port or free_port(),
+            keys=self._keys,
+            options=self._options,
+            connections=self._connections,
+        )
+        settings.write_shell_file(self.shell_file, variables)
+        self.environment = {**base, **variables, **self._more_environment}
+        valkey.wait_until(self._redis_answers, timeout=30)
+        postgres.wait_until(self._postgres.ready, timeout=60)
+
+    def _start_airflow(self) -> None:
+        (self.folder / "logs").mkdir(exist_ok=True)
+        migrated = self.folder / "migrated"
+        # The stamp names the data too: where a temp folder was cleaned, PostgreSQL is new and the stamp is not.
+        data = self._postgres.folder / "PG_VERSION"
+        stamp = f"{version('apache-airflow-core')} {data.stat().st_ctime_ns}"
+        if not migrated.exists() or migrated.read_text() != stamp:
+            self._report("Making Airflow's tables")
+            self._airflow("db-migrate", ["db", "migrate"]).run(timeout=START_TIMEOUT)
+            migrated.write_text(stamp)
+        self._report("Starting Airflow's components")
+        for name, arguments in COMPONENTS.items():
+            self._services[name] = self._airflow(name, arguments)
+            self._services[name].start()
+        self.wait_until_healthy()
+
+    def _airflow(self, name: str, arguments: list[str]) -> Service:
+        return Service(
+            f"Airflow's {name}",
+            [sys.executable, "-m", "airflow", *arguments],
+            log=self.folder / "logs" / f"{name}.log",
+            env=self.environment,
+            watch=self._watcher(AIRFLOW_WAVE),
+        )
+
+    def _redis_answers(self) -> bool:
+        import redis
+
+        try:
+            with redis.Redis.from_url(self.redis_url) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a TCP port on 127.0.0.1 can be had."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def remove(folder: Path) -> None:
+    """
+    Remove a stack's folder with all that it kept.
+
+    :raises StackError: it is not one, so that a mistyped path loses nothing.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.exists():
+        return
+    if not (folder / "secrets.json").exists() and any(folder.iterdir()):
+        raise StackError(f"{folder} was not made by batchy; it stays as it is. Choose another folder.")
+    postgres = servers.Postgres(folder / "postgres", env=dict(os.environ)).folder
+    shutil.rmtree(postgres, ignore_errors=True)
+    shutil.rmtree(folder)
