@@ -26,7 +26,7 @@ class BatchFreeTrigger(BaseTrigger):
     def __init__(
         self, *, workflow: str, batch_id: int, redis_conn_id: str | None = None, look_again_seconds: float = 60
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow annotates it from 3.4 on
         self.workflow = workflow
         self.batch_id = batch_id
         self.redis_conn_id = redis_conn_id

@@ -26,7 +26,7 @@ class WaitsyTrigger(BaseTrigger):
     """
 
     def __init__(self, *, wait: dict[str, Any], redis_conn_id: str | None = None, soft_fail: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow annotates it from 3.4 on
         self.wait = wait
         self.redis_conn_id = redis_conn_id
         self.soft_fail = soft_fail
