@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.local import guard
@@ -60,7 +61,9 @@ class Service:
 
     def start(self) -> None:
         """Start it; does not wait until it serves (``wait_until`` does)."""
-        as_user = {"user": self._user, "group": _group_of(self._user), "extra_groups": []} if self._user else {}
+        as_user: dict[str, Any] = (
+            {"user": self._user, "group": _group_of(self._user), "extra_groups": []} if self._user else {}
+        )
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -70,7 +73,7 @@ class Service:
                 env=self._env,
                 cwd=self.log.parent,
                 start_new_session=True,
-                **as_user,  # type: ignore[call-overload]
+                **as_user,
             )
         self._leader = guard.identify(self.pid)
         if self._watch is not None:

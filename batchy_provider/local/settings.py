@@ -18,7 +18,7 @@ VIEWER = "viewer"
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """What is made up once for a stack and kept in its folder, so that sessions and stored secrets outlive a restart."""
+    """Made up once for a stack and kept in its folder, so that log-ins and stored secrets outlive a restart."""
 
     admin_password: str
     viewer_password: str
@@ -48,7 +48,7 @@ class Secrets:
 
 
 def clean_environment() -> dict[str, str]:
-    """This program's environment without what would configure Airflow, Python or batchy."""
+    """Return this program's environment without what would configure Airflow, Python or batchy."""
     foreign = ("AIRFLOW", "_AIRFLOW", "BATCHY_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "REDIS_")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
