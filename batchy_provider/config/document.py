@@ -56,8 +56,24 @@ class Document:
     data: Any
     _text: str = field(repr=False)
 
+    def written(self, path: KeyPath) -> KeyPath:
+        """Return a path as the file has it: ``after: a`` stands for ``after: [a]``, without an index."""
+        marks = self._marks()
+        parents = {mark[:-1] for mark in marks if mark}
+        real: KeyPath = ()
+        for part in path:
+            if isinstance(part, int) and (*real, part) not in marks and real in marks:
+                if real not in parents:  # `wait_for: crm` is all that there is of wait_for[0].workflow
+                    break
+            else:
+                real = (*real, part)
+        return real
+
     def position(self, path: KeyPath, *, at_key: bool = False) -> tuple[int | None, int | None]:
-        """Return line and column, from 1, of a value or of its key; of its nearest parent if it has none."""
+        """Return line and column, from 1, of a value or of its key; of its nearest parent if it has none.
+
+        :param path: as `written` returns it.
+        """
         marks = self._marks()
         for end in range(len(path), -1, -1):
             if (mark := marks.get(path[:end])) is not None:

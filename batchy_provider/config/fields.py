@@ -29,6 +29,13 @@ PRESETS = {
 }
 """Cron presets and what they stand for; ``@once`` and ``@continuous`` are no cron."""
 
+_CRON_FIELDS = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day": "1 to 31",
+    "month": "1 to 12 or JAN to DEC",
+    "weekday": "0 (Sunday) to 6 or SUN to SAT",
+}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -99,7 +106,8 @@ def _size(value: Any) -> int:
 def _sha256(value: Any) -> str:
     if isinstance(value, str) and _SHA256.fullmatch(value.lower()):
         return value.lower()
-    raise wrong(f"expected a SHA-256 digest, 64 characters 0-9 and a-f, not {show(value)}")
+    hint = "; write it in quotes" if isinstance(value, int | float) else ""
+    raise wrong(f"expected a SHA-256 digest, 64 characters 0-9 and a-f, not {show(value)}{hint}")
 
 
 def _cron(value: Any) -> str:
@@ -114,13 +122,24 @@ def _cron(value: Any) -> str:
         raise wrong(
             f"expected a cron expression of five fields (minute hour day month weekday), not {fields} in {show(value)}"
         )
-    from croniter import CroniterBadCronError, croniter
+    if not _is_cron(value):
+        for place, (name, expected) in enumerate(_CRON_FIELDS.items()):
+            field = value.split()[place]
+            if not _is_cron(" ".join(["*"] * place + [field] + ["*"] * (4 - place))):
+                forms = "lists (1,2), ranges (1-5) and steps (*/2)"
+                raise wrong(f"the {name} of {value!r} is {field!r}; expected {expected}, *, {forms}")
+        raise wrong(f"{value!r} is no cron expression")
+    return value
+
+
+def _is_cron(text: str) -> bool:
+    from croniter import croniter
 
     try:
-        croniter.expand(value)
-    except (CroniterBadCronError, ValueError, KeyError, AttributeError) as error:
-        raise wrong(f"{show(value)} is no cron expression: {error}") from None
-    return value
+        croniter.expand(text)
+    except (ValueError, KeyError, AttributeError):  # CroniterBadCronError is a ValueError
+        return False
+    return True
 
 
 def in_zone(text: str, timezone_name: str) -> datetime:

@@ -68,12 +68,14 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Problem]]:
             upstream[name] = () if last is None else (last,)
         if not job.is_handler:
             last = name
+    if problems:
+        return Order(upstream, {}), problems
     if circle := find_circle(upstream):
         path = " → ".join([*circle, circle[0]])
         problems.append(Problem(("jobs", circle[0], "after"), f"jobs follow each other in a circle: {path}"))
         return Order(upstream, {}), problems
     for name, job in jobs.items():
-        if job.is_handler and not upstream[name] and not problems:
+        if job.is_handler and not upstream[name]:
             problems.append(Problem(("jobs", name), "a handler (when: failed) needs a job to watch"))
     order = Order(upstream, {})
     inputs = {name: _input(name, job.input, jobs, order, problems) for name, job in jobs.items() if job.input}

@@ -51,7 +51,14 @@ def problems_of(error: ValidationError, top: type[BaseModel]) -> list[Problem]:
 
     :param top: the model that was validated.
     """
-    return [_problem(details, top) for details in error.errors(include_url=False)]
+    problems = [_problem(details, top) for details in error.errors(include_url=False)]
+    # A key that is missing because it is misspelt is one fault, not two.
+    meant = {(p.path[:-1], p.message.rpartition("did you mean ")[2].rstrip("?")) for p in problems if p.at_key}
+    return [p for p in problems if not any(p == _missing(path, key) for path, key in meant)]
+
+
+def _missing(path: KeyPath, key: str) -> Problem:
+    return Problem(path, f"the key {key} is missing", at_key=True)
 
 
 def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
@@ -64,7 +71,7 @@ def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
         case "extra_forbidden":
             return Problem(path, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True)
         case "missing":
-            return Problem(path[:-1], f"the key {path[-1]!r} is missing", at_key=True)
+            return _missing(path[:-1], repr(path[-1]))
         case "literal_error":
             names = [name.strip("' ") for name in context["expected"].replace(" or ", ", ").split(",")]
             hint = did_you_mean(value, names) if isinstance(value, str) else ""

@@ -162,8 +162,9 @@ def _open(path: Path) -> Document:
 def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Fault]:
     faults = []
     for problem in problems:
-        line, column = document.position(problem.path, at_key=problem.at_key)
-        faults.append(Fault(str(path), line, column, key_text(problem.path), problem.message))
+        written = document.written(problem.path)
+        line, column = document.position(written, at_key=problem.at_key)
+        faults.append(Fault(str(path), line, column, key_text(written), problem.message))
     return sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
 
 

@@ -137,4 +137,5 @@ def drop(data: dict[str, Any], path: tuple[str | int, ...]) -> None:
             return
         data[key] = dict(inner)  # a copy: it may be shared by an alias
         data = data[key]
-    data.pop(str(path[-1]), None)
+    if path:
+        data.pop(str(path[-1]), None)

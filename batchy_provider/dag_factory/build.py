@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
+from batchy_provider.batches.model import WorkflowConfig
 from batchy_provider.config.checks import WAIT_PREFIX
 from batchy_provider.config.faults import Problem
 from batchy_provider.config.fields import in_zone
 from batchy_provider.config.model import Wait, WorkflowModel
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.dag_factory.operators import BuildError, build_job
-from batchy_provider.dag_factory.schedule import asset_of, schedule_of
+from batchy_provider.dag_factory.schedule import schedule_of
 from batchy_provider.dag_factory.templates import EXTENSIONS, FACTS, Facts
 
 if TYPE_CHECKING:
@@ -37,11 +38,10 @@ def build_dag(workflow: Workflow) -> DAG:
     model, order = workflow.model, workflow.order
     assert model is not None
     assert order is not None
-    config = workflow.config()
     dag = _empty_dag(workflow, model)
     common = _common(model)
 
-    opening = _open(dag, model, config.jobs, config.disabled, common)
+    opening = _open(dag, model, workflow.config(), common)
     for wait in model.wait_for:
         _wait(dag, model, wait, common).set_downstream(opening)
 
@@ -57,7 +57,7 @@ def build_dag(workflow: Workflow) -> DAG:
     for name, upstream in order.upstream.items():
         tasks[name].set_upstream([tasks[other] for other in upstream] or [opening])
 
-    closing = _close(dag, model, list(config.jobs), common)
+    closing = _close(dag, common)
     closing.set_upstream([tasks[name] for name in order.must_meet_close])
     closing.as_teardown(setups=opening, on_failure_fail_dagrun=True)
     return dag
@@ -95,27 +95,26 @@ def _common(model: WorkflowModel) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _open(dag: DAG, model: WorkflowModel, jobs: Any, disabled: frozenset[str], common: dict[str, Any]) -> Any:
+def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[str, Any]) -> Any:
     from batchy_provider.operators.batch import BatchyOpenOperator
 
     return BatchyOpenOperator(
         task_id=OPEN,
         dag=dag,
-        workflow=dag.dag_id,
-        jobs=jobs,
-        timezone=model.timezone,
-        disabled_jobs=sorted(disabled),
+        workflow=config.name,
+        jobs=config.jobs,
+        timezone=config.timezone,
+        disabled_jobs=config.disabled,
+        infa=config.infa or None,
         if_open=model.if_open,
         **common,
-    ).as_setup()
+    ).as_setup()  # type: ignore[no-untyped-call]
 
 
-def _close(dag: DAG, model: WorkflowModel, jobs: list[str], common: dict[str, Any]) -> Any:
+def _close(dag: DAG, common: dict[str, Any]) -> Any:
     from batchy_provider.operators.batch import BatchyCloseOperator
 
-    return BatchyCloseOperator(
-        task_id=CLOSE, dag=dag, workflow=dag.dag_id, jobs=jobs, outlets=[asset_of(dag.dag_id)], **common
-    )
+    return BatchyCloseOperator(task_id=CLOSE, dag=dag, workflow=dag.dag_id, **common)
 
 
 def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any]) -> Any:

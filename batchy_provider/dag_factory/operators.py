@@ -41,7 +41,9 @@ def build_job(dag: DAG, workflow: Workflow, model: WorkflowModel, order: Order, 
     """
     job = model.jobs[name]
     arguments = {"task_id": name, "dag": dag, **_settings(job, model)}
-    arguments["trigger_rule"] = TRIGGER_RULES["done" if job.independent else job.when]
+    # Airflow lets only this rule follow a setup directly; a first job has no other task before it anyway.
+    first = not order.upstream[name]
+    arguments["trigger_rule"] = "all_success" if first else TRIGGER_RULES["done" if job.independent else job.when]
     if job.operator is not None:
         task = _operator(name, job.operator, job.args or {}, arguments)
     else:

@@ -6,22 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset
-
+from batchy_provider.assets import workflow_asset
 from batchy_provider.config.fields import PRESETS
 from batchy_provider.config.model import After, WorkflowModel
-
-
-def asset_of(workflow: str) -> Asset:
-    """Return the asset that a workflow's success updates."""
-    return Asset(f"batchy://{workflow}")
 
 
 def schedule_of(model: WorkflowModel) -> Any:
     """Return what ``DAG(schedule=…)`` takes."""
     match model.schedule:
         case After(after=workflows):
-            return [asset_of(name) for name in workflows]
+            return [workflow_asset(name) for name in workflows]
         case None | "@once" | "@continuous":
             return model.schedule
         case str(cron):

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What is told of broken files; see broken_files.txt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchy_provider.config.reader import Reader
+
+
+def _read_cases() -> dict[str, tuple[str, list[str]]]:
+    """Fault → (the file, what is told)."""
+    cases = {}
+    for section in (Path(__file__).parent / "broken_files.txt").read_text().split("\n## ")[1:]:
+        name, _, rest = section.partition("\n")
+        text, _, told = rest.partition("=> ")
+        cases[name] = text, told.strip().split("\n=> ")
+    return cases
+
+
+BROKEN = _read_cases()
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Path:
+    for bundle in ("extract", "bundles"):
+        (tmp_path / bundle).mkdir()
+    (tmp_path / "extract" / "script.sh").touch()
+    (tmp_path / "bundles" / "load.zip").touch()
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_tells_what_is_wrong(cfg: Path, fault: str):
+    text, expected = BROKEN[fault]
+    path = cfg / "broken.yaml"
+    path.write_text(text)
+    workflow, faults = Reader(cfg).read(path)
+    assert workflow is None
+    told = [str(each).removeprefix(str(path)).removeprefix(":").strip() for each in faults]
+    assert [line.replace(str(cfg), "CFG") for line in told] == expected
+
+
+BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
+    "a control character": (
+        "a.yaml",
+        b'jobs:\n  a: {bash: "echo \x07"}\n',
+        "a.yaml:2:19: no valid YAML: control characters are not allowed: '\\x07'",
+    ),
+    "no UTF-8": (
+        "a.yaml",
+        b"jobs:\n  a: {bash: echo \xe9}\n",
+        "a.yaml:2:1: byte 0xe9 is no UTF-8; save the file as UTF-8",
+    ),
+    "too large": ("a.yaml", b"#" * (1024 * 1024 + 1), "a.yaml: the file is larger than 1024 KiB; split the workflow"),
+    "deeper than libyaml's stack": ("a.yaml", b"a: " + b"[" * 200_000, "a.yaml:1:53: nested deeper than 50 levels"),
+    "deep in blocks": ("a.yaml", b"- " * 200_000, "a.yaml:1:101: nested deeper than 50 levels"),
+    "deep JSON": ("a.json", b"[" * 200_000, "a.json: nested deeper than 50 levels"),
+    "aliases of aliases": (
+        "a.yaml",
+        b"x-0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n"
+        + b"".join(b"x-%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 9)),
+        "a.yaml:5:43: more than 100000 values, aliases counted as often as they are used",
+    ),
+    "malformed JSON": ("a.json", b'{"jobs": {"a": {"bash": "echo"},}}', "no valid JSON"),
+    "a key twice in JSON": (
+        "a.json",
+        b'{"jobs": {"a": {"bash": "echo", "bash": "ls"}}}',
+        "a.json: the key 'bash' stands twice in one object; remove one",
+    ),
+    "NaN in JSON": ("a.json", b'{"jobs": NaN}', "a.json: NaN is no number that JSON knows; write it as text in quotes"),
+    "a huge number in JSON": ("a.json", b'{"jobs": ' + b"9" * 5000 + b"}", "a.json: no valid JSON"),
+    "a name like a history key": (
+        "sales-1467149783.yaml",
+        b"jobs: {a: {bash: echo}}",
+        "workflow name 'sales-1467149783' ends in '-1467149783'",
+    ),
+    "a name with a blank": (
+        "my sales.yaml",
+        b"jobs: {a: {bash: echo}}",
+        "my sales.yaml: workflow name 'my sales' holds ' '",
+    ),
+    "wrong in JSON": (
+        "a.json",
+        b'{\n  "jobs": {\n    "a": {"bash": "echo", "retries": "x"}\n  }\n}',
+        "a.json:3:38: jobs.a.retries: expected a whole number, not 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN_FILES)
+def test_files_that_cannot_even_be_parsed(tmp_path: Path, fault: str):
+    name, raw, expected = BROKEN_FILES[fault]
+    path = tmp_path / name
+    path.write_bytes(raw)
+    workflow, faults = Reader(tmp_path).read(path)
+    assert workflow is None
+    assert len(faults) == 1
+    assert expected in str(faults[0])
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.symlink_to(tmp_path / "nowhere")
+    assert [str(fault) for fault in Reader(tmp_path).read(path)[1]] == [
+        f"{path}: cannot be read: No such file or directory"
+    ]
