@@ -189,13 +189,17 @@ class Batch:
 
     @property
     def from_date(self) -> str | None:
-        """Earliest start of its jobs' windows."""
-        return min(_texts(self.jobs.values(), "from_date"), default=None)
+        """Earliest start of the windows of the jobs that took part."""
+        return min(_texts(self._took_part(), "from_date"), default=None)
 
     @property
     def to_date(self) -> str | None:
-        """Latest end of its jobs' windows."""
-        return max(_texts(self.jobs.values(), "to_date", "batch_start"), default=None)
+        """Latest end of the windows of the jobs that took part."""
+        return max(_texts(self._took_part(), "to_date", "batch_start"), default=None)
+
+    def _took_part(self) -> list[Fields]:
+        left_out = self.record.left_out if self.record is not None else ()
+        return [job for name, job in self.jobs.items() if name not in left_out]
 
     @property
     def batch_end(self) -> str | None:
