@@ -120,7 +120,7 @@ def _close(dag: DAG, common: dict[str, Any]) -> Any:
 def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any]) -> Any:
     from batchy_provider.sensors.waitsy import WaitsySensor
 
-    timeout = {} if wait.timeout is None else {"timeout": wait.timeout.total_seconds()}
+    timeout: dict[str, Any] = {} if wait.timeout is None else {"timeout": wait.timeout.total_seconds()}
     scope = wait.scope if isinstance(wait.scope, str) else {"within": wait.scope.within}
     return WaitsySensor(
         task_id=WAIT_PREFIX + wait.workflow,
