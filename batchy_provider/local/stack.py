@@ -10,7 +10,6 @@ killed and restarted, and the demo and the tests run the same thing.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import socket
 import sys
@@ -314,6 +313,10 @@ def remove(folder: Path) -> None:
         return
     if not (folder / "secrets.json").exists() and any(folder.iterdir()):
         raise StackError(f"{folder} was not made by batchy; it stays as it is. Choose another folder.")
-    postgres = servers.Postgres(folder / "postgres", env=dict(os.environ)).folder
-    shutil.rmtree(postgres, ignore_errors=True)
+    remove_database(folder)
     shutil.rmtree(folder)
+
+
+def remove_database(folder: Path) -> None:
+    """Remove what PostgreSQL keeps of a stack that is stopped, wherever that is."""
+    shutil.rmtree(servers.Postgres.place(folder.resolve() / "postgres"), ignore_errors=True)

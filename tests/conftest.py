@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""A real Valkey for all tests, a Redis beside it where there is one, and an AIRFLOW_HOME that is nobody's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from batchy_provider.local.process import Service
+from batchy_provider.local.servers import valkey_binary
+from batchy_provider.local.settings import clean_environment
+from batchy_provider.local.stack import free_port
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+# Before anything imports Airflow: it reads these once, and would make its files in the user's home.
+_AIRFLOW_HOME = tempfile.mkdtemp(prefix="batchy-tests-")
+for _name in set(os.environ) - set(clean_environment()):
+    if not _name.startswith("BATCHY_TEST_"):
+        del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = os.path.join(_AIRFLOW_HOME, "dags")
+
+_QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("ci", max_examples=150, deadline=None, suppress_health_check=_QUIET, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+REDIS_SERVER = os.environ.get("BATCHY_TEST_REDIS_SERVER") or shutil.which("redis-server")
+KINDS = ["valkey", "redis"] if REDIS_SERVER else ["valkey"]
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    return f"Redis-like servers: {', '.join(KINDS)}; hypothesis profile: {settings.get_current_profile_name()}"
+
+
+class Server:
+    """A Redis or Valkey of the tests' own on 127.0.0.1, which a test may stop and start again."""
+
+    def __init__(self, program: Path | str, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": folder, "save": "", "appendonly": "no"}
+        command = [str(program), *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+        self._service = Service("the tests' server", command, log=folder / "server.log", env=dict(os.environ))
+
+    def start(self) -> None:
+        self._service.start()
+        self._service.wait_until(self._answers, timeout=20)
+
+    def stop(self) -> None:
+        self._service.stop()
+
+    def kill(self) -> None:
+        self._service.kill()
+
+    def client(self) -> Redis:
+        import redis
+
+        return redis.Redis.from_url(self.url)
+
+    def _answers(self) -> bool:
+        import redis
+
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """Servers by kind, each started when it is first asked for."""
+    started: dict[str, Server] = {}
+
+    class OnDemand(dict[str, Server]):
+        def __missing__(self, kind: str) -> Server:
+            program = valkey_binary() if kind == "valkey" else REDIS_SERVER
+            started[kind] = self[kind] = Server(str(program), tmp_path_factory.mktemp(kind))
+            started[kind].start()
+            return started[kind]
+
+    yield OnDemand()
+    for server in started.values():
+        server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A Valkey of one test's own, to be stopped, killed and started as it likes."""
+    server = Server(valkey_binary(), tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(_servers: dict[str, Server]) -> str:
+    """URL of a Valkey without any key."""
+    return _emptied(_servers["valkey"])
+
+
+@pytest.fixture
+def redis_client(_servers: dict[str, Server], redis_url: str) -> Iterator[Redis]:
+    """A client of the same."""
+    with _servers["valkey"].client() as client:
+        yield client
+
+
+@pytest.fixture(params=KINDS)
+def any_redis_url(request: pytest.FixtureRequest, _servers: dict[str, Server]) -> str:
+    """URL of an empty server; a test runs with it once for Valkey and once for Redis, where that is installed."""
+    return _emptied(_servers[request.param])
+
+
+@pytest.fixture
+def any_redis_client(any_redis_url: str) -> Iterator[Redis]:
+    """A client of the same."""
+    import redis
+
+    with redis.Redis.from_url(any_redis_url) as client:
+        yield client
+
+
+def _emptied(server: Server) -> str:
+    with server.client() as client:
+        client.flushall()
+    return server.url

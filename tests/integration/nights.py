@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What integration tests do with a whole Airflow, in the words of a test."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from batchy_provider.batches.connect import connect
+from batchy_provider.batches.model import Batch
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.local.rest import AirflowClient, wait_for
+from batchy_provider.local.stack import LocalStack
+
+LOADER = "batchy_dags.py"
+
+
+class Nights:
+    """
+    The Airflow under test, its workflows and their state.
+
+    :param stack: running.
+    """
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.store = BatchStore(connect(stack.redis_url))
+
+    @property
+    def client(self) -> AirflowClient:
+        """Airflow's REST API."""
+        return self.stack.client
+
+    @property
+    def cfg(self) -> Path:
+        """Folder of the workflow files."""
+        return self.stack.cfg
+
+    # preparing
+
+    def add(self, workflow: str, text: str, *, scripts: dict[str, str] | None = None) -> str:
+        """
+        Write a workflow's file and wait until Airflow has its DAG, not paused.
+
+        :param text: YAML; indentation that all lines share is taken off.
+        :param scripts: name of a bundle → its script.
+        :returns: the workflow's name.
+        """
+        for bundle, script in (scripts or {}).items():
+            (self.cfg / "bundles" / bundle).mkdir(parents=True, exist_ok=True)
+            (self.cfg / "bundles" / bundle / "script.sh").write_text(dedent(script))
+        (self.cfg / f"{workflow}.yaml").write_text(dedent(text))
+        return self.ready(workflow)
+
+    def add_dag(self, dag_id: str, text: str) -> str:
+        """Write a DAG file and wait until Airflow has it, not paused."""
+        (self.stack.dags / f"{dag_id}.py").write_text(dedent(text))
+        wait_for(lambda: dag_id in self.client.dags(), f"DAG {dag_id}", timeout=90)
+        self.client.unpause(dag_id)
+        return dag_id
+
+    def ready(self, workflow: str) -> str:
+        """Wait until Airflow has the DAG of a workflow; it is not paused then."""
+        known = wait_for(lambda: self.client.dags(), "any DAG", timeout=90)
+
+        def there() -> bool:
+            return workflow in self.client.dags()
+
+        if not there():
+            loader = [dag for dag in known.values() if str(dag["fileloc"]).endswith(LOADER)]
+            if loader:
+                self.client.reparse(loader[0]["dag_id"])
+            wait_for(there, f"DAG {workflow} (import errors: {self.client.import_errors()})", timeout=90)
+        self.client.unpause(workflow)
+        return workflow
+
+    # running
+
+    def start(self, dag_id: str, **body: Any) -> str:
+        """Start a run; returns its id."""
+        return self.client.trigger(dag_id, **body)
+
+    def run(self, dag_id: str, *, timeout: float = 120, **body: Any) -> tuple[str, str]:
+        """Start a run and wait for its end; returns its id and state."""
+        run_id = self.start(dag_id, **body)
+        return run_id, self.client.wait_for_run(dag_id, run_id, timeout=timeout)
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """States of the tasks of a run."""
+        return self.client.task_states(dag_id, run_id)
+
+    def log(self, dag_id: str, run_id: str, task_id: str, **options: Any) -> str:
+        """Log of a task."""
+        return self.client.task_log(dag_id, run_id, task_id, **options)
+
+    # state
+
+    def batch(self, workflow: str, run_id: str) -> Batch:
+        """The batch that a run opened last."""
+        found = self.store.batch_of_run(workflow, run_id)
+        assert found is not None, f"run {run_id} of {workflow} opened no batch"
+        return found
+
+    def watermark(self, workflow: str) -> dict[str, str | None]:
+        """Job → where its next window starts, from the live state."""
+        return {job: fields.get("batch_start") for job, fields in self.store.status(workflow).jobs.items()}
+
+
+def moment(text: str) -> datetime:
+    """A date of the state (naive UTC, ISO 8601)."""
+    return datetime.fromisoformat(text)
