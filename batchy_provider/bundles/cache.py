@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.errors import BundleError, BundlePinError
+from batchy_provider.bundles.errors import BundlePinError
 from batchy_provider.bundles.limits import GIB, UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
 from batchy_provider.bundles.source import Source, copy_tree
@@ -129,22 +129,21 @@ class BundleCache:
     @contextlib.contextmanager
     def _using(self, source: Source, pin: str | None) -> Iterator[tuple[str, bool]]:
         """The digest of what is at the source now; its tree is there and stays while the block runs."""
-        for _ in range(5):
+        while True:
             digest = self._known(source)
-            cached = digest is not None
             if digest is None:
-                # Others that want the same bundle wait here and then find it, instead of all reading it.
-                with locked(self._source_file(source, "locks", "")):
-                    digest = self._known(source) or self._fetch(source, pin)
+                with contextlib.ExitStack() as held:
+                    # Others that want the same bundle wait here and then find it, instead of all reading it.
+                    held.enter_context(locked(self._source_file(source, "locks", "")))
+                    if self._known(source) is None:
+                        yield self._fetch(source, pin, held), False
+                        return
+                continue
             with locked(self._lock(digest), shared=True):
                 if self._entry(digest).exists():
-                    yield digest, cached
+                    yield digest, True
                     return
-            # Removed for room between the two locks: once more.
-        raise BundleError(
-            f"Bundle {source.name} is removed from the cache {self.root} as fast as it is unpacked. "
-            "Raise the size limit of the cache."
-        )
+            # Removed for room before we had the lock: it is not known any more, so it will be fetched.
 
     def _known(self, source: Source) -> str | None:
         """The digest that the source had when it was last read, if it has not changed and is in the cache."""
@@ -155,7 +154,8 @@ class BundleCache:
                 return digest
         return None
 
-    def _fetch(self, source: Source, pin: str | None) -> str:
+    def _fetch(self, source: Source, pin: str | None, held: contextlib.ExitStack) -> str:
+        """Read the source and add it; the lock on its content, so that nobody removes it, goes to ``held``."""
         before = source.fingerprint()
         with ScratchFolder(self.root / "tmp") as scratch:
             entry = scratch.path / "entry"
@@ -163,33 +163,35 @@ class BundleCache:
             if source.is_folder:
                 digest = source.copy_folder(entry / "tree", limits=self.limits)
                 _check_pin(source.name, digest, pin)
-                self._add(digest, entry)
+                self._add(digest, entry, held)
             else:
                 archive = scratch.path / "zip"
                 digest = source.fetch(archive, limits=self.limits)
                 _check_pin(source.name, digest, pin)
-                self._add(digest, entry, archive, source.name)
+                self._add(digest, entry, held, archive, source.name)
             if before is not None and before == source.fingerprint():
                 known = json.dumps({"source": source.name, "fingerprint": before, "sha256": digest})
                 (scratch.path / "known").write_text(known)
                 (scratch.path / "known").replace(self._source_file(source, "sources", ".json"))
         return digest
 
-    def _add(self, digest: str, entry: Path, archive: Path | None = None, name: str = "") -> None:
+    def _add(
+        self, digest: str, entry: Path, held: contextlib.ExitStack, archive: Path | None = None, name: str = ""
+    ) -> None:
         """Complete an entry, unless another process has the same content already, and let it appear."""
-        with locked(self._lock(digest)):
-            if self._entry(digest).exists():
-                return
-            tree = entry / "tree"
-            if archive is not None:
-                unpack(archive, tree, bundle=name, limits=self.limits)
-            size = _seal(tree)
-            meta = entry / "meta.json"
-            meta.write_text(json.dumps({"bytes": size}))
-            for path in (meta, tree, entry):
-                _sync(path)
-            entry.rename(self._entry(digest))
-            sync_folder(self.root / "bundles")
+        held.enter_context(locked(self._lock(digest)))
+        if self._entry(digest).exists():
+            return
+        tree = entry / "tree"
+        if archive is not None:
+            unpack(archive, tree, bundle=name, limits=self.limits)
+        size = _seal(tree)
+        meta = entry / "meta.json"
+        meta.write_text(json.dumps({"bytes": size}))
+        for path in (meta, tree, entry):
+            _sync(path)
+        entry.rename(self._entry(digest))
+        sync_folder(self.root / "bundles")
 
     def _make_folders(self) -> None:
         for name in ("bundles", "sources", "locks", "tmp"):

@@ -106,21 +106,21 @@ class ProcessGroup:
         return self._process.returncode is not None
 
     def alive(self) -> bool:
-        """Whether any process of the group is left."""
+        """Whether any process of the group still runs."""
         try:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
             return False
         except PermissionError:
             return True
-        return True
+        # The dead count for `killpg` until their parent takes notice, and in a container that may be never.
+        return _any_runs(self.pid)
 
     def send(self, number: signal.Signals) -> None:
         """Signal the whole group, if any of it is left."""
-        # The id cannot be another group's: either the leader is not reaped, or somebody is in the group still.
+        # The id is not another group's: the leader is not reaped, or somebody was in the group a moment ago.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._process.returncode is None or self.alive():
-                os.killpg(self.pid, number)
+            os.killpg(self.pid, number)
 
     def close(self) -> None:
         """Kill what is left and leave no zombie."""
@@ -164,3 +164,18 @@ class ProcessGroup:
                 raise RunnerError(f"Limit {name}={value:,} is above what this worker may give: {most:,}.")
             hard = value + more if most == resource.RLIM_INFINITY else min(value + more, most)
             resource.prlimit(self.pid, kind, (value, hard))
+
+
+def _any_runs(group: int) -> bool:
+    """Whether a process of the group is anything but a zombie; True where that cannot be seen."""
+    try:
+        with os.scandir("/proc") as entries:
+            pids = [entry.name for entry in entries if entry.name.isdecimal()]
+    except OSError:
+        return True
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError):
+            facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            if int(facts[2]) == group and facts[0] not in ("Z", "X"):
+                return True
+    return False

@@ -120,8 +120,10 @@ def remove_tree(folder: Path) -> None:
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
         return
-    _open_folders(folder)
-    subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+    for _ in range(2):
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+        if folder.exists():
+            _open_folders(folder)
     if folder.exists():
         raise OSError(f"Folder {folder} cannot be removed: does another user own something in it?")
 

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""One unpacking for all, a copy for each, and never a half or a stale one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from bundle_archives import Part, script, zip_of
+from upath import UPath
+
+from batchy_provider.bundles import cache as cache_module
+from batchy_provider.bundles import source as source_module
+from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.errors import BundleNotFoundError, BundlePinError, BundleRefusedError
+from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled at once, so that a second look may be answered by their times."""
+    monkeypatch.setattr(source_module, "SETTLE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> BundleCache:
+    return BundleCache(tmp_path / "cache")
+
+
+def zip_file(path: Path, text: str = "echo hello\n", size: int = 0) -> Path:
+    path.write_bytes(zip_of(script(text), Part("data", os.urandom(size))))
+    return path
+
+
+def unpacked(cache: BundleCache) -> list[str]:
+    return sorted(path.name for path in (cache.root / "bundles").iterdir())
+
+
+def test_a_copy_is_writable_and_the_cache_is_not(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    fetched = cache.working_copy(bundle, tmp_path / "copy")
+    assert fetched.sha256 == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert stat.S_IMODE((tmp_path / "copy/script.sh").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "copy/data").stat().st_mode) == 0o644
+    tree = cache.root / "bundles" / fetched.sha256 / "tree"
+    assert {stat.S_IMODE(p.stat().st_mode) & 0o222 for p in [tree, *tree.rglob("*")]} == {0}
+    (tmp_path / "copy/script.sh").write_text("changed by the run")
+    cache.working_copy(bundle, tmp_path / "second")
+    assert (tmp_path / "second/script.sh").read_text() == "echo hello\n"
+
+
+@pytest.mark.usefixtures("settled")
+def test_an_unchanged_zip_is_not_read_again(
+    cache: BundleCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    cache.working_copy(bundle, tmp_path / "one")
+    monkeypatch.setattr(cache_module.Source, "fetch", lambda *_, **__: pytest.fail("read again"))
+    assert cache.working_copy(bundle, tmp_path / "two").cached
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_changed_zip_at_the_same_path_is_noticed(cache: BundleCache, tmp_path: Path) -> None:
+    """Same size, and the time of change set back by hand: the inode's own time still tells."""
+    bundle = zip_file(tmp_path / "a.zip", "echo one\n")
+    times = bundle.stat()
+    cache.working_copy(bundle, tmp_path / "one")
+    time.sleep(0.02)
+    zip_file(bundle, "echo two\n")
+    os.utime(bundle, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert bundle.stat().st_size == times.st_size
+    cache.working_copy(bundle, tmp_path / "two")
+    assert (tmp_path / "two/script.sh").read_text() == "echo two\n"
+
+
+def test_a_zip_that_has_just_changed_is_read_whatever_its_times_say(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    cache.working_copy(bundle, tmp_path / "one")
+    assert not cache.working_copy(bundle, tmp_path / "two").cached
+    assert len(unpacked(cache)) == 1
+
+
+def test_a_pin_is_kept(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
+    cache.working_copy(bundle, tmp_path / "one", sha256=digest.upper())
+    zip_file(bundle, "echo evil\n")
+    with pytest.raises(BundlePinError, match=f"{digest} is pinned"):
+        cache.working_copy(bundle, tmp_path / "two", sha256=digest)
+    assert not (tmp_path / "two").exists()
+    assert unpacked(cache) == [digest]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_pin_is_kept_also_when_the_wrong_bundle_is_cached(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    cache.working_copy(bundle, tmp_path / "one")
+    with pytest.raises(BundlePinError):
+        cache.working_copy(bundle, tmp_path / "two", sha256="0" * 64)
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_refused_zip_leaves_the_cache_as_it_was(cache: BundleCache, tmp_path: Path) -> None:
+    cache.working_copy(zip_file(tmp_path / "good.zip"), tmp_path / "one")
+    before = sorted(p for p in cache.root.rglob("*") if p.parent.name != "locks")
+    (tmp_path / "evil.zip").write_bytes(zip_of(script(), Part("../evil", b"x")))
+    with pytest.raises(BundleRefusedError, match=r"evil\.zip"):
+        cache.working_copy(tmp_path / "evil.zip", tmp_path / "two")
+    assert sorted(p for p in cache.root.rglob("*") if p.parent.name != "locks") == before
+
+
+def test_a_missing_bundle_is_named(cache: BundleCache, tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match=r"nowhere\.zip does not exist"):
+        cache.working_copy(tmp_path / "nowhere.zip", tmp_path / "copy")
+
+
+RACE = """
+import sys, pathlib, batchy_provider.bundles.cache as c
+real, log = c.unpack, pathlib.Path(sys.argv[4])
+def counted(*a, **k):
+    with log.open("a") as f: f.write("unpacked\\n")
+    return real(*a, **k)
+c.unpack = counted
+sys.stdin.readline()
+c.BundleCache(pathlib.Path(sys.argv[1])).working_copy(sys.argv[2], pathlib.Path(sys.argv[3]))
+"""
+
+
+def test_thirty_two_processes_at_once_unpack_once(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip", size=2_000_000)
+    log = tmp_path / "log"
+    read_end, write_end = os.pipe()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(cache.root), str(bundle), str(tmp_path / f"copy{i}"), str(log)],
+            stdin=read_end,
+        )
+        for i in range(32)
+    ]
+    os.write(write_end, b"\n" * 32)
+    os.close(read_end)
+    os.close(write_end)
+    assert [process.wait(60) for process in processes] == [0] * 32
+    assert log.read_text() == "unpacked\n"
+    assert {len((tmp_path / f"copy{i}/data").read_bytes()) for i in range(32)} == {2_000_000}
+    assert list((cache.root / "tmp").iterdir()) == []
+
+
+KILLED = """
+import sys, os, signal, pathlib, batchy_provider.bundles.cache as c
+c._seal = lambda tree: os.kill(os.getpid(), signal.SIGKILL)
+c.BundleCache(pathlib.Path(sys.argv[1])).working_copy(sys.argv[2], pathlib.Path(sys.argv[3]))
+"""
+
+
+def test_a_process_killed_while_unpacking_leaves_no_half_bundle(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    arguments = [sys.executable, "-c", KILLED, str(cache.root), str(bundle), str(tmp_path / "one")]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    assert unpacked(cache) == []
+    assert list((cache.root / "tmp").iterdir())
+    cache.working_copy(bundle, tmp_path / "two")
+    assert (tmp_path / "two/script.sh").exists()
+    assert list((cache.root / "tmp").iterdir()) == []
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
+    cache = BundleCache(tmp_path / "cache", max_bytes=250_000)
+    digests = []
+    for i in range(3):
+        bundle = zip_file(tmp_path / f"{i}.zip", size=100_000)
+        digests.append(cache.working_copy(bundle, tmp_path / f"copy{i}").sha256)
+        time.sleep(0.01)
+        if i == 1:
+            cache.working_copy(tmp_path / "0.zip", tmp_path / "again")
+            time.sleep(0.01)
+    assert unpacked(cache) == sorted([digests[0], digests[2]])
+
+
+def test_what_is_in_use_is_not_removed(tmp_path: Path) -> None:
+    cache = BundleCache(tmp_path / "cache", max_bytes=1)
+    digest = cache.working_copy(zip_file(tmp_path / "a.zip", size=1000), tmp_path / "one").sha256
+    with locked(cache.root / "locks" / digest, shared=True):
+        assert cache.shrink() == 0
+    assert cache.shrink() == 1
+    assert unpacked(cache) == []
+
+
+def test_copying_while_others_remove_never_fails(tmp_path: Path) -> None:
+    cache = BundleCache(tmp_path / "cache", max_bytes=1)
+    bundle = zip_file(tmp_path / "a.zip", size=1000)
+    stop = threading.Event()
+
+    def shrink() -> None:
+        while not stop.is_set():
+            cache.shrink()
+
+    cache.working_copy(bundle, tmp_path / "first")
+    thread = threading.Thread(target=shrink)
+    thread.start()
+    try:
+        for i in range(60):
+            cache.working_copy(bundle, tmp_path / f"copy{i}")
+            assert len((tmp_path / f"copy{i}/data").read_bytes()) == 1000
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_damaged_note_of_a_source_is_ignored(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = zip_file(tmp_path / "a.zip")
+    cache.working_copy(bundle, tmp_path / "one")
+    (note,) = (cache.root / "sources").iterdir()
+    for i, damage in enumerate([b"", b"[]", b"{}", b"\xff"]):
+        note.write_bytes(damage)
+        cache.working_copy(bundle, tmp_path / f"copy{i}")
+    assert json.loads(note.read_bytes())["source"] == str(bundle)
+
+
+# Folders
+
+
+def folder_bundle(path: Path) -> Path:
+    (path / "lib").mkdir(parents=True)
+    (path / "script.sh").write_text("echo hello\n")
+    (path / "lib" / "tool").write_text("#!/bin/sh\n")
+    (path / "lib" / "tool").chmod(0o755)
+    return path
+
+
+def test_a_local_folder_is_copied_afresh(cache: BundleCache, tmp_path: Path) -> None:
+    bundle = folder_bundle(tmp_path / "etl")
+    first = cache.working_copy(str(bundle), tmp_path / "one")
+    assert stat.S_IMODE((tmp_path / "one/lib/tool").stat().st_mode) == 0o755
+    assert cache.working_copy(bundle, tmp_path / "two", sha256=first.sha256).sha256 == first.sha256
+    (bundle / "lib" / "tool").write_text("#!/bin/sh\necho\n")
+    with pytest.raises(BundlePinError):
+        cache.working_copy(bundle, tmp_path / "three", sha256=first.sha256)
+    assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder link", "pipe"])
+def test_a_folder_with_anything_but_files_is_refused(cache: BundleCache, tmp_path: Path, kind: str) -> None:
+    bundle = folder_bundle(tmp_path / "etl")
+    if kind == "pipe":
+        os.mkfifo(bundle / "odd")
+    else:
+        (bundle / "odd").symlink_to("/etc/passwd" if kind == "link" else "/etc")
+    with pytest.raises(BundleRefusedError, match="entry 'odd'"):
+        cache.working_copy(bundle, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_folder_obeys_the_limits(tmp_path: Path) -> None:
+    bundle = folder_bundle(tmp_path / "etl")
+    (bundle / "big").write_bytes(bytes(5000))
+    for limits in (UnpackLimits(unpacked_bytes=1000), UnpackLimits(entries=3), UnpackLimits(depth=1)):
+        with pytest.raises(BundleRefusedError):
+            BundleCache(tmp_path / "cache", limits=limits).working_copy(bundle, tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
+
+
+def test_a_folder_without_script_is_refused(cache: BundleCache, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleRefusedError, match=r"no script\.sh"):
+        cache.working_copy(tmp_path / "empty", tmp_path / "copy")
+
+
+# Anything with the pathlib API, here fsspec's store in memory
+
+
+@pytest.fixture
+def remote() -> UPath:
+    path = UPath(f"memory://bucket-{os.urandom(4).hex()}")
+    path.mkdir()
+    return path
+
+
+def test_a_remote_zip_is_read_once_until_it_changes(cache: BundleCache, tmp_path: Path, remote: UPath) -> None:
+    bundle = remote / "a.zip"
+    bundle.write_bytes(zip_of(script("echo one\n")))
+    assert not cache.working_copy(bundle, tmp_path / "one").cached
+    assert cache.working_copy(bundle, tmp_path / "two").cached
+    bundle.write_bytes(zip_of(script("echo two\n")))
+    assert not cache.working_copy(bundle, tmp_path / "three").cached
+    assert (tmp_path / "three/script.sh").read_text() == "echo two\n"
+
+
+def test_a_remote_folder_is_read_once_until_it_changes(cache: BundleCache, tmp_path: Path, remote: UPath) -> None:
+    (remote / "etl" / "lib").mkdir(parents=True)
+    (remote / "etl" / "script.sh").write_text("echo one\n")
+    (remote / "etl" / "lib" / "a").write_text("x")
+    first = cache.working_copy(remote / "etl", tmp_path / "one")
+    assert (tmp_path / "one/lib/a").read_text() == "x"
+    assert cache.working_copy(remote / "etl", tmp_path / "two", sha256=first.sha256).cached
+    (remote / "etl" / "lib" / "a").write_text("y")
+    assert not cache.working_copy(remote / "etl", tmp_path / "three").cached
+    assert (tmp_path / "three/lib/a").read_text() == "y"
+
+
+def test_a_remote_zip_above_the_limit_is_not_read_to_its_end(tmp_path: Path, remote: UPath) -> None:
+    (remote / "a.zip").write_bytes(bytes(5_000_000))
+    cache = BundleCache(tmp_path / "cache", limits=UnpackLimits(archive_bytes=1_000_000))
+    with pytest.raises(BundleRefusedError, match="1,000,000 bytes"):
+        cache.working_copy(remote / "a.zip", tmp_path / "copy")
+
+
+# Scratch folders
+
+
+def test_scratch_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    with ScratchFolder(tmp_path) as one:
+        (one.path / "x").touch()
+        with ScratchFolder(tmp_path):
+            assert (one.path / "x").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trees_are_removed_whatever_their_modes_and_without_following_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").touch()
+    tree = tmp_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    (tree / "a" / "b" / "link").symlink_to(outside)
+    (tree / "a" / "b").chmod(0)
+    (tree / "a").chmod(0o500)
+    remove_tree(tree)
+    assert not tree.exists()
+    assert (outside / "precious").exists()
+
+
+def test_a_tree_deeper_than_python_recurses_is_removed(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    remove_tree(tmp_path / "d")
+    assert not (tmp_path / "d").exists()
