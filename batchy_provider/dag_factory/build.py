@@ -60,6 +60,7 @@ def build_dag(workflow: Workflow) -> DAG:
     closing = _close(dag, common)
     closing.set_upstream([tasks[name] for name in order.must_meet_close])
     closing.as_teardown(setups=opening, on_failure_fail_dagrun=True)
+    dag.validate()  # Airflow will do it too, but would then drop all DAGs of the loader's file
     return dag
 
 
