@@ -18,6 +18,7 @@ BEGINNING = datetime(1776, 7, 4, 23, 59)
 """Where the window of a job starts that has never been loaded: the original's constant."""
 
 
+@lru_cache(maxsize=4096)
 def format_date(moment: datetime) -> str:
     """Write a moment as the state holds it.
 

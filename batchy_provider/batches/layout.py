@@ -88,26 +88,17 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
     )
 
 
-def write_commands(keys: Keys, state: Snapshot, change: Change) -> list[Command]:
-    """Return a change as Redis commands; each job is encoded once, for the live hash and for history."""
-    encoded: dict[int, str] = {}
-
-    def hset(key: str, jobs: dict[str, Fields]) -> Command:
-        pairs: list[str] = []
-        for name, job in jobs.items():
-            text = encoded.get(id(job))
-            if text is None:
-                text = encoded[id(job)] = snap.dump(job)
-            pairs += (name, text)
-        return ("HSET", key, *pairs)
-
+def write_commands(keys: Keys, change: Change) -> list[Command]:
+    """Return a change as Redis commands."""
     commands: list[Command] = []
-    for batch_id, jobs in change.batches.items():
-        commands.append(hset(keys.batch(batch_id), jobs))
     if change.live is not None:
-        commands.append(hset(keys.live, change.live))
-        if gone := state.jobs.keys() - change.live.keys():
-            commands.append(("HDEL", keys.live, *sorted(gone)))
+        commands += [("DEL", keys.live), _hset(keys.live, change.live)]
+    for batch_id, jobs in change.batches.items():
+        if jobs is change.live:
+            # Nearly always the two are the same, and the server copies faster than a client sends.
+            commands.append(("COPY", keys.live, keys.batch(batch_id), "REPLACE"))
+        else:
+            commands.append(_hset(keys.batch(batch_id), jobs))
     if set_fields := {field: value for field, value in change.meta.items() if value is not None}:
         pairs = (part for field, value in set_fields.items() for part in (field, snap.dump(value)))
         commands.append(("HSET", keys.meta, *pairs))
@@ -120,3 +111,10 @@ def write_commands(keys: Keys, state: Snapshot, change: Change) -> list[Command]
     if change.event is not None:
         commands.append(("PUBLISH", EVENTS_CHANNEL, snap.dump(change.event)))
     return commands
+
+
+def _hset(key: str, jobs: dict[str, Fields]) -> Command:
+    parts: list[str] = []
+    for name, job in jobs.items():
+        parts += (name, snap.dump(job))
+    return ("HSET", key, *parts)

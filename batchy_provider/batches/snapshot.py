@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import json.encoder
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from batchy_provider.batches.model import BatchRecord, Fields, Holder, PersonalChange, Status, WorkflowConfig
@@ -22,6 +24,19 @@ CHANGES = "changes"
 META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
+
+
+def _encoder() -> Callable[[Any], str]:
+    """Return what `json.dumps` does, without making its C encoder anew for each of a hundred jobs."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder().encode
+    parts = make(None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode = _encoder()
+_decode = json.JSONDecoder().decode
 
 _STATUSES: dict[object, Status] = {
     None: "new",
@@ -93,7 +108,7 @@ class StoredBatch:
         return overall_status(self.jobs, self.record)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """The stored state of a workflow at one moment, as the rules take it.
 
@@ -112,25 +127,25 @@ class Snapshot:
     last_id: int = 0
     own: StoredBatch | None = None
 
-    @property
+    @cached_property
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
         ids = [i for i in (job.get("batch_id") for job in self.jobs.values()) if isinstance(i, int)]
         return max(ids, default=None)
 
-    @property
+    @cached_property
     def live_record(self) -> BatchRecord | None:
         """The record of the live batch; None if this package did not open it."""
         return self.owner.record if self.owner is not None and self.owner.batch_id == self.live_id else None
 
-    @property
+    @cached_property
     def holder(self) -> Holder:
         """Who opened the live batch; nobody known if the original server did."""
         if self.owner is not None and self.owner.batch_id == self.live_id:
             return self.owner.holder
         return Holder(token="")
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         """Tell whether the live batch is open."""
         if any(status_of(self.workflow, name, job) == "open" for name, job in self.jobs.items()):
@@ -143,7 +158,7 @@ class Snapshot:
             and all(job.get("outcome") == "skipped" for job in self.jobs.values())
         )
 
-    @property
+    @cached_property
     def status(self) -> Status:
         """What the live batch as a whole is."""
         return "open" if self.is_open else overall_status(self.jobs, self.live_record)
@@ -202,8 +217,10 @@ def status_of(workflow: str, name: str, job: Fields) -> Status:
     :raises StateError: if it is none that either system writes.
     """
     status = job.get("status")
-    if isinstance(status, (str, type(None))) and status in _STATUSES:
+    try:
         return _STATUSES[status]
+    except (KeyError, TypeError):
+        pass
     raise StateError(
         f"job {name!r} of workflow {workflow!r} has status {status!r} in Redis; expected new, open, success, "
         "failed or failure. Correct it, or `load` the workflow's configuration anew"
@@ -212,7 +229,7 @@ def status_of(workflow: str, name: str, job: Fields) -> Status:
 
 def dump(value: Any) -> str:
     """Write JSON as the original server can read it: ASCII, in the given order."""
-    return json.dumps(value)
+    return _encode(value)
 
 
 def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, Fields]:
@@ -224,13 +241,21 @@ def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, 
     """
     names = [name for name in order if name in stored]
     names += sorted(stored.keys() - set(names)) if order else list(stored)
-    jobs = {}
-    for name in names:
-        job = _load(key, name, stored[name])
-        if not isinstance(job, dict):
-            raise _foreign(key, name, f"holds {type(job).__name__}")
-        jobs[name] = job
-    return jobs
+    try:
+        # All at once takes half the time of one by one, which is for finding the one that is wrong.
+        jobs = _decode("[" + ",".join([stored[name] for name in names]) + "]")
+    except (ValueError, RecursionError):
+        jobs = []
+    if len(jobs) != len(names) or not all(type(job) is dict for job in jobs):
+        jobs = [_load_job(key, name, stored[name]) for name in names]
+    return dict(zip(names, jobs, strict=True))
+
+
+def _load_job(key: str, name: str, text: str) -> Fields:
+    job = _load(key, name, text)
+    if not isinstance(job, dict):
+        raise _foreign(key, name, f"holds {type(job).__name__}")
+    return job
 
 
 def load_config(key: str, text: str | None) -> StoredConfig:
@@ -326,7 +351,7 @@ def _read(key: str, name: str, text: str, read: Callable[[Any], T]) -> T:
 
 def _load(key: str, name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return _decode(text)
     except (ValueError, RecursionError) as error:
         raise _foreign(key, name, "does not hold JSON") from error
 

