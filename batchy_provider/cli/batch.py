@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Commands of a batch's life: ``load``, ``open``, ``close``, ``fail``. Their JSON is the original's body."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from batchy_provider.cli.context import Commands, Context, UsageError, add_command, add_reason, person
+from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text
+from batchy_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.model import Batch, Result
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's commands to the parser."""
+    load = add_command(
+        commands,
+        "load",
+        load_workflow,
+        "set a workflow back to its file: windows start anew, history stays",
+        "batchy load sales --why 'new warehouse'",
+    )
+    load.add_argument("workflow")
+    add_reason(load)
+
+    opening = add_command(
+        commands,
+        "open",
+        open_batch,
+        "open a batch by hand",
+        "batchy open sales\n"
+        "batchy open sales --format infa > sales.par\n"
+        "batchy open sales --from 2026-11-01 --to 2026-11-08   # reload a week; the watermark stays",
+    )
+    opening.add_argument("workflow")
+    opening.add_argument("--format", choices=("json", "infa"), help="print the batch in this form, nothing else")
+    opening.add_argument("--from", dest="from_date", metavar="DATE", help="start of the window (UTC, ISO 8601)")
+    opening.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window (UTC, ISO 8601)")
+    opening.add_argument("--move-watermark", action="store_true", help="go on from --to afterwards; else history only")
+    opening.add_argument("--take-over", action="store_true", help="even if a run holds the batch open")
+    add_reason(opening)
+
+    for name, function, help in (
+        ("close", close_batch, "close a batch as success"),
+        ("fail", fail_batch, "close a batch as failed; the next one takes the same window"),
+    ):
+        closing = add_command(commands, name, function, help, f"batchy {name} sales")
+        closing.add_argument("workflow")
+        closing.add_argument("--batch", type=int, metavar="ID", help="which one (default: the open one)")
+        closing.add_argument("--by", metavar="NAME", default=None, help="who does it (default: the user)")
+
+
+def load_workflow(context: Context, arguments: argparse.Namespace) -> int:
+    """Set a workflow back to its file."""
+    config = context.config(arguments.workflow)
+    if config is None:
+        raise ConfigError(
+            f"there is no file of workflow {arguments.workflow!r} in {context.cfg.resolve()}; "
+            "name the folder with --cfg or BATCHY_CFG"
+        )
+    jobs = context.store.load(config, by=person(arguments), why=arguments.why)
+    if context.output.is_table:
+        rows = [[job, date_text(fields.get("from_date"))] for job, fields in jobs.items()]
+        context.output.table(("job", "next window starts (UTC)"), rows, title=f"{arguments.workflow}, loaded anew")
+    else:
+        context.output.data(jobs)
+    return 0
+
+
+def open_batch(context: Context, arguments: argparse.Namespace) -> int:
+    """Open a batch."""
+    from batchy_provider.batches.model import Holder, OpenRequest, Window
+
+    window = None
+    if arguments.from_date or arguments.to_date:
+        window = Window(from_date=arguments.from_date, to_date=arguments.to_date)
+    elif arguments.move_watermark:
+        raise UsageError("--move-watermark goes with --from and --to")
+    config = context.config(arguments.workflow)
+    if arguments.format == "infa":
+        _check_infa(context, arguments.workflow)
+    request = OpenRequest(
+        holder=Holder(by=person(arguments)),
+        config=config,
+        window=window,
+        move_watermark=arguments.move_watermark,
+        if_open="take_over" if arguments.take_over else "fail",
+        why=arguments.why,
+    )
+    batch = context.store.open(arguments.workflow, request)
+    if batch.warning:
+        context.output.note(f"batchy: {batch.warning}")
+    if arguments.format == "infa":
+        print(_infa(context, arguments.workflow, batch), end="")
+    elif arguments.format == "json" or not context.output.is_table:
+        context.output.data(batch.jobs)
+    else:
+        _show(context, batch, "opened")
+    return 0
+
+
+def close_batch(context: Context, arguments: argparse.Namespace) -> int:
+    """Close a batch as success."""
+    return _close(context, arguments, "success")
+
+
+def fail_batch(context: Context, arguments: argparse.Namespace) -> int:
+    """Close a batch as failed."""
+    return _close(context, arguments, "failed")
+
+
+def _close(context: Context, arguments: argparse.Namespace, result: Result) -> int:
+    from batchy_provider.batches.model import CloseRequest
+
+    request = CloseRequest(result=result, batch_id=arguments.batch, by=person(arguments))
+    batch = context.store.close(arguments.workflow, request)
+    if context.output.is_table:
+        _show(context, batch, f"closed as {result}")
+    else:
+        context.output.data(batch.jobs)
+    return 0
+
+
+def _show(context: Context, batch: Batch, what: str) -> None:
+    title = f"{batch.workflow}, {what}" + (" (history only: the watermark stays)" if batch.kind == "history" else "")
+    context.output.table(BATCH_COLUMNS, [batch_row(batch)], title=title)
+
+
+def _check_infa(context: Context, workflow: str) -> None:
+    """Find out before the batch is opened whether its values can stand in a parameter file."""
+    from batchy_provider.batches.formats import to_infa
+    from batchy_provider.exceptions import UnknownWorkflowError
+
+    config = context.config(workflow)
+    if config is not None:
+        to_infa(workflow, config.jobs, config.infa)
+        return
+    try:
+        state = context.store.status(workflow)
+    except UnknownWorkflowError:
+        return  # opening it will say so
+    to_infa(workflow, state.jobs, state.infa)
+
+
+def _infa(context: Context, workflow: str, batch: Batch) -> str:
+    from batchy_provider.batches.formats import to_infa
+
+    return to_infa(workflow, batch.jobs, context.store.status(workflow).infa)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What every command needs: the store it was pointed to, the workflow files, and how to print."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailableError
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.model import WorkflowConfig
+    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.cli.output import Output
+
+EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 0, 1, 2, 124, 130
+
+
+class UsageError(BatchyError):
+    """The command line is not one, in a way that argparse cannot see."""
+
+
+Commands = Any  # argparse keeps the type of what add_subparsers returns to itself
+
+
+def common_options() -> argparse.ArgumentParser:
+    """Return the options that may stand before the command and after it."""
+    # SUPPRESS: a command's parser must not overwrite with its default what stood before the command.
+    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    where = options.add_argument_group("where the state is")
+    where.add_argument("--redis-url", metavar="URL", help="redis://, rediss://, redis+cluster://, redis+sentinel://")
+    where.add_argument("--connection", metavar="ID", help="an Airflow connection instead (loads Airflow)")
+    where.add_argument("--cfg", metavar="DIR", type=Path, help="folder of the workflow files (default: cfg)")
+    options.add_argument("-o", "--output", choices=("table", "json", "yaml"), help="default: table")
+    return options
+
+
+def add_command(commands: Commands, name: str, function: Any, help: str, example: str = "") -> argparse.ArgumentParser:
+    """
+    Add a command to the parser.
+
+    :param function: takes the context and the arguments, returns the exit code.
+    :param help: what it does, in one sentence.
+    :param example: one call or more, a line each.
+    """
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=f"example:\n{_indented(example)}" if example else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common_options()],
+    )
+    parser.set_defaults(function=function)
+    return cast("argparse.ArgumentParser", parser)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+def add_reason(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who makes a change and why, for the record."""
+    parser.add_argument("--why", metavar="TEXT", help="reason, for the record")
+    parser.add_argument("--by", metavar="NAME", default=None, help="who does it, for the record (default: the user)")
+
+
+def person(arguments: argparse.Namespace) -> str:
+    """Return who makes a change."""
+    if arguments.by:
+        return str(arguments.by)
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in a container
+        return f"uid {os.getuid()}"
+
+
+class Context:
+    """
+    Opens what a command asks for, and closes it in the end.
+
+    :param arguments: the parsed command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._store: BatchStore | None = None
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store is not None:
+            self._store.client.close()
+            if error is not None and not isinstance(error, BatchyError):
+                _raise_if_of_redis(error)
+
+    @cached_property
+    def output(self) -> Output:
+        """How to print."""
+        from batchy_provider.cli.output import Output
+
+        return Output(getattr(self._arguments, "output", "table"))
+
+    @property
+    def store(self) -> BatchStore:
+        """
+        The batches of the Redis that was named.
+
+        :raises ConfigError: none was, or it cannot be one.
+        """
+        if self._store is None:
+            url = getattr(self._arguments, "redis_url", None)
+            connection = getattr(self._arguments, "connection", None)
+            if url and connection:
+                raise UsageError("give --redis-url or --connection, not both")
+            self._store = _store_of_connection(connection) if connection else _store_of_url(url)
+        return self._store
+
+    @property
+    def cfg(self) -> Path:
+        """Folder of the workflow files, whether it is there or not."""
+        return Path(self.cfg_given or "cfg")
+
+    @property
+    def cfg_given(self) -> Path | None:
+        """Folder of the workflow files that was named."""
+        named = getattr(self._arguments, "cfg", None) or os.environ.get("BATCHY_CFG")
+        return Path(named) if named else None
+
+    def config(self, workflow: str) -> WorkflowConfig | None:
+        """
+        Read a workflow's file.
+
+        :returns: None if there is none.
+        :raises FaultsError: the file has faults.
+        """
+        if not self.cfg.is_dir():
+            if self.cfg_given:
+                raise ConfigError(f"there is no folder {self.cfg} (--cfg, BATCHY_CFG)")
+            return None
+        from batchy_provider.config.reader import FaultsError, Reader, find_file
+
+        path = find_file(self.cfg, workflow)
+        if path is None:
+            return None
+        reader = Reader(self.cfg)
+        found, faults = reader.read(path)
+        if found is None or faults or reader.defaults_faults:
+            raise FaultsError([*faults, *reader.defaults_faults])
+        return found.config()
+
+
+def _store_of_url(url: str | None) -> BatchStore:
+    url = url or os.environ.get("BATCHY_REDIS_URL")
+    if not url:
+        raise UsageError(
+            "which Redis? Give --redis-url (redis://host:6379/0) or set BATCHY_REDIS_URL, or name an Airflow "
+            "connection with --connection"
+        )
+    from redis.exceptions import RedisError
+
+    from batchy_provider.batches.connect import connect
+    from batchy_provider.batches.store import BatchStore
+
+    try:
+        return BatchStore(connect(url, client_name="batchy-cli"))
+    except RedisError as error:  # a Cluster is asked for its nodes at once
+        raise RedisUnavailableError(f"Redis cannot be used: {error}") from error
+
+
+def _store_of_connection(conn_id: str) -> BatchStore:
+    from batchy_provider.hooks.batchy import BatchyHook
+
+    try:
+        return BatchyHook(conn_id).get_store()
+    except BatchyError:
+        raise
+    except Exception as error:  # Airflow has many words for a connection that is not there
+        raise ConfigError(f"Airflow connection {conn_id!r} cannot be used: {error}") from error
+
+
+def _raise_if_of_redis(error: BaseException) -> None:
+    from redis.exceptions import RedisError
+
+    if isinstance(error, RedisError):
+        raise RedisUnavailableError(f"Redis cannot be used: {error}") from error

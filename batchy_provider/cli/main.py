@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+The ``batchy`` command: parses, hands over to a command, turns errors into one line and an exit code.
+
+Airflow, pydantic, redis and rich are imported by the commands that use them: ``batchy --help`` needs none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from batchy_provider import __version__
+from batchy_provider.cli import batch, demo, questions, steering, wait
+from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
+from batchy_provider.exceptions import BatchyError
+
+GROUPS = (questions, batch, wait, steering, demo)
+
+DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
+EPILOG = """\
+exit codes: 0 done, 1 a fault, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 time is over.
+
+environment: BATCHY_REDIS_URL stands for --redis-url, BATCHY_CFG for --cfg; NO_COLOR is respected.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="batchy",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common_options()],
+    )
+    parser.add_argument("--version", action="version", version=f"batchy {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in GROUPS:
+        group.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    :param argv: arguments without the program's name; those of this process unless given.
+    :returns: exit code.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        with Context(arguments) as context:
+            code = int(arguments.function(context, arguments))
+            sys.stdout.flush()
+            return code
+    except BatchyError as error:
+        print(f"batchy: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAULT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has seen enough. Python must not complain about it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

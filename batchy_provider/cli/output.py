@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Tables for people, JSON and YAML for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.batches.dates import BEGINNING, parse_date
+from batchy_provider.exceptions import BatchyError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from batchy_provider.batches.model import Batch
+
+STYLES = {
+    "success": "green",
+    "failed": "bold red",
+    "open": "yellow",
+    "running": "yellow",
+    "new": "cyan",
+    "skipped": "dim",
+    "aborted": "magenta",
+    "upstream_failed": "magenta",
+    "disabled": "dim",
+}
+# In a pipe a line must not be broken at some width that nobody chose.
+_PIPE_WIDTH = 1000
+
+
+class Output:
+    """
+    Where a command's answer goes.
+
+    :param form: ``table``, ``json`` or ``yaml``.
+    """
+
+    def __init__(self, form: str = "table") -> None:
+        self.form = form
+
+    @property
+    def is_table(self) -> bool:
+        """Whether people read it."""
+        return self.form == "table"
+
+    def data(self, data: Any) -> None:
+        """Write data for programs."""
+        if self.form == "yaml":
+            import yaml
+
+            yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)
+        else:
+            print(json.dumps(data, indent=4))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+        """Write a table for people; a cell may be text, rich's text, or None."""
+        console().print(make_table(columns, rows, title=title), crop=False)
+
+    def line(self, text: str) -> None:
+        """Write a line for people; nothing where programs read."""
+        if self.is_table:
+            console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Write a line about what is done; not part of the answer."""
+        print(text, file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    """Return where tables are written to."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
+    """Return a table without frame, as wide as its content."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column not in ("jobs", "what", "why"), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("") if cell is None else Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+def styled(word: str | None) -> Text:
+    """Return a status or outcome in its colour."""
+    from rich.text import Text
+
+    return Text(word or "-", style=STYLES.get(word or "", ""))
+
+
+def date_text(stored: Any) -> str:
+    """Write a date of the state for people: UTC, to the second."""
+    if not isinstance(stored, str):
+        return "-"
+    try:
+        moment = parse_date(stored)
+    except BatchyError:
+        return stored
+    if moment == BEGINNING:
+        return "the beginning"
+    return moment.replace(microsecond=0).isoformat(" ")
+
+
+def duration_text(start: str | None, end: str | None) -> str:
+    """Write how long something took, both ends as the state has them."""
+    if start is None or end is None:
+        return "-"
+    seconds = int((parse_date(end) - parse_date(start)).total_seconds())
+    minutes, seconds = divmod(max(0, seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
+
+
+def now_utc() -> datetime:
+    """Return this machine's time, for what is only shown."""
+    from datetime import timezone
+
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+def outcomes_text(jobs: Mapping[str, Mapping[str, Any]]) -> Text:
+    """Write what became of each job, in colour, in one line."""
+    from rich.text import Text
+
+    parts = []
+    for job, fields in jobs.items():
+        word = str(fields.get("outcome") or fields.get("status") or "new")
+        parts.append(Text.assemble(f"{job} ", (word, STYLES.get(word, ""))))
+    return Text(", ").join(parts)
+
+
+BATCH_COLUMNS = ("batch", "kind", "status", "from (UTC)", "to (UTC)", "started (UTC)", "took", "jobs")
+
+
+def batch_row(batch: Batch) -> list[Any]:
+    """Return a row of a table of batches; its columns are ``BATCH_COLUMNS``."""
+    return [
+        str(batch.batch_id),
+        batch.kind,
+        styled(batch.status),
+        date_text(batch.from_date),
+        date_text(batch.to_date),
+        date_text(batch.started),
+        duration_text(batch.started, batch.batch_end),
+        outcomes_text(batch.jobs),
+    ]
+
+
+def batch_data(batch: Batch) -> dict[str, Any]:
+    """Return a batch for programs."""
+    record = batch.record
+    return {
+        "workflow": batch.workflow,
+        "batch_id": batch.batch_id,
+        "kind": batch.kind,
+        "status": batch.status,
+        "from_date": batch.from_date,
+        "to_date": batch.to_date,
+        "started": batch.started,
+        "batch_end": batch.batch_end,
+        "run": record.run if record else None,
+        "by": record.by if record else None,
+        "reason": record.reason if record else None,
+        "why": record.why if record else None,
+        "left_out": list(record.left_out) if record else [],
+        "jobs": batch.jobs,
+    }

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Commands that steer: ``set-window``, ``enable``, ``disable``, ``prune``. Each change is kept with who and why."""
+
+from __future__ import annotations
+
+import argparse
+
+from batchy_provider.cli.context import Commands, Context, UsageError, add_command, add_reason, person
+from batchy_provider.cli.output import date_text
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's commands to the parser."""
+    window = add_command(
+        commands,
+        "set-window",
+        set_window,
+        "let the next window of a workflow start at a date",
+        "batchy set-window sales 2026-11-01 --why 'late files'\nbatchy set-window sales 2026-11-01 --job extract",
+    )
+    window.add_argument("workflow")
+    window.add_argument("from_date", metavar="DATE", help="UTC, ISO 8601")
+    window.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    add_reason(window)
+
+    for name, function, help in (
+        ("enable", enable, "switch a job on again; it catches up from where its window stopped"),
+        ("disable", disable, "switch a job off: it is skipped and its window does not move"),
+    ):
+        switch = add_command(commands, name, function, help, f"batchy {name} sales load")
+        switch.add_argument("workflow")
+        switch.add_argument("job")
+        add_reason(switch)
+
+    prune = add_command(
+        commands,
+        "prune",
+        prune_history,
+        "remove the history of all but the newest batches",
+        "batchy prune sales --keep 400\nbatchy prune --all --keep 400",
+    )
+    prune.add_argument("workflow", nargs="?")
+    prune.add_argument("--all", action="store_true", help="of every workflow in this Redis")
+    prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many batches stay")
+
+
+def set_window(context: Context, arguments: argparse.Namespace) -> int:
+    """Move the watermark."""
+    jobs = context.store.set_window(
+        arguments.workflow, arguments.from_date, jobs=arguments.job, by=person(arguments), why=arguments.why
+    )
+    if context.output.is_table:
+        rows = [[job, date_text(fields.get("from_date"))] for job, fields in jobs.items()]
+        context.output.table(("job", "next window starts (UTC)"), rows)
+    else:
+        context.output.data(jobs)
+    return 0
+
+
+def enable(context: Context, arguments: argparse.Namespace) -> int:
+    """Switch a job on."""
+    off = context.store.enable(arguments.workflow, arguments.job, by=person(arguments), why=arguments.why)
+    _show_disabled(context, off)
+    if context.output.is_table and arguments.job in off:
+        context.output.note(f"batchy: {arguments.job} is still off: its file says enabled: false")
+    return 0
+
+
+def disable(context: Context, arguments: argparse.Namespace) -> int:
+    """Switch a job off."""
+    off = context.store.disable(arguments.workflow, arguments.job, by=person(arguments), why=arguments.why)
+    _show_disabled(context, off)
+    return 0
+
+
+def prune_history(context: Context, arguments: argparse.Namespace) -> int:
+    """Remove old batches."""
+    if bool(arguments.workflow) == arguments.all:
+        raise UsageError("prune what? Name one workflow, or give --all")
+    store = context.store
+    workflows = store.workflows() if arguments.all else [arguments.workflow]
+    if not arguments.all:
+        store.status(arguments.workflow)  # a mistyped name is an error, not "nothing to remove"
+    removed = {workflow: store.prune(workflow, keep=arguments.keep) for workflow in workflows}
+    if context.output.is_table:
+        context.output.table(("workflow", "removed"), [[name, str(count)] for name, count in removed.items()])
+    else:
+        context.output.data(removed)
+    return 0
+
+
+def _show_disabled(context: Context, off: frozenset[str]) -> None:
+    if context.output.is_table:
+        context.output.line(f"Switched off: {', '.join(sorted(off)) or 'no job'}")
+    else:
+        context.output.data(sorted(off))
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
+    return int(text)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``batchy wait``, and ``waitsy -wf``, the original's command for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.cli.context import (
+    EXIT_FAULT,
+    EXIT_OK,
+    EXIT_TIMEOUT,
+    Commands,
+    Context,
+    add_command,
+)
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.batches.waiting import Verdict, Wait
+
+RECHECK_SECONDS = 60.0
+"""How often the state is looked at without an event: for writers that publish nothing, as the original."""
+_LOST_PAUSE_SECONDS = 5.0
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's commands to the parser."""
+    parser = add_command(
+        commands,
+        "wait",
+        wait,
+        "wait until every job of a workflow has succeeded today; exit code 0 then, 1 if it failed, 124 at the timeout",
+        "batchy wait crm_extract --timeout 4h && ./load.sh\nbatchy wait erp --job orders --within 12h --on-failed fail",
+    )
+    parser.add_argument("workflow")
+    parser.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("--within", type=_duration, metavar="12h", help="a success of the last 12 hours counts")
+    scope.add_argument("--any", action="store_true", help="any success counts, however old")
+    scope.add_argument("--day", metavar="DATE", help="a success since that day began counts (default: today)")
+    parser.add_argument("--timezone", metavar="NAME", help="whose day it is (default: the workflow's)")
+    parser.add_argument("--timeout", type=_duration, metavar="4h", help="give up after this long")
+    parser.add_argument(
+        "--on-failed", choices=("wait", "fail"), default="wait", help="when a batch fails (default: wait)"
+    )
+    parser.add_argument("--recheck", type=_duration, default=timedelta(seconds=RECHECK_SECONDS), help=argparse.SUPPRESS)
+
+
+def wait(context: Context, arguments: argparse.Namespace) -> int:
+    """Wait for a workflow."""
+    from redis.exceptions import RedisError
+
+    from batchy_provider.exceptions import RedisUnavailableError
+
+    store = context.store
+    timeout = arguments.timeout
+    deadline = time.monotonic() + timeout.total_seconds() if timeout is not None else float("inf")
+    told = None
+    what: Wait | None = None
+    while True:
+        try:
+            # The day is that on which the wait began: one that crosses midnight still ends.
+            what = what or _what(store, arguments)
+            with _events(store) as events:
+                while True:
+                    verdict = _ask(store, what)
+                    if verdict.is_over:
+                        return _end(context, verdict)
+                    if verdict.text != told:
+                        context.output.note(f"batchy: {verdict.text}")
+                        told = verdict.text
+                    pause = min(arguments.recheck.total_seconds(), deadline - time.monotonic())
+                    if pause <= 0:
+                        context.output.note(f"batchy: gave up waiting for {arguments.workflow} after {timeout}")
+                        return EXIT_TIMEOUT
+                    _sleep(events, arguments.workflow, pause)
+        except (RedisUnavailableError, RedisError) as error:
+            # A server that is restarted at night must not end a wait of hours.
+            pause = min(_LOST_PAUSE_SECONDS, deadline - time.monotonic())
+            if pause <= 0:
+                context.output.note(f"batchy: gave up waiting for {arguments.workflow} after {timeout}")
+                return EXIT_TIMEOUT
+            if str(error) != told:
+                context.output.note(f"batchy: {error}; the wait goes on")
+                told = str(error)
+            time.sleep(pause)
+
+
+def _what(store: BatchStore, arguments: argparse.Namespace) -> Wait:
+    from batchy_provider.batches.dates import day_of, from_unix, parse_date
+    from batchy_provider.batches.transaction import read
+    from batchy_provider.batches.waiting import Wait
+    from batchy_provider.exceptions import UnknownWorkflowError
+
+    timezone = arguments.timezone
+    if timezone is None:
+        try:
+            timezone = store.status(arguments.workflow).timezone
+        except UnknownWorkflowError:  # it may be created while we wait
+            timezone = "UTC"
+    given: dict[str, Any] = {"scope": "today"}
+    if arguments.within is not None:
+        given = {"scope": "within", "within_seconds": arguments.within.total_seconds()}
+    elif arguments.any:
+        given = {"scope": "any"}
+    elif arguments.day is not None:
+        given["day"] = parse_date(arguments.day).date().isoformat()
+    else:
+        ((seconds, micros),) = read(store.client, store.keys(arguments.workflow).live, ("TIME",))
+        given["day"] = day_of(from_unix(int(seconds), int(micros)), timezone)
+    return Wait(
+        workflow=arguments.workflow,
+        jobs=tuple(arguments.job),
+        timezone=timezone,
+        fail_on_failed=arguments.on_failed == "fail",
+        **given,
+    )
+
+
+def _ask(store: BatchStore, what: Wait) -> Verdict:
+    from batchy_provider.batches.waiting import ask
+
+    return ask(store.client, store.keys(what.workflow), what)
+
+
+@contextmanager
+def _events(store: BatchStore) -> Iterator[Any]:
+    """Subscribe to what is told of batches: before the state is looked at, or what comes between would be lost."""
+    from batchy_provider.batches.names import EVENTS_CHANNEL
+
+    events = store.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    try:
+        events.subscribe(EVENTS_CHANNEL)
+        yield events
+    finally:
+        events.close()
+
+
+def _sleep(events: Any, workflow: str, seconds: float) -> None:
+    """Sleep until an event names the workflow, but no longer than some seconds."""
+    end = time.monotonic() + seconds
+    while (rest := end - time.monotonic()) > 0:
+        message = events.get_message(timeout=min(rest, 5.0))
+        if message is not None and _names(message.get("data"), workflow):
+            return
+
+
+def _names(data: Any, workflow: str) -> bool:
+    try:
+        return bool(json.loads(data)["workflow"] == workflow)
+    except (ValueError, TypeError, KeyError):  # someone else's message on our channel
+        return False
+
+
+def _end(context: Context, verdict: Verdict) -> int:
+    if context.output.is_table:
+        context.output.line(verdict.text)
+    else:
+        context.output.data({"state": verdict.state, "batch_id": verdict.batch_id, "text": verdict.text})
+    return EXIT_OK if verdict.state == "done" else EXIT_FAULT
+
+
+def _duration(text: str) -> timedelta:
+    from batchy_provider.config.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def waitsy() -> int:
+    """Run ``waitsy -wf NAME``: the original's command, as ``batchy wait NAME``."""
+    from batchy_provider.cli.main import main
+
+    arguments = sys.argv[1:]
+    named = [index for index, word in enumerate(arguments) if word in ("-wf", "--workflow")]
+    if named and named[0] + 1 < len(arguments):
+        index = named[0]
+        arguments = [arguments[index + 1], *arguments[:index], *arguments[index + 2 :]]
+    return main(["wait", *arguments])
