@@ -124,12 +124,16 @@ def connect(url: str, *, client_name: str = CLIENT_NAME) -> Client:
 def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
     """Return a client; it connects when it is first used, but a cluster's at once."""
     import redis
+    from redis.backoff import NoBackoff
     from redis.cluster import ClusterNode, RedisCluster
+    from redis.retry import Retry
     from redis.sentinel import Sentinel
 
     options = _options(address, client_name)
     if address.kind == "cluster":
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+    # Who changes state bears lost connections itself, and knows for how long; redis-py's own would come on top.
+    options.setdefault("retry", Retry(NoBackoff(), 1))
     if address.kind == "sentinel":
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
         master: redis.Redis = sentinel.master_for(str(address.service), db=address.db)
@@ -144,11 +148,15 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
     """Return the asyncio twin of `client`: a ``redis.asyncio.Redis`` or ``RedisCluster``."""
     import redis.asyncio as redis
     from redis.asyncio.cluster import ClusterNode, RedisCluster
+    from redis.asyncio.retry import Retry
     from redis.asyncio.sentinel import Sentinel
+    from redis.backoff import NoBackoff
 
     options = _options(address, client_name)
     if address.kind == "cluster":
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+    # A subscription that is made anew behind one's back has missed what was published meanwhile: never do that.
+    options.setdefault("retry", Retry(NoBackoff(), 0))
     if address.kind == "sentinel":
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
         return sentinel.master_for(str(address.service), db=address.db)
@@ -187,4 +195,4 @@ def _options(address: Address, client_name: str) -> dict[str, Any]:
 
 def _sentinel_options(options: Mapping[str, Any]) -> dict[str, Any]:
     # Sentinels have a login of their own; the master's is not sent to them.
-    return {name: value for name, value in options.items() if name not in ("username", "password")}
+    return {name: value for name, value in options.items() if name not in ("username", "password", "retry")}

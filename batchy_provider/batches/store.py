@@ -28,7 +28,7 @@ from batchy_provider.batches.model import (
 from batchy_provider.batches.names import Keys, check_workflow_name, is_history_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
-from batchy_provider.batches.transaction import Command, Session, decoded, read, transact
+from batchy_provider.batches.transaction import PATIENCE_SECONDS, Command, Session, decoded, transact
 from batchy_provider.exceptions import StateError, UnknownBatchError
 
 if TYPE_CHECKING:
@@ -50,13 +50,15 @@ class BatchStore:
 
     :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
     :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
+    :param patience: seconds for which a lost connection is tried anew before an error.
     """
 
-    def __init__(self, client: Client, *, cluster: bool | None = None) -> None:
+    def __init__(self, client: Client, *, cluster: bool | None = None, patience: float = PATIENCE_SECONDS) -> None:
         from redis.cluster import RedisCluster
 
         self.client = client
         self.cluster = isinstance(client, RedisCluster) if cluster is None else cluster
+        self.patience = patience
 
     def keys(self, workflow: str) -> Keys:
         """Return the keys of a workflow.
@@ -143,7 +145,8 @@ class BatchStore:
         keys = self.keys(workflow)
         removed = 0
         while True:
-            (ids,) = read(self.client, keys.live, ("ZREVRANGE", keys.history, keep, keep + _PRUNE_AT_ONCE + removed))
+            older = ("ZREVRANGE", keys.history, keep, keep + _PRUNE_AT_ONCE + removed)
+            (ids,) = self.ask(workflow, older)
             gone = self._prune_some(workflow, [int(i) for i in ids])
             removed += gone
             if gone < _PRUNE_AT_ONCE:
@@ -166,7 +169,7 @@ class BatchStore:
                 ("ZREM", keys.closed, *numbers),
             )
 
-        return transact(self.client, (keys.live,), work)
+        return self._transact((keys.live,), work)
 
     # -- questions ---------------------------------------------------------------------------------------
 
@@ -184,7 +187,7 @@ class BatchStore:
             (changes,) = session.ask(("HGET", keys.meta, snap.CHANGES))
             return _workflow_state(state, snap.load_changes(keys.meta, changes)), ()
 
-        return transact(self.client, (keys.live,), work)
+        return self._transact((keys.live,), work)
 
     def workflows(self) -> list[str]:
         """Return the names of all workflows in this Redis, those of the original server included."""
@@ -252,7 +255,7 @@ class BatchStore:
 
     def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
         keys = self.keys(workflow)
-        return transact(self.client, (keys.live,), lambda session: (find(session, keys), ()))
+        return self._transact((keys.live,), lambda session: (find(session, keys), ()))
 
     # -- progress ----------------------------------------------------------------------------------------
 
@@ -266,6 +269,13 @@ class BatchStore:
         return {job: json.loads(text) for job, text in stored.items()}
 
     # -- how it is done ----------------------------------------------------------------------------------
+
+    def ask(self, workflow: str, *commands: Command) -> list[Any]:
+        """Send commands about one workflow in one packet, in no transaction, and return their replies."""
+        return self._transact((self.keys(workflow).live,), lambda session: (session.ask(*commands), ()))
+
+    def _transact(self, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+        return transact(self.client, keys, work, patience=self.patience)
 
     def _change(
         self,
@@ -291,7 +301,7 @@ class BatchStore:
             return decision.result, write_commands(keys, decision.change)
 
         watched = (keys.live, keys.meta, keys.history, keys.runs)
-        return transact(self.client, watched, work)
+        return self._transact(watched, work)
 
 
 def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:

@@ -30,10 +30,10 @@ Command = tuple[Any, ...]
 
 CONFLICT_ATTEMPTS = 100
 """How often a change is tried anew because another one came between; with the pauses, some 10 seconds."""
-LOST_ATTEMPTS = 4
-"""How often a change is tried anew because the connection was lost; with the pauses, some 2 seconds."""
+PATIENCE_SECONDS = 2.0
+"""How long a lost connection is tried anew, unless the caller says otherwise."""
 _CONFLICT_PAUSE_SECONDS = 0.1
-_LOST_PAUSE_SECONDS = 0.2
+_LOST_PAUSE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 _RETRIED = (redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.ReadOnlyError)
 _REROUTED = (redis_errors.MovedError, redis_errors.AskError, redis_errors.TryAgainError, redis_errors.ClusterDownError)
@@ -99,28 +99,36 @@ class Session:
             self._connection.disconnect()
 
 
-def transact(client: Client, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+def transact(
+    client: Client,
+    keys: Sequence[str],
+    work: Callable[[Session], tuple[T, Sequence[Command]]],
+    *,
+    patience: float = PATIENCE_SECONDS,
+) -> T:
     """Do one change as a whole, or not at all.
 
     :param keys: the keys to watch; all in one hash slot.
     :param work: reads with the session and returns its answer and the commands to write; called anew at every
         attempt, so it must decide by what it reads alone. Its writes must be such that doing them again after
         a lost reply changes nothing more.
+    :param patience: seconds for which a lost connection is tried anew.
     :raises ConflictError: if others came between at every attempt.
     :raises RedisUnavailableError: if Redis could not be reached, also not when tried anew.
     """
-    conflicts = lost = 0
+    conflicts = 0
+    losses = _Losses(client, keys, patience)
     while True:
         try:
             done, result = _attempt(client, keys, work)
         except _HOPELESS as error:
             raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {error}") from error
         except _REROUTED as error:
-            lost = _count_lost(client, keys, lost, error)
+            losses.bear(error)
             client.nodes_manager.initialize()  # type: ignore[union-attr]
             continue
         except _RETRIED as error:
-            lost = _count_lost(client, keys, lost, error)
+            losses.bear(error)
             continue
         except redis_errors.RedisError as error:
             raise RedisUnavailableError(
@@ -159,15 +167,26 @@ def _attempt(
         pool.release(connection)
 
 
-def _count_lost(client: Client, keys: Sequence[str], lost: int, error: Exception) -> int:
-    lost += 1
-    if lost >= LOST_ATTEMPTS:
-        raise RedisUnavailableError(
-            f"Redis at {_address(client)} cannot be used: {error}. Tried {lost} times on {keys[0]!r}; if the last "
-            "reply was lost, the change may have been made, and making it again is safe"
-        ) from error
-    time.sleep(_LOST_PAUSE_SECONDS * 2 ** (lost - 1) * random.uniform(0.5, 1))  # noqa: S311 - jitter
-    return lost
+class _Losses:
+    """Connections lost during one change: how long they are borne."""
+
+    def __init__(self, client: Client, keys: Sequence[str], patience: float) -> None:
+        self._client = client
+        self._keys = keys
+        self._deadline = time.monotonic() + patience
+        self._count = 0
+
+    def bear(self, error: Exception) -> None:
+        """Pause before the next attempt, or say that there will be none."""
+        pause = _LOST_PAUSE_SECONDS[min(self._count, len(_LOST_PAUSE_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
+        self._count += 1
+        if time.monotonic() + pause > self._deadline:
+            raise RedisUnavailableError(
+                f"Redis at {_address(self._client)} cannot be used: {error}. Tried {self._count} times on "
+                f"{self._keys[0]!r}; if the last reply was lost, the change may have been made, and making it again is "
+                "safe"
+            ) from error
+        time.sleep(pause)
 
 
 def _node(client: Client, key: str) -> redis.Redis:

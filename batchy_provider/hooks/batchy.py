@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batchy_provider.batches.transaction import Client
 
 _TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
+PATIENCE_SECONDS = 60.0
 _NUMBER_EXTRAS = ("socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
 
 
@@ -35,6 +36,8 @@ class BatchyHook(RedisHook):
     ``with BatchyHook() as store: store.status("sales")``.
 
     :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``.
+    :param patience: seconds for which the store tries a lost connection anew; default is
+        ``[batchy] redis_patience_seconds``, so that a Redis that restarts costs no night.
     """
 
     conn_name_attr = "redis_conn_id"
@@ -42,8 +45,11 @@ class BatchyHook(RedisHook):
     conn_type = "batchy"
     hook_name = "Batchy (Redis)"
 
-    def __init__(self, redis_conn_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, redis_conn_id: str | None = None, *, patience: float | None = None, **kwargs: Any) -> None:
         super().__init__(redis_conn_id or default_conn_id(), **kwargs)
+        if patience is None:
+            patience = conf.getfloat("batchy", "redis_patience_seconds", fallback=PATIENCE_SECONDS)
+        self._patience = patience
         self._client: Client | None = None
 
     def get_conn(self) -> Client:
@@ -58,7 +64,7 @@ class BatchyHook(RedisHook):
         """Return the store of batches on this hook's client."""
         from batchy_provider.batches.store import BatchStore
 
-        return BatchStore(self.get_conn())
+        return BatchStore(self.get_conn(), patience=self._patience)
 
     def get_address(self) -> Address:
         """Return where the connection leads to."""
