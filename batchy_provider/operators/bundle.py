@@ -368,7 +368,17 @@ def open_path(url: str) -> Any:
         return local_path(url)
     from airflow.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(url)
+    from batchy_provider.bundles.errors import BundleError
+
+    path = ObjectStoragePath(url)
+    try:
+        path.fs  # noqa: B018 - found only when it is asked for
+    except ValueError as error:
+        raise BundleError(
+            f"{url} cannot be opened: {error}. Install the Airflow provider of that store, "
+            "for s3:// apache-airflow-providers-amazon[s3fs]."
+        ) from None
+    return path
 
 
 def result_store() -> ResultStore:
