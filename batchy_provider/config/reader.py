@@ -30,7 +30,8 @@ class FaultsError(ConfigError):
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = list(faults)
-        super().__init__("\n".join(map(str, self.faults)))
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n".join([f"{count} in workflow files:", *map(str, self.faults)]))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Tables of all keys, made of the models: ``python -m batchy_provider.config.reference docs/yaml.md`` renews them.
+
+The text between ``<!-- keys of MODEL -->`` and ``<!-- end -->`` is replaced; all else is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from batchy_provider.config import model
+
+_PLACE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FORMS = {
+    "args": "mapping",
+    "jobs": "mapping of jobs",
+    "params": "mapping",
+    "schedule": "cron, preset, list of crons, or `{after: […]}`",
+    "scope": "`today`, `since_last_run`, `any` or `{within: 12h}`",
+    "wait_for": "name, mapping, or list of these",
+}
+_TYPES = {
+    "_date": "date",
+    "_duration": "duration",
+    "_env": "mapping of text",
+    "_hours": "number",
+    "_one_or_many": "name or list of names",
+    "_sha256": "64 hex digits",
+    "_size": "size",
+    "_timezone": "timezone",
+}
+_PLAIN = {"str": "text", "bool": "true or false", "int": "whole number"}
+
+
+def table(of: type[BaseModel], without: type[BaseModel] | None = None) -> str:
+    """Write a Markdown table of a model's keys.
+
+    :param without: a model whose keys are left out, because they have a table of their own.
+    """
+    rows = ["| key | value | default | |", "|---|---|---|---|"]
+    for name, field in of.model_fields.items():
+        if without is None or name not in without.model_fields:
+            rows.append(f"| `{name}` | {_form(of, name, field)} | {_default(field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def renew(text: str) -> str:
+    """Return a page with its tables as the models are now."""
+
+    def put(found: re.Match[str]) -> str:
+        of = getattr(model, found[2])
+        parent = of.__mro__[1] if of in (model.Job, model.WorkflowModel) else None
+        own = table(of, without=model.Settings if of is model.Job else None)
+        if of is model.WorkflowModel:
+            own = table(model.SharedModel) + table(of, without=parent).split("\n", 2)[2]
+        return found[1] + own + found[3]
+
+    return _PLACE.sub(put, text)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value == [] or value == {} or isinstance(value, BaseModel):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _form(of: type[BaseModel], name: str, field: FieldInfo) -> str:
+    if name in _FORMS and not (of is model.Wait and name == "jobs"):
+        return _FORMS[name]
+    text = repr(field.annotation) + "".join(map(repr, field.metadata))
+    for function, form in _TYPES.items():
+        if f"function {function} " in text:
+            return form
+    if choice := re.search(r"Literal\[(.*?)\]", text):
+        return ", ".join(f"`{each.strip(chr(39))}`" for each in choice[1].split(", "))
+    if keys := re.search(r"model\.(\w+)", text):
+        return f"mapping, see [{keys[1].lower()}](#{keys[1].lower()})"
+    return _plain(field.annotation)
+
+
+def _plain(annotation: Any) -> str:
+    text = repr(annotation)
+    return next(form for name, form in _PLAIN.items() if re.search(rf"\b{name}\b", text))
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(renew(page.read_text(encoding="utf-8")), encoding="utf-8")

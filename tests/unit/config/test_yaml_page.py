@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""docs/yaml.md says what the models say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from batchy_provider.config import model
+from batchy_provider.config.document import parse
+from batchy_provider.config.reference import renew
+
+PAGE = (Path(__file__).parents[3] / "docs" / "yaml.md").read_text()
+
+
+def test_its_tables_are_the_models():
+    assert renew(PAGE) == PAGE, "renew it: python -m batchy_provider.config.reference docs/yaml.md"
+
+
+def test_every_key_is_described():
+    models = [each for each in vars(model).values() if isinstance(each, type) and issubclass(each, model._Model)]
+    for each in models:
+        for name, field in each.model_fields.items():
+            assert field.description, f"{each.__name__}.{name}"
+            assert f"`{name}" in PAGE or f"{{{name}:" in PAGE, f"{each.__name__}.{name}"
+
+
+def test_its_first_example_is_sound():
+    example = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
+    model.WorkflowModel.model_validate(parse(example).data)
