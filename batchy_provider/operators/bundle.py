@@ -370,9 +370,9 @@ def open_path(url: str) -> Any:
 
     from batchy_provider.bundles.errors import BundleError
 
-    path = ObjectStoragePath(url)
     try:
-        path.fs  # noqa: B018 - found only when it is asked for
+        path = ObjectStoragePath(url)
+        path.fs  # noqa: B018 - only this looks for the provider
     except ValueError as error:
         raise BundleError(
             f"{url} cannot be opened: {error}. Install the Airflow provider of that store, "
