@@ -119,6 +119,9 @@ def _check_action(name: str, job: Job) -> Iterator[Problem]:
         yield Problem((*path, given[1]), message, at_key=True)
     if job.bundle == "" or job.bash == "":
         yield Problem((*path, given[0]), "expected text, here is none")
+    if job.bash and "{#" in job.bash and "#}" not in job.bash:
+        message = "'{#' begins a comment of a template, as in ${#list}; put it between {% raw %} and {% endraw %}"
+        yield Problem((*path, "bash"), message)
     if job.sha256 is not None and job.bundle is None:
         yield Problem((*path, "sha256"), "only a bundle has a digest", at_key=True)
     if job.operator is None:

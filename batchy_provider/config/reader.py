@@ -13,10 +13,10 @@ from typing import Any
 from batchy_provider.batches.names import check_workflow_name
 from batchy_provider.config import bundles
 from batchy_provider.config.document import MAX_BYTES, Document, DocumentError, decode, parse
-from batchy_provider.config.faults import Fault, Problem, key_text
+from batchy_provider.config.faults import Fault, Problem, did_you_mean, key_text
 from batchy_provider.config.validation import inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
-from batchy_provider.exceptions import ConfigError, InvalidNameError
+from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 DEFAULTS_STEM = "_defaults"
@@ -47,11 +47,14 @@ class Folder:
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Folder:
-    """Read all workflow files of a folder and of the folders in it, bundles left out."""
+    """Read all workflow files of a folder and of the folders in it, bundles left out.
+
+    :raises ConfigError: if there is no such folder.
+    """
     found = Folder()
     reader = Reader(folder)
     first: dict[str, Path] = {}
-    for path in find_files(folder):
+    for path in find_files(folder, found.faults):
         if (other := first.setdefault(path.stem, path)) != path:
             message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
             found.faults.append(Fault(str(path), None, None, "", message))
@@ -64,13 +67,34 @@ def read_folder(folder: str | os.PathLike[str]) -> Folder:
     return found
 
 
-def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+def read_workflow(folder: str | os.PathLike[str], name: str) -> Workflow:
+    """Read the file of one workflow.
+
+    :raises UnknownWorkflowError: if there is none; it names the nearest.
+    :raises FaultsError: if it has faults.
+    """
+    path = find_file(folder, name)
+    if path is None:
+        hint = did_you_mean(name, (other.stem for other in find_files(folder)))
+        raise UnknownWorkflowError(f"no file of workflow {name!r} in {folder}{hint}")
+    workflow, faults = Reader(folder).read(path)
+    if workflow is None:
+        raise FaultsError(faults)
+    return workflow
+
+
+def find_files(folder: str | os.PathLike[str], faults: list[Fault] | None = None) -> Iterator[Path]:
     """Yield the workflow files of a folder and of the folders in it, in a fixed order, upper ones first.
 
     Bundles are no workflows: folders named ``bundles`` and folders with a ``script.sh`` are left out, and so
     is what begins with a dot.
+
+    :param faults: folders that cannot be read are added to it.
+    :raises ConfigError: if there is no such folder.
     """
-    for entries in _walk(folder):
+    if not Path(folder).is_dir():
+        raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
+    for entries in _walk(folder, [] if faults is None else faults):
         for entry in entries:
             stem, dot, suffix = entry.name.rpartition(".")
             if dot + suffix in SUFFIXES and stem != DEFAULTS_STEM:
@@ -79,20 +103,35 @@ def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
     """Return the file of one workflow, the same one that `read_folder` takes; nothing is opened."""
+    if workflow == DEFAULTS_STEM:
+        return None
     for suffix in sorted(SUFFIXES):
         if (path := Path(folder, workflow + suffix)).is_file():
             return path
     return next((path for path in find_files(folder) if path.stem == workflow), None)
 
 
-def _walk(folder: str | os.PathLike[str]) -> Iterator[list[os.DirEntry[str]]]:
-    with os.scandir(folder) as scan:
-        entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
-    yield [entry for entry in entries if entry.is_file()]
+def _walk(folder: str | os.PathLike[str], faults: list[Fault]) -> Iterator[list[os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
+    except OSError as error:
+        faults.append(Fault(os.fspath(folder), None, None, "", f"cannot be read: {error.strerror}"))
+        return
+    # A broken link is no file, but saying nothing of it would hide a workflow.
+    yield [entry for entry in entries if not entry.is_dir()]
     for entry in entries:
         is_bundle = entry.name == bundles.FOLDER or Path(entry.path, bundles.SCRIPT).exists()
-        if entry.is_dir() and not is_bundle and entry.name != "__pycache__":
-            yield from _walk(entry.path)
+        if entry.is_dir() and not is_bundle and entry.name != "__pycache__" and not _leads_up(entry):
+            yield from _walk(entry.path, faults)
+
+
+def _leads_up(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a link to a folder that it lies in: following it would never end."""
+    if not entry.is_symlink():
+        return False
+    place = Path(entry.path)
+    return place.resolve() in (place.parent.resolve(), *place.parent.resolve().parents)
 
 
 def locate(path: Path, problems: Iterable[Problem]) -> list[Fault]:

@@ -99,7 +99,7 @@ def _common(model: WorkflowModel) -> dict[str, Any]:
 def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[str, Any]) -> Any:
     from batchy_provider.operators.batch import BatchyOpenOperator
 
-    return BatchyOpenOperator(
+    task = BatchyOpenOperator(
         task_id=OPEN,
         dag=dag,
         workflow=config.name,
@@ -109,7 +109,10 @@ def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[s
         infa=config.infa or None,
         if_open=model.if_open,
         **common,
-    ).as_setup()  # type: ignore[no-untyped-call]
+    )
+    # Params are kept exactly as they are in the file: rendering would change line breaks, and trip over braces.
+    task.template_fields = tuple(field for field in task.template_fields if field != "jobs")
+    return task.as_setup()  # type: ignore[no-untyped-call]
 
 
 def _close(dag: DAG, common: dict[str, Any]) -> Any:

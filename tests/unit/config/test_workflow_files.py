@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from batchy_provider.config.reader import Reader, find_file, find_files, read_folder
+from batchy_provider.config.reader import FaultsError, Reader, find_file, find_files, read_folder, read_workflow
 from batchy_provider.config.workflow import Workflow, environment, setting
+from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
 
 
 @pytest.fixture
@@ -182,6 +183,31 @@ class TestFolder:
             write(name, "x")
         names = [str(path.relative_to(tmp_path)) for path in find_files(tmp_path)]
         assert names == ["a.yaml", "b.yml", "c.json", "team/d.yaml"]
+
+    def test_a_link_to_a_folder_above_is_not_followed(self, write: Any, tmp_path: Path):
+        write("team/a.yaml", "jobs: {a: {bash: x}}")
+        (tmp_path / "team" / "again").symlink_to(tmp_path)
+        (tmp_path / "linked").symlink_to(write("../elsewhere/b.yaml", "jobs: {a: {bash: x}}").parent)
+        assert sorted(read_folder(tmp_path).workflows) == ["a", "b"]
+
+    def test_a_broken_link_is_told(self, write: Any, tmp_path: Path):
+        (tmp_path / "a.yaml").symlink_to(tmp_path / "nowhere")
+        assert [fault.message for fault in read_folder(tmp_path).faults] == [
+            "cannot be read: No such file or directory"
+        ]
+
+    def test_no_such_folder(self, tmp_path: Path):
+        with pytest.raises(ConfigError, match=r"there is no folder .*/nowhere of workflow files; make it, or set"):
+            read_folder(tmp_path / "nowhere")
+
+    def test_one_workflow_by_name(self, write: Any, tmp_path: Path):
+        write("sales.yaml", "jobs: {a: {bash: x}}")
+        write("bad.yaml", "jobs: []")
+        assert read_workflow(tmp_path, "sales").name == "sales"
+        with pytest.raises(UnknownWorkflowError, match=r"no file of workflow 'sale' in .*; did you mean 'sales'\?"):
+            read_workflow(tmp_path, "sale")
+        with pytest.raises(FaultsError, match=r"jobs: expected a mapping"):
+            read_workflow(tmp_path, "bad")
 
     def test_the_same_name_twice(self, write: Any, tmp_path: Path):
         write("sales.yaml", "jobs: {a: {bash: x}}")

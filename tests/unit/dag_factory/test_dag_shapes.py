@@ -99,6 +99,12 @@ class TestShape:
         assert opening.infa == {"folder": "DWH", "dates": "powercenter"}
         assert opening.if_open == "wait"
 
+    def test_params_are_no_templates(self, build: Any):
+        dag = build('jobs: {a: {bash: x, params: {text: "{# {{ ds }}\\r\\n"}}}')
+        opening = dag.get_task("open")
+        opening.render_template_fields({"ds": "2026-01-01"})
+        assert opening.jobs == {"a": {"text": "{# {{ ds }}\r\n"}}
+
 
 class TestTasks:
     def test_settings_of_a_job_and_of_defaults(self, build: Any):

@@ -132,6 +132,15 @@ class TestGate:
         assert seen == [task]
 
 
+def test_the_script_of_a_handler_is_told_of_the_whole_batch(dag: DAG, store: Store):
+    job = dag.get_task("page")._batch(store, {"ti": instance("page")}).jobs["page"]
+    assert job == {
+        "who": "ann",
+        "from_date": "2026-11-20T00:00:00.000000",
+        "to_date": "2026-11-22T00:00:00.000000",
+    }
+
+
 class TestTemplates:
     def render(self, dag: DAG, task: str, text: str) -> Any:
         context: Any = {"ti": instance(task), "dag": dag, "task": dag.get_task(task)}
