@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Bundles and results on a server that speaks the S3 protocol, seen from two workers that share no disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundle_archives import script, zip_of
+from upath import UPath
+
+from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.environment import Telling
+from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.results import ExecutionId, ResultStore
+
+pytest.importorskip("moto", reason="needs moto[server] and s3fs")
+pytest.importorskip("s3fs", reason="needs moto[server] and s3fs")
+pytest.importorskip("flask", reason="needs moto[server] and s3fs")
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(endpoint: str) -> Callable[[str], Any]:
+    """What opens a URL; each call has a client of its own, as each worker would."""
+
+    def open_path(url: str) -> Any:
+        options = {"key": "x", "secret": "x", "endpoint_url": endpoint, "skip_instance_cache": True}
+        return UPath(url, **options)
+
+    bucket = open_path("s3://site")
+    if not bucket.exists():
+        bucket.mkdir()
+    return open_path
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path, s3: Callable[[str], Any]) -> Run:
+    def execute(worker: str, job: str, command: str | None = None, **options: Any) -> Outcome:
+        return Execution(
+            Task(
+                identity=ExecutionId(workflow="sales", batch_id=tmp_path.name, job=job, attempt="1"),
+                telling=Telling(job=job),
+                command=command,
+                **options,
+            ),
+            cache=BundleCache(tmp_path / worker / "cache"),
+            results=ResultStore("s3://site/results", s3),
+            work=tmp_path / worker / "work",
+        ).run()
+
+    return execute
+
+
+def test_one_workers_output_is_the_others_input(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
+    """Of a size that is uploaded in several parts."""
+    command = "head -c 70000000 /dev/urandom | tee $BATCHY_OUTPUT | sha256sum; echo note > $BATCHY_OUTPUT_DIR/a.txt"
+    first = run("one", "extract", command)
+    second = run("two", "load", "sha256sum; wc -c < $BATCHY_INPUT", input=first.reference())
+    with first.stored.open("stdout") as file:
+        digest = file.read()
+    with second.stored.open("stdout") as file:
+        assert file.read() == digest + b"70000000\n"
+    assert digest.split()[0].decode() == first.reference()["sha256"]
+    found = ResultStore("s3://site/results", s3).find("sales", tmp_path.name)
+    assert [execution.record["job"] for execution in found] == ["extract", "load"]
+    with found[0].open("files/a.txt") as file:
+        assert file.read() == b"note\n"
+    assert list((tmp_path / "one" / "work").iterdir()) == []
+
+
+def test_a_zip_is_fetched_once_until_it_changes(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
+    bundle = s3(f"s3://site/{tmp_path.name}.zip")
+    bundle.write_bytes(zip_of(script("echo one")))
+    cache = BundleCache(tmp_path / "cache")
+    for number, cached in ((1, False), (2, True)):
+        fetched = cache.working_copy(s3(str(bundle)), tmp_path / f"copy{number}")
+        assert fetched.cached is cached
+    assert fetched.sha256 == hashlib.sha256(zip_of(script("echo one"))).hexdigest()
+    bundle.write_bytes(zip_of(script("echo two")))
+    assert not cache.working_copy(bundle, tmp_path / "copy3").cached
+    assert (tmp_path / "copy3/script.sh").read_text() == "echo two"
+
+
+def test_a_folder_is_fetched(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
+    bundle = s3(f"s3://site/{tmp_path.name}")
+    (bundle / "script.sh").write_text("cat lib/a")
+    (bundle / "lib" / "a").write_text("from a folder")
+    outcome = run("one", "t", bundle=bundle)
+    with outcome.stored.open("stdout") as file:
+        assert file.read() == b"from a folder"
+
+
+def test_pruning_empties_the_bucket(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
+    outcome = run("one", "t", "echo x")
+    store = ResultStore("s3://site/results", s3)
+    assert store.prune("sales", keep=0) >= 1
+    assert store.find("sales") == []
+    with pytest.raises(ResultError, match="is gone"):
+        store.fetch(outcome.reference(), tmp_path / "input")
