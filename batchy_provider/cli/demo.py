@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +76,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
         stopping.callback(lambda: note("Stopping Airflow, PostgreSQL and Valkey ..."))
         note(f"[{time.monotonic() - started:4.0f} s] Airflow is up at {stack.url}")
         states = _run_all(stack, dag_ids)
-        _show_batches(context, stack, states)
+        _show_batches(context, stack, dag_ids)
         good = all(state == "success" for state in states.values())
         if not arguments.exit:
             _stay(context, stack)
@@ -128,11 +127,11 @@ def _run_all(stack: LocalStack, dag_ids: list[str]) -> dict[str, str]:
     """
     Start a run of each DAG and show how they go on.
 
-    :returns: DAG → state of its run.
+    :returns: run → its state.
     """
     from batchy_provider.batches.connect import connect
     from batchy_provider.batches.store import BatchStore
-    from batchy_provider.cli.progress import progress_view
+    from batchy_provider.cli.progress import RunView, progress_view
     from batchy_provider.local.rest import FINISHED, wait_for
 
     client = stack.client
@@ -147,21 +146,26 @@ def _run_all(stack: LocalStack, dag_ids: list[str]) -> dict[str, str]:
     except Exception:
         errors = "\n".join(error["stack_trace"] for error in client.import_errors())
         raise ConfigError(f"Airflow does not show {', '.join(missing())}.\n{errors}") from None
-    runs = {}
+    before = {dag_id: {run["dag_run_id"] for run in client.runs(dag_id)} for dag_id in dag_ids}
     for dag_id in dag_ids:
         client.unpause(dag_id)
-        runs[dag_id] = client.trigger(dag_id)
+        client.trigger(dag_id)
     store = BatchStore(connect(stack.redis_url))
     states: dict[str, str] = {}
     deadline = time.monotonic() + RUN_TIMEOUT
     with progress_view() as view:
         while True:
             stack.check()
-            tasks: dict[str, Mapping[str, Mapping[str, Any]]] = {}
-            for dag_id, run_id in runs.items():
-                states[dag_id] = str(client.run(dag_id, run_id)["state"])
-                tasks[dag_id] = client.task_instances(dag_id, run_id)
-            view.show(states, tasks, {dag_id: store.progress(dag_id) for dag_id in runs})
+            steps = []
+            for dag_id in dag_ids:
+                # Not ours alone: the scheduler starts the latest night's run of a DAG that is no longer paused.
+                for run in client.runs(dag_id):
+                    if run["dag_run_id"] not in before[dag_id]:
+                        name = dag_id if run["run_type"] == "manual" else f"{dag_id} ({run['run_type']})"
+                        states[name] = str(run["state"])
+                        tasks = client.task_instances(dag_id, run["dag_run_id"])
+                        steps.append(RunView(name, states[name], tasks, store.progress(dag_id)))
+            view.show(steps)
             if all(state in FINISHED for state in states.values()):
                 break
             if time.monotonic() > deadline:
@@ -171,7 +175,7 @@ def _run_all(stack: LocalStack, dag_ids: list[str]) -> dict[str, str]:
     return states
 
 
-def _show_batches(context: Context, stack: LocalStack, states: Mapping[str, str]) -> None:
+def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> None:
     """Show the batches of all workflows, of earlier runs too."""
     from batchy_provider.batches.connect import connect
     from batchy_provider.batches.store import BatchStore
@@ -180,7 +184,7 @@ def _show_batches(context: Context, stack: LocalStack, states: Mapping[str, str]
     with connect(stack.redis_url) as client:
         store = BatchStore(client)
         known = store.workflows()
-        batches = {name: store.history(name, limit=5) for name in states if name in known}
+        batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}
     if not context.output.is_table:
         context.output.data([batch_data(batch) for found in batches.values() for batch in found])
         return

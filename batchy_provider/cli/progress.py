@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchy_provider.cli.output import make_table, styled
@@ -14,8 +15,29 @@ from batchy_provider.cli.output import make_table, styled
 if TYPE_CHECKING:
     from rich.live import Live
 
-Tasks = Mapping[str, Mapping[str, Mapping[str, Any]]]
-Reports = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+@dataclass(frozen=True)
+class RunView:
+    """
+    One run at one moment.
+
+    :param name: what to call it.
+    :param state: of the run.
+    :param tasks: task → task instance, as Airflow's REST API tells it.
+    :param reports: job → its latest progress.
+    """
+
+    name: str
+    state: str
+    tasks: Mapping[str, Mapping[str, Any]]
+    reports: Mapping[str, Mapping[str, Any]]
+
+    def steps(self) -> Iterator[tuple[str, str, str]]:
+        """Yield task, state and progress, in the order in which they started; those that have not, last."""
+        for task_id, instance in sorted(self.tasks.items(), key=lambda item: item[1].get("start_date") or "9999"):
+            state = str(instance["state"] or "none")
+            yield task_id, state, _report_text(self.reports.get(task_id)) if state == "running" else ""
+
 
 _WAITING = ("none", "scheduled", "queued")
 _MARKS = {"success": "✓", "failed": "✗", "upstream_failed": "✗", "skipped": "-", **dict.fromkeys(_WAITING, "·")}
@@ -24,14 +46,8 @@ _MARKS = {"success": "✓", "failed": "✗", "upstream_failed": "✗", "skipped"
 class View(Protocol):
     """What is told of each look at the runs."""
 
-    def show(self, states: Mapping[str, str], tasks: Tasks, reports: Reports) -> None:
-        """
-        Show how things stand.
-
-        :param states: DAG → state of its run.
-        :param tasks: DAG → task → task instance.
-        :param reports: DAG → job → its latest progress.
-        """
+    def show(self, runs: Sequence[RunView]) -> None:
+        """Show how things stand."""
 
 
 @contextmanager
@@ -53,14 +69,14 @@ class Lines:
     def __init__(self) -> None:
         self._told: dict[tuple[str, ...], str] = {}
 
-    def show(self, states: Mapping[str, str], tasks: Tasks, reports: Reports) -> None:
+    def show(self, runs: Sequence[RunView]) -> None:
         """Tell what has changed."""
-        for dag_id, state in states.items():
-            for task_id, instance in _in_order(tasks[dag_id]):
-                self._tell((dag_id, task_id), str(instance["state"]))
-                if instance["state"] == "running" and (report := _report_text(reports[dag_id].get(task_id))):
-                    self._tell((dag_id, task_id), report)
-            self._tell((dag_id,), state)
+        for run in runs:
+            for task_id, state, report in run.steps():
+                self._tell((run.name, task_id), state)
+                if report:
+                    self._tell((run.name, task_id, "progress"), report)
+            self._tell((run.name,), run.state)
 
     def _tell(self, place: tuple[str, ...], what: str) -> None:
         if self._told.get(place) != what and what.lower() not in _WAITING:
@@ -74,26 +90,19 @@ class LiveTable:
     def __init__(self, live: Live) -> None:
         self._live = live
 
-    def show(self, states: Mapping[str, str], tasks: Tasks, reports: Reports) -> None:
+    def show(self, runs: Sequence[RunView]) -> None:
         """Draw it anew."""
         from rich.text import Text
 
         rows: list[list[Any]] = []
-        for dag_id, state in states.items():
+        for run in runs:
             line = Text()
-            for task_id, instance in _in_order(tasks[dag_id]):
-                word = str(instance["state"] or "none")
-                mark = styled(word)
-                mark.plain = f"{task_id} {_MARKS.get(word, '…')}"
-                report = _report_text(reports[dag_id].get(task_id)) if word == "running" else ""
-                line += mark + Text(f" {report}" if report else "") + Text("  ")
-            rows.append([dag_id, styled(state), line])
+            for task_id, state, report in run.steps():
+                mark = styled(state)
+                mark.plain = f"{task_id} {_MARKS.get(state, '…')}"
+                line += mark + Text(f" {report}  " if report else "  ")
+            rows.append([run.name, styled(run.state), line])
         self._live.update(make_table(("workflow", "run", "jobs"), rows))
-
-
-def _in_order(instances: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Tasks by when they started; those that have not, last."""
-    return sorted(instances.items(), key=lambda item: item[1].get("start_date") or "9999")
 
 
 def _report_text(report: Mapping[str, Any] | None) -> str:
