@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.dates import day_bounds, format_date, from_unix, parse_date, unix_seconds
+from batchy_provider.batches.dates import day_bounds, day_of, format_date, from_unix, parse_date, unix_seconds
 from batchy_provider.batches.layout import load_snapshot
 from batchy_provider.batches.model import Fields
 from batchy_provider.batches.names import Keys
 from batchy_provider.batches.rules.views import live_batch
 from batchy_provider.batches.snapshot import Snapshot, status_of
 from batchy_provider.batches.transaction import Command, as_hash, read
-from batchy_provider.exceptions import ConfigError
+from batchy_provider.exceptions import ConfigError, StateError, WindowError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.transaction import Client
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Scope = Literal["today", "within", "since_last_run", "any"]
 SCOPES: tuple[Scope, ...] = ("today", "within", "since_last_run", "any")
 _CLOSED_AT_ONCE = 20
+_CLOSED_AT_MOST = 500
+"""How far back a success is looked for behind batches that failed since."""
 
 Asking = Generator[Sequence[Command], Sequence[Any], "Verdict"]
 
@@ -43,8 +45,9 @@ class Wait:
         ``since_last_run`` (after `since`), or ``any``.
     :param day: ISO day of the run that waits; yesterday's success does not count for ``today``.
     :param timezone: IANA name of the timezone that `day` is read in.
-    :param backfill: look `day` up in the workflow's index of data days instead, where backfills are too.
-    :param within_seconds: for ``within``.
+    :param backfill: look `day` up in the workflow's index of data days instead, where backfills are too,
+        unless any success will do.
+    :param within_seconds: for ``within``; more than 0.
     :param since: ISO 8601, UTC, for ``since_last_run``; None if the one that waits never succeeded.
     :param fail_on_failed: a failed batch ends the wait, too.
     """
@@ -63,8 +66,8 @@ class Wait:
         """Refuse a wait that could never be answered."""
         if self.scope not in SCOPES:
             raise ConfigError(f"{self.workflow}: there is no scope {self.scope!r}; use one of {', '.join(SCOPES)}")
-        if self.scope == "within" and not self.within_seconds:
-            raise ConfigError(f"{self.workflow}: scope within needs a duration, for example 12h")
+        if self.scope == "within" and (self.within_seconds is None or self.within_seconds <= 0):
+            raise ConfigError(f"{self.workflow}: scope within needs a duration of more than 0, for example 12h")
         if (self.scope == "today" or self.backfill) and self.day is None:
             raise ConfigError(f"{self.workflow}: scope {self.scope} needs a day")
 
@@ -108,26 +111,57 @@ def check(keys: Keys, wait: Wait) -> Asking:
         ("HGET", keys.days, wait.day or ""),
     ]
     (seconds, micros), live, meta, of_day = replies
-    now = from_unix(int(seconds), int(micros))
     state = load_snapshot(keys, as_hash(live), meta, None)
+    if wait.backfill and wait.scope != "any":
+        verdict = yield from _check_day(keys, wait, state, of_day)
+        return verdict
     wanted = _wanted(state, wait)
-    if wait.backfill:
-        if of_day is not None:
-            text = f"{name}: batch {of_day} has loaded the data of {wait.day}"
-            return Verdict(state="done", batch_id=int(of_day), text=text)
-        return Verdict(state="waiting", text=f"{name}: no batch has loaded the data of {wait.day} yet")
-    since = wait.counts_from(now)
-    if wanted and _all_succeeded(state.jobs, wanted, since):
+    since = wait.counts_from(from_unix(int(seconds), int(micros)))
+    if _all_succeeded(keys.live, state.jobs, wanted, since):
         return _done(name, state.live_id, state.jobs)
-    ids = yield [("ZREVRANGEBYSCORE", keys.closed, "+inf", _score(since), "LIMIT", 0, _CLOSED_AT_ONCE)]
-    found = [int(batch_id) for batch_id in ids[0]]
-    if found and wanted:
+    # A batch of the day that failed, or is open, after one that succeeded takes nothing from that one.
+    for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE) if wanted else ():
+        page = ("ZREVRANGEBYSCORE", keys.closed, "+inf", _score(since), "LIMIT", start, _CLOSED_AT_ONCE)
+        (ids,) = yield [page]
+        found = [_number(keys.closed, batch_id) for batch_id in ids]
+        if not found:
+            break
         hashes = yield [("HGETALL", keys.batch(batch_id)) for batch_id in found]
         for batch_id, stored in zip(found, hashes, strict=True):
-            jobs = snap.load_jobs(keys.batch(batch_id), as_hash(stored))
-            if _all_succeeded(jobs, [job for job in wanted if job in jobs], since):
+            key = keys.batch(batch_id)
+            jobs = snap.load_jobs(key, as_hash(stored))
+            # The jobs that the workflow had then; but all of those that were asked for by name.
+            if _all_succeeded(key, jobs, wanted if wait.jobs else [job for job in wanted if job in jobs], since):
                 return _done(name, batch_id, jobs)
+        if len(found) < _CLOSED_AT_ONCE:
+            break
     return _not_yet(state, wait, wanted, since)
+
+
+def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> Asking:
+    """Ask whether the data of a day is loaded, by whichever batch."""
+    name = wait.workflow
+    if of_day is None:
+        # What the original server closed last is in no index yet.
+        if state.live_id is not None and state.live_record is None and state.status == "success":
+            ends = [end for job in state.jobs.values() if isinstance(end := job.get("batch_start"), str)]
+            if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
+                return _done(name, state.live_id, state.jobs)
+        return Verdict(state="waiting", text=f"{name}: no batch has loaded the data of {wait.day} yet")
+    batch_id = _number(keys.days, of_day)
+    if wait.jobs:
+        (stored,) = yield [("HGETALL", keys.batch(batch_id))]
+        jobs = snap.load_jobs(keys.batch(batch_id), as_hash(stored))
+        without = [job for job in _wanted(state, wait) if not _took_part(jobs.get(job))]
+        # Of a batch that was pruned, no more is known than that it succeeded.
+        if jobs and without:
+            text = f"{name}: batch {batch_id} has loaded the data of {wait.day}, but not job {', '.join(without)}"
+            return Verdict(state="waiting", text=text)
+    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} has loaded the data of {wait.day}")
+
+
+def _took_part(job: Fields | None) -> bool:
+    return job is not None and job.get("status") == "success" and job.get("outcome") != "skipped"
 
 
 def check_free(keys: Keys, batch_id: int) -> Asking:
@@ -154,17 +188,30 @@ def _wanted(state: Snapshot, wait: Wait) -> list[str]:
     return [job for job in (wait.jobs or state.jobs) if job not in off]
 
 
-def _all_succeeded(jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime) -> bool:
-    return bool(wanted) and all(_succeeded(jobs.get(job), since) for job in wanted)
+def _all_succeeded(key: str, jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime) -> bool:
+    return bool(wanted) and all(_succeeded(key, jobs.get(job), since) for job in wanted)
 
 
-def _succeeded(job: Fields | None, since: datetime) -> bool:
+def _succeeded(key: str, job: Fields | None, since: datetime) -> bool:
     if job is None or job.get("status") != "success":
         return False
     if since == datetime.min:
         return True
     end = job.get("batch_end")
-    return isinstance(end, str) and parse_date(end) >= since
+    return isinstance(end, str) and _date(key, end) >= since
+
+
+def _date(key: str, text: str) -> datetime:
+    try:
+        return parse_date(text)
+    except WindowError as error:
+        raise StateError(f"Redis hash {key!r}: {error}") from error
+
+
+def _number(key: str, batch_id: str) -> int:
+    if not batch_id.isdecimal():
+        raise StateError(f"Redis key {key!r} names a batch {batch_id!r}; batch ids are numbers. Remove that entry")
+    return int(batch_id)
 
 
 def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetime) -> Verdict:
@@ -182,7 +229,7 @@ def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: dateti
         return Verdict(state="waiting", text=f"{name}: no batch was opened yet")
     batch = live_batch(state)
     ended = batch.batch_end
-    failed_since = batch.status == "failed" and ended is not None and parse_date(ended) >= since
+    failed_since = batch.status == "failed" and ended is not None and _date(batch.workflow, ended) >= since
     if failed_since and wait.fail_on_failed:
         text = f"{name}: batch {batch.batch_id} failed at {ended} UTC"
         return Verdict(state="failed", batch_id=batch.batch_id, text=text)
@@ -205,23 +252,6 @@ def ask(client: Client, keys: Keys, wait: Wait) -> Verdict:
     while True:
         try:
             commands = asking.send(read(client, keys.live, *commands))
-        except StopIteration as stop:
-            verdict: Verdict = stop.value
-            return verdict
-
-
-async def ask_async(client: Any, keys: Keys, wait: Wait) -> Verdict:
-    """Check a wait once, with an asyncio client."""
-    from batchy_provider.batches.transaction import decoded
-
-    asking = check(keys, wait)
-    commands = next(asking)
-    while True:
-        pipe = client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        try:
-            commands = asking.send([decoded(reply) for reply in await pipe.execute()])
         except StopIteration as stop:
             verdict: Verdict = stop.value
             return verdict

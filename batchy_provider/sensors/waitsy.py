@@ -10,7 +10,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.configuration import conf
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
 
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.workflow import WorkflowLink
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from batchy_provider.batches.waiting import Verdict, Wait
+
+_SCOPES = ("today", "since_last_run", "any")
 
 
 class WaitsySensor(BaseSensorOperator):
@@ -59,6 +66,7 @@ class WaitsySensor(BaseSensorOperator):
         super().__init__(**kwargs)
         if on_failed not in ("wait", "fail"):
             raise ValueError(f"on_failed is {on_failed!r}; expected wait or fail")
+        _read_scope(scope)
         self.workflow = workflow
         self.jobs = jobs
         self.scope = scope
@@ -73,11 +81,13 @@ class WaitsySensor(BaseSensorOperator):
             return super().execute(context)
         try:
             verdict = self._look(context)
-        except RedisUnavailableError as error:
-            self.log.warning("%s. The wait goes on in the triggerer, which tries again", error)
-        else:
-            if verdict.state == "done":
-                return self._xcom(verdict)
+        except AirflowFailException as error:
+            if self.soft_fail:
+                # As Airflow's sensors do that poke, and as the trigger does.
+                raise AirflowSkipException(f"{error}; skipped since soft_fail is set") from error
+            raise
+        if verdict is not None and verdict.state == "done":
+            return self._xcom(verdict)
         from batchy_provider.triggers.waitsy import WaitsyTrigger
 
         self.defer(
@@ -97,17 +107,20 @@ class WaitsySensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
         verdict = self._look(context)
-        return PokeReturnValue(verdict.is_over, self._xcom(verdict) if verdict.is_over else None)
+        done = verdict is not None and verdict.state == "done"
+        return PokeReturnValue(done, self._xcom(verdict) if verdict is not None and done else None)
 
-    def _look(self, context: Context) -> Verdict:
+    def _look(self, context: Context) -> Verdict | None:
+        """Return how the wait stands; None if Redis cannot tell just now, which does not end a wait."""
         from batchy_provider.batches.waiting import ask
         from batchy_provider.hooks.batchy import BatchyHook
 
         try:
             with BatchyHook(self.redis_conn_id) as store:
                 verdict = ask(store.client, store.keys(self.workflow), self._wait(context))
-        except RedisUnavailableError:
-            raise
+        except RedisUnavailableError as error:
+            self.log.warning("%s. The wait goes on", error)
+            return None
         except BatchyError as error:
             raise AirflowFailException(str(error)) from error
         self.log.info("%s", verdict.text)
@@ -120,11 +133,13 @@ class WaitsySensor(BaseSensorOperator):
         from batchy_provider.batches.waiting import Wait
 
         run = Run.of(context)
-        scope, within = _scope(self.scope)
+        scope, within = _read_scope(self.scope)
         last = context.get("prev_start_date_success") if scope == "since_last_run" else None
+        # Airflow's context gives a proxy, which is not None even where there was no run.
+        last = getattr(last, "__wrapped__", last)
         return Wait(
             workflow=self.workflow,
-            jobs=tuple(self.jobs or ()),
+            jobs=(self.jobs,) if isinstance(self.jobs, str) else tuple(self.jobs or ()),
             scope=scope,
             day=run.day(self.timezone),
             timezone=self.timezone,
@@ -138,16 +153,20 @@ class WaitsySensor(BaseSensorOperator):
         return {"workflow": self.workflow, "batch_id": verdict.batch_id}
 
 
-def _scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:
-    """Return the scope's name and, for ``within``, its seconds."""
-    if isinstance(given, str):
-        return given, None
-    from batchy_provider.config.durations import parse_duration
-    from batchy_provider.exceptions import ConfigError
+def _read_scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:
+    """Return the scope's name and, for ``within``, its seconds.
 
-    within = given.get("within")
-    if len(given) != 1 or not isinstance(within, (str, int, float, timedelta)):
-        raise ConfigError(f'scope is {dict(given)!r}; expected today, since_last_run, any or {{"within": "12h"}}')
+    :raises ValueError: if there is no such scope.
+    """
+    if isinstance(given, str) and given in _SCOPES:
+        return given, None
+    within = given.get("within") if isinstance(given, Mapping) and len(given) == 1 else None
     if isinstance(within, str):
+        from batchy_provider.config.durations import parse_duration
+
         within = parse_duration(within)
-    return "within", within.total_seconds() if isinstance(within, timedelta) else float(within)
+    if isinstance(within, (int, float)):
+        within = timedelta(seconds=within)
+    if not isinstance(within, timedelta) or within <= timedelta():
+        raise ValueError(f'scope is {given!r}; expected {", ".join(_SCOPES)} or {{"within": "12h"}}')
+    return "within", within.total_seconds()

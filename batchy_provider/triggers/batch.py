@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from batchy_provider.exceptions import BatchyError
 from batchy_provider.triggers.waitsy import watch
 
 
@@ -45,6 +47,9 @@ class BatchFreeTrigger(BaseTrigger):
         """Yield one event."""
         try:
             text = await asyncio.wait_for(self._closed(), timeout=self.look_again_seconds)
+        except BatchyError as error:
+            # The task will meet it, too, and say it better.
+            text = str(error)
         except asyncio.TimeoutError:
             text = f"{self.workflow}: batch {self.batch_id} is still open; asking whether its holder still runs"
         yield TriggerEvent({"text": text})
@@ -52,7 +57,9 @@ class BatchFreeTrigger(BaseTrigger):
     async def _closed(self) -> str:
         from batchy_provider.batches.waiting import check_free
 
-        async for verdict in watch(self.redis_conn_id, self.workflow, lambda keys: check_free(keys, self.batch_id)):
-            if verdict.is_over:
-                return verdict.text
+        ask = partial(check_free, batch_id=self.batch_id)
+        async with watch(self.redis_conn_id, self.workflow, ask) as verdicts:
+            async for verdict in verdicts:
+                if verdict.is_over:
+                    return verdict.text
         raise AssertionError("a watch has no end of its own")

@@ -3,7 +3,7 @@
 """All waits of a triggerer on one Redis: one subscription, one connection for questions, however many waits.
 
 Redis forgets what it publishes, so an event is only a hint that a workflow is worth a look. Each wait is
-looked at once it is registered and subscribed, when an event names its workflow, when the connection was
+looked at once it is registered and subscribed, when an event names its workflow, when the subscription was
 made anew, and every ``[batchy] recheck_seconds`` for writers that publish nothing (the original server).
 Airflow's own shared trigger streams (3.3) were measured beside it: they need a later Airflow and let a burst
 of foreign messages fail every wait, so they are not used.
@@ -15,17 +15,20 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
-from batchy_provider.exceptions import BatchyError
+from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.connect import Address
+    from batchy_provider.batches.transaction import Command
     from batchy_provider.batches.waiting import Asking, Verdict
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,9 @@ RECHECK_SECONDS = 60.0
 _CHECKED_AT_ONCE = 200
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _IDLE_SECONDS = 30.0
-_POLL_SECONDS = 5.0
+_SILENCE_SECONDS = 20.0
+"""After how long without a message the subscription is asked whether it still lives, and given up on."""
+_REPEAT_WARNING_SECONDS = 300.0
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
 
@@ -53,11 +58,15 @@ def hub(conn_id: str, address: Callable[[], Awaitable[Address]]) -> Hub:
 
 @dataclass(eq=False)
 class _Waiter:
-    """One wait: what it asks, and where its verdicts go."""
+    """One wait: what it asks, and where its verdicts go, or the error that ends it."""
 
     workflow: str
     ask: Callable[[Keys], Asking]
-    verdicts: asyncio.Queue[Verdict | BatchyError] = field(default_factory=asyncio.Queue)
+    verdicts: asyncio.Queue[Verdict | Exception] = field(default_factory=asyncio.Queue)
+
+
+_Questions = dict[_Waiter, tuple[Any, Any]]
+"""Waits that are being looked at: each one's generator, and the commands whose replies it waits for."""
 
 
 class Hub:
@@ -70,26 +79,31 @@ class Hub:
     def __init__(self, address: Callable[[], Awaitable[Address]], recheck_seconds: float = RECHECK_SECONDS) -> None:
         self._address = address
         self.recheck_seconds = recheck_seconds
+        self._recheck_at = 0.0
         self._waiters: dict[str, set[_Waiter]] = {}
         self._dirty: dict[_Waiter, None] = {}
-        self._something_to_do = asyncio.Event()
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._outage = _Outage()
 
-    async def watch(self, workflow: str, ask: Callable[[Keys], Asking]) -> AsyncIterator[Verdict]:
+    async def watch(self, workflow: str, ask: Callable[[Keys], Asking]) -> AsyncGenerator[Verdict, None]:
         """Yield the verdict at first and whenever it may have changed, until the caller has had enough.
+
+        While Redis cannot be used, that is yielded too, as a verdict that says so.
 
         :param ask: makes the generator of questions of the workflow's keys, see `batches.waiting`.
         :raises BatchyError: if the stored state cannot be read, which waiting does not mend.
         """
         waiter = _Waiter(workflow, ask)
         self._waiters.setdefault(workflow, set()).add(waiter)
-        self._mark(waiter)
+        self._mark([waiter])
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="batchy-hub")
+            # In a context of its own: Airflow sends what is logged in a trigger's context to that trigger's log.
+            self._task = Context().run(asyncio.create_task, self._run(), name="batchy-hub")
         try:
             while True:
                 verdict = await waiter.verdicts.get()
-                if isinstance(verdict, BatchyError):
+                if isinstance(verdict, Exception):
                     raise verdict
                 yield verdict
         finally:
@@ -99,42 +113,48 @@ class Hub:
             if not others:
                 del self._waiters[workflow]
 
-    def _mark(self, *waiters: _Waiter) -> None:
+    def _mark(self, waiters: Iterable[_Waiter]) -> None:
         self._dirty.update(dict.fromkeys(waiters))
-        self._something_to_do.set()
+        if self._dirty:
+            self._wake.set()
 
-    def _mark_all(self) -> None:
-        self._mark(*(waiter for waiters in self._waiters.values() for waiter in waiters))
+    def _all(self) -> list[_Waiter]:
+        return [waiter for waiters in self._waiters.values() for waiter in waiters]
+
+    # -- the connection ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         """Keep the connection as long as somebody waits; make it anew when it is lost."""
-        attempt = 0
+        # Nothing is awaited between the last look at the waits and the task's end: a wait that comes in then
+        # finds either the task running, which will see it, or done, and starts another.
         while self._waiters:
             try:
-                async for _ in self._connected():
-                    attempt = 0
+                await self._serve()
             except Exception as error:
-                pause = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
-                attempt += 1
-                log.warning("Waits for batches: Redis cannot be used (%s); trying again in %.1f s", error, pause)
+                pause = self._outage.goes_on(error)
+                for waiter in self._all():
+                    waiter.verdicts.put_nowait(self._outage.verdict())
                 await asyncio.sleep(pause)
 
-    async def _connected(self) -> AsyncIterator[None]:
-        """Subscribe, then look at all waits, then look at those that events name; yields after each look."""
+    async def _serve(self) -> None:
+        """Subscribe, then look at all waits, then at those that events name, until nobody waits any more."""
         from batchy_provider.batches.connect import async_client, async_subscriber
 
         address = await self._address()
         client = async_client(address, client_name="batchy-waits")
         subscriber = async_subscriber(address, client_name="batchy-events")
-        pubsub = subscriber.pubsub(ignore_subscribe_messages=True)
+        pubsub = subscriber.pubsub()
         listener: asyncio.Task[None] | None = None
         try:
             await pubsub.subscribe(EVENTS_CHANNEL)
+            if await pubsub.get_message(timeout=_SILENCE_SECONDS) is None:
+                raise ConnectionError("it did not confirm the subscription")
             listener = asyncio.create_task(self._listen(pubsub), name="batchy-events")
-            self._mark_all()
-            while await self._next_work(listener):
+            listener.add_done_callback(lambda _: self._wake.set())
+            self._recheck_at = 0.0
+            while await self._something_to_do(listener):
                 await self._check_some(client, cluster=address.kind == "cluster")
-                yield
+                self._outage.is_over()
         finally:
             if listener is not None:
                 listener.cancel()
@@ -144,74 +164,145 @@ class Hub:
                 with suppress(Exception):
                     await closable.aclose()
 
-    async def _next_work(self, listener: asyncio.Task[None]) -> bool:
+    async def _listen(self, pubsub: Any) -> None:
+        """Mark the waits that events name; fail when the subscription is dead, even if TCP does not notice."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=_SILENCE_SECONDS)
+            if message is None:
+                if asked:
+                    raise ConnectionError("the subscription does not answer")
+                await pubsub.ping()
+            asked = message is None
+            if message is not None and message["type"] == "subscribe":
+                # redis-py has made the connection anew by itself: what was published in between is lost.
+                self._mark(self._all())
+            elif message is not None and message["type"] == "message":
+                self._mark(self._waiters.get(_workflow_of(message["data"]), ()))
+                # Messages that are there already are read without a pause: let others run in a burst.
+                await asyncio.sleep(0)
+
+    # -- the questions -----------------------------------------------------------------------------------
+
+    async def _something_to_do(self, listener: asyncio.Task[None]) -> bool:
         """Wait until a wait is to be looked at; False when nobody has waited for a while."""
-        if not self._dirty:
-            self._something_to_do.clear()
-            ready = asyncio.create_task(self._something_to_do.wait())
-            pause = self.recheck_seconds if self._waiters else _IDLE_SECONDS
-            try:
-                await asyncio.wait({ready, listener}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                ready.cancel()
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
             if listener.done():
                 listener.result()
-                raise ConnectionError("the subscription ended")
-            if not self._dirty:
-                self._mark_all()
-        return bool(self._waiters)
-
-    async def _listen(self, pubsub: Any) -> None:
-        while True:
-            message = await pubsub.get_message(timeout=_POLL_SECONDS)
-            if message is None:
-                continue
+            if loop.time() >= self._recheck_at:
+                # By the clock, not after so much quiet: one busy workflow must not keep the others from it.
+                self._recheck_at = loop.time() + max(self.recheck_seconds, 0.1)
+                self._mark(self._all())
+            if self._dirty:
+                return True
+            nobody = not self._waiters
+            pause = _IDLE_SECONDS if nobody else self._recheck_at - loop.time()
             try:
-                workflow = json.loads(message["data"])["workflow"]
-            except (ValueError, TypeError, KeyError):
-                continue
-            self._mark(*self._waiters.get(workflow, ()))
+                await asyncio.wait_for(self._wake.wait(), timeout=pause)
+            except asyncio.TimeoutError:
+                if nobody and not self._waiters:
+                    return False
 
     async def _check_some(self, client: Any, *, cluster: bool) -> None:
         """Ask for some of the waits that are to be looked at, all their questions in one packet a round."""
-        some = list(self._dirty)[:_CHECKED_AT_ONCE]
-        for waiter in some:
+        asking: _Questions = {}
+        for waiter in list(islice(self._dirty, _CHECKED_AT_ONCE)):
             del self._dirty[waiter]
-        asking = {}
-        for waiter in some:
-            generator = waiter.ask(Keys(waiter.workflow, cluster))
-            asking[waiter] = (generator, next(generator))
-        try:
-            while asking:
-                asking = await self._round(client, asking)
-        except Exception:
-            self._dirty.update(dict.fromkeys(asking))
-            raise
+            _step(asking, waiter, waiter.ask(Keys(waiter.workflow, cluster)), None)
+        while asking:
+            asking = await _round(client, asking)
 
-    async def _round(self, client: Any, asking: dict[_Waiter, Any]) -> dict[_Waiter, Any]:
-        from batchy_provider.batches.transaction import decoded, reply_error
 
-        pipe = client.pipeline(transaction=False)
-        for _, commands in asking.values():
-            for command in commands:
-                pipe.execute_command(*command)
-        replies = iter(await pipe.execute(raise_on_error=False))
-        left = {}
-        for waiter, (generator, commands) in asking.items():
-            try:
-                answers = []
-                for command in commands:
-                    reply = next(replies)
-                    if isinstance(reply, Exception):
-                        raise reply_error(command, reply)
-                    answers.append(decoded(reply))
-            except BatchyError as error:
-                waiter.verdicts.put_nowait(error)
-                continue
-            try:
-                left[waiter] = (generator, generator.send(answers))
-            except StopIteration as stop:
-                waiter.verdicts.put_nowait(stop.value)
-            except BatchyError as error:
-                waiter.verdicts.put_nowait(error)
-        return left
+async def _round(client: Any, asking: _Questions) -> _Questions:
+    """Send the questions, give the replies to those that asked, and return who has more questions."""
+    from batchy_provider.batches.transaction import decoded, reply_error
+
+    pipe = client.pipeline(transaction=False)
+    for _, commands in asking.values():
+        for command in commands:
+            pipe.execute_command(*command)
+    replies = iter(await pipe.execute(raise_on_error=False))
+    left: _Questions = {}
+    for waiter, (generator, commands) in asking.items():
+        answers: list[Any] = []
+        wrong: Exception | None = None
+        for command in commands:
+            reply = next(replies)
+            if isinstance(reply, Exception):
+                wrong = wrong or _refused(command, reply_error(command, reply))
+            answers.append(decoded(reply))
+        if wrong is None:
+            _step(left, waiter, generator, answers)
+        else:
+            waiter.verdicts.put_nowait(wrong)
+    return left
+
+
+def _refused(command: Command, error: Exception) -> Exception:
+    """Return an error that ends one wait; raise one that says that Redis is not ready for any."""
+    from redis.exceptions import NoPermissionError
+
+    if isinstance(error, BatchyError):
+        return error
+    if isinstance(error, NoPermissionError):
+        return RedisUnavailableError(
+            f"Redis does not let this login use {command[0]} on {command[1:2]}: {error}. Allow it in the user's ACL"
+        )
+    raise error
+
+
+def _step(left: _Questions, waiter: _Waiter, generator: Any, answers: list[Any] | None) -> None:
+    """Go on with one wait, to its next question or its verdict; what goes wrong in it ends it alone."""
+    try:
+        left[waiter] = (generator, generator.send(answers))
+    except StopIteration as stop:
+        waiter.verdicts.put_nowait(stop.value)
+    except Exception as error:
+        waiter.verdicts.put_nowait(error)
+
+
+def _workflow_of(data: Any) -> str:
+    """Return the workflow that an event names; none if it is not one of ours."""
+    try:
+        workflow = json.loads(data)["workflow"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return workflow if isinstance(workflow, str) else ""
+
+
+class _Outage:
+    """A time in which Redis cannot be used: how long to pause, and what to say, once and then rarely."""
+
+    def __init__(self) -> None:
+        self._attempts = 0
+        self._since = 0.0
+        self._said_at = 0.0
+        self._text = ""
+
+    def goes_on(self, error: Exception) -> float:
+        """Note one more failure; returns the seconds to pause."""
+        now = asyncio.get_running_loop().time()
+        pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
+        if not self._attempts:
+            self._since = now
+        self._text = f"Redis cannot be used ({str(error) or type(error).__name__}); trying again until it can"
+        if not self._attempts or now - self._said_at >= _REPEAT_WARNING_SECONDS:
+            log.warning("Waits for batches: %s", self._text)
+            self._said_at = now
+        self._attempts += 1
+        return pause
+
+    def verdict(self) -> Verdict:
+        """Return what a wait is told meanwhile."""
+        from batchy_provider.batches.waiting import Verdict
+
+        return Verdict(state="waiting", text=self._text)
+
+    def is_over(self) -> None:
+        """Note that Redis has answered."""
+        if self._attempts:
+            seconds = asyncio.get_running_loop().time() - self._since
+            log.info("Waits for batches: Redis answers again, after %.1f s", seconds)
+            self._attempts = 0

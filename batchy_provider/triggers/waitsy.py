@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -41,27 +42,30 @@ class WaitsyTrigger(BaseTrigger):
         from batchy_provider.batches.waiting import Wait, check
         from batchy_provider.exceptions import BatchyError
 
-        wait = Wait(**self.wait)
         said = None
+        event: TriggerEvent = TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
         try:
-            async for verdict in watch(self.redis_conn_id, wait.workflow, lambda keys: check(keys, wait)):
-                if verdict.text != said:
-                    self.log.info("%s", verdict.text)
-                    said = verdict.text
-                if verdict.state == "done":
-                    xcom: dict[str, Any] = {"workflow": wait.workflow, "batch_id": verdict.batch_id}
-                    yield TaskSuccessEvent(xcoms={"return_value": xcom})
-                    return
-                if verdict.state == "failed":
-                    yield TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
-                    return
+            wait = Wait(**self.wait)
+            async with watch(self.redis_conn_id, wait.workflow, lambda keys: check(keys, wait)) as verdicts:
+                async for verdict in verdicts:
+                    if verdict.text != said:
+                        self.log.info("%s", verdict.text)
+                        said = verdict.text
+                    if verdict.state == "done":
+                        xcom: dict[str, Any] = {"workflow": wait.workflow, "batch_id": verdict.batch_id}
+                        event = TaskSuccessEvent(xcoms={"return_value": xcom})
+                    if verdict.is_over:
+                        break
         except BatchyError as error:
             self.log.error("%s", error)
-            yield TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
+        # Only now that the wait is off the hub: nobody comes back to a trigger that has fired.
+        yield event
 
 
-def watch(redis_conn_id: str | None, workflow: str, ask: Callable[[Keys], Asking]) -> AsyncIterator[Verdict]:
-    """Watch what `ask` asks about a workflow, on the hub of the connection.
+def watch(
+    redis_conn_id: str | None, workflow: str, ask: Callable[[Keys], Asking]
+) -> AbstractAsyncContextManager[AsyncIterator[Verdict]]:
+    """Watch what `ask` asks about a workflow, on the hub of the connection; the wait ends with the context.
 
     :param ask: takes the workflow's keys and returns the generator of questions, see `batches.waiting`.
     """
@@ -73,4 +77,4 @@ def watch(redis_conn_id: str | None, workflow: str, ask: Callable[[Keys], Asking
     hook = BatchyHook(redis_conn_id)
     waits = hub(hook.redis_conn_id, hook.get_address_async)
     waits.recheck_seconds = conf.getfloat("batchy", "recheck_seconds", fallback=RECHECK_SECONDS)
-    return waits.watch(check_workflow_name(workflow), ask)
+    return aclosing(waits.watch(check_workflow_name(workflow), ask))
