@@ -108,6 +108,7 @@ def build(
     worker = os.environ if worker is None else worker
     built = {name: value for name, value in worker.items() if inherit or name in ALLOWED or name.startswith("LC_")}
     built.setdefault("PATH", os.defpath)
+    built.pop("BATCHY_INPUT", None)  # that of a script that we run in; ours is in `told`, if there is one
     for name, value in (env or {}).items():
         text = _text(name, value)
         if text is None:

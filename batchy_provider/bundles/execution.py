@@ -161,8 +161,6 @@ class Execution:
         source = self._input(folder / "input")
         if source is not None:
             told["BATCHY_INPUT"] = str(source)
-        elif task.inherit_env:
-            told["BATCHY_INPUT"] = ""
         where = "/".join((self._results.url, *task.identity.parts()))
         self._runner = Runner(
             ["bash", SCRIPT],

@@ -86,7 +86,7 @@ class _Stream:
         os.set_blocking(self.read_end, False)
         with contextlib.suppress(OSError, AttributeError):  # a larger pipe is faster, not necessary
             fcntl.fcntl(self.read_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self.splitter = LineSplitter()
         self.bytes = 0
         self.open = True
@@ -268,11 +268,11 @@ class Runner:
         group = self._running_group
         if not group.reap():
             return False
+        if group.exit_fd in self._selector.get_map():
+            self._selector.unregister(group.exit_fd)
         if self._state is State.RUNNING:
             self._state = State.DRAINING
             self._deadline = now + self._drain
-            if group.exit_fd >= 0:
-                self._selector.unregister(group.exit_fd)
         closed = not any(stream.open for stream in self._streams.values())
         if self._state is State.KILLED:
             # Whoever holds a pipe now has left the group on purpose.

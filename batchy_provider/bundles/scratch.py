@@ -80,8 +80,11 @@ class ScratchFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        remove_tree(self.path)
-        self._lock.unlink(missing_ok=True)
+        # A script that became another user may leave what we cannot remove. Its run is none the worse for it; the
+        # lock file stays, so that later runs try again.
+        with contextlib.suppress(OSError):
+            remove_tree(self.path)
+            self._lock.unlink(missing_ok=True)
         os.close(self.lock_fd)
 
     @property
@@ -101,9 +104,10 @@ def sweep(root: Path) -> int:
             if fd is None:
                 continue
             folder = lock.with_name(lock.name.removesuffix(".lock"))
-            removed += folder.exists()
-            remove_tree(folder)
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                removed += folder.exists()
+                remove_tree(folder)
+                lock.unlink(missing_ok=True)
     return removed
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pytest
 from bundle_archives import Part, script, zip_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from upath import UPath
 
 from batchy_provider.bundles import cache as cache_module
@@ -351,3 +354,42 @@ def test_a_tree_deeper_than_python_recurses_is_removed(tmp_path: Path) -> None:
     os.close(here)
     remove_tree(tmp_path / "d")
     assert not (tmp_path / "d").exists()
+
+
+def test_what_cannot_be_removed_fails_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that used sudo; the next run that may remove it does."""
+
+    def refused(folder: Path) -> None:
+        raise OSError("another user's")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("batchy_provider.bundles.scratch.remove_tree", refused)
+        with ScratchFolder(tmp_path):
+            pass
+        assert len(list(tmp_path.iterdir())) == 2
+    with ScratchFolder(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 2000), what=st.binary(min_size=1, max_size=6), cut=st.booleans())
+def test_no_damaged_zip_is_ever_half_cached(
+    tmp_path_factory: pytest.TempPathFactory, at: int, what: bytes, cut: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    content = bytearray(zip_of(script(), Part("lib/a", b"text\n" * 100, method=8), Part("b", bytes(range(256)))))
+    at %= len(content)
+    content[at : None if cut else at + len(what)] = what
+    (folder / "a.zip").write_bytes(content)
+    cache = BundleCache(folder / "cache")
+    copied = False
+    with contextlib.suppress(BundleRefusedError):
+        cache.working_copy(folder / "a.zip", folder / "copy")
+        copied = True
+    assert (folder / "copy").exists() == copied
+    assert len(unpacked(cache)) == copied
+    assert list((cache.root / "tmp").iterdir()) == []
+    if copied:
+        tree = cache.root / "bundles" / unpacked(cache)[0] / "tree"
+        assert len([path for path in tree.rglob("*") if path.is_file()]) == 3

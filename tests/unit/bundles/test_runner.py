@@ -453,3 +453,12 @@ def test_a_killed_workers_stubborn_script_is_killed(tmp_path: Path) -> None:
     script = "trap '' TERM PIPE; sleep 60 & echo $!; echo $$; while :; do sleep 0.05; done"
     for pid in killed_worker(tmp_path, script, grace=0.5):
         assert gone(pid)
+
+
+def test_waiting_for_the_end_costs_no_cpu(make: Callable[..., Runner]) -> None:
+    """Neither while the script runs, nor while what it started makes use of its grace."""
+    runner = make("bash -c 'trap \"sleep 1; exit\" TERM; while :; do sleep 0.1; done' & sleep 0.5", grace=5)
+    threading.Timer(0.3, runner.cancel).start()
+    before = time.process_time()
+    runner.run()
+    assert time.process_time() - before < 0.2
