@@ -38,10 +38,7 @@ def position(workflow: str, name: str, job: Fields, timezone: str) -> Position:
     last_from = _date(workflow, name, job, "from_date")
     if status_of(workflow, name, job) == "success" and last_end is not None:
         watermark = last_end
-        first = initial(workflow, name, job)
-        floor = watermark if first is None else min(watermark, first)
-        start = _back(watermark, workflow, name, job)
-        start = start if first is None else max(start, floor)
+        start = _less_overlap(watermark, workflow, name, job)
     else:
         start = watermark = beginning(workflow, name, job) if last_from is None else last_from
     if cuts_to_midnight(workflow, name, job):
@@ -49,13 +46,17 @@ def position(workflow: str, name: str, job: Fields, timezone: str) -> Position:
     return Position(start, watermark)
 
 
-def _back(watermark: datetime, workflow: str, name: str, job: Fields) -> datetime:
-    try:
-        return watermark - overlap(workflow, name, job)
-    except OverflowError as error:
-        raise WindowError(
-            f"{workflow}, job {name!r}: reprocess_hours {job['reprocess_hours']!r} reaches back before the year 1"
-        ) from error
+def _less_overlap(watermark: datetime, workflow: str, name: str, job: Fields) -> datetime:
+    back = overlap(workflow, name, job)
+    first = initial(workflow, name, job)
+    reach = watermark - (datetime.min if first is None else min(watermark, first))
+    if back <= reach:
+        return watermark - back
+    if first is not None:
+        return watermark - reach
+    raise WindowError(
+        f"{workflow}, job {name!r}: reprocess_hours {job['reprocess_hours']!r} reaches back before the year 1"
+    )
 
 
 def _date(workflow: str, name: str, job: Fields, field: str) -> datetime | None:
