@@ -43,7 +43,7 @@ class JobGate:
         :raises AirflowSkipException: the job is disabled; its window does not move.
         :raises AirflowFailException: this run has no open batch, for example when one task was run by hand.
         """
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+        from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
         from batchy_provider.hooks.batchy import BatchyHook
 

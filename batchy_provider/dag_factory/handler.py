@@ -17,14 +17,10 @@ if TYPE_CHECKING:
 
 
 class HandlerBundleOperator(BashBundleOperator):
-    """Runs a handler's script with the window of the whole batch, and with params from the file.
+    """Runs a handler's script with the window of the whole batch, and with params from the file."""
 
-    :param handler_params: the params, as the state keeps none for a handler.
-    """
-
-    def __init__(self, *, handler_params: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.handler_params = handler_params
+    # Set by the factory, and no argument: each `__init__` of an operator costs a good part of its making.
+    handler_params: Mapping[str, Any] = {}
 
     def _batch(self, store: Any, context: Context) -> Batch:
         from batchy_provider.batches.model import run_key

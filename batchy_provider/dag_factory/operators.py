@@ -88,7 +88,9 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str, a
     if job.is_handler:
         from batchy_provider.dag_factory.handler import HandlerBundleOperator
 
-        return HandlerBundleOperator(handler_params=job.params, **arguments)
+        task = HandlerBundleOperator(**arguments)
+        task.handler_params = job.params
+        return task
     from batchy_provider.operators.bundle import BashBundleOperator
 
     return BashBundleOperator(**arguments)

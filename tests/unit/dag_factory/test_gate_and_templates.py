@@ -13,8 +13,8 @@ from typing import Any
 
 import jinja2
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from batchy_provider.batches.model import Batch
 from batchy_provider.dag_factory import build_dags
