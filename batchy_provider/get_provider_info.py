@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
             _modules("batchy_provider.operators.batch", "batchy_provider.operators.bundle"),
         ],
         "sensors": [_modules("batchy_provider.sensors.waitsy")],
-        "triggers": [_modules("batchy_provider.triggers.waitsy")],
+        "triggers": [_modules("batchy_provider.triggers.batch", "batchy_provider.triggers.waitsy")],
         "hooks": [_modules("batchy_provider.hooks.batchy")],
         "connection-types": [_connection_type()],
         "extra-links": ["batchy_provider.links.workflow.WorkflowLink"],
@@ -101,6 +101,13 @@ def _options() -> dict[str, Any]:
             "The connection to the Redis that keeps the batches, of type ``redis`` or ``batchy``, where neither an\n"
             "operator nor a workflow's file names another.",
             example="batchy_redis",
+        ),
+        "redis_patience_seconds": _option(
+            "float",
+            "60",
+            "Seconds for which a task tries a lost connection to Redis anew before it fails, so that a Redis that\n"
+            "restarts at night costs no batch.",
+            example="300",
         ),
         "cfg_folder": _option(
             "string",

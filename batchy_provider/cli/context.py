@@ -178,10 +178,12 @@ def _store_of_url(url: str | None) -> BatchStore:
 
 
 def _store_of_connection(conn_id: str) -> BatchStore:
+    from batchy_provider.batches.transaction import PATIENCE_SECONDS
     from batchy_provider.hooks.batchy import BatchyHook
 
     try:
-        return BatchyHook(conn_id).get_store()
+        # A person waits for the answer: not as long as a task at night would try.
+        return BatchyHook(conn_id, patience=PATIENCE_SECONDS).get_store()
     except BatchyError:
         raise
     except Exception as error:  # Airflow has many words for a connection that is not there

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Programs of the local stack are stopped with all they have started, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from batchy_provider.local import guard, servers, settings, stack
+from batchy_provider.local.process import Service, StackError
+
+# A program with a child in its session and one in a session of its own; it ignores SIGINT and SIGTERM.
+FAMILY = """
+trap '' INT TERM
+sleep 300 &
+echo $! >> pids
+setsid bash -c 'echo $$ >> pids; trap "" INT TERM; while :; do sleep 0.2; done' &
+echo $$ >> pids
+while :; do sleep 0.2; done
+"""
+
+
+def family(folder: Path) -> Service:
+    return Service("the family", ["bash", "-c", FAMILY], log=folder / "log", env=dict(os.environ))
+
+
+def pids(folder: Path) -> list[int]:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if (folder / "pids").exists() and len(found := (folder / "pids").read_text().split()) == 3:
+            return [int(pid) for pid in found]
+        time.sleep(0.02)
+    raise AssertionError("the family did not start")
+
+
+def alive(numbers: list[int]) -> list[int]:
+    return [pid for pid in numbers if guard.identify(pid).started != "gone"]
+
+
+def gone(numbers: list[int], within: float) -> bool:
+    deadline = time.monotonic() + within
+    while alive(numbers):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_stopping_ends_what_ignores_signals_and_what_left_the_session(tmp_path: Path) -> None:
+    service = family(tmp_path)
+    service.start()
+    numbers = pids(tmp_path)
+    guard.stop_families([guard.identify(service.pid)], interrupt=0.3, terminate=0.3)
+    assert alive(numbers) == []
+    assert not service.alive()
+
+
+def test_an_orphan_is_found_by_its_session(tmp_path: Path) -> None:
+    service = family(tmp_path)
+    service.start()
+    numbers = pids(tmp_path)
+    os.kill(service.pid, signal.SIGKILL)
+    service.alive()  # reaps it
+    guard.stop_families([guard.Process(service.pid, "whenever")], interrupt=0.1, terminate=0.1)
+    still = alive(numbers[:1])
+    for pid in alive(numbers):
+        os.kill(pid, signal.SIGKILL)
+    assert still == []
+
+
+def test_an_id_that_was_taken_by_another_process_is_left_alone(tmp_path: Path) -> None:
+    service = family(tmp_path)
+    service.start()
+    numbers = pids(tmp_path)
+    guard.stop_families([guard.Process(service.pid, "an earlier one")], interrupt=0.1, terminate=0.1)
+    assert sorted(alive(numbers)) == sorted(numbers)
+    service.kill()
+    assert gone(numbers, within=5)
+
+
+def test_what_is_guarded_ends_when_its_program_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from test_services import family; from batchy_provider.local.process import Guard\n"
+        "service = family(Path(sys.argv[1])); service.start()\n"
+        "Guard().watch(1, service.pid); time.sleep(300)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(Path(__file__).parent)])
+    numbers = pids(tmp_path)
+    time.sleep(0.5)
+    parent.kill()
+    parent.wait()
+    # The family ignores all that can be ignored, so the guard goes through all its steps.
+    assert gone(numbers, within=40)
+
+
+def test_a_failing_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
+    service = Service("Sisyphus", ["bash", "-c", "echo 'the stone fell'; exit 3"], log=tmp_path / "log", env={})
+    service.start()
+    with pytest.raises(StackError, match=r"(?s)Sisyphus ended while starting \(exit code 3\).*the stone fell"):
+        service.wait_until(lambda: False, timeout=10)
+    with pytest.raises(StackError, match="failed with exit code 3"):
+        service.run(timeout=10)
+
+
+def test_too_slow_a_start(tmp_path: Path) -> None:
+    service = Service("Godot", ["sleep", "300"], log=tmp_path / "log", env=dict(os.environ))
+    service.start()
+    with pytest.raises(StackError, match=r"not ready within 0\.1 seconds"):
+        service.wait_until(lambda: False, timeout=0.1)
+    service.stop()
+    assert not service.alive()
+
+
+def test_postgres_comes_up_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30) / "postgres"
+    folder.parent.mkdir()
+    postgres = servers.Postgres(folder, env=settings.clean_environment())
+    try:
+        postgres.initialize()
+        service = postgres.service()
+        service.start()
+        service.wait_until(postgres.ready, timeout=60)
+        assert oct(postgres.folder.stat().st_mode)[-3:] == "700", "other users must not reach its socket"
+        service.stop()
+    finally:
+        stack.remove_database(folder.parent)
+    assert not postgres.folder.exists()
+
+
+def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
+    first, second = (stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path) for _ in range(2))
+    first._lock_folder()
+    with pytest.raises(StackError, match="Another stack runs"):
+        second.start()
+    first.stop()
+    second._lock_folder()
+    second.stop()
+
+
+def test_only_a_stacks_own_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(StackError, match="was not made by batchy"):
+        stack.remove(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+    stack.remove(tmp_path / "nothing")
+
+
+def test_nothing_of_the_users_airflow_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW_CONN_MINE", "AIRFLOW_HOME", "BATCHY_REDIS_URL"):
+        monkeypatch.setenv(name, "the user's")
+    assert "the user's" not in settings.clean_environment().values()
