@@ -136,7 +136,10 @@ def _leads_up(entry: os.DirEntry[str]) -> bool:
 
 def locate(path: Path, problems: Iterable[Problem]) -> list[Fault]:
     """Find the lines of problems that showed up only when a sound file was used."""
-    return _located(path, _open(path), problems)
+    try:
+        return _located(path, _open(path), problems)
+    except DocumentError as error:  # it was changed a moment ago
+        return [_fault(path, error)]
 
 
 class Reader:
