@@ -178,6 +178,10 @@ class TestTemplates:
         assert self.render(dag, "load", "{% set batch = 'mine' %}{{ batch }}") == "mine"
         assert store.asked == []
 
+    def test_files_are_looked_for_beside_the_workflow(self, dag: DAG, store: Store, tmp_path: Path):
+        (tmp_path / "check.sql").write_text("select {{ batch.batch_id }}")
+        assert self.render(dag, "load", "{% include 'check.sql' %}") == "select 1467149783"
+
     def test_an_unknown_attribute_is_an_error(self, dag: DAG, store: Store):
         with pytest.raises(jinja2.UndefinedError, match="nothing"):
             self.render(dag, "load", "{{ batch.nothing }}")
