@@ -18,13 +18,19 @@ BEGINNING = datetime(1776, 7, 4, 23, 59)
 """Where the window of a job starts that has never been loaded: the original's constant."""
 
 
-@lru_cache(maxsize=4096)
 def format_date(moment: datetime) -> str:
     """Write a moment as the state holds it.
 
     :param moment: naive UTC, or aware in any timezone.
     """
-    return to_utc(moment).isoformat(timespec="microseconds")
+    return _format(to_utc(moment))
+
+
+@lru_cache(maxsize=4096)
+def _format(moment: datetime) -> str:
+    # Only of naive moments: aware ones count as equal, and a cache as the same, in both readings of an hour
+    # that the clock repeats.
+    return moment.isoformat(timespec="microseconds")
 
 
 @lru_cache(maxsize=4096)
@@ -38,22 +44,32 @@ def parse_date(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         return _parse_any(text)
-    return to_utc(parsed)
+    return _checked_utc(text, parsed)
 
 
 def _parse_any(text: str) -> datetime:
     import pendulum
     from pendulum.parsing.exceptions import ParserError
 
+    if not text[:1].isdigit():
+        # Else pendulum would read "now", and the cache keep it for ever.
+        raise WindowError(_not_a_date(text))
     try:
         parsed: object = pendulum.parse(text, exact=True)
     except (ParserError, ValueError) as error:
         raise WindowError(_not_a_date(text)) from error
     if isinstance(parsed, datetime):
-        return to_utc(parsed)
+        return _checked_utc(text, parsed)
     if isinstance(parsed, date):
         return datetime(parsed.year, parsed.month, parsed.day)
     raise WindowError(_not_a_date(text))
+
+
+def _checked_utc(text: object, moment: datetime) -> datetime:
+    try:
+        return to_utc(moment)
+    except OverflowError as error:
+        raise WindowError(f"{text!r} is not a date that UTC can hold: the calendar has the years 1 to 9999") from error
 
 
 def _not_a_date(value: object) -> str:
@@ -68,7 +84,7 @@ def read_date(value: object) -> datetime:
     if isinstance(value, str):
         return parse_date(value.strip())
     if isinstance(value, datetime):
-        return to_utc(value)
+        return _checked_utc(value, value)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
     raise WindowError(_not_a_date(value))

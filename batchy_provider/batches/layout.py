@@ -41,7 +41,7 @@ def read_state(
     if of_run is not None:
         batch_id = int(of_run)
     if batch_id is not None:
-        if batch_id == state.live_id:
+        if batch_id == state.live_id and state.is_open:
             own = StoredBatch(batch_id, state.jobs, state.live_record)
         else:
             (own,) = read_batches(session, keys, [batch_id], watch=watch)

@@ -154,6 +154,7 @@ class BatchRecord:
     :param by: person, program or run that opened it.
     :param why: the reason that a person gave.
     :param left_out: jobs that it did not open, or skipped since they were switched off: their windows stay.
+    :param moved: the watermark goes to the end of its window also if that is back: somebody asked for it.
     """
 
     kind: Kind
@@ -166,6 +167,7 @@ class BatchRecord:
     by: str | None = None
     why: str | None = None
     left_out: Sequence[str] = ()
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +196,11 @@ class Batch:
 
     @property
     def to_date(self) -> str | None:
-        """Latest end of the windows of the jobs that took part."""
-        return max(_texts(self._took_part(), "to_date", "batch_start"), default=None)
+        """Latest end of the windows of the jobs that took part.
+
+        Told by ``batch_start``, as the original server leaves a ``to_date`` of ours standing.
+        """
+        return max(_texts(self._took_part(), "batch_start", "to_date"), default=None)
 
     def _took_part(self) -> list[Fields]:
         left_out = self.record.left_out if self.record is not None else ()

@@ -26,6 +26,7 @@ from batchy_provider.batches.model import (
     WorkflowState,
 )
 from batchy_provider.batches.names import Keys, check_workflow_name, is_history_key
+from batchy_provider.batches.rules.opening import request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.batches.transaction import PATIENCE_SECONDS, Command, Session, decoded, transact
@@ -78,7 +79,7 @@ class BatchStore:
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
         :raises WindowError: if the window asked for cannot be.
         """
-        run = request.holder.run_key(workflow)
+        run = request_key(workflow, request)
         return self._change(workflow, lambda state, now: rules.open_batch(state, request, now), run=run)
 
     def close(self, workflow: str, request: CloseRequest) -> Batch:

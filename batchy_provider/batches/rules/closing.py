@@ -48,7 +48,9 @@ def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decisi
     if batch_id != state.live_id:
         return _close_other(state, own, batch_id, request)
     if not state.is_open:
-        return Decision(_same_result(live_batch(state), request))
+        # What became of it is in history: the live hash may have been set to another window since.
+        closed = live_batch(state) if own is None else stored_batch(state.workflow, own)
+        return Decision(_same_result(closed, request))
     return _close_live(state, batch_id, request, now)
 
 
@@ -81,7 +83,10 @@ def _move_watermark(state: Snapshot, change: Change, batch_id: int, jobs: Mappin
     end = record.to_date if record is not None else max(ends, default=None)
     if end is None:
         return
-    change.meta[LAST_SUCCESS] = dump_last_success(LastSuccess(batch_id, end))
+    last = state.last_success
+    on_purpose = record is not None and record.moved
+    if last is None or on_purpose or parse_date(last.to_date) <= parse_date(end):
+        change.meta[LAST_SUCCESS] = dump_last_success(LastSuccess(batch_id, end))
     day = record.day if record is not None else day_of(parse_date(end), state.config.timezone)
     change.days[day] = batch_id
 
@@ -101,6 +106,18 @@ def adopt_foreign(state: Snapshot, change: Change) -> None:
         change.meta[record_field(batch_id)] = dump_record(replace(record, status=batch.status))
     if batch.status == "success":
         _move_watermark(state, change, batch_id, state.jobs)
+
+
+def abort(state: Snapshot, change: Change, now: datetime) -> None:
+    """End the open batch, whose holder will not do it any more."""
+    batch_id, record = state.live_id, state.live_record
+    assert batch_id is not None
+    end = format_date(now)
+    change.batches[batch_id] = {name: closed_job(job, "failed", end, "aborted") for name, job in state.jobs.items()}
+    change.closed[batch_id] = unix_seconds(now)
+    change.history.append(batch_id)
+    if record is not None:
+        change.meta[record_field(batch_id)] = dump_record(replace(record, status="failed"))
 
 
 def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now: datetime) -> Decision[Batch]:

@@ -19,7 +19,7 @@ from batchy_provider.batches.model import (
     Window,
     WorkflowConfig,
 )
-from batchy_provider.batches.rules.closing import adopt_foreign, closed_job
+from batchy_provider.batches.rules.closing import abort, adopt_foreign
 from batchy_provider.batches.rules.views import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.rules.windows import Position, position
 from batchy_provider.batches.snapshot import (
@@ -64,8 +64,19 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
     if request.window is not None and not request.move_watermark:
         return opening.history(opening.asked_spans(), "one-off load of the window asked for")
     if request.window is not None:
-        return opening.live(opening.asked_spans(), "window asked for, and the watermark moves with it")
+        return opening.live(opening.asked_spans(), "window asked for, and the watermark moves with it", moved=True)
     return opening.live(opening.next_spans(), "next window")
+
+
+def request_key(workflow: str, request: OpenRequest) -> str | None:
+    """Return what ``wf:runs`` knows the asker by, so that asking again finds the batch; None if it needs nothing.
+
+    A person's or program's live batch is known by its owner; its one-off loads are many.
+    """
+    if (run := request.holder.run_key(workflow)) is not None:
+        return run
+    one_off = request.backfill or (request.window is not None and not request.move_watermark)
+    return f"request:{request.holder.token}" if one_off else None
 
 
 def _already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
@@ -127,6 +138,7 @@ class _Opening:
             at = self._position(name, job)
             # A clock that was set back must not take the watermark back with it.
             spans[name] = (at.start, max(self.now, at.watermark, at.start))
+        self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
 
     def asked_spans(self) -> Spans:
@@ -165,7 +177,7 @@ class _Opening:
             if name in self.jobs and name not in record.left_out and job.get("from_date")
         }
         reason = f"window of batch {own.batch_id} again"
-        if against := self._why_not_live(record, spans):
+        if against := self._why_not_live(own, record, spans):
             # Nothing of that batch is a job any more: an empty window for all, so that the run can go on.
             spans = spans or dict.fromkeys(self.jobs, (self.end, self.end))
             return self.history(spans, f"{reason}, for history only: {against}")
@@ -173,43 +185,52 @@ class _Opening:
             if name in spans:
                 continue
             at = self._position(name, job)
-            if self._loaded_until(name, job, at) >= self.end:
+            if max(at.start, self._loaded_until(own, name, job, at)) >= self.end:
                 self.left_out |= {name}
-            spans[name] = (min(at.start, self.end), self.end)
-        return self.live(spans, reason)
+            spans[name] = (at.start, self.end)
+        return self.live(spans, reason, moved=record.moved)
 
-    def _why_not_live(self, record: BatchRecord, spans: Spans) -> str | None:
+    def _why_not_live(self, own: StoredBatch, record: BatchRecord, spans: Spans) -> str | None:
         """Say why a re-run must not touch the live state, or return None if it may."""
         if record.kind == "history":
             return "that batch was so too"
+        if not spans:
+            return "none of its jobs is there any more"
         for name, (start, end) in spans.items():
             job = self.state.jobs.get(name)
             if job is None:
                 continue
             at = self._position(name, job)
-            if self._loaded_until(name, job, at) > end:
+            if self._loaded_until(own, name, job, at) > end:
                 return "a later batch has succeeded since"
             if at.watermark < start:
                 # To load this window now would set the watermark behind data that was never loaded.
                 return f"data from {format_date(at.watermark)} UTC is still to be loaded before it"
         return None
 
-    def _loaded_until(self, name: str, job: Fields, at: Position) -> datetime:
+    def _loaded_until(self, own: StoredBatch, name: str, job: Fields, at: Position) -> datetime:
+        """Return how far later batches than `own` have loaded a job."""
         state = self.state
         if status_of(state.workflow, name, job) == "success":
             return at.watermark
         if state.live_record is None and state.live_id is not None:
             # The original server opened the live batch: where it starts is all that it tells.
             return at.start
-        return parse_date(state.last_success.to_date) if state.last_success else datetime.min
+        last = state.last_success
+        if last is None or 0 < last.batch_id < own.batch_id:
+            return at.start
+        return max(at.start, parse_date(last.to_date))
 
     def _position(self, name: str, job: Fields) -> Position:
         return position(self.state.workflow, name, job, self.config.timezone)
 
     # -- what is written ---------------------------------------------------------------------------------
 
-    def live(self, spans: Spans, reason: str) -> Decision[Batch]:
-        """Open the batch that everybody sees, after the one before it has ended."""
+    def live(self, spans: Spans, reason: str, *, moved: bool = False) -> Decision[Batch]:
+        """Open the batch that everybody sees, after the one before it has ended.
+
+        :param moved: the watermark is to go to the end of this window, wherever it is now.
+        """
         change = Change()
         adopt_foreign(self.state, change)
         warning = self._end_open_batch(change)
@@ -217,7 +238,7 @@ class _Opening:
             name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])
             for name, job in self.jobs.items()
         }
-        record = self._record("live", f"{reason}, taken over" if warning else reason)
+        record = replace(self._record("live", f"{reason}, taken over" if warning else reason), moved=moved)
         change.live = jobs
         change.meta[OWNER] = dump_owner(Owner(self.batch_id, self.request.holder, record))
         if self.request.config is not None:
@@ -248,14 +269,7 @@ class _Opening:
                 holder=holder,
                 batch_id=state.live_id,
             )
-        end = format_date(self.now)
-        change.batches[state.live_id] = {
-            name: closed_job(job, "failed", end, "aborted") for name, job in state.jobs.items()
-        }
-        change.closed[state.live_id] = unix_seconds(self.now)
-        change.history.append(state.live_id)
-        if state.live_record is not None:
-            change.meta[record_field(state.live_id)] = dump_record(replace(state.live_record, status="failed"))
+        abort(state, change, self.now)
         return f"{since}, and was never closed; its window is taken over"
 
     def _opened(self, job: Fields, start: datetime, end: datetime) -> Fields:
@@ -296,8 +310,8 @@ class _Opening:
         change.batches[self.batch_id] = jobs
         change.meta[record_field(self.batch_id)] = dump_record(record)
         change.history.append(self.batch_id)
-        if record.run is not None:
-            change.runs[record.run] = self.batch_id
+        if (asker := request_key(self.state.workflow, self.request)) is not None:
+            change.runs[asker] = self.batch_id
         change.event = event(self.state.workflow, self.batch_id, "open", record.kind, self.now)
         batch = Batch(
             workflow=self.state.workflow,
