@@ -510,9 +510,7 @@ def test_a_window_that_cannot_be_opens_nothing(world: World, asked: Any, moving:
 
 def test_one_job_whose_window_would_be_backwards_is_named(world: World) -> None:
     world.night("2026-01-10T02:00")
-    with pytest.raises(
-        WindowError, match="sales, job 'extract': the window would start at 2026-01-10T02"
-    ):
+    with pytest.raises(WindowError, match="sales, job 'extract': the window would start at 2026-01-10T02"):
         world.open("wrong", window=(None, "2026-01-09"))
 
 

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The original server and this package, in turns on one Redis; and what it does wrong, which ours must not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from state_worlds import FIRST, WORKFLOW, Original, World, short, window
+
+from batchy_provider.exceptions import NotOpenError
+
+
+def test_the_original_reads_what_we_wrote(world: World, original: Original) -> None:
+    world.jobs = {"extract": {"reprocess_hours": 2}, "load": {"trunc_start": True}}
+    world.night("2026-01-01T02:00:00")  # microsecond 0: its strptime wants the digits all the same
+    world.at("2026-01-02T02:00")
+    batch_id = original.open()
+    assert short(world.live("extract")["from_date"]) == "2026-01-01T00:00"
+    assert short(world.live("load")["from_date"]) == "2026-01-01T00:00"
+    assert world.live("load")["batch_id"] == batch_id
+
+
+def test_we_go_on_where_the_original_ended(world: World, original: Original) -> None:
+    world.jobs = {"extract": {"reprocess_hours": 1}}
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    original.open()
+    world.after(hours=1)
+    original.close("success")
+    batch = world.at("2026-01-03T02:00").open("third")
+    assert window(batch) == ("2026-01-02T01:00", "2026-01-03T02:00")
+    assert batch.jobs["extract"]["to_date"] == batch.jobs["extract"]["batch_start"]
+
+
+def test_a_batch_start_of_the_original_on_the_full_second_is_read(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00")
+    original_start = world.at("2026-01-02T02:00").clock.now.isoformat()
+    original.open()
+    assert world.live()["batch_start"] == original_start == "2026-01-02T02:00:00"
+    original.close("success")
+    assert window(world.at("2026-01-03T02:00").open("third"))[0] == "2026-01-02T02:00"
+
+
+def test_failure_as_the_original_writes_it_is_failed(world: World, original: Original) -> None:
+    world.store.raw_write("extract", '{"status": "new"}', None)
+    world.at("2026-01-02T02:00")
+    original.open()
+    original.close("failure")
+    assert world.store.status(WORKFLOW).batch.status == "failed"  # type: ignore[union-attr]
+    assert window(world.at("2026-01-03T02:00").open(None, known=False)) == (short(FIRST), "2026-01-03T02:00")
+
+
+def test_the_window_shown_of_a_batch_of_the_original_is_its_own(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    original.open()
+    batch = world.store.status(WORKFLOW).batch
+    assert batch is not None
+    assert batch.to_date == "2026-01-02T02:00:00", "not the to_date that our last batch left standing"
+
+
+def test_an_open_batch_of_the_original_is_taken_over_with_its_window(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    left = original.open()
+    batch = world.at("2026-01-03T02:00").open("third")
+    assert window(batch) == ("2026-01-01T02:00", "2026-01-03T02:00")
+    assert batch.warning is not None
+    assert "original" in batch.warning
+    ended = world.store.batch(WORKFLOW, left)
+    assert ended.status == "failed"
+    assert ended.jobs["extract"]["outcome"] == "aborted"
+
+
+def test_our_batch_that_the_original_closed_is_closed(world: World, original: Original) -> None:
+    batch = world.at("2026-01-02T02:00").open("first")
+    original.close("success")
+    assert world.close("success", batch).status == "success"
+    with pytest.raises(NotOpenError):
+        world.close("failed", batch)
+    assert window(world.at("2026-01-03T02:00").open("second")) == ("2026-01-02T02:00", "2026-01-03T02:00")
+
+
+def test_waits_lists_and_days_learn_of_the_originals_batch_with_our_next_change(
+    world: World, original: Original
+) -> None:
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    batch_id = original.open()
+    original.close("success")
+    world.at("2026-01-03T02:00").open("third")
+    assert world.store.raw_days()["2026-01-02"] == batch_id
+    assert batch_id in world.store.raw_closed()
+
+
+def test_the_originals_batch_is_noted_before_a_window_is_set_or_a_configuration_loaded(
+    world: World, original: Original
+) -> None:
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    first = original.open()
+    original.close("success")
+    world.store.set_window(WORKFLOW, "2026-01-01", by="ops")
+    assert first in world.store.raw_closed()
+    world.at("2026-01-03T02:00")
+    second = original.open()
+    original.close("success")
+    world.store.load(world.config, by="ops")
+    assert second in world.store.raw_closed()
+    assert world.open("again").batch_id > second
+
+
+def test_ids_go_on_after_those_of_the_original(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    batch_id = original.open()
+    assert world.open("same second").batch_id == batch_id + 1
+
+
+def test_a_workflow_loaded_by_the_original_is_opened_from_the_beginning(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00")
+    original.load({"extract": {"region": "eu"}})
+    batch = world.at("2026-01-02T02:00").open(None, known=False)
+    assert batch.jobs["extract"]["from_date"] == FIRST
+    assert batch.jobs["extract"]["region"] == "eu"
+
+
+def test_jobs_that_a_killed_original_left_in_two_batches_are_brought_together(world: World, original: Original) -> None:
+    world.jobs = {"extract": {}, "load": {}}
+    world.night("2026-01-01T02:00")
+    world.at("2026-01-02T02:00")
+    original.open()
+    original.close("success", only="extract")  # killed before load
+    batch = world.at("2026-01-03T02:00").open("third")
+    assert window(batch, "extract") == ("2026-01-02T02:00", "2026-01-03T02:00")
+    assert window(batch, "load") == ("2026-01-01T02:00", "2026-01-03T02:00")
+    assert {job["batch_id"] for job in batch.jobs.values()} == {batch.batch_id}
+
+
+def test_a_cleared_run_does_not_take_the_watermark_of_the_original_back(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00", "first", result="failed")
+    world.at("2026-01-02T02:00")
+    original.open()
+    original.close("success")
+    again = world.at("2026-01-02T09:00").open("first")
+    assert again.kind == "history"
+    world.close("success", again)
+    assert window(world.at("2026-01-03T02:00").open("third"))[0] == "2026-01-02T02:00"
+
+
+def test_nor_when_it_was_two_batches_ago(world: World, original: Original) -> None:
+    world.night("2026-01-01T02:00", "first")
+    second = world.night("2026-01-02T02:00", "second")
+    for night, status in (("2026-01-03T02:00:00.5", "success"), ("2026-01-04T02:00:00.5", "failure")):
+        world.at(night)
+        original.open()
+        original.close(status)
+    world.night("2026-01-05T02:00", "fifth", result="failed")
+    again = world.at("2026-01-05T09:00").open("second")
+    assert (again.kind, window(again)) == ("history", window(second))
+
+
+# -- what the original does wrong -----------------------------------------------------------------------------------
+
+
+def test_after_a_failure_the_failed_window_is_not_lost(world: World) -> None:
+    world.night("2026-01-01T02:00")
+    world.night("2026-01-02T02:00", result="failed")
+    assert window(world.at("2026-01-03T02:00").open("third"))[0] == "2026-01-01T02:00", "the original: now"
+
+
+def test_opening_on_the_full_second_does_not_make_later_openings_fail(world: World) -> None:
+    for night in range(1, 4):
+        batch = world.night(f"2026-01-0{night}T02:00:00.000000")
+        written = batch.jobs["extract"]["batch_start"]
+        assert datetime.strptime(written, "%Y-%m-%dT%H:%M:%S.%f"), "as the original reads it"
+
+
+def test_params_that_are_not_ascii_do_not_make_opening_fail(world: World) -> None:
+    world.jobs = {"extract": {"city": "Genève", "Straße": "日本 🚀", "lone": "\ud800"}}
+    job = world.open().jobs["extract"]
+    assert (job["city"], job["Straße"], job["lone"]) == ("Genève", "日本 🚀", "\ud800")
+    assert world.live()["city"] == "Genève"
+
+
+def test_a_new_job_starts_at_the_beginning_and_not_where_the_one_before_it_does(world: World) -> None:
+    world.jobs = {"a": {"initial_date": "2026-01-01"}, "b": {}}
+    batch = world.at("2026-01-02T00:00").open()
+    assert window(batch, "a")[0] == "2026-01-01T00:00"
+    assert batch.jobs["b"]["from_date"] == FIRST
