@@ -71,7 +71,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
         report=lambda line: note(f"[{time.monotonic() - started:4.0f} s] {line} ..."),
     )
     with ExitStack() as stopping:
-        stopping.callback(lambda: note("Everything is stopped. Run it once more for the next night's batches."))
+        stopping.callback(lambda: note("Everything is stopped."))
         stopping.enter_context(stack)
         stopping.callback(lambda: note("Stopping Airflow, PostgreSQL and Valkey ..."))
         note(f"[{time.monotonic() - started:4.0f} s] Airflow is up at {stack.url}")
