@@ -187,6 +187,8 @@ class Hub:
     async def _something_to_do(self, listener: asyncio.Task[None]) -> bool:
         """Wait until a wait is to be looked at; False when nobody has waited for a while."""
         loop = asyncio.get_running_loop()
+        if _was_cancelled():
+            raise asyncio.CancelledError
         while True:
             self._wake.clear()
             if listener.done():
@@ -219,24 +221,22 @@ async def _round(client: Any, asking: _Questions) -> _Questions:
     """Send the questions, give the replies to those that asked, and return who has more questions."""
     from batchy_provider.batches.transaction import decoded, reply_error
 
+    # What many ask for, such as the time or the state of a workflow that all wait for, is asked for once.
+    replies: dict[Command, Any] = {command: None for _, commands in asking.values() for command in commands}
     pipe = client.pipeline(transaction=False)
-    for _, commands in asking.values():
-        for command in commands:
-            pipe.execute_command(*command)
-    replies = iter(await pipe.execute(raise_on_error=False))
+    for command in replies:
+        pipe.execute_command(*command)
+    for command, reply in zip(replies, await pipe.execute(raise_on_error=False), strict=True):
+        wrong = isinstance(reply, Exception)
+        replies[command] = _refused(command, reply_error(command, reply)) if wrong else decoded(reply)
     left: _Questions = {}
     for waiter, (generator, commands) in asking.items():
-        answers: list[Any] = []
-        wrong: Exception | None = None
-        for command in commands:
-            reply = next(replies)
-            if isinstance(reply, Exception):
-                wrong = wrong or _refused(command, reply_error(command, reply))
-            answers.append(decoded(reply))
-        if wrong is None:
-            _step(left, waiter, generator, answers)
+        answers = [replies[command] for command in commands]
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        if errors:
+            waiter.verdicts.put_nowait(errors[0])
         else:
-            waiter.verdicts.put_nowait(wrong)
+            _step(left, waiter, generator, answers)
     return left
 
 
@@ -261,6 +261,12 @@ def _step(left: _Questions, waiter: _Waiter, generator: Any, answers: list[Any] 
         waiter.verdicts.put_nowait(stop.value)
     except Exception as error:
         waiter.verdicts.put_nowait(error)
+
+
+def _was_cancelled() -> bool:
+    """Tell whether this task is to end; redis-py keeps that to itself if it happens while it connects."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)  # since Python 3.11
+    return bool(cancelling and cancelling())
 
 
 def _workflow_of(data: Any) -> str:
