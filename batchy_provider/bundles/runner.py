@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import fcntl
 import math
 import os
 import selectors
@@ -31,12 +30,11 @@ from pathlib import Path
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.guard import Guard
 from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.live import LineSplitter, LiveView
+from batchy_provider.bundles.live import LiveView
 from batchy_provider.bundles.process import ProcessGroup, find_bash
 from batchy_provider.bundles.progress import Throttle, separate
+from batchy_provider.bundles.stream import Stream
 
-READ_BYTES = 256 * 1024
-PIPE_BYTES = 1024 * 1024
 STDERR_TAIL_BYTES = 8 * 1024
 _POLL_SECONDS = 0.05
 _AFTER_KILL_SECONDS = 1.0
@@ -75,37 +73,6 @@ class RunResult:
     stdout_bytes: int
     stderr_bytes: int
     stderr_tail: str
-
-
-class _Stream:
-    """One pipe and the file that takes all of it."""
-
-    def __init__(self, name: str, path: Path) -> None:
-        self.name = name
-        self.read_end, self.write_end = os.pipe()
-        os.set_blocking(self.read_end, False)
-        with contextlib.suppress(OSError, AttributeError):  # a larger pipe is faster, not necessary
-            fcntl.fcntl(self.read_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self.splitter = LineSplitter()
-        self.bytes = 0
-        self.open = True
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.file, view) :]
-        self.bytes += len(data)
-
-    def close_write_end(self) -> None:
-        if self.write_end >= 0:
-            os.close(self.write_end)
-            self.write_end = -1
-
-    def close(self) -> None:
-        self.close_write_end()
-        os.close(self.read_end)
-        os.close(self.file)
 
 
 class Runner:
@@ -161,7 +128,7 @@ class Runner:
         self._killed = False
         self._deadline = math.inf
         self._stop_reason: str | None = None
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, Stream] = {}
         self._stderr_tail = b""
         self._group: ProcessGroup | None = None
         self._guard: Guard | None = None
@@ -206,7 +173,7 @@ class Runner:
     def _start(self) -> None:
         bash = find_bash(self._env.get("PATH"))
         for name, path in self._files.items():
-            stream = self._streams[name] = _Stream(name, path)
+            stream = self._streams[name] = Stream(name, path)
             self._selector.register(stream.read_end, selectors.EVENT_READ, stream)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         with contextlib.ExitStack() as stack:
@@ -256,7 +223,7 @@ class Runner:
     def _loop(self) -> None:
         while not self._over(time.monotonic()):
             for key, _ in self._selector.select(self._wait_seconds()):
-                if isinstance(key.data, _Stream):
+                if isinstance(key.data, Stream):
                     self._read(key.data)
                 elif key.fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
@@ -327,10 +294,9 @@ class Runner:
 
     # The output
 
-    def _read(self, stream: _Stream) -> None:
-        try:
-            data = os.read(stream.read_end, READ_BYTES)
-        except BlockingIOError:
+    def _read(self, stream: Stream) -> None:
+        data = stream.read()
+        if data is None:
             return
         now = time.monotonic()
         if not data:
@@ -347,7 +313,7 @@ class Runner:
         if self._view is not None or self._progress is not None:
             self._show(stream, stream.splitter.feed(data), now)
 
-    def _show(self, stream: _Stream, lines: bytes, now: float) -> None:
+    def _show(self, stream: Stream, lines: bytes, now: float) -> None:
         if self._progress is not None and stream.name == "stdout":
             lines, progress = separate(lines)
             if progress is not None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 import threading
 import time
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from batchy_provider.batches.model import Batch
-    from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.environment import Telling
     from batchy_provider.bundles.execution import Execution, Outcome
     from batchy_provider.bundles.progress import Progress
-    from batchy_provider.bundles.results import ResultStore
 
 _PROGRESS_PAUSE_SECONDS = 60.0
 REFERENCE_KEYS = frozenset(("url", "bytes", "sha256"))
@@ -139,6 +136,7 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.execution import Execution, Task
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
+        from batchy_provider.hooks.places import bundle_cache, result_store
 
         grace = self.kill_grace_seconds
         telling, given = self._tell(context, batch)
@@ -191,6 +189,8 @@ class BashBundleOperator(BaseOperator):
         if not isinstance(self.bundle, str):
             return self.bundle
         if "://" in self.bundle:
+            from batchy_provider.hooks.places import open_path
+
             return open_path(self.bundle)
         dag = self.get_dag()
         return Path(dag.fileloc).parent / self.bundle if dag is not None else Path(self.bundle)
@@ -358,46 +358,3 @@ def _orderly_timeout(execution: Execution) -> Iterator[None]:
 
 def _is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() >= REFERENCE_KEYS
-
-
-def open_path(url: str) -> Any:
-    """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
-    from batchy_provider.bundles.results import local_path
-
-    if "://" not in url or url.startswith("file://"):
-        return local_path(url)
-    from airflow.sdk import ObjectStoragePath
-
-    from batchy_provider.bundles.errors import BundleError
-
-    try:
-        path = ObjectStoragePath(url)
-        path.fs  # noqa: B018 - only this looks for the provider
-    except ValueError as error:
-        raise BundleError(
-            f"{url} cannot be opened: {error}. Install the Airflow provider of that store, "
-            "for s3:// apache-airflow-providers-amazon[s3fs]."
-        ) from None
-    return path
-
-
-def result_store() -> ResultStore:
-    """The result store of this deployment: `[batchy] results_url`."""
-    from batchy_provider.bundles.results import ResultStore
-
-    return ResultStore(_option("results_url", "results"), open_path)
-
-
-def bundle_cache() -> BundleCache:
-    """The bundle cache of this machine: `[batchy] bundle_cache`."""
-    from batchy_provider.bundles.cache import BundleCache
-
-    return BundleCache(Path(_option("bundle_cache", "bundles")).expanduser())
-
-
-def _option(name: str, folder: str) -> str:
-    from airflow.providers.common.compat.sdk import conf
-
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    value: str = conf.get("batchy", name, fallback="")
-    return value or str(home / "batchy" / folder)

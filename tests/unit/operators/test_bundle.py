@@ -26,7 +26,8 @@ from airflow.sdk.execution_time.timeout import TimeoutPosix
 from batchy_provider.batches.model import Holder, OpenRequest, WorkflowConfig
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.operators.bundle import BashBundleOperator, bundle_cache, result_store
+from batchy_provider.hooks.places import bundle_cache, result_store
+from batchy_provider.operators.bundle import BashBundleOperator
 
 
 class FakeTaskInstance:

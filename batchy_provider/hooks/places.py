@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Where bundles are cached and results are kept, by Airflow's configuration; every face asks here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.results import ResultStore
+
+
+def open_path(url: str) -> Any:
+    """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
+    from batchy_provider.bundles.results import local_path
+
+    if "://" not in url or url.startswith("file://"):
+        return local_path(url)
+    from airflow.sdk import ObjectStoragePath
+
+    from batchy_provider.bundles.errors import BundleError
+
+    try:
+        path = ObjectStoragePath(url)
+        path.fs  # noqa: B018 - only this looks for the provider
+    except ValueError as error:
+        raise BundleError(
+            f"{url} cannot be opened: {error}. Install the Airflow provider of that store, "
+            "for s3:// apache-airflow-providers-amazon[s3fs]."
+        ) from None
+    return path
+
+
+def result_store() -> ResultStore:
+    """The result store of this deployment: `[batchy] results_url`."""
+    from batchy_provider.bundles.results import ResultStore
+
+    return ResultStore(_option("results_url", "results"), open_path)
+
+
+def bundle_cache() -> BundleCache:
+    """The bundle cache of this machine: `[batchy] bundle_cache`."""
+    from batchy_provider.bundles.cache import BundleCache
+
+    return BundleCache(Path(_option("bundle_cache", "bundles")).expanduser())
+
+
+def _option(name: str, folder: str) -> str:
+    from airflow.providers.common.compat.sdk import conf
+
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    value: str = conf.get("batchy", name, fallback="")
+    return value or str(home / "batchy" / folder)
