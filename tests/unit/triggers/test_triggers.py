@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Triggers: made anew in another triggerer, they end the task by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from redis import Redis
+
+from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.batches.waiting import Wait
+from batchy_provider.triggers import hub as hub_module
+from batchy_provider.triggers.batch import BatchFreeTrigger
+from batchy_provider.triggers.waitsy import WaitsyTrigger
+
+
+@pytest.fixture(autouse=True)
+def _connection(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
+
+
+@pytest.fixture
+def store(redis_client: Redis) -> BatchStore:
+    return BatchStore(redis_client)
+
+
+def opened(store: BatchStore) -> int:
+    config = WorkflowConfig(name="wf", jobs={"a": {}})
+    return store.open("wf", OpenRequest(config=config, holder=Holder(by="test"))).batch_id
+
+
+def closed(store: BatchStore, result: Result = "success") -> int:
+    batch_id = opened(store)
+    store.close("wf", CloseRequest(result=result))
+    return batch_id
+
+
+def made_anew(trigger: BaseTrigger) -> Any:
+    """Send a trigger through the metadata database, as Airflow does."""
+    from airflow._shared.module_loading import import_string
+    from airflow.serialization.serialized_objects import BaseSerialization
+
+    path, kwargs = trigger.serialize()
+    stored = json.loads(json.dumps(BaseSerialization.serialize(kwargs)))
+    return import_string(path)(**BaseSerialization.deserialize(stored))
+
+
+def waitsy(**kwargs: Any) -> WaitsyTrigger:
+    soft_fail = kwargs.pop("soft_fail", False)
+    wait = Wait(**{"workflow": "wf", "scope": "any", **kwargs})
+    trigger: WaitsyTrigger = made_anew(WaitsyTrigger(wait=asdict(wait), soft_fail=soft_fail))
+    return trigger
+
+
+def fired(trigger: BaseTrigger, *, meanwhile: Any = None) -> list[TriggerEvent]:
+    """Return all that a trigger says; `meanwhile` runs once it waits."""
+
+    async def collect(events: AsyncIterator[TriggerEvent]) -> list[TriggerEvent]:
+        return [event async for event in events]
+
+    async def test() -> list[TriggerEvent]:
+        task = asyncio.create_task(collect(trigger.run()))
+        if meanwhile is not None:
+            await asyncio.wait_for(_looked(), timeout=10)
+            assert not task.done()
+            meanwhile()
+        found = await asyncio.wait_for(task, timeout=10)
+        (hub,) = hub_module._hubs[asyncio.get_running_loop()].values()
+        assert not hub._waiters, "the trigger has fired and still waits"
+        return found
+
+    return asyncio.run(test())
+
+
+class TestSerialize:
+    def test_waitsy(self) -> None:
+        wait = asdict(
+            Wait(workflow="wf", jobs=("a", "b"), day="2026-01-01", timezone="Europe/Paris", fail_on_failed=True)
+        )
+        trigger = WaitsyTrigger(wait=wait, redis_conn_id="other", soft_fail=True)
+        again = made_anew(trigger)
+        assert type(again) is WaitsyTrigger
+        assert again.serialize()[0] == trigger.serialize()[0] == "batchy_provider.triggers.waitsy.WaitsyTrigger"
+        one, other = (Wait(**{**t.wait, "jobs": tuple(t.wait["jobs"])}) for t in (trigger, again))
+        assert one == other
+        assert (again.redis_conn_id, again.soft_fail) == ("other", True)
+
+    def test_batch_free(self) -> None:
+        again = made_anew(BatchFreeTrigger(workflow="wf", batch_id=7, redis_conn_id="other", look_again_seconds=9.5))
+        assert type(again) is BatchFreeTrigger
+        assert (again.workflow, again.batch_id, again.redis_conn_id, again.look_again_seconds) == (
+            "wf",
+            7,
+            "other",
+            9.5,
+        )
+
+
+class TestWaitsy:
+    def test_done_already(self, store: BatchStore) -> None:
+        batch_id = closed(store)
+        (event,) = fired(waitsy())
+        assert isinstance(event, TaskSuccessEvent)
+        assert event.xcoms == {"return_value": {"workflow": "wf", "batch_id": batch_id}}
+
+    def test_done_later(self, store: BatchStore) -> None:
+        batch_id = opened(store)
+        (event,) = fired(waitsy(), meanwhile=lambda: store.close("wf", CloseRequest(result="success")))
+        assert isinstance(event, TaskSuccessEvent)
+        assert event.xcoms == {"return_value": {"workflow": "wf", "batch_id": batch_id}}
+
+    @pytest.mark.parametrize(("soft_fail", "kind"), [(False, TaskFailedEvent), (True, TaskSkippedEvent)])
+    def test_failed(self, store: BatchStore, soft_fail: bool, kind: type) -> None:
+        opened(store)
+        trigger = waitsy(fail_on_failed=True, soft_fail=soft_fail)
+        (event,) = fired(trigger, meanwhile=lambda: store.close("wf", CloseRequest(result="failed")))
+        assert type(event) is kind
+
+    @pytest.mark.parametrize(("soft_fail", "kind"), [(False, TaskFailedEvent), (True, TaskSkippedEvent)])
+    def test_state_that_cannot_be_read(
+        self, redis_client: Redis, soft_fail: bool, kind: type, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        redis_client.set("wf", "mine")
+        (event,) = fired(waitsy(soft_fail=soft_fail))
+        assert type(event) is kind
+        assert "Another program uses this key" in capsys.readouterr().out
+
+    def test_a_wait_of_another_version_that_cannot_be(self, capsys: pytest.CaptureFixture[str]) -> None:
+        (event,) = asyncio.run(_all(WaitsyTrigger(wait={"workflow": "wf", "scope": "someday"})))
+        assert type(event) is TaskFailedEvent
+        assert "no scope 'someday'" in capsys.readouterr().out
+
+    def test_says_what_it_waits_for_once_a_change(self, store: BatchStore, capsys: pytest.CaptureFixture[str]) -> None:
+        batch_id = opened(store)
+
+        def meanwhile() -> None:
+            for _ in range(5):
+                store.client.publish("batchy:events", json.dumps({"workflow": "wf"}))
+            store.close("wf", CloseRequest(result="success"))
+
+        fired(waitsy(), meanwhile=meanwhile)
+        said = [line for line in capsys.readouterr().out.splitlines() if " wf: " in line]
+        assert len(said) == 2
+        assert f"wf: batch {batch_id} is open since " in said[0]
+        assert f"wf: batch {batch_id} succeeded at " in said[1]
+
+    def test_uses_the_recheck_of_the_configuration(self, redis_client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__BATCHY__RECHECK_SECONDS", "0.2")
+
+        def silently() -> None:
+            redis_client.hset("wf", "a", json.dumps({"status": "success", "batch_id": 4}))
+
+        (event,) = fired(waitsy(), meanwhile=silently)
+        assert isinstance(event, TaskSuccessEvent)
+
+    def test_cancelled_by_a_person(self, store: BatchStore) -> None:
+        opened(store)
+
+        async def test() -> None:
+            task = asyncio.create_task(_all(waitsy()))
+            await asyncio.wait_for(_looked(), timeout=10)
+            (hub,) = hub_module._hubs[asyncio.get_running_loop()].values()
+            assert hub._waiters
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not hub._waiters
+
+        asyncio.run(test())
+
+
+class TestBatchFree:
+    def test_closed(self, store: BatchStore) -> None:
+        batch_id = opened(store)
+        trigger = made_anew(BatchFreeTrigger(workflow="wf", batch_id=batch_id))
+        (event,) = fired(trigger, meanwhile=lambda: store.close("wf", CloseRequest(result="failed")))
+        assert event.payload == {"text": f"wf: batch {batch_id} is not open any more"}
+
+    def test_taken_over(self, store: BatchStore) -> None:
+        batch_id = opened(store)
+        trigger = BatchFreeTrigger(workflow="wf", batch_id=batch_id)
+        (event,) = fired(trigger, meanwhile=lambda: opened(store))
+        assert "is not open any more" in event.payload["text"]
+
+    def test_time_to_look_whether_the_holder_still_runs(self, store: BatchStore) -> None:
+        batch_id = opened(store)
+        (event,) = fired(BatchFreeTrigger(workflow="wf", batch_id=batch_id, look_again_seconds=0.3))
+        assert event.payload == {"text": f"wf: batch {batch_id} is still open; asking whether its holder still runs"}
+
+    def test_state_that_cannot_be_read_is_left_to_the_task(self, redis_client: Redis) -> None:
+        redis_client.set("wf", "mine")
+        (event,) = fired(BatchFreeTrigger(workflow="wf", batch_id=3))
+        assert "Another program uses this key" in event.payload["text"]
+
+
+async def _looked() -> None:
+    """Wait until the one hub of this loop has nothing to look at but what events will name."""
+    hubs = hub_module._hubs
+    loop = asyncio.get_running_loop()
+    while not (loop in hubs and all(hub._recheck_at and not hub._dirty for hub in hubs[loop].values())):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+
+
+async def _all(trigger: BaseTrigger) -> list[TriggerEvent]:
+    return [event async for event in trigger.run()]
