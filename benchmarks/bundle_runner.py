@@ -7,6 +7,7 @@ What running a bundle costs, as ratios to plain bash in the same run.
    with and without a live view.
 2. Peak memory of the process that runs the script, at 1, 100 and 500 MB of output.
 3. From start to the first line that the live view shows, for a cached zip, against plain bash.
+4. An output of 1 GB handed to the next script on local disk (copied and its digest checked), against `cp`.
 
 Usage: python benchmarks/bundle_runner.py [--rounds N]
 """
@@ -23,6 +24,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from batchy_provider.bundles import source
 from batchy_provider.bundles.cache import BundleCache
@@ -150,6 +152,32 @@ def first_line(folder: Path, rounds: int) -> None:
     print(f"  {mine - base:.1f} ms more; not cached {ours[0] * 1000:.1f} ms; to the end, result stored, {end:.1f} ms")
 
 
+def handover(folder: Path, megabytes: int) -> None:
+    def run(job: str, command: str, **options: Any) -> tuple[float, dict[str, Any]]:
+        started = time.perf_counter()
+        outcome = Execution(
+            Task(
+                identity=ExecutionId(workflow="w", batch_id="1", job=job, attempt="1"),
+                telling=Telling(job=job),
+                command=command,
+                **options,
+            ),
+            cache=BundleCache(folder / "cache"),
+            results=ResultStore(str(folder / "results")),
+            work=folder / "work",
+        ).run()
+        assert outcome.state == "success"
+        return time.perf_counter() - started, outcome.reference()
+
+    _, reference = run("one", f'head -c {megabytes}000000 /dev/urandom > "$BATCHY_OUTPUT"')
+    stored = Path(reference["url"].removeprefix("file://"))
+    started = time.perf_counter()
+    subprocess.run(["bash", "-c", 'cp "$1" "$2" && cat "$2" > "$2".read', "-", stored, folder / "copy"], check=True)
+    plain = time.perf_counter() - started
+    ours, _ = run("two", "cat > read", input=reference)
+    print(f"{megabytes} MB to the next script: cp and cat {plain:.2f} s, ours {ours:.2f} s, {ours / plain:.2f} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     parser.add_argument("--rounds", type=int, default=3)
@@ -163,6 +191,8 @@ def main() -> None:
     memory()
     with tempfile.TemporaryDirectory() as name:
         first_line(Path(name), options.rounds)
+    with tempfile.TemporaryDirectory() as name:
+        handover(Path(name), 1000)
 
 
 if __name__ == "__main__":

@@ -138,13 +138,16 @@ class ResultStore:
             folder.mkdir(mode=0o700)
             yield Draft(self, identity, folder)
             return
-        try:
-            with ScratchFolder(self.root / _DRAFTS) as own:
+        with contextlib.ExitStack() as stack:
+            try:
+                own = stack.enter_context(ScratchFolder(self.root / _DRAFTS))
                 folder = own.path / "result"
                 folder.mkdir()
-                yield Draft(self, identity, folder)
-        except PermissionError as error:
-            raise ResultError(f"The result store {self.url} cannot be written to: {error}.") from error
+            except OSError as error:
+                raise ResultError(
+                    f"The result store {self.url} cannot be written to: {error}. Is `results_url` right?"
+                ) from None
+            yield Draft(self, identity, folder)
 
     def get(self, identity: ExecutionId) -> StoredExecution:
         """
