@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
-from batchy_provider.cli import batch, demo, questions, steering, wait
+from batchy_provider.cli import batch, demo, questions, steering, validate, wait
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, batch, wait, steering, demo)
+GROUPS = (questions, batch, wait, steering, validate, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\

@@ -36,6 +36,7 @@ _CRON_FIELDS = {
     "month": "1 to 12 or JAN to DEC",
     "weekday": "0 (Sunday) to 6 or SUN to SAT",
 }
+_LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -129,6 +130,8 @@ def _cron(value: Any) -> str:
                 forms = "lists (1,2), ranges (1-5) and steps (*/2)"
                 raise wrong(f"the {name} of {value!r} is {field!r}; expected {expected}, *, {forms}")
         raise wrong(f"{value!r} is no cron expression")
+    if _never_fires(value):
+        raise wrong(f"{value!r} never fires: no such month has a day {value.split()[2]}")
     return value
 
 
@@ -140,6 +143,19 @@ def _is_cron(text: str) -> bool:
     except (ValueError, KeyError, AttributeError):  # CroniterBadCronError is a ValueError
         return False
     return True
+
+
+def _never_fires(cron: str) -> bool:
+    """Tell whether a cron names only days that its months do not have, such as the 31st of June."""
+    _, _, days, months, weekdays = cron.split()
+    if weekdays != "*" or days == "*" or months == "*":  # a weekday is an alternative to the day
+        return False
+    from croniter import croniter
+
+    fields = croniter.expand(cron)[0]
+    first = min((day for day in fields[2] if isinstance(day, int)), default=1)
+    longest = max((_LONGEST[month] for month in fields[3] if isinstance(month, int)), default=31)
+    return first > longest
 
 
 def in_zone(text: str, timezone_name: str) -> datetime:

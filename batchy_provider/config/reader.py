@@ -13,6 +13,7 @@ from typing import Any
 from batchy_provider.batches.names import check_workflow_name
 from batchy_provider.config import bundles
 from batchy_provider.config.document import MAX_BYTES, Document, DocumentError, decode, parse
+from batchy_provider.config.excerpt import with_excerpts
 from batchy_provider.config.faults import Fault, Problem, did_you_mean, key_text
 from batchy_provider.config.validation import inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
@@ -23,7 +24,7 @@ DEFAULTS_STEM = "_defaults"
 
 
 class FaultsError(ConfigError):
-    """Configuration files have faults; the text lists each.
+    """Configuration files have faults; the text lists each, with the line of its file.
 
     :param faults: all of them.
     """
@@ -31,7 +32,7 @@ class FaultsError(ConfigError):
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = list(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n".join([f"{count} in workflow files:", *map(str, self.faults)]))
+        super().__init__("\n".join([f"{count} in workflow files:", *with_excerpts(self.faults)]))
 
 
 @dataclass(slots=True)

@@ -37,6 +37,11 @@ class Workflow:
         """Tell whether a DAG is to be made of it."""
         return self.model is not None and self.model.enabled
 
+    @property
+    def uses_classes(self) -> bool:
+        """Tell whether it names Python classes, which only Airflow can check."""
+        return self.model is not None and any(job.operator is not None for job in self.model.jobs.values())
+
     def config(self) -> WorkflowConfig:
         """Return what the state layer needs."""
         if self.model is None:

@@ -31,7 +31,7 @@ def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Fault]]:
     found = read_folder(folder)
     dags, faults = {}, found.faults
     for workflow in found.workflows.values():
-        dag, more = _build(workflow)
+        dag, more = build_workflow(workflow)
         if dag is not None:
             dags[workflow.name] = dag
         faults += more
@@ -47,7 +47,7 @@ def build_one(folder: Place, name: str) -> tuple[DAG | None, list[Fault]]:
     if path is None:
         return None, []
     workflow, faults = Reader(folder).read(path)
-    return (None, faults) if workflow is None else _build(workflow)
+    return (None, faults) if workflow is None else build_workflow(workflow)
 
 
 def load_dags(folder: Place, namespace: MutableMapping[str, Any]) -> Mapping[str, DAG]:
@@ -105,7 +105,11 @@ def cfg_folder(loader_file: Place | None = None) -> Path:
     return dags.parent / "cfg"
 
 
-def _build(workflow: Workflow) -> tuple[DAG | None, list[Fault]]:
+def build_workflow(workflow: Workflow) -> tuple[DAG | None, list[Fault]]:
+    """Build the DAG of a workflow that has been read.
+
+    :returns: the DAG, or None and the faults; None and no fault if it makes no DAG.
+    """
     if not workflow.has_dag:
         return None, []
     from batchy_provider.dag_factory.build import BuildError, build_dag

@@ -61,7 +61,7 @@ def test_a_bad_file_hides_no_good_one_and_is_told(cfg: Path, caplog: pytest.LogC
     assert fault in caplog.text
     with pytest.raises(FaultsError) as error:
         raise_config_errors(cfg)
-    assert str(error.value) == f"1 fault in workflow files:\n{fault}"
+    assert str(error.value) == f"1 fault in workflow files:\n{fault}\n    1 | shedule: '@daily'\n      | ^"
 
 
 def test_no_fault_raises_nothing(cfg: Path):

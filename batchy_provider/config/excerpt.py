@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The line of a file that a fault is about, with a caret under its column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from batchy_provider.config.document import MAX_BYTES
+from batchy_provider.config.faults import Fault
+
+MAX_WIDTH = 120
+_BEFORE = 80
+
+
+class Excerpts:
+    """Lines of files, each file read once."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {}
+
+    def of(self, fault: Fault) -> str | None:
+        """Return two lines, the file's own and one with a caret; None if the fault is of no line."""
+        if fault.line is None or fault.column is None:
+            return None
+        lines = self._read(fault.file)
+        if not fault.line <= len(lines) + 1:
+            return None
+        # What is missing at the end of a file is told behind its last line.
+        line = lines[fault.line - 1] if fault.line <= len(lines) else ""
+        # A terminal must show the same width for both lines: a tab or a control character is one blank.
+        line = "".join(letter if letter.isprintable() else " " for letter in line)
+        start = max(0, fault.column - 1 - _BEFORE) if len(line) > MAX_WIDTH else 0
+        shown = line[start : start + MAX_WIDTH].rstrip()
+        number = f"{fault.line:>5}"
+        return f"{number} | {shown}\n{'':>5} | {' ' * (fault.column - 1 - start)}^"
+
+    def _read(self, file: str) -> list[str]:
+        if file not in self._lines:
+            try:
+                with Path(file).open("rb") as opened:
+                    text = opened.read(MAX_BYTES).decode("utf-8-sig", "replace")
+            except OSError:
+                text = ""
+            self._lines[file] = text.replace("\r\n", "\n").split("\n")
+        return self._lines[file]
+
+
+def with_excerpts(faults: Iterable[Fault]) -> Iterator[str]:
+    """Yield each fault as text, the line of its file below it."""
+    excerpts = Excerpts()
+    for fault in faults:
+        lines = excerpts.of(fault)
+        yield str(fault) if lines is None else f"{fault}\n{lines}"

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""All that can be found wrong with workflow files without running them: more than a parse looks at.
+
+A parse, many times an hour, looks at each file alone and at names of bundles. This looks between files and into
+bundles, for ``batchy validate`` and for whoever takes files from others.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from batchy_provider.config.between import Finding, check_between
+from batchy_provider.config.bundles import locate_bundle
+from batchy_provider.config.faults import Fault, Problem
+from batchy_provider.config.reader import find_files, locate, read_folder
+from batchy_provider.config.workflow import Workflow
+
+Check = Callable[[Workflow], list[Fault]]
+
+
+def inspect_folder(
+    folder: str | os.PathLike[str], *, look_into_bundles: bool = True, check: Check | None = None
+) -> list[Fault]:
+    """Return all faults of the workflow files of a folder, in the order of files and lines.
+
+    :param look_into_bundles: unpack each bundle of this machine once, by the rules of a run.
+    :param check: a further check of each sound workflow.
+    :raises ConfigError: if there is no such folder.
+    """
+    found = read_folder(folder)
+    faults = list(found.faults)
+    findings = list(check_between(found.workflows, {path.stem for path in find_files(folder)}))
+    if look_into_bundles:
+        findings += _check_bundles(list(found.workflows.values()))
+    by_file: dict[Path, list[Problem]] = {}
+    for path, problem in findings:
+        by_file.setdefault(path, []).append(problem)
+    for path, problems in by_file.items():
+        faults += locate(path, problems)
+    if check is not None:
+        for workflow in found.workflows.values():
+            faults += check(workflow)
+    return sorted(faults, key=lambda fault: (fault.file, fault.line or 0, fault.column or 0))
+
+
+def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.scratch import remove_tree
+    from batchy_provider.exceptions import BatchyError
+
+    checked: dict[tuple[str, str | None], str | None] = {}
+    with tempfile.TemporaryDirectory(prefix="batchy-validate-") as scratch:
+        cache = BundleCache(Path(scratch, "cache"))
+        for workflow in workflows:
+            for name, job in workflow.model.jobs.items() if workflow.model is not None else ():
+                if job.bundle is None:
+                    continue
+                place = locate_bundle(workflow.path.parent, job.bundle)
+                if "://" in place or "{{" in place:
+                    continue
+                key = place, job.sha256
+                if key not in checked:
+                    checked[key] = None
+                    copy = Path(scratch, "copy")
+                    try:
+                        cache.working_copy(place, copy, sha256=job.sha256)
+                        remove_tree(copy)
+                    except (BatchyError, OSError) as error:
+                        checked[key] = str(error)
+                if (message := checked[key]) is not None:
+                    yield workflow.path, Problem(("jobs", name, "bundle"), message)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``batchy validate``: for people, for programs, for GitHub; and which files it looks at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from batchy_provider.cli.main import main
+
+ROOT = Path(__file__).parents[3]
+GOOD = "jobs: {a: {bash: x}}\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.delenv("BATCHY_CFG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cfg").mkdir()
+
+    def run(*arguments: str, code: int = 0) -> str:
+        got = main(["validate", *arguments])
+        out, err = capsys.readouterr()
+        assert got == code, out + err
+        return out + err
+
+    return run
+
+
+@pytest.fixture
+def bad(tmp_path: Path, run: Any) -> Path:
+    (tmp_path / "cfg" / "good.yaml").write_text(GOOD)
+    path = tmp_path / "cfg" / "bad.yaml"
+    path.write_text("jobs:\n  a: {bash: x, retries: x}\nwait_for: [god, 'a,b']\n")
+    return path
+
+
+def test_nothing_wrong(run: Any, tmp_path: Path):
+    (tmp_path / "cfg" / "good.yaml").write_text(GOOD)
+    assert run() == "no faults\n"
+    assert json.loads(run("-o", "json")) == []
+    assert run("--format", "github") == ""
+
+
+def test_for_people(run: Any, bad: Path):
+    bad.write_text("jobs:\n  a: {bash: x, retries: x}\n")
+    assert run(code=1) == (
+        "cfg/bad.yaml:2:25: jobs.a.retries: expected a whole number, not 'x'\n"
+        "    2 |   a: {bash: x, retries: x}\n"
+        "      |                         ^\n"
+        "1 fault in 1 file\n"
+    )
+
+
+def test_for_programs(run: Any, bad: Path):
+    assert json.loads(run("-o", "json", code=1))[0] == {
+        "file": "cfg/bad.yaml",
+        "line": 2,
+        "column": 25,
+        "key": "jobs.a.retries",
+        "message": "expected a whole number, not 'x'",
+    }
+
+
+def test_for_github(run: Any, bad: Path):
+    bad.write_text("jobs:\n  a: {bash: x, retries: '50%'}\n")
+    assert run("--format", "github", code=1) == (
+        "::error file=cfg/bad.yaml,line=2,col=25,title=jobs.a.retries::expected a whole number, not '50%25'\n"
+    )
+
+
+def test_one_file_is_checked_among_all(run: Any, bad: Path, tmp_path: Path):
+    (tmp_path / "cfg" / "_defaults.yaml").write_text("timezone: Europe/Paris\n")
+    sales = tmp_path / "cfg" / "sales.yaml"
+    sales.write_text(f"wait_for: good\n{GOOD}")
+    assert run("cfg/sales.yaml") == "no faults\n"
+    sales.write_text(f"wait_for: nobody\n{GOOD}")
+    assert json.loads(run("-o", "json", str(sales), code=1))[0]["key"] == "wait_for"
+
+
+def test_another_folder(run: Any, tmp_path: Path):
+    (tmp_path / "etl").mkdir()
+    (tmp_path / "etl" / "a.yaml").write_text("[")
+    assert "etl/a.yaml:2:1: no valid YAML" in run("etl", code=1)
+    assert "etl/a.yaml:2:1: no valid YAML" in run("etl/a.yaml", code=1)
+
+
+def test_what_is_not_there_or_no_workflow_file(run: Any, tmp_path: Path):
+    assert "there is no file or folder nowhere" in run("nowhere", code=1)
+    (tmp_path / "notes.txt").touch()
+    assert "notes.txt is no workflow file" in run("notes.txt", code=2)
+
+
+def test_operators_are_checked_unless_airflow_is_to_stay_out(run: Any, tmp_path: Path):
+    (tmp_path / "cfg" / "a.yaml").write_text("jobs:\n  a: {operator: pathlib.Path}\n")
+    assert "cfg/a.yaml:2:17: jobs.a.operator: pathlib.Path is no Airflow operator" in run(code=1)
+    assert run("--no-airflow") == "no faults\n"
+
+
+def test_bundles_are_unpacked_unless_they_are_to_be_left(run: Any, tmp_path: Path):
+    (tmp_path / "cfg" / "a.yaml").write_text("jobs:\n  a: {bundle: b.zip}\n")
+    (tmp_path / "cfg" / "b.zip").touch()
+    assert "cfg/a.yaml:2:15: jobs.a.bundle: Bundle cfg/b.zip refused" in run(code=1)
+    assert run("--no-bundles") == "no faults\n"
+
+
+def test_the_examples_have_no_faults(run: Any):
+    assert run(str(ROOT / "cfg")) == "no faults\n"
+
+
+def test_the_hook_for_pre_commit_calls_it():
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["entry"] == "batchy validate"
+    assert hook["pass_filenames"] is False
+    assert {"id", "name", "language"} <= hook.keys()
