@@ -127,9 +127,7 @@ def cycles_per_second(port: int, way: str, jobs: int, clients: int, seconds: flo
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(clients), context.Queue()
     processes = [
-        context.Process(
-            target=client_process, args=(port, way, f"bench_{way}_{n}", jobs, start, seconds, results)
-        )
+        context.Process(target=client_process, args=(port, way, f"bench_{way}_{n}", jobs, start, seconds, results))
         for n in range(clients)
     ]
     for process in processes:

@@ -127,7 +127,7 @@ class AirflowClient:
         if attempt is None:
             attempt = max(1, self.request("GET", path)["try_number"])
         content = self.request("GET", f"{path}/logs/{attempt}", params={"full_content": True})["content"]
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+        return "\n".join(_line(line) for line in content)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What a task has returned, or left under a key."""
@@ -205,6 +205,14 @@ class AirflowClient:
             return now if now in wanted else None
 
         return str(wait_for(state, f"task {task_id} of {dag_id} to be {' or '.join(wanted)}", timeout=timeout))
+
+
+def _line(line: Any) -> str:
+    """Write a line of a log as people read it: what was said, and the errors that hang on it."""
+    if not isinstance(line, dict):
+        return str(line)
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ()]
+    return "\n".join([str(line.get("event", line)), *errors])
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, timeout: float, interval: float = 0.25) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.configuration import conf
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSkipException,
@@ -42,9 +41,10 @@ class WaitsySensor(BaseSensorOperator):
         ``any``, or ``{"within": "12h"}`` (also seconds, or a timedelta).
     :param timezone: IANA name of the timezone whose days count.
     :param on_failed: ``wait`` (it may be run again) or ``fail`` when the batch has failed.
-    :param deferrable: wait in the triggerer; else in a worker, by ``mode`` poke or reschedule.
+    :param deferrable: wait in the triggerer, whatever ``[operators] default_deferrable`` says, since a wait may
+        take all night; else in a worker, by ``mode`` poke or reschedule.
     :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``. (templated)
-    :returns: XCom with ``workflow`` and ``batch_id``: the batch that ended the wait.
+    :returns: XCom with the id of the batch that ended the wait, as text.
     """
 
     template_fields: Sequence[str] = ("workflow", "jobs", "redis_conn_id")
@@ -59,7 +59,7 @@ class WaitsySensor(BaseSensorOperator):
         scope: str | Mapping[str, Any] = "today",
         timezone: str = "UTC",
         on_failed: Literal["wait", "fail"] = "wait",
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=True),
+        deferrable: bool = True,
         redis_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -149,8 +149,9 @@ class WaitsySensor(BaseSensorOperator):
             fail_on_failed=self.on_failed == "fail",
         )
 
-    def _xcom(self, verdict: Verdict) -> dict[str, Any]:
-        return {"workflow": self.workflow, "batch_id": verdict.batch_id}
+    def _xcom(self, verdict: Verdict) -> str:
+        # Text, as what a trigger returns becomes text (Airflow writes it as JSON twice), also when no trigger was needed.
+        return str(verdict.batch_id)
 
 
 def _read_scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:

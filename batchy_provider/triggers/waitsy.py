@@ -52,8 +52,7 @@ class WaitsyTrigger(BaseTrigger):
                         self.log.info("%s", verdict.text)
                         said = verdict.text
                     if verdict.state == "done":
-                        xcom: dict[str, Any] = {"workflow": wait.workflow, "batch_id": verdict.batch_id}
-                        event = TaskSuccessEvent(xcoms={"return_value": xcom})
+                        event = TaskSuccessEvent(xcoms={"return_value": verdict.batch_id})
                     if verdict.is_over:
                         break
         except BatchyError as error:

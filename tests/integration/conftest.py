@@ -32,6 +32,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
             "scheduler.task_instance_heartbeat_timeout": "10",
             "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
             "scheduler.job_heartbeat_sec": "2",
+            # And a scheduler that was killed, when the next one looks whose tasks it may take over.
+            "scheduler.scheduler_health_check_threshold": "10",
+            "scheduler.orphaned_tasks_check_interval": "5",
             "dag_processor.min_file_process_interval": "15",
             "batchy.kill_grace_seconds": "2",
             "batchy.recheck_seconds": "5",

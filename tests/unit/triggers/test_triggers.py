@@ -109,13 +109,13 @@ class TestWaitsy:
         batch_id = closed(store)
         (event,) = fired(waitsy())
         assert isinstance(event, TaskSuccessEvent)
-        assert event.xcoms == {"return_value": {"workflow": "wf", "batch_id": batch_id}}
+        assert event.xcoms == {"return_value": batch_id}
 
     def test_done_later(self, store: BatchStore) -> None:
         batch_id = opened(store)
         (event,) = fired(waitsy(), meanwhile=lambda: store.close("wf", CloseRequest(result="success")))
         assert isinstance(event, TaskSuccessEvent)
-        assert event.xcoms == {"return_value": {"workflow": "wf", "batch_id": batch_id}}
+        assert event.xcoms == {"return_value": batch_id}
 
     @pytest.mark.parametrize(("soft_fail", "kind"), [(False, TaskFailedEvent), (True, TaskSkippedEvent)])
     def test_failed(self, store: BatchStore, soft_fail: bool, kind: type) -> None:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The shipped examples, as a newcomer runs them: all at once, one waiting for another."""
+
+from __future__ import annotations
+
+import pytest
+from nights import Nights
+
+
+@pytest.fixture(scope="module")
+def night(airflow: Nights) -> dict[str, str]:
+    """One run of each example, started side by side, the one that waits first; workflow → run id."""
+    for workflow in ("sales", "stock", "crm_extract"):
+        airflow.ready(workflow)
+    runs = {workflow: airflow.start(workflow) for workflow in ("sales", "stock", "crm_extract")}
+    for workflow, run_id in runs.items():
+        assert airflow.client.wait_for_run(workflow, run_id, timeout=240) == "success", workflow
+    return runs
+
+
+def test_each_run_leaves_a_closed_batch_with_its_window(airflow: Nights, night: dict[str, str]) -> None:
+    for workflow, run_id in night.items():
+        batch = airflow.batch(workflow, run_id)
+        assert (batch.status, batch.kind) == ("success", "live")
+        assert batch.from_date is not None
+        assert batch.to_date is not None
+        assert batch.from_date < batch.to_date
+
+
+def test_the_outcome_of_each_job_is_kept(airflow: Nights, night: dict[str, str]) -> None:
+    def outcomes(workflow: str) -> dict[str, str]:
+        return {job: f["outcome"] for job, f in airflow.batch(workflow, night[workflow]).jobs.items()}
+
+    assert outcomes("sales") == dict.fromkeys(("extract", "load", "report", "reconcile"), "success")
+    assert outcomes("stock")["archive"] == "skipped", "a disabled job is no part of the batch"
+
+
+def test_a_handler_of_failures_is_skipped_in_a_good_run(airflow: Nights, night: dict[str, str]) -> None:
+    assert airflow.tasks("sales", night["sales"])["page_on_call"] == "skipped"
+
+
+def test_a_wait_returns_the_batch_that_ended_it(airflow: Nights, night: dict[str, str]) -> None:
+    seen = airflow.client.xcom("sales", night["sales"], "wait_for_crm_extract")
+    waited_for = airflow.batch("crm_extract", night["crm_extract"])
+    assert seen == str(waited_for.batch_id)
+
+
+def test_one_jobs_output_is_the_next_ones_input(airflow: Nights, night: dict[str, str]) -> None:
+    assert "customers changed between" in airflow.log("crm_extract", night["crm_extract"], "check")
+
+
+def test_templates_of_any_operator_know_the_batch(airflow: Nights, night: dict[str, str]) -> None:
+    batch = airflow.batch("sales", night["sales"])
+    log = airflow.log("sales", night["sales"], "reconcile")
+    assert f"reconciling batch {batch.batch_id} from {batch.jobs['reconcile']['from_date']}" in log
