@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bundle_archives import script, zip_of
+from moto.server import ThreadedMotoServer
 from upath import UPath
 
 from batchy_provider.bundles.cache import BundleCache
@@ -19,15 +20,9 @@ from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.results import ExecutionId, ResultStore
 
-pytest.importorskip("moto", reason="needs moto[server] and s3fs")
-pytest.importorskip("s3fs", reason="needs moto[server] and s3fs")
-pytest.importorskip("flask", reason="needs moto[server] and s3fs")
-
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
