@@ -77,6 +77,7 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str, a
         "sha256": job.sha256,
         "workflow": workflow.name,
         "job": name,
+        "job_params": job.params if job.is_handler else None,
         "input_from": order.inputs.get(name),
         "env": environment(job, model) or None,
         "inherit_env": bool(setting(job, model, "inherit_env")),
@@ -85,12 +86,6 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str, a
         "limits": None if limits is None else _limits(limits),
         "redis_conn_id": model.connection,
     }
-    if job.is_handler:
-        from batchy_provider.dag_factory.handler import HandlerBundleOperator
-
-        task = HandlerBundleOperator(**arguments)
-        task.handler_params = job.params
-        return task
     from batchy_provider.operators.bundle import BashBundleOperator
 
     return BashBundleOperator(**arguments)

@@ -42,6 +42,8 @@ class BashBundleOperator(BaseOperator):
     :param sha256: pin; a bundle with any other content is refused. (templated)
     :param workflow: the workflow whose batch this run has open; None: there is no batch, and no window
     :param job: the job's name in the workflow; default: the task id
+    :param job_params: params of a task that is no job of the workflow's state, such as a handler of failures: it gets
+        these, and the window of the whole batch. None: the job's own params and window come from the state
     :param input_from: task whose output the script gets as `$BATCHY_INPUT` and on stdin
     :param env: variables for the script; values are text, numbers or booleans. (templated)
     :param inherit_env: give the script all of the worker's environment, secrets included
@@ -67,6 +69,7 @@ class BashBundleOperator(BaseOperator):
         sha256: str | None = None,
         workflow: str | None = None,
         job: str | None = None,
+        job_params: Mapping[str, Any] | None = None,
         input_from: str | None = None,
         env: Mapping[str, Any] | None = None,
         inherit_env: bool = False,
@@ -86,6 +89,7 @@ class BashBundleOperator(BaseOperator):
         self.sha256 = sha256
         self.workflow = workflow
         self.job = job or self.task_id
+        self.job_params = job_params
         self.input_from = input_from
         self.env = env
         self.inherit_env = inherit_env
@@ -123,10 +127,11 @@ class BashBundleOperator(BaseOperator):
                 f"Run {ti.run_id} of DAG {ti.dag_id} has opened no batch of workflow {self.workflow}. "
                 "Put a BatchyOpenOperator before this task, or leave `workflow` out."
             )
-        if self.job not in batch.jobs:
+        if self.job_params is None and self.job not in batch.jobs:
             raise BundleError(
                 f"Batch {batch.batch_id} of workflow {self.workflow} has no job {self.job!r}. "
-                f"Its jobs: {', '.join(batch.jobs)}. Give `job` where it is not the task id."
+                f"Its jobs: {', '.join(batch.jobs)}. Give `job` where it is not the task id, or "
+                "`job_params` for a task that is no job of the workflow."
             )
         return batch
 
@@ -209,16 +214,9 @@ class BashBundleOperator(BaseOperator):
 
     def _tell(self, context: Context, batch: Batch | None) -> tuple[Telling, dict[str, Any]]:
         """What the script is told, and its input as arguments of `Task`."""
-        from batchy_provider.batches.model import SETTING_FIELDS, STATE_FIELDS
         from batchy_provider.bundles.environment import Telling
 
         ti = context["ti"]
-        fields: Mapping[str, Any] = {} if batch is None else batch.jobs[self.job]
-        if batch is None:
-            params = dict(context.get("params") or {})
-        else:
-            special = {*STATE_FIELDS, *SETTING_FIELDS}
-            params = {name: value for name, value in fields.items() if name not in special}
         tasks = list(dict.fromkeys([*self.previous, *([self.input_from] if self.input_from else [])]))
         previous = {task: facts for task, facts in self._previous(ti, tasks).items() if facts}
         given, source = self._input(ti, previous)
@@ -226,15 +224,26 @@ class BashBundleOperator(BaseOperator):
             job=self.job,
             workflow=self.workflow,
             batch_id=None if batch is None else batch.batch_id,
-            from_date=fields.get("from_date"),
-            to_date=fields.get("to_date"),
+            **self._own(context, batch),
             attempt=ti.try_number,
             run_id=ti.run_id,
-            params=params,
             previous=previous,
             input=source,
         )
         return telling, given
+
+    def _own(self, context: Context, batch: Batch | None) -> dict[str, Any]:
+        """Params and window of this task."""
+        from batchy_provider.batches.model import SETTING_FIELDS, STATE_FIELDS
+
+        if batch is None:
+            return {"params": {**(context.get("params") or {}), **(self.job_params or {})}}
+        if self.job_params is not None:
+            return {"params": dict(self.job_params), "from_date": batch.from_date, "to_date": batch.to_date}
+        fields = batch.jobs[self.job]
+        special = {*STATE_FIELDS, *SETTING_FIELDS}
+        params = {name: value for name, value in fields.items() if name not in special}
+        return {"params": params, "from_date": fields.get("from_date"), "to_date": fields.get("to_date")}
 
     def _previous(self, ti: Any, tasks: list[str]) -> dict[str, dict[str, Any]]:
         """State, exit code, output and values of earlier tasks of this run."""

@@ -132,13 +132,9 @@ class TestGate:
         assert seen == [task]
 
 
-def test_the_script_of_a_handler_is_told_of_the_whole_batch(dag: DAG, store: Store):
-    job = dag.get_task("page")._batch(store, {"ti": instance("page")}).jobs["page"]
-    assert job == {
-        "who": "ann",
-        "from_date": "2026-11-20T00:00:00.000000",
-        "to_date": "2026-11-22T00:00:00.000000",
-    }
+def test_the_script_of_a_handler_is_given_its_params_from_the_file(dag: DAG):
+    assert dag.get_task("page").job_params == {"who": "ann"}
+    assert dag.get_task("load").job_params is None
 
 
 class TestTemplates:

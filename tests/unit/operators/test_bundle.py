@@ -117,6 +117,15 @@ def test_the_window_and_the_params_come_from_the_runs_own_batch(run: Any, batch:
     assert [e.record["job"] for e in result_store().find("sales", str(batch.batch_id))] == ["extract"]
 
 
+def test_a_task_that_is_no_job_has_the_whole_window_and_params_of_its_own(run: Any, batch: Any) -> None:
+    operator = BashBundleOperator(
+        task_id="page", workflow="sales", job_params={"who": "ann"}, bash_command="cat $BATCHY_PARAMS"
+    )
+    told = json.loads(output(run(operator)))
+    assert told["params"] == {"who": "ann"}
+    assert (told["batch_id"], told["from_date"], told["to_date"]) == (batch.batch_id, batch.from_date, batch.to_date)
+
+
 def test_a_run_without_batch_is_told_what_to_do(run: Any, batch: Any, ti: FakeTaskInstance) -> None:
     ti.run_id = "another"
     with pytest.raises(BundleError, match="has opened no batch of workflow sales"):
