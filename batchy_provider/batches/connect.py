@@ -135,8 +135,11 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
     # Who changes state bears lost connections itself, and knows for how long; redis-py's own would come on top.
     options.setdefault("retry", Retry(NoBackoff(), 1))
     if address.kind == "sentinel":
+        from batchy_provider.batches.sentinel import SentinelPool
+
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
-        master: redis.Redis = sentinel.master_for(str(address.service), db=address.db)
+        service = str(address.service)
+        master: redis.Redis = sentinel.master_for(service, connection_pool_class=SentinelPool, db=address.db)
         return master
     if address.unix_path:
         return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
@@ -158,8 +161,10 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
     # A subscription that is made anew behind one's back has missed what was published meanwhile: never do that.
     options.setdefault("retry", Retry(NoBackoff(), 0))
     if address.kind == "sentinel":
+        from batchy_provider.batches.sentinel import AsyncSentinelPool
+
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
-        return sentinel.master_for(str(address.service), db=address.db)
+        return sentinel.master_for(str(address.service), connection_pool_class=AsyncSentinelPool, db=address.db)
     if address.unix_path:
         return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
     ((host, port),) = address.hosts[:1]

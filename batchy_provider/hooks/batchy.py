@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 PATIENCE_SECONDS = 60.0
 _NUMBER_EXTRAS = ("socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
+_WHOLE_EXTRAS = ("db", "health_check_interval", "max_connections")
+_YES_OR_NO = ("ssl", "cluster", "ssl_check_hostname")
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "none": False}
 
 
 def default_conn_id() -> str:
@@ -114,30 +118,52 @@ def to_address(connection: Any) -> Address:
         ``startup_nodes``, ``sentinels``, ``sentinel_service``, the ``ssl…`` options and the timeouts.
     :raises ConfigError: if the parts do not fit together.
     """
+    where = f"Airflow connection {connection.conn_id!r}"
+    try:
+        extra = {name: _read(name, value) for name, value in connection.extra_dejson.items() if value not in (None, "")}
+        return _address(connection, extra)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _address(connection: Any, extra: Mapping[str, Any]) -> Address:
     from batchy_provider.batches.connect import DEFAULT_PORT, DEFAULT_SENTINEL_PORT, Address, parse_hosts
 
-    extra: dict[str, Any] = connection.extra_dejson
-    where = f"Airflow connection {connection.conn_id!r}"
-    options = {name: extra[name] for name in _TLS_EXTRAS if extra.get(name) is not None}
-    options |= {name: float(extra[name]) for name in _NUMBER_EXTRAS if extra.get(name) is not None}
-    password = None if str(connection.password).lower() in ("none", "false", "") else connection.password
+    ssl = extra.get("ssl", False)
+    wanted = (*_TLS_EXTRAS, *_NUMBER_EXTRAS) if ssl else _NUMBER_EXTRAS
     common: dict[str, Any] = {
         "username": connection.login or None,
-        "password": password,
-        "ssl": bool(extra.get("ssl")),
-        "options": options if extra.get("ssl") else {k: v for k, v in options.items() if k not in _TLS_EXTRAS},
+        "password": None if str(connection.password).lower() in ("none", "false", "") else connection.password,
+        "ssl": ssl,
+        "options": {name: extra[name] for name in wanted if name in extra},
     }
     host = ((connection.host or "localhost", int(connection.port or DEFAULT_PORT)),)
     more = parse_hosts(extra["startup_nodes"], DEFAULT_PORT) if extra.get("startup_nodes") else ()
-    db = int(extra.get("db") or 0)
+    db = extra.get("db", 0)
     if extra.get("cluster"):
         if db:
-            raise ConfigError(f"{where}: Redis Cluster has database 0 only; take db {db} out of its extra")
+            raise ConfigError(f"Redis Cluster has database 0 only; take db {db} out of its extra")
         return Address(kind="cluster", hosts=host + more, **common)
     if extra.get("sentinels") or extra.get("sentinel_service"):
         if not extra.get("sentinel_service"):
-            raise ConfigError(f"{where}: sentinels need sentinel_service, the name they know the master by")
+            raise ConfigError("sentinels need sentinel_service, the name they know the master by")
         sentinels = extra.get("sentinels") or f"{host[0][0]}:{connection.port or DEFAULT_SENTINEL_PORT}"
         hosts = parse_hosts(sentinels, DEFAULT_SENTINEL_PORT)
         return Address(kind="sentinel", hosts=hosts, service=extra["sentinel_service"], db=db, **common)
     return Address(hosts=host, db=db, **common)
+
+
+def _read(name: str, value: Any) -> Any:
+    """Read one extra; in a connection that is given as a URI all of them are text."""
+    if name in _YES_OR_NO:
+        text = str(value).strip().lower()
+        if text not in _WORDS:
+            raise ConfigError(f"{name} is {value!r} in its extra; expected true or false")
+        return _WORDS[text]
+    if name in _NUMBER_EXTRAS or name == "db":
+        kind = int if name in _WHOLE_EXTRAS else float
+        try:
+            return kind(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name} is {value!r} in its extra; expected a number") from error
+    return value
