@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -46,6 +47,12 @@ def pytest_unconfigure() -> None:
 
 def pytest_report_header() -> str:
     return f"Redis-like servers: {', '.join(KINDS)}; hypothesis profile: {settings.get_current_profile_name()}"
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> None:
+    """Airflow sets the root logger to INFO when it is first imported: a test must not depend on who was before it."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 class Server:

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import jsonschema
 import pytest
@@ -40,7 +40,9 @@ def _classes_of(modules: set[str], base: type) -> set[type]:
         found |= {
             thing
             for thing in vars(module).values()
-            if isinstance(thing, type) and issubclass(thing, base) and thing.__module__ == name
+            # On Python 3.10 `list[int]` calls itself a type.
+            if isinstance(thing, type) and get_origin(thing) is None and issubclass(thing, base)
+            if thing.__module__ == name
         }
     return found
 
