@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shlex
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,6 +130,9 @@ def airflow_environment(
 def write_shell_file(file: Path, environment: Mapping[str, str]) -> None:
     """Write variables as a file that a shell can source, to use ``airflow`` and ``batchy`` on the stack by hand."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
+    # The programs that belong to this Python come first, so that no environment has to be activated.
+    programs = shlex.quote(sysconfig.get_path("scripts"))
+    lines.append(f"export PATH={programs}:$PATH\nunset PYTHONDONTWRITEBYTECODE\n")
     write_private(file, "".join(lines))
 
 
