@@ -38,6 +38,7 @@ _OUTCOMES: dict[str, Outcome] = {
     "upstream_failed": "aborted",
 }
 _FAILED = ("failed", "aborted")
+_WORST_FIRST: tuple[Outcome, ...] = ("failed", "aborted", "success", "skipped")
 
 
 class _BatchOperator(BaseOperator):
@@ -273,32 +274,36 @@ class BatchyCloseOperator(_BatchOperator):
         from batchy_provider.exceptions import ConfigError
 
         states = self._states_before(context, run)
-        outcomes = {name: outcome for name in batch.jobs if (outcome := _outcome(states, name))}
+        became = {task: _worst(of) for task, of in states.items()}
+        outcomes = {name: became[name] for name in batch.jobs if name in became}
         if self.status == "success":
             return "success", outcomes, None
         if self.status == "failed":
             return "failed", outcomes, None
         if self.status != "auto":
             raise ConfigError(f"{self.workflow}: status is {self.status!r}; expected auto, success or failed")
-        bad = {task: _OUTCOMES.get(state, "aborted") for task, state in states.items()}
-        bad = {task: outcome for task, outcome in bad.items() if outcome in _FAILED}
+        bad = sorted(f"{task} {outcome}" for task, outcome in became.items() if outcome in _FAILED)
         if bad:
-            return "failed", outcomes, ", ".join(f"{task} {outcome}" for task, outcome in sorted(bad.items()))
+            return "failed", outcomes, ", ".join(bad)
         ti = context["ti"]
         if ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"]):
             # Marked as failed by a person, or timed out: what was skipped for that has not been loaded.
             return "failed", outcomes, "the run was marked as failed"
         return "success", outcomes, None
 
-    def _states_before(self, context: Context, run: Run) -> dict[str, str]:
+    def _states_before(self, context: Context, run: Run) -> dict[str, list[str]]:
+        """Return task → the states of its instances, of all tasks before this one."""
         before = self.get_flat_relative_ids(upstream=True)
+        tasks = context["dag"].task_dict
         found = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
-        states = {}
-        for task, state in found.items():
-            # The instances of a mapped task are told as <task>_<index>.
-            plain = task if task in before else re.sub(r"_\d+\Z", "", task)
-            if plain in before:
-                states[task] = str(getattr(state, "value", state))
+        states: dict[str, list[str]] = {}
+        for name, given in found.items():
+            state = str(getattr(given, "value", given))
+            # The instances of a mapped task are told as <task>_<index>, unless another task has that very name.
+            task = name if name in tasks else re.sub(r"_\d+\Z", "", name)
+            # Of a mapped task that has fewer instances than when it ran before, the others are "removed".
+            if task in before and state != "removed":
+                states.setdefault(task, []).append(state)
         return states
 
     def _announce(self, context: Context, batch: Batch) -> None:
@@ -309,11 +314,7 @@ class BatchyCloseOperator(_BatchOperator):
         context["outlet_events"][alias].add(workflow_asset(self.workflow), extra=extra)
 
 
-def _outcome(states: Mapping[str, str], job: str) -> Outcome | None:
-    """Return what became of a job: the worst of its instances, if it is mapped; None if it was no task."""
-    instance = re.compile(rf"{re.escape(job)}(_\d+)?\Z")
-    found = {_OUTCOMES.get(state, "aborted") for task, state in states.items() if instance.match(task)}
-    for outcome in ("failed", "aborted", "success", "skipped"):
-        if outcome in found:
-            return outcome
-    return None
+def _worst(states: Sequence[str]) -> Outcome:
+    """Return what became of a task: the worst of its instances, if it is mapped."""
+    found = {_OUTCOMES.get(state, "aborted") for state in states}
+    return next(outcome for outcome in _WORST_FIRST if outcome in found)
