@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Runs and task contexts without an Airflow behind them: as much as opening and closing look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.sdk import DAG
+
+from batchy_provider.operators.batch import BatchyCloseOperator, BatchyOpenOperator
+
+DEFAULT_JOBS: Mapping[str, dict[str, Any]] = {"extract": {}, "load": {}}
+
+
+@dataclass
+class Airflow:
+    """What Airflow knows of runs and tasks: (dag_id, run_id) → state, and task → state of the run in question."""
+
+    runs: dict[tuple[str, str], str] = field(default_factory=dict)
+    tasks: dict[str, Any] = field(default_factory=dict)
+
+    def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        return sum(self.runs.get((dag_id, run_id)) in states for run_id in run_ids)
+
+    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, Any]]:
+        return {run_id: dict(self.tasks) for run_id in run_ids}
+
+
+def night(schedule: Any = "0 2 * * *", *, dag_id: str = "wf", jobs: Any = DEFAULT_JOBS, **opening: Any) -> DAG:
+    """Return a DAG of open → one task per job → close."""
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    with DAG(dag_id, schedule=schedule, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False) as dag:
+        opened = BatchyOpenOperator(task_id="open", workflow="wf", jobs=jobs, **opening).as_setup()
+        last = opened
+        for name in jobs or ():
+            last = last >> EmptyOperator(task_id=name)
+        closed = BatchyCloseOperator(task_id="close", workflow="wf")
+        last >> closed
+        closed.as_teardown(setups=opened, on_failure_fail_dagrun=True)
+    return dag
+
+
+def context(dag: DAG, airflow: Airflow, run_id: str = "r1", **run: Any) -> Any:
+    """Return a task's context; the run runs unless `airflow` knows better."""
+    airflow.runs.setdefault((dag.dag_id, run_id), "running")
+    defaults: dict[str, Any] = {
+        "dag_id": dag.dag_id,
+        "run_id": run_id,
+        "run_type": "scheduled",
+        "conf": {},
+        "run_after": datetime.now(timezone.utc),
+        "data_interval_start": None,
+        "data_interval_end": None,
+        "logical_date": None,
+    }
+    return {"dag": dag, "ti": airflow, "dag_run": SimpleNamespace(**{**defaults, **run}), "outlet_events": Announced()}
+
+
+class Announced(dict[Any, Any]):
+    """What a task has told of assets."""
+
+    def __missing__(self, alias: Any) -> Any:
+        told: list[Any] = []
+        self[alias] = SimpleNamespace(add=lambda asset, extra: told.append((asset.uri, extra)), told=told)
+        return self[alias]
+
+    @property
+    def told(self) -> list[Any]:
+        return [one for accessor in self.values() for one in accessor.told]
