@@ -30,8 +30,9 @@ from batchy_provider.bundles import source
 from batchy_provider.bundles.cache import BundleCache
 from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.execution import Execution, Task
+from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.live import LiveView
-from batchy_provider.bundles.results import ExecutionId, ResultStore
+from batchy_provider.bundles.results import ResultStore
 from batchy_provider.bundles.runner import Runner
 
 LINES = 1_000_000

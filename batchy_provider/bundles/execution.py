@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shutil
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from batchy_provider.bundles.cache import BundleCache, Fetched
 from batchy_provider.bundles.environment import Telling, build, write_params
 from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.files import read_values
+from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
 from batchy_provider.bundles.names import SCRIPT
 from batchy_provider.bundles.progress import Progress, Throttle
-from batchy_provider.bundles.results import Draft, ExecutionId, ResultStore, StoredExecution
-from batchy_provider.bundles.runner import Runner, RunResult
+from batchy_provider.bundles.results import Draft, ResultStore, StoredExecution
+from batchy_provider.bundles.runner import Copy, Runner, RunResult
 from batchy_provider.bundles.scratch import ScratchFolder
 
 SKIP_EXIT_CODE = 99
@@ -41,7 +43,7 @@ class Task:
     :param env: the job's variables
     :param inherit_env: all of the worker's environment instead of the allow-list
     :param input: reference to a stored output, which the script gets as `BATCHY_INPUT` and on stdin
-    :param input_bytes: the same from memory; or ``input_file``, from a local file
+    :param input_bytes: the same from memory; or ``input_file``, a copy of a local file
     :param timeout: seconds; None: no limit
     :param kill_grace: seconds between TERM and KILL
     :param max_output_bytes: of stdout and of stderr; more fails the execution
@@ -95,7 +97,8 @@ class Execution:
     Runs one task once.
 
     :param work: local folder for working copies
-    :param show: told the output, see :data:`batchy_provider.bundles.live.Show`
+    :param show: told the output in lines, see :data:`batchy_provider.bundles.live.Show`
+    :param copy: told the output in bytes as they come, see :class:`batchy_provider.bundles.runner.Runner`
     :param progress: told the script's progress, at most once a second
     """
 
@@ -107,6 +110,7 @@ class Execution:
         results: ResultStore,
         work: Path,
         show: Show | None = None,
+        copy: Copy | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         if (task.bundle is None) == (task.command is None):
@@ -116,17 +120,22 @@ class Execution:
         self._results = results
         self._work = work
         self._show = show
+        self._copy = copy
         self._progress = progress
         self._runner: Runner | None = None
         self._cancelled: str | None = None
         self.running = False
         """The script is being started or is running: `cancel` ends it in order."""
 
-    def cancel(self, reason: str = "cancelled") -> None:
-        """Stop the script; safe in a signal handler and from any thread, before, during and after the run."""
+    def cancel(self, reason: str = "cancelled", *, at_once: bool = False) -> None:
+        """
+        Stop the script; safe in a signal handler and from any thread, before, during and after the run.
+
+        :param at_once: without grace between TERM and KILL
+        """
         self._cancelled = self._cancelled or reason
         if self._runner is not None:
-            self._runner.cancel(reason)
+            self._runner.cancel(reason, at_once=at_once)
 
     def run(self) -> Outcome:
         """
@@ -161,7 +170,7 @@ class Execution:
         source = self._input(folder / "input")
         if source is not None:
             told["BATCHY_INPUT"] = str(source)
-        where = "/".join((self._results.url, *task.identity.parts()))
+        where = f"the result files ({task.identity.command(self._results.url)})"
         self._runner = Runner(
             ["bash", SCRIPT],
             cwd=folder / "bundle",
@@ -175,6 +184,7 @@ class Execution:
             max_output_bytes=task.max_output_bytes,
             view=LiveView(self._show, limit_bytes=task.log_limit_bytes, where=where) if self._show else None,
             progress=Throttle(self._progress) if self._progress else None,
+            copy=self._copy,
             scratch=folder,
             lock_fd=scratch.lock_fd,
         )
@@ -193,7 +203,7 @@ class Execution:
         elif task.input_bytes is not None:
             path.write_bytes(task.input_bytes)
         elif task.input_file is not None:
-            return task.input_file.absolute()
+            shutil.copyfile(task.input_file, path)
         else:
             return None
         return path

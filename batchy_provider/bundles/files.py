@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,6 +47,23 @@ def kept_files(folder: Path) -> list[str]:
                         "Only plain files can be kept: copy the content."
                     )
     return sorted(found)
+
+
+def names_in(folder: Any) -> list[str]:
+    """Sorted names in a folder, hidden ones left out; none if it is not there."""
+    try:
+        return sorted(child.name for child in folder.iterdir() if not child.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def files_below(folder: Any) -> Iterator[Any]:
+    """All files of a folder and of those in it, as objects with the `pathlib` API."""
+    for child in folder.iterdir():
+        if child.is_dir():
+            yield from files_below(child)
+        else:
+            yield child
 
 
 def digest_of(path: Path) -> dict[str, Any]:

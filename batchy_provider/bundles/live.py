@@ -96,7 +96,7 @@ class LiveView:
     :param show: called for each block
     :param limit_bytes: after so many only the last lines are shown, at the end, with an exact count of what
         is not shown
-    :param where: what to say about where everything is
+    :param where: what has all lines, and by which command they are shown
     """
 
     def __init__(self, show: Show, *, limit_bytes: int = LOG_LIMIT_BYTES, where: str = "the result file") -> None:
@@ -147,7 +147,10 @@ class LiveView:
             return
         shown = sum(lines.count(b"\n") for _, lines in self._tail)
         if self._hidden > shown:
-            self._show("note", f"{self._hidden - shown:,} lines are not shown here; {self._where} has them. The last:")
+            self._show(
+                "note",
+                f"{self._hidden - shown:,} lines are not shown here, they stand in {self._where} alone. The last:",
+            )
         for stream, lines in self._tail:
             self._show(stream, _text(lines))
 
@@ -161,7 +164,7 @@ class LiveView:
         if not self._hidden:
             self._flush(now)
             self._show(
-                "note", f"There is much output: from here on it goes to {self._where}; its end will follow here."
+                "note", f"There is much output: from here on it goes to {self._where} alone; its end will follow here."
             )
             self._next_note = now + _NOTE_SECONDS
         self._hidden += lines.count(b"\n")

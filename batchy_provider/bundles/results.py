@@ -17,25 +17,22 @@ An execution exists when its ``exit.json`` does. On a local disk it appears by o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.files import copy_checked, digest_of, kept_files
+from batchy_provider.bundles.files import copy_checked, digest_of, files_below, kept_files, names_in
+from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.unpack import sync_folder
 
 RECORD = "exit.json"
 _DRAFTS = ".drafts"
-_PLAIN = re.compile(r"[A-Za-z0-9_.@-]")
-_NAME_LENGTH = 200
 
 OpenPath = Callable[[str], Any]
 """From a URL to an object with the `pathlib` API."""
@@ -55,25 +52,6 @@ def local_path(url: str) -> Path:
     return Path(url)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionId:
-    """
-    Which execution.
-
-    :param batch_id: the batch; outside of a workflow any name of the run
-    :param attempt: the task's try; a second execution of the same try is ``1.2``
-    """
-
-    workflow: str
-    batch_id: str
-    job: str
-    attempt: str
-
-    def parts(self) -> tuple[str, str, str, str]:
-        """The names of the folders, from the root down."""
-        return _name(self.workflow), _name(self.batch_id), _name(self.job), _name(self.attempt)
-
-
 @dataclass(frozen=True, slots=True)
 class StoredExecution:
     """
@@ -85,6 +63,13 @@ class StoredExecution:
     url: str
     path: Any
     record: Mapping[str, Any]
+
+    def command(self) -> str:
+        """The command that shows what the script wrote, to be pasted into a shell."""
+        workflow, batch_id, job, attempt = (str(self.record[key]) for key in ("workflow", "batch_id", "job", "attempt"))
+        identity = ExecutionId(workflow=workflow, batch_id=batch_id, job=job, attempt=attempt)
+        place = len("/".join(identity.parts())) + 1
+        return identity.command(self.url[:-place])
 
     def open(self, name: str) -> BinaryIO:
         """
@@ -163,22 +148,73 @@ class ResultStore:
     def find(self, workflow: str, batch_id: str | None = None, job: str | None = None) -> list[StoredExecution]:
         """All executions of a workflow, of one batch or one job, in the order in which they ended."""
         wanted = (batch_id, job, None)
-        found = list(self._walk(self._folder((_name(workflow),)), (_name(workflow),), wanted))
-        return sorted(found, key=lambda execution: str(execution.record.get("finished")))
+        found = list(self._walk(self._folder((folder_name(workflow),)), (folder_name(workflow),), wanted))
+        return sorted(found, key=_finished)
 
-    def prune(self, workflow: str, *, keep: int) -> int:
+    def latest(
+        self, workflow: str, job: str, batch_id: str | None = None, attempt: str | None = None
+    ) -> StoredExecution:
+        """
+        The last execution of a job.
+
+        :param batch_id: default: the newest batch in which the job was executed
+        :param attempt: the task's try; of several executions of the same try it is the last
+        :raises ResultError: there is none
+        """
+        folder = self._folder((folder_name(workflow),))
+        batches = [folder_name(batch_id)] if batch_id is not None else sorted(names_in(folder), key=by_age)
+        numbered = [name for name in batches if name.isdecimal()]
+        # One folder after the other, so that of a long history only the end is read.
+        groups = [[name] for name in reversed(numbered)] + [[name for name in batches if name not in set(numbered)]]
+        for group in groups:
+            found = [
+                execution
+                for name in group
+                for execution in self._walk(folder / name, (folder_name(workflow), name), (job, None))
+                if attempt is None or _is_of_try(execution, attempt)
+            ]
+            if found:
+                return max(found, key=_finished)
+        of = f"job {job} of {workflow}" + ("" if batch_id is None else f", batch {batch_id}")
+        of += "" if attempt is None else f", attempt {attempt}"
+        raise ResultError(
+            f"The result store {self.url} has no execution of {of}. Was it pruned, or is it another store?"
+        )
+
+    def workflows(self) -> list[str]:
+        """All names of workflows, and of DAGs outside of any, that have results."""
+        found = set()
+        for name in names_in(self.root):
+            if folder_name(name) == name:
+                found.add(name)
+                continue
+            first = next(self._walk(self.root / name, (name,), (None, None, None)), None)
+            if first is not None:
+                found.add(str(first.record["workflow"]))
+        return sorted(found)
+
+    def prune(self, workflow: str, *, keep: int, spare: Collection[str] = ()) -> int:
         """
         Remove the results of all but the newest batches.
 
         :param keep: how many batches stay; 0 removes all
+        :param spare: ids of batches that stay in any case
         :return: how many batches were removed
         """
-        newest: dict[str, str] = {}
-        for execution in self.find(workflow):
-            newest[execution.record["batch_id"]] = str(execution.record.get("finished"))
-        gone = sorted(newest, key=lambda batch_id: newest[batch_id], reverse=True)[keep:]
-        for batch_id in gone:
-            self._remove(self._folder((_name(workflow), _name(batch_id))))
+        place = folder_name(workflow)
+        ages: dict[str, tuple[int, str]] = {}
+        for name in names_in(self._folder((place,))):
+            ages[name] = by_age(name)
+            if ages[name][0] < 0:
+                ended = [_finished(each) for each in self._walk(self.root / place / name, (place, name), (None, None))]
+                if not ended:
+                    del ages[name]  # nothing there, or being written at this moment
+                    continue
+                ages[name] = (-1, max(ended))
+        stay = {folder_name(batch_id) for batch_id in spare}
+        gone = [name for name in sorted(ages, key=lambda name: ages[name], reverse=True)[keep:] if name not in stay]
+        for name in gone:
+            self._remove(self.root / place / name)
         return len(gone)
 
     def fetch(self, reference: Mapping[str, Any], into: Path) -> None:
@@ -224,7 +260,7 @@ class ResultStore:
             if found is not None:
                 yield found
             return
-        names = [_name(wanted[0])] if wanted[0] is not None else _names(folder)
+        names = [folder_name(wanted[0])] if wanted[0] is not None else names_in(folder)
         for name in names:
             yield from self._walk(folder / name, (*parts, name), wanted[1:])
 
@@ -234,9 +270,14 @@ class ResultStore:
             with ScratchFolder(self.root / _DRAFTS) as own:
                 folder.rename(own.path / "gone")
             return
-        files = list(_files_below(folder))
+        files = list(files_below(folder))
         for path in sorted(files, key=lambda path: path.name != RECORD):
             path.unlink()
+        # Only stores that know folders keep empty ones.
+        folders = {parent for path in files for parent in path.parents if str(parent).startswith(str(folder))}
+        for empty in sorted(folders, key=lambda path: -len(str(path))):
+            with contextlib.suppress(Exception):
+                empty.rmdir()
 
     def commit(self, identity: ExecutionId, folder: Path, record: Mapping[str, Any]) -> StoredExecution:
         """Keep a draft; see :meth:`Draft.commit`."""
@@ -255,7 +296,7 @@ class ResultStore:
             attempt = identity.attempt if number == 1 else f"{identity.attempt}.{number}"
             whole["attempt"] = attempt
             (folder / RECORD).write_text(json.dumps(whole, indent=1))
-            parts = (*identity.parts()[:3], _name(attempt))
+            parts = (*identity.parts()[:3], folder_name(attempt))
             keep = self._move if self.is_local else self._upload
             if keep(folder, self._folder(parts), contents):
                 return StoredExecution(self._url(parts), self._folder(parts), whole)
@@ -317,26 +358,10 @@ class Draft:
         return self.store.commit(self.identity, self.folder, record)
 
 
-def _name(text: str) -> str:
-    """A text as one plain folder name on any store; other characters become ``=XX``."""
-    name = "".join(c if _PLAIN.match(c) else "".join(f"={b:02X}" for b in c.encode()) for c in text)
-    if name.strip(".") == "":
-        name = name.replace(".", "=2E")
-    if len(name) > _NAME_LENGTH:
-        name = f"{name[: _NAME_LENGTH - 20]}={hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    return name
+def _is_of_try(execution: StoredExecution, attempt: str) -> bool:
+    stored = str(execution.record["attempt"])
+    return stored == attempt or stored.partition(".")[0] == attempt
 
 
-def _names(folder: Any) -> list[str]:
-    try:
-        return sorted(child.name for child in folder.iterdir() if not child.name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _files_below(folder: Any) -> Iterator[Any]:
-    for child in folder.iterdir():
-        if child.is_dir():
-            yield from _files_below(child)
-        else:
-            yield child
+def _finished(execution: StoredExecution) -> str:
+    return str(execution.record.get("finished"))

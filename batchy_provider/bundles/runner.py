@@ -23,7 +23,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from batchy_provider.bundles.live import LiveView
 from batchy_provider.bundles.process import ProcessGroup, find_bash
 from batchy_provider.bundles.progress import Throttle, separate
 from batchy_provider.bundles.stream import Stream
+
+Copy = Callable[[str, bytes], None]
 
 STDERR_TAIL_BYTES = 8 * 1024
 _POLL_SECONDS = 0.05
@@ -92,6 +94,7 @@ class Runner:
     :param umask: of the script
     :param view: shows lines while they come
     :param progress: told the newest progress line of stdout
+    :param copy: told the name of the stream and its bytes as they come, before they are cut into lines
     :param scratch: folder that is removed if this process is killed, and ``lock_fd`` that stays open until then
     """
 
@@ -112,6 +115,7 @@ class Runner:
         umask: int = 0o022,
         view: LiveView | None = None,
         progress: Throttle | None = None,
+        copy: Copy | None = None,
         scratch: Path | None = None,
         lock_fd: int = -1,
     ) -> None:
@@ -121,13 +125,14 @@ class Runner:
         self._timeout, self._grace, self._drain = timeout, grace, drain
         self._limits = limits or ProcessLimits()
         self._max_output_bytes = max_output_bytes
-        self._view, self._progress = view, progress
+        self._view, self._progress, self._copy = view, progress, copy
         self._scratch, self._lock_fd = scratch, lock_fd
         self._state = State.RUNNING
         self._ended = "exit"
         self._killed = False
         self._deadline = math.inf
         self._stop_reason: str | None = None
+        self._hurry = False
         self._streams: dict[str, Stream] = {}
         self._stderr_tail = b""
         self._group: ProcessGroup | None = None
@@ -137,13 +142,15 @@ class Runner:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
 
-    def cancel(self, reason: str = "cancelled") -> None:
+    def cancel(self, reason: str = "cancelled", *, at_once: bool = False) -> None:
         """
         Stop the script: TERM, grace, KILL. Safe in a signal handler and from any thread; returns at once.
 
         :param reason: what `RunResult.ended` will say
+        :param at_once: no grace any more
         """
         self._stop_reason = self._stop_reason or reason
+        self._hurry = self._hurry or at_once
         with contextlib.suppress(OSError):  # full: it will wake up anyway; closed: it is over
             os.write(self._wake_write, b"!")
 
@@ -199,7 +206,7 @@ class Runner:
 
     def _abort(self) -> None:
         """An exception came through the loop: end the script in order all the same, and keep its output."""
-        self._view = self._progress = None
+        self._view = self._progress = self._copy = None
         if self._group is not None and self._guard is not None:
             self._stop("cancelled")
             with contextlib.suppress(OSError):
@@ -255,7 +262,7 @@ class Runner:
                 self._stop("timeout")
         elif self._state is State.DRAINING and self._stop_reason is not None:
             self._stop(self._stop_reason)
-        elif self._state is not State.KILLED and now >= self._deadline:
+        elif self._state is not State.KILLED and (self._hurry or now >= self._deadline):
             self._kill(now)
         if self._view is not None:
             self._view.tick(now)
@@ -308,6 +315,8 @@ class Runner:
             data = data[: self._max_output_bytes - stream.bytes]
             self._stop("output_limit")
         stream.write(data)
+        if self._copy is not None:
+            self._copy(stream.name, data)
         if stream.name == "stderr":
             self._stderr_tail = (self._stderr_tail + data)[-STDERR_TAIL_BYTES:]
         if self._view is not None or self._progress is not None:

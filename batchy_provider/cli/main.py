@@ -14,17 +14,19 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
-from batchy_provider.cli import batch, demo, questions, steering, validate, wait
+from batchy_provider.cli import batch, demo, questions, results, run, steering, validate, wait
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, batch, wait, steering, validate, demo)
+GROUPS = (questions, results, batch, wait, steering, run, validate, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\
-exit codes: 0 done, 1 a fault, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 time is over.
+exit codes: 0 done, 1 a fault, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 time is over;
+batchy run: the script's own.
 
-environment: BATCHY_REDIS_URL stands for --redis-url, BATCHY_CFG for --cfg; NO_COLOR is respected.
+environment: BATCHY_REDIS_URL stands for --redis-url, BATCHY_CFG for --cfg, BATCHY_RESULTS for --results; NO_COLOR is
+respected.
 """
 
 

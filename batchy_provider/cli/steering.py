@@ -8,6 +8,7 @@ import argparse
 
 from batchy_provider.cli.context import Commands, Context, UsageError, add_command, add_reason, person
 from batchy_provider.cli.output import date_text
+from batchy_provider.cli.results import add_place, store_of
 
 
 def add_commands(commands: Commands) -> None:
@@ -37,12 +38,14 @@ def add_commands(commands: Commands) -> None:
         commands,
         "prune",
         prune_history,
-        "remove the history of all but the newest batches",
+        "remove the history of all but the newest batches, and with it what their jobs wrote",
         "batchy prune sales --keep 400\nbatchy prune --all --keep 400",
     )
     prune.add_argument("workflow", nargs="?")
-    prune.add_argument("--all", action="store_true", help="of every workflow in this Redis")
+    prune.add_argument("--all", action="store_true", help="of every workflow, and of DAGs with results outside of any")
     prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many batches stay")
+    prune.add_argument("--no-results", action="store_true", help="leave the result store alone")
+    add_place(prune)
 
 
 def set_window(context: Context, arguments: argparse.Namespace) -> int:
@@ -75,16 +78,27 @@ def disable(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def prune_history(context: Context, arguments: argparse.Namespace) -> int:
-    """Remove old batches."""
+    """Remove old batches, then the results of batches that are not in the history any more."""
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("prune what? Name one workflow, or give --all")
-    store = context.store
-    workflows = store.workflows() if arguments.all else [arguments.workflow]
-    if not arguments.all:
-        store.status(arguments.workflow)  # a mistyped name is an error, not "nothing to remove"
-    removed = {workflow: store.prune(workflow, keep=arguments.keep) for workflow in workflows}
+    store, results = context.store, None if arguments.no_results else store_of(arguments)
+    known = set(store.workflows())
+    if arguments.all:
+        names = sorted(known.union(results.workflows() if results else ()))
+    else:
+        names = [arguments.workflow]
+        if results is None or arguments.workflow not in results.workflows():
+            store.status(arguments.workflow)  # a mistyped name is an error, not "nothing to remove"
+    keep = arguments.keep
+    removed = {}
+    for name in names:
+        batches = store.prune(name, keep=keep) if name in known else 0
+        # Asked after the pruning: what a job writes at this moment belongs to a batch that is open, or newer.
+        spare = [str(batch.batch_id) for batch in store.history(name, limit=keep + 1000)] if name in known else []
+        removed[name] = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
     if context.output.is_table:
-        context.output.table(("workflow", "removed"), [[name, str(count)] for name, count in removed.items()])
+        columns = ("workflow", "batches removed", "results of batches removed")
+        context.output.table(columns, [[name, *map(str, counts.values())] for name, counts in removed.items()])
     else:
         context.output.data(removed)
     return 0

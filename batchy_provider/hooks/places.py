@@ -34,11 +34,15 @@ def open_path(url: str) -> Any:
     return path
 
 
-def result_store() -> ResultStore:
-    """The result store of this deployment: `[batchy] results_url`."""
+def result_store(url: str | None = None) -> ResultStore:
+    """
+    A result store.
+
+    :param url: where; default: that of this deployment, `[batchy] results_url`
+    """
     from batchy_provider.bundles.results import ResultStore
 
-    return ResultStore(_option("results_url", "results"), open_path)
+    return ResultStore(url or _option("results_url", "results"), open_path)
 
 
 def bundle_cache() -> BundleCache:

@@ -178,7 +178,8 @@ class BashBundleOperator(BaseOperator):
         ti.xcom_push(key="exit_code", value=outcome.exit_code)
         for name, value in outcome.values.items():
             ti.xcom_push(key=name, value=value)
-        self.log.info("The whole output is in %s", outcome.stored.url)
+        whole = f"The whole output is in {outcome.stored.url}; to read it: {outcome.stored.command()}"
+        self.log.info("%s", whole)
         reference = outcome.reference()
         if outcome.state == "success":
             return reference
@@ -187,7 +188,7 @@ class BashBundleOperator(BaseOperator):
         if outcome.state == "skipped":
             raise AirflowSkipException(outcome.reason)
         self.log.error("%s", outcome.reason)
-        raise AirflowException(f"{outcome.reason}\nThe whole output is in {outcome.stored.url}")
+        raise AirflowException(f"{outcome.reason}\n{whole}")
 
     def _place(self) -> Any:
         """The bundle's path: a URL through Airflow's object storage, a relative path from the DAG's folder."""
@@ -201,7 +202,7 @@ class BashBundleOperator(BaseOperator):
         return Path(dag.fileloc).parent / self.bundle if dag is not None else Path(self.bundle)
 
     def _identity(self, context: Context, batch: Batch | None) -> Any:
-        from batchy_provider.bundles.results import ExecutionId
+        from batchy_provider.bundles.identity import ExecutionId
 
         ti = context["ti"]
         mapped = f"@{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""

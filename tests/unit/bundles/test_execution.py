@@ -22,8 +22,9 @@ from batchy_provider.bundles.cache import BundleCache
 from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.errors import BundleError, BundleRefusedError, ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.results import ExecutionId, ResultStore
+from batchy_provider.bundles.results import ResultStore
 
 Make = Callable[..., Execution]
 Run = Callable[..., Outcome]
@@ -231,7 +232,8 @@ from pathlib import Path
 from batchy_provider.bundles.cache import BundleCache
 from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.execution import Execution, Task
-from batchy_provider.bundles.results import ExecutionId, ResultStore
+from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.results import ResultStore
 root = Path(sys.argv[1])
 identity = ExecutionId(workflow="w", batch_id="1", job="j", attempt=sys.argv[2])
 task = Task(identity=identity, telling=Telling(job="j"), command=sys.argv[3])

@@ -17,7 +17,8 @@ from upath import UPath
 
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.files import read_values
-from batchy_provider.bundles.results import ExecutionId, ResultStore, StoredExecution
+from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.results import ResultStore, StoredExecution
 
 IDENTITY = ExecutionId(workflow="sales", batch_id="1795000000", job="extract", attempt="1")
 
@@ -32,7 +33,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStor
     return ResultStore(url, open_path)
 
 
-def keep(store: ResultStore, tmp_path: Path, identity: ExecutionId = IDENTITY, **files: bytes) -> StoredExecution:
+def keep(
+    store: ResultStore, tmp_path: Path, identity: ExecutionId = IDENTITY, finished: str | None = None, **files: bytes
+) -> StoredExecution:
     scratch = tmp_path / f"scratch-{os.urandom(4).hex()}"
     scratch.mkdir()
     with store.draft(identity, scratch) as draft:
@@ -40,7 +43,7 @@ def keep(store: ResultStore, tmp_path: Path, identity: ExecutionId = IDENTITY, *
             path = draft.folder / name.replace("__", "/")
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
-        return draft.commit({"state": "success", "finished": identity.batch_id + identity.job})
+        return draft.commit({"state": "success", "finished": finished or identity.batch_id + identity.job})
 
 
 def test_what_was_kept_is_read_back(store: ResultStore, tmp_path: Path) -> None:
@@ -145,6 +148,49 @@ def test_pruning_keeps_the_newest_batches(store: ResultStore, tmp_path: Path) ->
     assert store.find("w") == []
 
 
+def test_pruning_spares_batches_that_are_open_still(store: ResultStore, tmp_path: Path) -> None:
+    for batch in ("8", "9", "10", "11"):
+        keep(store, tmp_path, ExecutionId(workflow="w", batch_id=batch, job="a", attempt="1"))
+    assert store.prune("w", keep=2, spare=["8", "77"]) == 1
+    assert {e.record["batch_id"] for e in store.find("w")} == {"8", "10", "11"}
+
+
+def test_pruning_runs_without_batches_goes_by_their_end(store: ResultStore, tmp_path: Path) -> None:
+    for number, run in enumerate(("manual__z", "backfill__m", "scheduled__a")):
+        identity = ExecutionId(workflow="dag", batch_id=run, job="a", attempt="1")
+        keep(store, tmp_path, identity, finished=str(number))
+    assert store.prune("dag", keep=1) == 2
+    assert [e.record["batch_id"] for e in store.find("dag")] == ["scheduled__a"]
+
+
+def test_the_latest_execution_of_a_job(store: ResultStore, tmp_path: Path) -> None:
+    finished = iter(range(100, 200))
+    for batch, job, attempt in [("9", "a", "1"), ("9", "a", "2"), ("9", "a", "1"), ("10", "a", "1"), ("11", "b", "1")]:
+        identity = ExecutionId(workflow="w", batch_id=batch, job=job, attempt=attempt)
+        keep(store, tmp_path, identity, finished=str(next(finished)))
+
+    def latest(*wanted: str | None) -> tuple[str, str]:
+        record = store.latest("w", *wanted).record  # type: ignore[arg-type]
+        return record["batch_id"], record["attempt"]
+
+    assert latest("a") == ("10", "1")
+    assert latest("a", "9") == ("9", "1.2")
+    assert latest("a", "9", "2") == ("9", "2")
+    assert latest("a", None, "1") == ("10", "1")
+    assert latest("a", "9", "1") == ("9", "1.2")
+    assert latest("a", "9", "1.2") == ("9", "1.2")
+    for missing in (("c",), ("a", "11"), ("a", "10", "2")):
+        with pytest.raises(ResultError, match=f"no execution of job {missing[0]} of w"):
+            latest(*missing)
+
+
+def test_the_names_of_all_workflows(store: ResultStore, tmp_path: Path) -> None:
+    names = ["sales", "größe", "x" * 230]
+    for name in names:
+        keep(store, tmp_path, ExecutionId(workflow=name, batch_id="1", job="a", attempt="1"))
+    assert store.workflows() == sorted(names)
+
+
 def test_a_file_that_is_not_there_is_named_with_those_that_are(store: ResultStore, tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"no file 'nothing'. It has: stderr, stdout"):
         keep(store, tmp_path).open("nothing")
@@ -170,6 +216,7 @@ def test_a_store_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 
 RACE = """
 import sys, pathlib
+from batchy_provider.bundles.identity import *
 from batchy_provider.bundles.results import *
 store = ResultStore(sys.argv[1])
 sys.stdin.readline()

@@ -18,7 +18,8 @@ from batchy_provider.bundles.cache import BundleCache
 from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.results import ExecutionId, ResultStore
+from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.results import ResultStore
 
 
 @pytest.fixture(scope="module")

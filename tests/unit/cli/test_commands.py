@@ -216,8 +216,8 @@ class TestSteering:
         for _ in range(4):
             cli.store.open(sales, OpenRequest())
             cli.store.close(sales, CloseRequest(result="success"))
-        assert cli.json("prune", sales, "--keep", "2") == {"sales": 3}
-        assert cli.json("prune", "--all", "--keep", "1") == {"sales": 1}
+        assert cli.json("prune", sales, "--keep", "2") == {"sales": {"batches": 3, "results": 0}}
+        assert cli.json("prune", "--all", "--keep", "1") == {"sales": {"batches": 1, "results": 0}}
         assert len(cli.json("history", sales)) == 1
 
     @pytest.mark.parametrize("arguments", [["sales", "--keep", "0"], ["sales"], ["--keep", "x", "sales"]])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Under which names an execution is kept, and how a person asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from dataclasses import dataclass
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]")
+_NAME_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionId:
+    """
+    Which execution.
+
+    :param batch_id: the batch; outside of a workflow any name of the run
+    :param attempt: the task's try; a second execution of the same try is ``1.2``
+    """
+
+    workflow: str
+    batch_id: str
+    job: str
+    attempt: str
+
+    def parts(self) -> tuple[str, str, str, str]:
+        """The names of the folders, from the root down."""
+        return (
+            folder_name(self.workflow),
+            folder_name(self.batch_id),
+            folder_name(self.job),
+            folder_name(self.attempt),
+        )
+
+    def command(self, results_url: str) -> str:
+        """The command that shows what this execution wrote, to be pasted into a shell."""
+        words = ["batchy", "logs", self.workflow, self.job, "--batch", self.batch_id, "--attempt", self.attempt]
+        return shlex.join([*words, "--results", results_url])
+
+
+def folder_name(text: str) -> str:
+    """A text as one plain folder name on any store; other characters become ``=XX``."""
+    name = "".join(c if _PLAIN.match(c) else "".join(f"={b:02X}" for b in c.encode()) for c in text)
+    if name.strip(".") == "":
+        name = name.replace(".", "=2E")
+    if len(name) > _NAME_LENGTH:
+        name = f"{name[: _NAME_LENGTH - 20]}={hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return name
+
+
+def by_age(name: str) -> tuple[int, str]:
+    """Sorts names of batches, oldest first: their numbers grow. Names of runs outside of a workflow tell no age."""
+    return (int(name), name) if name.isdecimal() else (-1, name)

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``run`` and ``logs``, and what ``prune`` does to results: a script's author and an operator at their terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchy_provider.batches.connect import connect
+from batchy_provider.batches.model import CloseRequest, OpenRequest, Window, WorkflowConfig
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.environment import Telling
+from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.results import ResultStore
+
+BATCHY = [sys.executable, "-m", "batchy_provider.cli.main"]
+Batchy = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def batchy(tmp_path: Path) -> Batchy:
+    """The real command in a process of its own."""
+
+    def call(*arguments: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run(
+            [*BATCHY, *arguments], capture_output=True, check=False, cwd=tmp_path, timeout=60, **options
+        )
+        assert done.returncode == code, done.stderr.decode()
+        return done
+
+    return call
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Callable[[str], Path]:
+    def make(script: str) -> Path:
+        (tmp_path / "etl").mkdir(exist_ok=True)
+        (tmp_path / "etl" / "script.sh").write_text(script)
+        return tmp_path / "etl"
+
+    return make
+
+
+class TestRun:
+    def test_leaves_with_the_scripts_code_and_keeps_streams_apart(self, batchy: Batchy, bundle: Any) -> None:
+        bundle("echo out; echo err >&2; exit 7")
+        done = batchy("run", "etl", code=7)
+        assert done.stdout == b"out\n"
+        assert done.stderr == b"err\nbatchy: script.sh failed: exit code 7.\n"
+
+    def test_output_is_passed_on_byte_for_byte(self, batchy: Batchy, bundle: Any) -> None:
+        """Also a long line that a task log would shorten, and what is no text."""
+        bundle("head -c 300000 /dev/zero | tr '\\0' x; printf '\\377\\000no newline'")
+        assert batchy("run", "etl").stdout == b"x" * 300000 + b"\xff\x00no newline"
+
+    def test_the_script_is_told_what_was_given(self, batchy: Batchy, bundle: Any, tmp_path: Path) -> None:
+        bundle(
+            'echo "$A|$BATCHY_JOB|$BATCHY_FROM_DATE|$BATCHY_TO_DATE|$BATCHY_WORKFLOW|$SECRET"; cat; cat $BATCHY_PARAMS'
+        )
+        (tmp_path / "in").write_text("input\n")
+        given = ("--input", "in", "--env", "A=x=y", "--from", "2026-11-21", "--to", "2026-11-22T02:00:00+02:00")
+        params = ("--param", "n=3", "--param", "who=ann", "--param", 'id="007"', "--param", "tables=[1]")
+        environment = {**os.environ, "SECRET": "worker's"}
+        out = batchy("run", "etl", *given, *params, "--workflow", "sales", env=environment).stdout.decode()
+        first, second, told = out.split("\n", 2)
+        assert first == "x=y|etl|2026-11-21T00:00:00.000000|2026-11-22T00:00:00.000000|sales|"
+        assert second == "input"
+        assert json.loads(told)["params"] == {"n": 3, "who": "ann", "id": "007", "tables": [1]}
+
+    def test_input_from_a_pipe(self, batchy: Batchy, bundle: Any) -> None:
+        bundle("wc -c < $BATCHY_INPUT; cat")
+        assert batchy("run", "etl", "--input", "-", input=b"abc").stdout.split() == [b"3", b"abc"]
+
+    def test_without_input_stdin_is_empty(self, batchy: Batchy, bundle: Any) -> None:
+        bundle("wc -c")
+        assert batchy("run", "etl", input=b"not for the script").stdout.split() == [b"0"]
+
+    def test_the_authors_input_and_bundle_stay_as_they_are(self, batchy: Batchy, bundle: Any, tmp_path: Path) -> None:
+        folder = bundle("echo changed > $BATCHY_INPUT; echo changed > script.sh; touch new")
+        (tmp_path / "in").write_text("mine")
+        batchy("run", "etl", "--input", "in")
+        assert (tmp_path / "in").read_text() == "mine"
+        assert [path.name for path in folder.iterdir()] == ["script.sh"]
+
+    def test_a_zip_obeys_the_rules_of_unpacking(self, batchy: Batchy, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
+            archive.writestr("script.sh", "echo from the zip")
+        assert batchy("run", "good.zip").stdout == b"from the zip\n"
+        assert b"is pinned" in batchy("run", "good.zip", "--sha256", "0" * 64, code=125).stderr
+        with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+            archive.writestr("script.sh", "echo hello")
+            archive.writestr("../evil", "x")
+        assert b"entry '../evil'" in batchy("run", "evil.zip", code=125).stderr
+        assert not (tmp_path.parent / "evil").exists()
+
+    def test_results_are_kept_where_asked_and_values_shown(self, batchy: Batchy, bundle: Any, tmp_path: Path) -> None:
+        bundle("echo out; echo data > $BATCHY_OUTPUT; echo '{\"rows\": 3}' > $BATCHY_OUTPUT_DIR/stats.json; exit 99")
+        said = batchy("run", "etl", "--keep", "kept", code=99).stderr.decode()
+        assert 'stats = {"rows": 3}' in said
+        kept = tmp_path / "kept"
+        assert (kept / "output").read_text() == "data\n"
+        assert (kept / "files" / "stats.json").exists()
+        assert json.loads((kept / "exit.json").read_text())["state"] == "skipped"
+        assert b"is there already" in batchy("run", "etl", "--keep", "kept", code=2).stderr
+
+    def test_nothing_else_is_left_behind(self, batchy: Batchy, bundle: Any, tmp_path: Path) -> None:
+        bundle("echo out > $BATCHY_OUTPUT; pwd")
+        (tmp_path / "temp").mkdir()
+        done = batchy("run", "etl", env={**os.environ, "TMPDIR": str(tmp_path / "temp")})
+        assert done.stdout.decode().startswith(str(tmp_path / "temp"))
+        assert b"not kept (--keep DIR): output" in done.stderr
+        assert list((tmp_path / "temp").iterdir()) == []
+
+    def test_time_and_limits(self, batchy: Batchy, bundle: Any) -> None:
+        bundle("ulimit -n; trap '' TERM; while :; do sleep 0.1; done")
+        given = ("--timeout", "0.5s", "--kill-grace", "0.3s", "--limit", "open_files=77")
+        started = time.monotonic()
+        assert batchy("run", "etl", *given, code=124).stdout == b"77\n"
+        assert time.monotonic() - started < 5
+        bundle("yes")
+        assert b"more than 1,000 bytes" in batchy("run", "etl", "--max-output", "1000", code=143).stderr
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [("--param", "x"), ("--env", "=x"), ("--limit", "nice=5"), ("--timeout", "soon"), ("--input", "nowhere")],
+    )
+    def test_wrong_usage_is_named(self, batchy: Batchy, bundle: Any, wrong: tuple[str, str]) -> None:
+        bundle("echo ran")
+        assert wrong[1].encode() in batchy("run", "etl", *wrong, code=2).stderr
+
+    def test_a_value_that_is_no_json_fails(self, batchy: Batchy, bundle: Any) -> None:
+        bundle("echo oops > $BATCHY_OUTPUT_DIR/a.json")
+        assert b"it is not JSON" in batchy("run", "etl", code=1).stderr
+
+    def test_lines_are_seen_while_it_runs_and_ctrl_c_ends_it_in_order(self, bundle: Any, tmp_path: Path) -> None:
+        bundle("trap 'echo bye; exit 0' TERM; echo hi; sleep 60 & wait")
+        process = subprocess.Popen([*BATCHY, "run", str(tmp_path / "etl")], stdout=-1, stderr=-1)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"hi\n"
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=20)
+        assert (out, process.returncode) == (b"bye\n", 130)
+        assert b"stopping the script" in said
+        assert time.monotonic() - started < 5
+
+    def test_ctrl_c_twice_kills(self, bundle: Any, tmp_path: Path) -> None:
+        bundle("trap '' TERM; echo $$; while :; do sleep 0.1; done")
+        process = subprocess.Popen([*BATCHY, "run", str(tmp_path / "etl")], stdout=-1, stderr=-1)
+        assert process.stdout is not None
+        script = int(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=8) == 130
+        assert not Path(f"/proc/{script}").exists()
+
+    def test_a_reader_that_has_seen_enough_ends_the_script(self, bundle: Any, tmp_path: Path) -> None:
+        bundle("yes")
+        process = subprocess.Popen([*BATCHY, "run", str(tmp_path / "etl")], stdout=-1, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(timeout=20) == 141
+
+    def test_progress_is_confirmed(self, batchy: Batchy, bundle: Any) -> None:
+        bundle('echo \'::batchy {"progress": 0.5, "message": "34/68"}\'; echo \'::batchy {"progress": 5}\'')
+        said = batchy("run", "etl").stderr.decode()
+        assert said.count("progress") == 1
+        assert "batchy: progress 50% 34/68" in said
+
+    def test_it_loads_neither_airflow_nor_redis(self, bundle: Any, tmp_path: Path) -> None:
+        bundle("true")
+        code = (
+            "import sys; from batchy_provider.cli.main import main; main(['run', sys.argv[1]]);"
+            "print(*{name.partition('.')[0] for name in sys.modules})"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "etl")], capture_output=True, check=True, text=True
+        )
+        assert not {"airflow", "redis", "pydantic", "rich"} & set(done.stdout.split())
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> ResultStore:
+    return ResultStore(str(tmp_path / "results"))
+
+
+@pytest.fixture
+def execute(results: ResultStore, tmp_path: Path) -> Callable[..., Outcome]:
+    def run(batch_id: int | str, job: str, command: str, *, workflow: str = "sales", attempt: str = "1") -> Outcome:
+        identity = ExecutionId(workflow=workflow, batch_id=str(batch_id), job=job, attempt=attempt)
+        task = Task(identity=identity, telling=Telling(job=job), command=command)
+        return Execution(task, cache=BundleCache(tmp_path / "cache"), results=results, work=tmp_path / "work").run()
+
+    return run
+
+
+class TestLogs:
+    def test_prints_what_is_stored(self, batchy: Batchy, execute: Any) -> None:
+        execute(9, "load", "echo old")
+        execute(10, "load", "echo out; printf '\\377' >&2; echo data > $BATCHY_OUTPUT; echo f > $BATCHY_OUTPUT_DIR/f")
+        execute(11, "other", "echo other")
+        place = ("--results", "results")
+        done = batchy("logs", "sales", "load", *place)
+        assert (done.stdout, done.stderr) == (b"out\n", b"\xff")
+        assert batchy("logs", "sales", "load", "--stderr", *place).stdout == b"\xff"
+        assert batchy("logs", "sales", "load", "--stdout", *place).stderr == b""
+        assert batchy("logs", "sales", "load", "--file", "output", *place).stdout == b"data\n"
+        assert batchy("logs", "sales", "load", "--file", "files/f", *place).stdout == b"f\n"
+        assert batchy("logs", "sales", "load", "--batch", "9", *place).stdout == b"old\n"
+        assert batchy("logs", "sales", "load", "--batch", "9", "--file", "output", *place).stdout == b"old\n"
+        record = json.loads(batchy("-o", "json", "logs", "sales", "load", *place).stdout)
+        assert (record["batch_id"], record["exit_code"], record["contents"]["output"]["bytes"]) == ("10", 0, 5)
+
+    def test_the_command_that_messages_show_works_as_it_is(self, execute: Any, tmp_path: Path) -> None:
+        outcome = execute("manual__2026-11-22T02:00:00+00:00", "it's@1", "echo 'x y'; exit 3")
+        command = outcome.stored.command().replace("batchy", f"{sys.executable} -m batchy_provider.cli.main", 1)
+        done = subprocess.run(["bash", "-c", command], capture_output=True, check=True, cwd="/")
+        assert done.stdout == b"x y\n"
+
+    def test_the_place_is_that_of_airflow_without_airflow(self, batchy: Batchy, execute: Any, tmp_path: Path) -> None:
+        execute(1, "load", "echo out")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "BATCHY"))}
+        (tmp_path / "home" / "batchy").mkdir(parents=True)
+        (tmp_path / "home" / "airflow.cfg").write_text(f"[batchy]\nresults_url = {tmp_path}/results\n")
+        (tmp_path / "other" / "batchy").mkdir(parents=True)
+        (tmp_path / "other" / "batchy" / "results").symlink_to(tmp_path / "results")
+        for place in (
+            {"BATCHY_RESULTS": "results"},
+            {"AIRFLOW__BATCHY__RESULTS_URL": f"file://{tmp_path}/results"},
+            {"AIRFLOW_HOME": str(tmp_path / "home")},
+            {"AIRFLOW_HOME": str(tmp_path / "other")},
+        ):
+            assert batchy("logs", "sales", "load", env={**clean, **place}).stdout == b"out\n"
+
+    def test_what_is_not_there_is_said(self, batchy: Batchy, execute: Any) -> None:
+        execute(1, "load", "echo out")
+        place = ("--results", "results")
+        assert b"no execution of job nothing of sales" in batchy("logs", "sales", "nothing", *place, code=1).stderr
+        assert b"no execution of job load of sales, batch 2" in (
+            batchy("logs", "sales", "load", "--batch", "2", *place, code=1).stderr
+        )
+        assert b"It has: stderr, stdout" in batchy("logs", "sales", "load", "--file", "x", *place, code=1).stderr
+
+
+class TestPrune:
+    @pytest.fixture
+    def store(self, redis_url: str) -> BatchStore:
+        return BatchStore(connect(redis_url))
+
+    def night(self, store: BatchStore, execute: Any, *, close: bool = True) -> int:
+        batch = store.open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"load": {}})))
+        execute(batch.batch_id, "load", "echo out")
+        if close:
+            store.close("sales", CloseRequest(result="success"))
+        return batch.batch_id
+
+    def test_results_go_with_their_batches(
+        self, batchy: Batchy, store: BatchStore, redis_url: str, execute: Any, results: ResultStore
+    ) -> None:
+        ids = [self.night(store, execute) for _ in range(4)]
+        for number in range(3):
+            execute(f"manual__{number}", "load", "true", workflow="a_dag")
+        call = ("--redis-url", redis_url, "-o", "json", "prune", "--results", "results")
+        done = json.loads(batchy(*call, "sales", "--keep", "3", "--no-results").stdout)
+        assert done == {"sales": {"batches": 1, "results": 0}}
+        assert json.loads(batchy(*call, "sales", "--keep", "2").stdout) == {"sales": {"batches": 1, "results": 2}}
+        assert [found.record["batch_id"] for found in results.find("sales")] == [str(i) for i in ids[2:]]
+        assert json.loads(batchy(*call, "--all", "--keep", "1").stdout) == {
+            "a_dag": {"batches": 0, "results": 2},
+            "sales": {"batches": 1, "results": 1},
+        }
+        assert [found.record["batch_id"] for found in results.find("a_dag")] == ["manual__2"]
+
+    def test_results_of_an_open_batch_stay(
+        self, batchy: Batchy, store: BatchStore, redis_url: str, execute: Any, results: ResultStore
+    ) -> None:
+        """A backfill that is open still, with newer batches behind it."""
+        self.night(store, execute)
+        old = store.open("sales", OpenRequest(window=Window(from_date="2026-11-01", to_date="2026-11-02")))
+        execute(old.batch_id, "load", "echo out")
+        newest = [self.night(store, execute) for _ in range(3)][-1]
+        batchy("--redis-url", redis_url, "prune", "sales", "--keep", "1", "--results", "results")
+        kept = [found.record["batch_id"] for found in results.find("sales")]
+        assert sorted(kept) == sorted([str(old.batch_id), str(newest)])
+
+    def test_an_unknown_name_removes_nothing(self, batchy: Batchy, redis_url: str, execute: Any) -> None:
+        execute(1, "load", "true")
+        call = ("--redis-url", redis_url, "prune", "--results", "results", "--keep", "1")
+        assert b"mistyped" in batchy(*call, "mistyped", code=1).stderr
