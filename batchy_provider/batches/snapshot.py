@@ -105,6 +105,9 @@ class StoredBatch:
     @property
     def status(self) -> Status:
         """What the batch as a whole is."""
+        if self.record is not None and self.record.status != "open":
+            # As this package closed it; the original may have closed single jobs of it before, otherwise.
+            return self.record.status
         return overall_status(self.jobs, self.record)
 
 

@@ -185,7 +185,7 @@ class _Opening:
             if name in spans:
                 continue
             at = self._position(name, job)
-            if max(at.start, self._loaded_until(own, name, job, at)) >= self.end:
+            if self._loaded_until(own, name, job, at) >= self.end:
                 self.left_out |= {name}
             spans[name] = (at.start, self.end)
         return self.live(spans, reason, moved=record.moved)
@@ -215,11 +215,11 @@ class _Opening:
             return at.watermark
         if state.live_record is None and state.live_id is not None:
             # The original server opened the live batch: where it starts is all that it tells.
-            return at.start
+            return at.watermark
         last = state.last_success
         if last is None or 0 < last.batch_id < own.batch_id:
-            return at.start
-        return max(at.start, parse_date(last.to_date))
+            return at.watermark
+        return max(at.watermark, parse_date(last.to_date))
 
     def _position(self, name: str, job: Fields) -> Position:
         return position(self.state.workflow, name, job, self.config.timezone)

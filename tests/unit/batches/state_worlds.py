@@ -233,7 +233,7 @@ class Original:
         for name, text in self.world.store.raw_live().items():
             job = json.loads(text)
             if job.get("status") == "success":
-                start = datetime.strptime(job["batch_start"], "%Y-%m-%dT%H:%M:%S.%f")
+                start = datetime.strptime(str(job.get("batch_start")), "%Y-%m-%dT%H:%M:%S.%f")
                 hours = float(job.get("reprocess_hours") or 0)
                 start -= timedelta(hours=hours)
                 if job.get("trunc_start") is True:

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Section 3 of the design once more, as simply as it can be said: what the state machine compares the store with.
+
+Written from the design, not from the code, and with nothing of it: where the two differ, one is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+BEGINNING = datetime(1776, 7, 4, 23, 59)
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a configuration says of a job."""
+
+    reprocess_hours: float | str = 0
+    trunc_start: bool = False
+    initial_date: datetime | None = None
+
+
+@dataclass
+class Job:
+    """A job as it stands in the live state."""
+
+    setting: Setting
+    status: str = "new"
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def position(self) -> datetime:
+        """How far it has been loaded, or has been told to count as loaded."""
+        if self.status == "success" and self.end is not None:
+            return self.end
+        return self.start or self.setting.initial_date or BEGINNING
+
+    def next_start(self, zone: str) -> datetime:
+        """The first table of "Opening"."""
+        start = self.position
+        if self.status == "success" and self.end is not None:
+            start = self.end - timedelta(hours=float(self.setting.reprocess_hours))
+            if self.setting.initial_date is not None:
+                start = max(start, min(self.setting.initial_date, self.end))
+        if self.setting.trunc_start:
+            local = start.replace(tzinfo=timezone.utc).astimezone(ZoneInfo(zone))
+            cut = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+            start = cut.astimezone(timezone.utc).replace(tzinfo=None)
+        return start
+
+
+@dataclass
+class Batch:
+    """A batch: its windows by job, those that take part."""
+
+    batch_id: int
+    kind: str
+    spans: dict[str, Span]
+    run: str | None
+    status: str = "open"
+    moved: bool = False
+
+
+@dataclass
+class Loaded:
+    """What of a job's data was loaded by live batches, and what was passed over on purpose or by the original."""
+
+    since: datetime
+    spans: list[Span] = field(default_factory=list)
+    watermark: datetime = datetime.min
+
+    def covers(self, until: datetime) -> bool:
+        """Tell whether nothing is missing between the first window's start and a moment."""
+        reached = self.since
+        for start, end in sorted(self.spans):
+            if start > reached:
+                break
+            reached = max(reached, end)
+        return reached >= until
+
+
+@dataclass
+class Model:
+    """One workflow."""
+
+    config: dict[str, Setting]
+    zone: str = "UTC"
+    off_in_file: set[str] = field(default_factory=set)
+    stored_zone: str = "UTC"
+    stored_off: set[str] = field(default_factory=set)
+    off: set[str] = field(default_factory=set)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    live: Batch | None = None
+    batches: dict[int, Batch] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    loaded: dict[str, Loaded] = field(default_factory=dict)
+    highest: int = 0
+    alike: bool = True
+    """All jobs went the same way all the time: then there is one watermark, and re-runs are foreseen exactly."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.live is not None and self.live.status == "open"
+
+    def merged(self, known: bool) -> dict[str, Job]:
+        """The jobs as an opening sees them: state from Redis, settings from the configuration if it comes along."""
+        if not known:
+            return dict(self.jobs)
+        return {
+            name: replace(self.jobs[name], setting=setting) if name in self.jobs else Job(setting)
+            for name, setting in self.config.items()
+        }
+
+    def next_spans(self, jobs: dict[str, Job], zone: str, now: datetime) -> dict[str, Span]:
+        spans = {}
+        for name, job in jobs.items():
+            start = job.next_start(zone)
+            spans[name] = (start, max(now, job.position, start))
+        return spans
+
+    def rerun_must_be_history(self, own: Batch, jobs: dict[str, Job]) -> bool:
+        """The second table: the watermark does not move back, and nothing before the window is passed over."""
+        if own.kind == "history":
+            return True
+        spans = {name: span for name, span in own.spans.items() if name in jobs}
+        if not spans:
+            return True
+        for name, (start, end) in spans.items():
+            if name not in self.jobs:
+                continue
+            if name in self.loaded and self.loaded[name].watermark > end and not self._moved_since(own):
+                return True
+            if self.jobs[name].position < start:
+                return True
+        return False
+
+    def _moved_since(self, own: Batch) -> bool:
+        """Tell whether the batch was to take the watermark back on purpose, and has not done so yet."""
+        return own.moved and own.status != "success"
+
+    # -- what becomes of the state --------------------------------------------------------------------------------
+
+    def opened(self, batch: Batch, jobs: dict[str, Job]) -> None:
+        """A live batch was opened."""
+        if self.is_open:
+            assert self.live is not None
+            self.live.status = "failed"
+        for name in list(self.loaded):
+            if name not in jobs:
+                del self.loaded[name]
+        for name, job in jobs.items():
+            if name not in batch.spans:
+                job.status = "failed" if job.status == "open" else job.status
+                continue
+            start, end = batch.spans[name]
+            loaded = self.loaded.setdefault(name, Loaded(since=start))
+            loaded.since = min(loaded.since, start)
+            if batch.moved and start > job.position:
+                loaded.spans.append((job.position, start))
+            job.status, job.start, job.end = "open", start, end
+        self.jobs = jobs
+        self.live = batch
+        self.noted(batch)
+
+    def noted(self, batch: Batch) -> None:
+        """A batch was opened, live or not."""
+        assert batch.batch_id > self.highest, "ids increase"
+        self.highest = batch.batch_id
+        self.batches[batch.batch_id] = batch
+        if batch.run is not None:
+            self.runs[batch.run] = batch.batch_id
+
+    def closed(self, batch: Batch, result: str) -> None:
+        """A batch was closed."""
+        batch.status = result
+        if batch is not self.live:
+            return
+        for name, (start, end) in batch.spans.items():
+            if self.jobs[name].status != "open":
+                continue  # the original has closed it alone
+            self.jobs[name].status = result
+            if result != "success":
+                continue
+            loaded = self.loaded[name]
+            assert end >= loaded.watermark or batch.moved, "the watermark never moves back"
+            loaded.spans.append((start, end))
+            loaded.watermark = end
+
+    def skipped(self, batch: Batch, name: str) -> None:
+        """A job was taken out of its batch."""
+        del batch.spans[name]
+        if batch is not self.live:
+            return
+        self.jobs[name].status = "new"
+        left = {self.jobs[other].status for other in batch.spans}
+        if left and "open" not in left:
+            # The original has closed all others one by one.
+            batch.status = "success" if left == {"success"} else "failed"
+
+    def window_set(self, names: list[str], start: datetime) -> None:
+        for name in names or list(self.jobs):
+            job = self.jobs[name]
+            loaded = self.loaded.setdefault(name, Loaded(since=start))
+            loaded.since = min(loaded.since, start)
+            if start > job.position:
+                loaded.spans.append((job.position, start))
+            loaded.watermark = start
+            job.status, job.start = "new", start
+
+    def reset(self) -> None:
+        """A configuration was loaded."""
+        if self.is_open:
+            assert self.live is not None
+            self.live.status = "failed"
+        self.jobs = {name: Job(setting) for name, setting in self.config.items()}
+        self.loaded.clear()
+        self.live = None
+        self.stored_zone, self.stored_off = self.zone, set(self.off_in_file)
