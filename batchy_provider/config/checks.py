@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.batches.names import check_job_name, check_workflow_name
-from batchy_provider.config.faults import KeyPath, Problem, one_of
+from batchy_provider.config.faults import KeyPath, Problem, one_of, show
 from batchy_provider.config.fields import in_zone
 from batchy_provider.config.model import After, Job, WorkflowModel
 from batchy_provider.config.order import PREVIOUS
+from batchy_provider.config.runs import check_runs
 from batchy_provider.exceptions import InvalidNameError
 
 RESERVED_JOBS = ("open", "close")
@@ -32,6 +33,12 @@ FACTORY_ARGS = {
     "execution_timeout": "timeout",
     "retries": "retries",
     "retry_delay": "retry_delay",
+    "retry_exponential_backoff": "retry_backoff",
+    "max_retry_delay": "max_retry_delay",
+    "max_active_tis_per_dagrun": "at_once of for_each",
+    "on_failure_callback": "on_failure",
+    "on_retry_callback": "on_retry",
+    "on_success_callback": "on_success",
     "pool": "pool",
     "queue": "queue",
     "owner": "owner",
@@ -44,11 +51,13 @@ def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
     """Yield what is wrong with a workflow whose keys are all right one by one."""
     yield from _check_dates(model)
     yield from _check_waits(name, model)
+    yield from check_runs(model)
     for job_name, job in model.jobs.items():
         yield from _check_job_name(job_name)
         yield from _check_action(job_name, job)
         yield from _check_handler(job_name, job)
         yield from _check_params(job_name, job)
+        yield from _check_items(job_name, job)
 
 
 def _check_dates(model: WorkflowModel) -> Iterator[Problem]:
@@ -153,6 +162,23 @@ def _check_handler(name: str, job: Job) -> Iterator[Problem]:
         for key in _STATE_ONLY:
             if key in job.model_fields_set:
                 yield Problem((*path, key), "a handler (when: failed) holds no window", at_key=True)
+
+
+def _check_items(name: str, job: Job) -> Iterator[Problem]:
+    path = ("jobs", name, "for_each")
+    if job.for_each is None:
+        return
+    if job.is_handler:
+        yield Problem(path, "a handler (when: failed) runs once", at_key=True)
+    if isinstance(job.for_each, list) and job.operator is not None:
+        for index, item in enumerate(job.for_each):
+            if not isinstance(item, dict) or not item:
+                yield Problem((*path, index), f"expected a mapping of arguments of the operator, not {show(item)}")
+            else:
+                for key in item.keys() & FACTORY_ARGS.keys():
+                    yield Problem((*path, index, key), f"{key!r} is set by the workflow", at_key=True)
+                for key in item.keys() & (job.args or {}).keys():
+                    yield Problem((*path, index, key), f"{key!r} stands in args too; remove one", at_key=True)
 
 
 def _check_params(name: str, job: Job) -> Iterator[Problem]:

@@ -62,11 +62,12 @@ class Document:
         parents = {mark[:-1] for mark in marks if mark}
         real: KeyPath = ()
         for part in path:
-            if isinstance(part, int) and (*real, part) not in marks and real in marks:
+            if (*real, part) not in marks and real in marks:
                 if real not in parents:  # `wait_for: crm` is all that there is of wait_for[0].workflow
                     break
-            else:
-                real = (*real, part)
+                if isinstance(part, int):
+                    continue
+            real = (*real, part)
         return real
 
     def position(self, path: KeyPath, *, at_key: bool = False) -> tuple[int | None, int | None]:

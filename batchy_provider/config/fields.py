@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from batchy_provider.batches.dates import format_date, parse_date, zone
@@ -37,6 +38,7 @@ _CRON_FIELDS = {
     "weekday": "0 (Sunday) to 6 or SUN to SAT",
 }
 _LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -77,6 +79,13 @@ def _timezone(value: Any) -> str:
         except WindowError:
             pass
     raise wrong(f"expected a timezone's IANA name such as UTC or Europe/Paris, not {show(value)}")
+
+
+def _time_of_day(value: Any) -> str:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return value
+    hint = "; write it in quotes" if isinstance(value, int) else ""  # YAML takes 16:00 for minutes
+    raise wrong(f'expected a time of day in quotes such as "06:00", not {show(value)}{hint}')
 
 
 def _one_or_many(value: Any) -> Any:
@@ -158,6 +167,19 @@ def _never_fires(cron: str) -> bool:
     return first > longest
 
 
+def time_of_day(crons: Iterable[str]) -> tuple[int, int] | None:
+    """Return hour and minute at which all of some cron expressions fire, or None if there are several."""
+    from croniter import croniter
+
+    times = set()
+    for cron in crons:
+        minutes, hours = croniter.expand(PRESETS.get(cron, cron))[0][:2]
+        if len(minutes) != 1 or len(hours) != 1 or not isinstance(hours[0], int) or not isinstance(minutes[0], int):
+            return None
+        times.add((hours[0], minutes[0]))
+    return times.pop() if len(times) == 1 else None
+
+
 def in_zone(text: str, timezone_name: str) -> datetime:
     """Read a date of a file: without an offset it is local time of that timezone.
 
@@ -178,12 +200,51 @@ def as_state_date(text: str, timezone_name: str) -> str:
     return format_date(in_zone(text, timezone_name))
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-DateText = Annotated[str, BeforeValidator(_date)]
-Timezone = Annotated[str, BeforeValidator(_timezone)]
-Names = Annotated[list[str], BeforeValidator(_one_or_many)]
-Env = Annotated[dict[str, str], BeforeValidator(_env)]
-Hours = Annotated[Any, BeforeValidator(_hours)]
-Size = Annotated[int, BeforeValidator(_size)]
-Sha256 = Annotated[str, BeforeValidator(_sha256)]
-Cron = Annotated[str, BeforeValidator(_cron)]
+def _schema(**schema: Any) -> WithJsonSchema:
+    """Say in the JSON Schema what people write; pydantic would tell what is read of it."""
+    return WithJsonSchema(schema)
+
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_NUMBER = r"[0-9]+(\.[0-9]{1,6})?"
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    _schema(type="string", pattern=f"^ *({_NUMBER} *[wdhms] *)+$", examples=["90s", "5m", "4h", "1d12h"]),
+]
+DateText = Annotated[
+    str,
+    BeforeValidator(_date),
+    _schema(type="string", pattern="^[0-9]{4}-?[0-9]", examples=["2026-01-31", "2026-01-31T18:30:00"]),
+]
+Timezone = Annotated[str, BeforeValidator(_timezone), _schema(type="string", examples=["UTC", "Europe/Paris"])]
+TimeOfDay = Annotated[str, BeforeValidator(_time_of_day), _schema(type="string", pattern=f"^({_TIME.pattern})$")]
+Names = Annotated[list[str], BeforeValidator(_one_or_many), _schema(anyOf=[{"type": "string"}, _TEXTS])]
+Env = Annotated[
+    dict[str, str],
+    BeforeValidator(_env),
+    _schema(type="object", additionalProperties={"type": ["string", "integer"]}),
+]
+Hours = Annotated[Any, BeforeValidator(_hours), _schema(type="number", minimum=0)]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    _schema(
+        anyOf=[
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?[KMGTkmgt]?(i?[Bb])?$", "examples": ["512M", "2G"]},
+            {"type": "integer", "exclusiveMinimum": 0},
+        ]
+    ),
+]
+Sha256 = Annotated[str, BeforeValidator(_sha256), _schema(type="string", pattern="^[0-9a-fA-F]{64}$")]
+Cron = Annotated[
+    str,
+    BeforeValidator(_cron),
+    _schema(
+        anyOf=[
+            {"enum": list(PRESETS)},
+            {"type": "string", "pattern": r"^\s*\S+(\s+\S+){4}\s*$", "examples": ["0 2 * * *"]},
+        ]
+    ),
+]

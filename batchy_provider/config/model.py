@@ -20,6 +20,7 @@ from batchy_provider.config.fields import (
     Names,
     Sha256,
     Size,
+    TimeOfDay,
     Timezone,
 )
 
@@ -40,11 +41,33 @@ class Limits(_Model):
     file_size: Size | None = Field(default=None, description="Size of a single file it may write, such as `2G`.")
 
 
+class Notifier(_Model):
+    """Whom to tell, by any Airflow notifier."""
+
+    notifier: str = Field(description="Full Python path of a notifier class.")
+    args: dict[str, Any] = Field(default_factory=dict, description="Its arguments; may hold templates.")
+
+
+_WrittenNotifiers = str | Notifier | list[str | Notifier]
+
+
+def _notifiers(value: Any) -> Any:
+    several = value if isinstance(value, list) else [value]
+    return [{"notifier": item} if isinstance(item, str) else item for item in several]
+
+
+Notifiers = Annotated[list[Notifier], BeforeValidator(_notifiers, json_schema_input_type=_WrittenNotifiers)]
+
+
 class Settings(_Model):
     """Keys that a job may have, and `defaults` for all jobs of the file."""
 
     retries: Count | None = Field(default=None, description="How often a failed job is tried again.")
     retry_delay: Duration | None = Field(default=None, description="How long to wait before the next try.")
+    retry_backoff: bool | None = Field(
+        default=None, description="Wait twice as long before each further try, up to `max_retry_delay`."
+    )
+    max_retry_delay: Duration | None = Field(default=None, description="The longest wait before a try.")
     timeout: Duration | None = Field(default=None, description="How long one try may take; then it is stopped.")
     kill_grace: Duration | None = Field(
         default=None, description="How long a script has between TERM and KILL when it is stopped."
@@ -65,6 +88,28 @@ class Settings(_Model):
         default=None, description="Cut the start of each window to midnight, in the workflow's timezone."
     )
     initial_date: DateText | None = Field(default=None, description="Where the very first window starts.")
+    on_failure: Notifiers | None = Field(
+        default=None, description="Whom to tell when the job has failed for good: Airflow notifiers."
+    )
+    on_retry: Notifiers | None = Field(default=None, description="Whom to tell when it failed and is tried again.")
+    on_success: Notifiers | None = Field(default=None, description="Whom to tell when it has succeeded.")
+
+
+class ForEach(_Model):
+    """A list that is known only when the batch runs."""
+
+    from_: str = Field(alias="from", description="A job before it, by an `operator` whose result is the list.")
+    at_once: Annotated[int, Field(ge=1)] | None = Field(default=None, description="How many may run at the same time.")
+
+
+def _kind_of_list(value: Any) -> str:
+    return "<from>" if isinstance(value, dict | ForEach) else "<list>"
+
+
+Items = Annotated[
+    Annotated[list[Any], Field(min_length=1), Tag("<list>")] | Annotated[ForEach, Tag("<from>")],
+    Discriminator(_kind_of_list),
+]
 
 
 class Job(Settings):
@@ -94,6 +139,11 @@ class Job(Settings):
     )
     params: dict[str, Any] = Field(
         default_factory=dict, description="Your own parameters; the script gets them, Redis keeps them."
+    )
+    for_each: Items | None = Field(
+        default=None,
+        description="Run once for each entry of a list, side by side: a list, or `{from: job}`. A script gets its "
+        "entry as `$BATCHY_ITEM`; for an operator each entry is a mapping of further arguments.",
     )
     enabled: bool = Field(default=True, description="`false` skips the job; its window waits and then catches up.")
     sha256: Sha256 | None = Field(default=None, description="Digest that the bundle must have.")
@@ -140,6 +190,7 @@ class After(_Model):
     """A schedule by other workflows' successes."""
 
     after: Names = Field(description="Workflows; a run starts when all of them have succeeded anew.")
+    any: bool = Field(default=False, description="Start as soon as one of them has succeeded.")
 
 
 def _kind_of_schedule(value: Any) -> str:
@@ -157,6 +208,40 @@ Schedule = Annotated[
     | Annotated[After, Tag("<after>")],
     Discriminator(_kind_of_schedule),
 ]
+
+
+class RunParam(_Model):
+    """A value that a person may give to a run: a field of the form in Airflow's UI."""
+
+    type: (
+        Literal["string", "multiline", "integer", "number", "boolean", "date", "datetime", "array", "object"] | None
+    ) = Field(default=None, description="What it is; without it, what the default is, or text.")
+    default: Any = Field(default=None, description="Its value in scheduled runs; without it, nothing.")
+    required: bool = Field(default=False, description="A person must give it; only in a workflow without schedule.")
+    choices: Annotated[list[Any], Field(min_length=1)] | None = Field(default=None, description="The values allowed.")
+    minimum: int | float | None = Field(default=None, description="The least number allowed.")
+    maximum: int | float | None = Field(default=None, description="The greatest number allowed.")
+    title: str | None = Field(default=None, description="Its name in the form.")
+    description: str | None = Field(default=None, description="What the form says of it.")
+
+
+def _run_params(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: item if isinstance(item, dict) else {"default": item} for name, item in value.items()}
+
+
+_WrittenRunParams = dict[str, RunParam | str | int | float | bool | list[Any] | None]
+
+
+class Deadline(_Model):
+    """Until when a batch should be closed; when it is not, someone is told, and the batch goes on."""
+
+    closed_by: TimeOfDay | None = Field(
+        default=None, description='Time of day in `timezone`, such as `"06:00"`; needs a schedule at one time of day.'
+    )
+    within: Duration | None = Field(default=None, description="How long after the run was due.")
+    notify: Annotated[Notifiers, Field(min_length=1)] = Field(description="Whom to tell: Airflow notifiers.")
 
 
 InfaText = Annotated[str, Field(pattern=r"^[^\[\]\r\n]+$")]
@@ -182,6 +267,9 @@ class Infa(_Model):
     )
 
 
+_WrittenWaits = str | Wait | list[str | Wait]
+
+
 def _waits(value: Any) -> Any:
     several = value if isinstance(value, list) else [value]
     return [{"workflow": item} if isinstance(item, str) else item for item in several]
@@ -204,7 +292,24 @@ class SharedModel(_Model):
     end_date: DateText | None = Field(default=None, description="Nothing is scheduled after it.")
     catchup: bool = Field(default=False, description="Run what was missed since `start_date`.")
     max_active_runs: Annotated[int, Field(ge=1)] = Field(default=1, description="Runs at the same time.")
-    wait_for: Annotated[list[Wait], BeforeValidator(_waits)] = Field(
+    run_timeout: Duration | None = Field(
+        default=None, description="How long a whole run may take, waits included; then it is failed."
+    )
+    max_active_jobs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Tasks of this workflow at the same time; Airflow's setting if not."
+    )
+    run_params: Annotated[
+        dict[str, RunParam], BeforeValidator(_run_params, json_schema_input_type=_WrittenRunParams)
+    ] = Field(
+        default_factory=dict,
+        description="Values that a person may give to a run: Airflow shows a form; jobs use `{{ params.name }}`.",
+    )
+    on_failure: Notifiers | None = Field(
+        default=None, description="Whom to tell when a run has failed: Airflow notifiers."
+    )
+    on_success: Notifiers | None = Field(default=None, description="Whom to tell when a run has succeeded.")
+    deadline: Deadline | None = Field(default=None, description="Until when each batch should be closed.")
+    wait_for: Annotated[list[Wait], BeforeValidator(_waits, json_schema_input_type=_WrittenWaits)] = Field(
         default_factory=list, description="Workflows to wait for: a name, a mapping, or a list of these."
     )
     defaults: Settings = Field(default_factory=Settings, description="Settings for all jobs.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from batchy_provider.config.faults import Problem, did_you_mean
-from batchy_provider.config.model import Job
+from batchy_provider.config.model import ForEach, Job
 
 PREVIOUS = "previous"
 
@@ -79,7 +79,26 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Problem]]:
             problems.append(Problem(("jobs", name), "a handler (when: failed) needs a job to watch"))
     order = Order(upstream, {})
     inputs = {name: _input(name, job.input, jobs, order, problems) for name, job in jobs.items() if job.input}
+    for name, wanted in inputs.items():
+        if wanted in jobs and jobs[wanted].for_each is not None:
+            message = f"the job {wanted!r} runs for each entry of a list and has many outputs, none to read"
+            problems.append(Problem(("jobs", name, "input"), message))
+    for name, job in jobs.items():
+        if isinstance(job.for_each, ForEach):
+            _check_source(name, job.for_each.from_, jobs, order, problems)
     return Order(upstream, inputs), problems
+
+
+def _check_source(name: str, source: str, jobs: Mapping[str, Job], order: Order, problems: list[Problem]) -> None:
+    path = ("jobs", name, "for_each", "from")
+    if source not in jobs:
+        problems.append(Problem(path, f"no job {source!r} in this file{did_you_mean(source, jobs)}"))
+    elif source not in order.before(name):
+        problems.append(Problem(path, f"the job {source!r} does not come before {name!r}; add it to after"))
+    elif jobs[source].operator is None:
+        problems.append(
+            Problem(path, f"{source!r} is a script, whose result is a reference to its output; expected an operator")
+        )
 
 
 def _named(name: str, after: Sequence[str], jobs: Mapping[str, Job], problems: list[Problem]) -> tuple[str, ...]:

@@ -10,22 +10,45 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from batchy_provider.config.faults import KeyPath, Problem, did_you_mean, one_of, show
-from batchy_provider.config.model import After, Infa, Job, Limits, Settings, Wait, Within
+from batchy_provider.config.model import (
+    After,
+    Deadline,
+    ForEach,
+    Infa,
+    Job,
+    Limits,
+    Notifier,
+    RunParam,
+    Settings,
+    Wait,
+    Within,
+)
 
 SYNONYMS = {
+    "backoff": "retry_backoff",
     "bash_command": "bash",
+    "callbacks": "on_failure or on_success",
     "command": "bash",
     "cron": "schedule",
+    "dagrun_timeout": "run_timeout",
     "dag_id": "the file's name",
     "default_args": "defaults",
     "dependencies": "after",
     "depends_on": "after",
     "environment": "env",
     "execution_timeout": "timeout",
+    "expand": "for_each",
     "name": "the file's name, and for a job its key",
+    "max_active_tasks": "max_active_jobs",
     "needs": "after",
+    "notify": "on_failure or on_success",
+    "on_failure_callback": "on_failure",
+    "on_retry_callback": "on_retry",
+    "on_success_callback": "on_success",
     "priority_weight": "priority",
     "redis_conn_id": "connection",
+    "retry": "retries",
+    "retry_exponential_backoff": "retry_backoff",
     "schedule_interval": "schedule",
     "script": "bash or bundle",
     "tasks": "jobs",
@@ -115,8 +138,19 @@ def known_keys(path: KeyPath, top: type[BaseModel]) -> Iterable[str]:
             model = Wait
         case ("wait_for", *_, "scope"):
             model = Within
+        case (*_, "on_failure" | "on_retry" | "on_success" | "notify", int()) | (
+            *_,
+            "on_failure" | "on_retry" | "on_success" | "notify",
+        ):
+            model = Notifier
+        case ("deadline",):
+            model = Deadline
+        case ("run_params", _):
+            model = RunParam
+        case ("jobs", _, "for_each"):
+            model = ForEach
         case ("schedule",):
             model = After
         case _:
             model = Infa
-    return model.model_fields
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -19,9 +19,20 @@ from batchy_provider.config import model
 
 _PLACE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FORMS = {
+    "any": "true or false",
     "args": "mapping",
+    "choices": "list",
+    "default": "value",
+    "for_each": "list, or `{from: job}`",
     "jobs": "mapping of jobs",
+    "maximum": "number",
+    "minimum": "number",
+    "notify": "[notifiers](#notifiers)",
+    "on_failure": "[notifiers](#notifiers)",
+    "on_retry": "[notifiers](#notifiers)",
+    "on_success": "[notifiers](#notifiers)",
     "params": "mapping",
+    "run_params": "mapping, see [runparam](#runparam)",
     "schedule": "cron, preset, list of crons, or `{after: […]}`",
     "scope": "`today`, `since_last_run`, `any` or `{within: 12h}`",
     "wait_for": "name, mapping, or list of these",
@@ -34,6 +45,7 @@ _TYPES = {
     "_one_or_many": "name or list of names",
     "_sha256": "64 hex digits",
     "_size": "size",
+    "_time_of_day": "time of day",
     "_timezone": "timezone",
 }
 _PLAIN = {"str": "text", "bool": "true or false", "int": "whole number"}
@@ -47,7 +59,9 @@ def table(of: type[BaseModel], without: type[BaseModel] | None = None) -> str:
     rows = ["| key | value | default | |", "|---|---|---|---|"]
     for name, field in of.model_fields.items():
         if without is None or name not in without.model_fields:
-            rows.append(f"| `{name}` | {_form(of, name, field)} | {_default(field)} | {field.description} |")
+            rows.append(
+                f"| `{field.alias or name}` | {_form(of, name, field)} | {_default(field)} | {field.description} |"
+            )
     return "\n".join(rows) + "\n"
 
 

@@ -40,7 +40,13 @@ class Workflow:
     @property
     def uses_classes(self) -> bool:
         """Tell whether it names Python classes, which only Airflow can check."""
-        return self.model is not None and any(job.operator is not None for job in self.model.jobs.values())
+        model = self.model
+        if model is None:
+            return False
+        told = [model.on_failure, model.on_success, model.deadline]
+        settings = [model.defaults, *model.jobs.values()]
+        told += [each for item in settings for each in (item.on_failure, item.on_retry, item.on_success)]
+        return any(told) or any(job.operator is not None for job in model.jobs.values())
 
     def config(self) -> WorkflowConfig:
         """Return what the state layer needs."""

@@ -18,7 +18,10 @@ from batchy_provider.config.faults import Problem
 from batchy_provider.config.fields import in_zone
 from batchy_provider.config.model import Wait, WorkflowModel
 from batchy_provider.config.workflow import Workflow
-from batchy_provider.dag_factory.operators import BuildError, build_job
+from batchy_provider.dag_factory.callbacks import deadlines, run_callbacks
+from batchy_provider.dag_factory.classes import BuildError
+from batchy_provider.dag_factory.operators import build_job
+from batchy_provider.dag_factory.params import params_of
 from batchy_provider.dag_factory.schedule import schedule_of
 from batchy_provider.dag_factory.templates import EXTENSIONS, FACTS, Facts
 
@@ -84,9 +87,21 @@ def _empty_dag(workflow: Workflow, model: WorkflowModel) -> DAG:
         jinja_environment_kwargs={"extensions": EXTENSIONS},
         user_defined_macros={FACTS: Facts(workflow.name, model.connection, handlers)},
         is_paused_upon_creation=model.paused,
+        **_of_runs(model),
     )
     dag.fileloc = str(workflow.path)
     return dag
+
+
+def _of_runs(model: WorkflowModel) -> dict[str, Any]:
+    given = {
+        "dagrun_timeout": model.run_timeout,
+        "max_active_tasks": model.max_active_jobs,
+        "params": params_of(model) or None,
+        "deadline": deadlines(model),
+        **run_callbacks(model),
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _common(model: WorkflowModel) -> dict[str, Any]:

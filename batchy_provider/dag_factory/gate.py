@@ -37,6 +37,10 @@ class JobGate:
         task = context["task"]
         type(task).pre_execute(task, context)
 
+    def check_context(self, context: Any) -> None:
+        """Let the task go on, or stop it; for tasks whose operator's own ``pre_execute`` follows anyway."""
+        self.check(context["ti"])
+
     def check(self, ti: Any) -> None:
         """Let the task go on, or stop it.
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.sdk import AssetAny
+
 from batchy_provider.assets import workflow_asset
 from batchy_provider.config.fields import PRESETS
 from batchy_provider.config.model import After, WorkflowModel
@@ -14,8 +16,9 @@ from batchy_provider.config.model import After, WorkflowModel
 def schedule_of(model: WorkflowModel) -> Any:
     """Return what ``DAG(schedule=…)`` takes."""
     match model.schedule:
-        case After(after=workflows):
-            return [workflow_asset(name) for name in workflows]
+        case After(after=workflows, any=is_any):
+            assets = [workflow_asset(name) for name in workflows]
+            return AssetAny(*assets) if is_any and len(assets) > 1 else assets
         case None | "@once" | "@continuous":
             return model.schedule
         case str(cron):

@@ -47,9 +47,8 @@ class TestWaits:
             report=f"schedule: {{after: [sale]}}\n{JOB}",
         ) == [
             "report.yaml:1:20: schedule.after[0]: no file defines the workflow 'sale'; did you mean 'sales'?",
-            "sales.yaml:1:12: wait_for[0].workflow: no file defines the workflow 'crm_extrat'; "
-            "did you mean 'crm_extract'?",
-            "sales.yaml:1:24: wait_for[1].workflow: no file defines the workflow 'erp'",
+            "sales.yaml:1:12: wait_for[0]: no file defines the workflow 'crm_extrat'; did you mean 'crm_extract'?",
+            "sales.yaml:1:24: wait_for[1]: no file defines the workflow 'erp'",
         ]
 
     def test_a_workflow_whose_file_has_faults_is_not_missing(self, told: Any):

@@ -23,7 +23,8 @@ def test_every_key_is_described():
     for each in models:
         for name, field in each.model_fields.items():
             assert field.description, f"{each.__name__}.{name}"
-            assert f"`{name}" in PAGE or f"{{{name}:" in PAGE, f"{each.__name__}.{name}"
+            key = field.alias or name
+            assert f"`{key}" in PAGE or f"{{{key}:" in PAGE, f"{each.__name__}.{name}"
 
 
 def test_its_first_example_is_sound():

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What holds for a run as a whole, and cannot be seen in one key alone: its params and its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from batchy_provider.config.faults import Problem, show
+from batchy_provider.config.fields import time_of_day
+from batchy_provider.config.model import After, RunParam, WorkflowModel
+
+WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
+"""What a run's conf may say of its window: a form may ask for them, a default must not give them."""
+
+_DAY = timedelta(days=1)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "multiline": (str,),
+    "date": (str,),
+    "datetime": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def crons_of(model: WorkflowModel) -> list[str]:
+    """Return the cron expressions that a workflow is scheduled by."""
+    match model.schedule:
+        case None | After() | "@once" | "@continuous":
+            return []
+        case str(cron):
+            return [cron]
+        case crons:
+            return crons
+
+
+def type_of(param: RunParam) -> str:
+    """Return what a value of a run is: as said, or as its default is."""
+    if param.type is not None:
+        return param.type
+    value = param.default if param.default is not None else (param.choices or [None])[0]
+    for name in ("boolean", "integer", "number", "array", "object"):
+        if isinstance(value, _TYPES[name]):
+            return name
+    return "string"
+
+
+def time_to_deadline(model: WorkflowModel) -> timedelta | None:
+    """Return how long after a run was due its deadline is; None without one, or without one time of day."""
+    deadline = model.deadline
+    if deadline is None or deadline.closed_by is None:
+        return deadline.within if deadline is not None else None
+    due = time_of_day(crons_of(model))
+    if due is None:
+        return None
+    hour, minute = map(int, deadline.closed_by.split(":"))
+    return timedelta(minutes=(hour - due[0]) * 60 + minute - due[1]) % _DAY or _DAY
+
+
+def check_runs(model: WorkflowModel) -> Iterator[Problem]:
+    """Yield what is wrong with a workflow's params of runs and its deadline."""
+    for name, param in model.run_params.items():
+        yield from _check_param(name, param, model)
+    if (deadline := model.deadline) is None:
+        return
+    if (deadline.closed_by is None) == (deadline.within is None):
+        yield Problem(("deadline",), "expected one of closed_by and within", at_key=True)
+    elif time_to_deadline(model) is None:
+        message = "a time of day needs a schedule that fires at one time of day; use within"
+        yield Problem(("deadline", "closed_by"), message)
+
+
+def _check_param(name: str, param: RunParam, model: WorkflowModel) -> Iterator[Problem]:
+    path = ("run_params", name)
+    value, kind = param.default, type_of(param)
+    place = (*path, "default") if "default" in param.model_fields_set else path
+    if param.required and model.schedule is not None:
+        yield Problem((*path, "required"), "nobody is asked in a scheduled run; give a default instead")
+    if value is not None and not _is_a(kind, value):
+        yield Problem(place, f"expected a value of type {kind}, not {show(value)}")
+    elif value is not None and param.choices is not None and value not in param.choices:
+        yield Problem(place, f"{show(value)} is none of the choices")
+    elif value is not None and name in WINDOW_PARAMS:
+        yield Problem(place, f"{name!r} asks for a window of its own; with a default every run would")
+    for index, choice in enumerate(param.choices or ()):
+        if not _is_a(kind, choice):
+            yield Problem((*path, "choices", index), f"expected a value of type {kind}, not {show(choice)}")
+    for key in ("minimum", "maximum"):
+        if getattr(param, key) is not None and kind not in ("integer", "number"):
+            yield Problem((*path, key), f"only a number has a {key}, and this is of type {kind}", at_key=True)
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        return False
+    try:
+        if kind == "date":
+            date.fromisoformat(str(value))
+        elif kind == "datetime":
+            datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return True

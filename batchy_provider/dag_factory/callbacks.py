@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Whom to tell: any Airflow notifier, when a job or a run has ended, and when a deadline has passed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from batchy_provider.config.faults import KeyPath, Problem
+from batchy_provider.config.model import Job, Notifier, Settings, WorkflowModel
+from batchy_provider.config.runs import crons_of, time_to_deadline
+from batchy_provider.dag_factory.classes import BuildError, import_class, make
+
+EVENTS = ("on_failure", "on_retry", "on_success")
+
+
+def job_callbacks(name: str, job: Job, defaults: Settings) -> dict[str, Any]:
+    """Return the callbacks of a job's task: its own, or those of the file's defaults.
+
+    :raises BuildError: if a notifier cannot be made.
+    """
+    callbacks = {}
+    for event in EVENTS:
+        if (own := getattr(job, event)) is not None:
+            callbacks[f"{event}_callback"] = _notifiers(own, ("jobs", name, event))
+        elif (inherited := getattr(defaults, event)) is not None:
+            callbacks[f"{event}_callback"] = _notifiers(inherited, ("defaults", event))
+    return callbacks
+
+
+def run_callbacks(model: WorkflowModel) -> dict[str, Any]:
+    """Return the callbacks of the DAG.
+
+    :raises BuildError: if a notifier cannot be made.
+    """
+    given = {"on_failure": model.on_failure, "on_success": model.on_success}
+    return {f"{event}_callback": _notifiers(each, (event,)) for event, each in given.items() if each}
+
+
+def deadlines(model: WorkflowModel) -> Any:
+    """Return the DAG's deadline alerts, one for each notifier, or None.
+
+    :raises BuildError: if a notifier cannot be made, or this Airflow cannot call it.
+    """
+    if model.deadline is None:
+        return None
+    from airflow.sdk import BaseNotifier
+    from airflow.sdk.definitions import deadline as sdk
+
+    sync_callback = getattr(sdk, "SyncCallback", None)  # Airflow 3.2 and newer
+    # A run that is triggered by hand or by assets may have no logical date, and Airflow 3.1 fails over that.
+    is_dated = crons_of(model) and sync_callback is not None
+    reference = sdk.DeadlineReference.DAGRUN_LOGICAL_DATE if is_dated else sdk.DeadlineReference.DAGRUN_QUEUED_AT
+    alerts = []
+    for index, notifier in enumerate(model.deadline.notify):
+        place: KeyPath = ("deadline", "notify", index)
+        cls = import_class(notifier.notifier, BaseNotifier, "Airflow notifier", (*place, "notifier"))
+        make(cls, notifier.args, {}, (*place, "args" if notifier.args else "notifier"))  # only to see whether it can be
+        if cls.async_notify is not BaseNotifier.async_notify:
+            callback: Any = sdk.AsyncCallback(cls, kwargs=notifier.args)  # type: ignore[attr-defined]
+        elif sync_callback is not None:
+            callback = sync_callback(cls, kwargs=notifier.args)
+        else:
+            message = f"{notifier.notifier} has no async_notify, which Airflow 3.1 calls for deadlines"
+            raise BuildError([Problem((*place, "notifier"), message)])
+        interval = time_to_deadline(model)
+        assert interval is not None
+        alerts.append(sdk.DeadlineAlert(reference=reference, interval=interval, callback=callback))
+    return alerts
+
+
+def _notifiers(notifiers: Sequence[Notifier], place: KeyPath) -> list[Any]:
+    from airflow.sdk import BaseNotifier
+
+    made = []
+    for index, notifier in enumerate(notifiers):
+        here = (*place, index)
+        cls = import_class(notifier.notifier, BaseNotifier, "Airflow notifier", (*here, "notifier"))
+        made.append(make(cls, notifier.args, {}, (*here, "args" if notifier.args else "notifier")))
+    return made

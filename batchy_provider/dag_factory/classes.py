@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Python classes that a file names: imported and made, or what is wrong with them, in the file's words."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from batchy_provider.config.checks import FACTORY_ARGS
+from batchy_provider.config.faults import KeyPath, Problem, did_you_mean
+
+
+class BuildError(Exception):
+    """Tasks cannot be made of a sound file.
+
+    :param problems: why, each with its place in the file.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(problem.message for problem in self.problems))
+
+
+def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
+    """Import a class by its full name.
+
+    :param base: what it must be a subclass of.
+    :param what: what such a class is called.
+    :param place: where the file names it.
+    :raises BuildError: if there is none.
+    """
+    module_name, _, class_name = path.rpartition(".")
+    if not module_name:
+        raise BuildError([Problem(place, f"expected a full Python path, package.module.Class, not {path!r}")])
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        hint = "; is its provider installed here?" if missing.startswith("airflow.providers") else ""
+        raise BuildError([Problem(place, f"there is no module {missing!r}{hint}")]) from None
+    except Exception as error:
+        message = f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
+        raise BuildError([Problem(place, message)]) from None
+    try:
+        cls = getattr(module, class_name)
+    except AttributeError:
+        hint = did_you_mean(class_name, (each for each in vars(module) if not each.startswith("_")))
+        raise BuildError([Problem(place, f"{module_name} has no {class_name!r}{hint}")]) from None
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise BuildError([Problem(place, f"{path} is no {what} (a class of {base.__name__})")])
+    return cls
+
+
+def make(cls: Any, own: Mapping[str, Any], ours: Mapping[str, Any], place: KeyPath) -> Any:
+    """Make an object of a class.
+
+    :param own: arguments from the file.
+    :param ours: arguments that the factory adds.
+    :param place: where the arguments stand in the file, or else the class.
+    :raises BuildError: if the class refuses them.
+    """
+    try:
+        return cls(**{**own, **ours})
+    except Exception as error:
+        raise refusal(cls, own, error, place) from None
+
+
+def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> BuildError:
+    """Say in the file's words why a class refused its arguments."""
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    known = _parameters(cls)
+    unknown = [arg for arg in own if arg not in known]
+    if unknown and isinstance(error, TypeError):
+        return BuildError(
+            Problem((*place, arg), f"{path} takes no argument {arg!r}{did_you_mean(arg, known)}", True)
+            for arg in unknown
+        )
+    return BuildError([Problem(place, f"{path} refuses its arguments: {error}")])
+
+
+def _parameters(cls: type) -> set[str]:
+    """Return the names of all arguments of a class and of those that it passes the rest on to."""
+    known = {
+        parameter
+        for base in cls.__mro__
+        if "__init__" in vars(base)
+        for parameter in inspect.signature(base.__init__).parameters  # type: ignore[misc]
+    }
+    return known - FACTORY_ARGS.keys() - {"self", "args", "kwargs"}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Jobs that run once for each entry of a list (``for_each``): Airflow's mapped tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from batchy_provider.config.model import ForEach, Job
+from batchy_provider.dag_factory.classes import refusal
+from batchy_provider.dag_factory.gate import JobGate
+
+ITEM = "BATCHY_ITEM"
+"""Variable of a script that holds its entry: text as it is, all else as JSON."""
+
+
+def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate: JobGate) -> Any:
+    """Make the mapped task of a job.
+
+    :param arguments: what all its instances share.
+    :raises BuildError: if its operator refuses them.
+    """
+    assert job.for_each is not None
+    if isinstance(job.for_each, ForEach) and job.for_each.at_once is not None:
+        arguments["max_active_tis_per_dagrun"] = job.for_each.at_once
+    place = ("jobs", name, "args" if job.args else "operator")
+    try:
+        # Here it must be the argument: the instances are made by Airflow, when they run.
+        if job.operator is None:
+            env = arguments.pop("env") or {}
+            return cls.partial(**arguments, pre_execute=gate.check_context).expand(
+                env=_environments(job, env, arguments)
+            )
+        items = job.for_each if isinstance(job.for_each, list) else _result_of(job.for_each, arguments)
+        return cls.partial(**arguments, pre_execute=gate.check_context).expand_kwargs(items)
+    except Exception as error:
+        raise refusal(cls, job.args or {}, error, place) from None
+
+
+def _environments(job: Job, env: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
+    def with_item(item: Any) -> dict[str, str]:
+        return {**env, ITEM: item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)}
+
+    if isinstance(job.for_each, ForEach):
+        return _result_of(job.for_each, arguments).map(with_item)
+    return [with_item(item) for item in job.for_each or ()]
+
+
+def _result_of(source: ForEach, arguments: Mapping[str, Any]) -> Any:
+    return arguments["dag"].get_task(source.from_).output

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The JSON Schema that editors use says what the models say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from batchy_provider.cli.main import main
+from batchy_provider.config.document import parse
+from batchy_provider.config.schema import IN_CFG, SHIPPED, schema_text
+
+ROOT = Path(__file__).parents[3]
+VALIDATOR = Draft202012Validator(json.loads(schema_text()))
+PAGE = (ROOT / "docs" / "yaml.md").read_text()
+EXAMPLES = [path for path in sorted((ROOT / "cfg").glob("*.yaml")) if path.stem not in ("_defaults", "wf1")]
+RENEW = "renew it: python -m batchy_provider.config.schema"
+
+
+def faults(text: str) -> list[str]:
+    return [error.message for error in VALIDATOR.iter_errors(parse(text).data)]
+
+
+def test_the_shipped_file_is_that_of_the_models():
+    assert SHIPPED.read_text(encoding="utf-8") == schema_text(), RENEW
+    assert (ROOT / "cfg" / IN_CFG).read_text(encoding="utf-8") == schema_text(), RENEW
+
+
+def test_it_is_a_schema():
+    Draft202012Validator.check_schema(json.loads(schema_text()))
+    Draft202012Validator.check_schema(json.loads(schema_text(defaults=True)))
+
+
+def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]):
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == schema_text()
+    assert main(["schema", "--defaults"]) == 0
+    assert capsys.readouterr().out == schema_text(defaults=True)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_sound_and_name_it(path: Path):
+    text = path.read_text()
+    assert faults(text) == []
+    assert f"# yaml-language-server: $schema={IN_CFG}\n" in text
+
+
+def test_defaults_of_a_folder():
+    validator = Draft202012Validator(json.loads(schema_text(defaults=True)))
+    assert list(validator.iter_errors(parse((ROOT / "cfg" / "_defaults.yaml").read_text()).data)) == []
+    assert list(validator.iter_errors({"jobs": {}}))
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+def test_what_the_page_shows_is_sound(text: str):
+    text = text.replace("bash: …", "bash: x").replace("sql: …", "sql: x")
+    if text.startswith("wait_for: crm"):  # two ways to write the same
+        text = text.partition("\n")[2]
+    if "\njobs:" not in f"\n{text}":
+        text += "\njobs: {a: {bash: x}}\n"
+    assert faults(text) == []
+
+
+WRITTEN = [
+    "wait_for: crm",
+    "wait_for: [crm, {workflow: erp, jobs: orders, scope: {within: 12h}}]",
+    'schedule: "@daily"',
+    "schedule: ['0 2 * * *', '@weekly']",
+    "schedule: {after: crm}",
+    "schedule: null",
+    "tags: one",
+    "x-notes: {any: thing}",
+    "start_date: 2026-01-01T02:00:00Z",
+    "defaults: {env: {A: 1, B: b}, limits: {memory: 512M, file_size: 1024}, reprocess_hours: 0.5}",
+    "on_failure: a.B",
+    "run_params: {region: eu, n: 3, day: {type: date}}",
+]
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_allows_what_people_write(text: str):
+    assert faults(f"{text}\njobs: {{a: {{bash: x}}}}\n") == []
+
+
+WRONG = [
+    "shedule: x",
+    "schedule: 5",
+    'schedule: "0 2 * *"',
+    "catchup: 'yes'",
+    "defaults: {timeout: 5}",
+    "defaults: {timeout: 5 minutes}",
+    "defaults: {env: {A: 1.5}}",
+    "defaults: {limits: {memory: much}}",
+    "wait_for: [{jobs: x}]",
+    "wait_for: [{workflow: a, scope: tomorrow}]",
+    "if_open: explode",
+    "deadline: {within: 4h}",
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_refuses_what_the_models_refuse(text: str):
+    assert faults(f"{text}\njobs: {{a: {{bash: x}}}}\n")
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    ["{}", "{a: {}}", "{a: {bash: x, bundle: y}}", "{open: {bash: x}}", "{'a b': {bash: x}}", "[a]", "{a: {when: no}}"],
+)
+def test_refuses_jobs_that_are_none(jobs: Any):
+    assert faults(f"jobs: {jobs}\n")
