@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
-from batchy_provider.cli import batch, demo, questions, results, run, files, steering, validate, wait
+from batchy_provider.cli import batch, demo, files, questions, results, run, steering, validate, wait
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
