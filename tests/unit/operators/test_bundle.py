@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, AirflowTaskTimeout
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 
 from batchy_provider.batches.model import Holder, OpenRequest, WorkflowConfig
@@ -142,6 +141,45 @@ def test_progress_is_kept_for_those_who_watch(run: Any, batch: Any, redis_client
     run(BashBundleOperator(task_id="extract", workflow="sales", bash_command=script))
     progress = BatchStore(redis_client).progress("sales")["extract"]
     assert (progress["batch_id"], progress["progress"], progress["message"]) == (batch.batch_id, 0.5, "34/68")
+
+
+def test_batchy_status_shows_a_running_scripts_progress_written_once_a_second(
+    run: Any, batch: Any, redis_url: str, redis_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[float] = []
+    really = BatchStore.set_progress
+
+    def set_progress(*arguments: Any) -> None:
+        written.append(time.monotonic())
+        really(*arguments)
+
+    monkeypatch.setattr(BatchStore, "set_progress", set_progress)
+    shown: list[tuple[float, str]] = []
+
+    def look() -> None:
+        while not over.wait(0.1):
+            command = [sys.executable, "-m", "batchy_provider.cli.main", "--redis-url", redis_url, "status", "sales"]
+            text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+            (line,) = [line for line in text.splitlines() if line.startswith("extract")]
+            shown.append((time.monotonic(), line))
+
+    over = threading.Event()
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    script = (
+        "for i in {1..99}; do echo '::batchy {\"progress\": 0.'$(printf %02d $i)', \"message\": \"file '$i'\"}'; "
+        "sleep 0.03; done"
+    )
+    run(BashBundleOperator(task_id="extract", workflow="sales", bash_command=script))
+    ended = time.monotonic()
+    over.set()
+    watcher.join()
+    assert len([line for at, line in shown if at < ended and "% file " in line]) >= 2, shown
+    assert len({line for _, line in shown if "% file " in line}) >= 2, "it moves"
+    *regular, _ = written  # the last one always arrives
+    assert all(later - sooner > 0.99 for sooner, later in zip(regular, regular[1:], strict=False))
+    assert len(written) <= 6
+    assert BatchStore(redis_client).progress("sales")["extract"]["message"] == "file 99"
 
 
 def test_a_redis_that_goes_away_does_not_harm_the_script(
@@ -268,6 +306,23 @@ def test_a_failure_shows_code_last_lines_and_where_all_is(run: Any, tmp_path: Pa
         run(BashBundleOperator(task_id="t", bash_command="echo oops >&2; exit 4"))
     for part in ("exit code 4", "\noops\n", f"file://{tmp_path}/results/sales/scheduled__1/t/1"):
         assert part in str(caught.value)
+
+
+def test_above_a_size_the_log_keeps_head_and_tail_and_counts_the_rest_with_the_command_that_shows_it(
+    run: Any, log: list[str], tmp_path: Path
+) -> None:
+    reference = run(BashBundleOperator(task_id="t", bash_command="seq 100000", log_limit_bytes=1000))
+    numbers = [int(line) for record in log for line in record.split("\n") if line.isdecimal()]
+    assert numbers[0] == 1
+    assert numbers[-1] == 100_000
+    hidden = 100_000 - len(numbers)
+    command = f"batchy logs sales t --batch scheduled__1 --attempt 1 --results file://{tmp_path}/results"
+    assert f"{hidden:,} lines are not shown here, they stand in the result files ({command}) alone. The last:" in log
+    (at,) = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    assert (numbers[at - 1] >= 100, 100_000 - numbers[at] > 1000) == (True, True)
+    words = [sys.executable, "-m", "batchy_provider.cli.main", *command.split()[1:]]
+    whole = subprocess.run(words, capture_output=True, check=True, text=True).stdout
+    assert whole == output(reference) == "".join(f"{i}\n" for i in range(1, 100_001))
 
 
 def test_the_log_is_live_and_marks_stderr(run: Any, log: list[str]) -> None:

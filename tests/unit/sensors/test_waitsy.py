@@ -12,7 +12,8 @@ from typing import Any
 import lazy_object_proxy
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
-from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTimeout
+from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 from redis import Redis
 
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
@@ -212,7 +213,7 @@ class TestDeferring:
         assert trigger.soft_fail
 
     def test_a_timeout_is_that_of_a_sensor(self) -> None:
-        from airflow.sdk.exceptions import TaskDeferralTimeout
+        from airflow.providers.common.compat.sdk import TaskDeferralTimeout
 
         for soft_fail, error in ((False, AirflowSensorTimeout), (True, AirflowSkipException)):
             with pytest.raises(error):
