@@ -170,6 +170,8 @@ class LiveView:
         self._hidden += lines.count(b"\n")
         if len(lines) > TAIL_BYTES:
             lines = lines[lines.index(b"\n", -TAIL_BYTES) + 1 :]
+            self._tail.clear()  # the tail has no hole
+            self._tail_bytes = 0
         self._tail.append((stream, lines))
         self._tail_bytes += len(lines)
         while self._tail_bytes - len(self._tail[0][1]) > TAIL_BYTES:
