@@ -53,9 +53,9 @@ def _check(kind: str, name: object) -> str:
     return name
 
 
-def is_history_key(key: str) -> bool:
-    """Tell whether a key is that of an old batch, the original's ``-init`` keys included."""
-    return _HISTORY_LIKE.search(key) is not None
+def is_workflow_name(key: str) -> bool:
+    """Tell whether a key can be a workflow's: not one of its other keys, nor of an old batch, nor foreign."""
+    return len(key) <= MAX_NAME_LENGTH and _NAME.fullmatch(key) is not None and _HISTORY_LIKE.search(key) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,19 @@ from batchy_provider.batches.model import (
     WorkflowConfig,
     WorkflowState,
 )
-from batchy_provider.batches.names import Keys, check_workflow_name, is_history_key
+from batchy_provider.batches.names import Keys, check_workflow_name, is_workflow_name
 from batchy_provider.batches.rules.opening import request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
-from batchy_provider.batches.transaction import PATIENCE_SECONDS, Command, Session, decoded, transact
+from batchy_provider.batches.transaction import (
+    PATIENCE_SECONDS,
+    Command,
+    Session,
+    as_hash,
+    decoded,
+    own_errors,
+    transact,
+)
 from batchy_provider.exceptions import StateError, UnknownBatchError
 
 if TYPE_CHECKING:
@@ -197,13 +205,16 @@ class BatchStore:
     def overview(self) -> list[WorkflowState]:
         """Return all workflows as they stand, by name; hashes of other programs are passed over."""
         states = []
-        for names in _chunks(sorted(self._candidates()), _SCAN_COUNT):
+        with own_errors(self.client):
+            candidates = sorted(self._candidates())
+        for names in _chunks(candidates, _SCAN_COUNT):
             pipe = self.client.pipeline(transaction=False)
             for name in names:
                 keys = Keys(name, self.cluster)
                 pipe.hgetall(keys.live)
                 pipe.hmget(keys.meta, list(snap.META_FIELDS))
-            replies = [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
+            with own_errors(self.client):
+                replies = [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
             for name, live, meta in zip(names, replies[::2], replies[1::2], strict=True):
                 if isinstance(live, dict) and isinstance(meta, list):
                     try:
@@ -219,7 +230,7 @@ class BatchStore:
                 if not (name.startswith("{") and name.endswith("}")):
                     continue
                 name = name[1:-1]
-            if ":" not in name and not is_history_key(name):
+            if is_workflow_name(name):
                 yield name
 
     def batch(self, workflow: str, batch_id: int) -> Batch:
@@ -262,12 +273,12 @@ class BatchStore:
 
     def set_progress(self, workflow: str, job: str, report: dict[str, Any]) -> None:
         """Keep the latest progress of a job: ``batch_id``, ``progress`` from 0 to 1, ``message``, ``at``."""
-        self.client.hset(self.keys(workflow).progress, job, json.dumps(report))
+        self.ask(workflow, ("HSET", self.keys(workflow).progress, job, json.dumps(report)))
 
     def progress(self, workflow: str) -> dict[str, dict[str, Any]]:
         """Return job → its latest progress."""
-        stored = decoded(self.client.hgetall(self.keys(workflow).progress))
-        return {job: json.loads(text) for job, text in stored.items()}
+        (stored,) = self.ask(workflow, ("HGETALL", self.keys(workflow).progress))
+        return {job: json.loads(text) for job, text in as_hash(stored).items()}
 
     # -- how it is done ----------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis
@@ -124,8 +125,13 @@ def transact(
         except _HOPELESS as error:
             raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {error}") from error
         except _REROUTED as error:
+            if isinstance(client, redis.Redis):
+                raise RedisUnavailableError(
+                    f"Redis at {_address(client)} is a node of a Redis Cluster ({error}): connect with "
+                    'redis+cluster://, or "cluster": true in the connection. Nothing was changed'
+                ) from error
             losses.bear(error)
-            client.nodes_manager.initialize()  # type: ignore[union-attr]
+            client.nodes_manager.initialize()
             continue
         except _RETRIED as error:
             losses.bear(error)
@@ -151,6 +157,18 @@ def read(client: Client, key: str, *commands: Command) -> list[Any]:
         return session.ask(*commands), ()
 
     return transact(client, (key,), work)
+
+
+@contextmanager
+def own_errors(client: Client) -> Iterator[None]:
+    """Say in our own words what goes wrong when the client itself is used, for what no single node can answer.
+
+    :raises RedisUnavailableError: instead of any of redis-py's.
+    """
+    try:
+        yield
+    except redis_errors.RedisError as error:
+        raise RedisUnavailableError(f"Redis at {_address(client)} cannot be used: {error}") from error
 
 
 def _attempt(

@@ -133,11 +133,13 @@ class _Opening:
 
     def next_spans(self) -> Spans:
         """Each job's next window: from where it has been loaded to, until now."""
+        last = self.state.last_success
+        # A clock that was set back must not take the watermark back with it.
+        end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
         spans = {}
         for name, job in self.jobs.items():
             at = self._position(name, job)
-            # A clock that was set back must not take the watermark back with it.
-            spans[name] = (at.start, max(self.now, at.watermark, at.start))
+            spans[name] = (at.start, max(end, at.watermark, at.start))
         self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
 

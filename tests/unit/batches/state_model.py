@@ -120,7 +120,8 @@ class Model:
         spans = {}
         for name, job in jobs.items():
             start = job.next_start(zone)
-            spans[name] = (start, max(now, job.position, start))
+            watermark = self.loaded[name].watermark if name in self.loaded else now
+            spans[name] = (start, max(now, job.position, start, watermark))
         return spans
 
     def rerun_must_be_history(self, own: Batch, jobs: dict[str, Job]) -> bool:

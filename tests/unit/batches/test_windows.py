@@ -247,6 +247,16 @@ def test_a_clock_that_was_set_back_does_not_take_the_watermark_back(world: World
     assert window(world.at("2026-01-06T02:00").open("right again")) == ("2026-01-05T02:00", "2026-01-06T02:00")
 
 
+def test_nor_when_the_night_in_between_failed(world: World) -> None:
+    world.jobs = {"extract": {"reprocess_hours": 2}}
+    world.night("2026-01-05T02:00")
+    world.night("2026-01-06T02:00", result="failed")
+    assert window(world.at("2026-01-05T01:30").open("with the clock set back")) == (
+        "2026-01-05T00:00",
+        "2026-01-05T02:00",
+    )
+
+
 def test_a_clock_that_was_set_back_does_not_take_ids_back(world: World) -> None:
     first = world.night("2026-01-05T02:00")
     second = world.night("2026-01-04T02:00")
