@@ -151,7 +151,7 @@ class WaitsySensor(BaseSensorOperator):
         )
 
     def _xcom(self, verdict: Verdict) -> str:
-        # Text, as what a trigger returns becomes text (Airflow writes it as JSON twice), also when no trigger was needed.
+        # What a trigger returns becomes text, since Airflow writes it as JSON twice; so this is text, too.
         return str(verdict.batch_id)
 
 
