@@ -175,7 +175,8 @@ def check_free(keys: Keys, batch_id: int) -> Asking:
 
 def _done(name: str, batch_id: int | None, jobs: Mapping[str, Fields]) -> Verdict:
     end = max((job["batch_end"] for job in jobs.values() if isinstance(job.get("batch_end"), str)), default="")
-    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded at {end} UTC")
+    when = f" at {end} UTC" if end else ""
+    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded{when}")
 
 
 def _score(since: datetime) -> str:
