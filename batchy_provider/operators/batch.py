@@ -31,6 +31,12 @@ IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
 HOLDER_CHECK_SECONDS = 60
 """How often a run that waits for a batch to be closed asks whether its holder still runs."""
 
+_PATIENCE: dict[str, Any] = {
+    "retries": 6,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=2),
+}
 _OUTCOMES: dict[str, Outcome] = {
     "success": "success",
     "failed": "failed",
@@ -52,11 +58,9 @@ class _BatchOperator(BaseOperator):
     operator_extra_links = (WorkflowLink(),)
 
     def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
-        kwargs.setdefault("retries", 6)
-        kwargs.setdefault("retry_delay", timedelta(seconds=5))
-        kwargs.setdefault("retry_exponential_backoff", True)
-        kwargs.setdefault("max_retry_delay", timedelta(minutes=2))
-        super().__init__(**kwargs)
+        # Airflow hands the DAG's default_args on, merged; what they say comes before what we would.
+        said = kwargs.keys() | (kwargs.get("default_args") or {}).keys()
+        super().__init__(**{name: value for name, value in _PATIENCE.items() if name not in said}, **kwargs)
         self.workflow = workflow
         self.redis_conn_id = redis_conn_id
 

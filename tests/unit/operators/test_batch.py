@@ -464,3 +464,18 @@ def test_a_connection_is_left_after_each_task(redis_client: Redis, airflow: Airf
 def test_a_close_of_a_templated_workflow_names_no_asset() -> None:
     assert not BatchyCloseOperator(task_id="close", workflow="{{ params.w }}").outlets
     assert [alias.name for alias in BatchyCloseOperator(task_id="close", workflow="wf").outlets] == ["batchy_wf_closed"]
+
+
+class TestRetries:
+    """Opening and closing are patient, unless the DAG says otherwise."""
+
+    def test_they_are_retried_for_minutes_where_nobody_said_anything(self) -> None:
+        with DAG("patient", schedule=None):
+            task = BatchyOpenOperator(task_id="open", workflow="patient")
+        assert (task.retries, task.retry_delay, task.retry_exponential_backoff) == (6, timedelta(seconds=5), True)
+
+    def test_what_the_dag_or_the_task_says_counts(self) -> None:
+        with DAG("hasty", schedule=None, default_args={"retries": 1}):
+            by_dag = BatchyOpenOperator(task_id="open", workflow="hasty")
+            by_task = BatchyCloseOperator(task_id="close", workflow="hasty", retries=0)
+        assert (by_dag.retries, by_task.retries) == (1, 0)
