@@ -5,24 +5,29 @@ What running a bundle costs, as ratios to plain bash in the same run.
 
 1. One million lines of 100 bytes, through the runner into its files, against `bash script.sh > file`;
    with and without a live view.
-2. Peak memory of the process that runs the script, at 1, 100 and 500 MB of output.
+2. Peak memory of the process that runs the script, at 1 MB, 100 MB and 2 GB of output.
 3. From start to the first line that the live view shows, for a cached zip, against plain bash.
-4. An output of 1 GB handed to the next script on local disk (copied and its digest checked), against `cp`.
+4. An output of 1 GB handed to the next script: on local disk (copied and its digest checked) against `cp` and `cat`;
+   over S3 (a server of moto's in a process of its own, two workers without a common disk) against s3fs alone.
+   Peak memory of the process that does it.
 
-Usage: python benchmarks/bundle_runner.py [--rounds N]
+Usage: python benchmarks/bundle_runner.py [--rounds N] [--only lines,memory,first,local,s3]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +39,7 @@ from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.live import LiveView
 from batchy_provider.bundles.results import ResultStore
 from batchy_provider.bundles.runner import Runner
+from batchy_provider.local.stack import free_port
 
 LINES = 1_000_000
 MANY = """for ((i = 0; i < 100; i++)); do yes "$(printf 'x%.0s' {1..99})" | head -n 10000; done"""
@@ -97,7 +103,7 @@ def throughput(folder: Path, rounds: int) -> None:
 
 def memory() -> None:
     peaks = {}
-    for megabytes in (1, 100, 500):
+    for megabytes in (1, 100, 2000):
         done = subprocess.run(
             [sys.executable, __file__, "--memory", str(megabytes)], capture_output=True, check=True, text=True
         )
@@ -153,47 +159,124 @@ def first_line(folder: Path, rounds: int) -> None:
     print(f"  {mine - base:.1f} ms more; not cached {ours[0] * 1000:.1f} ms; to the end, result stored, {end:.1f} ms")
 
 
-def handover(folder: Path, megabytes: int) -> None:
-    def run(job: str, command: str, **options: Any) -> tuple[float, dict[str, Any]]:
+def hand_over(folder: Path, megabytes: int, open_results: Callable[[], ResultStore]) -> tuple[float, float]:
+    """Seconds of the job that writes, and of the job that reads."""
+    seconds = []
+    reference = None
+    for job, command in (("one", f'head -c {megabytes}000000 /dev/urandom > "$BATCHY_OUTPUT"'), ("two", "cat > read")):
+        worker = folder / job
         started = time.perf_counter()
         outcome = Execution(
             Task(
                 identity=ExecutionId(workflow="w", batch_id="1", job=job, attempt="1"),
                 telling=Telling(job=job),
                 command=command,
-                **options,
+                input=reference,
             ),
-            cache=BundleCache(folder / "cache"),
-            results=ResultStore(str(folder / "results")),
-            work=folder / "work",
+            cache=BundleCache(worker / "cache"),
+            results=open_results(),
+            work=worker / "work",
         ).run()
-        assert outcome.state == "success"
-        return time.perf_counter() - started, outcome.reference()
+        seconds.append(time.perf_counter() - started)
+        assert outcome.state == "success", outcome.reason
+        reference = outcome.reference()
+    return seconds[0], seconds[1]
 
-    _, reference = run("one", f'head -c {megabytes}000000 /dev/urandom > "$BATCHY_OUTPUT"')
-    stored = Path(reference["url"].removeprefix("file://"))
-    started = time.perf_counter()
-    subprocess.run(["bash", "-c", 'cp "$1" "$2" && cat "$2" > "$2".read', "-", stored, folder / "copy"], check=True)
-    plain = time.perf_counter() - started
-    ours, _ = run("two", "cat > read", input=reference)
-    print(f"{megabytes} MB to the next script: cp and cat {plain:.2f} s, ours {ours:.2f} s, {ours / plain:.2f} times")
+
+def local_child(megabytes: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stored = folder / "results/w/1/one/1/output"
+        writing, reading = hand_over(folder, megabytes, lambda: ResultStore(str(folder / "results")))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        started = time.perf_counter()
+        generate = f'head -c {megabytes}000000 /dev/urandom > "$1"'
+        subprocess.run(["bash", "-c", generate, "-", folder / "made"], check=True)
+        making = time.perf_counter() - started
+        started = time.perf_counter()
+        subprocess.run(["bash", "-c", 'cp "$1" "$2" && cat "$2" > "$2".read', "-", stored, folder / "copy"], check=True)
+        report("local", megabytes, (making, time.perf_counter() - started), (writing, reading), peak)
+
+
+def s3_child(megabytes: int) -> None:
+    from upath import UPath
+
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    options = {"key": "x", "secret": "x", "endpoint_url": f"http://127.0.0.1:{port}", "skip_instance_cache": True}
+
+    def open_path(url: str) -> Any:
+        return UPath(url, **options)
+
+    try:
+        wait_until_open(port)
+        open_path("s3://site").mkdir()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            writing, reading = hand_over(folder, megabytes, lambda: ResultStore("s3://site/results", open_path))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            started = time.perf_counter()
+            generate = f'head -c {megabytes}000000 /dev/urandom > "$1"'
+            subprocess.run(["bash", "-c", generate, "-", folder / "made"], check=True)
+            open_path("s3://site").fs.put_file(str(folder / "made"), "site/plain")
+            making = time.perf_counter() - started
+            started = time.perf_counter()
+            open_path("s3://site").fs.get_file("site/plain", str(folder / "got"))
+            subprocess.run(["bash", "-c", 'cat "$1" > "$1".read', "-", folder / "got"], check=True)
+            report("S3", megabytes, (making, time.perf_counter() - started), (writing, reading), peak)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def report(
+    where: str, megabytes: int, plain: tuple[float, float], ours: tuple[float, float], peak_mebibytes: float
+) -> None:
+    for what, base, mine in zip(("written by a job", "read by the next"), plain, ours, strict=True):
+        print(f"{megabytes} MB, {where}, {what}: plain {base:.2f} s, ours {mine:.2f} s, {mine / base:.2f} times")
+    print(f"  peak memory of the worker's process: {peak_mebibytes:.0f} MiB")
+
+
+def wait_until_open(port: int) -> None:
+    for _ in range(300):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise SystemExit("moto's server does not start")
+
+
+def in_child(what: str, megabytes: int) -> None:
+    """In a process of its own, whose peak memory is its own."""
+    subprocess.run([sys.executable, __file__, f"--{what}", str(megabytes)], check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--only", default="lines,memory,first,local,s3")
+    for what in ("memory", "local", "s3"):
+        parser.add_argument(f"--{what}", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory:
-        memory_child(options.memory)
-        return
+    for child, megabytes in ((memory_child, options.memory), (local_child, options.local), (s3_child, options.s3)):
+        if megabytes:
+            child(megabytes)
+            return
+    only = options.only.split(",")
     with tempfile.TemporaryDirectory() as name:
-        throughput(Path(name), options.rounds)
-    memory()
+        if "lines" in only:
+            throughput(Path(name), options.rounds)
+    if "memory" in only:
+        memory()
     with tempfile.TemporaryDirectory() as name:
-        first_line(Path(name), options.rounds)
-    with tempfile.TemporaryDirectory() as name:
-        handover(Path(name), 1000)
+        if "first" in only:
+            first_line(Path(name), options.rounds)
+    for what in ("local", "s3"):
+        if what in only:
+            in_child(what, 1000)
 
 
 if __name__ == "__main__":
