@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
-from batchy_provider.cli import batch, demo, files, questions, results, run, steering, validate, wait
+from batchy_provider.cli import batch, convert, demo, files, questions, results, run, steering, validate, wait
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, results, batch, wait, steering, run, validate, files, demo)
+GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\

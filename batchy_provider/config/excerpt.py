@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from batchy_provider.config.document import MAX_BYTES
@@ -15,10 +15,13 @@ _BEFORE = 80
 
 
 class Excerpts:
-    """Lines of files, each file read once."""
+    """Lines of files, each file read once.
 
-    def __init__(self) -> None:
-        self._lines: dict[str, list[str]] = {}
+    :param texts: file → its text, where that is not what is on the disk.
+    """
+
+    def __init__(self, texts: Mapping[str, str] | None = None) -> None:
+        self._lines = {file: _lines(text) for file, text in (texts or {}).items()}
 
     def of(self, fault: Fault) -> str | None:
         """Return two lines, the file's own and one with a caret; None if the fault is of no line."""
@@ -43,13 +46,20 @@ class Excerpts:
                     text = opened.read(MAX_BYTES).decode("utf-8-sig", "replace")
             except OSError:
                 text = ""
-            self._lines[file] = text.replace("\r\n", "\n").split("\n")
+            self._lines[file] = _lines(text)
         return self._lines[file]
 
 
-def with_excerpts(faults: Iterable[Fault]) -> Iterator[str]:
-    """Yield each fault as text, the line of its file below it."""
-    excerpts = Excerpts()
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def with_excerpts(faults: Iterable[Fault], texts: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield each fault as text, the line of its file below it.
+
+    :param texts: file → its text, where that is not what is on the disk.
+    """
+    excerpts = Excerpts(texts)
     for fault in faults:
         lines = excerpts.of(fault)
         yield str(fault) if lines is None else f"{fault}\n{lines}"

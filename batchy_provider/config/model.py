@@ -143,7 +143,7 @@ class Job(Settings):
     for_each: Items | None = Field(
         default=None,
         description="Run once for each entry of a list, side by side: a list, or `{from: job}`. A script gets its "
-        "entry as `$BATCHY_ITEM`; for an operator each entry is a mapping of further arguments.",
+        "entry as `$ITEM`; for an operator each entry is a mapping of further arguments.",
     )
     enabled: bool = Field(default=True, description="`false` skips the job; its window waits and then catches up.")
     sha256: Sha256 | None = Field(default=None, description="Digest that the bundle must have.")

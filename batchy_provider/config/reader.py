@@ -27,12 +27,13 @@ class FaultsError(ConfigError):
     """Configuration files have faults; the text lists each, with the line of its file.
 
     :param faults: all of them.
+    :param texts: file → its text, where that is not what is on the disk.
     """
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(self, faults: Iterable[Fault], texts: Mapping[str, str] | None = None) -> None:
         self.faults = list(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n".join([f"{count} in workflow files:", *with_excerpts(self.faults)]))
+        super().__init__("\n".join([f"{count} in workflow files:", *with_excerpts(self.faults, texts)]))
 
 
 @dataclass(slots=True)
@@ -163,6 +164,17 @@ class Reader:
             document = _open(path)
         except DocumentError as error:
             return None, [_fault(path, error)]
+        return self._validate(path, document)
+
+    def read_text(self, path: Path, text: str) -> tuple[Workflow | None, list[Fault]]:
+        """Read a text as if it were in a file; returns what `read` does."""
+        try:
+            document = parse(text.removeprefix("\ufeff"), is_json=path.suffix == ".json")
+        except DocumentError as error:
+            return None, [_fault(path, error)]
+        return self._validate(path, document)
+
+    def _validate(self, path: Path, document: Document) -> tuple[Workflow | None, list[Fault]]:
         try:
             name = check_workflow_name(path.stem)
         except InvalidNameError as error:

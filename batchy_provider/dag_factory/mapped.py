@@ -12,7 +12,7 @@ from batchy_provider.config.model import ForEach, Job
 from batchy_provider.dag_factory.classes import refusal
 from batchy_provider.dag_factory.gate import JobGate
 
-ITEM = "BATCHY_ITEM"
+ITEM = "ITEM"
 """Variable of a script that holds its entry: text as it is, all else as JSON."""
 
 

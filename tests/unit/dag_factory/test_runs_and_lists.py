@@ -225,9 +225,9 @@ class TestForEach:
         assert b.operator_class.__name__ == "BashBundleOperator"
         assert b.expand_input.value == {
             "env": [
-                {"A": "1", "BATCHY_ITEM": "eu"},
-                {"A": "1", "BATCHY_ITEM": '{"region": "us"}'},
-                {"A": "1", "BATCHY_ITEM": "3"},
+                {"A": "1", "ITEM": "eu"},
+                {"A": "1", "ITEM": '{"region": "us"}'},
+                {"A": "1", "ITEM": "3"},
             ]
         }
         assert (b.partial_kwargs["retries"], b.partial_kwargs["previous"]) == (2, ["a"])

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``batchy convert``: workflow files made of a crontab, or of the original Batchy's files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchy_provider.cli.context import EXIT_OK, Commands, Context, add_command
+from batchy_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from batchy_provider.config.convert import Converted
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's command to the parser."""
+    parser = add_command(
+        commands,
+        "convert",
+        convert,
+        "write workflow files made of a crontab or of the original Batchy's files, and list what was left behind",
+        "crontab -l | batchy convert crontab - --to cfg\nbatchy convert batchy old/cfg --to cfg --dry-run",
+    )
+    parser.add_argument("what", choices=("crontab", "batchy"), help="what to read")
+    parser.add_argument("path", metavar="PATH", help="a crontab (- for stdin), or the folder of the original's files")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write (default: the folder of --cfg)")
+    parser.add_argument("--with-user", action="store_true", help="lines name a user, as in /etc/crontab")
+    parser.add_argument("--force", action="store_true", help="write over files that are there")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be written")
+
+
+def convert(context: Context, arguments: argparse.Namespace) -> int:
+    """Convert what others wrote."""
+    made, left = _crontab(arguments) if arguments.what == "crontab" else _original(arguments)
+    folder = arguments.to or context.cfg
+    files = {folder / f"{each.name}.yaml": each for each in made}
+    if not arguments.dry_run:
+        _write(files, force=arguments.force)
+    if not context.output.is_table:
+        context.output.data(
+            {"files": [{"file": str(path), "left": each.left} for path, each in files.items()], "left": left}
+        )
+        return EXIT_OK
+    for path, each in files.items():
+        if arguments.dry_run:
+            sys.stdout.write(f"# {path}\n{_text(each)}\n")
+        else:
+            context.output.line(f"{path}")
+        for sentence in each.left:
+            context.output.note(f"  {path.name}: {sentence}")
+    for sentence in left:
+        context.output.note(f"  left out: {sentence}")
+    return EXIT_OK
+
+
+def _crontab(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]:
+    from batchy_provider.config.convert import from_crontab
+
+    if arguments.path == "-":
+        text = sys.stdin.read()
+    else:
+        try:
+            text = Path(arguments.path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{arguments.path} cannot be read: {error}") from None
+    return from_crontab(text, with_user=arguments.with_user)
+
+
+def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]:
+    from batchy_provider.config.convert import from_original
+    from batchy_provider.config.reader import read_folder
+
+    found = read_folder(arguments.path)
+    left = [str(fault) for fault in found.faults]
+    left += [f"{each.path} is no file of the original" for each in found.workflows.values() if each.original is None]
+    return [from_original(each) for each in found.workflows.values() if each.original is not None], left
+
+
+def _write(files: dict[Path, Converted], *, force: bool) -> None:
+    there = [str(path) for path in files if path.exists()]
+    if there and not force:
+        raise ConfigError(f"{', '.join(there)} would be written over; nothing was written (--force, or another --to)")
+    for path, each in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_text(each), encoding="utf-8")
+
+
+def _text(converted: Converted) -> str:
+    from batchy_provider.config.editing import yaml_text
+
+    return _comments(converted.comment) + yaml_text(converted.data)
+
+
+def _comments(lines: Sequence[str]) -> str:
+    return "".join(f"# {line}\n" for line in lines)
