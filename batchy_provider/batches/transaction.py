@@ -124,7 +124,7 @@ def transact(
             done, result = _attempt(client, keys, work)
         except _HOPELESS as error:
             raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {error}") from error
-        except _REROUTED as error:
+        except (*_REROUTED, redis_errors.ClusterCrossSlotError) as error:
             if isinstance(client, redis.Redis):
                 raise RedisUnavailableError(
                     f"Redis at {_address(client)} is a node of a Redis Cluster ({error}): connect with "

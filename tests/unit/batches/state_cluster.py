@@ -31,7 +31,7 @@ class Cluster:
         for node in self.nodes:
             node.flushall()
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         return {key.decode() for node in self.nodes for key in node.scan_iter()}
 
 

@@ -380,7 +380,8 @@ class Nights(RuleBasedStateMachine):
         if batch.status != "open" or not (batch is model.live or batch.kind == "history"):
             return
         skipped, _ = self.do(crash, lambda store: store.skip_job(WORKFLOW, batch.batch_id, job))
-        if job in batch.spans:
+        closed_alone = batch is model.live and job in batch.spans and model.jobs[job].status != "open"
+        if job in batch.spans and not closed_alone:
             assert skipped == (job in model.off)
             if skipped:
                 model.skipped(batch, job)
@@ -454,7 +455,8 @@ class Nights(RuleBasedStateMachine):
                 if job.position > was:
                     loaded.spans.append((was, job.position))
                 loaded.since = min(loaded.since, job.position)
-                loaded.watermark = job.position if job.status == "success" else min(loaded.watermark, job.position)
+                if job.status != "success":
+                    loaded.watermark = min(loaded.watermark, job.position)
         still_open = any(job.status == "open" for job in model.jobs.values())
         if opened is not None and any(fields.get("batch_id") == opened for fields in found.values()):
             # What we had open stays so in history: nobody will close it.
@@ -465,6 +467,9 @@ class Nights(RuleBasedStateMachine):
         statuses = {model.jobs[name].status for name in model.live.spans}
         if not still_open and statuses:
             model.live.status = "success" if statuses == {"success"} else "failed"
+            for name in model.live.spans:
+                if statuses == {"success"}:
+                    model.loaded[name].watermark = model.jobs[name].position
         self.live_is_in_history = False
 
     # -- what always holds ----------------------------------------------------------------------------------------

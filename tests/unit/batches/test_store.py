@@ -293,7 +293,7 @@ def test_progress_in_a_foreign_key_is_told(redis_client: redis.Redis, ask: str) 
 def test_a_login_that_is_refused_is_told_at_once(own_server: Any) -> None:
     own_server.client().config_set("requirepass", "secret")
     for url in (own_server.url, own_server.url.replace("redis://", "redis://:wrong@")):
-        with pytest.raises(RedisUnavailableError, match=r"username-password|Authentication") as raised:
+        with pytest.raises(RedisUnavailableError, match=r"username-password|uthenticat") as raised:
             BatchStore(connect(url)).workflows()
         assert "wrong" not in str(raised.value)
     with pytest.raises(RedisUnavailableError):
