@@ -122,6 +122,18 @@ def _options() -> dict[str, Any]:
             "``batchy/bundles`` under ``AIRFLOW_HOME``.",
             example="/var/cache/batchy",
         ),
+        "bundle_cache_mb": _option(
+            "integer",
+            "2048",
+            "How much each worker keeps of unpacked bundles; the least recently used go first.",
+            example="10240",
+        ),
+        "bundle_max_mb": _option(
+            "integer",
+            "1024",
+            "How large a bundle may be, unpacked; its zip may be half of that. A larger one is refused.",
+            example="4096",
+        ),
         "results_url": _option(
             "string",
             None,

@@ -46,10 +46,18 @@ def result_store(url: str | None = None) -> ResultStore:
 
 
 def bundle_cache() -> BundleCache:
-    """The bundle cache of this machine: `[batchy] bundle_cache`."""
-    from batchy_provider.bundles.cache import BundleCache
+    """The bundle cache of this machine: `[batchy] bundle_cache`, with its limits."""
+    from airflow.providers.common.compat.sdk import conf
 
-    return BundleCache(Path(_option("bundle_cache", "bundles")).expanduser())
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.limits import MIB, UnpackLimits
+
+    most = conf.getint("batchy", "bundle_max_mb", fallback=1024) * MIB
+    return BundleCache(
+        Path(_option("bundle_cache", "bundles")).expanduser(),
+        max_bytes=conf.getint("batchy", "bundle_cache_mb", fallback=2048) * MIB,
+        limits=UnpackLimits(archive_bytes=most // 2, unpacked_bytes=most),
+    )
 
 
 def _option(name: str, folder: str) -> str:

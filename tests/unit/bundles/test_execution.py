@@ -266,3 +266,13 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     modules = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, text=True).stdout
     assert not {"airflow", "pydantic", "redis", "fsspec", "upath", "rich", "yaml"} & set(modules.split())
+
+
+def test_the_example_of_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "bundles.md").read_text()
+    _, code = page.split("## In Python, without Airflow")
+    example = code.split("```python\n")[1].split("```")[0].replace('"/var/', f'"{tmp_path}/')
+    (tmp_path / "extract.zip").write_bytes(zip_of(script("echo from the page; exit 3")))
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, check=True, text=True)
+    assert done.stdout.startswith("from the page\nfailed 3 file:///")

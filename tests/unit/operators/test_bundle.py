@@ -203,6 +203,16 @@ def test_a_zip_and_its_pin(run: Any, tmp_path: Path) -> None:
         run(BashBundleOperator(task_id="t", bundle=str(tmp_path / "a.zip"), sha256="0" * 64))
 
 
+def test_the_limits_of_bundles_are_options(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__BATCHY__BUNDLE_MAX_MB", "1")
+    monkeypatch.setenv("AIRFLOW__BATCHY__BUNDLE_CACHE_MB", "7")
+    assert bundle_cache().max_bytes == 7 * 1024 * 1024
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("script.sh", "true\n" * 300_000)
+    with pytest.raises(BundleError, match=r"entry 'script\.sh': it unpacks to more than 1,048,576 bytes"):
+        run(BashBundleOperator(task_id="t", bundle=str(tmp_path / "a.zip")))
+
+
 def test_a_relative_path_starts_at_the_dags_folder(run: Any) -> None:
     folder = Path(__file__).parent
     with DAG("d", schedule=None) as dag:
