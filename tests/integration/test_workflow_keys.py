@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Keys of a file that only a running Airflow can show: lists to run over, params of a run, whom to tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+from nights import Nights
+
+from batchy_provider.local.rest import wait_for
+
+CLASSES = """
+    from pathlib import Path
+
+    from airflow.sdk import BaseNotifier, BaseOperator
+
+
+    class Lister(BaseOperator):
+        def execute(self, context):
+            return [{"bash_command": "echo one"}, {"bash_command": "echo two; exit 1"}]
+
+
+    class ToFile(BaseNotifier):
+        template_fields = ("text",)
+
+        def __init__(self, *, path, text):
+            super().__init__()
+            self.path, self.text = path, text
+
+        def notify(self, context):
+            with Path(self.path).open("a") as file:
+                file.write(self.text + "\\n")
+"""
+
+
+def classes(airflow: Nights) -> None:
+    (airflow.stack.dags / "night_classes.py").write_text(dedent(CLASSES))
+
+
+def test_a_job_runs_for_each_entry_of_a_list(airflow: Nights) -> None:
+    classes(airflow)
+    airflow.add(
+        "each",
+        """
+        schedule: null
+        jobs:
+          load:
+            env: {FORMAT: csv}
+            for_each: [eu, {region: us}]
+            bash: echo "loading $ITEM as $FORMAT from $BATCHY_FROM_DATE"
+          list:
+            operator: night_classes.Lister
+          check:
+            for_each: {from: list, at_once: 1}
+            retries: 0
+            operator: airflow.providers.standard.operators.bash.BashOperator
+          publish:
+            bash: echo never
+          archive:
+            after: []
+            enabled: false
+            for_each: [1, 2]
+            bash: exit 1
+        """,
+    )
+    run, state = airflow.run("each")
+    batch = airflow.batch("each", run)
+    assert (state, batch.status) == ("failed", "failed")
+    assert {job: fields["outcome"] for job, fields in batch.jobs.items()} == {
+        "load": "success",
+        "list": "success",
+        "check": "failed",
+        "publish": "aborted",
+        "archive": "skipped",
+    }
+    window = batch.jobs["load"]["from_date"]
+    assert f"loading eu as csv from {window}" in log(airflow, run, 0)
+    assert f'loading {{"region": "us"}} as csv from {window}' in log(airflow, run, 1)
+
+
+def log(airflow: Nights, run: str, index: int) -> str:
+    path = f"/dags/each/dagRuns/{run}/taskInstances/load/logs/1"
+    content = airflow.client.request("GET", path, params={"full_content": True, "map_index": index})["content"]
+    return "\n".join(str(line["event"]) for line in content)
+
+
+def test_params_of_a_run_and_whom_it_tells(airflow: Nights, tmp_path: Path) -> None:
+    classes(airflow)
+    told = tmp_path / "told"
+    airflow.add(
+        "telling",
+        f"""
+        schedule: null
+        run_params: {{region: eu, mode: {{default: fast, choices: [fast, slow]}}}}
+        on_success: {{notifier: night_classes.ToFile, args: {{path: {told}, text: "run of {{{{ dag.dag_id }}}}"}}}}
+        jobs:
+          a:
+            bash: echo "region $REGION, mode $MODE"
+            env: {{REGION: "{{{{ params.region }}}}", MODE: "{{{{ params.mode }}}}"}}
+            on_success:
+              notifier: night_classes.ToFile
+              args: {{path: {told}, text: "batch {{{{ batch.batch_id }}}}"}}
+        """,
+    )
+    run, state = airflow.run("telling", conf={"region": "us"})
+    assert state == "success"
+    assert "region us, mode fast" in airflow.log("telling", run, "a")
+    batch_id = airflow.batch("telling", run).batch_id
+
+    def lines() -> list[str]:
+        return told.read_text().splitlines() if told.exists() else []
+
+    wait_for(lambda: len(lines()) == 2, "both to be told", timeout=60)
+    assert sorted(lines()) == [f"batch {batch_id}", "run of telling"]
+
+
+def test_a_deadline_that_passes(airflow: Nights, tmp_path: Path) -> None:
+    classes(airflow)
+    told = tmp_path / "told"
+    airflow.add(
+        "late",
+        f"""
+        schedule: null
+        deadline: {{within: 2s, notify: {{notifier: night_classes.ToFile, args: {{path: {told}, text: late}}}}}}
+        jobs: {{a: {{bash: sleep 15}}}}
+        """,
+    )
+    _, state = airflow.run("late")
+    assert state == "success", "the batch goes on"
+    wait_for(told.exists, "the deadline's notifier", timeout=60)
+    assert told.read_text() == "late\n"
