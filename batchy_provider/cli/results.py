@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -51,11 +53,20 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@contextlib.contextmanager
+def airflow_speaks_aside() -> Iterator[None]:
+    """Let Airflow, if it is loaded in here, log to stderr: our stdout is data. It keeps the stream that it found."""
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
 def store_of(arguments: argparse.Namespace) -> ResultStore:
     """The result store; only one that is not a local folder loads Airflow."""
     from batchy_provider.hooks.places import result_store
 
-    return result_store(arguments.results or os.environ.get("BATCHY_RESULTS") or _configured())
+    with airflow_speaks_aside():
+        return result_store(arguments.results or os.environ.get("BATCHY_RESULTS") or _configured())
 
 
 def _configured() -> str:

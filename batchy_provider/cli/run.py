@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
+from batchy_provider.cli.results import airflow_speaks_aside
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.environment import Telling
@@ -113,7 +114,8 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Execution, _T
     if "://" in bundle:
         from batchy_provider.hooks.places import open_path
 
-        bundle = open_path(bundle)
+        with airflow_speaks_aside():
+            bundle = open_path(bundle)
     given = _input(arguments.input, folder)
     telling = _telling(arguments, given)
     grace = arguments.kill_grace

@@ -223,16 +223,22 @@ def test_a_relative_path_starts_at_the_dags_folder(run: Any) -> None:
 
 
 @pytest.fixture
-def memory_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def memory_store(monkeypatch: pytest.MonkeyPatch) -> set[str | None]:
     """Airflow opens only schemes of its providers; fsspec's store in memory behaves like theirs."""
     import fsspec
     from airflow.sdk.io import fs
 
-    monkeypatch.setitem(fs._register_filesystems(), "memory", lambda conn_id, options: fsspec.filesystem("memory"))
+    connections: set[str | None] = set()
+
+    def connect(conn_id: str | None, options: Any) -> Any:
+        connections.add(conn_id)
+        return fsspec.filesystem("memory")
+
+    monkeypatch.setitem(fs._register_filesystems(), "memory", connect)
+    return connections
 
 
-@pytest.mark.usefixtures("memory_store")
-def test_a_bundle_in_an_object_store(run: Any) -> None:
+def test_a_bundle_in_an_object_store_with_its_connection(run: Any, memory_store: set[str | None]) -> None:
     from airflow.sdk import ObjectStoragePath
 
     path = ObjectStoragePath("memory://bundles/a.zip")
@@ -240,6 +246,9 @@ def test_a_bundle_in_an_object_store(run: Any) -> None:
         archive.writestr("script.sh", "echo from afar")
     assert output(run(BashBundleOperator(task_id="t", bundle="memory://bundles/a.zip"))) == "from afar\n"
     assert output(run(BashBundleOperator(task_id="t", bundle=path))) == "from afar\n"
+    assert memory_store == {None}
+    assert output(run(BashBundleOperator(task_id="t", bundle="memory://warehouse@bundles/a.zip"))) == "from afar\n"
+    assert memory_store == {None, "warehouse"}
 
 
 def test_a_store_without_its_provider_says_what_to_install(run: Any) -> None:
