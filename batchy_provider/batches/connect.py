@@ -9,7 +9,7 @@ Kinds of deployment differ here and in `transaction` alone. Every client has tim
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -28,7 +28,17 @@ _HEALTH_CHECK_SECONDS = 30
 _SCHEMES = (
     "redis://, rediss:// (TLS), unix://, redis+cluster://, rediss+cluster://, redis+sentinel://, rediss+sentinel://"
 )
-_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "health_check_interval": int}
+_YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "socket_timeout": float,
+    "socket_connect_timeout": float,
+    "health_check_interval": int,
+    "max_connections": int,
+    "protocol": int,
+    "socket_keepalive": lambda text: _YES_OR_NO[text.lower()],
+    "ssl_check_hostname": lambda text: _YES_OR_NO[text.lower()],
+}
+"""Options of redis-py that are not text."""
 
 Kind = Literal["standalone", "cluster", "sentinel"]
 
@@ -66,13 +76,20 @@ def parse_url(url: str) -> Address:
 
     :raises ConfigError: if it is not one; a password in it is never repeated.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # The reason is not shown, as it may repeat the password.
+        raise ConfigError(f"a Redis URL cannot be read; expected one of {_SCHEMES}") from None
     scheme, _, suffix = parts.scheme.replace("valkey", "redis").partition("+")
     if scheme not in ("redis", "rediss", "unix") or suffix not in ("", "cluster", "sentinel"):
         raise ConfigError(f"a Redis URL cannot begin with {parts.scheme!r}; expected one of {_SCHEMES}")
-    options: dict[str, Any] = {}
-    for name, value in parse_qsl(parts.query):
-        options[name] = _NUMBERS.get(name, str)(value)
+    if scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+        raise ConfigError(
+            "a Redis URL has an '@' behind its host: write '/', '?', '#' and '@' in the user and password as %2F, %3F, "
+            "%23 and %40"
+        )
+    options = _url_options(parts.query)
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
     path = [unquote(part) for part in parts.path.split("/") if part]
@@ -95,6 +112,16 @@ def parse_url(url: str) -> Address:
     if suffix == "cluster" and db:
         raise ConfigError(f"Redis Cluster has database 0 only, not {db}")
     return Address(kind="cluster" if suffix else "standalone", hosts=parse_hosts(hosts, DEFAULT_PORT), db=db, **common)
+
+
+def _url_options(query: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(query):
+        try:
+            options[name] = _OPTIONS.get(name, str)(text)
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"option {name} of a Redis URL cannot be {text!r}") from error
+    return options
 
 
 def parse_hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:

@@ -75,9 +75,9 @@ def to_infa(
             text = _infa_date(value) if is_date and form == "powercenter" else _infa_value(value)
             if re.search(r"[\r\n]", text):
                 raise ConfigError(f"{where}: its value has a line break, which a parameter file cannot hold")
-            if _UNFIT_NAME.search(name):
+            if not name or _UNFIT_NAME.search(name):
                 raise ConfigError(
-                    f"{where}: a parameter's name cannot hold spaces, '=' or brackets in a parameter file"
+                    f"{where}: a parameter's name cannot be empty or hold spaces, '=' or brackets in a parameter file"
                 )
             lines.append(f"{name if name.startswith('$') else '$$' + name}={text}")
         sections.append("\n".join(lines) + "\n")

@@ -205,6 +205,10 @@ class Decision(Generic[T]):
 def overall_status(jobs: Mapping[str, Fields], record: BatchRecord | None) -> Status:
     """Return the status of a batch as a whole: that of the jobs that took part in it."""
     took_part = [job for job in jobs.values() if job.get("outcome") != "skipped"]
+    if record is None and took_part:
+        # The original, killed between two jobs, leaves some in the batch before.
+        newest = max(str(job.get("batch_id")) for job in took_part)
+        took_part = [job for job in took_part if str(job.get("batch_id")) == newest]
     if not took_part and record is not None:
         return record.status
     found = {_STATUSES.get(job.get("status"), "new") for job in took_part or jobs.values()}
