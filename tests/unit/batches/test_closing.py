@@ -186,9 +186,9 @@ def test_a_batch_whose_jobs_all_skipped_themselves_is_a_success_and_moves_the_wa
     assert window(world.at("2026-01-02T02:00").open("second"))[0] == "2026-01-01T02:00"
 
 
+@pytest.mark.parametrize("world", ["plain data"], indirect=True)
 def test_each_change_is_told_once(world: World) -> None:
-    if not isinstance(world.store, PureStore):
-        pytest.skip("on a server in test_store.py")
+    assert isinstance(world.store, PureStore)
     batch = world.at("2026-01-01T02:00").open("first")
     world.open("first")
     world.close("success")

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from state_worlds import FIRST, WORKFLOW, PureStore, World, short, window
+from state_worlds import FIRST, WORKFLOW, World, short, window
 
 from batchy_provider.batches.model import Holder, OpenRequest, Window, WorkflowConfig, run_key
 from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownWorkflowError, WindowError
@@ -533,9 +533,8 @@ def test_the_day_may_be_given(world: World) -> None:
     assert world.store.raw_days() == {"2026-01-08": batch.batch_id}
 
 
+@pytest.mark.parametrize("world", ["server", "cluster"], indirect=True)
 def test_a_run_is_found_by_its_last_batch(world: World) -> None:
-    if isinstance(world.store, PureStore):
-        pytest.skip("a question to the store")
     first = world.night("2026-01-01T02:00", "first")
     again = world.night("2026-01-01T09:00", "first")
     assert first.batch_id != again.batch_id

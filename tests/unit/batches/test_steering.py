@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from state_worlds import FIRST, WORKFLOW, PureStore, World, short, window
+from state_worlds import FIRST, WORKFLOW, World, short, window
 
 from batchy_provider.exceptions import (
     BatchHeldError,
@@ -86,9 +86,8 @@ def test_no_window_is_set_for_a_job_or_workflow_that_is_not_there(world: World) 
     assert world.state() == before
 
 
+@pytest.mark.parametrize("world", ["server", "cluster"], indirect=True)
 def test_who_set_a_window_and_why_is_recorded(world: World) -> None:
-    if isinstance(world.store, PureStore):
-        pytest.skip("the store records it")
     world.night("2026-01-01T02:00")
     world.store.set_window(WORKFLOW, "2025-06-01", by="vera", why="source was repaired")
     world.after(hours=1).store.disable(WORKFLOW, "extract", by="tom")
@@ -164,9 +163,8 @@ def test_a_run_that_was_cleared_after_a_load_does_not_skip_what_was_reset(world:
     assert world.open("third").jobs["extract"]["from_date"] == FIRST
 
 
+@pytest.mark.parametrize("world", ["server", "cluster"], indirect=True)
 def test_a_run_that_opened_a_pruned_batch_is_told_what_to_do(world: World) -> None:
-    if isinstance(world.store, PureStore):
-        pytest.skip("pruning is the store's")
     world.night("2026-01-01T02:00", "first")
     world.night("2026-01-02T02:00", "second")
     assert world.store.prune(WORKFLOW, keep=1) == 1

@@ -231,13 +231,16 @@ def test_parts_of_json_do_not_make_up_for_one_another(redis_client: redis.Redis)
         BatchStore(redis_client).status(WORKFLOW)
 
 
-@pytest.mark.parametrize("field", ["owner", "config", "last_success", "disabled"])
-@pytest.mark.parametrize("text", ["nonsense", "17", "{}", '{"batch_id": 1}'])
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        *((field, text) for field in ("owner", "config", "last_success") for text in ("{}", '{"batch_id": 1}')),
+        *((field, text) for field in ("owner", "config", "last_success", "disabled") for text in ("nonsense", "17")),
+    ],
+)
 def test_meta_that_another_version_wrote_is_told_and_nothing_is_changed(
     redis_client: redis.Redis, everything: Any, field: str, text: str
 ) -> None:
-    if field == "disabled" and text.startswith("{"):
-        pytest.skip("JSON that can be read as no job")
     store = BatchStore(redis_client)
     succeed(store, "first")
     redis_client.hset("sales:meta", field, text)
