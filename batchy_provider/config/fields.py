@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -144,6 +145,7 @@ def _cron(value: Any) -> str:
     return value
 
 
+@lru_cache(maxsize=10_000)  # workflows often run at the same time
 def _is_cron(text: str) -> bool:
     from croniter import croniter
 

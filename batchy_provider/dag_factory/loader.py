@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +30,28 @@ def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Fault]]:
     :returns: workflow → DAG for all sound files, and the faults of all others. A bad file never hides a good
         one.
     """
-    found = read_folder(folder)
-    dags, faults = {}, found.faults
-    for workflow in found.workflows.values():
-        dag, more = build_workflow(workflow)
-        if dag is not None:
-            dags[workflow.name] = dag
-        faults += more
+    dags: dict[str, DAG] = {}
+    with _collector_paused():
+        found = read_folder(folder)
+        faults = found.faults
+        for workflow in found.workflows.values():
+            dag, more = build_workflow(workflow)
+            if dag is not None:
+                dags[workflow.name] = dag
+            faults += more
     return dags, sorted(faults, key=lambda fault: fault.file)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python from looking for garbage among objects that all stay: that took a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def build_one(folder: Place, name: str) -> tuple[DAG | None, list[Fault]]:
