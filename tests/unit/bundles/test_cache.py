@@ -114,12 +114,26 @@ def test_a_pin_is_kept_also_when_the_wrong_bundle_is_cached(cache: BundleCache, 
     assert not (tmp_path / "two").exists()
 
 
-def test_a_refused_zip_leaves_the_cache_as_it_was(cache: BundleCache, tmp_path: Path) -> None:
+REFUSED = {
+    "traversal": zip_of(script(), Part("../evil", b"x")),
+    "link": zip_of(script(), Part("link", b"/etc/passwd", mode=stat.S_IFLNK | 0o777)),
+    "device": zip_of(script(), Part("null", mode=stat.S_IFCHR | 0o644)),
+    "bomb": zip_of(script(), Part("lib/zeros", bytes(40 * 1024 * 1024), method=8)),
+    "lying size": zip_of(script(), Part("lib/liar", bytes(30 * 1024 * 1024), method=8, size=10)),
+    "wrong checksum behind good entries": zip_of(script(), Part("lib/a", b"abc"), Part("lib/b", b"abc", crc=1)),
+    "cut off": zip_of(script(), Part("a", os.urandom(500)))[:400],
+    "root folder": zip_of(Part("etl/script.sh", b"x")),
+}
+
+
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
+def test_a_refused_zip_leaves_the_cache_as_it_was(cache: BundleCache, tmp_path: Path, content: bytes) -> None:
     cache.working_copy(zip_file(tmp_path / "good.zip"), tmp_path / "one")
     before = sorted(p for p in cache.root.rglob("*") if p.parent.name != "locks")
-    (tmp_path / "evil.zip").write_bytes(zip_of(script(), Part("../evil", b"x")))
+    (tmp_path / "evil.zip").write_bytes(content)
     with pytest.raises(BundleRefusedError, match=r"evil\.zip"):
         cache.working_copy(tmp_path / "evil.zip", tmp_path / "two")
+    assert not (tmp_path / "two").exists()
     assert sorted(p for p in cache.root.rglob("*") if p.parent.name != "locks") == before
 
 

@@ -181,6 +181,14 @@ def test_a_hundred_thousand_entries_are_refused_quickly(tmp_path: Path) -> None:
     assert time.monotonic() - started < 1
 
 
+def test_a_hundred_thousand_entries_behind_a_count_that_lies_are_refused(tmp_path: Path) -> None:
+    """Without the Zip64 that an honest writer would add."""
+    content = zip_of(script(), *(Part(f"f{i}") for i in range(100_000)), count=1)
+    error = refusal(tmp_path, content)
+    assert "100,001 entries, 10,000 is the limit" in error.reason
+    assert error.entry == "f9999"
+
+
 def test_an_index_that_lies_about_its_count_is_counted(tmp_path: Path) -> None:
     parts = [Part(f"f{i}") for i in range(60)]
     error = refusal(tmp_path, zip_of(script(), *parts, count=1), UnpackLimits(entries=50))
