@@ -63,7 +63,8 @@ def build_dag(workflow: Workflow) -> DAG:
     closing = _close(dag, common)
     closing.set_upstream([tasks[name] for name in order.must_meet_close])
     closing.as_teardown(setups=opening, on_failure_fail_dagrun=True)
-    dag.validate()  # Airflow will do it too, but would then drop all DAGs of the loader's file
+    # Airflow will do it too, but would then drop all DAGs of the loader's file. Crons were checked on reading.
+    dag.validate_setup_teardown()
     return dag
 
 

@@ -44,7 +44,7 @@ class JobGate:
     def check(self, ti: Any) -> None:
         """Let the task go on, or stop it.
 
-        :raises AirflowSkipException: the job is disabled; its window does not move.
+        :raises AirflowSkipException: the job is disabled, or is not of this batch; its window does not move.
         :raises AirflowFailException: this run has no open batch, for example when one task was run by hand.
         """
         from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -60,6 +60,12 @@ class JobGate:
                 raise AirflowFailException(
                     f"run {ti.run_id!r} of workflow {self.workflow!r} {found}; a job runs only between open "
                     "and close: clear the task open as well, or trigger a new run"
+                )
+            if self.job is not None and self.job not in batch.jobs:
+                # Airflow lets a run that has begun have tasks that came to the file since.
+                raise AirflowSkipException(
+                    f"job {self.job!r} was added to the file after batch {batch.batch_id} was opened; the next "
+                    "batch takes it along"
                 )
             if self.job is not None and store.skip_job(self.workflow, batch.batch_id, self.job):
                 raise AirflowSkipException(

@@ -99,6 +99,12 @@ class TestGate:
         with pytest.raises(AirflowSkipException, match="job 'tidy' is disabled"):
             self.pass_through(dag, "tidy")
 
+    def test_skips_a_job_that_came_to_the_file_since(self, store: Store):
+        gate = JobGate("sales", "new", "other")
+        with pytest.raises(AirflowSkipException, match="added to the file after batch 1467149783 was opened"):
+            gate.check(instance("new"))
+        assert store.asked == [("sales", "scheduled__1")]
+
     def test_handlers_hold_no_state(self, dag: DAG, store: Store):
         self.pass_through(dag, "page")
         assert store.asked == [("sales", "scheduled__1")]
