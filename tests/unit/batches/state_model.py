@@ -161,8 +161,10 @@ class Model:
             start, end = batch.spans[name]
             loaded = self.loaded.setdefault(name, Loaded(since=start))
             loaded.since = min(loaded.since, start)
-            if batch.moved and start > job.position:
-                loaded.spans.append((job.position, start))
+            if batch.moved:
+                loaded.watermark = min(loaded.watermark, end)
+                if start > job.position:
+                    loaded.spans.append((job.position, start))
             job.status, job.start, job.end = "open", start, end
         self.jobs = jobs
         self.live = batch
