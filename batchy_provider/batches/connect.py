@@ -9,10 +9,11 @@ Kinds of deployment differ here and in `transaction` alone. Every client has tim
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from batchy_provider.exceptions import ConfigError
 
@@ -76,23 +77,26 @@ def parse_url(url: str) -> Address:
 
     :raises ConfigError: if it is not one; a password in it is never repeated.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        # The reason is not shown, as it may repeat the password.
-        raise ConfigError(f"a Redis URL cannot be read; expected one of {_SCHEMES}") from None
-    scheme, _, suffix = parts.scheme.replace("valkey", "redis").partition("+")
-    if scheme not in ("redis", "rediss", "unix") or suffix not in ("", "cluster", "sentinel"):
-        raise ConfigError(f"a Redis URL cannot begin with {parts.scheme!r}; expected one of {_SCHEMES}")
-    if scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+    # Not by urlsplit: a list of hosts is no host to it, and Pythons differ in what they make of one.
+    beginning, mark, rest = url.partition("://")
+    netloc = re.match(r"[^/?#]*", rest).group()  # type: ignore[union-attr]  # it matches also nothing
+    path_text, _, query = rest[len(netloc) :].partition("?")
+    if netloc.count("[") != netloc.count("]"):
+        # Not shown, as it may hold the password.
+        raise ConfigError(f"a Redis URL cannot be read; expected one of {_SCHEMES}")
+    scheme, _, suffix = beginning.lower().replace("valkey", "redis").partition("+")
+    if not mark or scheme not in ("redis", "rediss", "unix") or suffix not in ("", "cluster", "sentinel"):
+        begins = beginning if mark else beginning.partition(":")[0]
+        raise ConfigError(f"a Redis URL cannot begin with {begins!r}; expected one of {_SCHEMES}")
+    if scheme != "unix" and "@" in path_text + query:
         raise ConfigError(
             "a Redis URL has an '@' behind its host: write '/', '?', '#' and '@' in the user and password as %2F, %3F, "
             "%23 and %40"
         )
-    options = _url_options(parts.query)
-    login, _, hosts = parts.netloc.rpartition("@")
+    options = _url_options(query)
+    login, _, hosts = netloc.rpartition("@")
     username, _, password = login.partition(":")
-    path = [unquote(part) for part in parts.path.split("/") if part]
+    path = [unquote(part) for part in path_text.split("/") if part]
     common: dict[str, Any] = {
         "username": unquote(username) or None,
         "password": unquote(password) or None,
@@ -100,7 +104,7 @@ def parse_url(url: str) -> Address:
         "options": options,
     }
     if scheme == "unix":
-        return Address(unix_path=unquote(parts.path), db=_db(options.pop("db", "0")), **common)
+        return Address(unix_path=unquote(path_text), db=_db(options.pop("db", "0")), **common)
     if suffix == "sentinel":
         if not path:
             raise ConfigError("a Redis Sentinel URL needs the master's name: redis+sentinel://host:26379/mymaster")
