@@ -113,7 +113,10 @@ def abort(state: Snapshot, change: Change, now: datetime) -> None:
     batch_id, record = state.live_id, state.live_record
     assert batch_id is not None
     end = format_date(now)
-    change.batches[batch_id] = {name: closed_job(job, "failed", end, "aborted") for name, job in state.jobs.items()}
+    ended = {"status": "failed", "batch_end": end, "outcome": "aborted"}
+    change.batches[batch_id] = {
+        name: job | ended if job.get("status") == "open" else job for name, job in state.jobs.items()
+    }
     change.closed[batch_id] = unix_seconds(now)
     change.history.append(batch_id)
     if record is not None:
@@ -159,15 +162,19 @@ def _same_result(batch: Batch, request: CloseRequest) -> Batch:
 
 
 def _all_closed(jobs: Mapping[str, Fields], request: CloseRequest, now: datetime) -> dict[str, Fields]:
+    """Close all jobs of a batch alike, also one that the original had closed alone before it was killed."""
     end = format_date(now)
+    open_ids = [job.get("batch_id") for job in jobs.values() if job.get("status") == "open"]
+
+    def took_part(job: Fields) -> bool:
+        status: object = job.get("status")
+        if status in ("open", "new"):
+            return status == "open"
+        return job.get("batch_id") in open_ids and job.get("outcome") != "skipped"
+
     return {
-        name: closed_job(job, request.result, end, request.outcomes.get(name, request.result))
+        name: job | {"status": request.result, "batch_end": end, "outcome": request.outcomes.get(name, request.result)}
+        if took_part(job)
+        else job
         for name, job in jobs.items()
     }
-
-
-def closed_job(job: Fields, result: str, end: str, outcome: str) -> Fields:
-    """Return a job closed; one that is no part of the batch stays as it is."""
-    if job.get("status") != "open":
-        return job
-    return job | {"status": result, "batch_end": end, "outcome": outcome}

@@ -184,8 +184,6 @@ class Model:
         if batch is not self.live:
             return
         for name, (start, end) in batch.spans.items():
-            if self.jobs[name].status != "open":
-                continue  # the original has closed it alone
             self.jobs[name].status = result
             if result != "success":
                 continue

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 from state_worlds import FIRST, WORKFLOW, Original, World, short, window
@@ -137,6 +138,21 @@ def test_jobs_that_a_killed_original_left_in_two_batches_are_brought_together(wo
     assert window(batch, "extract") == ("2026-01-02T02:00", "2026-01-03T02:00")
     assert window(batch, "load") == ("2026-01-01T02:00", "2026-01-03T02:00")
     assert {job["batch_id"] for job in batch.jobs.values()} == {batch.batch_id}
+
+
+@pytest.mark.parametrize(("half", "whole"), [("success", "failed"), ("failure", "success")])
+def test_what_a_killed_original_closed_by_half_is_closed_as_a_whole(
+    world: World, original: Original, half: str, whole: Any
+) -> None:
+    world.jobs = {"extract": {}, "load": {}}
+    batch = world.at("2026-01-02T02:00").open("first")
+    original.close(half, only="extract")
+    assert world.close(whole, batch).status == whole
+    assert {world.live(job)["status"] for job in world.jobs} == {whole}
+    assert world.close(whole, batch).status == whole
+    start = "2026-01-02T02:00" if whole == "success" else short(FIRST)
+    batch = world.at("2026-01-03T02:00").open("second")
+    assert [window(batch, job)[0] for job in world.jobs] == [start, start], "jobs re-run the same window together"
 
 
 def test_a_cleared_run_does_not_take_the_watermark_of_the_original_back(world: World, original: Original) -> None:
