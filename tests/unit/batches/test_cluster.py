@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,10 +73,11 @@ def test_what_one_node_publishes_every_node_tells(store: BatchStore, cluster: Cl
         listener.get_message(timeout=5)
     open_all(store)
     for listener in listeners:
-        heard = 0
-        while listener.get_message(timeout=0.5):
-            heard += 1
-        assert heard == len(NAMES)
+        heard = []
+        while message := listener.get_message(timeout=0.5):
+            heard.append(json.loads(message["data"])["workflow"])
+        # Nodes pass messages on with a delay: a slow machine still brings those of the test before.
+        assert sorted(name for name in heard if name in NAMES) == sorted(NAMES)
         listener.close()
 
 
