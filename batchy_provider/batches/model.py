@@ -17,6 +17,10 @@ Result = Literal["success", "failed"]
 Outcome = Literal["success", "failed", "skipped", "aborted"]
 Kind = Literal["live", "history"]
 
+_TOLD_BY_STATE = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
+SPECIAL_FIELDS = frozenset((*_TOLD_BY_STATE, "reprocess_hours", "trunc_start"))
+"""The fields of a job that are not the user's params."""
+
 STATE_FIELDS = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
 """Special fields that opening and closing write."""
 SETTING_FIELDS = ("reprocess_hours", "trunc_start")
@@ -229,6 +233,20 @@ def _texts(jobs: Iterable[Fields], *names: str) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person who makes a change, and from where.
+
+    :param by: the name to keep.
+    :param source: the way in: ``cli``, ``rest`` or ``web``.
+    :param address: network address of the client, where there is one.
+    """
+
+    by: str
+    source: str | None = None
+    address: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalChange:
     """A change that a person made, for the audit.
@@ -237,12 +255,21 @@ class PersonalChange:
     :param by: who.
     :param what: what was done, as a sentence.
     :param why: the reason given.
+    :param source: the way in; None in what older versions kept.
+    :param address: network address of the client, where there is one.
     """
 
     at: str
     by: str
     what: str
     why: str | None = None
+    source: str | None = None
+    address: str | None = None
+
+    @classmethod
+    def of(cls, actor: Actor, at: str, what: str, why: str | None) -> PersonalChange:
+        """Return what `actor` did at `at`."""
+        return cls(at=at, by=actor.by, what=what, why=why, source=actor.source, address=actor.address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +283,8 @@ class WorkflowState:
     :param timezone: the workflow's.
     :param infa: how the Informatica parameter file names its sections.
     :param changes: what people changed, newest first.
+    :param last_success: when a live batch last succeeded, UTC; None if that is not known.
+    :param progress: job → what its execution told last: ``batch_id``, ``progress``, ``message``, ``at``.
     """
 
     workflow: str
@@ -266,3 +295,5 @@ class WorkflowState:
     timezone: str
     infa: Mapping[str, Any] = field(default_factory=dict)
     changes: Sequence[PersonalChange] = ()
+    last_success: str | None = None
+    progress: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -8,15 +8,18 @@ crash at any point leaves the old state or the new state. Doing a change again a
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.batches import rules
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.dates import format_date
+from batchy_provider.batches.dates import format_date, from_unix
 from batchy_provider.batches.layout import load_snapshot, read_batches, read_state, write_commands
 from batchy_provider.batches.model import (
+    Actor,
     Batch,
     CloseRequest,
     Fields,
@@ -49,6 +52,7 @@ T = TypeVar("T")
 Rule = Callable[[Snapshot, "datetime"], Decision[T]]
 
 _SCAN_COUNT = 1000
+_KEYS_AT_ONCE = 10_000
 _PRUNE_AT_ONCE = 500
 
 
@@ -78,28 +82,41 @@ class BatchStore:
 
     # -- changes -----------------------------------------------------------------------------------------
 
-    def open(self, workflow: str, request: OpenRequest) -> Batch:
+    def open(self, workflow: str, request: OpenRequest, *, actor: Actor | None = None) -> Batch:
         """Open a batch; see `rules.opening` for which window it gets.
 
         The same run, or the same request again, gets the batch that it has opened already.
 
+        :param actor: the person who does it by hand; kept among the changes.
         :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
         :raises WindowError: if the window asked for cannot be.
         """
         run = request_key(workflow, request)
-        return self._change(workflow, lambda state, now: rules.open_batch(state, request, now), run=run)
-
-    def close(self, workflow: str, request: CloseRequest) -> Batch:
-        """Close a batch as success or failed; once more with the same result changes nothing.
-
-        :raises NotOpenError: if it is not the open one.
-        """
         return self._change(
-            workflow, lambda state, now: rules.close_batch(state, request, now), batch_id=request.batch_id
+            workflow,
+            lambda state, now: rules.open_batch(state, request, now),
+            run=run,
+            person=None if actor is None else (actor, lambda batch: f"opened batch {batch.batch_id}", request.why),
         )
 
-    def load(self, config: WorkflowConfig, *, by: str, why: str | None = None) -> dict[str, Fields]:
+    def close(
+        self, workflow: str, request: CloseRequest, *, actor: Actor | None = None, why: str | None = None
+    ) -> Batch:
+        """Close a batch as success or failed; once more with the same result changes nothing.
+
+        :param actor: the person who does it by hand; kept among the changes, with `why`.
+        :raises NotOpenError: if it is not the open one.
+        """
+        done = f"closed as {request.result}"
+        return self._change(
+            workflow,
+            lambda state, now: rules.close_batch(state, request, now),
+            batch_id=request.batch_id,
+            person=None if actor is None else (actor, lambda batch: f"batch {batch.batch_id} {done}", why),
+        )
+
+    def load(self, config: WorkflowConfig, *, by: str | Actor, why: str | None = None) -> dict[str, Fields]:
         """Set a workflow back to its configuration; history stays.
 
         :returns: job → fields, as they are now.
@@ -111,7 +128,7 @@ class BatchStore:
         )
 
     def set_window(
-        self, workflow: str, from_date: object, *, jobs: Collection[str] = (), by: str, why: str | None = None
+        self, workflow: str, from_date: object, *, jobs: Collection[str] = (), by: str | Actor, why: str | None = None
     ) -> dict[str, Fields]:
         """Let the next window start at `from_date` (UTC), for some jobs or all."""
         what = f"set the next window of {', '.join(jobs) or 'all jobs'} to start at {from_date}"
@@ -121,13 +138,13 @@ class BatchStore:
             person=(by, what, why),
         )
 
-    def disable(self, workflow: str, job: str, *, by: str, why: str | None = None) -> frozenset[str]:
+    def disable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
         """Switch a job off; returns all that are off."""
         return self._change(
             workflow, lambda state, _: rules.switch(state, job, enabled=False), person=(by, f"disabled {job}", why)
         )
 
-    def enable(self, workflow: str, job: str, *, by: str, why: str | None = None) -> frozenset[str]:
+    def enable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
         """Switch a job on again; returns all that are off still."""
         return self._change(
             workflow, lambda state, _: rules.switch(state, job, enabled=True), person=(by, f"enabled {job}", why)
@@ -193,8 +210,11 @@ class BatchStore:
             state, _ = read_state(session, keys, watch=False)
             if not state.jobs:
                 raise unknown_workflow(workflow)
-            (changes,) = session.ask(("HGET", keys.meta, snap.CHANGES))
-            return _workflow_state(state, snap.load_changes(keys.meta, changes)), ()
+            changes, progress, succeeded = session.ask(
+                ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), _last_success_command(keys, state)
+            )
+            found = _workflow_state(state, snap.load_changes(keys.meta, changes))
+            return _with_facts(found, state, as_hash(progress), succeeded), ()
 
         return self._transact((keys.live,), work)
 
@@ -202,29 +222,51 @@ class BatchStore:
         """Return the names of all workflows in this Redis, those of the original server included."""
         return [state.workflow for state in self.overview()]
 
-    def overview(self) -> list[WorkflowState]:
-        """Return all workflows as they stand, by name; hashes of other programs are passed over."""
-        states = []
-        with own_errors(self.client):
-            candidates = sorted(self._candidates())
-        for names in _chunks(candidates, _SCAN_COUNT):
-            pipe = self.client.pipeline(transaction=False)
-            for name in names:
-                keys = Keys(name, self.cluster)
-                pipe.hgetall(keys.live)
-                pipe.hmget(keys.meta, list(snap.META_FIELDS))
-            with own_errors(self.client):
-                replies = [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
-            for name, live, meta in zip(names, replies[::2], replies[1::2], strict=True):
-                if isinstance(live, dict) and isinstance(meta, list):
-                    try:
-                        states.append(_workflow_state(load_snapshot(Keys(name, self.cluster), live, meta, None)))
-                    except StateError:
-                        continue
+    def overview(self, names: Collection[str] | None = None) -> list[WorkflowState]:
+        """Return workflows as they stand, by name; hashes of other programs are passed over.
+
+        Takes two round trips for each thousand workflows, and, without `names`, those of `candidates`.
+
+        :param names: which; one that is not in Redis is left out. None for all.
+        """
+        states: list[WorkflowState] = []
+        for some in _chunks(sorted(self.candidates() if names is None else names), _SCAN_COUNT):
+            asked = [Keys(name, self.cluster) for name in some]
+            commands: list[Command] = []
+            for keys in asked:
+                commands += [
+                    ("HGETALL", keys.live),
+                    ("HMGET", keys.meta, *snap.META_FIELDS),
+                    ("HGETALL", keys.progress),
+                ]
+            replies = self._pipelined(commands)
+            found: list[tuple[Snapshot, dict[str, str]]] = []
+            for keys, live, meta, progress in zip(asked, replies[::3], replies[1::3], replies[2::3], strict=True):
+                if isinstance(live, dict) and live and isinstance(meta, list) and isinstance(progress, dict):
+                    with contextlib.suppress(StateError):
+                        found.append((load_snapshot(keys, live, meta, None), progress))
+            succeeded = self._pipelined([_last_success_command(self.keys(s.workflow), s) for s, _ in found])
+            for (state, progress), score in zip(found, succeeded, strict=True):
+                states.append(_with_facts(_workflow_state(state), state, progress, score))
         return states
 
+    def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands about many workflows in one packet a server; an error is a reply."""
+        if not commands:
+            return []
+        pipe = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        with own_errors(self.client):
+            return [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
+
+    def candidates(self) -> set[str]:
+        """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
+        with own_errors(self.client):
+            return set(self._candidates())
+
     def _candidates(self) -> Iterator[str]:
-        for key in self.client.scan_iter(count=_SCAN_COUNT, _type="HASH"):
+        for key in self.client.scan_iter(count=_KEYS_AT_ONCE, _type="HASH"):
             name = decoded(key)
             if self.cluster:
                 if not (name.startswith("{") and name.endswith("}")):
@@ -265,6 +307,11 @@ class BatchStore:
 
         return [stored_batch(workflow, found) for found in self._stored(workflow, find) if found.jobs]
 
+    def count(self, workflow: str) -> int:
+        """Return how many batches the history has."""
+        (number,) = self.ask(workflow, ("ZCARD", self.keys(workflow).history))
+        return int(number)
+
     def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
         keys = self.keys(workflow)
         return self._transact((keys.live,), lambda session: (find(session, keys), ()))
@@ -296,7 +343,7 @@ class BatchStore:
         *,
         run: str | None = None,
         batch_id: int | None = None,
-        person: tuple[str, str, str | None] | None = None,
+        person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
     ) -> T:
         keys = self.keys(workflow)
 
@@ -308,7 +355,9 @@ class BatchStore:
             if person is not None:
                 by, what, why = person
                 (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
-                made = PersonalChange(at=format_date(now), by=by, what=what, why=why)
+                actor = by if isinstance(by, Actor) else Actor(by)
+                done = what if isinstance(what, str) else what(decision.result)
+                made = PersonalChange.of(actor, format_date(now), done, why)
                 decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *snap.load_changes(keys.meta, text)])
             return decision.result, write_commands(keys, decision.change)
 
@@ -327,6 +376,32 @@ def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> 
         infa=state.config.infa,
         changes=changes,
     )
+
+
+def _last_success_command(keys: Keys, state: Snapshot) -> Command:
+    """Ask when the last success was closed, where the live batch is not it."""
+    last = state.last_success
+    return ("ZSCORE", keys.closed, last.batch_id if last is not None else 0)
+
+
+def _with_facts(found: WorkflowState, state: Snapshot, progress: Mapping[str, str], succeeded: Any) -> WorkflowState:
+    """Add what stands beside the state itself.
+
+    :param succeeded: reply to `_last_success_command`, Unix seconds.
+    """
+    reports = {}
+    for job, text in progress.items():
+        with contextlib.suppress(ValueError):
+            reports[job] = json.loads(text)
+    if found.batch is not None and found.batch.status == "success":
+        last = found.batch.batch_end
+    else:
+        last = None if succeeded is None else format_date(from_unix(*_seconds_and_micros(float(succeeded))))
+    return replace(found, progress=reports, last_success=last)
+
+
+def _seconds_and_micros(moment: float) -> tuple[int, int]:
+    return divmod(round(moment * 1_000_000), 1_000_000)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

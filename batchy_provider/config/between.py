@@ -22,7 +22,7 @@ def check_between(workflows: Mapping[str, Workflow], files: Collection[str]) -> 
     :param files: names of all files; one with faults of its own is not missing.
     """
     for workflow in workflows.values():
-        for other, path in _needs(workflow):
+        for other, path in needs(workflow):
             if other not in files:
                 message = f"no file defines the workflow {other!r}{did_you_mean(other, files)}"
                 yield workflow.path, Problem(path, message)
@@ -30,7 +30,7 @@ def check_between(workflows: Mapping[str, Workflow], files: Collection[str]) -> 
     yield from _check_circle(workflows)
 
 
-def _needs(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
+def needs(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
     """Yield the workflows that another one waits for or is scheduled by."""
     model = workflow.model
     if model is None:
@@ -71,7 +71,7 @@ def _check_circle(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
 def _waits_of_a_day(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
     """Yield what must be there anew each time; any success, however old, closes no circle."""
     model = workflow.model
-    for other, path in _needs(workflow):
+    for other, path in needs(workflow):
         is_any = path[0] == "wait_for" and model is not None and model.wait_for[int(path[1])].scope == "any"
         if not is_any:
             yield other, path

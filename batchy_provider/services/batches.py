@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Batches: opened and closed by hand, and those of the past."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batchy_provider.batches.formats import to_infa
+from batchy_provider.batches.model import Actor, Batch, CloseRequest, Holder, OpenRequest, Result, Window
+from batchy_provider.exceptions import UnknownWorkflowError, WindowError
+from batchy_provider.services.model import Audit, BatchView, Page
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.model import WorkflowConfig
+    from batchy_provider.services.core import Services
+
+MAX_LIMIT = 1000
+_READ_AT_ONCE = 200
+
+
+class BatchService:
+    """Batches.
+
+    :param services: all services.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def open(
+        self,
+        workflow: str,
+        *,
+        actor: Actor,
+        from_date: str | None = None,
+        to_date: str | None = None,
+        move_watermark: bool = False,
+        take_over: bool = False,
+        why: str | None = None,
+        config: WorkflowConfig | None = None,
+    ) -> Batch:
+        """
+        Open a batch by hand.
+
+        :param from_date: start of its window, UTC, ISO 8601; without both dates it takes the next window.
+        :param to_date: end of its window.
+        :param move_watermark: go on from `to_date` afterwards; else a window that was asked for is history only.
+        :param take_over: also when a run holds the batch open.
+        :param config: a configuration of the caller's instead of the file's.
+        :raises WindowError: the window cannot be.
+        :raises BatchHeldError: another one holds the batch open.
+        :raises UnknownWorkflowError: neither Redis nor a file knows it.
+        """
+        window = None
+        if from_date or to_date:
+            window = Window(from_date=from_date, to_date=to_date)
+        elif move_watermark:
+            raise WindowError("the watermark moves with a window alone: give from_date and to_date too")
+        request = OpenRequest(
+            holder=Holder(by=actor.by),
+            config=config or self._services.workflows.config(workflow),
+            window=window,
+            move_watermark=move_watermark,
+            if_open="take_over" if take_over else "fail",
+            why=why,
+        )
+        batch = self._services.store.open(workflow, request, actor=actor)
+        self._services.names.add(workflow)
+        details = {"from_date": batch.from_date, "to_date": batch.to_date, "kind": batch.kind}
+        self._services.audit(
+            Audit(workflow=workflow, action="open", actor=actor, why=why, batch_id=batch.batch_id, details=details)
+        )
+        return batch
+
+    def close(
+        self,
+        workflow: str,
+        *,
+        result: Result,
+        actor: Actor,
+        batch_id: int | None = None,
+        why: str | None = None,
+    ) -> Batch:
+        """
+        Close a batch.
+
+        :param batch_id: which; None for the open one.
+        :raises NotOpenError: it is not open.
+        """
+        request = CloseRequest(result=result, batch_id=batch_id, by=actor.by)
+        batch = self._services.store.close(workflow, request, actor=actor, why=why)
+        action = "close" if result == "success" else "fail"
+        self._services.audit(Audit(workflow=workflow, action=action, actor=actor, why=why, batch_id=batch.batch_id))
+        return batch
+
+    def history(
+        self,
+        workflow: str,
+        *,
+        status: str | None = None,
+        kind: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+    ) -> Page[BatchView]:
+        """
+        Return batches, newest first, backfills included.
+
+        :param status: only those that have it.
+        :param kind: ``live`` or ``history``.
+        :raises UnknownWorkflowError: Redis does not know the workflow.
+        """
+        store = self._services.store
+        limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, offset)
+        total = store.count(workflow)
+        if not total:
+            store.status(workflow)  # a mistyped name is an error, not an empty history
+        if status is None and kind is None:
+            batches = store.history(workflow, limit=limit, offset=offset)
+            return Page([BatchView.of(batch) for batch in batches], total, limit, offset)
+        found = []
+        for start in range(0, total, _READ_AT_ONCE):
+            found += store.history(workflow, limit=_READ_AT_ONCE, offset=start)
+        matching = [
+            BatchView.of(batch) for batch in found if status in (None, batch.status) and kind in (None, batch.kind)
+        ]
+        return Page.of(matching, limit, offset)
+
+    def get(self, workflow: str, batch_id: int) -> BatchView:
+        """
+        Return one batch.
+
+        :raises UnknownBatchError: there is none of that id.
+        """
+        return BatchView.of(self._services.store.batch(workflow, batch_id))
+
+    def informatica(self, workflow: str, batch: Batch) -> str:
+        """Return a batch as an Informatica parameter file."""
+        return to_infa(workflow, batch.jobs, self._services.store.status(workflow).infa)
+
+    def check_informatica(self, workflow: str, config: WorkflowConfig | None = None) -> None:
+        """
+        Find out before a batch is opened whether its values can stand in a parameter file.
+
+        :raises ConfigError: one cannot.
+        """
+        config = config or self._services.workflows.config(workflow)
+        if config is not None:
+            to_infa(workflow, config.jobs, config.infa)
+            return
+        try:
+            state = self._services.store.status(workflow)
+        except UnknownWorkflowError:
+            return  # opening it will say so
+        to_infa(workflow, state.jobs, state.infa)

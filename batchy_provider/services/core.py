@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The services of one Redis, one folder of workflow files and one result store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchy_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.config.catalog import Catalog
+    from batchy_provider.services.batches import BatchService
+    from batchy_provider.services.model import Audit, AuditLog
+    from batchy_provider.services.names import WorkflowNames
+    from batchy_provider.services.workflows import WorkflowService
+
+
+class Services:
+    """What every face calls. Making it costs nothing: each thing is opened when it is first needed.
+
+    Safe to share between threads as far as the store's client is.
+
+    :param store: makes or returns the store of batches.
+    :param cfg: folder of the workflow files, whether it is there or not; None where there is none.
+    :param results: returns the result store.
+    :param cache: returns the bundle cache.
+    :param audit: told of every change, after it was made; for a log beside the one in Redis.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Callable[[], BatchStore],
+        cfg: Path | None = None,
+        results: Callable[[], ResultStore] | None = None,
+        cache: Callable[[], BundleCache] | None = None,
+        audit: AuditLog | None = None,
+    ) -> None:
+        self._make_store = store
+        self._make_results = results
+        self._make_cache = cache
+        self._audit = audit
+        self._lock = threading.Lock()
+        self._store: BatchStore | None = None
+        self.cfg = cfg
+
+    @property
+    def store(self) -> BatchStore:
+        """The state in Redis."""
+        with self._lock:
+            if self._store is None:
+                self._store = self._make_store()
+            return self._store
+
+    @cached_property
+    def results(self) -> ResultStore:
+        """What executions wrote."""
+        if self._make_results is None:
+            raise ConfigError("no result store is known here")
+        return self._make_results()
+
+    @cached_property
+    def cache(self) -> BundleCache:
+        """The unpacked bundles of this machine."""
+        if self._make_cache is None:
+            raise ConfigError("no bundle cache is known here")
+        return self._make_cache()
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The workflow files."""
+        from batchy_provider.config.catalog import Catalog
+
+        return Catalog(self.cfg if self.cfg is not None else Path("cfg"))
+
+    @cached_property
+    def names(self) -> WorkflowNames:
+        """Which workflows Redis knows."""
+        from batchy_provider.services.names import WorkflowNames
+
+        return WorkflowNames(lambda: self.store)
+
+    @cached_property
+    def workflows(self) -> WorkflowService:
+        """Workflows and their jobs."""
+        from batchy_provider.services.workflows import WorkflowService
+
+        return WorkflowService(self)
+
+    @cached_property
+    def batches(self) -> BatchService:
+        """Batches."""
+        from batchy_provider.services.batches import BatchService
+
+        return BatchService(self)
+
+    def audit(self, entry: Audit) -> None:
+        """Tell of a change that was made."""
+        if self._audit is not None:
+            self._audit(entry)
+
+    def close(self) -> None:
+        """Close the connection to Redis, if one was made."""
+        with self._lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.client.close()

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Which workflows Redis knows, without a look at every key each time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchy_provider.batches.store import BatchStore
+
+REFRESH_SECONDS = 30.0
+
+
+class WorkflowNames:
+    """The names of all hashes in Redis that may be workflows.
+
+    The layout of the original has no list of workflows, and a Redis with long histories has hundreds of
+    thousands of keys: the whole look is made once, then again in the background when it is older than
+    `refresh` seconds. A name that comes to be in between is put in by `add`.
+
+    :param store: returns the state in Redis.
+    :param refresh: seconds.
+    """
+
+    def __init__(self, store: Callable[[], BatchStore], *, refresh: float = REFRESH_SECONDS) -> None:
+        self._store = store
+        self._refresh = refresh
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._names: set[str] = set()
+        self._looked: float | None = None
+
+    def all(self) -> set[str]:
+        """Return the names as they are known."""
+        if self._looked is None:
+            with self._looking:
+                if self._looked is None:
+                    self._look()
+        elif time.monotonic() - self._looked > self._refresh and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look_again, name="batchy-workflow-names", daemon=True).start()
+        with self._lock:
+            return set(self._names)
+
+    def add(self, name: str) -> None:
+        """Take in a workflow that has come to be."""
+        with self._lock:
+            self._names.add(name)
+
+    def _look_again(self) -> None:
+        try:
+            self._look()
+        except Exception:  # noqa: S110 - the next question asks Redis itself and tells what is wrong
+            pass
+        finally:
+            self._looking.release()
+
+    def _look(self) -> None:
+        found = self._store().candidates()
+        with self._lock:
+            self._names = found
+            self._looked = time.monotonic()

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Workflows: what is in Redis and what is in files, seen as one; their jobs and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.batches.model import SPECIAL_FIELDS, Actor, Fields, WorkflowConfig, WorkflowState
+from batchy_provider.config.between import needs
+from batchy_provider.config.faults import Fault, did_you_mean
+from batchy_provider.config.graph import Node, graph_of, schedule_text
+from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
+from batchy_provider.services.model import Audit, JobState, Page, WorkflowDetail, WorkflowSummary
+
+if TYPE_CHECKING:
+    from batchy_provider.config.reader import Folder
+    from batchy_provider.config.workflow import Workflow
+    from batchy_provider.services.core import Services
+
+MAX_LIMIT = 1000
+
+
+class WorkflowService:
+    """Workflows and their jobs.
+
+    :param services: all services.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def find(
+        self,
+        *,
+        search: str | None = None,
+        status: str | None = None,
+        order_by: str = "workflow",
+        limit: int = 50,
+        offset: int = 0,
+        only: Collection[str] | None = None,
+    ) -> Page[WorkflowSummary]:
+        """
+        Return workflows, those in Redis and those that only a file defines.
+
+        :param search: part of a name or description, whatever its case.
+        :param status: only those whose latest batch has it.
+        :param order_by: a column of `WorkflowSummary`; ``-`` before it turns the order round.
+        :param only: names that may be seen.
+        :raises ConfigError: there is no such column.
+        """
+        found = self.summaries(only)
+        if search:
+            text = search.casefold()
+            found = [s for s in found if text in s.workflow.casefold() or text in (s.description or "").casefold()]
+        if status:
+            found = [summary for summary in found if summary.status == status]
+        return Page.of(sort_by(found, order_by), max(1, min(limit, MAX_LIMIT)), max(0, offset))
+
+    def summaries(self, only: Collection[str] | None = None) -> list[WorkflowSummary]:
+        """Return all workflows, by name."""
+        folder = self._services.catalog.read()
+        names = self._services.names.all() | folder.workflows.keys()
+        if only is not None:
+            names &= set(only)
+        states = {state.workflow: state for state in self._services.store.overview(names)}
+        faults = faults_by_name(folder.faults)
+        waits = {name: _waits_for(workflow) for name, workflow in folder.workflows.items()}
+        waited: dict[str, list[str]] = {}
+        for name, others in waits.items():
+            for other in others:
+                waited.setdefault(other, []).append(name)
+        all_names = sorted(states.keys() | folder.workflows.keys() | faults.keys())
+        return [
+            _summary(
+                name,
+                states.get(name),
+                folder.workflows.get(name),
+                faults=len(faults.get(name, ())),
+                waits_for=waits.get(name, []),
+                waited_for_by=sorted(waited.get(name, [])),
+            )
+            for name in all_names
+            if only is None or name in only
+        ]
+
+    def get(self, name: str) -> WorkflowDetail:
+        """
+        Return one workflow.
+
+        :raises UnknownWorkflowError: neither Redis nor a file knows it.
+        """
+        folder = self._services.catalog.read()
+        workflow = folder.workflows.get(name)
+        faults = faults_by_name(folder.faults).get(name, [])
+        try:
+            state: WorkflowState | None = self._services.store.status(name)
+        except UnknownWorkflowError:
+            if workflow is None and not faults:
+                raise self._unknown(name, folder) from None
+            state = None
+        waits = _waits_for(workflow) if workflow is not None else []
+        waited = sorted(other for other, found in folder.workflows.items() if name in _waits_for(found))
+        nodes = graph_of(workflow) if workflow is not None and workflow.model is not None else {}
+        config = workflow.config() if workflow is not None else None
+        path = workflow.path if workflow is not None else Path(faults[0].file) if faults else None
+        fields = dict(state.jobs) if state is not None else {}
+        return WorkflowDetail(
+            summary=_summary(name, state, workflow, faults=len(faults), waits_for=waits, waited_for_by=waited),
+            job_states=list(_job_states(state, config, nodes)),
+            fields=fields,
+            changes=list(state.changes) if state is not None else [],
+            file=str(path.relative_to(self._services.catalog.folder)) if path is not None else None,
+            source=_text(path),
+            faults=faults,
+            graph={task: list(node.upstream) for task, node in nodes.items()},
+        )
+
+    def config(self, name: str) -> WorkflowConfig | None:
+        """
+        Return what the state needs of a workflow's file.
+
+        :returns: None if there is none.
+        :raises FaultsError: the file has faults.
+        """
+        from batchy_provider.config.reader import FaultsError, Reader, find_file
+
+        folder = self._services.catalog.folder
+        path = find_file(folder, name) if folder.is_dir() else None
+        if path is None:
+            return None
+        reader = Reader(folder)
+        found, faults = reader.read(path)
+        if found is None or faults or reader.defaults_faults:
+            raise FaultsError([*faults, *reader.defaults_faults])
+        return found.config()
+
+    def load(
+        self, name: str, *, actor: Actor, why: str | None = None, config: WorkflowConfig | None = None
+    ) -> dict[str, Fields]:
+        """
+        Set a workflow back to its configuration; windows start anew, history stays.
+
+        :param config: a configuration of the caller's instead of the file's.
+        :raises ConfigError: there is no file of it.
+        """
+        config = config or self.config(name)
+        if config is None:
+            raise ConfigError(
+                f"there is no file of workflow {name!r} in {self._services.catalog.folder.absolute()}; "
+                "name the folder with --cfg or BATCHY_CFG, in Airflow with [batchy] cfg_folder"
+            )
+        jobs = self._services.store.load(config, by=actor, why=why)
+        self._services.names.add(name)
+        self._services.audit(Audit(workflow=name, action="load", actor=actor, why=why))
+        return jobs
+
+    def set_window(
+        self, name: str, from_date: object, *, jobs: Collection[str] = (), actor: Actor, why: str | None = None
+    ) -> dict[str, Fields]:
+        """Let the next window of some jobs, or of all, start at `from_date` (UTC)."""
+        moved = self._services.store.set_window(name, from_date, jobs=jobs, by=actor, why=why)
+        details = {"from_date": str(from_date), "jobs": [*jobs]}
+        self._services.audit(Audit(workflow=name, action="set_window", actor=actor, why=why, details=details))
+        return moved
+
+    def switch(self, name: str, job: str, *, enabled: bool, actor: Actor, why: str | None = None) -> frozenset[str]:
+        """Switch a job on or off; returns all that are off."""
+        change = self._services.store.enable if enabled else self._services.store.disable
+        off = change(name, job, by=actor, why=why)
+        action = "enable" if enabled else "disable"
+        self._services.audit(Audit(workflow=name, action=action, actor=actor, why=why, job=job))
+        return off
+
+    def validate(self, paths: Iterable[Path] = ()) -> list[Fault]:
+        """Return the faults of all workflow files, or of some, without looking into bundles."""
+        from batchy_provider.config.inspection import inspect_folder
+
+        wanted = {str(path) for path in paths}
+        found = inspect_folder(self._services.catalog.folder, look_into_bundles=False)
+        return [fault for fault in found if not wanted or fault.file in wanted]
+
+    def _unknown(self, name: str, folder: Folder) -> UnknownWorkflowError:
+        hint = did_you_mean(name, self._services.names.all() | folder.workflows.keys())
+        return UnknownWorkflowError(
+            f"workflow {name!r} is in neither Redis nor {folder_text(self._services.catalog.folder)}{hint}"
+        )
+
+
+def folder_text(folder: Path) -> str:
+    """Name the folder of workflow files."""
+    return f"the folder {folder}" if folder.is_dir() else f"a folder of workflow files (there is none at {folder})"
+
+
+def faults_by_name(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
+    """Sort faults by the workflow whose file they are in; those of ``_defaults`` are no workflow's."""
+    by_name: dict[str, list[Fault]] = {}
+    for fault in faults:
+        if not Path(fault.file).stem.startswith("_") and Path(fault.file).suffix:
+            by_name.setdefault(Path(fault.file).stem, []).append(fault)
+    return by_name
+
+
+def sort_by(found: list[Any], order_by: str) -> list[Any]:
+    """
+    Sort by a column, and by name where that is equal; what has no value comes last.
+
+    :raises ConfigError: there is no such column.
+    """
+    column = order_by.removeprefix("-")
+    if not found:
+        return found
+    if not hasattr(found[0], column):
+        raise ConfigError(f"cannot sort by {column!r}; expected a column, such as workflow, status or -started")
+    known = [item for item in found if getattr(item, column) is not None]
+    unknown = [item for item in found if getattr(item, column) is None]
+    known.sort(key=lambda item: _comparable(getattr(item, column)), reverse=order_by.startswith("-"))
+    return known + unknown
+
+
+def _comparable(value: Any) -> Any:
+    return len(value) if isinstance(value, list | dict) else value
+
+
+def _waits_for(workflow: Workflow) -> list[str]:
+    return list(dict.fromkeys(other for other, _ in needs(workflow)))
+
+
+def _summary(
+    name: str,
+    state: WorkflowState | None,
+    workflow: Workflow | None,
+    *,
+    faults: int,
+    waits_for: list[str],
+    waited_for_by: list[str],
+) -> WorkflowSummary:
+    batch = state.batch if state is not None else None
+    model = workflow.model if workflow is not None else None
+    config = workflow.config() if workflow is not None and state is None else None
+    live = {} if state is None or batch is None or batch.status != "open" else state.progress
+    return WorkflowSummary(
+        workflow=name,
+        status=batch.status if batch else "new",
+        batch_id=batch.batch_id if batch else None,
+        from_date=batch.from_date if batch else None,
+        to_date=batch.to_date if batch else None,
+        started=batch.started if batch else None,
+        batch_end=batch.batch_end if batch else None,
+        last_success=state.last_success if state is not None else None,
+        holder=str(state.holder) if state is not None and state.holder else None,
+        timezone=state.timezone if state is not None else config.timezone if config is not None else "UTC",
+        jobs=list(state.jobs if state is not None else config.jobs if config is not None else ()),
+        disabled=sorted(state.disabled if state is not None else config.disabled if config is not None else ()),
+        progress={job: dict(r) for job, r in live.items() if batch is not None and r.get("batch_id") == batch.batch_id},
+        in_redis=state is not None,
+        in_cfg=workflow is not None or faults > 0,
+        faults=faults,
+        description=model.description if model is not None else None,
+        schedule=schedule_text(model) if model is not None else None,
+        waits_for=waits_for,
+        waited_for_by=waited_for_by,
+    )
+
+
+def _job_states(
+    state: WorkflowState | None, config: WorkflowConfig | None, nodes: Mapping[str, Node]
+) -> Iterable[JobState]:
+    names = list(state.jobs) if state is not None else list(config.jobs) if config is not None else []
+    handlers = [name for name, node in nodes.items() if node.kind == "handler"]
+    for name in dict.fromkeys([*names, *handlers]):
+        fields: Mapping[str, Any] = state.jobs.get(name, {}) if state is not None else {}
+        given: Mapping[str, Any] = config.jobs.get(name, {}) if config is not None else {}
+        node = nodes.get(name)
+        report = state.progress.get(name) if state is not None else None
+        disabled = name in (state.disabled if state is not None else config.disabled if config is not None else ())
+        yield JobState(
+            job=name,
+            kind="handler" if name in handlers else "job",
+            status=str(fields.get("status") or "new"),
+            outcome=fields.get("outcome"),
+            batch_id=fields.get("batch_id"),
+            from_date=fields.get("from_date"),
+            to_date=fields.get("to_date") or fields.get("batch_start"),
+            batch_start=fields.get("batch_start"),
+            batch_end=fields.get("batch_end"),
+            disabled=disabled,
+            params={key: value for key, value in (fields or given).items() if key not in SPECIAL_FIELDS},
+            progress=dict(report) if report is not None and report.get("batch_id") == fields.get("batch_id") else None,
+            upstream=list(node.upstream) if node is not None else [],
+            note=node.note if node is not None else "",
+        )
+
+
+def _text(path: Path | None) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path is not None else None
+    except OSError:
+        return None

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Services on an empty Valkey and a folder of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchy_provider.batches.connect import connect
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.services.core import Services
+from batchy_provider.services.model import Audit
+
+
+@pytest.fixture
+def audits() -> list[Audit]:
+    """What the services told of changes."""
+    return []
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Path:
+    """An empty folder of workflow files."""
+    folder = tmp_path / "cfg"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def services(redis_url: str, cfg: Path, audits: list[Audit]) -> Iterator[Services]:
+    """Services on both."""
+    services = Services(store=lambda: BatchStore(connect(redis_url)), cfg=cfg, audit=audits.append)
+    yield services
+    services.close()
