@@ -7,9 +7,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from batchy_provider.cli.context import Commands, Context, UsageError, add_command, add_reason, person
+from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason
 from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text
-from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.model import Batch, Result
@@ -51,18 +50,12 @@ def add_commands(commands: Commands) -> None:
         closing = add_command(commands, name, function, help, f"batchy {name} sales")
         closing.add_argument("workflow")
         closing.add_argument("--batch", type=int, metavar="ID", help="which one (default: the open one)")
-        closing.add_argument("--by", metavar="NAME", default=None, help="who does it (default: the user)")
+        add_reason(closing)
 
 
 def load_workflow(context: Context, arguments: argparse.Namespace) -> int:
     """Set a workflow back to its file."""
-    config = context.config(arguments.workflow)
-    if config is None:
-        raise ConfigError(
-            f"there is no file of workflow {arguments.workflow!r} in {context.cfg.resolve()}; "
-            "name the folder with --cfg or BATCHY_CFG"
-        )
-    jobs = context.store.load(config, by=person(arguments), why=arguments.why)
+    jobs = context.services.workflows.load(arguments.workflow, actor=actor(arguments), why=arguments.why)
     if context.output.is_table:
         rows = [[job, date_text(fields.get("from_date"))] for job, fields in jobs.items()]
         context.output.table(("job", "next window starts (UTC)"), rows, title=f"{arguments.workflow}, loaded anew")
@@ -73,29 +66,24 @@ def load_workflow(context: Context, arguments: argparse.Namespace) -> int:
 
 def open_batch(context: Context, arguments: argparse.Namespace) -> int:
     """Open a batch."""
-    from batchy_provider.batches.model import Holder, OpenRequest, Window
-
-    window = None
-    if arguments.from_date or arguments.to_date:
-        window = Window(from_date=arguments.from_date, to_date=arguments.to_date)
-    elif arguments.move_watermark:
+    if arguments.move_watermark and not (arguments.from_date or arguments.to_date):
         raise UsageError("--move-watermark goes with --from and --to")
-    config = context.config(arguments.workflow)
+    batches = context.services.batches
     if arguments.format == "infa":
-        _check_infa(context, arguments.workflow)
-    request = OpenRequest(
-        holder=Holder(by=person(arguments)),
-        config=config,
-        window=window,
+        batches.check_informatica(arguments.workflow)
+    batch = batches.open(
+        arguments.workflow,
+        actor=actor(arguments),
+        from_date=arguments.from_date,
+        to_date=arguments.to_date,
         move_watermark=arguments.move_watermark,
-        if_open="take_over" if arguments.take_over else "fail",
+        take_over=arguments.take_over,
         why=arguments.why,
     )
-    batch = context.store.open(arguments.workflow, request)
     if batch.warning:
         context.output.note(f"batchy: {batch.warning}")
     if arguments.format == "infa":
-        print(_infa(context, arguments.workflow, batch), end="")
+        print(batches.informatica(arguments.workflow, batch), end="")
     elif arguments.format == "json" or not context.output.is_table:
         context.output.data(batch.jobs)
     else:
@@ -114,10 +102,9 @@ def fail_batch(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _close(context: Context, arguments: argparse.Namespace, result: Result) -> int:
-    from batchy_provider.batches.model import CloseRequest
-
-    request = CloseRequest(result=result, batch_id=arguments.batch, by=person(arguments))
-    batch = context.store.close(arguments.workflow, request)
+    batch = context.services.batches.close(
+        arguments.workflow, result=result, batch_id=arguments.batch, actor=actor(arguments), why=arguments.why
+    )
     if context.output.is_table:
         _show(context, batch, f"closed as {result}")
     else:
@@ -128,25 +115,3 @@ def _close(context: Context, arguments: argparse.Namespace, result: Result) -> i
 def _show(context: Context, batch: Batch, what: str) -> None:
     title = f"{batch.workflow}, {what}" + (" (history only: the watermark stays)" if batch.kind == "history" else "")
     context.output.table(BATCH_COLUMNS, [batch_row(batch)], title=title)
-
-
-def _check_infa(context: Context, workflow: str) -> None:
-    """Find out before the batch is opened whether its values can stand in a parameter file."""
-    from batchy_provider.batches.formats import to_infa
-    from batchy_provider.exceptions import UnknownWorkflowError
-
-    config = context.config(workflow)
-    if config is not None:
-        to_infa(workflow, config.jobs, config.infa)
-        return
-    try:
-        state = context.store.status(workflow)
-    except UnknownWorkflowError:
-        return  # opening it will say so
-    to_infa(workflow, state.jobs, state.infa)
-
-
-def _infa(context: Context, workflow: str, batch: Batch) -> str:
-    from batchy_provider.batches.formats import to_infa
-
-    return to_infa(workflow, batch.jobs, context.store.status(workflow).infa)

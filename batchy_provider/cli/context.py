@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import socket
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailableError
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import WorkflowConfig
+    from batchy_provider.batches.model import Actor
     from batchy_provider.batches.store import BatchStore
     from batchy_provider.cli.output import Output
+    from batchy_provider.services.core import Services
+    from batchy_provider.services.model import AuditLog
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 0, 1, 2, 124, 130
 
@@ -71,14 +74,15 @@ def add_reason(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="NAME", default=None, help="who does it, for the record (default: the user)")
 
 
-def person(arguments: argparse.Namespace) -> str:
-    """Return who makes a change."""
-    if arguments.by:
-        return str(arguments.by)
+def actor(arguments: argparse.Namespace) -> Actor:
+    """Return who makes a change, and from which machine."""
+    from batchy_provider.batches.model import Actor
+
     try:
-        return getpass.getuser()
+        name = arguments.by or getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as in a container
-        return f"uid {os.getuid()}"
+        name = f"uid {os.getuid()}"
+    return Actor(str(name), "cli", socket.gethostname())
 
 
 class Context:
@@ -110,6 +114,28 @@ class Context:
 
         return Output(getattr(self._arguments, "output", "table"))
 
+    @cached_property
+    def services(self) -> Services:
+        """
+        What the commands call.
+
+        :raises ConfigError: the folder of workflow files was named, and is not there.
+        """
+        from batchy_provider.services.core import Services
+
+        if self.cfg_given and not self.cfg.is_dir():
+            raise ConfigError(f"there is no folder {self.cfg} (--cfg, BATCHY_CFG)")
+        return Services(store=lambda: self.store, cfg=self.cfg, audit=self._audit)
+
+    @property
+    def _audit(self) -> AuditLog | None:
+        """Airflow's own log of what people do, where Airflow's connection was named."""
+        if not getattr(self._arguments, "connection", None):
+            return None
+        from batchy_provider.hooks.audit import log_in_airflow
+
+        return log_in_airflow
+
     @property
     def store(self) -> BatchStore:
         """
@@ -135,28 +161,6 @@ class Context:
         """Folder of the workflow files that was named."""
         named = getattr(self._arguments, "cfg", None) or os.environ.get("BATCHY_CFG")
         return Path(named) if named else None
-
-    def config(self, workflow: str) -> WorkflowConfig | None:
-        """
-        Read a workflow's file.
-
-        :returns: None if there is none.
-        :raises FaultsError: the file has faults.
-        """
-        if not self.cfg.is_dir():
-            if self.cfg_given:
-                raise ConfigError(f"there is no folder {self.cfg} (--cfg, BATCHY_CFG)")
-            return None
-        from batchy_provider.config.reader import FaultsError, Reader, find_file
-
-        path = find_file(self.cfg, workflow)
-        if path is None:
-            return None
-        reader = Reader(self.cfg)
-        found, faults = reader.read(path)
-        if found is None or faults or reader.defaults_faults:
-            raise FaultsError([*faults, *reader.defaults_faults])
-        return found.config()
 
 
 def _store_of_url(url: str | None) -> BatchStore:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from batchy_provider.cli.context import Commands, Context, UsageError, add_command, add_reason, person
+from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason
 from batchy_provider.cli.output import date_text
 from batchy_provider.cli.results import add_place, store_of
 
@@ -50,8 +50,8 @@ def add_commands(commands: Commands) -> None:
 
 def set_window(context: Context, arguments: argparse.Namespace) -> int:
     """Move the watermark."""
-    jobs = context.store.set_window(
-        arguments.workflow, arguments.from_date, jobs=arguments.job, by=person(arguments), why=arguments.why
+    jobs = context.services.workflows.set_window(
+        arguments.workflow, arguments.from_date, jobs=arguments.job, actor=actor(arguments), why=arguments.why
     )
     if context.output.is_table:
         rows = [[job, date_text(fields.get("from_date"))] for job, fields in jobs.items()]
@@ -63,16 +63,18 @@ def set_window(context: Context, arguments: argparse.Namespace) -> int:
 
 def enable(context: Context, arguments: argparse.Namespace) -> int:
     """Switch a job on."""
-    off = context.store.enable(arguments.workflow, arguments.job, by=person(arguments), why=arguments.why)
-    _show_disabled(context, off)
-    if context.output.is_table and arguments.job in off:
-        context.output.note(f"batchy: {arguments.job} is still off: its file says enabled: false")
-    return 0
+    return _switch(context, arguments, enabled=True)
 
 
 def disable(context: Context, arguments: argparse.Namespace) -> int:
     """Switch a job off."""
-    off = context.store.disable(arguments.workflow, arguments.job, by=person(arguments), why=arguments.why)
+    return _switch(context, arguments, enabled=False)
+
+
+def _switch(context: Context, arguments: argparse.Namespace, *, enabled: bool) -> int:
+    off = context.services.workflows.switch(
+        arguments.workflow, arguments.job, enabled=enabled, actor=actor(arguments), why=arguments.why
+    )
     _show_disabled(context, off)
     return 0
 
