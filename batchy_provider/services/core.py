@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.results import ResultStore
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.services.batches import BatchService
+    from batchy_provider.services.events import Event, EventFeed
     from batchy_provider.services.model import Audit, AuditLog
     from batchy_provider.services.names import WorkflowNames
     from batchy_provider.services.workflows import WorkflowService
@@ -87,6 +88,17 @@ class Services:
         from batchy_provider.services.names import WorkflowNames
 
         return WorkflowNames(lambda: self.store)
+
+    @cached_property
+    def events(self) -> EventFeed:
+        """What happens, as it happens."""
+        from batchy_provider.services.events import EventFeed
+
+        def hear(event: Event) -> None:
+            if isinstance(name := event.get("workflow"), str):
+                self.names.add(name)
+
+        return EventFeed(lambda: self.store, hear)
 
     @cached_property
     def workflows(self) -> WorkflowService:

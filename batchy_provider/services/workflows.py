@@ -59,6 +59,11 @@ class WorkflowService:
             found = [summary for summary in found if summary.status == status]
         return Page.of(sort_by(found, order_by), max(1, min(limit, MAX_LIMIT)), max(0, offset))
 
+    def all_names(self) -> set[str]:
+        """Return the names of all workflows, those in Redis and those with a file, sound or not."""
+        folder = self._services.catalog.read()
+        return self._services.names.all() | folder.workflows.keys() | faults_by_name(folder.faults).keys()
+
     def summaries(self, only: Collection[str] | None = None) -> list[WorkflowSummary]:
         """Return all workflows, by name."""
         folder = self._services.catalog.read()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The application below ``/batchy``: its routes, and what its OpenAPI document says of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+
+from batchy_provider import __version__
+from batchy_provider.plugin import problems
+from batchy_provider.plugin.routes import batches, events, original, workflows
+from batchy_provider.plugin.security import authenticated
+
+API = "/api/v1"
+
+DESCRIPTION = """\
+Batches with windows of data, kept in Redis: see them, open and close them, move windows, switch jobs.
+
+Every call needs Airflow's own authentication: `Authorization: Bearer TOKEN`, with a token of `POST /auth/token`.
+Reading a workflow needs the right to read the DAG of that name, changing it the right to edit that DAG.
+Dates are UTC, ISO 8601. Errors are problem details (RFC 9457).
+
+Runs, pausing, clearing and task logs are in Airflow's own API: a workflow is the DAG of the same name.
+"""
+
+
+def create_app() -> FastAPI:
+    """Build the application."""
+    # Airflow serves what a plugin mounts to anyone: its own pages of documentation too, so there are none but ours.
+    app = FastAPI(
+        title="Batchy",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=problems.RESPONSES,
+    )
+    problems.install(app)
+    for part in (workflows, batches, events):
+        app.include_router(part.router, prefix=API)
+    app.include_router(original.router)
+
+    @app.get(f"{API}/openapi.json", dependencies=[Depends(authenticated)], include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    return app

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+What Airflow's API server is given: the REST API and the page below ``/batchy``.
+
+Every Airflow process imports its plugins, task starts too: nothing is imported here before the first request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PREFIX = "/batchy"
+
+
+class LazyApp:
+    """The ASGI application, built at the first request."""
+
+    def __init__(self) -> None:
+        self._app: FastAPI | None = None
+
+    @property
+    def app(self) -> FastAPI:
+        """The application itself."""
+        if self._app is None:
+            from batchy_provider.plugin.app import create_app
+
+            self._app = create_app()
+        return self._app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        await self.app(scope, receive, send)
+
+
+class BatchyPlugin(AirflowPlugin):
+    """The REST API and the page of this package."""
+
+    name = "batchy"
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's way

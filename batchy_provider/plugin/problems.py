@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Errors as problem details in JSON (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from batchy_provider import exceptions as errors
+from batchy_provider.config.reader import FaultsError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
+    errors.UnknownWorkflowError: HTTPStatus.NOT_FOUND,
+    errors.UnknownJobError: HTTPStatus.NOT_FOUND,
+    errors.UnknownBatchError: HTTPStatus.NOT_FOUND,
+    errors.BatchHeldError: HTTPStatus.CONFLICT,
+    errors.NotOpenError: HTTPStatus.CONFLICT,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.StateError: HTTPStatus.CONFLICT,
+    errors.RedisUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Error → status; all others are the caller's input."""
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    type: str = Field(description="What kind of problem it is: `about:blank`, or the name of an error of this package.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int
+    detail: str = Field(description="What is wrong, what was expected, what to do.")
+    instance: str = Field(description="The path that was asked for.")
+    errors: list[dict[str, Any]] | None = Field(
+        default=None, description="Each fault: of a workflow file with file, line, column, key; of a request with loc."
+    )
+
+
+_WHEN = {
+    400: "The request cannot be read.",
+    401: "No token, or one that is not valid.",
+    403: "The token lacks the right.",
+    404: "There is no such workflow, job or batch.",
+    409: "The state does not allow it, such as a batch that another run holds open.",
+    422: "What was given cannot be used.",
+    503: "Redis cannot be reached.",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    for status, text in _WHEN.items()
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let all errors of an application be problems."""
+    app.add_exception_handler(errors.BatchyError, _of_ours)
+    app.add_exception_handler(RedisError, _of_redis)
+    app.add_exception_handler(RequestValidationError, _of_request)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_nobody)
+
+
+def problem(
+    request: Request,
+    status: HTTPStatus | int,
+    detail: str,
+    *,
+    kind: str = "about:blank",
+    faults: list[Any] | None = None,
+    headers: Any = None,
+) -> JSONResponse:
+    """Return a problem as a response."""
+    status = HTTPStatus(status)
+    content = Problem(
+        type=kind,
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        errors=faults,
+    )
+    return JSONResponse(content.model_dump(exclude_none=True), status, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def _of_ours(request: Request, error: Exception) -> JSONResponse:
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.UNPROCESSABLE_ENTITY)
+    faults = [asdict(fault) for fault in error.faults] if isinstance(error, FaultsError) else None
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return await _of_redis(request, error)
+    return problem(request, status, str(error), kind=type(error).__name__, faults=faults)
+
+
+async def _of_redis(request: Request, error: Exception) -> JSONResponse:
+    from batchy_provider.plugin.deployment import forget
+
+    forget()  # its connection may have been edited since
+    text = str(error) if isinstance(error, errors.BatchyError) else f"Redis cannot be used: {error}"
+    headers = {"Retry-After": "5"}
+    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, text, kind="RedisUnavailableError", headers=headers)
+
+
+async def _of_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [{key: value for key, value in fault.items() if key in ("loc", "msg", "type")} for fault in error.errors()]
+    detail = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults=jsonable_encoder(faults))
+
+
+async def _of_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return problem(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an error of this server; its log has more")

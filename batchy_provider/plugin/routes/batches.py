@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Batches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from batchy_provider.batches.model import Batch, Result
+from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
+from batchy_provider.plugin.security import Caller, Editor, Reader, WorkflowName
+from batchy_provider.services.core import Services
+from batchy_provider.services.model import BatchView
+
+router = APIRouter(tags=["batches"])
+
+BatchId = Annotated[int, Path(ge=0, le=2**53, description="Id of a batch.")]
+DateText = Annotated[str | None, Field(max_length=100, examples=["2026-11-01T00:00:00"])]
+
+
+class NewBatch(Reason):
+    """A batch to open; without dates it takes the next window."""
+
+    from_date: DateText = Field(default=None, description="Start of the window, UTC, ISO 8601.")
+    to_date: DateText = Field(default=None, description="End of the window, UTC, ISO 8601.")
+    move_watermark: bool = Field(
+        default=False, description="Go on from `to_date` afterwards; else a window that is given is history only."
+    )
+    take_over: bool = Field(default=False, description="Also when a run holds the batch open.")
+
+
+class Opened(BaseModel):
+    """The batch that was opened."""
+
+    batch: BatchView
+    warning: str | None = Field(default=None, description="What a person should know about how it was opened.")
+
+
+class BatchPage(BaseModel):
+    """A part of the history, newest first."""
+
+    items: list[BatchView]
+    total: int
+    limit: int
+    offset: int
+
+
+@router.get("/workflows/{workflow}/batches", operation_id="list_batches", summary="History")
+def list_batches(
+    workflow: WorkflowName,
+    caller: Reader,
+    services: Deployment,
+    status: Annotated[Literal["open", "success", "failed"] | None, Query(description="Only those.")] = None,
+    kind: Annotated[
+        Literal["live", "history"] | None, Query(description="`history`: backfills, old windows run again.")
+    ] = None,
+    limit: Limit = 20,
+    offset: Offset = 0,
+) -> BatchPage:
+    """Return the batches of a workflow, newest first, backfills included."""
+    page = services.batches.history(workflow, status=status, kind=kind, limit=limit, offset=offset)
+    return BatchPage(items=page.items, total=page.total, limit=page.limit, offset=page.offset)
+
+
+@router.post("/workflows/{workflow}/batches", operation_id="open_batch", summary="Open a batch", status_code=201)
+def open_batch(workflow: WorkflowName, caller: Editor, services: Deployment, body: NewBatch | None = None) -> Opened:
+    """Open a batch by hand. 409 while another holds one open, unless `take_over`."""
+    body = body or NewBatch()
+    batch = services.batches.open(
+        workflow,
+        actor=caller.actor,
+        from_date=body.from_date,
+        to_date=body.to_date,
+        move_watermark=body.move_watermark,
+        take_over=body.take_over,
+        why=body.why,
+    )
+    return Opened(batch=BatchView.of(batch), warning=batch.warning)
+
+
+@router.get("/workflows/{workflow}/batches/{batch_id}", operation_id="get_batch", summary="One batch")
+def get_batch(workflow: WorkflowName, batch_id: BatchId, caller: Reader, services: Deployment) -> BatchView:
+    """Return a batch with its jobs."""
+    return services.batches.get(workflow, batch_id)
+
+
+@router.post("/workflows/{workflow}/batches/{batch_id}/close", operation_id="close_batch", summary="Close as success")
+def close_batch(
+    workflow: WorkflowName, batch_id: BatchId, caller: Editor, services: Deployment, body: Reason | None = None
+) -> BatchView:
+    """Close a batch as success: the next window starts where its own ends."""
+    return BatchView.of(_close(services, workflow, "success", caller, batch_id, body))
+
+
+@router.post("/workflows/{workflow}/batches/{batch_id}/fail", operation_id="fail_batch", summary="Close as failed")
+def fail_batch(
+    workflow: WorkflowName, batch_id: BatchId, caller: Editor, services: Deployment, body: Reason | None = None
+) -> BatchView:
+    """Close a batch as failed: the next one takes the same window."""
+    return BatchView.of(_close(services, workflow, "failed", caller, batch_id, body))
+
+
+def _close(
+    services: Services, workflow: str, result: Result, caller: Caller, batch_id: int, body: Reason | None
+) -> Batch:
+    why = body.why if body is not None else None
+    return services.batches.close(workflow, result=result, actor=caller.actor, batch_id=batch_id, why=why)

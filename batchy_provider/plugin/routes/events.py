@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What happens, as server-sent events; and whether all is well."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from batchy_provider.batches.transaction import own_errors
+from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.security import AnyCaller, Caller
+from batchy_provider.services.core import Services
+from batchy_provider.services.events import Event
+
+router = APIRouter(tags=["events"])
+
+HEARTBEAT_SECONDS = 15.0
+MOST_WAITING = 1000
+
+
+class Health(BaseModel):
+    """Whether Redis answers."""
+
+    redis: bool = Field(description="Always true: where it does not answer, the status is 503.")
+    workflow_files: bool = Field(description="Whether this server sees the folder of workflow files.")
+
+
+@router.get("/health", operation_id="get_health", summary="Is all well?")
+def get_health(caller: AnyCaller, services: Deployment) -> Health:
+    """Ask Redis for a sign of life. 503 if it gives none."""
+    with own_errors(services.store.client):
+        services.store.client.ping()
+    return Health(redis=True, workflow_files=services.catalog.folder.is_dir())
+
+
+@router.get(
+    "/events",
+    operation_id="watch_events",
+    summary="What happens, as it happens",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."}},
+)
+async def watch_events(request: Request, caller: AnyCaller, services: Deployment) -> StreamingResponse:
+    """
+    Tell of each change of a workflow that the caller may read, until the caller goes.
+
+    Each event is JSON: `workflow`, `event` (`open`, `success`, `failed`, `window`, `load`), `batch_id`, `kind`, `at`.
+    `{"event": "lost"}` and `{"event": "back"}` tell of Redis; after `back`, look at everything anew.
+    """
+    stream = _stream(request, caller, services)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+async def _stream(request: Request, caller: Caller, services: Services) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Queue[Event] = asyncio.Queue(MOST_WAITING)
+
+    def put(event: Event) -> None:
+        if waiting.full():  # a reader that is too slow looks at everything anew instead
+            while not waiting.empty():
+                waiting.get_nowait()
+            event = {"event": "back"}
+        waiting.put_nowait(event)
+
+    with services.events.watch(lambda event: loop.call_soon_threadsafe(put, event)):
+        yield ": watching\n\n"
+        while not await request.is_disconnected():
+            try:
+                event = await asyncio.wait_for(waiting.get(), HEARTBEAT_SECONDS)
+            except asyncio.TimeoutError:
+                yield ": still here\n\n"
+                continue
+            name = event.get("workflow")
+            if name is None or await run_in_threadpool(caller.may, "GET", name):
+                yield f"data: {json.dumps(event)}\n\n"
