@@ -142,6 +142,19 @@ def _options() -> dict[str, Any]:
             "``batchy/results`` under ``AIRFLOW_HOME``.",
             example="s3://aws_default@etl/batchy",
         ),
+        "allow_upload": _option(
+            "boolean",
+            "False",
+            "Whether workflow files and bundles may be uploaded over REST and the page. It lets people bring code\n"
+            "that workers run; who may is then told by Airflow's right to change its configuration.",
+            example="True",
+        ),
+        "upload_max_mb": _option(
+            "integer",
+            "256",
+            "How large an upload may be, all its files together.",
+            example="1024",
+        ),
         "kill_grace_seconds": _option(
             "float",
             "10",

@@ -181,6 +181,11 @@ class ResultStore:
             f"The result store {self.url} has no execution of {of}. Was it pruned, or is it another store?"
         )
 
+    def batches(self, workflow: str) -> list[str]:
+        """Names of a workflow's batches with results, newest first; runs outside of a workflow come last."""
+        names = names_in(self._folder((folder_name(workflow),)))
+        return sorted(names, key=by_age, reverse=True)
+
     def workflows(self) -> list[str]:
         """All names of workflows, and of DAGs outside of any, that have results."""
         found = set()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from batchy_provider.config.between import Finding, check_between
@@ -23,26 +23,32 @@ Check = Callable[[Workflow], list[Fault]]
 
 
 def inspect_folder(
-    folder: str | os.PathLike[str], *, look_into_bundles: bool = True, check: Check | None = None
+    folder: str | os.PathLike[str],
+    *,
+    look_into_bundles: bool = True,
+    check: Check | None = None,
+    bundles_of: Collection[str] | None = None,
 ) -> list[Fault]:
     """Return all faults of the workflow files of a folder, in the order of files and lines.
 
     :param look_into_bundles: unpack each bundle of this machine once, by the rules of a run.
     :param check: a further check of each sound workflow.
+    :param bundles_of: look into the bundles of these workflows alone, and check these alone further.
     :raises ConfigError: if there is no such folder.
     """
     found = read_folder(folder)
     faults = list(found.faults)
     findings = list(check_between(found.workflows, {path.stem for path in find_files(folder)}))
+    closely = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
     if look_into_bundles:
-        findings += _check_bundles(list(found.workflows.values()))
+        findings += _check_bundles(closely)
     by_file: dict[Path, list[Problem]] = {}
     for path, problem in findings:
         by_file.setdefault(path, []).append(problem)
     for path, problems in by_file.items():
         faults += locate(path, problems)
     if check is not None:
-        for workflow in found.workflows.values():
+        for workflow in closely:
             faults += check(workflow)
     return sorted(faults, key=lambda fault: (fault.file, fault.line or 0, fault.column or 0))
 

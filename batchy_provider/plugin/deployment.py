@@ -12,7 +12,7 @@ from fastapi import Depends
 from batchy_provider.dag_factory.loader import cfg_folder
 from batchy_provider.hooks.audit import log_in_airflow
 from batchy_provider.hooks.batchy import BatchyHook
-from batchy_provider.hooks.places import bundle_cache, result_store
+from batchy_provider.hooks.places import bundle_cache, open_path, result_store
 from batchy_provider.services.core import Services
 
 if TYPE_CHECKING:
@@ -30,7 +30,14 @@ def deployment() -> Services:
     with _lock:
         if not _made:
             _made.append(
-                Services(store=_store, cfg=cfg_folder(), results=result_store, cache=bundle_cache, audit=log_in_airflow)
+                Services(
+                    store=_store,
+                    cfg=cfg_folder(),
+                    results=result_store,
+                    cache=bundle_cache,
+                    audit=log_in_airflow,
+                    open_path=open_path,
+                )
             )
         return _made[0]
 

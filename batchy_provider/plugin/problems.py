@@ -17,7 +17,9 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from batchy_provider import exceptions as errors
+from batchy_provider.bundles.errors import BundleNotFoundError, ResultError
 from batchy_provider.config.reader import FaultsError
+from batchy_provider.services.uploads import UploadConflictError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -30,8 +32,11 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     errors.UnknownWorkflowError: HTTPStatus.NOT_FOUND,
     errors.UnknownJobError: HTTPStatus.NOT_FOUND,
     errors.UnknownBatchError: HTTPStatus.NOT_FOUND,
+    BundleNotFoundError: HTTPStatus.NOT_FOUND,
+    ResultError: HTTPStatus.NOT_FOUND,
     errors.BatchHeldError: HTTPStatus.CONFLICT,
     errors.NotOpenError: HTTPStatus.CONFLICT,
+    UploadConflictError: HTTPStatus.CONFLICT,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.StateError: HTTPStatus.CONFLICT,
     errors.RedisUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

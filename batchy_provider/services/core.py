@@ -15,12 +15,14 @@ from batchy_provider.exceptions import ConfigError
 if TYPE_CHECKING:
     from batchy_provider.batches.store import BatchStore
     from batchy_provider.bundles.cache import BundleCache
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.results import OpenPath, ResultStore
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.events import Event, EventFeed
+    from batchy_provider.services.executions import ExecutionService
     from batchy_provider.services.model import Audit, AuditLog
     from batchy_provider.services.names import WorkflowNames
+    from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.workflows import WorkflowService
 
 
@@ -33,6 +35,7 @@ class Services:
     :param cfg: folder of the workflow files, whether it is there or not; None where there is none.
     :param results: returns the result store.
     :param cache: returns the bundle cache.
+    :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
     :param audit: told of every change, after it was made; for a log beside the one in Redis.
     """
 
@@ -44,6 +47,7 @@ class Services:
         results: Callable[[], ResultStore] | None = None,
         cache: Callable[[], BundleCache] | None = None,
         audit: AuditLog | None = None,
+        open_path: OpenPath = Path,
     ) -> None:
         self._make_store = store
         self._make_results = results
@@ -52,6 +56,7 @@ class Services:
         self._lock = threading.Lock()
         self._store: BatchStore | None = None
         self.cfg = cfg
+        self.open_path = open_path
 
     @property
     def store(self) -> BatchStore:
@@ -113,6 +118,20 @@ class Services:
         from batchy_provider.services.batches import BatchService
 
         return BatchService(self)
+
+    @cached_property
+    def executions(self) -> ExecutionService:
+        """Executions and what they wrote."""
+        from batchy_provider.services.executions import ExecutionService
+
+        return ExecutionService(self)
+
+    @cached_property
+    def uploads(self) -> UploadService:
+        """New workflow files and bundles."""
+        from batchy_provider.services.uploads import UploadService
+
+        return UploadService(self)
 
     def audit(self, entry: Audit) -> None:
         """Tell of a change that was made."""

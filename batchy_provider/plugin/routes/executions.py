@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Executions: what they wrote, whole or in parts; their logs while they run; the bundles that they run."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
+from starlette.background import BackgroundTask
+
+from batchy_provider.bundles.scratch import remove_tree
+from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.routes.batches import BatchId
+from batchy_provider.plugin.security import CodeReader, Job, LogReader, WorkflowName
+from batchy_provider.services.core import Services
+from batchy_provider.services.executions import ExecutionView, KeptFile
+
+router = APIRouter(tags=["executions"])
+
+Attempt = Annotated[str, Path(pattern=r"^[1-9][0-9]{0,5}(\.[1-9][0-9]{0,3})?$", description="Try, such as 1 or 1.2.")]
+ExecutedJob = Annotated[
+    str,
+    Path(pattern=r"^[A-Za-z0-9_.\-]{1,200}(@[0-9]{1,6})?$", description="A job; of a mapped task job@index."),
+]
+EXECUTION = "/workflows/{workflow}/batches/{batch_id}/jobs/{job}/attempts/{attempt}"
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}, "text/plain": {}}, "description": "The file."},
+    206: {"content": {"application/octet-stream": {}, "text/plain": {}}, "description": "The part asked for."},
+    416: {"description": "There is no such part."},
+}
+
+
+@router.get("/workflows/{workflow}/executions", operation_id="list_executions", summary="List executions")
+def list_executions(
+    workflow: WorkflowName,
+    caller: LogReader,
+    services: Deployment,
+    batch_id: Annotated[int | None, Query(ge=0, le=2**53, description="Without it, the newest batches.")] = None,
+    job: Annotated[str | None, Query(max_length=300)] = None,
+) -> list[ExecutionView]:
+    """Return the executions of a batch, or of the newest 20, in the order in which they ended."""
+    return services.executions.find(workflow, batch_id=None if batch_id is None else str(batch_id), job=job)
+
+
+@router.get(EXECUTION, operation_id="get_execution", summary="One execution")
+def get_execution(
+    workflow: WorkflowName,
+    batch_id: BatchId,
+    job: ExecutedJob,
+    attempt: Attempt,
+    caller: LogReader,
+    services: Deployment,
+) -> ExecutionView:
+    """Return how an execution ended and what it left."""
+    return services.executions.get(workflow, str(batch_id), job, attempt)
+
+
+@router.get(EXECUTION + "/log", operation_id="get_log", summary="Task log", status_code=307, response_class=Response)
+def get_log(
+    workflow: WorkflowName,
+    batch_id: BatchId,
+    job: ExecutedJob,
+    attempt: Attempt,
+    request: Request,
+    caller: LogReader,
+    services: Deployment,
+) -> RedirectResponse:
+    """
+    Lead to the log of the task in Airflow's own API, which also tells of an execution that still runs.
+
+    404 for a batch that no run of an Airflow DAG opened.
+    """
+    run = services.batches.get(workflow, batch_id).run
+    if run is None:
+        raise HTTPException(404, f"batch {batch_id} of {workflow} was opened by no run of a DAG: there is no task log")
+    dag_id, slash, run_id = run.partition("/")
+    if not slash:
+        dag_id, run_id = workflow, run
+    task, _, index = job.partition("@")
+    root = str(request.scope.get("root_path", "")).removesuffix("/batchy")
+    number = attempt.partition(".")[0]
+    path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances/{quote(task)}/logs/{number}"
+    return RedirectResponse(f"{root}{path}?full_content=true" + (f"&map_index={index}" if index else ""))
+
+
+@router.head(EXECUTION + "/{name:path}", include_in_schema=False)
+@router.get(
+    EXECUTION + "/{name:path}",
+    operation_id="get_file",
+    summary="What it wrote",
+    response_class=Response,
+    responses=_BYTES,
+)
+def get_file(
+    workflow: WorkflowName,
+    batch_id: BatchId,
+    job: ExecutedJob,
+    attempt: Attempt,
+    name: Annotated[
+        str, Path(pattern=r"^(stdout|stderr|output|files/.+)$", description="stdout, stderr, output or files/NAME.")
+    ],
+    request: Request,
+    caller: LogReader,
+    services: Deployment,
+) -> Response:
+    """Return a file of an execution byte for byte; `Range` is understood, so that a download can go on."""
+    kept = services.executions.file(workflow, str(batch_id), job, attempt, name)
+    return _respond(request, kept, f"{workflow}-{batch_id}-{job}-{attempt}-{name.replace('/', '-')}")
+
+
+@router.get(
+    "/workflows/{workflow}/jobs/{job}/bundle",
+    operation_id="get_bundle",
+    summary="Bundle of a job",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/zip": {}}, "description": "The bundle as a zip."}},
+)
+def get_bundle(workflow: WorkflowName, job: Job, caller: CodeReader, services: Deployment) -> FileResponse:
+    """Return the bundle that a job of a workflow's file runs; a folder is packed."""
+    scratch = FilePath(tempfile.mkdtemp(prefix="batchy-download-"))
+    try:
+        packed = _bundle(services, workflow, job, scratch)
+    except BaseException:
+        remove_tree(scratch)
+        raise
+    return FileResponse(
+        packed,
+        media_type="application/zip",
+        filename=f"{workflow}-{job}.zip",
+        background=BackgroundTask(remove_tree, scratch),
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
+def _bundle(services: Services, workflow: str, job: str, scratch: FilePath) -> FilePath:
+    return services.executions.bundle(workflow, job, scratch)
+
+
+def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
+    etag = f'"{kept.sha256}"'
+    is_text = kept.name in ("stdout", "stderr", "output")
+    headers = {
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
+        # What a script wrote is never shown as a page of this site.
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Disposition": f"{'inline' if is_text else 'attachment'}; filename*=UTF-8''{quote(filename)}",
+    }
+    media_type = "text/plain; charset=utf-8" if is_text else "application/octet-stream"
+    if etag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    part = _part(request, kept, etag)
+    if part is None:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{kept.size}"})
+    start, end = part
+    status = 200
+    if (start, end) != (0, kept.size):
+        status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{kept.size}"
+    headers["Content-Length"] = str(end - start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    return StreamingResponse(kept.read(start, end), status, headers, media_type)
+
+
+def _part(request: Request, kept: KeptFile, etag: str) -> tuple[int, int] | None:
+    """Return the bytes asked for, the end not included; all where several parts are asked for, None for no bytes."""
+    asked = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
+    if asked is None or request.headers.get("If-Range", etag) != etag or asked.group() == "bytes=-":
+        return 0, kept.size
+    first, last = asked.groups()
+    if not first:
+        start, end = max(0, kept.size - int(last)), kept.size
+    else:
+        start, end = int(first), min(kept.size, int(last) + 1 if last else kept.size)
+    return (start, end) if start < end else None

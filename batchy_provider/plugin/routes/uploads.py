@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Uploads of workflow files and bundles: off unless ``[batchy] allow_upload`` is set, then a right of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from airflow.configuration import conf
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from batchy_provider.bundles.limits import MIB
+from batchy_provider.config.faults import Fault
+from batchy_provider.config.workflow import Workflow
+from batchy_provider.exceptions import ConfigError
+from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.security import Caller, changing
+from batchy_provider.services.uploads import MAX_FILES, After, Stored, Upload, UploadedFile
+
+router = APIRouter(tags=["uploads"])
+
+_TEXTS = ("after_workflow", "after_job", "job", "input", "independent", "replace", "expected", "why")
+_WORDS = {"true": True, "false": False, "": False}
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "config": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "Workflow files, YAML or JSON; each file's name is its workflow's.",
+                        },
+                        "bundle": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "Zips with a script.sh, stored in the folder bundles.",
+                        },
+                        "after_workflow": {
+                            "type": "string",
+                            "description": "With one bundle and no config: the workflow that gets it as a job.",
+                        },
+                        "after_job": {"type": "string", "description": "The job of it that the new one follows."},
+                        "job": {"type": "string", "description": "Name of the new job; else that of the bundle."},
+                        "input": {"type": "boolean", "description": "The new job reads the other's output."},
+                        "independent": {"type": "boolean", "description": "It runs whatever became of the other."},
+                        "replace": {"type": "boolean", "description": "Replace what is there."},
+                        "expected": {
+                            "type": "string",
+                            "description": "NAME=SHA256 of a file as you know it; a changed one is not replaced. "
+                            "Several are separated by commas.",
+                        },
+                        "why": {"type": "string", "maxLength": 2000, "description": "A reason, for the record."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def uploader(caller: Annotated[Caller, Depends(changing)]) -> Caller:
+    """Return a caller who may upload."""
+    if not conf.getboolean("batchy", "allow_upload", fallback=False):
+        raise HTTPException(403, "uploads are switched off here; [batchy] allow_upload switches them on")
+    if not caller.may_upload():
+        raise HTTPException(403, f"{caller.actor.by} may not upload: that needs the right to change the configuration")
+    return caller
+
+
+Uploader = Annotated[Caller, Depends(uploader)]
+
+
+@router.post("/uploads", operation_id="upload", summary="Store files", status_code=201, openapi_extra=_FORM)
+async def upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
+    """
+    Check workflow files and bundles, also against what is there, and store all of them or nothing.
+
+    422 with each fault and its line when any is wrong, 409 when a file is there already, 413 when it is too much.
+    """
+    async with _received(request, caller) as (wanted, why):
+        return await run_in_threadpool(services.uploads.store, wanted, actor=caller.actor, why=why, check=_build)
+
+
+@router.post("/uploads/check", operation_id="check_upload", summary="Only check files", openapi_extra=_FORM)
+async def check_upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
+    """Do all checks of an upload and store nothing; returns what would be stored."""
+    async with _received(request, caller) as (wanted, _):
+        return await run_in_threadpool(services.uploads.check, wanted, check=_build)
+
+
+@contextlib.asynccontextmanager
+async def _received(request: Request, caller: Caller) -> AsyncIterator[tuple[Upload, str | None]]:
+    """Read the form, once it is known who asks and how much comes."""
+    most = conf.getint("batchy", "upload_max_mb", fallback=256) * MIB
+    length = request.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise HTTPException(411, "an upload must tell its length (Content-Length)")
+    if int(length) > most:
+        told = f"an upload has at most {most:,} bytes ([batchy] upload_max_mb); this one has {int(length):,}"
+        raise HTTPException(413, told)
+    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        raise HTTPException(415, "an upload is a form: multipart/form-data")
+    async with request.form(max_files=MAX_FILES, max_fields=100) as form:
+        with tempfile.TemporaryDirectory(prefix="batchy-upload-") as scratch:
+            wanted = await run_in_threadpool(_read, form, Path(scratch))
+            for file in wanted.configs:
+                caller.must("PUT", file.name.rpartition(".")[0])
+            if wanted.after is not None:
+                caller.must("PUT", wanted.after.workflow)
+            yield wanted, _text(form, "why")
+
+
+def _read(form: FormData, scratch: Path) -> Upload:
+    unknown = set(form) - {"config", "bundle", *_TEXTS}
+    if unknown:
+        known = ", ".join(("config", "bundle", *_TEXTS))
+        raise ConfigError(f"the form has no field {min(unknown)!r}; its fields are {known}")
+    after = None
+    workflow, job = _text(form, "after_workflow"), _text(form, "after_job")
+    if workflow or job:
+        if not (workflow and job):
+            raise ConfigError("after_workflow and after_job go together")
+        after = After(
+            workflow=workflow,
+            job=job,
+            name=_text(form, "job"),
+            takes_input=_flag(form, "input"),
+            independent=_flag(form, "independent"),
+        )
+    parts = [part.strip() for part in (_text(form, "expected") or "").split(",") if part.strip()]
+    expected = dict(part.partition("=")[::2] for part in parts)
+    return Upload(
+        configs=_files(form, "config", scratch),
+        bundles=_files(form, "bundle", scratch),
+        after=after,
+        replace=_flag(form, "replace"),
+        expected=expected,
+    )
+
+
+def _files(form: FormData, field: str, scratch: Path) -> list[UploadedFile]:
+    found = []
+    for number, part in enumerate(form.getlist(field)):
+        if not isinstance(part, UploadFile):
+            raise ConfigError(f"{field} is a file, with a name; it came as text")
+        path = scratch / f"{field}-{number}"
+        with path.open("xb") as out:
+            shutil.copyfileobj(part.file, out, MIB)
+        found.append(UploadedFile(part.filename or "", path))
+    return found
+
+
+def _text(form: FormData, field: str) -> str | None:
+    value = form.get(field)
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{field} is text; it came as a file")
+    return value or None
+
+
+def _flag(form: FormData, field: str) -> bool:
+    text = (_text(form, field) or "").lower()
+    if text not in _WORDS:
+        raise ConfigError(f"{field} is {text!r}; expected true or false")
+    return _WORDS[text]
+
+
+def _build(workflow: Workflow) -> list[Fault]:
+    """Build a DAG as the DAG processor would, where only that shows what is wrong."""
+    if not workflow.uses_classes:
+        return []
+    from batchy_provider.dag_factory.loader import build_workflow
+
+    return build_workflow(workflow)[1]

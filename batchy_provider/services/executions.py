@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Executions: what each wrote, as it is kept in the result store; and the bundles that they ran."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.source import Source
+from batchy_provider.config.bundles import locate_bundle
+from batchy_provider.config.faults import did_you_mean
+from batchy_provider.exceptions import ConfigError, UnknownJobError
+
+if TYPE_CHECKING:
+    from batchy_provider.bundles.results import StoredExecution
+    from batchy_provider.services.core import Services
+
+NEWEST_BATCHES = 20
+_CHUNK = 1024 * 1024
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionView:
+    """
+    One execution that has ended.
+
+    :param state: ``success``, ``failed`` or ``skipped``.
+    :param exit_code: of the script; None if it was killed or never ran.
+    :param output: which of its files the next job is handed.
+    :param contents: file → ``bytes`` and ``sha256``.
+    """
+
+    workflow: str
+    batch_id: str
+    job: str
+    attempt: str
+    state: str | None = None
+    exit_code: int | None = None
+    started: str | None = None
+    finished: str | None = None
+    output: str = "stdout"
+    contents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bundle: str | None = None
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, stored: StoredExecution) -> ExecutionView:
+        """Show an execution of the store."""
+        record: Mapping[str, Any] = stored.record
+        bundle = record.get("bundle")
+        source = bundle if isinstance(bundle, Mapping) else {"name": bundle}
+        return cls(
+            workflow=str(record["workflow"]),
+            batch_id=str(record["batch_id"]),
+            job=str(record["job"]),
+            attempt=str(record["attempt"]),
+            state=record.get("state"),
+            exit_code=record.get("exit_code"),
+            started=record.get("started"),
+            finished=record.get("finished"),
+            output=str(record["output"]),
+            contents={name: dict(facts) for name, facts in record["contents"].items()},
+            bundle=source.get("name"),
+            sha256=source.get("sha256"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """
+    A file of an execution, to be read in parts.
+
+    :param size: bytes.
+    :param sha256: of the whole, in hex.
+    """
+
+    execution: StoredExecution
+    name: str
+    size: int
+    sha256: str
+
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """
+        Yield its bytes, never much of it at once.
+
+        :param start: the first byte, counted from 0.
+        :param end: the byte after the last; None for all.
+        """
+        left = (self.size if end is None else end) - start
+        with self.execution.open(self.name) as file:
+            file.seek(start)
+            while left > 0 and (data := file.read(min(_CHUNK, left))):
+                left -= len(data)
+                yield data
+
+
+class ExecutionService:
+    """
+    Executions.
+
+    :param services: all services.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def find(self, workflow: str, *, batch_id: str | None = None, job: str | None = None) -> list[ExecutionView]:
+        """
+        Return executions in the order in which they ended.
+
+        :param batch_id: of this batch alone; without it, of the newest batches.
+        """
+        results = self._services.results
+        batches = [batch_id] if batch_id is not None else results.batches(workflow)[:NEWEST_BATCHES]
+        found = [each for batch in batches for each in results.find(workflow, batch, job)]
+        return sorted(map(ExecutionView.of, found), key=lambda each: each.finished or "")
+
+    def get(self, workflow: str, batch_id: str, job: str, attempt: str | None = None) -> ExecutionView:
+        """
+        Return one execution.
+
+        :param attempt: default: the last.
+        :raises ResultError: there is none.
+        """
+        return ExecutionView.of(self._stored(workflow, batch_id, job, attempt))
+
+    def file(self, workflow: str, batch_id: str, job: str, attempt: str | None, name: str) -> KeptFile:
+        """
+        Return a file of an execution.
+
+        :param name: ``stdout``, ``stderr``, ``output`` or ``files/…``; a script that wrote no output has its
+            stdout as its output.
+        :raises ResultError: there is no such execution or file.
+        """
+        stored = self._stored(workflow, batch_id, job, attempt)
+        if name == "output":
+            name = str(stored.record["output"])
+        contents = stored.record["contents"]
+        if name not in contents:
+            raise ResultError(f"The execution {stored.url} has no file {name!r}. It has: {', '.join(contents)}.")
+        return KeptFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]))
+
+    def bundle(self, workflow: str, job: str, into: Path) -> Path:
+        """
+        Copy the bundle of a workflow's job, as its file names it, as a zip.
+
+        :param into: a private folder.
+        :returns: the zip in that folder; a folder is packed, the same each time as long as it does not change.
+        :raises ConfigError: the job has none, or it is named by a template.
+        :raises UnknownJobError: the file has no such job.
+        """
+        from batchy_provider.config.reader import read_workflow
+
+        found = read_workflow(self._services.catalog.folder, workflow)
+        jobs = found.model.jobs if found.model is not None else {}
+        if job not in jobs:
+            raise UnknownJobError(f"{workflow}: its file has no job {job!r}{did_you_mean(job, jobs)}")
+        bundle = jobs[job].bundle
+        if bundle is None:
+            raise ConfigError(f"{workflow}: the job {job!r} runs no bundle")
+        place = locate_bundle(found.path.parent, bundle)
+        if "{{" in place:
+            raise ConfigError(f"{workflow}: the bundle of {job!r} is known only when it runs: {bundle}")
+        source = Source(self._services.open_path(place))
+        target = into / f"{job}.zip"
+        if source.is_folder:
+            source.copy_folder(into / "folder", limits=UnpackLimits())
+            _pack(into / "folder", target)
+        else:
+            source.fetch(target, limits=UnpackLimits())
+        return target
+
+    def _stored(self, workflow: str, batch_id: str, job: str, attempt: str | None) -> StoredExecution:
+        results = self._services.results
+        if attempt is None:
+            return results.latest(workflow, job, batch_id)
+        return results.get(ExecutionId(workflow=workflow, batch_id=batch_id, job=job, attempt=attempt))
+
+
+def _pack(folder: Path, target: Path) -> None:
+    """Write a zip without dates, so that the same folder makes the same bytes."""
+    with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _ZIP_EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
+                with path.open("rb") as source, archive.open(entry, "w") as out:
+                    _copy(source, out)
+
+
+def _copy(source: BinaryIO, out: Any) -> None:
+    while data := source.read(_CHUNK):
+        out.write(data)
