@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 
 from batchy_provider import __version__
 from batchy_provider.plugin import problems
@@ -44,7 +44,7 @@ def create_app() -> FastAPI:
     app.include_router(original.router)
 
     @app.get(f"{API}/openapi.json", dependencies=[Depends(authenticated)], include_in_schema=False)
-    def openapi() -> dict[str, Any]:
-        return app.openapi()
+    def openapi(request: Request) -> dict[str, Any]:
+        return {**app.openapi(), "servers": [{"url": request.scope.get("root_path") or "/"}]}
 
     return app
