@@ -64,6 +64,7 @@ class Wait:
 
     def __post_init__(self) -> None:
         """Refuse a wait that could never be answered."""
+        object.__setattr__(self, "jobs", tuple(self.jobs))  # it may come from JSON
         if self.scope not in SCOPES:
             raise ConfigError(f"{self.workflow}: there is no scope {self.scope!r}; use one of {', '.join(SCOPES)}")
         if self.scope == "within" and (self.within_seconds is None or self.within_seconds <= 0):
@@ -101,19 +102,28 @@ class Verdict:
         return self.state != "waiting"
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`check` for a wait; two for equal waits are equal, so that one look can serve both."""
+
+    wait: Wait
+
+    def __call__(self, keys: Keys) -> Asking:
+        """Ask for what is needed, and return the verdict."""
+        return check(keys, self.wait)
+
+
 def check(keys: Keys, wait: Wait) -> Asking:
     """Ask for what is needed, and return the verdict."""
     name = wait.workflow
-    replies = yield [
-        ("TIME",),
-        ("HGETALL", keys.live),
-        ("HMGET", keys.meta, *snap.META_FIELDS),
-        ("HGET", keys.days, wait.day or ""),
-    ]
-    (seconds, micros), live, meta, of_day = replies
+    questions: list[Command] = [("TIME",), ("HGETALL", keys.live), ("HMGET", keys.meta, *snap.META_FIELDS)]
+    by_day = wait.backfill and wait.scope != "any"
+    if by_day:
+        questions.append(("HGET", keys.days, wait.day))
+    (seconds, micros), live, meta, *of_day = yield questions
     state = load_snapshot(keys, as_hash(live), meta, None)
-    if wait.backfill and wait.scope != "any":
-        verdict = yield from _check_day(keys, wait, state, of_day)
+    if by_day:
+        verdict = yield from _check_day(keys, wait, state, *of_day)
         return verdict
     wanted = _wanted(state, wait)
     since = wait.counts_from(from_unix(int(seconds), int(micros)))

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -39,26 +41,39 @@ class WaitsyTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, when the wait is over."""
-        from batchy_provider.batches.waiting import Wait, check
+        from batchy_provider.batches.waiting import Question, Wait
         from batchy_provider.exceptions import BatchyError
 
-        said = None
+        said, fault = "", ""
         event: TriggerEvent = TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
         try:
             wait = Wait(**self.wait)
-            async with watch(self.redis_conn_id, wait.workflow, lambda keys: check(keys, wait)) as verdicts:
+            async with watch(self.redis_conn_id, wait.workflow, Question(wait)) as verdicts:
                 async for verdict in verdicts:
-                    if verdict.text != said:
-                        self.log.info("%s", verdict.text)
-                        said = verdict.text
                     if verdict.state == "done":
                         event = TaskSuccessEvent(xcoms={"return_value": verdict.batch_id})
                     if verdict.is_over:
+                        said = verdict.text
                         break
+                    if verdict.text != said:
+                        said = verdict.text
+                        self._say(self.log.info, said)
         except BatchyError as error:
-            self.log.error("%s", error)
+            fault = str(error)
         # Only now that the wait is off the hub: nobody comes back to a trigger that has fired.
         yield event
+        # And only now that it has fired: where thousands fire at once, logging is what takes the time.
+        self._say(self.log.error if fault else self.log.info, fault or said)
+
+    @staticmethod
+    def _say(log: Callable[..., None], text: str) -> None:
+        """Log, without waiting for it.
+
+        What triggers log goes through a pipe to the triggerer's main process, which reads it slowly while it has
+        events to store. A full pipe would hold up the event loop, and with it every other wait: so it is written in
+        a thread, where Airflow's own last lines about this trigger stand in line behind it.
+        """
+        asyncio.get_running_loop().run_in_executor(None, copy_context().run, log, "%s", text)
 
 
 def watch(

@@ -21,11 +21,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from batchy_provider.batches import waiting as waiting_module
 from batchy_provider.batches.connect import Address, parse_url
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.batches.names import EVENTS_CHANNEL
 from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Verdict, Wait, check
+from batchy_provider.batches.waiting import Question, Verdict, Wait, check
 from batchy_provider.exceptions import BatchyError, StateError
 from batchy_provider.triggers import hub as hub_module
 from batchy_provider.triggers.hub import Hub
@@ -368,6 +369,50 @@ class TestEvents:
                 print(
                     f"1,000 waits for one workflow: all done {(time.monotonic() - since) * 1000:.0f} ms after its close"
                 )
+
+        run(test())
+
+
+class TestOneLookForMany:
+    def test_waits_that_ask_the_same_are_served_by_one_look(
+        self, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def counted(keys: Any, wait: Wait) -> Any:
+            asked.append(wait.workflow)
+            return check(keys, wait)
+
+        monkeypatch.setattr(waiting_module, "check", counted)
+
+        async def one(hub: Hub, workflow: str, jobs: list[str]) -> Verdict:
+            wait = Wait(workflow=workflow, scope="any", jobs=jobs)
+            async with aclosing(hub.watch(workflow, Question(wait))) as verdicts:
+                return await anext(verdicts)
+
+        async def test() -> None:
+            hub = hub_at(redis_url)
+            asking = [("wf", ["a"])] * 50 + [("wf", ["b"])] * 50 + [("other", ["a"])] * 50
+            verdicts = await asyncio.gather(*(one(hub, *asked) for asked in asking))
+            assert [v.text.partition(":")[0] for v in verdicts] == ["wf"] * 100 + ["other"] * 50
+
+        run(test())
+        assert sorted(asked) == ["other", "wf", "wf"]
+
+    def test_a_fault_ends_all_who_asked_for_it_and_no_others(self, redis_url: str, redis_client: Redis) -> None:
+        redis_client.hset("bad", "a", "nonsense")
+
+        async def one(hub: Hub) -> None:
+            async with aclosing(hub.watch("bad", Question(Wait(workflow="bad", scope="any")))) as verdicts:
+                await anext(verdicts)
+
+        async def test() -> None:
+            hub = hub_at(redis_url)
+            async with waiting(hub, "good") as (good,):
+                ends = await asyncio.gather(*(one(hub) for _ in range(20)), return_exceptions=True)
+                assert [type(end) for end in ends] == [StateError] * 20
+                succeed(redis_client, "good")
+                assert (await asyncio.wait_for(good, timeout=5)).state == "done"
 
         run(test())
 
