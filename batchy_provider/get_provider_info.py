@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [_modules("batchy_provider.triggers.batch", "batchy_provider.triggers.waitsy")],
         "hooks": [_modules("batchy_provider.hooks.batchy")],
         "connection-types": [_connection_type()],
+        "cli": ["batchy_provider.cli.provider.get_commands"],
         "extra-links": ["batchy_provider.links.workflow.WorkflowLink"],
         "config": {
             "batchy": {

@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.files import copy_checked, digest_of, files_below, kept_files, names_in
+from batchy_provider.bundles.follow import Running, find_running, label
 from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.unpack import sync_folder
@@ -128,6 +129,7 @@ class ResultStore:
                 own = stack.enter_context(ScratchFolder(self.root / _DRAFTS))
                 folder = own.path / "result"
                 folder.mkdir()
+                label(own.path, identity)
             except OSError as error:
                 raise ResultError(
                     f"The result store {self.url} cannot be written to: {error}. Is `results_url` right?"
@@ -185,6 +187,19 @@ class ResultStore:
         """Names of a workflow's batches with results, newest first; runs outside of a workflow come last."""
         names = names_in(self._folder((folder_name(workflow),)))
         return sorted(names, key=by_age, reverse=True)
+
+    def running(self, workflow: str, job: str, batch_id: str | None = None) -> list[Running]:
+        """
+        Executions of a job that run now and write here, the one that began last at the end.
+
+        :raises ResultError: the store is no folder: what is written is there only when it has ended
+        """
+        if not self.is_local:
+            raise ResultError(
+                f"The result store {self.url} is no local folder: what a job writes is in it when the job has ended. "
+                "While it runs, its task log in Airflow shows it."
+            )
+        return find_running(self.root / _DRAFTS, workflow, job, batch_id)
 
     def workflows(self) -> list[str]:
         """All names of workflows, and of DAGs outside of any, that have results."""

@@ -40,7 +40,7 @@ def common_options() -> argparse.ArgumentParser:
     where.add_argument("--redis-url", metavar="URL", help="redis://, rediss://, redis+cluster://, redis+sentinel://")
     where.add_argument("--connection", metavar="ID", help="an Airflow connection instead (loads Airflow)")
     where.add_argument("--cfg", metavar="DIR", type=Path, help="folder of the workflow files (default: cfg)")
-    options.add_argument("-o", "--output", choices=("table", "json", "yaml"), help="default: table")
+    options.add_argument("-o", "--output", choices=("table", "plain", "json", "yaml"), help="default: table")
     return options
 
 

@@ -14,11 +14,23 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
-from batchy_provider.cli import batch, convert, demo, files, questions, results, run, steering, validate, wait
+from batchy_provider.cli import (
+    batch,
+    completion,
+    convert,
+    demo,
+    files,
+    questions,
+    results,
+    run,
+    steering,
+    validate,
+    wait,
+)
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, demo)
+GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, completion, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\
@@ -30,10 +42,10 @@ respected.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(program: str = "batchy") -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="batchy",
+        prog=program,
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,14 +58,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     """
     Run one command.
 
     :param argv: arguments without the program's name; those of this process unless given.
+    :param program: the name that help and errors call it by.
     :returns: exit code.
     """
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser(program)
+    completion.complete(parser)
+    arguments = parser.parse_args(argv)
     try:
         with Context(arguments) as context:
             code = int(arguments.function(context, arguments))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from batchy_provider.batches.model import Batch
+    from batchy_provider.services.model import BatchView
 
 STYLES = {
     "success": "green",
@@ -39,7 +40,7 @@ class Output:
     """
     Where a command's answer goes.
 
-    :param form: ``table``, ``json`` or ``yaml``.
+    :param form: ``table``, ``plain`` (the same cells with tabs between, for `cut` and `awk`), ``json`` or ``yaml``.
     """
 
     def __init__(self, form: str = "table") -> None:
@@ -47,8 +48,8 @@ class Output:
 
     @property
     def is_table(self) -> bool:
-        """Whether people read it."""
-        return self.form == "table"
+        """Whether it has rows: for people, or plain."""
+        return self.form in ("table", "plain")
 
     def data(self, data: Any) -> None:
         """Write data for programs."""
@@ -61,16 +62,32 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
         """Write a table for people; a cell may be text, rich's text, or None."""
+        if self.form == "plain":
+            for row in rows:
+                print("\t".join(_plain(cell) for cell in row))
+            return
         console().print(make_table(columns, rows, title=title), crop=False)
 
     def line(self, text: str) -> None:
         """Write a line for people; nothing where programs read."""
-        if self.is_table:
+        if self.form == "plain":
+            print(text)
+        elif self.is_table:
             console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def hint(self, text: str) -> None:
+        """Write a line that only people want."""
+        if self.form == "table":
+            self.line(text)
 
     def note(self, text: str) -> None:
         """Write a line about what is done; not part of the answer."""
         print(text, file=sys.stderr, flush=True)
+
+
+def _plain(cell: Any) -> str:
+    text = "-" if cell is None or str(cell) == "" else str(cell)
+    return " ".join(text.split("\t")).replace("\n", " ")
 
 
 def console() -> Console:
@@ -145,7 +162,7 @@ def outcomes_text(jobs: Mapping[str, Mapping[str, Any]]) -> Text:
 BATCH_COLUMNS = ("batch", "kind", "status", "from (UTC)", "to (UTC)", "started (UTC)", "took", "jobs")
 
 
-def batch_row(batch: Batch) -> list[Any]:
+def batch_row(batch: Batch | BatchView) -> list[Any]:
     """Return a row of a table of batches; its columns are ``BATCH_COLUMNS``."""
     return [
         str(batch.batch_id),

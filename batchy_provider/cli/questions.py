@@ -5,19 +5,19 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.context import Commands, Context, add_command
 from batchy_provider.cli.output import (
     BATCH_COLUMNS,
-    batch_data,
     batch_row,
     date_text,
     styled,
 )
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import WorkflowState
+    from batchy_provider.batches.model import PersonalChange, WorkflowState
 
 
 def add_commands(commands: Commands) -> None:
@@ -55,7 +55,7 @@ def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
     rows = [_summary_row(state) for state in states]
     context.output.table(("workflow", "status", *BATCH_COLUMNS[3:7], "holder", "jobs"), rows)
     if not rows:
-        context.output.line("No workflow is in this Redis yet: run a workflow's DAG once, or batchy load WORKFLOW.")
+        context.output.hint("No workflow is in this Redis yet: run a workflow's DAG once, or batchy load WORKFLOW.")
     return 0
 
 
@@ -85,26 +85,27 @@ def show_status(context: Context, arguments: argparse.Namespace) -> int:
     context.output.table(columns, rows)
     if state.holder is not None and state.batch is not None:
         since = date_text(state.batch.started)
-        context.output.line(f"Batch {state.batch.batch_id} is held open by {state.holder} since {since} UTC.")
+        context.output.hint(f"Batch {state.batch.batch_id} is held open by {state.holder} since {since} UTC.")
     return 0
 
 
 def show_history(context: Context, arguments: argparse.Namespace) -> int:
     """Show the batches of one workflow."""
-    state = context.store.status(arguments.workflow)
     if arguments.changes:
-        changes = [{"at": made.at, "by": made.by, "what": made.what, "why": made.why} for made in state.changes]
+        state = context.store.status(arguments.workflow)
+        changes = [asdict(made) for made in state.changes]
         if context.output.is_table:
-            rows = [[date_text(made["at"]), made["by"], made["what"], made["why"]] for made in changes]
-            context.output.table(("when (UTC)", "who", "what", "why"), rows)
+            rows = [[date_text(made.at), made.by, _place(made), made.what, made.why] for made in state.changes]
+            context.output.table(("when (UTC)", "who", "from", "what", "why"), rows)
         else:
             context.output.data(changes)
         return 0
-    batches = context.store.history(arguments.workflow, limit=max(1, arguments.limit), offset=max(0, arguments.offset))
+    page = context.services.batches.history(arguments.workflow, limit=arguments.limit, offset=arguments.offset)
     if context.output.is_table:
-        context.output.table(BATCH_COLUMNS, [batch_row(batch) for batch in batches])
+        columns = (*BATCH_COLUMNS, "by", "why")
+        context.output.table(columns, [[*batch_row(batch), batch.by or batch.run, batch.why] for batch in page.items])
     else:
-        context.output.data([batch_data(batch) for batch in batches])
+        context.output.data([batch.data() for batch in page.items])
     return 0
 
 
@@ -136,6 +137,10 @@ def _summary_row(state: WorkflowState) -> list[Any]:
         str(state.holder) if state.holder else None,
         jobs,
     ]
+
+
+def _place(made: PersonalChange) -> str | None:
+    return " ".join(part for part in (made.source, made.address) if part) or None
 
 
 def _progress_text(report: dict[str, Any] | None, batch_id: Any) -> str | None:

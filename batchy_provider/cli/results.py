@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from batchy_provider.cli.context import Commands, Context, add_command
+from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
+from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.results import ResultStore, StoredExecution
@@ -28,6 +29,7 @@ def add_commands(commands: Commands) -> None:
         show_logs,
         "print what a job wrote, byte for byte, as it is kept in the result store: stdout to stdout, stderr to stderr",
         "batchy logs sales load                          # the newest batch in which the job was executed\n"
+        "batchy logs sales load --follow                 # while it runs; exit code 1 if it fails\n"
         "batchy logs sales load --batch 1795370388 --stderr\n"
         "batchy logs sales extract --file output > orders.csv   # what the next job was handed\n"
         "batchy -o json logs sales load                  # exit code, times, bundle, sizes and digests of the files",
@@ -36,11 +38,27 @@ def add_commands(commands: Commands) -> None:
     logs.add_argument("job", help="a mapped task is task@index")
     logs.add_argument("--batch", metavar="ID", help="default: the newest; outside of a workflow the id of the run")
     logs.add_argument("--attempt", metavar="N", help="which try (default: the last)")
+    logs.add_argument("-f", "--follow", action="store_true", help="of a job that runs now, as it writes, to its end")
     which = logs.add_mutually_exclusive_group()
     which.add_argument("--stdout", action="store_const", dest="file", const="stdout", help="only this, to stdout")
     which.add_argument("--stderr", action="store_const", dest="file", const="stderr", help="only this, to stdout")
     which.add_argument("--file", metavar="NAME", help="only this: output, or files/NAME from $BATCHY_OUTPUT_DIR")
     add_place(logs)
+
+    download = add_command(
+        commands,
+        "download",
+        download_files,
+        "copy what a job wrote and left, or the bundle that it runs, into a folder",
+        "batchy download sales load --into /tmp/last\nbatchy download sales load --bundle   # load.zip",
+    )
+    download.add_argument("workflow")
+    download.add_argument("job")
+    download.add_argument("--bundle", action="store_true", help="the bundle, as the workflow's file names it now")
+    download.add_argument("--batch", metavar="ID", help="default: the newest in which the job was executed")
+    download.add_argument("--attempt", metavar="N", help="which try (default: the last)")
+    download.add_argument("--into", metavar="DIR", type=Path, default=Path(), help="default: here")
+    add_place(download)
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +99,9 @@ def _configured() -> str:
 
 
 def show_logs(context: Context, arguments: argparse.Namespace) -> int:
-    """Print what is stored of one execution."""
+    """Print what is stored of one execution, or what it writes."""
+    if arguments.follow:
+        return _follow(context, arguments)
     found = store_of(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
     if not context.output.is_table:
         context.output.data({"url": found.url, **found.record})
@@ -93,6 +113,68 @@ def show_logs(context: Context, arguments: argparse.Namespace) -> int:
     # A script that wrote no output of its own has its stdout as its output.
     _copy(found, found.record["output"] if arguments.file == "output" else arguments.file, sys.stdout)
     return 0
+
+
+def _follow(context: Context, arguments: argparse.Namespace) -> int:
+    from batchy_provider.bundles.follow import Follower
+
+    if not context.output.is_table or arguments.file not in (None, "stdout", "stderr") or arguments.attempt:
+        raise UsageError("--follow goes with --stdout and --stderr alone")
+    store = store_of(arguments)
+    running = store.running(arguments.workflow, arguments.job, arguments.batch)
+    if not running:
+        last = store.latest(arguments.workflow, arguments.job, arguments.batch)
+        record = last.record
+        context.output.note(
+            f"batchy: {arguments.job} does not run now; of batch {record['batch_id']}, {record.get('state')}:"
+        )
+        arguments.follow = False
+        show_logs(context, arguments)
+        return _code(last)
+    follower = Follower(store, running[-1])
+    targets = {"stdout": sys.stdout, "stderr": sys.stderr if arguments.file is None else sys.stdout}
+    for stream, data in follower.parts():
+        if arguments.file in (None, stream):
+            targets[stream].buffer.write(data)
+            targets[stream].buffer.flush()
+    assert follower.ended is not None
+    context.output.note(f"batchy: {follower.ended.record.get('reason') or follower.ended.record.get('state')}")
+    return _code(follower.ended)
+
+
+def _code(ended: StoredExecution) -> int:
+    return EXIT_FAULT if ended.record.get("state") == "failed" else EXIT_OK
+
+
+def download_files(context: Context, arguments: argparse.Namespace) -> int:
+    """Copy the files of an execution, or a bundle."""
+    into: Path = arguments.into
+    if arguments.bundle:
+        import tempfile
+
+        target = into / f"{arguments.job}.zip"
+        _check_free(target)
+        with tempfile.TemporaryDirectory(prefix="batchy-download-") as scratch:
+            packed = context.services.executions.bundle(arguments.workflow, arguments.job, Path(scratch))
+            into.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(packed, target)
+        context.output.line(str(target))
+        return EXIT_OK
+    found = store_of(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
+    record = found.record
+    folder = into / f"{arguments.workflow}-{record['batch_id']}-{arguments.job}-{record['attempt']}"
+    _check_free(folder)
+    for name in record["contents"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with found.open(name) as source, (folder / name).open("xb") as out:
+            shutil.copyfileobj(source, out, 1024 * 1024)
+    context.output.line(str(folder))
+    return EXIT_OK
+
+
+def _check_free(target: Path) -> None:
+    if target.exists():
+        raise ConfigError(f"{target} is there already; choose another folder with --into")
 
 
 def _copy(found: StoredExecution, name: str, to: TextIO) -> None:

@@ -37,4 +37,6 @@ def log_in_airflow(entry: Audit) -> None:
             row.dag_id, row.task_id = entry.workflow, entry.job
             session.add(row)
     except Exception as error:
-        log.warning("%s of %s is not in Airflow's audit log: %s", entry.action, entry.workflow, error)
+        log.warning(
+            "%s of %s is not in Airflow's audit log: %s", entry.action, entry.workflow, str(error).partition("\n")[0]
+        )

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Completion in the shell: commands and options by the parser, names of workflows and jobs by what is there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from batchy_provider.cli.context import EXIT_OK, Commands, Context, add_command
+
+SHELLS = ("bash", "zsh", "fish")
+MARK = "_ARGCOMPLETE"
+"""Set by the shell when it asks for words."""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's command to the parser."""
+    parser = add_command(
+        commands,
+        "completion",
+        print_code,
+        "print what a shell must read once to complete batchy's commands and names",
+        "source <(batchy completion bash)     # in ~/.bashrc\\n"
+        "batchy completion fish > ~/.config/fish/completions/batchy.fish".replace("\\n", "\n"),
+    )
+    parser.add_argument("shell", choices=SHELLS)
+
+
+def print_code(context: Context, arguments: argparse.Namespace) -> int:
+    """Print the shell's code."""
+    from argcomplete.shell_integration import shellcode
+
+    sys.stdout.write(shellcode(["batchy", "waitsy"], shell=arguments.shell))
+    return EXIT_OK
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell, if it is it that asks, and end; else do nothing."""
+    if MARK not in os.environ:
+        return
+    import argcomplete
+
+    for action in _all_actions(parser):
+        if action.dest == "workflow":
+            action.completer = _workflows  # type: ignore[attr-defined]
+        elif action.dest == "job" and not isinstance(action, argparse._AppendAction):
+            action.completer = _jobs  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser)
+
+
+def _all_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    found = []
+    for action in parser._actions:
+        found.append(action)
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                found += _all_actions(command)
+    return found
+
+
+def _cfg(parsed: argparse.Namespace) -> Path:
+    return Path(getattr(parsed, "cfg", None) or os.environ.get("BATCHY_CFG") or "cfg")
+
+
+def _workflows(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return names of workflow files, and of the workflows in Redis where that answers at once."""
+    from batchy_provider.config.reader import find_files
+
+    folder = _cfg(parsed_args)
+    names = {path.stem for path in find_files(folder)} if folder.is_dir() else set()
+    if url := getattr(parsed_args, "redis_url", None) or os.environ.get("BATCHY_REDIS_URL"):
+        from batchy_provider.batches.connect import connect
+        from batchy_provider.batches.store import BatchStore
+
+        with contextlib.suppress(Exception):  # a shell that completes has no place for an error
+            names |= BatchStore(connect(url), patience=0).candidates()
+    return sorted(names)
+
+
+def _jobs(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    from batchy_provider.config.reader import read_workflow
+    from batchy_provider.exceptions import BatchyError
+
+    try:
+        workflow = read_workflow(_cfg(parsed_args), parsed_args.workflow)
+    except BatchyError:
+        return []
+    return list(workflow.config().jobs)
