@@ -85,5 +85,15 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
         return 0
 
 
+def waitsy() -> int:
+    """Run ``waitsy -wf NAME``: the original's command, as ``batchy wait NAME``."""
+    arguments = sys.argv[1:]
+    named = [index for index, word in enumerate(arguments) if word in ("-wf", "--workflow")]
+    if named and named[0] + 1 < len(arguments):
+        index = named[0]
+        arguments = [arguments[index + 1], *arguments[:index], *arguments[index + 2 :]]
+    return main(["wait", *arguments])
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy wait``, and ``waitsy -wf``, the original's command for it."""
+"""``batchy wait``, on Redis itself or over REST."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.cli import remote
 from batchy_provider.cli.context import (
     EXIT_FAULT,
     EXIT_OK,
@@ -38,7 +38,8 @@ def add_commands(commands: Commands) -> None:
         "wait",
         wait,
         "wait until every job of a workflow has succeeded today; exit code 0 then, 1 if it failed, 124 at the timeout",
-        "batchy wait crm_extract --timeout 4h && ./load.sh\nbatchy wait erp --job orders --within 12h --on-failed fail",
+        "batchy wait crm_extract --timeout 4h && ./load.sh\nbatchy wait erp --job orders --within 12h\n"
+        "batchy wait erp --api https://airflow.example.org --token-file ~/.airflow-token",
     )
     parser.add_argument("workflow")
     parser.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
@@ -51,14 +52,18 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--on-failed", choices=("wait", "fail"), default="wait", help="when a batch fails (default: wait)"
     )
+    remote.add_options(parser)
     parser.add_argument("--recheck", type=_duration, default=timedelta(seconds=RECHECK_SECONDS), help=argparse.SUPPRESS)
 
 
 def wait(context: Context, arguments: argparse.Namespace) -> int:
     """Wait for a workflow."""
+    if (url := remote.address(arguments)) is not None:
+        return remote.wait(context, arguments, url)
     from redis.exceptions import RedisError
 
     from batchy_provider.exceptions import RedisUnavailableError
+    from batchy_provider.services.waits import look
 
     store = context.store
     timeout = arguments.timeout
@@ -71,7 +76,7 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
             what = what or _what(store, arguments)
             with _events(store) as events:
                 while True:
-                    verdict = _ask(store, what)
+                    verdict = look(store, what)
                     if verdict.is_over:
                         return _end(context, verdict)
                     if verdict.text != told:
@@ -95,40 +100,18 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _what(store: BatchStore, arguments: argparse.Namespace) -> Wait:
-    from batchy_provider.batches.dates import day_of, from_unix, parse_date
-    from batchy_provider.batches.transaction import read
-    from batchy_provider.batches.waiting import Wait
-    from batchy_provider.exceptions import UnknownWorkflowError
+    from batchy_provider.services.waits import make_wait
 
-    timezone = arguments.timezone
-    if timezone is None:
-        try:
-            timezone = store.status(arguments.workflow).timezone
-        except UnknownWorkflowError:  # it may be created while we wait
-            timezone = "UTC"
-    given: dict[str, Any] = {"scope": "today"}
-    if arguments.within is not None:
-        given = {"scope": "within", "within_seconds": arguments.within.total_seconds()}
-    elif arguments.any:
-        given = {"scope": "any"}
-    elif arguments.day is not None:
-        given["day"] = parse_date(arguments.day).date().isoformat()
-    else:
-        ((seconds, micros),) = read(store.client, store.keys(arguments.workflow).live, ("TIME",))
-        given["day"] = day_of(from_unix(int(seconds), int(micros)), timezone)
-    return Wait(
-        workflow=arguments.workflow,
-        jobs=tuple(arguments.job),
-        timezone=timezone,
+    return make_wait(
+        store,
+        arguments.workflow,
+        jobs=arguments.job,
+        within_seconds=None if arguments.within is None else arguments.within.total_seconds(),
+        is_any=arguments.any,
+        day=arguments.day,
+        timezone=arguments.timezone,
         fail_on_failed=arguments.on_failed == "fail",
-        **given,
     )
-
-
-def _ask(store: BatchStore, what: Wait) -> Verdict:
-    from batchy_provider.batches.waiting import ask
-
-    return ask(store.client, store.keys(what.workflow), what)
 
 
 @contextmanager
@@ -175,15 +158,3 @@ def _duration(text: str) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def waitsy() -> int:
-    """Run ``waitsy -wf NAME``: the original's command, as ``batchy wait NAME``."""
-    from batchy_provider.cli.main import main
-
-    arguments = sys.argv[1:]
-    named = [index for index, word in enumerate(arguments) if word in ("-wf", "--workflow")]
-    if named and named[0] + 1 < len(arguments):
-        index = named[0]
-        arguments = [arguments[index + 1], *arguments[:index], *arguments[index + 2 :]]
-    return main(["wait", *arguments])

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 
 from batchy_provider import __version__
 from batchy_provider.plugin import problems
-from batchy_provider.plugin.routes import batches, events, executions, original, uploads, workflows
+from batchy_provider.plugin.routes import batches, events, executions, original, uploads, waits, workflows
 from batchy_provider.plugin.security import authenticated
 
 API = "/api/v1"
@@ -39,7 +39,7 @@ def create_app() -> FastAPI:
         responses=problems.RESPONSES,
     )
     problems.install(app)
-    for part in (workflows, batches, executions, uploads, events):
+    for part in (workflows, batches, executions, uploads, waits, events):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)
 

@@ -38,6 +38,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
             "dag_processor.min_file_process_interval": "15",
             "batchy.kill_grace_seconds": "2",
             "batchy.recheck_seconds": "5",
+            "batchy.allow_upload": "True",
         },
     )
     try:

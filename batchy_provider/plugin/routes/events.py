@@ -55,7 +55,7 @@ async def watch_events(request: Request, caller: AnyCaller, services: Deployment
     `{"event": "lost"}` and `{"event": "back"}` tell of Redis; after `back`, look at everything anew.
     """
     stream = _stream(request, caller, services)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = {"Cache-Control": "no-store", "Content-Encoding": "identity", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 

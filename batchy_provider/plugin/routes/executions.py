@@ -29,6 +29,8 @@ ExecutedJob = Annotated[
     Path(pattern=r"^[A-Za-z0-9_.\-]{1,200}(@[0-9]{1,6})?$", description="A job; of a mapped task job@index."),
 ]
 EXECUTION = "/workflows/{workflow}/batches/{batch_id}/jobs/{job}/attempts/{attempt}"
+UNCHANGED = {"Content-Encoding": "identity", "Cache-Control": "private, no-transform"}
+"""Keeps Airflow's compression off: ranges, lengths and digests are those of the bytes that are kept."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}, "text/plain": {}}, "description": "The file."},
@@ -135,7 +137,7 @@ def get_bundle(workflow: WorkflowName, job: Job, caller: CodeReader, services: D
         media_type="application/zip",
         filename=f"{workflow}-{job}.zip",
         background=BackgroundTask(remove_tree, scratch),
-        headers={"X-Content-Type-Options": "nosniff"},
+        headers={**UNCHANGED, "X-Content-Type-Options": "nosniff"},
     )
 
 
@@ -147,6 +149,7 @@ def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
     etag = f'"{kept.sha256}"'
     is_text = kept.name in ("stdout", "stderr", "output")
     headers = {
+        **UNCHANGED,
         "Accept-Ranges": "bytes",
         "ETag": etag,
         # What a script wrote is never shown as a page of this site.

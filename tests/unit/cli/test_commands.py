@@ -288,7 +288,7 @@ class TestWait:
     def test_waitsy_is_the_originals_command(
         self, cli: Cli, sales: str, monkeypatch: pytest.MonkeyPatch, redis_url: str
     ) -> None:
-        from batchy_provider.cli.wait import waitsy
+        from batchy_provider.cli.main import waitsy
 
         monkeypatch.setenv("BATCHY_REDIS_URL", redis_url)
         monkeypatch.setattr(sys, "argv", ["waitsy", "-wf", "sales", "--timeout", "5s"])

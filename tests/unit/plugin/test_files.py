@@ -56,6 +56,7 @@ def test_a_file_is_whole_and_never_a_page(api: Api, execution: bytes) -> None:
         answer = api.client().get(f"{BASE}/{name}")
         assert (answer.status_code, answer.content) == (200, execution)
         assert "html" not in answer.headers["content-type"]
+        assert int(answer.headers["content-length"]) == len(execution), "not compressed: parts could not be told"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["etag"] == f'"{hashlib.sha256(execution).hexdigest()}"'
     assert api.client().get(f"{BASE}/stderr").content == b""
