@@ -56,12 +56,17 @@ def _log_level() -> None:
 
 
 class Server:
-    """A Redis or Valkey of the tests' own on 127.0.0.1, which a test may stop and start again."""
+    """
+    A Redis or Valkey of the tests' own on 127.0.0.1, which a test may stop and start again.
 
-    def __init__(self, program: Path | str, folder: Path) -> None:
+    :param keeps: what is in it outlives its end, also that by a kill.
+    """
+
+    def __init__(self, program: Path | str, folder: Path, *, keeps: bool = False) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": folder, "save": "", "appendonly": "no"}
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": folder, "save": ""}
+        options["appendonly"] = "yes" if keeps else "no"
         command = [str(program), *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
         self._service = Service("the tests' server", command, log=folder / "server.log", env=dict(os.environ))
 
@@ -111,6 +116,15 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """A Valkey of one test's own, to be stopped, killed and started as it likes."""
     server = Server(valkey_binary(), tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def lasting_server(tmp_path: Path) -> Iterator[Server]:
+    """The same, and it has everything again when it is started after a kill."""
+    server = Server(valkey_binary(), tmp_path, keeps=True)
     server.start()
     yield server
     server.stop()

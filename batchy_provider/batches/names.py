@@ -50,12 +50,15 @@ def _check(kind: str, name: object) -> str:
     if not _NAME.fullmatch(name):
         wrong = next(c for c in name if not _NAME.fullmatch(c))
         raise InvalidNameError(f"{kind} name {name!r} holds {wrong!r}; use {rule}")
+    if not name.strip("."):
+        raise InvalidNameError(f"{kind} name {name!r} is a folder's in paths and addresses; use {rule}, not dots alone")
     return name
 
 
 def is_workflow_name(key: str) -> bool:
     """Tell whether a key can be a workflow's: not one of its other keys, nor of an old batch, nor foreign."""
-    return len(key) <= MAX_NAME_LENGTH and _NAME.fullmatch(key) is not None and _HISTORY_LIKE.search(key) is None
+    is_name = len(key) <= MAX_NAME_LENGTH and _NAME.fullmatch(key) is not None and key.strip(".") != ""
+    return is_name and _HISTORY_LIKE.search(key) is None
 
 
 @dataclass(frozen=True, slots=True)

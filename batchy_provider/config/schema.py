@@ -38,7 +38,7 @@ def schema_text(*, defaults: bool = False) -> str:
     if not defaults:
         schema["$defs"]["Job"]["oneOf"] = [{"required": [action]} for action in ACTIONS]
         schema["properties"]["jobs"]["propertyNames"] = {
-            "pattern": rf"^[A-Za-z0-9_.\-]{{1,{MAX_NAME_LENGTH}}}$",
+            "pattern": rf"^(?!\.+$)[A-Za-z0-9_.\-]{{1,{MAX_NAME_LENGTH}}}$",
             "not": {"anyOf": [{"enum": [*RESERVED_JOBS, PREVIOUS]}, {"pattern": f"^{WAIT_PREFIX}"}]},
         }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -17,12 +17,13 @@ from batchy_provider.bundles.source import Source
 from batchy_provider.config.bundles import locate_bundle
 from batchy_provider.config.faults import did_you_mean
 from batchy_provider.exceptions import ConfigError, UnknownJobError
+from batchy_provider.services.model import Page
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.results import StoredExecution
     from batchy_provider.services.core import Services
 
-NEWEST_BATCHES = 20
+
 _CHUNK = 1024 * 1024
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -112,16 +113,32 @@ class ExecutionService:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def find(self, workflow: str, *, batch_id: str | None = None, job: str | None = None) -> list[ExecutionView]:
+    def find(
+        self,
+        workflow: str,
+        *,
+        batch_id: str | None = None,
+        job: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+    ) -> Page[ExecutionView]:
         """
-        Return executions in the order in which they ended.
+        Return the executions of some batches, batch by batch, the newest batch first.
 
-        :param batch_id: of this batch alone; without it, of the newest batches.
+        A page is of batches, since only the folders of those that are shown are looked into: a store may hold years.
+
+        :param batch_id: of this batch alone.
+        :param limit: how many batches.
+        :param offset: how many of the newest batches to leave out.
         """
         results = self._services.results
-        batches = [batch_id] if batch_id is not None else results.batches(workflow)[:NEWEST_BATCHES]
-        found = [each for batch in batches for each in results.find(workflow, batch, job)]
-        return sorted(map(ExecutionView.of, found), key=lambda each: each.finished or "")
+        batches = [batch_id] if batch_id is not None else results.batches(workflow)
+        found = [
+            ExecutionView.of(each)
+            for batch in batches[offset : offset + limit]
+            for each in results.find(workflow, batch, job)
+        ]
+        return Page(found, len(batches), limit, offset)
 
     def get(self, workflow: str, batch_id: str, job: str, attempt: str | None = None) -> ExecutionView:
         """

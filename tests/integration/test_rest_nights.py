@@ -93,7 +93,7 @@ def test_a_night_from_upload_to_log(airflow: Nights, tmp_path: Path) -> None:
     assert waiting.wait(30) == 0
     listener.join(30)
     assert heard == ["open", "success"]
-    (execution,) = client.get(f"{API}/workflows/uploaded/executions").json()
+    (execution,) = client.get(f"{API}/workflows/uploaded/executions").json()["items"]
     out = f"{API}/workflows/uploaded/batches/{execution['batch_id']}/jobs/load/attempts/1/stdout"
     assert client.get(out).text.endswith("done\n")
     assert client.get(f"{API}/workflows/uploaded/jobs/load/bundle").content == files["bundle"][1]

@@ -12,11 +12,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
+from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from batchy_provider.bundles.scratch import remove_tree
 from batchy_provider.plugin.deployment import Deployment
 from batchy_provider.plugin.routes.batches import BatchId
+from batchy_provider.plugin.routes.workflows import Offset
 from batchy_provider.plugin.security import CodeReader, Job, LogReader, WorkflowName
 from batchy_provider.services.core import Services
 from batchy_provider.services.executions import ExecutionView, KeptFile
@@ -39,16 +41,29 @@ _BYTES: dict[int | str, dict[str, Any]] = {
 }
 
 
+class ExecutionPage(BaseModel):
+    """Executions of some batches."""
+
+    items: list[ExecutionView]
+    total: int
+    limit: int
+    offset: int
+
+
 @router.get("/workflows/{workflow}/executions", operation_id="list_executions", summary="List executions")
 def list_executions(
     workflow: WorkflowName,
     caller: LogReader,
     services: Deployment,
-    batch_id: Annotated[int | None, Query(ge=0, le=2**53, description="Without it, the newest batches.")] = None,
+    batch_id: Annotated[int | None, Query(ge=0, le=2**53, description="Without it, of all.")] = None,
     job: Annotated[str | None, Query(max_length=300)] = None,
-) -> list[ExecutionView]:
-    """Return the executions of a batch, or of the newest 20, in the order in which they ended."""
-    return services.executions.find(workflow, batch_id=None if batch_id is None else str(batch_id), job=job)
+    limit: Annotated[int, Query(ge=1, le=200, description="Of how many batches.")] = 20,
+    offset: Offset = 0,
+) -> ExecutionPage:
+    """Return executions batch by batch, the newest batch first; `total`, `limit` and `offset` count batches."""
+    batch = None if batch_id is None else str(batch_id)
+    page = services.executions.find(workflow, batch_id=batch, job=job, limit=limit, offset=offset)
+    return ExecutionPage(items=page.items, total=page.total, limit=page.limit, offset=page.offset)
 
 
 @router.get(EXECUTION, operation_id="get_execution", summary="One execution")

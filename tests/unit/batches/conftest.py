@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from state_cluster import Cluster, started_cluster
+from redis_cluster import Cluster, started_cluster
 from state_worlds import Clock, Original, PureStore, RealStore, World
 
 from batchy_provider.batches import layout

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from redis.cluster import RedisCluster
-from state_cluster import Cluster
+from redis_cluster import Cluster
 
 from batchy_provider.batches.connect import connect
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig

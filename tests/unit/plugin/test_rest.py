@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import SALES, Api
+from api_server import SALES, Api
 from redis import Redis
 
 from batchy_provider.plugin import deployment

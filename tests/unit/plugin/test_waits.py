@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from conftest import Api, token
+from api_server import Api, token
 
 from batchy_provider.batches.model import CloseRequest, OpenRequest, WorkflowConfig
 from batchy_provider.cli.main import main

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A real Redis Cluster of three masters on this machine."""
+"""A real Redis Cluster of three masters on this machine, and a replica where a test is to lose one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,17 @@ _PATIENCE_SECONDS = 30
 
 
 class Cluster:
-    """A running cluster."""
+    """
+    A running cluster.
+
+    :param ports: of its masters.
+    """
 
     def __init__(self, ports: list[int]) -> None:
         self.nodes = [redis.Redis(host="127.0.0.1", port=port) for port in ports]
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        self.processes: list[Popen[bytes]] = []
+        """Of its masters, and then of the replica."""
 
     def empty(self) -> None:
         for node in self.nodes:
@@ -36,10 +42,18 @@ class Cluster:
 
 
 @contextmanager
-def started_cluster(folder: Path) -> Iterator[Cluster]:
+def started_cluster(folder: Path, *, replica: bool = False, timeout_ms: int = 5000) -> Iterator[Cluster]:
+    """
+    Start a cluster.
+
+    :param replica: give the first master one, which takes over when it is lost.
+    :param timeout_ms: after how long without a sign of life a node counts as lost.
+    """
     with ExitStack() as stack:
-        ports, buses = zip(*[_start(folder, stack) for _ in range(_NODES)], strict=True)
+        started = [_start(folder, stack, timeout_ms) for _ in range(_NODES)]
+        ports, buses, processes = zip(*started, strict=True)
         cluster = Cluster(list(ports))
+        cluster.processes.extend(processes)
         share = -(-_SLOTS // _NODES)
         for number, node in enumerate(cluster.nodes):
             stack.callback(node.close)
@@ -49,7 +63,22 @@ def started_cluster(folder: Path) -> Iterator[Cluster]:
             node.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
         for node in cluster.nodes:
             _until(lambda node=node: node.cluster("info")["cluster_state"] == "ok" and _sees_all(node))
+        if replica:
+            port, _, process = _start(folder, stack, timeout_ms)
+            cluster.processes.append(process)
+            with redis.Redis(host="127.0.0.1", port=port) as node:
+                _until(node.ping, redis.ConnectionError)
+                _join(node, cluster.nodes[0], ports[0], buses[0])
         yield cluster
+
+
+def _join(node: redis.Redis, master: redis.Redis, port: int, bus: int) -> None:
+    """Make a node the replica of a master, and wait until it could take over."""
+    node.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
+    master_id = master.execute_command("CLUSTER", "MYID").decode()
+    _until(lambda: node.execute_command("CLUSTER", "REPLICATE", master_id), redis.ResponseError)
+    _until(lambda: node.info("replication")["master_link_status"] == "up")
+    _until(lambda: len(node.cluster("nodes")) == _NODES + 1)
 
 
 def _sees_all(node: redis.Redis) -> bool:
@@ -57,7 +86,7 @@ def _sees_all(node: redis.Redis) -> bool:
     return len(nodes) == _NODES and all(n["connected"] and n["slots"] for n in nodes.values())
 
 
-def _start(folder: Path, stack: ExitStack) -> tuple[int, int]:
+def _start(folder: Path, stack: ExitStack, timeout_ms: int) -> tuple[int, int, Popen[bytes]]:
     port, bus = free_port(), free_port()
     (home := folder / str(port)).mkdir()
     # The bus port is usually port + 10000, which may be past the last one.
@@ -68,13 +97,13 @@ def _start(folder: Path, stack: ExitStack) -> tuple[int, int]:
         "save": "",
         "cluster-enabled": "yes",
         "cluster-port": bus,
-        "cluster-node-timeout": 5000,
+        "cluster-node-timeout": timeout_ms,
         "logfile": home / "log",
     }
     command = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
     process = stack.enter_context(Popen([str(valkey_binary()), *command], stdout=DEVNULL))
     stack.callback(process.terminate)
-    return port, bus
+    return port, bus, process
 
 
 def _until(ready: object, passing: type[Exception] | tuple[()] = ()) -> None:

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import SALES, Api
+from api_server import SALES, Api
 
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.plugin import deployment
@@ -43,11 +43,13 @@ def zipped(**files: str) -> bytes:
 
 
 def test_executions_are_listed_and_shown(api: Api, execution: bytes) -> None:
-    (found,) = api.client().get("/api/v1/workflows/sales/executions").json()
+    (found,) = api.client().get("/api/v1/workflows/sales/executions").json()["items"]
     assert (found["job"], found["batch_id"], found["state"], found["exit_code"]) == ("load", "7", "success", 0)
     assert found["contents"]["stdout"]["bytes"] == len(execution)
     assert api.client().get(BASE).json() == found
-    assert api.client().get("/api/v1/workflows/sales/executions?batch_id=8").json() == []
+    assert api.client().get("/api/v1/workflows/sales/executions?batch_id=8").json()["items"] == []
+    later = api.client().get("/api/v1/workflows/sales/executions?offset=1").json()
+    assert (later["items"], later["total"]) == ([], 1)
     assert api.client().get(BASE.replace("load", "extract")).status_code == 404
 
 
