@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote
 
-from batchy_provider.exceptions import ConfigError
+from batchy_provider.exceptions import ConfigError, RedisUnavailableError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.transaction import Client
@@ -153,16 +153,23 @@ def connect(url: str, *, client_name: str = CLIENT_NAME) -> Client:
 
 
 def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
-    """Return a client; it connects when it is first used, but a cluster's at once."""
+    """Return a client; it connects when it is first used, but a cluster's at once.
+
+    :raises RedisUnavailableError: if no node of a cluster can be reached.
+    """
     import redis
     from redis.backoff import NoBackoff
     from redis.cluster import ClusterNode, RedisCluster
+    from redis.exceptions import RedisClusterException
     from redis.retry import Retry
     from redis.sentinel import Sentinel
 
     options = _options(address, client_name)
     if address.kind == "cluster":
-        return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+        try:
+            return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+        except RedisClusterException as error:  # it is none of redis-py's other errors
+            raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}") from error
     # Who changes state bears lost connections itself, and knows for how long; redis-py's own would come on top.
     options.setdefault("retry", Retry(NoBackoff(), 1))
     if address.kind == "sentinel":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis
@@ -131,10 +131,12 @@ def transact(
                     'redis+cluster://, or "cluster": true in the connection. Nothing was changed'
                 ) from error
             losses.bear(error)
-            client.nodes_manager.initialize()
+            _find_nodes(client)
             continue
         except _RETRIED as error:
             losses.bear(error)
+            # Nobody else will say that a lost master's replica has taken over.
+            _find_nodes(client)
             continue
         except redis_errors.RedisError as error:
             raise RedisUnavailableError(
@@ -210,10 +212,22 @@ class _Losses:
 def _node(client: Client, key: str) -> redis.Redis:
     if isinstance(client, redis.Redis):
         return client
-    node = client.get_node_from_key(key)
+    try:
+        node = client.get_node_from_key(key)
+    except redis_errors.SlotNotCoveredError:
+        node = None
     if node is None:
         raise redis_errors.ClusterDownError(f"no node serves the slot of {key!r}")
     return client.get_redis_connection(node)
+
+
+def _find_nodes(client: Client) -> None:
+    """Ask a cluster anew who serves what; while it does not know, what was known stays."""
+    if isinstance(client, redis.Redis):
+        return
+    # redis-py's error for a cluster is none of its others.
+    with suppress(redis_errors.RedisError, redis_errors.RedisClusterException):
+        client.nodes_manager.initialize()
 
 
 def _address(client: Client) -> str:

@@ -109,3 +109,8 @@ def test_a_node_that_is_reached_as_a_single_server_says_how_to_connect(cluster: 
         with redis.Redis(port=port) as client, pytest.raises(RedisUnavailableError, match=r"redis\+cluster://"):
             BatchStore(client).open("sales", request)
     assert not cluster.all_keys(), "without the hash tag, nothing is written anywhere"
+
+
+def test_a_cluster_that_is_away_is_said_to_be_away() -> None:
+    with pytest.raises(RedisUnavailableError, match=r"Redis Cluster at 127.0.0.1:1,127.0.0.1:2 cannot be used"):
+        connect("redis+cluster://127.0.0.1:1,127.0.0.1:2")
