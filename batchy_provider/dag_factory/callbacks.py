@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from batchy_provider.compat import sync_callback_class
 from batchy_provider.config.faults import KeyPath, Problem
 from batchy_provider.config.model import Job, Notifier, Settings, WorkflowModel
 from batchy_provider.config.runs import crons_of, time_to_deadline
@@ -48,7 +49,7 @@ def deadlines(model: WorkflowModel) -> Any:
     from airflow.sdk import BaseNotifier
     from airflow.sdk.definitions import deadline as sdk
 
-    sync_callback = getattr(sdk, "SyncCallback", None)  # Airflow 3.2 and newer
+    sync_callback = sync_callback_class()
     # A run that is triggered by hand or by assets may have no logical date, and Airflow 3.1 fails over that.
     is_dated = crons_of(model) and sync_callback is not None
     reference = sdk.DeadlineReference.DAGRUN_LOGICAL_DATE if is_dated else sdk.DeadlineReference.DAGRUN_QUEUED_AT

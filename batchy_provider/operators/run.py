@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -82,13 +82,14 @@ class Run:
         """
         from batchy_provider.batches.cron import previous_fire
         from batchy_provider.batches.model import Window
+        from batchy_provider.compat import crons_of_timetable
         from batchy_provider.exceptions import ConfigError
 
         start, end = self.interval
         end = end or self.logical_date or self.run_after
         if start is not None and start < end:
             return Window(from_date=start, to_date=end)
-        crons = _crons(timetable)
+        crons = crons_of_timetable(timetable)
         if not crons:
             raise ConfigError(
                 f"{self.dag_id}: backfill run {self.run_id!r} has no data interval, and its schedule is no cron from "
@@ -96,18 +97,6 @@ class Run:
             )
         starts = [previous_fire([expression], timezone, end) for expression, timezone in crons]
         return Window(from_date=max(starts), to_date=end)
-
-
-def _crons(timetable: Any) -> Sequence[tuple[str, str]]:
-    """Return the cron expressions of a timetable with their timezones."""
-    several = getattr(timetable, "timetables", None) or getattr(timetable, "_timetables", None)
-    if several:
-        return [cron for one in several for cron in _crons(one)]
-    expression = getattr(timetable, "expression", None) or getattr(timetable, "_expression", None)
-    timezone = getattr(timetable, "timezone", None) or getattr(timetable, "_timezone", None)
-    if not isinstance(expression, str):
-        return []
-    return [(expression, str(getattr(timezone, "name", None) or timezone or "UTC"))]
 
 
 def is_running(ti: RuntimeTaskInstanceProtocol, holder: Holder) -> bool:

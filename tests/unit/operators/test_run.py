@@ -8,20 +8,29 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk import (
-    DAG,
-    CronDataIntervalTimetable,
-    CronTriggerTimetable,
-    DeltaDataIntervalTimetable,
-    MultipleCronTriggerTimetable,
-)
-from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.sdk import DAG
 from airflow_runs import Airflow, context
 
 from batchy_provider.batches.dates import to_utc
 from batchy_provider.batches.model import Holder
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.operators.run import Run, is_running
+
+try:
+    from airflow.sdk import (
+        CronDataIntervalTimetable,
+        CronTriggerTimetable,
+        DeltaDataIntervalTimetable,
+        MultipleCronTriggerTimetable,
+    )
+    from airflow.serialization.encoders import coerce_to_core_timetable
+except ImportError:  # Airflow 3.1 has the core's alone
+    from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+    from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
+
+    def coerce_to_core_timetable(timetable: Any) -> Any:
+        return timetable
+
 
 UTC = timezone.utc
 
