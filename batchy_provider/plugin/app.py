@@ -10,7 +10,17 @@ from fastapi import Depends, FastAPI, Request
 
 from batchy_provider import __version__
 from batchy_provider.plugin import problems
-from batchy_provider.plugin.routes import batches, events, executions, original, uploads, waits, workflows
+from batchy_provider.plugin.routes import (
+    batches,
+    events,
+    executions,
+    original,
+    overview,
+    page,
+    uploads,
+    waits,
+    workflows,
+)
 from batchy_provider.plugin.security import authenticated
 
 API = "/api/v1"
@@ -39,9 +49,10 @@ def create_app() -> FastAPI:
         responses=problems.RESPONSES,
     )
     problems.install(app)
-    for part in (workflows, batches, executions, uploads, waits, events):
+    for part in (workflows, overview, batches, executions, uploads, waits, events):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)
+    app.include_router(page.router)
 
     @app.get(f"{API}/openapi.json", dependencies=[Depends(authenticated)], include_in_schema=False)
     def openapi(request: Request) -> dict[str, Any]:

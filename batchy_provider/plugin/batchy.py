@@ -43,3 +43,21 @@ class BatchyPlugin(AirflowPlugin):
 
     name = "batchy"
     fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's way
+    # Relative addresses: Airflow's may have a path of its own.
+    external_views = [  # noqa: RUF012 - Airflow's way
+        {
+            "name": "Batches",
+            "href": "batchy/page",
+            "destination": "nav",
+            "url_route": "batches",
+            "nav_top_level": True,
+            "icon": "batchy/static/icon.svg",
+        },
+        {
+            "name": "Batches",
+            "href": "batchy/page?in=dag#/workflows/{DAG_ID}",
+            "destination": "dag",
+            "url_route": "dag-batches",
+            "icon": "batchy/static/icon.svg",
+        },
+    ]

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from airflow.api_fastapi.app import get_auth_manager
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
@@ -127,9 +128,16 @@ async def _of_request(request: Request, error: Exception) -> JSONResponse:
     return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults=jsonable_encoder(faults))
 
 
-async def _of_http(request: Request, error: Exception) -> JSONResponse:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.UNAUTHORIZED and _is_person(request):
+        return RedirectResponse(get_auth_manager().get_url_login(next_url=str(request.url)))
     return problem(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+def _is_person(request: Request) -> bool:
+    """Tell whether it is a browser that goes to an address, and no program."""
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
 
 async def _of_nobody(request: Request, error: Exception) -> JSONResponse:

@@ -68,6 +68,8 @@ class WorkflowSummary:
     :param in_cfg: a file defines it.
     :param faults: how many its file has.
     :param schedule: when it runs, in words; None without a sound file.
+    :param deadline: of the newest run that has not succeeded yet.
+    :param late_seconds: for how long that has been missed.
     :param waits_for: workflows whose success it needs.
     :param waited_for_by: workflows that need its success.
     """
@@ -90,6 +92,8 @@ class WorkflowSummary:
     faults: int = 0
     description: str | None = None
     schedule: str | None = None
+    deadline: str | None = None
+    late_seconds: int | None = None
     waits_for: list[str] = field(default_factory=list)
     waited_for_by: list[str] = field(default_factory=list)
 

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.batches.dates import to_utc
 from batchy_provider.batches.model import SPECIAL_FIELDS, Actor, Fields, WorkflowConfig, WorkflowState
 from batchy_provider.config.between import needs
 from batchy_provider.config.faults import Fault, did_you_mean
 from batchy_provider.config.graph import Node, graph_of, schedule_text
 from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
+from batchy_provider.services.lateness import deadline_of
 from batchy_provider.services.model import Audit, JobState, Page, WorkflowDetail, WorkflowSummary
 
 if TYPE_CHECKING:
@@ -51,13 +54,20 @@ class WorkflowService:
         :param only: names that may be seen.
         :raises ConfigError: there is no such column.
         """
-        found = self.summaries(only)
-        if search:
-            text = search.casefold()
-            found = [s for s in found if text in s.workflow.casefold() or text in (s.description or "").casefold()]
+        found = self.search(search, only=only)
         if status:
             found = [summary for summary in found if summary.status == status]
         return Page.of(sort_by(found, order_by), max(1, min(limit, MAX_LIMIT)), max(0, offset))
+
+    def search(self, search: str | None, *, only: Collection[str] | None = None) -> list[WorkflowSummary]:
+        """Return those whose name or description has a text in it, whatever its case; without one, all. By name."""
+        found = self.summaries(only)
+        if not search:
+            return found
+        text = search.casefold()
+        return [
+            each for each in found if text in each.workflow.casefold() or text in (each.description or "").casefold()
+        ]
 
     def all_names(self) -> set[str]:
         """Return the names of all workflows, those in Redis and those with a file, sound or not."""
@@ -246,6 +256,8 @@ def _summary(
     model = workflow.model if workflow is not None else None
     config = workflow.config() if workflow is not None and state is None else None
     live = {} if state is None or batch is None or batch.status != "open" else state.progress
+    last_success = state.last_success if state is not None else None
+    deadline = deadline_of(model, last_success, to_utc(datetime.now(timezone.utc))) if model is not None else None
     return WorkflowSummary(
         workflow=name,
         status=batch.status if batch else "new",
@@ -254,7 +266,7 @@ def _summary(
         to_date=batch.to_date if batch else None,
         started=batch.started if batch else None,
         batch_end=batch.batch_end if batch else None,
-        last_success=state.last_success if state is not None else None,
+        last_success=last_success,
         holder=str(state.holder) if state is not None and state.holder else None,
         timezone=state.timezone if state is not None else config.timezone if config is not None else "UTC",
         jobs=list(state.jobs if state is not None else config.jobs if config is not None else ()),
@@ -265,6 +277,8 @@ def _summary(
         faults=faults,
         description=model.description if model is not None else None,
         schedule=schedule_text(model) if model is not None else None,
+        deadline=deadline.at if deadline is not None else None,
+        late_seconds=deadline.late_seconds if deadline is not None else None,
         waits_for=waits_for,
         waited_for_by=waited_for_by,
     )

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -77,8 +79,13 @@ def list_workflows(
 
 @router.get("/workflows/{workflow}", operation_id="get_workflow", summary="One workflow")
 def get_workflow(workflow: WorkflowName, caller: Reader, services: Deployment) -> WorkflowDetail:
-    """Return a workflow with its jobs, its file, the faults of that, and what people changed."""
-    return services.workflows.get(workflow)
+    """
+    Return a workflow with its jobs, its file, the faults of that, and what people changed.
+
+    The file's text needs the right to read the DAG's code.
+    """
+    found = services.workflows.get(workflow)
+    return found if caller.may("GET", workflow, DagAccessEntity.CODE) else replace(found, source=None)
 
 
 @router.get("/workflows/{workflow}/jobs", operation_id="list_jobs", summary="Jobs of a workflow")

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""All nights at a glance: workflows with what Airflow knows of their DAGs. The web page's first view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.configuration import conf
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from batchy_provider.plugin.airflow_facts import DagFacts, dag_facts
+from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.routes.workflows import Limit, Offset
+from batchy_provider.plugin.security import AnyCaller, Reader, WorkflowName
+from batchy_provider.services.model import WorkflowSummary
+from batchy_provider.services.workflows import sort_by
+
+router = APIRouter(tags=["overview"])
+
+Kind = Literal["open", "success", "failed", "new", "late", "faults", "paused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverviewRow(WorkflowSummary):
+    """
+    A workflow in a line, with its DAG.
+
+    :param has_dag: Airflow has a DAG of it.
+    :param paused: that DAG is paused; None without one.
+    :param next_run: when it is due next.
+    """
+
+    has_dag: bool = False
+    paused: bool | None = None
+    next_run: str | None = None
+
+    @classmethod
+    def of(cls, summary: WorkflowSummary, facts: DagFacts | None) -> OverviewRow:
+        """Put a workflow and its DAG together."""
+        known: dict[str, Any] = {field.name: getattr(summary, field.name) for field in fields(summary)}
+        if facts is None:
+            return cls(**known)
+        return cls(**known, has_dag=True, paused=facts.paused, next_run=facts.next_run)
+
+    def is_a(self, kind: Kind) -> bool:
+        """Tell whether it belongs to those that were asked for."""
+        match kind:
+            case "late":
+                return self.late_seconds is not None
+            case "faults":
+                return self.faults > 0
+            case "paused":
+                return self.paused is True
+            case status:
+                return self.status == status
+
+
+class Overview(BaseModel):
+    """A part of the list, and how many there are of each kind in all of it."""
+
+    items: list[OverviewRow]
+    total: int
+    limit: int
+    offset: int
+    counts: dict[str, int] = Field(description="Kind → how many, before `kind` is looked at.")
+    may_upload: bool
+    cfg_folder: str = Field(description="Where this server looks for workflow files.")
+
+
+class Rights(BaseModel):
+    """What the caller may do with a workflow."""
+
+    edit: bool
+    logs: bool
+    code: bool
+    upload: bool
+
+
+class OneRow(BaseModel):
+    """A workflow with its DAG, and the caller's rights."""
+
+    row: OverviewRow
+    rights: Rights
+
+
+_KINDS: tuple[Kind, ...] = ("open", "success", "failed", "new", "late", "faults", "paused")
+
+
+def _may_upload(caller: AnyCaller) -> bool:
+    return conf.getboolean("batchy", "allow_upload", fallback=False) and caller.may_upload()
+
+
+@router.get("/overview", operation_id="get_overview", summary="All nights at a glance")
+def get_overview(
+    caller: AnyCaller,
+    services: Deployment,
+    search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
+    kind: Annotated[Kind | None, Query(description="Only those of a status, or late, faulty or paused.")] = None,
+    order_by: Annotated[str, Query(max_length=50, description="A column; `-` before it turns it round.")] = "workflow",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Overview:
+    """Return the workflows that the caller may read, each with its state, deadline, next run and neighbours."""
+    found = services.workflows.search(search, only=caller.readable(services.workflows.all_names()))
+    facts = dag_facts([summary.workflow for summary in found])
+    rows = [OverviewRow.of(summary, facts.get(summary.workflow)) for summary in found]
+    counts: dict[str, int] = {each: sum(row.is_a(each) for row in rows) for each in _KINDS}
+    shown = sort_by([row for row in rows if kind is None or row.is_a(kind)], order_by)
+    return Overview(
+        items=shown[offset : offset + limit],
+        total=len(shown),
+        limit=limit,
+        offset=offset,
+        counts={"all": len(rows), **counts},
+        may_upload=_may_upload(caller),
+        cfg_folder=str(services.catalog.folder),
+    )
+
+
+@router.get("/overview/{workflow}", operation_id="get_overview_row", summary="One workflow at a glance")
+def get_row(workflow: WorkflowName, caller: Reader, services: Deployment) -> OneRow:
+    """Return a workflow's line, and what the caller may do with it."""
+    summary = services.workflows.get(workflow).summary
+    rights = Rights(
+        edit=caller.may("PUT", workflow),
+        logs=caller.may("GET", workflow, DagAccessEntity.TASK_LOGS),
+        code=caller.may("GET", workflow, DagAccessEntity.CODE),
+        upload=_may_upload(caller),
+    )
+    return OneRow(row=OverviewRow.of(summary, dag_facts([workflow]).get(workflow)), rights=rights)

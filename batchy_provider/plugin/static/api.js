@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// Requests to our REST API and to Airflow's own, with the cookie of Airflow's login.
+
+const here = new URL(".", document.baseURI); // …/batchy/
+export const ours = (path) => new URL(`api/v1/${path}`, here).href;
+export const airflows = (path) => new URL(`../api/v2/${path}`, here).href;
+export const airflowPage = (path) => new URL(`../${path}`, here).pathname;
+export const part = encodeURIComponent;
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(typeof body.detail === "string" ? body.detail : body.title || `the server answered ${status}`);
+    this.status = status;
+    this.faults = body.errors || [];
+  }
+}
+
+export async function ask(url, { method = "GET", json, form, signal, headers = {} } = {}) {
+  const options = { method, signal, credentials: "same-origin", headers: { Accept: "application/json", ...headers } };
+  if (method !== "GET") options.headers["X-Batchy-Request"] = "1"; // a page of others cannot send it
+  if (json !== undefined) {
+    options.body = JSON.stringify(json);
+    options.headers["Content-Type"] = "application/json";
+  }
+  if (form) options.body = form;
+  let answer;
+  try {
+    answer = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: "Airflow's API server cannot be reached." });
+  }
+  const text = await answer.text();
+  let body = {};
+  try {
+    body = text ? JSON.parse(text) : {};
+  } catch {
+    body = { detail: text.slice(0, 500) };
+  }
+  if (answer.status === 401) throw new Problem(401, { detail: "Your login has ended. Reload the page to log in again." });
+  if (!answer.ok) throw new Problem(answer.status, body);
+  return body;
+}
+
+export const get = (path, options) => ask(ours(path), options);
+export const change = (path, json = {}, method = "POST") => ask(ours(path), { method, json });
+
+// The run of a batch: "run" alone is of the workflow's own DAG, "dag/run" of another.
+export function runOf(batch) {
+  if (!batch.run) return null;
+  const at = batch.run.indexOf("/");
+  return at < 0 ? { dag: batch.workflow, run: batch.run } : { dag: batch.run.slice(0, at), run: batch.run.slice(at + 1) };
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// One try of one job: its log as it is written, what it left, how it ended.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { airflows, ask, ours, part, runOf } from "./api.js";
+import { askBatch, moves, taskName } from "./batch.js";
+import { useAsked, useStore, zone } from "./live.js";
+import { AirflowLink, Badge, Doing, Failure, Heading, Zone, batchPath, executionPath, size, workflowPath } from "./parts.js";
+import { When, Window, moment, span, useNow, write } from "./when.js";
+import { crumbs } from "./workflow.js";
+
+const SHOWN_BYTES = 65536;
+const SHOWN_LINES = 5000;
+
+export function Execution({ workflow, id, job, attempt }) {
+  const asked = useAsked(`workflows/${part(workflow)}/batches/${part(id)}`, { workflow, every: moves, asking: askBatch });
+  const trail = crumbs([workflow, workflowPath(workflow)], [`Batch ${id}`, batchPath(workflow, id)]);
+  const now = useNow(1000);
+  if (!asked.data) return html`<${Heading} crumbs=${trail} title=${job} />${asked.error ? html`<${Failure} error=${asked.error} reload=${asked.reload} />` : html`<p class="quiet">Loading…</p>`}`;
+  const { batch, tasks, executions, progress } = asked.data;
+  const run = runOf(batch);
+  const task = tasks.find((each) => taskName(each) === job);
+  const kept = executions.filter((each) => each.job === job);
+  const tries = [...new Set([...kept.map((each) => each.attempt), ...(task?.try_number ? [String(task.try_number)] : [])])];
+  const chosen = attempt || tries[tries.length - 1];
+  const execution = kept.find((each) => each.attempt === chosen);
+  const current = task && String(task.try_number) === chosen;
+  const running = current && task.state === "running";
+  const from = moment(execution?.started || (current && task.start_date));
+  const to = moment(execution?.finished || (current && task.end_date)) || (running ? new Date(now) : null);
+  const state = execution && !current ? execution.state : task?.state || execution?.state || batch.jobs[job]?.outcome;
+  return html`<${Heading} crumbs=${trail} title=${job}><${Zone} /><//>
+    ${tries.length > 1 ? html`<nav class="chips top" aria-label="Tries">${tries.map((each) => html`<a key=${each} class="button chip" aria-current=${each === chosen ? "page" : undefined} href=${executionPath(workflow, id, job, each)}>${each === chosen ? html`<b>Try ${each}</b>` : `Try ${each}`}</a>`)}</nav>` : null}
+    <div class="panel pad"><dl class="facts">
+      <div><dt>State</dt><dd><${Badge} state=${state} /></dd></div>
+      ${execution?.exit_code !== null && execution?.exit_code !== undefined ? html`<div><dt>Exit code</dt><dd>${execution.exit_code}</dd></div>` : null}
+      <div><dt>Window</dt><dd><${Window} from=${batch.jobs[job]?.from_date || batch.from_date} to=${batch.to_date} /></dd></div>
+      <div><dt>Started</dt><dd><${When} at=${from?.toISOString()} seconds=${true} /></dd></div>
+      ${from && to ? html`<div><dt>${running ? "For" : "Took"}</dt><dd>${span(to - from)}</dd></div>` : null}
+      ${running && progress[job] ? html`<div><dt>Progress</dt><dd><${Doing} reports=${{ [job]: progress[job] }} /></dd></div>` : null}
+      ${execution?.bundle ? html`<div><dt>Bundle</dt><dd>${execution.bundle}${execution.sha256 ? html`<div class="soft mono" title=${execution.sha256}>sha256 ${execution.sha256.slice(0, 12)}…</div>` : null}</dd></div>` : null}
+      ${execution ? html`<div><dt>Handed on</dt><dd>${execution.output}</dd></div>` : null}
+      ${run && task ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${part(run.dag)}/runs/${part(run.run)}/tasks/${part(task.task_id)}${task.map_index >= 0 ? `/mapped/${task.map_index}` : ""}`}>task ${job}<//></dd></div>` : null}
+    </dl></div>
+    ${batch.jobs[job] ? html`<${Inputs} fields=${batch.jobs[job]} />` : null}
+    ${execution ? html`<${Kept} execution=${execution} />` : null}
+    ${run && chosen && task ? html`<${Log} key=${`${run.run} ${job} ${chosen}`} run=${run} task=${task} attempt=${chosen.split(".")[0]} live=${running} />`
+      : execution ? null : html`<div class="panel empty"><p>${run ? "It has not run yet." : "It was run by no DAG of this Airflow: there is no log here."}</p></div>`}`;
+}
+
+const OWN = ["status", "outcome", "batch_id", "from_date", "to_date", "batch_start", "batch_end"];
+function Inputs({ fields }) {
+  const given = Object.entries(fields).filter(([key]) => !OWN.includes(key));
+  if (!given.length) return null;
+  return html`<h2>Parameters</h2><div class="panel pad"><dl class="facts">${given.map(([key, value]) => html`<div key=${key}><dt>${key}</dt><dd class="mono">${typeof value === "string" ? value : JSON.stringify(value)}</dd></div>`)}</dl></div>`;
+}
+
+function Kept({ execution }) {
+  const base = `workflows/${part(execution.workflow)}/batches/${execution.batch_id}/jobs/${part(execution.job)}/attempts/${part(execution.attempt)}`;
+  const [open, setOpen] = useState(null);
+  const names = Object.entries(execution.contents);
+  return html`<h2>What it wrote</h2><div class="panel">
+    ${names.length ? html`<div class="scroll"><table><thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
+      <tbody>${names.map(([name, facts]) => html`<tr key=${name}><th scope="row">${name}</th><td class="number">${size(facts.bytes)}</td>
+        <td><span class="row">${facts.bytes ? html`<button aria-expanded=${open === name} onClick=${() => setOpen(open === name ? null : name)}>${open === name ? "Hide" : "Show"} <span class="visually-hidden">${name}</span></button>` : null}
+          <a class="button" download href=${ours(`${base}/${name.split("/").map(part).join("/")}`)}>Download <span class="visually-hidden">${name}</span></a></span></td></tr>`)}</tbody></table></div>`
+      : html`<p class="pad quiet">Nothing.</p>`}
+    ${open ? html`<${Shown} key=${open} url=${ours(`${base}/${open.split("/").map(part).join("/")}`)} bytes=${execution.contents[open].bytes} name=${open} />` : null}
+  </div>`;
+}
+
+// The end of a file: what a script said last is what is looked for.
+function Shown({ url, bytes, name }) {
+  const [text, setText] = useState(null);
+  useEffect(() => {
+    const asked = new AbortController();
+    const headers = bytes > SHOWN_BYTES ? { Range: `bytes=${bytes - SHOWN_BYTES}-` } : {};
+    fetch(url, { headers, signal: asked.signal, credentials: "same-origin" })
+      .then(async (answer) => setText(answer.ok ? await answer.text() : `It cannot be read: ${(await answer.json()).detail}`))
+      .catch((error) => error.name === "AbortError" || setText("Airflow's API server cannot be reached."));
+    return () => asked.abort();
+  }, [url]);
+  return html`${bytes > SHOWN_BYTES ? html`<p class="pad soft">The last ${size(SHOWN_BYTES)} of ${size(bytes)}.</p>` : null}<pre class="log" tabindex="0" aria-label=${name}>${text ?? "Loading…"}</pre>`;
+}
+
+function Log({ run, task, attempt, live }) {
+  const [lines, setLines] = useState([]);
+  const [problem, setProblem] = useState(null);
+  const [follow, setFollow] = useState(true);
+  const [done, setDone] = useState(false);
+  const place = useStore(zone);
+  const box = useRef(null);
+  const alive = useRef(live);
+  alive.current = live;
+  useEffect(() => {
+    const asked = new AbortController();
+    let timer;
+    let last = false;
+    const path = `dags/${part(run.dag)}/dagRuns/${part(run.run)}/taskInstances/${part(task.task_id)}/logs/${attempt}`;
+    async function look() {
+      const wasLive = alive.current;
+      try {
+        const query = new URLSearchParams({ full_content: "true", map_index: task.map_index });
+        const answer = await ask(airflows(`${path}?${query}`), { signal: asked.signal });
+        setLines((answer.content || []).filter((line) => line.event !== undefined && !/^::(end)?group/.test(line.event)));
+        setProblem(null);
+      } catch (error) {
+        if (error.name === "AbortError") return;
+        setProblem(error.message);
+      }
+      if (wasLive || !last) timer = setTimeout(look, 1200);
+      else setDone(true);
+      last = !wasLive; // once more after the end, for what came last
+    }
+    look();
+    return () => {
+      asked.abort();
+      clearTimeout(timer);
+    };
+  }, [run.run, task.task_id, attempt, live]);
+  useEffect(() => {
+    if (follow && live && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [lines, follow, live]);
+  const left = Math.max(0, lines.length - SHOWN_LINES);
+  return html`<div class="row between"><h2>Log</h2>${live ? html`<label class="check"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> <span>Follow</span></label>` : null}</div>
+    <div class="panel">${problem ? html`<p class="pad">${problem}</p>` : null}
+    ${left ? html`<p class="pad soft">The last ${SHOWN_LINES} of ${lines.length} lines.</p>` : null}
+    <pre class="log" ref=${box} tabindex="0" aria-label="Log">${lines.length ? lines.slice(left).map((line, at) => html`<span key=${left + at} class=${["error", "critical"].includes(line.level) ? "error" : line.level === "warning" ? "warning" : ""}>${line.timestamp ? html`<span class="when">${write(new Date(line.timestamp), place, true).slice(11)}</span>` : null}${line.event}${"\n"}</span>`) : done ? "Nothing was logged." : "Waiting for the first line…"}</pre></div>`;
+}

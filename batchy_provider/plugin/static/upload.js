@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// New workflow files and bundles: checked before they are stored, faults shown at their lines.
+
+import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { ask, get, ours, part } from "./api.js";
+import { tell } from "./live.js";
+import { Faults, Heading, workflowPath } from "./parts.js";
+import { crumbs } from "./workflow.js";
+
+export function Upload({ workflow }) {
+  const [way, setWay] = useState(workflow ? "after" : "own");
+  const [files, setFiles] = useState([]);
+  const [after, setAfter] = useState({ workflow: workflow || "", job: "", name: "", input: true, independent: false });
+  const [replace, setReplace] = useState(false);
+  const [why, setWhy] = useState("");
+  const [state, setState] = useState({ busy: false, found: null, problem: null, texts: {} });
+  const renew = () => setState({ busy: false, found: null, problem: null, texts: {} });
+  const set = (setter) => (value) => {
+    setter(value);
+    renew(); // what was checked is not what would be sent now
+  };
+  const send = async (path) => {
+    setState((old) => ({ ...old, busy: true, problem: null }));
+    const form = new FormData();
+    const texts = {};
+    for (const file of files) {
+      const isBundle = file.name.toLowerCase().endsWith(".zip");
+      form.append(isBundle ? "bundle" : "config", file, file.name);
+      if (!isBundle) texts[file.name] = await file.text();
+    }
+    if (way === "after") {
+      form.set("after_workflow", after.workflow);
+      form.set("after_job", after.job);
+      if (after.name) form.set("job", after.name);
+      form.set("input", String(after.input));
+      form.set("independent", String(after.independent));
+    }
+    form.set("replace", String(replace));
+    if (why) form.set("why", why);
+    try {
+      const found = await ask(ours(path), { method: "POST", form });
+      setState({ busy: false, found, problem: null, texts });
+      return found;
+    } catch (problem) {
+      setState({ busy: false, found: null, problem, texts });
+      return null;
+    }
+  };
+  const store = async () => {
+    const stored = await send("uploads");
+    if (!stored) return;
+    tell(`Stored: ${Object.keys(stored.files).join(", ")}.`);
+    location.hash = stored.workflows.length === 1 ? workflowPath(stored.workflows[0]) : "#/";
+  };
+  const ready = files.length > 0 && (way === "own" || (after.workflow && after.job));
+  return html`<${Heading} crumbs=${crumbs()} title="Upload" />
+    <p class="soft">Files are checked as a whole first, as <code>batchy validate</code> does, and zips as they are before they run. Then all of them are stored, or none.</p>
+    <form class="panel pad" onSubmit=${(event) => { event.preventDefault(); if (state.found) store(); else send("uploads/check"); }}>
+      <fieldset class="field"><legend class="label">What</legend>
+        <label class="check"><input type="radio" name="way" checked=${way === "own"} onChange=${() => set(setWay)("own")} /> <span>Workflows of their own: YAML files, with their zips</span></label>
+        <label class="check"><input type="radio" name="way" checked=${way === "after"} onChange=${() => set(setWay)("after")} /> <span>One zip more, as a job after an existing one</span></label>
+      </fieldset>
+      <div class="field"><label for="files">Files</label>
+        <input id="files" type="file" multiple=${way === "own"} accept=${way === "own" ? ".yaml,.yml,.json,.zip" : ".zip"} onChange=${(event) => set(setFiles)([...event.target.files])} />
+        <div class="hint">${way === "own" ? "A YAML or JSON file's name is its workflow's. Zips hold a script.sh and are stored in the folder bundles." : "A zip with a script.sh."}</div></div>
+      ${way === "after" ? html`<${After} after=${after} set=${set(setAfter)} />` : null}
+      <label class="check"><input type="checkbox" checked=${replace} onChange=${(event) => set(setReplace)(event.target.checked)} /> <span>Replace what is there under these names</span></label>
+      <div class="field"><label for="why">Why (kept in the record)</label><input id="why" type="text" maxlength="2000" value=${why} onInput=${(event) => setWhy(event.target.value)} /></div>
+      <div class="row"><button class=${state.found ? "" : "main"} type=${state.found ? "button" : "submit"} disabled=${!ready || state.busy} onClick=${state.found ? () => send("uploads/check") : undefined}>${state.busy ? "Checking…" : "Check"}</button>
+        ${state.found ? html`<button class="main" type="submit" disabled=${state.busy}>Store</button>` : null}</div>
+    </form>
+    <div role="status">${state.found ? html`<div class="note good" style=${{ marginTop: "14px" }}><p>No fault. ${Object.keys(state.found.files).length === 1 ? "One file" : `${Object.keys(state.found.files).length} files`} would be stored:</p>
+      <ul>${Object.keys(state.found.files).map((name) => html`<li key=${name}><code>${name}</code>${state.found.replaced.includes(name) ? " (replaces what is there)" : ""}</li>`)}</ul></div>` : null}</div>
+    ${state.problem ? html`<${Wrong} problem=${state.problem} texts=${state.texts} />` : null}`;
+}
+
+function After({ after, set }) {
+  const [names, setNames] = useState([]);
+  const [jobs, setJobs] = useState([]);
+  useEffect(() => {
+    get("workflows?limit=1000").then((page) => setNames(page.items.filter((each) => each.in_cfg).map((each) => each.workflow)), () => setNames([]));
+  }, []);
+  useEffect(() => {
+    if (after.workflow) get(`workflows/${part(after.workflow)}/jobs`).then((found) => setJobs(found.filter((job) => job.kind === "job").map((job) => job.job)), () => setJobs([]));
+  }, [after.workflow]);
+  return html`<div class="field"><label for="after-workflow">Workflow</label><select id="after-workflow" required value=${after.workflow} onChange=${(event) => set({ ...after, workflow: event.target.value, job: "" })}><option value="">choose…</option>${names.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></div>
+    <div class="field"><label for="after-job">After the job</label><select id="after-job" required value=${after.job} onChange=${(event) => set({ ...after, job: event.target.value })}><option value="">choose…</option>${jobs.map((job) => html`<option key=${job} value=${job}>${job}</option>`)}</select></div>
+    <div class="field"><label for="after-name">Name of the new job</label><input id="after-name" type="text" value=${after.name} placeholder="that of the zip" onInput=${(event) => set({ ...after, name: event.target.value })} /></div>
+    <label class="check"><input type="checkbox" checked=${after.input} onChange=${(event) => set({ ...after, input: event.target.checked })} /> <span>It reads the other's output</span></label>
+    <label class="check"><input type="checkbox" checked=${after.independent} onChange=${(event) => set({ ...after, independent: event.target.checked })} /> <span>It runs whatever became of the other</span></label>`;
+}
+
+// Each fault at its line, where the file is one of those that were chosen.
+function Wrong({ problem, texts }) {
+  const names = Object.keys(texts).filter((name) => problem.faults.some((fault) => fault.line && fault.file?.endsWith(name)));
+  const left = problem.faults.filter((fault) => !names.some((name) => fault.line && fault.file?.endsWith(name)));
+  return html`<div class="note bad" role="alert" style=${{ marginTop: "14px" }}>
+    <p>${problem.faults.length ? `Nothing was stored: ${problem.faults.length === 1 ? "there is a fault" : `there are ${problem.faults.length} faults`}.` : problem.message}</p>
+    ${left.length ? html`<${Faults} faults=${left} />` : null}</div>
+    ${names.map((name) => html`<h2 key=${name}>${name}</h2><div class="panel"><pre class="code" tabindex="0" aria-label=${name}>${texts[name].replace(/\n$/, "").split("\n").map((line, index) => {
+      const here = problem.faults.filter((fault) => fault.file?.endsWith(name) && fault.line === index + 1);
+      return html`<span key=${index} class=${`line ${here.length ? "faulty" : ""}`}>${line || " "}</span>${here.map((fault) => html`<span class="fault">▲ ${fault.key ? `${fault.key}: ` : ""}${fault.message}</span>`)}`;
+    })}</pre></div>`)}`;
+}

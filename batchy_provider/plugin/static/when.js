@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// Dates: the API's are naive UTC; people read them in their own timezone, or in UTC.
+
+import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { useStore, zone } from "./live.js";
+
+export const moment = (text) => (text ? new Date(/Z|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(" ", "T")}Z`) : null);
+
+const forms = {};
+export function write(date, place, seconds = false) {
+  const key = `${place}${seconds}`;
+  forms[key] ||= new Intl.DateTimeFormat("en-CA", {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit",
+    ...(seconds ? { second: "2-digit" } : {}), hourCycle: "h23", timeZone: place === "utc" ? "UTC" : undefined,
+  });
+  return forms[key].format(date).replace(",", "");
+}
+
+export const zoneName = (place) => (place === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone || "local time");
+
+export function When({ at, seconds }) {
+  const place = useStore(zone);
+  const date = moment(at);
+  if (!date || Number.isNaN(+date)) return html`<span class="soft">—</span>`;
+  const other = place === "utc" ? "local" : "utc";
+  return html`<time datetime=${date.toISOString()} title=${`${write(date, other, true)} ${zoneName(other)}`}>${write(date, place, seconds)}</time>`;
+}
+
+export const Window = ({ from, to }) =>
+  from || to ? html`<span class="window"><${When} at=${from} /><span class="arrow" aria-label="to">→</span><${When} at=${to} /></span>` : null;
+
+export function span(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  return `${Math.round(hours / 24)} days`;
+}
+
+export function useNow(step = 10000) {
+  const [now, set] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => set(Date.now()), step);
+    return () => clearInterval(timer);
+  }, []);
+  return now;
+}
+
+export function Ago({ at }) {
+  const now = useNow();
+  const date = moment(at);
+  if (!date) return html`<span class="soft">never</span>`;
+  const past = now - date;
+  return html`<${When} at=${at} /> <span class="soft nowrap">${past >= 0 ? `${span(past)} ago` : `in ${span(-past)}`}</span>`;
+}
+
+// For <input type=datetime-local>, which has no timezone: the one that is shown.
+export const toInput = (date, place) => write(date, place).replace(" ", "T");
+export const fromInput = (text, place) => (text ? new Date(place === "utc" ? `${text}Z` : text).toISOString().slice(0, 19) : null);

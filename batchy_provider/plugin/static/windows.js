@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// The windows of a workflow's batches over time: a gap or an overlap in the data is seen at once.
+
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { part } from "./api.js";
+import { useAsked, useStore, zone } from "./live.js";
+import { Badge, Failure, Pager, batchPath } from "./parts.js";
+import { When, Window, moment, span, useNow, write } from "./when.js";
+
+const DRAWN = 60;
+const LIMIT = 30;
+
+export function Windows({ workflow }) {
+  const [offset, setOffset] = useState(0);
+  const [kind, setKind] = useState("");
+  const path = `workflows/${part(workflow)}/batches`;
+  const drawn = useAsked(`${path}?limit=${DRAWN}`, { workflow });
+  const listed = useAsked(`${path}?limit=${LIMIT}&offset=${offset}${kind}`, { workflow });
+  const error = drawn.error || listed.error;
+  if (error?.status === 404) return html`<div class="panel empty"><p>No batch yet. The first one is opened by the first run.</p></div>`;
+  if (error) return html`<${Failure} error=${error} reload=${listed.reload} />`;
+  if (!drawn.data || !listed.data) return html`<p class="quiet">Loading…</p>`;
+  const batches = drawn.data.items.filter((batch) => batch.from_date && batch.to_date).reverse();
+  return html`
+    ${batches.length ? html`<${Seams} batches=${batches} /><div class="panel pad"><${Timeline} batches=${batches} /></div>
+      <h2>Durations</h2><div class="panel pad"><${Durations} batches=${batches} /></div>` : null}
+    <div class="row between"><h2>Batches</h2>
+      <label><span class="visually-hidden">Show</span><select value=${kind} onChange=${(event) => { setKind(event.target.value); setOffset(0); }}>
+        <option value="">all</option><option value="&kind=live">live</option><option value="&kind=history">backfills and old windows</option><option value="&status=failed">failed</option>
+      </select></label></div>
+    <${List} page=${listed.data} workflow=${workflow} go=${setOffset} />`;
+}
+
+function List({ page, workflow, go }) {
+  if (!page.items.length) return html`<div class="panel empty"><p>No such batch.</p></div>`;
+  return html`<div class="panel"><div class="scroll"><table class="cards">
+    <caption class="visually-hidden">Batches of ${workflow}</caption>
+    <thead><tr><th scope="col">Batch</th><th scope="col">State</th><th scope="col">Window</th><th scope="col">Started</th><th scope="col" class="number">Took</th><th scope="col">By</th><th scope="col">Why this window</th></tr></thead>
+    <tbody>${page.items.map((batch) => html`<tr key=${batch.batch_id}>
+      <th scope="row"><a href=${batchPath(workflow, batch.batch_id)}>${batch.batch_id}</a>${batch.kind === "history" ? html`<div class="soft">history only</div>` : null}</th>
+      <td data-label="State"><${Badge} state=${batch.status} /></td>
+      <td data-label="Window"><${Window} from=${batch.from_date} to=${batch.to_date} /></td>
+      <td data-label="Started"><${When} at=${batch.started} /></td>
+      <td data-label="Took" class="number"><${Took} batch=${batch} /></td>
+      <td data-label="By">${batch.by || batch.run}</td>
+      <td data-label="Reason" class="soft">${batch.reason}${batch.why ? html`<div>“${batch.why}”</div>` : null}</td>
+    </tr>`)}</tbody></table></div><${Pager} page=${page} go=${go} /></div>`;
+}
+
+export function Took({ batch }) {
+  const now = useNow();
+  if (!batch.started) return null;
+  const end = batch.batch_end ? moment(batch.batch_end) : batch.status === "open" ? now : null;
+  return end === null ? null : html`<span>${span(end - moment(batch.started))}</span>`;
+}
+
+// Where the data of successful live batches has holes, or was loaded twice.
+export function seams(batches) {
+  const good = batches.filter((batch) => batch.status === "success" && batch.kind === "live")
+    .map((batch) => ({ batch, from: +moment(batch.from_date), to: +moment(batch.to_date) })).sort((a, b) => a.from - b.from || a.to - b.to);
+  const found = [];
+  let reached = null;
+  for (const each of good) {
+    if (reached !== null && each.from > reached) found.push({ kind: "gap", from: reached, to: each.from });
+    if (reached !== null && each.from < reached) found.push({ kind: "overlap", from: each.from, to: Math.min(reached, each.to) });
+    reached = Math.max(reached ?? each.to, each.to);
+  }
+  return found;
+}
+
+function Seams({ batches }) {
+  const found = seams(batches);
+  if (!found.length) return html`<p class="soft">The successful windows of the last ${batches.length} batches follow one another without gap or overlap.</p>`;
+  return html`<div class="note warn"><p>${found.length === 1 ? "A seam" : `${found.length} seams`} in the data of the last ${batches.length} batches:</p>
+    <ul>${found.slice(-8).map((seam, at) => html`<li key=${at}>${seam.kind === "gap" ? "never loaded" : "loaded twice"}: <${Window} from=${new Date(seam.from).toISOString()} to=${new Date(seam.to).toISOString()} /> <span class="soft">(${span(seam.to - seam.from)})</span></li>`)}</ul></div>`;
+}
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+let library;
+function chartLibrary() {
+  library ||= new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.src = new URL("./vendor/chart.js", import.meta.url).href;
+    script.onload = () => done(window.Chart);
+    script.onerror = failed;
+    document.head.append(script);
+  });
+  return library;
+}
+
+function Chart({ config, label, height, signature }) {
+  const canvas = useRef(null);
+  useEffect(() => {
+    let chart;
+    let gone = false;
+    const draw = async () => {
+      const Library = await chartLibrary();
+      if (gone) return;
+      chart?.destroy();
+      chart = new Library(canvas.current, config({ grid: colour("line"), text: colour("soft"), colour }));
+    };
+    draw();
+    const watch = new MutationObserver(draw); // the theme was changed
+    watch.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+    return () => {
+      gone = true;
+      watch.disconnect();
+      chart?.destroy();
+    };
+  }, [signature]);
+  return html`<div class="chart" style=${{ height: `${height}px` }}><canvas ref=${canvas} role="img" aria-label=${label}></canvas></div>`;
+}
+
+const sign = (batches, place) => JSON.stringify([place, ...batches.map((batch) => [batch.batch_id, batch.status, batch.from_date, batch.to_date, batch.batch_end])]);
+
+function Timeline({ batches }) {
+  const place = useStore(zone);
+  const bars = batches.map((batch) => [+moment(batch.from_date), +moment(batch.to_date)]);
+  const low = Math.min(...bars.map(([from]) => from));
+  const high = Math.max(...bars.map(([, to]) => to));
+  const config = ({ grid, text, colour: of }) => ({
+    type: "bar",
+    data: { labels: batches.map((batch) => write(moment(batch.started), place)), datasets: [{ data: bars, backgroundColor: batches.map((batch) => of(batch.kind === "history" ? "new" : batch.status)), borderSkipped: false, borderRadius: 3, minBarLength: 4, barPercentage: 0.8, categoryPercentage: 0.9 }] },
+    options: {
+      indexAxis: "y", maintainAspectRatio: false, animation: false,
+      plugins: { legend: { display: false }, tooltip: { callbacks: {
+        title: ([item]) => `Batch ${batches[item.dataIndex].batch_id}, ${batches[item.dataIndex].status}${batches[item.dataIndex].kind === "history" ? ", history only" : ""}`,
+        label: (item) => bars[item.dataIndex].map((each) => write(new Date(each), place)).join(" → "),
+      } } },
+      scales: {
+        x: { type: "linear", min: low - (high - low) * 0.01, max: high + (high - low) * 0.01, grid: { color: grid }, ticks: { color: text, maxRotation: 0, autoSkipPadding: 20, callback: (value) => write(new Date(value), place) } },
+        y: { reverse: false, grid: { display: false }, ticks: { color: text, autoSkip: true, font: { size: 11 } }, title: { display: true, text: "opened at", color: text } },
+      },
+      onClick: (event, [hit]) => { if (hit) location.hash = batchPath(batches[hit.index].workflow, batches[hit.index].batch_id); },
+      onHover: (event, hits) => { event.native.target.style.cursor = hits.length ? "pointer" : "default"; },
+    },
+  });
+  return html`<${Chart} signature=${sign(batches, place)} config=${config} height=${Math.max(160, 60 + batches.length * 18)}
+    label=${`Windows of the last ${batches.length} batches over time, the oldest at the top; the table below has the same.`} />`;
+}
+
+function Durations({ batches }) {
+  const place = useStore(zone);
+  const ended = batches.filter((batch) => batch.started && batch.batch_end);
+  const longest = Math.max(...ended.map((batch) => moment(batch.batch_end) - moment(batch.started)), 1000);
+  const [unit, name] = longest > 7200000 ? [3600000, "hours"] : longest > 120000 ? [60000, "minutes"] : [1000, "seconds"];
+  const config = ({ grid, text, colour: of }) => ({
+    type: "bar",
+    data: { labels: ended.map((batch) => write(moment(batch.started), place)), datasets: [{ data: ended.map((batch) => (moment(batch.batch_end) - moment(batch.started)) / unit), backgroundColor: ended.map((batch) => of(batch.status)), borderRadius: 3, minBarLength: 2, maxBarThickness: 40 }] },
+    options: {
+      maintainAspectRatio: false, animation: false, plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => span(item.raw * unit) } } },
+      scales: { x: { grid: { display: false }, ticks: { color: text, maxRotation: 0, autoSkipPadding: 16 } }, y: { beginAtZero: true, grid: { color: grid }, ticks: { color: text }, title: { display: true, text: name, color: text } } },
+      onClick: (event, [hit]) => { if (hit) location.hash = batchPath(ended[hit.index].workflow, ended[hit.index].batch_id); },
+    },
+  });
+  if (!ended.length) return html`<p class="quiet">No batch has ended yet.</p>`;
+  return html`<${Chart} signature=${sign(ended, place)} config=${config} height=${200} label=${`How long the last ${ended.length} batches took; the table below has the same.`} />`;
+}

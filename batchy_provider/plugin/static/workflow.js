@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// One workflow: its jobs, its windows over time, what depends on what, its file, and who changed what.
+
+import { html } from "./vendor/preact-htm.js";
+import { Action, CloseBatch, LoadFile, OpenBatch, Pause, RunNow, SetWindow, Switch } from "./actions.js";
+import { part } from "./api.js";
+import { Dependencies } from "./graph.js";
+import { useAsked } from "./live.js";
+import { Neighbours } from "./overview.js";
+import { AirflowLink, Badge, Doing, Failure, Faults, Heading, Tabs, Zone, batchPath, executionPath, inDag, workflowPath } from "./parts.js";
+import { Ago, When, Window, span } from "./when.js";
+import { Windows } from "./windows.js";
+
+const TABS = [["jobs", "Jobs"], ["windows", "Windows"], ["dependencies", "Dependencies"], ["file", "File"], ["changes", "Changes"]];
+
+export function Workflow({ name, tab = "jobs" }) {
+  const path = `workflows/${part(name)}`;
+  const quick = (data) => (data.summary.status === "open" ? 2000 : 15000);
+  const detail = useAsked(path, { workflow: name, every: quick });
+  const line = useAsked(`overview/${part(name)}`, { workflow: name, every: (data) => (data.row.status === "open" ? 3000 : 15000) });
+  const { data } = detail;
+  const row = line.data?.row;
+  const rights = line.data?.rights;
+  if (!data) {
+    if (inDag && detail.error?.status === 404) return html`<${Foreign} name=${name} />`;
+    return html`<${Heading} crumbs=${crumbs()} title=${name} />${detail.error ? html`<${Failure} error=${detail.error} reload=${detail.reload} />` : html`<p class="quiet">Loading…</p>`}`;
+  }
+  const faulty = data.faults.length;
+  return html`
+    <${Heading} crumbs=${crumbs()} title=${name}><${Zone} /><//>
+    ${data.summary.description ? html`<p class="soft">${data.summary.description}</p>` : null}
+    ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}: Airflow goes on with what it read last. <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
+    ${row ? html`<${Facts} row=${row} rights=${rights} reload=${line.reload} />` : null}
+    <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && faulty ? `${text} (${faulty})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
+    ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} />` : null}
+    ${tab === "windows" ? html`<${Windows} workflow=${name} />` : null}
+    ${tab === "dependencies" ? html`<${Dependencies} detail=${data} />` : null}
+    ${tab === "file" ? html`<${File} detail=${data} rights=${rights} />` : null}
+    ${tab === "changes" ? html`<${Changes} changes=${data.changes} />` : null}
+  `;
+}
+
+export const crumbs = (...more) => (inDag ? more : [["Batches", "#/"], ...more]);
+
+function Foreign({ name }) {
+  return html`<${Heading} title=${name} /><div class="panel empty"><p>This DAG opens no batches: neither Redis nor a workflow file knows ${name}.</p><p>A workflow is a YAML file of that name in the folder of workflow files, or a DAG with a BatchyOpenOperator.</p></div>`;
+}
+
+function Facts({ row, rights, reload }) {
+  const may = rights?.edit;
+  const open = row.status === "open";
+  const batch = { workflow: row.workflow, batch_id: row.batch_id, from_date: row.from_date, to_date: row.to_date, run: null };
+  return html`<div class="panel pad">
+    <dl class="facts">
+      <div><dt>State</dt><dd><${Badge} state=${row.status} /> ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}</dd></div>
+      <div><dt>Window</dt><dd>${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : html`<span class="soft">no batch yet</span>`}</dd></div>
+      ${open ? html`<div><dt>Now</dt><dd>${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`since <${When} at=${row.started} />`}</dd></div>` : null}
+      <div><dt>Last success</dt><dd><${Ago} at=${row.last_success} /></dd></div>
+      ${row.deadline ? html`<div><dt>Deadline</dt><dd><${When} at=${row.deadline} /> ${row.late_seconds !== null ? html`<${Badge} state="failed">${span(row.late_seconds * 1000)} late<//>` : null}</dd></div>` : null}
+      <div><dt>Schedule</dt><dd>${row.schedule || html`<span class="soft">by hand</span>`}</dd></div>
+      ${row.next_run ? html`<div><dt>Next run</dt><dd><${When} at=${row.next_run} /></dd></div>` : null}
+      ${row.waits_for.length || row.waited_for_by.length ? html`<div><dt>Waits</dt><dd><${Neighbours} text="for" names=${row.waits_for} /><${Neighbours} text="waited for by" names=${row.waited_for_by} /></dd></div>` : null}
+      ${row.has_dag && !inDag ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${part(row.workflow)}`}>DAG ${row.workflow}<//></dd></div>` : null}
+    </dl>
+    ${may ? html`<div class="row" role="group" aria-label="Actions" style=${{ marginTop: "14px" }}>
+      ${row.has_dag ? html`<${Action} label="Run now…" className="main" of=${RunNow} workflow=${row.workflow} done=${reload} />` : null}
+      ${open ? html`<${Action} label="Close as success…" of=${CloseBatch} batch=${batch} result="success" /><${Action} label="Close as failed…" of=${CloseBatch} batch=${batch} result="failed" />` : null}
+      <${Action} label="Open by hand…" of=${OpenBatch} row=${row} />
+      ${row.in_redis ? html`<${Action} label="Set window…" of=${SetWindow} row=${row} />` : null}
+      ${row.has_dag ? html`<${Action} label=${row.paused ? "Unpause…" : "Pause…"} of=${Pause} row=${row} done=${reload} />` : null}
+      ${row.in_cfg && !row.faults ? html`<${Action} label="Set back to the file…" of=${LoadFile} row=${row} />` : null}
+    </div>` : null}
+  </div>`;
+}
+
+function Jobs({ detail, rights }) {
+  const name = detail.summary.workflow;
+  if (!detail.job_states.length) return html`<div class="panel empty"><p>It has no jobs yet: its file cannot be read, or none is in it.</p></div>`;
+  return html`<div class="panel scroll"><table class="cards">
+    <caption class="visually-hidden">Jobs of ${name}</caption>
+    <thead><tr><th scope="col">Job</th><th scope="col">State</th><th scope="col">Window</th><th scope="col">Now</th><th scope="col">Ended</th><th scope="col">Parameters</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
+    <tbody>${detail.job_states.map((job) => html`<tr key=${job.job}>
+      <th scope="row">${job.batch_id ? html`<a href=${executionPath(name, job.batch_id, job.job)}>${job.job}</a>` : job.job}
+        ${job.note ? html`<div class="soft">${job.note}</div>` : null}</th>
+      <td data-label="State"><${Badge} state=${job.status} />${job.outcome && job.outcome !== job.status ? html` <${Badge} state=${job.outcome} />` : null}${job.disabled ? html` <${Badge} state="skipped">disabled<//>` : null}</td>
+      <td data-label="Window"><${Window} from=${job.from_date} to=${job.to_date} /></td>
+      <td data-label="Now">${job.status === "open" && job.progress ? html`<${Doing} reports=${{ [job.job]: job.progress }} />` : null}</td>
+      <td data-label="Ended">${job.batch_end ? html`<${When} at=${job.batch_end} />` : null}</td>
+      <td data-label="Parameters" class="mono">${Object.entries(job.params).map(([key, value]) => html`<div key=${key}>${key}=${typeof value === "string" ? value : JSON.stringify(value)}</div>`)}</td>
+      <td>${rights?.edit && job.kind === "job" && detail.summary.in_redis ? html`<${Action} label=${job.disabled ? "Enable…" : "Disable…"} title=${`${job.disabled ? "Enable" : "Disable"} ${job.job}`} of=${Switch} workflow=${name} job=${job} />` : null}</td>
+    </tr>`)}</tbody>
+  </table></div>
+  ${rights?.upload && detail.file ? html`<p style=${{ marginTop: "12px" }}><a class="button" href=${`#/upload/${part(name)}`}>Upload a job after one of these…</a></p>` : null}`;
+}
+
+function File({ detail, rights }) {
+  const { faults, source, file } = detail;
+  if (!file) return html`<div class="panel empty"><p>No file defines this workflow: it is known from Redis alone.</p><p>It was opened by a DAG of Python code, by another program, or its file is gone.</p></div>`;
+  const at = {};
+  faults.forEach((fault) => (at[fault.line || 1] ||= []).push(fault));
+  return html`<p><code>${file}</code> ${faults.length ? html`<${Badge} state="failed">${faults.length === 1 ? "1 fault" : `${faults.length} faults`}<//>` : html`<${Badge} state="success">no fault<//>`}</p>
+    ${source === null ? html`${faults.length ? html`<div class="note bad"><${Faults} faults=${faults} /></div>` : null}<p class="quiet">${rights?.code === false ? "To read the file needs the right to read the DAG's code." : "The file cannot be read."}</p>`
+      : html`<div class="panel"><pre class="code" tabindex="0" aria-label=${`The file ${file}`}>${source.replace(/\n$/, "").split("\n").map((line, index) => html`<span key=${index} class=${`line ${at[index + 1] ? "faulty" : ""}`}>${line || " "}</span>${(at[index + 1] || []).map((fault) => html`<span class="fault">▲ ${fault.key ? `${fault.key}: ` : ""}${fault.message}</span>`)}`)}</pre></div>`}`;
+}
+
+function Changes({ changes }) {
+  if (!changes.length) return html`<div class="panel empty"><p>Nobody has changed anything by hand.</p></div>`;
+  return html`<div class="panel scroll"><table class="cards">
+    <caption class="visually-hidden">Changes that people made</caption>
+    <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Why</th><th scope="col">From where</th></tr></thead>
+    <tbody>${[...changes].reverse().map((change, index) => html`<tr key=${index}>
+      <td data-label="When"><${When} at=${change.at} seconds=${true} /></td><td data-label="Who">${change.by}</td><td data-label="What">${change.what}</td><td data-label="Why">${change.why}</td>
+      <td data-label="From" class="soft">${[change.source, change.address].filter(Boolean).join(" ")}</td></tr>`)}</tbody>
+  </table></div>`;
+}

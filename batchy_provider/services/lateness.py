@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Whether a workflow has met its deadline, as a person sees it who looks at all nights."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from batchy_provider.batches.cron import previous_fire
+from batchy_provider.batches.dates import format_date, parse_date
+from batchy_provider.config.fields import PRESETS
+from batchy_provider.config.runs import crons_of, time_to_deadline
+
+if TYPE_CHECKING:
+    from batchy_provider.config.model import WorkflowModel
+
+_MOST_STEPS = 100
+
+
+class Deadline(NamedTuple):
+    """
+    The deadline that counts now.
+
+    :param at: when; UTC, ISO 8601.
+    :param late_seconds: for how long it has been missed; None while it can still be met.
+    """
+
+    at: str
+    late_seconds: int | None
+
+
+def deadline_of(model: WorkflowModel, last_success: str | None, now: datetime) -> Deadline | None:
+    """
+    Return the deadline of the newest run that has not succeeded yet.
+
+    A deadline that has passed without a success since its run was due is missed, and stays so until a success; else
+    the one of a run that is due counts.
+
+    :param last_success: of a live batch; UTC, ISO 8601.
+    :param now: naive UTC.
+    :returns: None if the file gives none, or all that was due has succeeded.
+    """
+    allowed, crons = time_to_deadline(model), [PRESETS.get(cron, cron) for cron in crons_of(model)]
+    if allowed is None or not crons:
+        return None
+    succeeded = parse_date(last_success) if last_success else None
+    begin = parse_date(model.start_date) if model.start_date else None
+    due = previous_fire(crons, model.timezone, now + timedelta(microseconds=1))
+    ahead: Deadline | None = None
+    for _ in range(_MOST_STEPS):
+        if (succeeded is not None and succeeded >= due) or (begin is not None and due < begin):
+            return ahead
+        if due + allowed <= now:
+            return Deadline(format_date(due + allowed), int((now - due - allowed).total_seconds()))
+        ahead = Deadline(format_date(due + allowed), None)
+        due = previous_fire(crons, model.timezone, due)
+    return ahead
