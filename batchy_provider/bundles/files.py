@@ -23,6 +23,11 @@ _VALUE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)\.json")
 _RESERVED = ("return_value", "exit_code")
 
 
+def is_plain(path: Any) -> bool:
+    """Tell whether a path is one of this machine's; a `UPath` before 0.3 is a `Path` too, on whatever store."""
+    return type(path).__module__.partition(".")[0] == "pathlib"
+
+
 def kept_files(folder: Path) -> list[str]:
     """
     All files of an execution, with ``/`` between folders.

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.files import copy_checked, digest_of, files_below, kept_files, names_in
+from batchy_provider.bundles.files import copy_checked, digest_of, files_below, is_plain, kept_files, names_in
 from batchy_provider.bundles.follow import Running, find_running, label
 from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.scratch import ScratchFolder
@@ -108,7 +108,7 @@ class ResultStore:
     def __init__(self, url: str, open_path: OpenPath = local_path) -> None:
         path = open_path(url)
         self._open_path = open_path
-        self.is_local = isinstance(path, Path)
+        self.is_local = is_plain(path)
         self.root = path.absolute() if self.is_local else path
         self.url = self.root.as_uri() if self.is_local else url.rstrip("/")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
+from batchy_provider.bundles.files import is_plain
 from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.names import Tree, check_root
 
@@ -46,7 +47,7 @@ class Source:
     def __init__(self, bundle: Any) -> None:
         self.path = _local(bundle)
         self.name = str(bundle)
-        self.is_local = isinstance(self.path, Path)
+        self.is_local = is_plain(self.path)
         if self.path.is_file():
             self.is_folder = False
         elif self.path.is_dir():
@@ -124,7 +125,7 @@ def _local(bundle: Any) -> Any:
     """A plain `Path` for what lies on this machine, whatever kind of object names it."""
     if isinstance(bundle, str):
         return Path(bundle)
-    if type(bundle).__module__.startswith("pathlib"):
+    if is_plain(bundle):
         return bundle
     if getattr(bundle, "protocol", None) in _LOCAL:
         return Path(bundle.path)
