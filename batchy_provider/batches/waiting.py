@@ -50,6 +50,7 @@ class Wait:
     :param within_seconds: for ``within``; more than 0.
     :param since: ISO 8601, UTC, for ``since_last_run``; None if the one that waits never succeeded.
     :param fail_on_failed: a failed batch ends the wait, too.
+    :param same_day: for ``today``: only a success before `day` ended counts, and the wait has failed when it is over.
     """
 
     workflow: str
@@ -61,6 +62,7 @@ class Wait:
     within_seconds: float | None = None
     since: str | None = None
     fail_on_failed: bool = False
+    same_day: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a wait that could never be answered."""
@@ -71,6 +73,22 @@ class Wait:
             raise ConfigError(f"{self.workflow}: scope within needs a duration of more than 0, for example 12h")
         if (self.scope == "today" or self.backfill) and self.day is None:
             raise ConfigError(f"{self.workflow}: scope {self.scope} needs a day")
+        if self.same_day and self.scope != "today":
+            raise ConfigError(f"{self.workflow}: same_day goes with scope today, not {self.scope}")
+
+    def __str__(self) -> str:
+        """Say what is waited for, in one sentence for people."""
+        jobs = f"job {', '.join(self.jobs)}" if self.jobs else "every enabled job"
+        if self.backfill and self.scope != "any":
+            return f"{self.workflow}: waiting until {jobs} has loaded the data of {self.day}"
+        counts = {
+            "today": f" on {self.day}{'' if self.same_day else ' or later'} ({self.timezone})",
+            "within": f" within {self.within_seconds:g} seconds before" if self.within_seconds else "",
+            "since_last_run": f" since {self.since} UTC" if self.since else "",
+            "any": "",
+        }[self.scope]
+        failing = ", or until it has failed" if self.fail_on_failed else ""
+        return f"{self.workflow}: waiting until {jobs} has succeeded{counts}{failing}"
 
     def counts_from(self, now: datetime) -> datetime:
         """Return from when on a success counts; naive UTC."""
@@ -82,6 +100,11 @@ class Wait:
             return now - timedelta(seconds=self.within_seconds)
         return parse_date(self.since) if self.scope == "since_last_run" and self.since else datetime.min
 
+    @property
+    def counts_until(self) -> datetime:
+        """From when on a success does not count any more; naive UTC."""
+        return day_bounds(self.day, self.timezone)[1] if self.same_day and self.day is not None else datetime.max
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -90,11 +113,14 @@ class Verdict:
     :param state: ``done``, ``failed`` or ``waiting``.
     :param batch_id: the batch that ended it.
     :param text: a sentence for the log: what is so, and what it waits for.
+    :param obstacle: why it cannot end unless somebody does something: Redis knows no such ``workflow``, or it has
+        no such ``job``, or all of them are ``disabled``.
     """
 
     state: Literal["done", "failed", "waiting"]
     text: str
     batch_id: int | None = None
+    obstacle: Literal["workflow", "job", "disabled"] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -126,12 +152,13 @@ def check(keys: Keys, wait: Wait) -> Asking:
         verdict = yield from _check_day(keys, wait, state, *of_day)
         return verdict
     wanted = _wanted(state, wait)
-    since = wait.counts_from(from_unix(int(seconds), int(micros)))
-    if _all_succeeded(keys.live, state.jobs, wanted, since):
+    now = from_unix(int(seconds), int(micros))
+    since, until = wait.counts_from(now), wait.counts_until
+    if _all_succeeded(keys.live, state.jobs, wanted, since, until):
         return _done(name, state.live_id, state.jobs)
     # A batch of the day that failed, or is open, after one that succeeded takes nothing from that one.
     for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE) if wanted else ():
-        page = ("ZREVRANGEBYSCORE", keys.closed, "+inf", _score(since), "LIMIT", start, _CLOSED_AT_ONCE)
+        page = ("ZREVRANGEBYSCORE", keys.closed, _score(until), _score(since), "LIMIT", start, _CLOSED_AT_ONCE)
         (ids,) = yield [page]
         found = [_number(keys.closed, batch_id) for batch_id in ids]
         if not found:
@@ -141,10 +168,14 @@ def check(keys: Keys, wait: Wait) -> Asking:
             key = keys.batch(batch_id)
             jobs = snap.load_jobs(key, as_hash(stored))
             # The jobs that the workflow had then; but all of those that were asked for by name.
-            if _all_succeeded(key, jobs, wanted if wait.jobs else [job for job in wanted if job in jobs], since):
+            then = wanted if wait.jobs else [job for job in wanted if job in jobs]
+            if _all_succeeded(key, jobs, then, since, until):
                 return _done(name, batch_id, jobs)
         if len(found) < _CLOSED_AT_ONCE:
             break
+    if now >= until:
+        text = f"{name}: has not succeeded on {wait.day} ({wait.timezone}), and that day is over"
+        return Verdict(state="failed", text=text)
     return _not_yet(state, wait, wanted, since)
 
 
@@ -157,7 +188,8 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
             ends = [end for job in state.jobs.values() if isinstance(end := job.get("batch_start"), str)]
             if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
                 return _done(name, state.live_id, state.jobs)
-        return Verdict(state="waiting", text=f"{name}: no batch has loaded the data of {wait.day} yet")
+        text = f"{name}: no batch has loaded the data of {wait.day} yet"
+        return Verdict(state="waiting", text=text, obstacle=None if state.jobs else "workflow")
     batch_id = _number(keys.days, of_day)
     if wait.jobs:
         (stored,) = yield [("HGETALL", keys.batch(batch_id))]
@@ -189,8 +221,8 @@ def _done(name: str, batch_id: int | None, jobs: Mapping[str, Fields]) -> Verdic
     return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded{when}")
 
 
-def _score(since: datetime) -> str:
-    return "-inf" if since == datetime.min else repr(unix_seconds(since))
+def _score(moment: datetime) -> str:
+    return {datetime.min: "-inf", datetime.max: "+inf"}.get(moment) or repr(unix_seconds(moment))
 
 
 def _wanted(state: Snapshot, wait: Wait) -> list[str]:
@@ -199,17 +231,19 @@ def _wanted(state: Snapshot, wait: Wait) -> list[str]:
     return [job for job in (wait.jobs or state.jobs) if job not in off]
 
 
-def _all_succeeded(key: str, jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime) -> bool:
-    return bool(wanted) and all(_succeeded(key, jobs.get(job), since) for job in wanted)
+def _all_succeeded(
+    key: str, jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime, until: datetime
+) -> bool:
+    return bool(wanted) and all(_succeeded(key, jobs.get(job), since, until) for job in wanted)
 
 
-def _succeeded(key: str, job: Fields | None, since: datetime) -> bool:
+def _succeeded(key: str, job: Fields | None, since: datetime, until: datetime) -> bool:
     if job is None or job.get("status") != "success":
         return False
     if since == datetime.min:
         return True
     end = job.get("batch_end")
-    return isinstance(end, str) and _date(key, end) >= since
+    return isinstance(end, str) and since <= _date(key, end) < until
 
 
 def _date(key: str, text: str) -> datetime:
@@ -228,14 +262,14 @@ def _number(key: str, batch_id: str) -> int:
 def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetime) -> Verdict:
     name = wait.workflow
     if not state.jobs:
-        return Verdict(
-            state="waiting", text=f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded"
-        )
+        text = f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded"
+        return Verdict(state="waiting", text=text, obstacle="workflow")
     if not wanted:
-        return Verdict(state="waiting", text=f"{name}: every job waited for is switched off; enable one")
+        text = f"{name}: every job waited for is switched off; enable one"
+        return Verdict(state="waiting", text=text, obstacle="disabled")
     if missing := [job for job in wanted if job not in state.jobs]:
-        known = ", ".join(state.jobs)
-        return Verdict(state="waiting", text=f"{name}: has no job {', '.join(missing)}; its jobs are {known}")
+        text = f"{name}: has no job {', '.join(missing)}; its jobs are {', '.join(state.jobs)}"
+        return Verdict(state="waiting", text=text, obstacle="job")
     if state.live_id is None:
         return Verdict(state="waiting", text=f"{name}: no batch was opened yet")
     batch = live_batch(state)

@@ -24,4 +24,6 @@ class WorkflowLink(BaseOperatorLink):
         from airflow.configuration import conf
 
         base = conf.get("api", "base_url", fallback="").rstrip("/")
-        return f"{base}/dags/{quote(str(operator.workflow), safe='')}"
+        named = operator.workflow
+        workflow = named if isinstance(named, str) else named[0]  # a wait for several leads to the first
+        return f"{base}/dags/{quote(str(workflow), safe='')}"

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -23,7 +25,8 @@ from batchy_provider.operators.run import Run
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from batchy_provider.batches.waiting import Verdict, Wait
+    from batchy_provider.batches.tally import Tally
+    from batchy_provider.batches.waiting import Wait
 
 _SCOPES = ("today", "since_last_run", "any")
 
@@ -35,30 +38,38 @@ class WaitsySensor(BaseSensorOperator):
     The day is that of the run, not of the moment: a wait that crosses midnight still ends, and a run that is
     cleared next week does not wait at all. In a backfill, the wait is for the day whose data the run loads.
 
-    :param workflow: the workflow waited for. (templated)
-    :param jobs: only these jobs of it. (templated)
+    The log says what is waited for, how that stands, and at the end for how long it was and which batch ended it;
+    it warns of what cannot end unless somebody does something: no such workflow or job, or all jobs disabled.
+
+    :param workflow: the workflow waited for; or several, of which all must have succeeded. (templated)
+    :param jobs: only these jobs, of each workflow. (templated)
     :param scope: which success counts: ``today``, ``since_last_run`` (after this DAG's own last success),
         ``any``, or ``{"within": "12h"}`` (also seconds, or a timedelta).
     :param timezone: IANA name of the timezone whose days count.
-    :param on_failed: ``wait`` (it may be run again) or ``fail`` when the batch has failed.
+    :param on_failed: ``wait`` (it may be run again) or ``fail`` when the batch has failed, of several any.
+    :param same_day: with scope ``today``: only a success on the very day of this run counts, and once that day is over
+        the wait has failed; with ``soft_fail``, is skipped.
     :param deferrable: wait in the triggerer, whatever ``[operators] default_deferrable`` says, since a wait may
         take all night; else in a worker, by ``mode`` poke or reschedule.
     :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``. (templated)
-    :returns: XCom with the id of the batch that ended the wait, as text.
+    :returns: XCom with the id of the batch that ended the wait, as text; where `workflow` is a list, a JSON object
+        workflow → id, as text.
     """
 
     template_fields: Sequence[str] = ("workflow", "jobs", "redis_conn_id")
     operator_extra_links = (WorkflowLink(),)
     ui_color = "#fef7e0"
+    _tally: Tally | None = None
 
     def __init__(
         self,
         *,
-        workflow: str,
+        workflow: str | Sequence[str],
         jobs: Sequence[str] | None = None,
         scope: str | Mapping[str, Any] = "today",
         timezone: str = "UTC",
         on_failed: Literal["wait", "fail"] = "wait",
+        same_day: bool = False,
         deferrable: bool = True,
         redis_conn_id: str | None = None,
         **kwargs: Any,
@@ -66,35 +77,42 @@ class WaitsySensor(BaseSensorOperator):
         super().__init__(**kwargs)
         if on_failed not in ("wait", "fail"):
             raise ValueError(f"on_failed is {on_failed!r}; expected wait or fail")
-        _read_scope(scope)
+        if _read_scope(scope)[0] != "today" and same_day:
+            raise ValueError(f"same_day goes with scope today, not {scope!r}")
+        if not workflow:
+            raise ValueError("workflow is empty; name one, or several")
         self.workflow = workflow
         self.jobs = jobs
         self.scope = scope
         self.timezone = timezone
         self.on_failed = on_failed
+        self.same_day = same_day
         self.deferrable = deferrable
         self.redis_conn_id = redis_conn_id
 
     def execute(self, context: Context) -> Any:
         """Look once; if it is not done, go on in the triggerer, or poke."""
+        self._tally = None
         if not self.deferrable:
             return super().execute(context)
         try:
-            verdict = self._look(context)
+            tally = self._look(context)
         except AirflowFailException as error:
             if self.soft_fail:
                 # As Airflow's sensors do that poke, and as the trigger does.
                 raise AirflowSkipException(f"{error}; skipped since soft_fail is set") from error
             raise
-        if verdict is not None and verdict.state == "done":
-            return self._xcom(verdict)
+        if tally.state == "done":
+            return self._xcom(tally)
         from batchy_provider.triggers.waitsy import WaitsyTrigger
 
+        waits = [asdict(wait) for wait in self._waits(context)]
         self.defer(
             trigger=WaitsyTrigger(
-                wait=asdict(self._wait(context)),
+                wait=waits[0] if isinstance(self.workflow, str) else waits,
                 redis_conn_id=self.redis_conn_id,
                 soft_fail=self.soft_fail,
+                began=self._began(context),
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout),
@@ -107,52 +125,90 @@ class WaitsySensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        verdict = self._look(context)
-        done = verdict is not None and verdict.state == "done"
-        return PokeReturnValue(done, self._xcom(verdict) if verdict is not None and done else None)
+        tally = self._look(context)
+        is_done = tally.state == "done"
+        return PokeReturnValue(is_done, self._xcom(tally) if is_done else None)
 
-    def _look(self, context: Context) -> Verdict | None:
-        """Return how the wait stands; None if Redis cannot tell just now, which does not end a wait."""
+    def _look(self, context: Context) -> Tally:
+        """Return how the wait stands; a Redis that cannot tell just now does not end it."""
+        from batchy_provider.batches.tally import Tally
         from batchy_provider.batches.waiting import ask
         from batchy_provider.hooks.batchy import BatchyHook
+        from batchy_provider.services.waits import ended
 
         try:
+            waits = self._waits(context)
+            if self._tally is None:
+                self._tally = Tally(waits)
+                for wait in waits:
+                    self.log.info("%s", wait)
             with BatchyHook(self.redis_conn_id) as store:
-                verdict = ask(store.client, store.keys(self.workflow), self._wait(context))
+                for wait in waits:
+                    verdict = ask(store.client, store.keys(wait.workflow), wait)
+                    if self._tally.take(wait.workflow, verdict):
+                        (self.log.warning if verdict.obstacle else self.log.info)("%s", verdict.text)
+                        if verdict.obstacle == "workflow":
+                            self._say_who_defines(wait.workflow)
         except RedisUnavailableError as error:
             self.log.warning("%s. The wait goes on", error)
-            return None
+            return Tally(waits)
         except BatchyError as error:
             raise AirflowFailException(str(error)) from error
-        self.log.info("%s", verdict.text)
-        if verdict.state == "failed":
-            raise AirflowFailException(verdict.text)
-        return verdict
+        if self._tally.state != "waiting":
+            text = ended(self._tally, time.time() - self._began(context))
+            if self._tally.state == "failed":
+                raise AirflowFailException(text)
+            self.log.info("%s", text)
+        return self._tally
 
-    def _wait(self, context: Context) -> Wait:
+    def _say_who_defines(self, workflow: str) -> None:
+        from batchy_provider.dag_factory.loader import cfg_folder
+        from batchy_provider.services.waits import who_defines
+
+        text, is_defined = who_defines(workflow, cfg_folder())
+        (self.log.info if is_defined else self.log.warning)("%s", text)
+
+    def _waits(self, context: Context) -> list[Wait]:
         from batchy_provider.batches.dates import format_date
+        from batchy_provider.batches.names import check_workflow_name
         from batchy_provider.batches.waiting import Wait
+        from batchy_provider.exceptions import ConfigError
 
         run = Run.of(context)
         scope, within = _read_scope(self.scope)
         last = context.get("prev_start_date_success") if scope == "since_last_run" else None
         # Airflow's context gives a proxy, which is not None even where there was no run.
         last = getattr(last, "__wrapped__", last)
-        return Wait(
-            workflow=self.workflow,
-            jobs=(self.jobs,) if isinstance(self.jobs, str) else tuple(self.jobs or ()),
-            scope=scope,
-            day=run.day(self.timezone),
-            timezone=self.timezone,
-            backfill=run.is_backfill,
-            within_seconds=within,
-            since=format_date(last) if last is not None else None,
-            fail_on_failed=self.on_failed == "fail",
-        )
+        workflows = [self.workflow] if isinstance(self.workflow, str) else list(dict.fromkeys(self.workflow))
+        if not workflows:
+            raise ConfigError("workflow names none to wait for")
+        return [
+            Wait(
+                workflow=check_workflow_name(workflow),
+                jobs=(self.jobs,) if isinstance(self.jobs, str) else tuple(self.jobs or ()),
+                scope=scope,
+                day=run.day(self.timezone),
+                timezone=self.timezone,
+                backfill=run.is_backfill,
+                within_seconds=within,
+                since=format_date(last) if last is not None else None,
+                fail_on_failed=self.on_failed == "fail",
+                same_day=self.same_day,
+            )
+            for workflow in workflows
+        ]
 
-    def _xcom(self, verdict: Verdict) -> str:
+    def _began(self, context: Context) -> float:
+        """Return when the wait began, Unix seconds: when the task first ran, also if it was put off since."""
+        ti = context["ti"]
+        is_put_off = not self.deferrable and self.mode == "reschedule"
+        began = (ti.get_first_reschedule_date(context) if is_put_off else None) or ti.start_date
+        return began.timestamp()
+
+    def _xcom(self, tally: Tally) -> str:
         # What a trigger returns becomes text, since Airflow writes it as JSON twice; so this is text, too.
-        return str(verdict.batch_id)
+        batches = tally.batches
+        return str(next(iter(batches.values()))) if isinstance(self.workflow, str) else json.dumps(batches)
 
 
 def _read_scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:

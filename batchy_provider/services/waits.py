@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.batches.dates import day_of, from_unix, parse_date
@@ -14,6 +17,7 @@ from batchy_provider.exceptions import UnknownWorkflowError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.store import BatchStore
+    from batchy_provider.batches.tally import Tally
 
 
 def make_wait(
@@ -56,3 +60,29 @@ def make_wait(
 def look(store: BatchStore, wait: Wait) -> Verdict:
     """Say how a wait stands."""
     return ask(store.client, store.keys(wait.workflow), wait)
+
+
+def ended(tally: Tally, seconds: float) -> str:
+    """Say what ended a wait, and after how long.
+
+    :param seconds: since the wait began.
+    """
+    from batchy_provider.config.durations import format_duration
+
+    return f"{tally.text}; waited {format_duration(timedelta(seconds=max(0, round(seconds))))}"
+
+
+def who_defines(workflow: str, folder: str | os.PathLike[str]) -> tuple[str, bool]:
+    """Say, of a workflow that Redis does not know, whether a file defines it, and whether one does.
+
+    :param folder: of the workflow files; one that this machine does not have says nothing.
+    """
+    from batchy_provider.config.faults import did_you_mean
+    from batchy_provider.config.reader import find_file, find_files
+
+    if not Path(folder).is_dir():
+        return f"{workflow}: whether a file defines it cannot be seen here: there is no folder {folder}", False
+    if (path := find_file(folder, workflow)) is not None:
+        return f"{workflow}: {path} defines it, and its first batch has yet to be opened", True
+    nearest = did_you_mean(workflow, (path.stem for path in find_files(folder)))
+    return f"{workflow}: no file in {folder} defines it{nearest or '; is the name right?'}", False

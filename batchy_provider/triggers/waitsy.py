@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -16,54 +17,103 @@ from batchy_provider.triggers.hub import RECHECK_SECONDS, hub
 
 if TYPE_CHECKING:
     from batchy_provider.batches.names import Keys
-    from batchy_provider.batches.waiting import Asking, Verdict
+    from batchy_provider.batches.waiting import Asking, Verdict, Wait
 
 
 class WaitsyTrigger(BaseTrigger):
     """
-    Wait until a workflow's batch has succeeded, and end the task then.
+    Wait until a workflow's batch has succeeded, or those of several, and end the task then.
 
-    :param wait: fields of `batches.waiting.Wait`.
+    :param wait: fields of `batches.waiting.Wait`; a list of such to wait for several workflows.
     :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.
     :param soft_fail: skip the task instead of failing it.
+    :param began: when the wait began, Unix seconds; None for now. Only for what the log says.
     """
 
-    def __init__(self, *, wait: dict[str, Any], redis_conn_id: str | None = None, soft_fail: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        wait: dict[str, Any] | list[dict[str, Any]],
+        redis_conn_id: str | None = None,
+        soft_fail: bool = False,
+        began: float | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow annotates it from 3.4 on
         self.wait = wait
         self.redis_conn_id = redis_conn_id
         self.soft_fail = soft_fail
+        self.began = began
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger anew in another triggerer."""
-        kwargs = {"wait": self.wait, "redis_conn_id": self.redis_conn_id, "soft_fail": self.soft_fail}
-        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "wait": self.wait,
+            "redis_conn_id": self.redis_conn_id,
+            "soft_fail": self.soft_fail,
+            "began": self.began,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, when the wait is over."""
-        from batchy_provider.batches.waiting import Question, Wait
+        from batchy_provider.batches.tally import Tally
+        from batchy_provider.batches.waiting import Wait
         from batchy_provider.exceptions import BatchyError
+        from batchy_provider.services.waits import ended
 
+        began = time.time() if self.began is None else self.began
         said, fault = "", ""
         event: TriggerEvent = TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
         try:
-            wait = Wait(**self.wait)
-            async with watch(self.redis_conn_id, wait.workflow, Question(wait)) as verdicts:
-                async for verdict in verdicts:
-                    if verdict.state == "done":
-                        event = TaskSuccessEvent(xcoms={"return_value": verdict.batch_id})
-                    if verdict.is_over:
-                        said = verdict.text
+            waits = [Wait(**fields) for fields in ([self.wait] if isinstance(self.wait, dict) else self.wait)]
+            tally = Tally(waits)
+            async with aclosing(self._verdicts(waits)) as verdicts:
+                async for workflow, verdict in verdicts:
+                    is_new = tally.take(workflow, verdict)
+                    if tally.state != "waiting":
+                        said = ended(tally, time.time() - began)
                         break
-                    if verdict.text != said:
-                        said = verdict.text
-                        self._say(self.log.info, said)
+                    if is_new:
+                        self._say(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
+            if tally.state == "done":
+                batches = tally.batches
+                found = next(iter(batches.values())) if isinstance(self.wait, dict) else batches
+                event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]
         except BatchyError as error:
             fault = str(error)
         # Only now that the wait is off the hub: nobody comes back to a trigger that has fired.
         yield event
         # And only now that it has fired: where thousands fire at once, logging is what takes the time.
         self._say(self.log.error if fault else self.log.info, fault or said)
+
+    async def _verdicts(self, waits: Sequence[Wait]) -> AsyncGenerator[tuple[str, Verdict], None]:
+        """Yield each workflow's verdicts as they come."""
+        from batchy_provider.batches.waiting import Question
+
+        if len(waits) == 1:  # nearly always: ten thousand of them need no tasks of their own
+            async with watch(self.redis_conn_id, waits[0].workflow, Question(waits[0])) as verdicts:
+                async for verdict in verdicts:
+                    yield waits[0].workflow, verdict
+        found: asyncio.Queue[tuple[str, Verdict | Exception]] = asyncio.Queue()
+
+        async def pass_on(wait: Wait) -> None:
+            try:
+                async with watch(self.redis_conn_id, wait.workflow, Question(wait)) as verdicts:
+                    async for verdict in verdicts:
+                        found.put_nowait((wait.workflow, verdict))
+            except Exception as error:
+                found.put_nowait((wait.workflow, error))
+
+        tasks = [asyncio.create_task(pass_on(wait)) for wait in waits]
+        try:
+            while True:
+                workflow, given = await found.get()
+                if isinstance(given, Exception):
+                    raise given
+                yield workflow, given
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @staticmethod
     def _say(log: Callable[..., None], text: str) -> None:

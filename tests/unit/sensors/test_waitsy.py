@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,18 +68,19 @@ def context(*, run_after: datetime | None = None, **run: Any) -> Any:
     }
     # Airflow's context holds a proxy, that is not None itself, where there was no run before.
     last = lazy_object_proxy.Proxy(lambda: run.pop("last", None))
-    ti = SimpleNamespace(get_first_reschedule_date=lambda context: datetime.now(timezone.utc))
+    now = datetime.now(timezone.utc)
+    ti = SimpleNamespace(start_date=now, get_first_reschedule_date=lambda context: now)
     return {"dag_run": SimpleNamespace(**{**defaults, **run}), "ti": ti, "prev_start_date_success": last}
 
 
-def opened(store: BatchStore, **kwargs: Any) -> int:
-    config = WorkflowConfig(name="wf", jobs={"a": {}, "b": {}})
-    return store.open("wf", OpenRequest(**{"config": config, "holder": Holder(by="test"), **kwargs})).batch_id
+def opened(store: BatchStore, workflow: str = "wf", **kwargs: Any) -> int:
+    config = WorkflowConfig(name=workflow, jobs={"a": {}, "b": {}})
+    return store.open(workflow, OpenRequest(**{"config": config, "holder": Holder(by="test"), **kwargs})).batch_id
 
 
-def closed(store: BatchStore, result: Result = "success", **kwargs: Any) -> int:
-    batch_id = opened(store, **kwargs)
-    store.close("wf", CloseRequest(result=result, batch_id=batch_id))
+def closed(store: BatchStore, result: Result = "success", workflow: str = "wf", **kwargs: Any) -> int:
+    batch_id = opened(store, workflow, **kwargs)
+    store.close(workflow, CloseRequest(result=result, batch_id=batch_id))
     return batch_id
 
 
@@ -194,7 +198,162 @@ class TestEveryMode:
         assert waits(sensor(**any_of), context())
 
 
+class TestSeveralWorkflows:
+    def test_all_must_have_succeeded(self, store: BatchStore, mode: dict[str, Any]) -> None:
+        both = sensor(**mode, workflow=["crm", "erp"])
+        assert waits(both, context())
+        crm = closed(store, workflow="crm")
+        assert waits(both, context())
+        erp = closed(store, workflow="erp")
+        assert json.loads(both.execute(context())) == {"crm": crm, "erp": erp}
+
+    def test_a_list_of_one_gives_an_object_too(self, store: BatchStore, mode: dict[str, Any]) -> None:
+        batch_id = closed(store)
+        assert json.loads(sensor(**mode, workflow=["wf"]).execute(context())) == {"wf": batch_id}
+
+    def test_any_that_fails_fails_all(self, store: BatchStore, mode: dict[str, Any]) -> None:
+        closed(store, workflow="crm")
+        batch_id = closed(store, "failed", workflow="erp")
+        assert waits(sensor(**mode, workflow=["crm", "erp"]), context())
+        with pytest.raises(AirflowFailException, match=f"erp: batch {batch_id} failed at"):
+            sensor(**mode, workflow=["crm", "erp"], on_failed="fail").execute(context())
+
+    def test_none_is_a_mistake(self, mode: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="workflow is empty"):
+            sensor(**mode, workflow=[])
+
+    def test_one_that_is_named_twice_is_waited_for_once(self, store: BatchStore, mode: dict[str, Any]) -> None:
+        batch_id = closed(store)
+        assert json.loads(sensor(**mode, workflow=["wf", "wf"]).execute(context())) == {"wf": batch_id}
+
+
+class TestTheVeryDay:
+    def test_only_a_success_of_the_day_itself_counts(self, store: BatchStore, mode: dict[str, Any]) -> None:
+        now = datetime.now(timezone.utc)
+        yesterday = now - timedelta(days=1)
+        assert waits(sensor(**mode, same_day=True), context())
+        batch_id = closed(store)
+        assert sensor(**mode, same_day=True).execute(context()) == str(batch_id)
+        assert not waits(sensor(**mode), context(run_after=yesterday)), "without it, a later one counts too"
+        with pytest.raises(AirflowFailException, match=r"has not succeeded on .*, and that day is over"):
+            sensor(**mode, same_day=True).execute(context(run_after=yesterday))
+
+    def test_a_day_that_is_over_is_skipped_with_soft_fail(self, store: BatchStore, mode: dict[str, Any]) -> None:
+        yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+        with pytest.raises(AirflowSkipException):
+            sensor(**mode, same_day=True, soft_fail=True).execute(context(run_after=yesterday))
+
+    def test_a_run_that_is_cleared_next_week_finds_the_success_of_its_day(
+        self, store: BatchStore, mode: dict[str, Any], redis_client: Redis
+    ) -> None:
+        run_after = datetime(2026, 1, 2, 2, tzinfo=timezone.utc)
+        of_the_day = {"status": "success", "batch_id": 1767322800, "batch_end": "2026-01-02T03:00:00"}
+        redis_client.hset("wf-1767322800", "a", json.dumps(of_the_day))
+        redis_client.zadd("wf:closed", {"1767322800": 1767322800})
+        redis_client.hset(
+            "wf", "a", json.dumps({**of_the_day, "batch_id": 1767999999, "batch_end": "2026-01-09T03:00"})
+        )
+        same_day = sensor(**mode, same_day=True)
+        assert same_day.execute(context(run_after=run_after)) == "1767322800"
+
+
+class TestWhatTheLogSays:
+    @pytest.fixture
+    def told(self, capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, str]]:
+        """A function that returns what the sensor has said → as what."""
+        line = re.compile(r"\[(\w+) *\] (.*) \[airflow.task.operators.batchy_provider")
+
+        def read() -> dict[str, str]:
+            found = [line.search(text) for text in capsys.readouterr().out.splitlines()]
+            said = [(match[2], match[1]) for match in found if match and "Task Runner" not in match[2]]
+            assert len(dict(said)) == len(said), "it repeats itself"
+            return dict(said)
+
+        return read
+
+    def test_what_is_waited_for_and_how_it_stands(
+        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+    ) -> None:
+        batch_id = opened(store)
+        now = datetime.now(timezone.utc)
+        assert waits(sensor(**mode, jobs=["a"]), context(run_after=now))
+        waiting, state = told()
+        assert waiting == f"wf: waiting until job a has succeeded on {now.date()} or later (UTC)"
+        assert f"batch {batch_id} is open since" in state
+
+    def test_for_how_long_and_which_batch_ended_it(
+        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+    ) -> None:
+        batch_id = closed(store)
+        of = context()
+        of["ti"].start_date -= timedelta(hours=2, minutes=3, seconds=0.1)
+        of["ti"].get_first_reschedule_date = lambda context: of["ti"].start_date
+        sensor(**mode).execute(of)
+        ending = next(text for text in told() if "; waited " in text)
+        assert ending.startswith(f"wf: batch {batch_id} succeeded at ")
+        assert "; waited 2h3m" in ending
+
+    def test_a_poke_that_finds_nothing_new_says_nothing_new(
+        self, store: BatchStore, told: Callable[[], dict[str, str]]
+    ) -> None:
+        opened(store)
+        with pytest.raises(AirflowSensorTimeout):
+            sensor(deferrable=False, timeout=0.3).execute(context())
+        assert len([text for text in told() if "is open since" in text]) == 1
+
+    def warnings(self, told: dict[str, str]) -> list[str]:
+        return [text for text, level in told.items() if level == "warning"]
+
+    def test_a_workflow_of_no_config(
+        self, mode: dict[str, Any], told: Callable[[], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__BATCHY__CFG_FOLDER", str(tmp_path))
+        (tmp_path / "crm_extract.yaml").write_text("")
+        assert waits(sensor(**mode, workflow="crm_extrakt"), context())
+        assert self.warnings(told()) == [
+            "crm_extrakt: not in Redis yet: no batch was ever opened, nor its config loaded",
+            f"crm_extrakt: no file in {tmp_path} defines it; did you mean 'crm_extract'?",
+        ]
+
+    def test_a_workflow_whose_first_batch_is_to_come(
+        self, mode: dict[str, Any], told: Callable[[], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__BATCHY__CFG_FOLDER", str(tmp_path))
+        (tmp_path / "crm.yaml").write_text("")
+        assert waits(sensor(**mode, workflow="crm"), context())
+        assert f"crm: {tmp_path / 'crm.yaml'} defines it, and its first batch has yet to be opened" in told()
+
+    def test_a_machine_without_the_files(
+        self, mode: dict[str, Any], told: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__BATCHY__CFG_FOLDER", "/nowhere")
+        assert waits(sensor(**mode), context())
+        assert "wf: whether a file defines it cannot be seen here: there is no folder /nowhere" in self.warnings(told())
+
+    def test_all_jobs_are_disabled(
+        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+    ) -> None:
+        closed(store)
+        store.disable("wf", "a", by="test")
+        store.disable("wf", "b", by="test")
+        assert waits(sensor(**mode), context())
+        assert self.warnings(told()) == ["wf: every job waited for is switched off; enable one"]
+
+    def test_a_job_that_is_not_there(
+        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+    ) -> None:
+        closed(store)
+        assert waits(sensor(**mode, jobs=["c"]), context())
+        assert self.warnings(told()) == ["wf: has no job c; its jobs are a, b"]
+
+
 class TestDeferring:
+    def test_hands_over_all_waits_and_when_they_began(self, store: BatchStore) -> None:
+        of = context()
+        trigger, _ = deferred(sensor(workflow=("crm", "erp")), of)
+        assert [Wait(**wait).workflow for wait in trigger.wait] == ["crm", "erp"]
+        assert trigger.began == of["ti"].start_date.timestamp()
+
     def test_hands_over_the_whole_wait(self, store: BatchStore) -> None:
         run_after = datetime(2026, 3, 29, 23, 30, tzinfo=timezone.utc)
         task = sensor(
@@ -284,6 +443,13 @@ class TestWhenTheDagIsParsed:
         task = sensor(workflow="{{ params.which }}", jobs=["{{ params.job }}"], redis_conn_id="{{ params.conn }}")
         task.render_template_fields({"params": {"which": "wf", "job": "a", "conn": "c"}})
         assert (task.workflow, task.jobs, task.redis_conn_id) == ("wf", ["a"], "c")
+        task = sensor(workflow=["{{ params.which }}", "erp"])
+        task.render_template_fields({"params": {"which": "wf"}})
+        assert task.workflow == ["wf", "erp"]
+
+    def test_same_day_goes_with_today(self) -> None:
+        with pytest.raises(ValueError, match="same_day goes with scope today, not 'any'"):
+            sensor(same_day=True, scope="any")
 
     def test_survives_the_serialization_of_dags(self) -> None:
         from airflow.sdk import DAG

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
@@ -32,14 +33,14 @@ def store(redis_client: Redis) -> BatchStore:
     return BatchStore(redis_client)
 
 
-def opened(store: BatchStore) -> int:
-    config = WorkflowConfig(name="wf", jobs={"a": {}})
-    return store.open("wf", OpenRequest(config=config, holder=Holder(by="test"))).batch_id
+def opened(store: BatchStore, workflow: str = "wf") -> int:
+    config = WorkflowConfig(name=workflow, jobs={"a": {}})
+    return store.open(workflow, OpenRequest(config=config, holder=Holder(by="test"))).batch_id
 
 
-def closed(store: BatchStore, result: Result = "success") -> int:
-    batch_id = opened(store)
-    store.close("wf", CloseRequest(result=result))
+def closed(store: BatchStore, result: Result = "success", workflow: str = "wf") -> int:
+    batch_id = opened(store, workflow)
+    store.close(workflow, CloseRequest(result=result))
     return batch_id
 
 
@@ -92,6 +93,12 @@ class TestSerialize:
         one, other = (Wait(**{**t.wait, "jobs": tuple(t.wait["jobs"])}) for t in (trigger, again))
         assert one == other
         assert (again.redis_conn_id, again.soft_fail) == ("other", True)
+
+    def test_waitsy_for_several_workflows(self) -> None:
+        waits = [Wait(workflow=workflow, jobs=("a",), scope="any") for workflow in ("crm", "erp")]
+        again = made_anew(WaitsyTrigger(wait=[asdict(wait) for wait in waits], began=1.5))
+        assert [Wait(**fields) for fields in again.wait] == waits
+        assert again.began == 1.5
 
     def test_batch_free(self) -> None:
         again = made_anew(BatchFreeTrigger(workflow="wf", batch_id=7, redis_conn_id="other", look_again_seconds=9.5))
@@ -175,6 +182,59 @@ class TestWaitsy:
             assert not hub._waiters
 
         asyncio.run(test())
+
+
+def for_both(**kwargs: Any) -> WaitsyTrigger:
+    waits = [Wait(workflow=workflow, scope="any", **kwargs) for workflow in ("crm", "erp")]
+    trigger: WaitsyTrigger = made_anew(WaitsyTrigger(wait=[asdict(wait) for wait in waits]))
+    return trigger
+
+
+class TestSeveralWorkflows:
+    def test_the_last_one_ends_it(self, store: BatchStore) -> None:
+        crm, erp = closed(store, workflow="crm"), opened(store, "erp")
+        (event,) = fired(for_both(), meanwhile=lambda: store.close("erp", CloseRequest(result="success")))
+        assert isinstance(event, TaskSuccessEvent)
+        assert event.xcoms == {"return_value": {"crm": crm, "erp": erp}}
+
+    def test_any_that_fails_ends_it(self, store: BatchStore) -> None:
+        opened(store, "crm")
+        opened(store, "erp")
+        trigger = for_both(fail_on_failed=True)
+        (event,) = fired(trigger, meanwhile=lambda: store.close("erp", CloseRequest(result="failed")))
+        assert type(event) is TaskFailedEvent
+
+    def test_state_that_cannot_be_read_in_one_ends_it(self, redis_client: Redis) -> None:
+        redis_client.set("erp", "mine")
+        (event,) = fired(for_both())
+        assert type(event) is TaskFailedEvent
+
+
+class TestWhatTheLogSays:
+    def test_for_how_long_and_which_batch_ended_it(self, store: BatchStore, capsys: pytest.CaptureFixture[str]) -> None:
+        batch_id = closed(store)
+        trigger = waitsy()
+        trigger.began = time.time() - 3 * 3600 - 60
+        fired(trigger)
+        (said,) = (line for line in capsys.readouterr().out.splitlines() if " wf: " in line)
+        assert f"wf: batch {batch_id} succeeded at " in said
+        assert "; waited 3h1m" in said
+
+    def test_what_keeps_it_from_ending_is_a_warning(
+        self, store: BatchStore, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        batch_id = closed(store)
+        store.disable("wf", "a", by="test")
+
+        def switch_on() -> None:
+            store.enable("wf", "a", by="test")
+            store.client.publish("batchy:events", json.dumps({"workflow": "wf"}))
+
+        fired(waitsy(), meanwhile=switch_on)
+        warned, ended = (line for line in capsys.readouterr().out.splitlines() if " wf: " in line)
+        assert "warning" in warned
+        assert "every job waited for is switched off" in warned
+        assert f"batch {batch_id} succeeded at " in ended
 
 
 class TestBatchFree:
