@@ -84,6 +84,13 @@ function Shown({ url, bytes, name }) {
   return html`${bytes > SHOWN_BYTES ? html`<p class="pad soft">The last ${size(SHOWN_BYTES)} of ${size(bytes)}.</p>` : null}<pre class="log" tabindex="0" aria-label=${name}>${text ?? "Loading…"}</pre>`;
 }
 
+// Airflow puts where the log is kept before it, as a group.
+function withoutSources(content) {
+  const lines = content.filter((line) => line.event !== undefined);
+  const end = lines[0]?.event.startsWith("::group::Log message source") ? lines.findIndex((line) => line.event.startsWith("::endgroup::")) : -1;
+  return lines.slice(end + 1).filter((line) => !/^::(end)?group/.test(line.event));
+}
+
 function Log({ run, task, attempt, live }) {
   const [lines, setLines] = useState([]);
   const [problem, setProblem] = useState(null);
@@ -103,7 +110,7 @@ function Log({ run, task, attempt, live }) {
       try {
         const query = new URLSearchParams({ full_content: "true", map_index: task.map_index });
         const answer = await ask(airflows(`${path}?${query}`), { signal: asked.signal });
-        setLines((answer.content || []).filter((line) => line.event !== undefined && !/^::(end)?group/.test(line.event)));
+        setLines(withoutSources(answer.content || []));
         setProblem(null);
       } catch (error) {
         if (error.name === "AbortError") return;

@@ -6,7 +6,7 @@ import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { executionPath, workflowPath } from "./parts.js";
 
 const HEIGHT = 44;
-const width = (text) => Math.min(260, Math.max(90, 30 + text.length * 7.6));
+const width = (node) => Math.max(90, 28 + short(node.label).length * 7.6, 24 + short(node.kind || "").length * 6.3);
 const short = (text) => (text.length > 30 ? `${text.slice(0, 29)}…` : text);
 
 // nodes: [{id, label, kind, look, href}], edges: [[from, to]]
@@ -18,7 +18,7 @@ function Graph({ nodes, edges, label }) {
     import("./vendor/dagre.js").then(({ default: dagre }) => {
       if (gone) return;
       const graph = new dagre.graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 18, ranksep: 46, marginx: 8, marginy: 8 }).setDefaultEdgeLabel(() => ({}));
-      nodes.forEach((node) => graph.setNode(node.id, { width: width(short(node.label)), height: HEIGHT }));
+      nodes.forEach((node) => graph.setNode(node.id, { width: width(node), height: HEIGHT }));
       edges.forEach(([from, to]) => graph.hasNode(from) && graph.hasNode(to) && graph.setEdge(from, to));
       dagre.layout(graph);
       setLaid({ size: graph.graph(), at: Object.fromEntries(graph.nodes().map((id) => [id, graph.node(id)])), lines: graph.edges().map((edge) => graph.edge(edge).points) });

@@ -5,7 +5,7 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { trouble, useAsked, useStore } from "./live.js";
 import { Badge, Doing, Failure, Heading, Pager, Zone, batchPath, workflowPath } from "./parts.js";
-import { Ago, When, Window, span } from "./when.js";
+import { Ago, When, Window, moment, span, useNow } from "./when.js";
 
 const KINDS = [["", "All", "all"], ["open", "Open"], ["failed", "Failed"], ["late", "Late"], ["success", "Success"], ["new", "New"], ["paused", "Paused"], ["faults", "Faulty file"]];
 const COLUMNS = [["workflow", "Workflow"], ["status", "State"], ["from_date", "Window"], [null, "Now"], ["last_success", "Last success"], ["late_seconds", "Deadline"], ["next_run", "Next run"], [null, "Waits"]];
@@ -62,6 +62,7 @@ function Table({ page, asked, setAsked }) {
 }
 
 function Row({ row }) {
+  const now = useNow();
   return html`<tr>
     <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a>
       ${row.description ? html`<div class="soft">${row.description}</div>` : null}
@@ -72,10 +73,10 @@ function Row({ row }) {
       </div></th>
     <td data-label="State"><${Badge} state=${row.status} /></td>
     <td data-label="Window">${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : null}</td>
-    <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`<span class="soft">since <${When} at=${row.started} /></span>`}` : null}</td>
+    <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`<span class="soft">for ${span(now - moment(row.started))}</span>`}` : null}</td>
     <td data-label="Last success"><${Ago} at=${row.last_success} /></td>
     <td data-label="Deadline">${row.deadline ? html`<${When} at=${row.deadline} />${row.late_seconds !== null ? html`<div><${Badge} state="failed">${span(row.late_seconds * 1000)} late<//></div>` : null}` : null}</td>
-    <td data-label="Next run">${row.paused ? null : row.next_run ? html`<${When} at=${row.next_run} />` : html`<span class="soft">${row.schedule || ""}</span>`}</td>
+    <td data-label="Next run">${row.paused ? null : row.next_run ? html`<${When} at=${row.next_run} />` : row.schedule && html`<span class="soft">${row.schedule}</span>`}</td>
     <td data-label="Waits"><${Neighbours} text="for" names=${row.waits_for} /><${Neighbours} text="waited for by" names=${row.waited_for_by} /></td>
   </tr>`;
 }

@@ -58,7 +58,7 @@ function Facts({ row, rights, reload }) {
       ${open ? html`<div><dt>Now</dt><dd>${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`since <${When} at=${row.started} />`}</dd></div>` : null}
       <div><dt>Last success</dt><dd><${Ago} at=${row.last_success} /></dd></div>
       ${row.deadline ? html`<div><dt>Deadline</dt><dd><${When} at=${row.deadline} /> ${row.late_seconds !== null ? html`<${Badge} state="failed">${span(row.late_seconds * 1000)} late<//>` : null}</dd></div>` : null}
-      <div><dt>Schedule</dt><dd>${row.schedule || html`<span class="soft">by hand</span>`}</dd></div>
+      <div><dt>Schedule</dt><dd>${row.schedule || html`<span class="soft">${row.faults ? "not known: its file has faults" : "by hand"}</span>`}</dd></div>
       ${row.next_run ? html`<div><dt>Next run</dt><dd><${When} at=${row.next_run} /></dd></div>` : null}
       ${row.waits_for.length || row.waited_for_by.length ? html`<div><dt>Waits</dt><dd><${Neighbours} text="for" names=${row.waits_for} /><${Neighbours} text="waited for by" names=${row.waited_for_by} /></dd></div>` : null}
       ${row.has_dag && !inDag ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${part(row.workflow)}`}>DAG ${row.workflow}<//></dd></div>` : null}
@@ -83,7 +83,7 @@ function Jobs({ detail, rights }) {
     <tbody>${detail.job_states.map((job) => html`<tr key=${job.job}>
       <th scope="row">${job.batch_id ? html`<a href=${executionPath(name, job.batch_id, job.job)}>${job.job}</a>` : job.job}
         ${job.note ? html`<div class="soft">${job.note}</div>` : null}</th>
-      <td data-label="State"><${Badge} state=${job.status} />${job.outcome && job.outcome !== job.status ? html` <${Badge} state=${job.outcome} />` : null}${job.disabled ? html` <${Badge} state="skipped">disabled<//>` : null}</td>
+      <td data-label="State"><${Badge} state=${job.outcome || job.status} />${job.disabled ? html` <${Badge} state="skipped">disabled<//>` : null}</td>
       <td data-label="Window"><${Window} from=${job.from_date} to=${job.to_date} /></td>
       <td data-label="Now">${job.status === "open" && job.progress ? html`<${Doing} reports=${{ [job.job]: job.progress }} />` : null}</td>
       <td data-label="Ended">${job.batch_end ? html`<${When} at=${job.batch_end} />` : null}</td>

@@ -41,11 +41,12 @@ ROUTES = list(routes())
 def changes(method: str, path: str) -> bool:
     if path.startswith("/api/v1"):
         return method not in ("GET", "HEAD")
-    return not path.startswith(("/get_status", "/index"))
+    return not path.startswith(("/get_status", "/index", "/page", "/static"))
 
 
 def ask(client: httpx.Client, method: str, path: str, workflow: str = "sales") -> httpx.Response:
     filled = path.replace("{attempt}", "1").replace("{name}", "stdout").replace("{name:path}", "stdout")
+    filled = filled.replace("{path:path}", "main.js")
     filled = filled.replace("{workflow}", workflow).replace("{job}", "load").replace("{batch_id}", "1")
     filled = re.sub(r"\{form\}", "json", filled)
     body = BODIES.get(path.rpartition("/")[2], {}) if method in ("POST", "PUT") and path.startswith("/api") else None

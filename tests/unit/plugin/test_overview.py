@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""All nights at a glance: what is in a line, what is filtered, sorted and counted on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import pytest
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.session import create_session
+from api_server import Api
+
+LATE = """\
+schedule: "0 0 * * *"
+deadline: {within: 1s, notify: [{notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier}]}
+wait_for: [sales]
+jobs: {load: {bash: "true"}}
+"""
+
+
+@pytest.fixture
+def dag(api: Api) -> Iterator[None]:
+    """Airflow has the DAG of ``sales``, paused, and one that is no workflow."""
+    due = datetime(2026, 11, 24, 1, tzinfo=timezone.utc)
+    with create_session() as session:
+        session.merge(DagBundleModel(name="dags-folder"))
+        session.flush()
+        for name, paused in (("sales", True), ("late", False), ("other", False)):
+            row = DagModel(dag_id=name, is_paused=paused, bundle_name="dags-folder", is_stale=False)
+            row.next_dagrun_create_after = due
+            session.merge(row)
+    yield
+    with create_session() as session:
+        for name in ("sales", "late", "other"):
+            session.delete(session.get(DagModel, name))
+
+
+def rows(api: Api, query: str = "", role: str = "admin") -> dict[str, dict[str, object]]:
+    answer = api.client(role).get(f"/api/v1/overview?{query}")
+    assert answer.status_code == 200, answer.text
+    return {row["workflow"]: row for row in answer.json()["items"]}
+
+
+@pytest.mark.usefixtures("dag")
+def test_a_line_has_state_and_dag(api: Api) -> None:
+    (api.cfg / "late.yaml").write_text(LATE)
+    (api.cfg / "broken.yaml").write_text("jobs: 3\n")
+    api.client().post("/api/v1/workflows/sales/batches")
+    found = rows(api)
+    assert set(found) == {"sales", "late", "broken"}
+    assert (found["sales"]["status"], found["sales"]["paused"], found["sales"]["next_run"]) == ("open", True, None)
+    assert found["sales"]["waited_for_by"] == ["late"]
+    assert str(found["late"]["next_run"]).startswith("2026-11-24T01:00:00")
+    assert found["late"]["late_seconds"] is not None
+    assert (found["broken"]["has_dag"], found["broken"]["paused"]) == (False, None)
+    assert found["broken"]["faults"]
+
+
+@pytest.mark.usefixtures("dag")
+@pytest.mark.parametrize(
+    ("kind", "names"), [("open", {"sales"}), ("late", {"late"}), ("faults", {"broken"}), ("paused", {"sales"})]
+)
+def test_kinds_are_filtered_and_counted(api: Api, kind: str, names: set[str]) -> None:
+    (api.cfg / "late.yaml").write_text(LATE)
+    (api.cfg / "broken.yaml").write_text("jobs: 3\n")
+    api.client().post("/api/v1/workflows/sales/batches")
+    assert set(rows(api, f"kind={kind}")) == names
+    counts = api.client().get(f"/api/v1/overview?kind={kind}").json()["counts"]
+    assert (counts["all"], counts[kind]) == (3, 1)
+
+
+def test_pages_searches_and_orders(api: Api) -> None:
+    for number in range(5):
+        (api.cfg / f"wf_{number}.yaml").write_text(f"description: number {9 - number}\njobs: {{a: {{bash: 'true'}}}}\n")
+    assert list(rows(api, "order_by=-workflow&limit=2&offset=1")) == ["wf_3", "wf_2"]
+    assert list(rows(api, "search=NUMBER 7")) == ["wf_2"]
+    assert list(rows(api, "order_by=description&search=number")) == [f"wf_{number}" for number in (4, 3, 2, 1, 0)]
+    refused = api.client().get("/api/v1/overview?order_by=nothing")
+    assert (refused.status_code, "cannot sort by 'nothing'" in refused.text) == (422, True)
+
+
+def test_one_line_comes_with_the_rights_of_who_asks(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rights(role: str) -> dict[str, bool]:
+        return dict(api.client(role).get("/api/v1/overview/sales").json()["rights"])
+
+    assert rights("viewer") == {"edit": False, "logs": True, "code": True, "upload": False}
+    assert rights("admin") == {"edit": True, "logs": True, "code": True, "upload": False}
+    monkeypatch.setenv("AIRFLOW__BATCHY__ALLOW_UPLOAD", "True")
+    assert rights("admin")["upload"]
+    assert not rights("viewer")["upload"]
+    assert api.client().get("/api/v1/overview/nothing").status_code == 404
+
+
+def test_it_needs_a_login(api: Api) -> None:
+    assert api.client(None).get("/api/v1/overview").status_code == 401
+    assert api.client("viewer", cookie=True).get("/api/v1/overview").status_code == 200

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What the page is served with: behind the login, with its own policy, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from api_server import Api
+
+from batchy_provider.plugin.batchy import BatchyPlugin
+from batchy_provider.plugin.routes.page import STATIC
+
+FILES = sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file())
+OURS = [name for name in FILES if name.endswith((".js", ".css", ".html")) and not name.startswith("vendor/")]
+
+
+def test_a_person_without_a_login_is_led_to_it(api: Api) -> None:
+    answer = api.client(None).get("/page", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert answer.status_code == 307
+    assert "/auth/login" in answer.headers["location"]
+    assert "batchy" in answer.headers["location"]
+
+
+def test_the_page_allows_itself_alone(api: Api) -> None:
+    answer = api.client("viewer", cookie=True).get("/page")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_is_served_to_who_is_logged_in(api: Api, name: str) -> None:
+    assert api.client(None).get(f"/static/{name}").status_code == 401
+    answer = api.client("viewer", cookie=True).get(f"/static/{name}")
+    assert (answer.status_code, answer.content) == (200, (STATIC / name).read_bytes())
+    again = api.client("viewer", cookie=True).get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2fetc%2fpasswd", "vendor", "", "nothing.js", "a%00b"])
+def test_nothing_else_is_served(api: Api, path: str) -> None:
+    answer = api.client().get(f"/static/{path}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+class Attributes(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += attrs
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_nothing_comes_from_another_host_and_nothing_stands_inline(name: str) -> None:
+    text = (STATIC / name).read_text()
+    assert not re.search(r"(https?:)?//[a-z0-9.-]+\.[a-z]{2,}", text.replace("http://www.w3.org/2000/svg", ""))
+    assert "innerHTML" not in text
+    assert "dangerouslySetInnerHTML" not in text
+    assert "eval(" not in text
+    if name.endswith(".html"):
+        parser = Attributes()
+        parser.feed(text)
+        assert not [key for key, _ in parser.found if key.startswith("on") or key == "style"]
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name.endswith(".js")])
+def test_each_script_is_found_by_those_that_import_it(name: str) -> None:
+    for other in re.findall(r"""(?:from|import\()\s*"(\./[^"]+)\"""", (STATIC / name).read_text()):
+        assert (STATIC / name).parent.joinpath(other).is_file(), f"{name} imports {other}"
+
+
+def test_the_libraries_are_those_that_the_readme_names() -> None:
+    lines = re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", (STATIC / "vendor" / "README.md").read_text(), re.M)
+    assert {name for name, _ in lines} == {path.name for path in (STATIC / "vendor").glob("*.js")}
+    for name, digest in lines:
+        assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == digest
+
+
+def test_airflow_is_told_of_the_page_with_relative_addresses() -> None:
+    views = BatchyPlugin.external_views
+    assert [view["destination"] for view in views] == ["nav", "dag"]
+    for view in views:
+        assert not view["href"].startswith(("/", "http"))
+        assert (STATIC / Path(view["icon"]).name).is_file()
+    assert len({view["url_route"] for view in views}) == len(views)
+
+
+def test_the_text_of_a_file_needs_the_right_to_read_code(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+
+    from batchy_provider.plugin.security import Caller
+
+    assert "Sales" in api.client("viewer").get("/api/v1/workflows/sales").json()["source"]
+    may = Caller.may
+    monkeypatch.setattr(
+        Caller,
+        "may",
+        lambda self, method, name, entity=None: entity is not DagAccessEntity.CODE and may(self, method, name, entity),
+    )
+    assert api.client("viewer").get("/api/v1/workflows/sales").json()["source"] is None
