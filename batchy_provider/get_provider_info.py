@@ -25,7 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("batchy_provider.hooks.batchy")],
         "connection-types": [_connection_type()],
         "cli": ["batchy_provider.cli.provider.get_commands"],
-        "extra-links": ["batchy_provider.links.workflow.WorkflowLink"],
+        "extra-links": ["batchy_provider.links.batch.BatchLink"],
         "config": {
             "batchy": {
                 "description": "Batches of ETL scripts with windows of data, kept in Redis.",

@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator
 
 from batchy_provider.assets import workflow_alias, workflow_asset
 from batchy_provider.exceptions import BatchHeldError, BatchyError, ConflictError, RedisUnavailableError
-from batchy_provider.links.workflow import WorkflowLink
+from batchy_provider.links.batch import BatchLink
 from batchy_provider.operators.run import CONF_MOVE, Run, is_running
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class _BatchOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("workflow", "redis_conn_id")
-    operator_extra_links = (WorkflowLink(),)
+    operator_extra_links = (BatchLink(),)
+    batch_id_shown: int | None = None
 
     def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
         # Airflow hands the DAG's default_args on, merged; what they say comes before what we would.
@@ -128,6 +129,7 @@ class BatchyOpenOperator(_BatchOperator):
         with self._store() as store:
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
+        self.batch_id_shown = batch.batch_id
         self._tell(batch)
         return _summary(batch)
 
@@ -260,6 +262,7 @@ class BatchyCloseOperator(_BatchOperator):
                     f"{self.workflow}: run {run.run_id!r} has opened no batch, so there is none to close; put a "
                     "BatchyOpenOperator before this task"
                 )
+            self.batch_id_shown = batch.batch_id
             result, outcomes, why = self._result(context, run, batch)
             request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
             closed = store.close(self.workflow, request)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from batchy_provider.links.batch import BatchLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -57,6 +59,8 @@ class BashBundleOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("bundle", "bash_command", "sha256", "workflow", "job", "input_from", "env")
+    operator_extra_links = (BatchLink(),)
+    batch_id_shown: int | None = None
     template_fields_renderers = {"bash_command": "bash", "env": "json"}  # noqa: RUF012 - as Airflow declares it
     template_ext: Sequence[str] = ()
     ui_color = "#e8f0e4"
@@ -127,6 +131,7 @@ class BashBundleOperator(BaseOperator):
                 f"Run {ti.run_id} of DAG {ti.dag_id} has opened no batch of workflow {self.workflow}. "
                 "Put a BatchyOpenOperator before this task, or leave `workflow` out."
             )
+        self.batch_id_shown = batch.batch_id
         if self.job_params is None and self.job not in batch.jobs:
             raise BundleError(
                 f"Batch {batch.batch_id} of workflow {self.workflow} has no job {self.job!r}. "

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
-from batchy_provider.links.workflow import WorkflowLink
+from batchy_provider.links.batch import BatchLink
 from batchy_provider.operators.run import Run
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class WaitsySensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("workflow", "jobs", "redis_conn_id")
-    operator_extra_links = (WorkflowLink(),)
+    operator_extra_links = (BatchLink(),)
+    batch_id_shown: int | None = None
     ui_color = "#fef7e0"
     _tally: Tally | None = None
 
@@ -208,6 +209,7 @@ class WaitsySensor(BaseSensorOperator):
     def _xcom(self, tally: Tally) -> str:
         # What a trigger returns becomes text, since Airflow writes it as JSON twice; so this is text, too.
         batches = tally.batches
+        self.batch_id_shown = next(iter(batches.values()))
         return str(next(iter(batches.values()))) if isinstance(self.workflow, str) else json.dumps(batches)
 
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""From a task to the batch that it opens, closes, runs in or waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+
+class BatchLink(BaseOperatorLink):
+    """
+    Leads to the batch on the page *Batches*; to its workflow, where the task knows of no batch (yet).
+
+    Airflow asks for the address where the task ran, at its end: an operator tells its batch as `batch_id_shown`.
+    """
+
+    name = "Batch"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address in the web UI."""
+        named = getattr(operator, "workflow", None)
+        workflow = named if isinstance(named, str) else named[0] if named else ti_key.dag_id
+        return batch_address(str(workflow), getattr(operator, "batch_id_shown", None))
+
+
+def batch_address(workflow: str, batch_id: int | str | None = None) -> str:
+    """Return where the page *Batches* shows a workflow, or one batch of it."""
+    from urllib.parse import quote
+
+    from airflow.configuration import conf
+
+    base = conf.get("api", "base_url", fallback="").rstrip("/")
+    address = f"{base}/plugin/batches#/workflows/{quote(workflow, safe='')}"
+    return address if batch_id is None else f"{address}/batches/{batch_id}"
