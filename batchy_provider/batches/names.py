@@ -110,3 +110,8 @@ class Keys:
     def progress(self) -> str:
         """Hash: job → JSON with the latest progress of its execution."""
         return f"{self.live}:progress"
+
+    @property
+    def told(self) -> str:
+        """Hash: watch → JSON, how far it has told of closed batches."""
+        return f"{self.live}:told"
