@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ import yaml
 
 from batchy_provider.config.document import DocumentError, parse
 from batchy_provider.exceptions import ConfigError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Lines as YAML counts them, each with its line break.
+_LINE = re.compile(r"[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\r\n\x85\u2028\u2029]+")
 
 
 def add_job(text: str, name: str, job: Mapping[str, Any], *, is_json: bool = False) -> str:
@@ -33,56 +37,86 @@ def add_job(text: str, name: str, job: Mapping[str, Any], *, is_json: bool = Fal
     """
     before = parse(text, is_json=is_json).data
     expected = {**before, "jobs": {**before["jobs"], name: dict(job)}}
-    edited = _insert(text, name, job, is_json=is_json)
-    try:
-        after = parse(edited, is_json=is_json).data
-    except DocumentError:
-        after = None
-    if after != expected or list(after["jobs"]) != list(expected["jobs"]):
-        raise ConfigError(
-            "the jobs of this file are written in a way that has no place for one more (an alias, or braces with a "
-            "comment in the last line); add it by hand"
-        )
-    return edited
+    for edited in _candidates(text, name, job, is_json=is_json):
+        try:
+            after = parse(edited, is_json=is_json).data
+        except DocumentError:
+            continue
+        if after == expected and list(after["jobs"]) == list(expected["jobs"]):
+            return edited
+    raise ConfigError(
+        "the jobs of this file are written in a way that has no place for one more, such as an alias; add it by hand"
+    )
 
 
-def _insert(text: str, name: str, job: Mapping[str, Any], *, is_json: bool) -> str:
-    jobs = _jobs_node(text)
+def _candidates(text: str, name: str, job: Mapping[str, Any], *, is_json: bool) -> Iterator[str]:
+    """Yield the text with the job where it reads best, then where else it may be."""
     # Marks count characters, and pure Python's and the C parser's leave a byte order mark out.
-    start = 1 if text.startswith("\ufeff") else 0
+    bare = text.removeprefix("\ufeff")
+    mark = text[: len(text) - len(bare)]
+    jobs = _jobs_node(bare)
     if jobs.flow_style:
-        end = start + jobs.end_mark.index - 1
-        before = text[:end].rstrip()
-        blanks = text[len(before) : end]
-        separator = "," if jobs.value and not before.endswith(",") else ""
-        gap = re.sub(r"\S.*", "", blanks) if is_json and "\n" in blanks else " " if separator else ""
-        if is_json and "\n" in gap:
-            gap = "\n" + " " * (jobs.value[0][0].start_mark.column if jobs.value else 2)
-        return f"{before}{separator}{gap}{_flow(name, job, is_json=is_json)}{blanks}{text[end:]}"
-    first = jobs.value[0][0].start_mark.column
-    lines = text.split("\n")
-    end_line = min(jobs.end_mark.line, len(lines))
-    if jobs.end_mark.column and end_line < len(lines):  # a file without a line break at its end
-        end_line += 1
+        yield mark + _in_braces(bare, jobs, name, job, is_json=is_json)
+        return
+    indent = jobs.value[0][0].start_mark.column
+    lines = _LINE.findall(bare)
+    end = jobs.end_mark.line
+    if jobs.end_mark.column and end < len(lines):  # a file without a line break at its end
+        end += 1
     # Blank lines and comments before the next key belong to it; comments within the jobs stay with them.
-    while end_line > 0 and _belongs_to_next(lines[end_line - 1], first):
-        end_line -= 1
-    newline = "\r" if any(line.endswith("\r") for line in lines[:end_line]) else ""
-    block = [line + newline for line in _block(name, job, indent=first)]
-    kept = lines[:end_line]
-    if end_line == len(lines) and newline and kept and not kept[-1].endswith("\r"):
-        kept[-1] += "\r"
-    rest = lines[end_line:] or [""]
-    return "\n".join([*kept, *block, *rest])
+    best = end
+    while best > 0 and _belongs_to_next(lines[best - 1], indent):
+        best -= 1
+    # But a text may end with blank lines (`|+`) or with what looks like a comment: then after these.
+    for place in range(best, end + 1):
+        yield mark + _between(lines, place, _block(name, job, indent=indent))
 
 
 def _jobs_node(text: str) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    root = yaml.compose(text, Loader=loader)
+    root = yaml.compose(text, Loader=_LOADER)
     for key, value in root.value if root is not None else ():
         if key.value == "jobs":
             return value
     raise ConfigError("there are no jobs in this file itself")
+
+
+def _between(lines: Sequence[str], place: int, block: Sequence[str]) -> str:
+    """Put lines between others, with the same line breaks."""
+    before = list(lines[:place])
+    newline = _line_break(before[-1]) or _line_break(lines[0]) or "\n"
+    if not _line_break(before[-1]):
+        before[-1] += newline
+    return "".join([*before, *(line + newline for line in block), *lines[place:]])
+
+
+def _line_break(line: str) -> str:
+    return line[len(line.rstrip("\r\n\x85\u2028\u2029")) :]
+
+
+def _in_braces(text: str, jobs: Any, name: str, job: Mapping[str, Any], *, is_json: bool) -> str:
+    end = jobs.end_mark.index - 1  # of the brace that closes
+    last = _token_before(text, end)
+    written = _flow(name, job, is_json=is_json)
+    comma = isinstance(last, yaml.FlowEntryToken)
+    after = last.end_mark.index
+    line_start = max(text.rfind("\n", after, end), text.rfind("\r", after, end)) + 1
+    if not line_start:  # the brace stands in the line of the last job
+        blank = " " if comma or jobs.value else ""
+        return f"{text[:after]}{'' if comma or not jobs.value else ','}{blank}{written}{text[after:]}"
+    newline = _line_break(_LINE.findall(text[after:])[0])
+    indent = " " * (jobs.value[0][0].start_mark.column if jobs.value else 2)
+    separator, trailing = ("", ",") if comma else ("," if jobs.value else "", "")
+    return f"{text[:after]}{separator}{text[after:line_start]}{indent}{written}{trailing}{newline}{text[line_start:]}"
+
+
+def _token_before(text: str, end: int) -> Any:
+    """Return the last token before a place: comments are none."""
+    last = None
+    for token in yaml.scan(text, Loader=_LOADER):
+        if token.start_mark.index >= end:
+            break
+        last = token
+    return last
 
 
 def _belongs_to_next(line: str, indent: int) -> bool:
