@@ -14,15 +14,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from airflow_versions import serialized
 
 from batchy_provider.dag_factory import build_dags
 
-IMPORT_SERIALIZER = """
-try:
-    from airflow.serialization.serialized_objects import DagSerialization
-except ImportError:  # Airflow 3.1
-    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
-"""
 ROOT = Path(__file__).parents[3]
 
 
@@ -234,14 +229,15 @@ class TestSchedule:
 def test_serialized_dags_are_the_same_from_parse_to_parse():
     code = (
         "import json, sys\n"
-        f"{IMPORT_SERIALIZER}\n"
+        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "from airflow_versions import serialized\n"
         "from batchy_provider.dag_factory import build_dags\n"
         f"dags, faults = build_dags({str(ROOT / 'cfg')!r})\n"
         "assert not faults, faults\n"
         "for _ in range(2):\n"
         # Airflow puts the keys in an order of its own before it compares; lists have to be as they are.
-        "    serialized = {name: DagSerialization.to_dict(dag) for name, dag in dags.items()}\n"
-        "    print(json.dumps(serialized, sort_keys=True))\n"
+        "    all_of_them = {name: serialized(dag) for name, dag in dags.items()}\n"
+        "    print(json.dumps(all_of_them, sort_keys=True))\n"
     )
     digests = set()
     for seed in ("1", "2"):
@@ -254,7 +250,4 @@ def test_serialized_dags_are_the_same_from_parse_to_parse():
 
 
 def test_no_source_code_is_serialized(build: Any):
-    names: dict[str, Any] = {}
-    exec(IMPORT_SERIALIZER, names)
-    serialized = names["DagSerialization"].to_dict(build("jobs: {a: {bash: x}}"))
-    assert "_pre_execute_hook" not in str(serialized)
+    assert "_pre_execute_hook" not in str(serialized(build("jobs: {a: {bash: x}}")))

@@ -20,6 +20,13 @@ ROOT = Path(__file__).parents[3]
 GOOD = "jobs: {a: {bash: echo}}"
 
 
+@pytest.fixture(autouse=True)
+def _no_task_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`DAG.test` of Airflow 3.1 and 3.2 leaves behind that one does."""
+    monkeypatch.delenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", raising=False)
+    monkeypatch.delenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", raising=False)
+
+
 @pytest.fixture
 def cfg(tmp_path: Path) -> Path:
     (tmp_path / "good.yaml").write_text(GOOD)

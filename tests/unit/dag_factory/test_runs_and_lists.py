@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseNotifier, BaseOperator
+from airflow_versions import serialized
 
 from batchy_provider.dag_factory import build_dags
 
@@ -72,14 +73,6 @@ def build(tmp_path: Path) -> Any:
         return dags["sales"]
 
     return build
-
-
-def serialize(dag: DAG) -> dict[str, Any]:
-    try:
-        from airflow.serialization.serialized_objects import DagSerialization
-    except ImportError:  # Airflow 3.1
-        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
-    return DagSerialization.to_dict(dag)
 
 
 class TestRuns:
@@ -209,7 +202,7 @@ class TestDeadlines:
 
     def test_is_serialized_the_same_each_time(self, build: Any):
         text = f"deadline: {{within: 4h, notify: [{HERE}.AsyncTold]}}\n{JOB}"
-        assert json.dumps(serialize(build(text))) == json.dumps(serialize(build(text)))
+        assert json.dumps(serialized(build(text))) == json.dumps(serialized(build(text)))
 
 
 class TestForEach:
@@ -266,6 +259,6 @@ class TestForEach:
             f"jobs:\n  a: {{operator: {HERE}.Lister}}\n  b: {{bash: x, for_each: [1, 2]}}\n"
             f"  c: {{bash: x, for_each: {{from: a}}}}\n  d: {{operator: {HERE}.Lister, for_each: {{from: a}}}}\n"
         )
-        first = json.dumps(serialize(build(text)))
-        assert first == json.dumps(serialize(build(text)))
+        first = json.dumps(serialized(build(text)))
+        assert first == json.dumps(serialized(build(text)))
         assert " at 0x" not in first

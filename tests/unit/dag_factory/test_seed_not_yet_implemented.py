@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow_versions import store_dags
 from redis import Redis
 
 from batchy_provider.batches.store import BatchStore
@@ -61,6 +62,7 @@ class Seed:
         watcher = threading.Thread(target=watching)
         if watch is not None:
             watcher.start()
+        store_dags()
         done = dags["seed"].test()
         if watch is not None:
             watcher.join()

@@ -65,10 +65,10 @@ def context(dag: DAG, airflow: Airflow, run_id: str = "r1", **run: Any) -> Any:
 class Announced(dict[Any, Any]):
     """What a task has told of assets."""
 
-    def __missing__(self, alias: Any) -> Any:
+    def __getitem__(self, alias: Any) -> Any:  # Airflow 3.1 cannot hash an alias
         told: list[Any] = []
-        self[alias] = SimpleNamespace(add=lambda asset, extra: told.append((asset.uri, extra)), told=told)
-        return self[alias]
+        announced = SimpleNamespace(add=lambda asset, extra: told.append((asset.uri, extra)), told=told)
+        return self.setdefault(repr(alias), announced)
 
     @property
     def told(self) -> list[Any]:

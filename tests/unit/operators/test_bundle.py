@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.execution_time.timeout import TimeoutPosix
+from airflow_versions import deserialized, serialized
 
 from batchy_provider.batches.model import Holder, OpenRequest, WorkflowConfig
 from batchy_provider.batches.store import BatchStore
@@ -432,10 +433,8 @@ def test_importing_the_operator_imports_nothing_heavy() -> None:
 
 
 def test_it_survives_serialization() -> None:
-    from airflow.serialization.serialized_objects import DagSerialization
-
     with DAG("d", schedule=None) as dag:
         BashBundleOperator(task_id="t", bundle="a.zip", env={"A": "b"}, execution_timeout=datetime.timedelta(hours=1))
-    back = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    back = deserialized(serialized(dag))
     assert back.get_task("t").task_type == "BashBundleOperator"
     assert bundle_cache().root.is_absolute()

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -46,12 +47,12 @@ def closed(store: BatchStore, result: Result = "success", workflow: str = "wf") 
 
 def made_anew(trigger: BaseTrigger) -> Any:
     """Send a trigger through the metadata database, as Airflow does."""
-    from airflow._shared.module_loading import import_string
     from airflow.serialization.serialized_objects import BaseSerialization
 
     path, kwargs = trigger.serialize()
+    module, _, name = path.rpartition(".")
     stored = json.loads(json.dumps(BaseSerialization.serialize(kwargs)))
-    return import_string(path)(**BaseSerialization.deserialize(stored))
+    return getattr(import_module(module), name)(**BaseSerialization.deserialize(stored))
 
 
 def waitsy(**kwargs: Any) -> WaitsyTrigger:

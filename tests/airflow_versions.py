@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What tests ask Airflow for, by the names of its oldest and of its newest version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG
+
+
+def serialized(dag: DAG) -> dict[str, Any]:
+    """A DAG as Airflow stores it."""
+    return _serialization().to_dict(dag)
+
+
+def deserialized(data: dict[str, Any]) -> Any:
+    """The same again, as the scheduler has it."""
+    return _serialization().from_dict(data)
+
+
+def _serialization() -> Any:
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization
+    except ImportError:  # Airflow 3.1
+        from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+    return DagSerialization
+
+
+def store_dags() -> None:
+    """Read the DAGs folder into the metadata database; `DAG.test` of Airflow 3.1 and 3.2 does so for a new DAG only."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    try:
+        from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import BundleDagBag, sync_bag_to_db
+        named: Any = {}
+    else:
+        named = {"bundle_name": "dags-folder"}
+
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    for bundle in manager.get_all_dag_bundles():
+        bundle.initialize()
+        found = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, **named)
+        sync_bag_to_db(found, bundle.name, bundle.version)
