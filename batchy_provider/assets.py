@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The Airflow asset that stands for a workflow's success: ``schedule: {after: [sales]}`` means this one."""
+"""The Airflow assets that stand for a workflow's batches: ``schedule: {after: [sales]}`` means that of its success."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias
@@ -15,6 +15,34 @@ def workflow_asset(workflow: str) -> Asset:
     from airflow.sdk import Asset
 
     return Asset(name=f"batchy_{workflow}", uri=f"batchy://{workflow}")
+
+
+def failed_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
+    """Return the asset that is updated when a live batch of the workflow is closed as failed.
+
+    By a watcher: the task that closes a failed batch fails, and Airflow takes no news from a task that fails.
+    """
+    return _watched(workflow, "failed", redis_conn_id, result="failed", outside_only=False)
+
+
+def outside_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
+    """Return the asset that is updated when a batch that no run of Airflow opened is closed as success.
+
+    It is not `workflow_asset` with a watcher: Airflow would drop the watcher again when it parses another DAG that
+    names the same asset without it.
+    """
+    return _watched(workflow, "outside", redis_conn_id)
+
+
+def _watched(workflow: str, what: str, redis_conn_id: str | None, **which: Any) -> Asset:
+    from airflow.sdk import Asset, AssetWatcher
+
+    from batchy_provider.triggers.closed import BatchClosedTrigger
+
+    name = f"batchy_{workflow}:{what}"  # no workflow's name has a colon
+    trigger = BatchClosedTrigger(workflow=workflow, name=what, redis_conn_id=redis_conn_id, **which)
+    uri = f"batchy://{workflow}?{'result' if what == 'failed' else 'by'}={what}"
+    return Asset(name=name, uri=uri, watchers=[AssetWatcher(name=name, trigger=trigger)])
 
 
 def workflow_alias(workflow: str) -> AssetAlias:

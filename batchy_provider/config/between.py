@@ -23,7 +23,7 @@ def check_between(workflows: Mapping[str, Workflow], files: Collection[str]) -> 
     """
     for workflow in workflows.values():
         for other, path in needs(workflow):
-            if other not in files:
+            if other not in files and not _may_be_outside(workflow, path):
                 message = f"no file defines the workflow {other!r}{did_you_mean(other, files)}"
                 yield workflow.path, Problem(path, message)
         yield from _check_jobs_of_waits(workflow, workflows)
@@ -40,6 +40,11 @@ def needs(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
     if isinstance(model.schedule, After):
         for index, other in enumerate(model.schedule.after):
             yield other, ("schedule", "after", index)
+
+
+def _may_be_outside(workflow: Workflow, path: KeyPath) -> bool:
+    schedule = workflow.model.schedule if workflow.model is not None else None
+    return path[0] == "schedule" and isinstance(schedule, After) and schedule.outside
 
 
 def _check_jobs_of_waits(workflow: Workflow, workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
@@ -73,5 +78,6 @@ def _waits_of_a_day(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
     model = workflow.model
     for other, path in needs(workflow):
         is_any = path[0] == "wait_for" and model is not None and model.wait_for[int(path[1])].scope == "any"
-        if not is_any:
+        is_handler = path[0] == "schedule" and model is not None and getattr(model.schedule, "result", "") == "failed"
+        if not is_any and not is_handler:
             yield other, path

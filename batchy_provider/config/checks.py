@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.batches.names import check_job_name, check_workflow_name
@@ -88,6 +88,22 @@ def _check_waits(name: str, model: WorkflowModel) -> Iterator[Problem]:
             yield from _check_workflow(other, ("schedule", "after", index))
             if other == name:
                 yield Problem(("schedule", "after", index), "a workflow cannot be scheduled by its own success")
+        yield from _check_after(model.schedule, seen)
+
+
+def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Problem]:
+    path = ("schedule", "same_day")
+    if after.same_day and after.any:
+        yield Problem(path, "one of them is enough with any; on the same day goes with all", at_key=True)
+    if after.same_day and after.result != "success":
+        yield Problem(path, f"only successes are waited for on the same day, not result: {after.result}", at_key=True)
+    if after.same_day:
+        for index, other in enumerate(after.after):
+            if other in waited_for:
+                message = f"{other!r} stands in wait_for too; same_day waits for it already"
+                yield Problem(("schedule", "after", index), message)
+    if after.outside and after.result == "failed":
+        yield Problem(("schedule", "outside"), "failures outside Airflow count anyway", at_key=True)
 
 
 def _check_workflow(name: str, path: KeyPath) -> Iterator[Problem]:

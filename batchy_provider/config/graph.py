@@ -10,6 +10,7 @@ from html import escape
 
 from batchy_provider.config.checks import WAIT_PREFIX
 from batchy_provider.config.model import After, WorkflowModel
+from batchy_provider.config.runs import same_day_workflows
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError
 
@@ -42,6 +43,7 @@ def graph_of(workflow: Workflow) -> dict[str, Node]:
     if model is None or order is None:
         raise ConfigError(f"{workflow.path} is a file of the original Batchy: state without a DAG")
     waits = {WAIT_PREFIX + wait.workflow: Node(kind="wait") for wait in model.wait_for}
+    waits |= {WAIT_PREFIX + other: Node(kind="wait", note="on the same day") for other in same_day_workflows(model)}
     nodes = {**waits, OPEN: Node(kind="frame", upstream=tuple(waits))}
     left = dict(order.upstream)
     while left:  # a job may stand in the file above those that it follows
@@ -72,8 +74,10 @@ def schedule_text(model: WorkflowModel) -> str:
     match model.schedule:
         case None:
             return "by hand"
-        case After(after=workflows, any=is_any):
-            return f"after {(' or ' if is_any else ' and ').join(workflows)}"
+        case After(after=workflows, any=is_any) as after:
+            what = {"success": "", "failed": "the failure of ", "closed": "the end of "}[after.result]
+            on_the_day = " on the same day" if after.same_day else ""
+            return f"after {what}{(' or ' if is_any else ' and ').join(workflows)}{on_the_day}"
         case str(cron):
             return cron if cron.startswith("@o") or cron == "@continuous" else f"{cron} {model.timezone}"
         case crons:

@@ -187,10 +187,22 @@ class Wait(_Model):
 
 
 class After(_Model):
-    """A schedule by other workflows' successes."""
+    """A schedule by other workflows' batches."""
 
     after: Names = Field(description="Workflows; a run starts when all of them have succeeded anew.")
     any: bool = Field(default=False, description="Start as soon as one of them has succeeded.")
+    same_day: bool = Field(
+        default=False,
+        description="Only if all have succeeded on one day, in `timezone`: a run waits for those that are missing and "
+        "is skipped when the day ends.",
+    )
+    result: Literal["success", "failed", "closed"] = Field(
+        default="success", description="What they must have come to: `success`, `failed`, or `closed` for either."
+    )
+    outside: bool = Field(
+        default=False,
+        description="Successes outside Airflow count too: of the command line, REST, the original Batchy server.",
+    )
 
 
 def _kind_of_schedule(value: Any) -> str:

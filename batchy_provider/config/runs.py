@@ -40,6 +40,12 @@ def crons_of(model: WorkflowModel) -> list[str]:
             return crons
 
 
+def same_day_workflows(model: WorkflowModel) -> list[str]:
+    """Return the workflows that must have succeeded on the day of a run for it to load anything."""
+    schedule = model.schedule
+    return list(schedule.after) if isinstance(schedule, After) and schedule.same_day else []
+
+
 def type_of(param: RunParam) -> str:
     """Return what a value of a run is: as said, or as its default is."""
     if param.type is not None:

@@ -17,6 +17,7 @@ from batchy_provider.config.checks import WAIT_PREFIX
 from batchy_provider.config.faults import Problem
 from batchy_provider.config.fields import in_zone
 from batchy_provider.config.model import Wait, WorkflowModel
+from batchy_provider.config.runs import same_day_workflows
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.dag_factory.callbacks import deadlines, run_callbacks
 from batchy_provider.dag_factory.classes import BuildError
@@ -47,6 +48,10 @@ def build_dag(workflow: Workflow) -> DAG:
     opening = _open(dag, model, workflow.config(), common)
     for wait in model.wait_for:
         _wait(dag, model, wait, common).set_downstream(opening)
+    for other in same_day_workflows(model):
+        # A success of another day may have started this run: where the day ends without all, nothing is opened.
+        gate = _wait(dag, model, Wait(workflow=other), common, same_day=True, soft_fail=True)
+        gate.set_downstream(opening)
 
     tasks: dict[str, BaseOperator] = {}
     problems: list[Problem] = []
@@ -137,7 +142,7 @@ def _close(dag: DAG, common: dict[str, Any]) -> Any:
     return BatchyCloseOperator(task_id=CLOSE, dag=dag, workflow=dag.dag_id, **common)
 
 
-def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any]) -> Any:
+def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any], **more: Any) -> Any:
     from batchy_provider.sensors.waitsy import WaitsySensor
 
     timeout: dict[str, Any] = {} if wait.timeout is None else {"timeout": wait.timeout.total_seconds()}
@@ -151,5 +156,6 @@ def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any]) ->
         timezone=wait.timezone or model.timezone,
         on_failed=wait.on_failed,
         **timeout,
+        **more,
         **common,
     )

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import AssetAny
+from airflow.sdk import Asset, AssetAll, AssetAny
 
-from batchy_provider.assets import workflow_asset
+from batchy_provider.assets import failed_asset, outside_asset, workflow_asset
 from batchy_provider.config.fields import PRESETS
 from batchy_provider.config.model import After, WorkflowModel
 
@@ -16,15 +16,27 @@ from batchy_provider.config.model import After, WorkflowModel
 def schedule_of(model: WorkflowModel) -> Any:
     """Return what ``DAG(schedule=…)`` takes."""
     match model.schedule:
-        case After(after=workflows, any=is_any):
-            assets = [workflow_asset(name) for name in workflows]
-            return AssetAny(*assets) if is_any and len(assets) > 1 else assets
+        case After() as after:
+            each = [_news(name, after, model.connection) for name in after.after]
+            if after.any:
+                return AssetAny(*(asset for assets in each for asset in assets))
+            return AssetAll(*(assets[0] if len(assets) == 1 else AssetAny(*assets) for assets in each))
         case None | "@once" | "@continuous":
             return model.schedule
         case str(cron):
             return _timetable([cron], model.timezone)
         case crons:
             return _timetable(crons, model.timezone)
+
+
+def _news(workflow: str, after: After, connection: str | None) -> list[Asset]:
+    """Return the assets any of which says that a workflow has come to what is wanted."""
+    assets = [] if after.result == "failed" else [workflow_asset(workflow)]
+    if after.outside:
+        assets.append(outside_asset(workflow, connection))
+    if after.result != "success":
+        assets.append(failed_asset(workflow, connection))
+    return assets
 
 
 def _timetable(crons: list[str], timezone: str) -> Any:
