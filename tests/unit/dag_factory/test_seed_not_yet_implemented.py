@@ -104,6 +104,8 @@ def seed(tmp_path: Path, _loader: None, redis_url: str, redis_client: Redis, mon
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
     monkeypatch.setenv("AIRFLOW__BATCHY__CFG_FOLDER", str(tmp_path / "cfg"))
     monkeypatch.setenv("AIRFLOW__BATCHY__RESULTS_URL", str(tmp_path / "results"))
+    # Else Airflow stores an edited DAG anew only after so many seconds.
+    monkeypatch.setattr("airflow.settings.MIN_SERIALIZED_DAG_UPDATE_INTERVAL", 0, raising=False)
     (tmp_path / "cfg").mkdir()
     return Seed(tmp_path / "cfg", redis_url, BatchStore(redis_client))
 
