@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.batches.names import check_job_name, check_workflow_name
@@ -14,6 +16,9 @@ from batchy_provider.config.model import After, Job, WorkflowModel
 from batchy_provider.config.order import PREVIOUS
 from batchy_provider.config.runs import check_runs
 from batchy_provider.exceptions import InvalidNameError
+
+MAX_ITEM_BYTES = 128 * 1024 - len("ITEM=\0")
+"""What Linux lets one environment variable hold."""
 
 RESERVED_JOBS = ("open", "close")
 WAIT_PREFIX = "wait_for_"
@@ -186,7 +191,16 @@ def _check_items(name: str, job: Job) -> Iterator[Problem]:
         return
     if job.is_handler:
         yield Problem(path, "a handler (when: failed) runs once", at_key=True)
-    if isinstance(job.for_each, list) and job.operator is not None:
+    if not isinstance(job.for_each, list):
+        return
+    seen: dict[str, int] = {}
+    for index, item in enumerate(job.for_each):
+        text = item_text(item) if job.operator is None else json.dumps(item, sort_keys=True)
+        if (first := seen.setdefault(text, index)) != index:
+            yield Problem((*path, index), f"{show(item)} is the same as entry {first + 1}; each would run it again")
+        elif job.operator is None and (why := _no_variable(text)):
+            yield Problem((*path, index), why)
+    if job.operator is not None:
         for index, item in enumerate(job.for_each):
             if not isinstance(item, dict) or not item:
                 yield Problem((*path, index), f"expected a mapping of arguments of the operator, not {show(item)}")
@@ -195,6 +209,24 @@ def _check_items(name: str, job: Job) -> Iterator[Problem]:
                     yield Problem((*path, index, key), f"{key!r} is set by the workflow", at_key=True)
                 for key in item.keys() & (job.args or {}).keys():
                     yield Problem((*path, index, key), f"{key!r} stands in args too; remove one", at_key=True)
+
+
+def item_text(item: Any) -> str:
+    """Return an entry of ``for_each`` as its script gets it: text as it is, all else as JSON."""
+    return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+
+
+def _no_variable(text: str) -> str | None:
+    """Say why a text cannot be the value of an environment variable, which only JSON files can hold."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "the entry has half a character (a lone surrogate), which no variable can hold"
+    if "\0" in text:
+        return "the entry has a NUL character, which no variable can hold"
+    if size > MAX_ITEM_BYTES:
+        return f"the entry has {size} bytes, and a variable holds {MAX_ITEM_BYTES}; put it into a file of the bundle"
+    return None
 
 
 def _check_params(name: str, job: Job) -> Iterator[Problem]:

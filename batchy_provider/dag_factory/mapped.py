@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from batchy_provider.config.checks import item_text
+from batchy_provider.config.faults import Problem
 from batchy_provider.config.model import ForEach, Job
-from batchy_provider.dag_factory.classes import refusal
+from batchy_provider.dag_factory.classes import BuildError, refusal
 from batchy_provider.dag_factory.gate import JobGate
 
 ITEM = "ITEM"
@@ -25,6 +26,9 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
     assert job.for_each is not None
     if isinstance(job.for_each, ForEach) and job.for_each.at_once is not None:
         arguments["max_active_tis_per_dagrun"] = job.for_each.at_once
+    if isinstance(job.for_each, list) and len(job.for_each) > (most := _longest()):
+        message = f"{len(job.for_each)} entries, and Airflow here runs at most {most} ([core] max_map_length)"
+        raise BuildError([Problem(("jobs", name, "for_each"), message)])
     place = ("jobs", name, "args" if job.args else "operator")
     try:
         # Here it must be the argument: the instances are made by Airflow, when they run.
@@ -39,9 +43,16 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
         raise refusal(cls, job.args or {}, error, place) from None
 
 
+def _longest() -> int:
+    """Return how many instances a task may have; Airflow itself looks only at lists that a task returns."""
+    from airflow.configuration import conf
+
+    return conf.getint("core", "max_map_length", fallback=1024)
+
+
 def _environments(job: Job, env: Mapping[str, str], arguments: Mapping[str, Any]) -> Any:
     def with_item(item: Any) -> dict[str, str]:
-        return {**env, ITEM: item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)}
+        return {**env, ITEM: item_text(item)}
 
     if isinstance(job.for_each, ForEach):
         return _result_of(job.for_each, arguments).map(with_item)

@@ -90,6 +90,22 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
         b'{\n  "jobs": {\n    "a": {"bash": "echo", "retries": "x"}\n  }\n}',
         "a.json:3:38: jobs.a.retries: expected a whole number, not 'x'",
     ),
+    "half a character in a list": (
+        "a.json",
+        b'{"jobs": {"a": {"bash": "echo", "for_each": ["a\\ud800"]}}}',
+        "jobs.a.for_each[0]: the entry has half a character (a lone surrogate), which no variable can hold",
+    ),
+    "NUL in a list": (
+        "a.json",
+        b'{"jobs": {"a": {"bash": "echo", "for_each": [{"x": "y"}, "a\\u0000"]}}}',
+        "a.json:1:58: jobs.a.for_each[1]: the entry has a NUL character, which no variable can hold",
+    ),
+    "an entry that is too large for a variable": (
+        "a.yaml",
+        b"jobs: {a: {bash: echo, for_each: [" + b"x" * 131_066 + b", " + b"y" * 131_067 + b"]}}",
+        "a.yaml:1:131103: jobs.a.for_each[1]: the entry has 131067 bytes, and a variable holds 131066; "
+        "put it into a file of the bundle",
+    ),
 }
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,25 @@ class TestForEach:
         assert dag.get_task("b").partial_kwargs["max_active_tis_per_dagrun"] == 2
         assert dag.get_task("c").upstream_task_ids == {"a", "b"}
         assert type(dag.get_task("c").expand_input.value["env"]).__name__ == "MapXComArg"
+
+    def test_more_entries_than_airflow_runs(self, faults: Any, build: Any, monkeypatch: pytest.MonkeyPatch):
+        def text(count: int) -> str:
+            return f"jobs:\n  a: {{for_each: {list(range(count))}, bash: x}}\n"
+
+        assert len(build(text(1024)).get_task("a").expand_input.value["env"]) == 1024
+        assert faults(text(1025)) == [
+            "sales.yaml:2:17: jobs.a.for_each: 1025 entries, and Airflow here runs at most 1024 ([core] max_map_length)"
+        ]
+        monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
+        assert len(faults(text(3))) == 1
+
+    def test_the_longest_entry_reaches_its_script(self, build: Any):
+        from batchy_provider.config.checks import MAX_ITEM_BYTES
+
+        dag = build(f"jobs: {{a: {{bash: x, for_each: [{'x' * MAX_ITEM_BYTES}]}}}}")
+        (env,) = dag.get_task("a").expand_input.value["env"]
+        done = subprocess.run(["bash", "-c", "echo ${#ITEM}"], env=env, capture_output=True, check=True)
+        assert int(done.stdout) == MAX_ITEM_BYTES
 
     def test_arguments_that_it_refuses(self, faults: Any):
         assert faults(
