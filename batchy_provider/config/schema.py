@@ -3,7 +3,7 @@
 """The JSON Schema of workflow files, made of the models, for editors.
 
 ``python -m batchy_provider.config.schema`` renews the files that are shipped: `schema.json` beside this one, and
-the copy that the examples name.
+the copies that the examples name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from batchy_provider.config.order import PREVIOUS
 SHIPPED = Path(__file__).with_name("schema.json")
 IN_CFG = ".schema.json"
 """What a copy in the folder of workflow files is called: what begins with a dot is no workflow."""
+DEFAULTS_IN_CFG = ".schema-defaults.json"
+"""The same for `_defaults.yaml`."""
 
 
 def schema_text(*, defaults: bool = False) -> str:
@@ -65,3 +67,4 @@ if __name__ == "__main__":
     text = schema_text()
     for place in (SHIPPED, Path("cfg", IN_CFG)):
         place.write_text(text, encoding="utf-8")
+    Path("cfg", DEFAULTS_IN_CFG).write_text(schema_text(defaults=True), encoding="utf-8")

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from batchy_provider.cli.main import main
 from batchy_provider.config.document import parse
-from batchy_provider.config.schema import IN_CFG, SHIPPED, schema_text
+from batchy_provider.config.schema import DEFAULTS_IN_CFG, IN_CFG, SHIPPED, schema_text
 
 ROOT = Path(__file__).parents[3]
 VALIDATOR = Draft202012Validator(json.loads(schema_text()))
@@ -30,6 +30,7 @@ def faults(text: str) -> list[str]:
 def test_the_shipped_file_is_that_of_the_models():
     assert SHIPPED.read_text(encoding="utf-8") == schema_text(), RENEW
     assert (ROOT / "cfg" / IN_CFG).read_text(encoding="utf-8") == schema_text(), RENEW
+    assert (ROOT / "cfg" / DEFAULTS_IN_CFG).read_text(encoding="utf-8") == schema_text(defaults=True), RENEW
 
 
 def test_it_is_a_schema():
@@ -48,12 +49,14 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]):
 def test_examples_are_sound_and_name_it(path: Path):
     text = path.read_text()
     assert faults(text) == []
-    assert f"# yaml-language-server: $schema={IN_CFG}\n" in text
+    assert text.startswith(f"# yaml-language-server: $schema={IN_CFG}\n")
 
 
 def test_defaults_of_a_folder():
     validator = Draft202012Validator(json.loads(schema_text(defaults=True)))
-    assert list(validator.iter_errors(parse((ROOT / "cfg" / "_defaults.yaml").read_text()).data)) == []
+    text = (ROOT / "cfg" / "_defaults.yaml").read_text()
+    assert text.startswith(f"# yaml-language-server: $schema={DEFAULTS_IN_CFG}\n")
+    assert list(validator.iter_errors(parse(text).data)) == []
     assert list(validator.iter_errors({"jobs": {}}))
 
 
