@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""A triggerer is killed while a run waits; batches that Airflow did not close start runs. On a whole Airflow."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from nights import Nights
+
+from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.local.rest import wait_for
+
+PERSON = Holder(by="ann, on the command line")
+JOB = "jobs: {a: {bash: 'true'}}"
+
+
+def load(airflow: Nights, workflow: str, result: Result = "success") -> int:
+    """Load a workflow as the command line does, with no run of Airflow."""
+    config = WorkflowConfig(name=workflow, jobs={"a": {}})
+    batch_id = airflow.store.open(workflow, OpenRequest(config=config, holder=PERSON)).batch_id
+    airflow.store.close(workflow, CloseRequest(result=result, batch_id=batch_id))
+    return batch_id
+
+
+def watched(airflow: Nights, workflow: str, times: int = 1) -> None:
+    """Wait until the triggerer has had a first look at a workflow's batches."""
+    key = airflow.store.keys(workflow).told
+    wait_for(lambda: airflow.store.client.hlen(key) >= times, f"a watcher of {workflow}", timeout=90)
+
+
+def runs(airflow: Nights, workflow: str) -> list[dict[str, Any]]:
+    return airflow.client.runs(workflow)
+
+
+def test_a_triggerer_that_is_killed_ends_no_wait(airflow: Nights) -> None:
+    airflow.add("waiter", f"schedule: null\nwait_for: far_away\n{JOB}")
+    run_id = airflow.start("waiter")
+    wait = "wait_for_far_away"
+    airflow.client.wait_for_task("waiter", run_id, wait, states=["deferred"])
+    # It waits when its subscription is there; then the triggerer goes, as with its machine.
+    wait_for(lambda: b"batchy-events" in subscribers(airflow), "the wait's subscription", timeout=30)
+    airflow.stack.service("triggerer").kill()
+    wait_for(lambda: b"batchy-events" not in subscribers(airflow), "its end", timeout=30)
+    batch_id = load(airflow, "far_away")
+    assert airflow.tasks("waiter", run_id)[wait] == "deferred"
+    airflow.stack.restart("triggerer")
+    assert airflow.client.wait_for_run("waiter", run_id, timeout=180) == "success"
+    assert airflow.client.xcom("waiter", run_id, wait) == str(batch_id)
+    said = airflow.log("waiter", run_id, wait)
+    assert "far_away: waiting until every enabled job has succeeded on " in said
+    assert "no file in " in said
+    assert f"far_away: batch {batch_id} succeeded at " in said
+    assert "; waited " in said
+
+
+def test_a_batch_closed_outside_airflow_starts_a_run_also_if_nobody_listened(airflow: Nights) -> None:
+    airflow.add("follower", f"schedule: {{after: legacy, outside: true}}\n{JOB}")
+    watched(airflow, "legacy")
+    first = load(airflow, "legacy")
+    (run,) = wait_for(lambda: runs(airflow, "follower"), "a run after the batch", timeout=60)
+    assert airflow.client.wait_for_run("follower", run["dag_run_id"]) == "success"
+    told = airflow.store.keys("legacy").told
+
+    def cursor() -> dict[str, Any]:
+        return dict(json.loads(airflow.store.client.hget(told, "outside:success:outside")))
+
+    wait_for(lambda: cursor()["told"] == first, "the batch to count as told", timeout=60)
+    airflow.stack.service("triggerer").kill()
+    load(airflow, "legacy")
+    airflow.stack.restart("triggerer")
+    wait_for(lambda: len(runs(airflow, "follower")) == 2, "a run after the batch that nobody heard of", timeout=90)
+    time.sleep(5)
+    assert len(runs(airflow, "follower")) == 2, "each batch starts one run"
+
+
+def test_a_failure_starts_the_workflow_that_waits_for_failures(airflow: Nights) -> None:
+    airflow.add("breaks", "schedule: null\njobs: {a: {bash: 'exit 1'}}")
+    airflow.add("mends", f"schedule: {{after: breaks, result: failed}}\n{JOB}")
+    watched(airflow, "breaks")
+    _, state = airflow.run("breaks")
+    assert state == "failed"
+    (run,) = wait_for(lambda: runs(airflow, "mends"), "a run after the failure", timeout=60)
+    assert airflow.client.wait_for_run("mends", run["dag_run_id"]) == "success"
+
+
+def subscribers(airflow: Nights) -> bytes:
+    """Names of the connections of Redis."""
+    return b" ".join(str(one["name"]).encode() for one in airflow.store.client.client_list())
