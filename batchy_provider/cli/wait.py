@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,14 @@ from batchy_provider.cli.context import (
     EXIT_TIMEOUT,
     Commands,
     Context,
+    UsageError,
     add_command,
 )
 
 if TYPE_CHECKING:
     from batchy_provider.batches.store import BatchStore
-    from batchy_provider.batches.waiting import Verdict, Wait
+    from batchy_provider.batches.tally import Tally
+    from batchy_provider.batches.waiting import Wait
 
 RECHECK_SECONDS = 60.0
 """How often the state is looked at without an event: for writers that publish nothing, as the original."""
@@ -37,11 +39,14 @@ def add_commands(commands: Commands) -> None:
         commands,
         "wait",
         wait,
-        "wait until every job of a workflow has succeeded today; exit code 0 then, 1 if it failed, 124 at the timeout",
+        "wait until every job of a workflow, or of several, has succeeded today; exit code 0 then, 1 if it failed, "
+        "124 at the timeout",
         "batchy wait crm_extract --timeout 4h && ./load.sh\nbatchy wait erp --job orders --within 12h\n"
+        "batchy wait crm_extract erp hr --on-failed fail\n"
         "batchy wait erp --api https://airflow.example.org --token-file ~/.airflow-token",
     )
     parser.add_argument("workflow")
+    parser.add_argument("others", nargs="*", metavar="workflow", help="wait for all of these, too")
     parser.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--within", type=_duration, metavar="12h", help="a success of the last 12 hours counts")
@@ -57,41 +62,49 @@ def add_commands(commands: Commands) -> None:
 
 
 def wait(context: Context, arguments: argparse.Namespace) -> int:
-    """Wait for a workflow."""
+    """Wait for a workflow, or for all of several."""
     if (url := remote.address(arguments)) is not None:
+        if arguments.others:
+            raise UsageError("over REST a wait is for one workflow; make one for each")
         return remote.wait(context, arguments, url)
     from redis.exceptions import RedisError
 
+    from batchy_provider.batches.tally import Tally
     from batchy_provider.exceptions import RedisUnavailableError
     from batchy_provider.services.waits import look
 
+    names = list(dict.fromkeys([arguments.workflow, *arguments.others]))
     store = context.store
     timeout = arguments.timeout
     deadline = time.monotonic() + timeout.total_seconds() if timeout is not None else float("inf")
     told = None
-    what: Wait | None = None
+    waits: list[Wait] = []
+    tally = Tally(())
     while True:
         try:
             # The day is that on which the wait began: one that crosses midnight still ends.
-            what = what or _what(store, arguments)
+            if not waits:
+                waits = [_what(store, name, arguments) for name in names]
+                tally = Tally(waits)
             with _events(store) as events:
                 while True:
-                    verdict = look(store, what)
-                    if verdict.is_over:
-                        return _end(context, verdict)
-                    if verdict.text != told:
-                        context.output.note(f"batchy: {verdict.text}")
-                        told = verdict.text
+                    for wait_for in waits:
+                        verdict = look(store, wait_for)
+                        if tally.take(wait_for.workflow, verdict) and not verdict.is_over:
+                            context.output.note(f"batchy: {verdict.text}")
+                    if tally.state != "waiting":
+                        return _end(context, tally)
+                    told = None  # an outage that comes again is told again
                     pause = min(arguments.recheck.total_seconds(), deadline - time.monotonic())
                     if pause <= 0:
-                        context.output.note(f"batchy: gave up waiting for {arguments.workflow} after {timeout}")
+                        context.output.note(f"batchy: gave up waiting for {', '.join(names)} after {timeout}")
                         return EXIT_TIMEOUT
-                    _sleep(events, arguments.workflow, pause)
+                    _sleep(events, names, pause)
         except (RedisUnavailableError, RedisError) as error:
             # A server that is restarted at night must not end a wait of hours.
             pause = min(_LOST_PAUSE_SECONDS, deadline - time.monotonic())
             if pause <= 0:
-                context.output.note(f"batchy: gave up waiting for {arguments.workflow} after {timeout}")
+                context.output.note(f"batchy: gave up waiting for {', '.join(names)} after {timeout}")
                 return EXIT_TIMEOUT
             if str(error) != told:
                 context.output.note(f"batchy: {error}; the wait goes on")
@@ -99,12 +112,12 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
             time.sleep(pause)
 
 
-def _what(store: BatchStore, arguments: argparse.Namespace) -> Wait:
+def _what(store: BatchStore, workflow: str, arguments: argparse.Namespace) -> Wait:
     from batchy_provider.services.waits import make_wait
 
     return make_wait(
         store,
-        arguments.workflow,
+        workflow,
         jobs=arguments.job,
         within_seconds=None if arguments.within is None else arguments.within.total_seconds(),
         is_any=arguments.any,
@@ -127,28 +140,31 @@ def _events(store: BatchStore) -> Iterator[Any]:
         events.close()
 
 
-def _sleep(events: Any, workflow: str, seconds: float) -> None:
-    """Sleep until an event names the workflow, but no longer than some seconds."""
+def _sleep(events: Any, workflows: Sequence[str], seconds: float) -> None:
+    """Sleep until an event names one of the workflows, but no longer than some seconds."""
     end = time.monotonic() + seconds
     while (rest := end - time.monotonic()) > 0:
         message = events.get_message(timeout=min(rest, 5.0))
-        if message is not None and _names(message.get("data"), workflow):
+        if message is not None and _names(message.get("data"), workflows):
             return
 
 
-def _names(data: Any, workflow: str) -> bool:
+def _names(data: Any, workflows: Sequence[str]) -> bool:
     try:
-        return bool(json.loads(data)["workflow"] == workflow)
+        return json.loads(data)["workflow"] in workflows
     except (ValueError, TypeError, KeyError):  # someone else's message on our channel
         return False
 
 
-def _end(context: Context, verdict: Verdict) -> int:
+def _end(context: Context, tally: Tally) -> int:
+    batches = tally.batches
     if context.output.is_table:
-        context.output.line(verdict.text)
+        context.output.line(tally.text)
+    elif len(batches) == 1:
+        context.output.data({"state": tally.state, "batch_id": next(iter(batches.values())), "text": tally.text})
     else:
-        context.output.data({"state": verdict.state, "batch_id": verdict.batch_id, "text": verdict.text})
-    return EXIT_OK if verdict.state == "done" else EXIT_FAULT
+        context.output.data({"state": tally.state, "batches": batches, "text": tally.text})
+    return EXIT_OK if tally.state == "done" else EXIT_FAULT
 
 
 def _duration(text: str) -> timedelta:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,30 @@ class TestWait:
         worker.start()
         cli("wait", "sales", "--recheck", "1s", "--timeout", "30s")
         worker.join()
+
+    def test_several_workflows(self, cli: Cli, sales: str) -> None:
+        cli("wait", sales, "crm", "--timeout", "0.2s", code=124)
+        assert "gave up waiting for sales, crm" in cli.said
+        crm = cli.store.open("crm", OpenRequest(config=replace(CONFIG, name="crm"))).batch_id
+
+        def night() -> None:
+            time.sleep(0.4)
+            cli.store.close("crm", CloseRequest(result="success"))
+
+        worker = threading.Thread(target=night)
+        worker.start()
+        found = cli.json("wait", sales, "crm", "--recheck", "30s", "--timeout", "20s")
+        worker.join()
+        assert (found["state"], found["batches"]["crm"]) == ("done", crm)
+        assert list(found["batches"]) == [sales, "crm"]
+
+    def test_any_of_several_that_fails_ends_it_where_asked(self, cli: Cli, sales: str) -> None:
+        cli.store.open("crm", OpenRequest(config=replace(CONFIG, name="crm")))
+        cli.store.close("crm", CloseRequest(result="failed"))
+        assert "crm: batch" in cli("wait", "crm", "erp", sales, "--on-failed", "fail", "--timeout", "5s", code=1)
+
+    def test_over_rest_it_is_one(self, cli: Cli) -> None:
+        assert main(["wait", "crm", "erp", "--api", "http://127.0.0.1:1"]) == 2
 
     def test_waitsy_is_the_originals_command(
         self, cli: Cli, sales: str, monkeypatch: pytest.MonkeyPatch, redis_url: str
