@@ -83,7 +83,7 @@ class Wait:
             return f"{self.workflow}: waiting until {jobs} has loaded the data of {self.day}"
         counts = {
             "today": f" on {self.day}{'' if self.same_day else ' or later'} ({self.timezone})",
-            "within": f" within {self.within_seconds:g} seconds before" if self.within_seconds else "",
+            "within": f" in the last {self.within_seconds:g} s" if self.within_seconds else "",
             "since_last_run": f" since {self.since} UTC" if self.since else "",
             "any": "",
         }[self.scope]

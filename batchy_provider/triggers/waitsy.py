@@ -93,6 +93,7 @@ class WaitsyTrigger(BaseTrigger):
             async with watch(self.redis_conn_id, waits[0].workflow, Question(waits[0])) as verdicts:
                 async for verdict in verdicts:
                     yield waits[0].workflow, verdict
+            return
         found: asyncio.Queue[tuple[str, Verdict | Exception]] = asyncio.Queue()
 
         async def pass_on(wait: Wait) -> None:

@@ -459,4 +459,4 @@ class TestWhenTheDagIsParsed:
             sensor(scope={"within": timedelta(hours=12)}, jobs=("a",))
         again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
         task = again.get_task("wait")
-        assert [link.name for link in task.operator_extra_link_dict.values()] == ["Workflow"]
+        assert [link.name for link in task.operator_extra_link_dict.values()] == ["Batch"]
