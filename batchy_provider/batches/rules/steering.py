@@ -82,7 +82,7 @@ def load(state: Snapshot, config: WorkflowConfig, now: datetime) -> Decision[dic
     return Decision(jobs, change)
 
 
-def switch(state: Snapshot, name: str, enabled: bool) -> Decision[frozenset[str]]:
+def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decision[frozenset[str]]:
     """Switch a job off or on at run time; from then on it is skipped, and its window does not move.
 
     :returns: all jobs that are switched off now.
@@ -98,6 +98,8 @@ def switch(state: Snapshot, name: str, enabled: bool) -> Decision[frozenset[str]
     if disabled == state.disabled:
         return Decision(disabled | state.config.disabled)
     change = Change(meta={DISABLED: sorted(disabled) or None})
+    # A wait may have been for this job alone.
+    change.event = event(state.workflow, state.live_id, "switch", "live", now)
     return Decision(disabled | state.config.disabled, change)
 
 

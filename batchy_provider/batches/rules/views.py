@@ -39,7 +39,7 @@ def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
 
 
 def event(workflow: str, batch_id: int | None, what: str, kind: str, now: datetime) -> dict[str, Any]:
-    """Return what is told on the channel: ``open``, ``success``, ``failed``, ``window`` or ``load``."""
+    """Return what is told on the channel: ``open``, ``success``, ``failed``, ``window``, ``load`` or ``switch``."""
     return {"workflow": workflow, "batch_id": batch_id, "event": what, "kind": kind, "at": format_date(now)}
 
 

@@ -13,7 +13,7 @@ const text = (form, name) => form.get(name)?.trim() || undefined;
 // A button that opens its dialog.
 export function Action({ label, of: Form, className, disabled, title, ...rest }) {
   const [open, setOpen] = useState(false);
-  return html`<button class=${className} disabled=${disabled} title=${title} onClick=${() => setOpen(true)}>${label}</button>
+  return html`<button class=${className} disabled=${disabled} aria-label=${title} onClick=${() => setOpen(true)}>${label}</button>
     ${open ? html`<${Form} ...${rest} close=${() => setOpen(false)} />` : null}`;
 }
 

@@ -75,6 +75,9 @@ export function listen() {
   };
 }
 
+// After an action of one's own: all views look again.
+export const nudge = () => listeners.forEach((each) => each({}));
+
 // Ask `path` now, whenever something happens to `workflow` (or to any, without one), and every so many
 // milliseconds as `every(data)` says. What was known stays while it is asked again.
 export function useAsked(path, { workflow, every, asking = get } = {}) {

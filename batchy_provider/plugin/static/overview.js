@@ -83,7 +83,7 @@ function Row({ row }) {
 
 export function Neighbours({ text, names }) {
   if (!names.length) return null;
-  return html`<div><span class="soft">${text}</span> ${names.map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}</div>`;
+  return html`<div class="among"><span class="soft">${text}</span> ${names.map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}</div>`;
 }
 
 function Empty({ page, asked }) {

@@ -4,7 +4,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { airflowPage, part } from "./api.js";
-import { connected, setZone, useStore, zone } from "./live.js";
+import { connected, nudge, setZone, trouble, useStore, zone } from "./live.js";
 import { zoneName } from "./when.js";
 
 export const embedded = window.parent !== window;
@@ -83,7 +83,8 @@ export function Heading({ crumbs = [], title, children }) {
 
 export function Zone() {
   const place = useStore(zone);
-  const on = useStore(connected);
+  const away = useStore(trouble);
+  const on = useStore(connected) && !away;
   return html`<span class=${`live ${on ? "on" : ""}`} role="status"><i></i>${on ? "live" : "connecting…"}</span>
     <label class="row"><span class="visually-hidden">Times are shown in</span>
       <select value=${place} onChange=${(event) => setZone(event.target.value)}>
@@ -125,6 +126,7 @@ export function Dialog({ title, text, sure, danger, close, act, children, valid 
     try {
       await act(new FormData(event.target));
       close();
+      nudge();
     } catch (problem) {
       setError(problem);
       setBusy(false);

@@ -88,7 +88,7 @@ function Jobs({ detail, rights }) {
       <td data-label="Now">${job.status === "open" && job.progress ? html`<${Doing} reports=${{ [job.job]: job.progress }} />` : null}</td>
       <td data-label="Ended">${job.batch_end ? html`<${When} at=${job.batch_end} />` : null}</td>
       <td data-label="Parameters" class="mono">${Object.entries(job.params).map(([key, value]) => html`<div key=${key}>${key}=${typeof value === "string" ? value : JSON.stringify(value)}</div>`)}</td>
-      <td>${rights?.edit && job.kind === "job" && detail.summary.in_redis ? html`<${Action} label=${job.disabled ? "Enable…" : "Disable…"} title=${`${job.disabled ? "Enable" : "Disable"} ${job.job}`} of=${Switch} workflow=${name} job=${job} />` : null}</td>
+      <td>${rights?.edit && job.kind === "job" && detail.summary.in_redis ? html`<${Action} label=${job.disabled ? "Enable…" : "Disable…"} title=${`${job.disabled ? "Enable" : "Disable"} ${job.job}…`} of=${Switch} workflow=${name} job=${job} />` : null}</td>
     </tr>`)}</tbody>
   </table></div>
   ${rights?.upload && detail.file ? html`<p style=${{ marginTop: "12px" }}><a class="button" href=${`#/upload/${part(name)}`}>Upload a job after one of these…</a></p>` : null}`;

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from state_worlds import FIRST, WORKFLOW, World, short, window
+from state_worlds import FIRST, WORKFLOW, PureStore, World, short, window
 
 from batchy_provider.exceptions import (
     BatchHeldError,
@@ -17,6 +17,18 @@ from batchy_provider.exceptions import (
     UnknownWorkflowError,
     WindowError,
 )
+
+
+def test_a_switch_is_told_since_a_wait_may_have_been_for_that_job_alone(world: World) -> None:
+    world.jobs = {"extract": {}, "load": {}}
+    world.night("2026-01-01T02:00")
+    before = len(world.store.events) if isinstance(world.store, PureStore) else 0
+    for _ in range(2):  # the second time nothing is changed, and nothing told
+        world.store.disable(WORKFLOW, "load", by="ops")
+    world.store.enable(WORKFLOW, "load", by="ops")
+    if isinstance(world.store, PureStore):
+        assert [event["event"] for event in world.store.events[before:]] == ["switch", "switch"]
+
 
 # -- set_window -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The page in a real browser, on a whole Airflow: what a person sees and steers at night."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Reader, chromium
+from nights import Nights
+from playwright.sync_api import Browser, expect
+
+from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.local.rest import wait_for
+
+SLOW = """\
+description: Shops, every night
+schedule: null
+timezone: Europe/Berlin
+jobs:
+  extract:
+    bash: |
+      echo '::batchy {{"progress": 0.25, "message": "1/4 shops"}}'
+      while test ! -e {folder}/one; do sleep 0.2; done
+      echo '::batchy {{"progress": 0.75, "message": "3/4 shops"}}'
+      while test ! -e {folder}/two; do sleep 0.2; done
+      echo all shops are in
+  load: {{bash: echo loaded, input: previous}}
+"""
+FAILING = """\
+description: "Faults <script>window.hacked = 1</script>"
+schedule: null
+jobs:
+  breaks:
+    retries: 0
+    bash: |
+      echo '<script>window.hacked = 2</script> <img src=x onerror="window.hacked = 3">'
+      echo the disk is full >&2
+      exit 3
+    params: {"<b>name</b>": "<script>window.hacked = 4</script>"}
+"""
+QUICK = """\
+schedule: null
+start_date: 2026-01-01
+jobs:
+  first: {bash: echo from $BATCHY_FROM_DATE}
+  second: {bash: "true"}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def reader(browser: Browser, airflow: Nights) -> Iterator[Callable[..., Reader]]:
+    """Opens the page as a person would; in the end nothing has failed in it."""
+    opened: list[Reader] = []
+
+    def open_page(**options: Any) -> Reader:
+        opened.append(Reader(browser, airflow.stack, **options))
+        return opened[-1]
+
+    yield open_page
+    faults = [fault for each in opened for fault in each.faults]
+    for each in opened:
+        each.close()
+    assert not faults
+
+
+@pytest.fixture(scope="module")
+def past(airflow: Nights) -> str:
+    """A workflow with four weeks of nights: a day never loaded, half a day loaded twice, two failures."""
+    config = WorkflowConfig(name="page_past", jobs={"extract": {}, "load": {}})
+    for day in range(28):
+        if day == 9:
+            continue
+        start = datetime(2026, 10, 20) + timedelta(days=day)
+        window = Window(
+            from_date=(start - timedelta(hours=12 * (day == 17))).isoformat(),
+            to_date=(start + timedelta(days=1)).isoformat(),
+        )
+        for result in ("failed", "success") if day in (12, 20) else ("success",):
+            request = OpenRequest(config=config, holder=Holder(by="nightly"), window=window, move_watermark=True)
+            batch = airflow.store.open("page_past", request)
+            airflow.store.close("page_past", CloseRequest(result=result, batch_id=batch.batch_id, by="nightly"))  # type: ignore[arg-type]
+    return "page_past"
+
+
+def test_a_batch_is_seen_running_to_success_without_a_reload(
+    airflow: Nights, reader: Callable[..., Reader], tmp_path: Path
+) -> None:
+    airflow.add("page_slow", SLOW.format(folder=tmp_path))
+    night = reader()
+    night.page.get_by_role("link", name="Batches").first.click()
+    frame = night.frame
+    row = frame.get_by_role("row").filter(has=frame.get_by_role("link", name="page_slow", exact=True))
+    expect(row.get_by_text("new", exact=True)).to_be_visible()
+
+    run_id = airflow.start("page_slow")
+    expect(row.get_by_text("open", exact=True)).to_be_visible(timeout=30_000)
+    expect(row.get_by_text("25 %")).to_be_visible(timeout=20_000)
+    expect(row.get_by_text("extract: 1/4 shops")).to_be_visible()
+    (tmp_path / "one").touch()
+    expect(row.get_by_text("75 %")).to_be_visible(timeout=10_000)
+    night.photograph("overview")
+
+    row.get_by_role("link", name="page_slow", exact=True).click()
+    frame.get_by_role("link", name="extract", exact=True).click()
+    expect(frame.get_by_text("progress: 75% 3/4 shops")).to_be_visible()
+    night.photograph("execution")
+    (tmp_path / "two").touch()
+    expect(frame.get_by_text("all shops are in")).to_be_visible(timeout=10_000)
+    expect(frame.get_by_role("definition").filter(has_text=re.compile("^success$"))).to_be_visible(timeout=20_000)
+    assert airflow.client.wait_for_run("page_slow", run_id) == "success"
+
+    # The address bar leads back here, and Airflow's tasks lead here too.
+    batch = airflow.batch("page_slow", run_id).batch_id
+    assert night.page.url.endswith(f"#/workflows/page_slow/batches/{batch}/extract")
+    for task in ("open", "extract", "close"):
+        path = f"/dags/page_slow/dagRuns/{run_id}/taskInstances/{task}/links"
+        links = airflow.client.request("GET", path)["extra_links"]
+        assert str(links["Batch"]).endswith(f"/plugin/batches#/workflows/page_slow/batches/{batch}"), task
+    night.page.goto("about:blank")
+    night.page.goto(str(links["Batch"]))
+    expect(night.frame.get_by_role("heading", name=f"Batch {batch}")).to_be_visible()
+    expect(night.frame.get_by_role("cell", name="success").first).to_be_visible()
+
+
+def test_the_log_of_a_failed_job_is_found_and_what_it_says_is_only_text(
+    airflow: Nights, reader: Callable[..., Reader], tmp_path: Path
+) -> None:
+    airflow.add("page_failing", FAILING)
+    assert airflow.run("page_failing")[1] == "failed"
+    night = reader()
+    frame = night.go("workflows/page_failing")
+    expect(frame.get_by_text("Faults <script>window.hacked = 1</script>")).to_be_visible()
+    frame.get_by_role("link", name="breaks").click()
+    expect(frame.get_by_text("stderr: the disk is full").first).to_be_visible()
+    expect(frame.get_by_text('<img src=x onerror="window.hacked = 3">')).to_be_visible()
+    expect(frame.get_by_text("Exit code", exact=True)).to_be_visible()
+    night.photograph("failed")
+    with night.page.expect_download() as download:
+        frame.get_by_role("link", name="Download stderr").click()
+    assert Path(download.value.path()).read_text() == "the disk is full\n"
+    frame.get_by_role("button", name="Show stdout").click()
+    expect(frame.get_by_label("stdout")).to_contain_text("window.hacked = 2")
+    hacked = [frame.evaluate("window.hacked") for frame in night.page.frames]
+    assert hacked == [None, None]
+
+
+def test_a_window_is_set_back_and_run_and_a_chosen_one_too(airflow: Nights, reader: Callable[..., Reader]) -> None:
+    airflow.add("page_window", QUICK)
+    airflow.run("page_window")
+    night = reader()
+    frame = night.go("workflows/page_window")
+    frame.get_by_role("button", name="Set window…").click()
+    dialog = frame.get_by_role("dialog")
+    expect(dialog).to_contain_text("Set back, data is loaded again")
+    dialog.get_by_label("The next window starts at").fill("2026-11-20T01:00")
+    expect(dialog).to_contain_text("2026-11-20 00:00 UTC")
+    dialog.get_by_label("Why").fill("a file came late")
+    night.photograph("set-window")
+    dialog.get_by_role("button", name="Set").click()
+    expect(dialog).to_be_hidden()
+
+    frame.get_by_role("button", name="Run now…").click()
+    dialog.get_by_role("button", name="Run").click()
+    expect(dialog).to_be_hidden()
+    wait_for(lambda: _windows(airflow, "page_window")[0][0] == "2026-11-20T00:00:00.000000", "the window", timeout=60)
+    frame.get_by_role("link", name="Changes").click()
+    expect(frame.get_by_role("row").nth(1)).to_contain_text("a file came late")
+    expect(frame.get_by_role("row").nth(1)).to_contain_text("web")
+
+    frame.get_by_role("button", name="Run now…").click()
+    dialog.get_by_label("A chosen one").check()
+    dialog.get_by_role("textbox", name="From").fill("2026-11-01T01:00")
+    dialog.get_by_role("textbox", name="To; empty is now").fill("2026-11-02T01:00")
+    dialog.get_by_role("button", name="Run").click()
+    chosen = ("2026-11-01T00:00:00.000000", "2026-11-02T00:00:00.000000", "history")
+    wait_for(lambda: _windows(airflow, "page_window")[0] == chosen, "the chosen window", timeout=60)
+
+
+def _windows(airflow: Nights, workflow: str) -> list[tuple[str | None, str | None, str]]:
+    return [(batch.from_date, batch.to_date, batch.kind) for batch in airflow.store.history(workflow)]
+
+
+def test_a_batch_is_opened_closed_failed_and_run_again_by_hand(airflow: Nights, reader: Callable[..., Reader]) -> None:
+    airflow.add("page_hand", QUICK)
+    night = reader()
+    frame = night.go("workflows/page_hand")
+    dialog = frame.get_by_role("dialog")
+
+    def act(label: str, sure: str) -> None:
+        frame.get_by_role("button", name=label).click()
+        dialog.get_by_role("button", name=sure, exact=True).click()
+        expect(dialog).to_be_hidden()
+
+    act("Open by hand…", "Open")
+    act("Close as failed…", "Close as failed")
+    act("Open by hand…", "Open")
+    act("Close as success…", "Close as success")
+    expect(frame.get_by_role("definition").first).to_contain_text("success")
+    second, first = airflow.store.history("page_hand")
+    assert (first.status, second.status, first.from_date) == ("failed", "success", second.from_date)
+
+    run_id, state = airflow.run("page_hand")
+    assert state == "success"
+    frame = night.go(f"workflows/page_hand/batches/{airflow.batch('page_hand', run_id).batch_id}")
+    act("Run again…", "Clear and run")
+    second = frame.get_by_role("row").filter(has_text="second").get_by_role("link", name="2", exact=True)
+    expect(second).to_be_visible(timeout=60_000)
+    assert airflow.client.wait_for_run("page_hand", run_id) == "success"
+
+
+def test_a_job_is_disabled_and_the_dag_is_paused(airflow: Nights, reader: Callable[..., Reader]) -> None:
+    airflow.add("page_switch", QUICK)
+    airflow.run("page_switch")
+    night = reader()
+    frame = night.go("workflows/page_switch")
+    dialog = frame.get_by_role("dialog")
+    row = frame.get_by_role("row").filter(has_text="second")
+    row.get_by_role("button", name="Disable second").click()
+    expect(dialog).to_contain_text("its window stays where it is")
+    dialog.get_by_role("button", name="Disable second").click()
+    expect(row.get_by_text("disabled")).to_be_visible()
+    assert airflow.store.status("page_switch").disabled == {"second"}
+    row.get_by_role("button", name="Enable second").click()
+    dialog.get_by_role("button", name="Enable second").click()
+    expect(row.get_by_text("disabled")).to_be_hidden()
+    frame.get_by_role("button", name="Pause…").click()
+    dialog.get_by_role("button", name="Pause").click()
+    expect(frame.get_by_text("paused", exact=True)).to_be_visible()
+    assert airflow.client.dags()["page_switch"]["is_paused"]
+
+
+def test_an_upload_with_a_fault_shows_its_line_and_a_right_one_is_stored(
+    airflow: Nights, reader: Callable[..., Reader]
+) -> None:
+    night = reader()
+    frame = night.go("upload")
+    wrong = "schedule: null\njobs:\n  load: {bundel: page_new.zip}\n"
+    frame.get_by_label("Files", exact=True).set_input_files(
+        {"name": "page_new.yaml", "mimeType": "text/yaml", "buffer": wrong.encode()}
+    )
+    frame.get_by_role("button", name="Check").click()
+    fault = frame.locator(".faulty + .fault")
+    expect(fault).to_contain_text("did you mean 'bundle'?")
+    expect(frame.locator(".faulty")).to_contain_text("bundel: page_new.zip")
+    night.photograph("upload-fault")
+    night.faults.clear()  # a browser counts a refusal as one
+    assert not (airflow.cfg / "page_new.yaml").exists()
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("script.sh", "echo new\n")
+    files = [
+        {"name": "page_new.yaml", "mimeType": "text/yaml", "buffer": wrong.replace("bundel", "bundle").encode()},
+        {"name": "page_new.zip", "mimeType": "application/zip", "buffer": out.getvalue()},
+    ]
+    frame.get_by_label("Files", exact=True).set_input_files(files)  # type: ignore[arg-type]
+    frame.get_by_role("button", name="Check").click()
+    expect(frame.get_by_text("No fault.")).to_be_visible()
+    assert not (airflow.cfg / "page_new.yaml").exists()
+    frame.get_by_role("button", name="Store").click()
+    expect(frame.get_by_role("heading", name="page_new")).to_be_visible()
+    assert (airflow.cfg / "bundles" / "page_new.zip").read_bytes() == out.getvalue()
+
+    frame.get_by_role("link", name="Upload a job after one of these…").click()
+    zip_only = {"name": "page_more.zip", "mimeType": "application/zip", "buffer": out.getvalue()}
+    frame.get_by_label("Files", exact=True).set_input_files(zip_only)  # type: ignore[arg-type]
+    frame.get_by_label("After the job").select_option("load")
+    frame.get_by_role("button", name="Check").click()
+    frame.get_by_role("button", name="Store").click()
+    expect(frame.get_by_role("rowheader", name="page_more")).to_be_visible()
+
+
+def test_gaps_and_overlaps_are_seen_at_once(reader: Callable[..., Reader], past: str) -> None:
+    night = reader()
+    frame = night.go(f"workflows/{past}/windows")
+    seams = frame.locator(".note.warn li")
+    expect(seams).to_have_count(2)
+    expect(seams.nth(0)).to_contain_text("never loaded: 2026-10-29 01:00→2026-10-30 01:00")
+    expect(seams.nth(1)).to_contain_text("loaded twice: 2026-11-05 13:00→2026-11-06 01:00")
+    expect(frame.get_by_role("img", name="Windows of the last 29 batches")).to_be_visible()
+    night.photograph("windows")
+    frame.get_by_label("Times are shown in").select_option("utc")
+    expect(seams.nth(0)).to_contain_text("never loaded: 2026-10-29 00:00→2026-10-30 00:00")
+
+
+def test_the_dag_has_a_view_of_its_batches(reader: Callable[..., Reader]) -> None:
+    night = reader()
+    night.page.goto(f"{night.url}/dags/sales")
+    night.page.get_by_role("link", name="Batches").last.click()
+    expect(night.frame.get_by_role("heading", name="sales")).to_be_visible()
+    expect(night.frame.get_by_role("rowheader", name="extract", exact=True)).to_be_visible()
+    night.photograph("dag")
+    night.frame.get_by_role("link", name="Dependencies").click()
+    expect(night.frame.locator("svg.graph").first).to_be_visible()
+    night.photograph("dependencies")
+
+
+def test_what_has_faults_is_shown_with_its_lines(airflow: Nights, reader: Callable[..., Reader]) -> None:
+    path = airflow.cfg / "page_broken.yaml"
+    path.write_text("shedule: null\njobs: {a: {bash: 'true'}}\n")
+    try:
+        night = reader()
+        frame = night.go()
+        row = frame.get_by_role("row").filter(has_text="page_broken")
+        row.get_by_role("link", name="1 fault").click()
+        expect(frame.locator(".faulty + .fault")).to_contain_text("did you mean 'schedule'?")
+        night.photograph("faults")
+    finally:
+        path.unlink()
+
+
+def test_it_follows_the_dark_and_fits_a_phone(reader: Callable[..., Reader], past: str) -> None:
+    night = reader(color_scheme="dark")
+    frame = night.go()
+    expect(frame.locator("html")).to_have_class(re.compile("dark"))
+    expect(frame.get_by_role("link", name=past)).to_be_visible()
+    night.photograph("dark")
+    night.page.evaluate("document.documentElement.className = 'light'")
+    expect(frame.locator("html")).not_to_have_class(re.compile("dark"))
+
+    phone = reader(viewport={"width": 390, "height": 844}, has_touch=True)
+    for where in ("", "workflows/sales", f"workflows/{past}/windows", "upload"):
+        page = phone.alone(where)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where or "overview"
+    phone.alone()
+    phone.photograph("phone")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(reader: Callable[..., Reader], past: str, scheme: str) -> None:
+    night = reader(color_scheme=scheme)
+    views = ["", "upload", "workflows/sales", f"workflows/{past}"]
+    views += [f"workflows/sales/{tab}" for tab in ("dependencies", "file", "changes")] + [f"workflows/{past}/windows"]
+    found = {}
+    for where in views:
+        page = night.alone(where)
+        page.wait_for_timeout(300)
+        found[where] = night.barriers()
+    page.get_by_role("cell").first.wait_for()
+    page.get_by_role("rowheader").first.get_by_role("link").click()
+    page.get_by_role("heading", name="Batch").wait_for()
+    found["batch"] = night.barriers()
+    night.alone("workflows/sales").get_by_role("button", name="Run now…").click()
+    found["dialog"] = night.barriers()
+    assert {where: each for where, each in found.items() if each} == {}
+
+
+def test_the_keyboard_is_enough(reader: Callable[..., Reader]) -> None:
+    page = reader().alone("workflows/sales")
+    button = page.get_by_role("button", name="Run now…")
+    button.wait_for()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if button.evaluate("each => each === document.activeElement"):
+            break
+    else:
+        raise AssertionError("Tab never came to the button")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(button).to_be_focused()
+
+
+def test_a_redis_that_is_away_is_said_at_the_top_and_it_goes_on_when_it_is_back(
+    airflow: Nights, reader: Callable[..., Reader], past: str
+) -> None:
+    night = reader()
+    frame = night.go()
+    expect(frame.get_by_role("link", name=past)).to_be_visible()
+    airflow.stack.service("valkey").kill()
+    expect(frame.get_by_role("alert")).to_contain_text("Redis", timeout=30_000)
+    expect(frame.get_by_role("link", name=past)).to_be_visible()
+    night.photograph("redis-away")
+    airflow.stack.restart("valkey")
+    expect(frame.get_by_role("alert")).to_be_hidden(timeout=30_000)
+    night.faults = [fault for fault in night.faults if "503" not in fault]
