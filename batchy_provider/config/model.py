@@ -26,7 +26,7 @@ from batchy_provider.config.fields import (
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 Count = Annotated[int, Field(ge=0)]
