@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Workflow files as DAG sources of their own, for Airflow 3.4 and newer: no loader file in the DAGs folder.
+
+Each file has its own parse, its own import error and its own Code tab. The folder of workflow files is a DAG bundle,
+and this is its importer::
+
+    [dag_processor]
+    dag_bundle_config_list = [{"name": "batchy", "classpath":
+        "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": "/opt/etl/cfg"}, "importers":
+        [{"classpath": "batchy_provider.dag_factory.importer.WorkflowImporter"}]}]
+
+In ``dag_importer_configs`` it is the importer of all bundles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Airflow 3.4
+    AbstractDagImporter,
+    DagImportError,
+    DagImportResult,
+    DagSourceCode,
+    FilesystemDagDefinition,
+    find_file_dag_definitions,
+    get_file_suffix,
+)
+
+from batchy_provider.config.faults import Fault
+from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, FaultsError, Reader, find_file, find_files
+from batchy_provider.dag_factory.loader import build_workflow
+
+
+class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
+    """Makes the DAG of a workflow file; the bundle's folder is the top of the workflow files."""
+
+    def __init__(self) -> None:
+        self.supported_extensions = list(SUFFIXES)
+
+    def can_handle(self, definition: Any) -> bool:
+        """Tell whether something may be a workflow file."""
+        return get_file_suffix(definition) in self.supported_extensions
+
+    def list_dag_definitions(self, bundle: Any, *, safe_mode: bool = True) -> Iterator[Any]:
+        """Yield the workflow files of a bundle, and what is wrong with files that others inherit.
+
+        :param bundle: its path is a folder, or a single file of one when that is parsed.
+        """
+        root = Path(bundle.path)
+        if root.is_file():
+            yield from _file(root, self.supported_extensions)
+            return
+        unreadable: list[Fault] = []
+        ours = set(find_files(root, unreadable))
+        yield from _errors(unreadable)
+        reader = Reader(root)
+        # Airflow's own walk knows .airflowignore; ours knows bundles of scripts.
+        for definition in find_file_dag_definitions(root, self.supported_extensions):
+            if definition.path in ours:
+                reader.defaults(definition.path.parent)
+                yield definition
+        yield from _errors(reader.defaults_faults)
+
+    def import_definition(self, definition: Any, bundle: Any) -> Any:
+        """Return the DAG of one file, or its faults: all in one import error, with their lines."""
+        result = DagImportResult(definition=definition)
+        path, folder = Path(definition.path), Path(bundle.path)
+        if (other := find_file(folder, path.stem)) not in (path, None):
+            message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
+            result.errors.extend(_errors([Fault(str(path), None, None, "", message)]))
+            return result
+        workflow, faults = Reader(folder).read(path)
+        if workflow is not None:
+            dag, faults = build_workflow(workflow)
+            result.dags.extend(() if dag is None else (dag,))
+        result.errors.extend(_errors(faults))
+        return result
+
+    def get_source_code(self, definition: Any, dag_id: str | None = None) -> Any:
+        """Return a file's text, for the Code tab."""
+        language = "json" if definition.suffix == ".json" else "yaml"
+        return DagSourceCode(source_code=definition.read_text(encoding="utf-8-sig"), language=language)
+
+
+def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:
+    """Yield a file that is parsed by itself: a workflow, or one that others inherit, if it has faults."""
+    if path.suffix not in extensions:
+        return
+    if path.stem != DEFAULTS_STEM:
+        yield FilesystemDagDefinition(path=path)
+        return
+    reader = Reader(path.parent)
+    reader.defaults(path.parent)
+    yield from _errors(reader.defaults_faults)
+
+
+def _errors(faults: Iterable[Fault]) -> Iterator[Any]:
+    """Yield one import error a file: Airflow keeps no more."""
+    by_file: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_file.setdefault(os.fspath(fault.file), []).append(fault)
+    for file, all_of_it in by_file.items():
+        first = all_of_it[0]
+        yield DagImportError(
+            source_reference=file,
+            message=str(FaultsError(all_of_it)),
+            error_type="config",
+            line_number=first.line,
+            column_number=first.column,
+        )
