@@ -21,7 +21,7 @@ export function Overview() {
   const query = new URLSearchParams({ order_by: asked.order, limit: LIMIT, offset: asked.offset });
   if (asked.search) query.set("search", asked.search);
   if (asked.kind) query.set("kind", asked.kind);
-  const { data, error, reload } = useAsked(`overview?${query}`, { every: (page) => (page.items.some((row) => row.status === "open") ? 2000 : 15000) });
+  const { data, error, reload } = useAsked(`overview?${query}`, { every: (page) => (page.items.some((row) => row.status === "open") ? (page.counts.all > 100 ? 5000 : 2000) : 15000) });
   const redis = useStore(trouble);
 
   return html`
