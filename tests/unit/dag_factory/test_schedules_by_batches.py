@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, Asset
+from airflow_versions import deserialized, serialized
 from redis import Redis
 
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
@@ -103,11 +104,9 @@ def test_a_workflow_named_like_anothers_failure_has_an_asset_of_its_own(build: A
 
 
 def test_a_dag_with_watchers_survives_serialization(build: Any) -> None:
-    from airflow.serialization.serialized_objects import DagSerialization
-
     dag = build("schedule: {after: crm, result: closed, outside: true}")
-    stored = DagSerialization.to_dict(dag)
-    again = DagSerialization.from_dict(stored)
+    stored = serialized(dag)
+    again = deserialized(stored)
     uris = {plain(asset.uri) for _, asset in again.timetable.asset_condition.iter_assets()}
     assert uris == {"batchy://crm", "batchy://crm?by=outside", "batchy://crm?result=failed"}
     assert "BatchClosedTrigger" in str(stored)

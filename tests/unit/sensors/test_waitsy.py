@@ -453,10 +453,10 @@ class TestWhenTheDagIsParsed:
 
     def test_survives_the_serialization_of_dags(self) -> None:
         from airflow.sdk import DAG
-        from airflow.serialization.serialized_objects import DagSerialization
+        from airflow_versions import deserialized, serialized
 
         with DAG("mine", schedule=None) as dag:
             sensor(scope={"within": timedelta(hours=12)}, jobs=("a",))
-        again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+        again = deserialized(json.loads(json.dumps(serialized(dag))))
         task = again.get_task("wait")
         assert [link.name for link in task.operator_extra_link_dict.values()] == ["Batch"]
