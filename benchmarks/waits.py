@@ -360,7 +360,11 @@ def main() -> None:
                         continue
                     measurement = Measurement(rig, WAYS[name](rig, arguments.poll), size, idle=arguments.idle)
                     is_process = WAYS[name] is Waitsy
-                    found = measurement.in_processes() if is_process else measurement.in_a_triggerer()
+                    try:
+                        found = measurement.in_processes() if is_process else measurement.in_a_triggerer()
+                    except TimeoutError as error:
+                        print(f"{name}, {size:,}: {error}", flush=True)
+                        continue
                     results.setdefault(name, {})[size] = found
                     print(f"{name}, {size:,}: {found}", flush=True)
         finally:
