@@ -27,6 +27,15 @@ def _serialization() -> Any:
     return DagSerialization
 
 
+def core_timetable(dag: DAG) -> Any:
+    """What the scheduler asks when the next run is due."""
+    try:
+        from airflow.serialization.encoders import coerce_to_core_timetable
+    except ImportError:  # Airflow 3.1
+        return dag.timetable
+    return coerce_to_core_timetable(dag.timetable)
+
+
 def store_dags() -> None:
     """Read the DAGs folder into the metadata database; `DAG.test` of Airflow 3.1 and 3.2 does so for a new DAG only."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -35,6 +44,7 @@ def store_dags() -> None:
         from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
     except ImportError:  # Airflow 3.1
         from airflow.models.dagbag import BundleDagBag, sync_bag_to_db
+
         named: Any = {}
     else:
         named = {"bundle_name": "dags-folder"}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow_versions import serialized
+from airflow_versions import core_timetable, serialized
 
 from batchy_provider.dag_factory import build_dags
 
@@ -212,6 +212,28 @@ class TestSchedule:
         assert dag.end_date == datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
         assert (dag.catchup, dag.max_active_runs, dag.tags, dag.description) == (True, 2, {"a", "b"}, "D")
         assert (dag.doc_md, dag.is_paused_upon_creation) == ("# D", False)
+
+    def test_a_cron_keeps_its_local_time_when_clocks_change(self, build: Any):
+        from airflow.timetables.base import TimeRestriction
+        from pendulum import instance
+
+        head = "timezone: Europe/Paris\nstart_date: 2026-01-01\ncatchup: true\njobs: {a: {bash: x}}\nschedule: "
+        for cron, since, fires in (
+            # At half past two in winter and in summer; on the day that has no such time, an hour later.
+            ("30 2 * * *", "2026-03-28", ["2026-03-28T01:30", "2026-03-29T01:30", "2026-03-30T00:30"]),
+            # On the day that has it twice, once: the second time.
+            ("30 2 * * *", "2026-10-24", ["2026-10-24T00:30", "2026-10-25T01:30", "2026-10-26T01:30"]),
+            ("0 6 * * *", "2026-10-24", ["2026-10-24T04:00", "2026-10-25T05:00", "2026-10-26T05:00"]),
+        ):
+            timetable = core_timetable(build(f'{head}"{cron}"'))
+            begin = instance(datetime.fromisoformat(since).replace(tzinfo=timezone.utc))
+            last, fired = None, []
+            for _ in fires:
+                restriction = TimeRestriction(earliest=begin, latest=None, catchup=True)
+                info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+                fired.append(info.run_after.in_timezone("UTC").strftime("%Y-%m-%dT%H:%M"))
+                last = info.data_interval
+            assert fired == fires, cron
 
     def test_presets_and_several_crons(self, build: Any):
         assert cron_of(build("schedule: '@daily'\njobs: {a: {bash: x}}").timetable) == ("0 0 * * *", "UTC")
