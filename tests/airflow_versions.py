@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from airflow.sdk import DAG
@@ -49,6 +50,8 @@ def store_dags() -> None:
     else:
         named = {"bundle_name": "dags-folder"}
 
+    for name in ("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "_AIRFLOW_PARSING_CONTEXT_TASK_ID"):
+        os.environ.pop(name, None)  # the same versions leave behind that a task starts: then only its DAG is read
     manager = DagBundlesManager()
     manager.sync_bundles_to_db()
     for bundle in manager.get_all_dag_bundles():
