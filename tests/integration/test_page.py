@@ -297,6 +297,16 @@ def test_gaps_and_overlaps_are_seen_at_once(reader: Callable[..., Reader], past:
     expect(seams.nth(0)).to_contain_text("never loaded: 2026-10-29 00:00→2026-10-30 00:00")
 
 
+def test_a_window_that_is_meant_to_reach_back_is_no_fault(airflow: Nights, reader: Callable[..., Reader]) -> None:
+    config = WorkflowConfig(name="page_back", jobs={"extract": {"reprocess_hours": 2}})
+    for _ in range(3):
+        batch = airflow.store.open("page_back", OpenRequest(config=config, holder=Holder(by="nightly")))
+        airflow.store.close("page_back", CloseRequest(result="success", batch_id=batch.batch_id, by="nightly"))
+    frame = reader().go("workflows/page_back/windows")
+    expect(frame.get_by_text("2 windows reach back over the one before, as the configuration says.")).to_be_visible()
+    expect(frame.locator(".note.warn")).to_have_count(0)
+
+
 def test_the_dag_has_a_view_of_its_batches(reader: Callable[..., Reader]) -> None:
     night = reader()
     night.page.goto(f"{night.url}/dags/sales")

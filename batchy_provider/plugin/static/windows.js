@@ -55,6 +55,10 @@ export function Took({ batch }) {
   return end === null ? null : html`<span>${span(end - moment(batch.started))}</span>`;
 }
 
+// Its configuration lets each window reach back over the one before.
+const reachesBack = (batch) => Object.values(batch.jobs).some((fields) => Number(fields.reprocess_hours) > 0 || isOn(fields.trunc_start));
+const isOn = (value) => !["", "0", "false", "null", "undefined"].includes(String(value).toLowerCase());
+
 // Where the data of successful live batches has holes, or was loaded twice.
 export function seams(batches) {
   const good = batches.filter((batch) => batch.status === "success" && batch.kind === "live")
@@ -63,17 +67,20 @@ export function seams(batches) {
   let reached = null;
   for (const each of good) {
     if (reached !== null && each.from > reached) found.push({ kind: "gap", from: reached, to: each.from });
-    if (reached !== null && each.from < reached) found.push({ kind: "overlap", from: each.from, to: Math.min(reached, each.to) });
+    if (reached !== null && each.from < reached) found.push({ kind: reachesBack(each.batch) ? "back" : "overlap", from: each.from, to: Math.min(reached, each.to) });
     reached = Math.max(reached ?? each.to, each.to);
   }
   return found;
 }
 
 function Seams({ batches }) {
-  const found = seams(batches);
-  if (!found.length) return html`<p class="soft">The successful windows of the last ${batches.length} batches follow one another without gap or overlap.</p>`;
+  const all = seams(batches);
+  const found = all.filter((seam) => seam.kind !== "back");
+  const back = all.length - found.length;
+  const meant = back ? ` ${back === 1 ? "One window reaches" : `${back} windows reach`} back over the one before, as the configuration says.` : "";
+  if (!found.length) return html`<p class="soft">The successful windows of the last ${batches.length} batches follow one another without a gap${back ? "" : " or overlap"}.${meant}</p>`;
   return html`<div class="note warn"><p>${found.length === 1 ? "A seam" : `${found.length} seams`} in the data of the last ${batches.length} batches:</p>
-    <ul>${found.slice(-8).map((seam, at) => html`<li key=${at}>${seam.kind === "gap" ? "never loaded" : "loaded twice"}: <${Window} from=${new Date(seam.from).toISOString()} to=${new Date(seam.to).toISOString()} /> <span class="soft">(${span(seam.to - seam.from)})</span></li>`)}</ul></div>`;
+    <ul>${found.slice(-8).map((seam, at) => html`<li key=${at}>${seam.kind === "gap" ? "never loaded" : "loaded twice"}: <${Window} from=${new Date(seam.from).toISOString()} to=${new Date(seam.to).toISOString()} /> <span class="soft">(${span(seam.to - seam.from)})</span></li>`)}</ul>${meant ? html`<p>${meant.trim()}</p>` : null}</div>`;
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
