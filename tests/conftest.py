@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from redis_server import REDIS_SERVER, Server
 
-from batchy_provider.local.process import Service
 from batchy_provider.local.servers import valkey_binary
 from batchy_provider.local.settings import clean_environment
-from batchy_provider.local.stack import free_port
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -37,7 +36,6 @@ settings.register_profile("dev", max_examples=30, deadline=None, suppress_health
 settings.register_profile("ci", max_examples=150, deadline=None, suppress_health_check=_QUIET, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-REDIS_SERVER = os.environ.get("BATCHY_TEST_REDIS_SERVER") or shutil.which("redis-server")
 KINDS = ["valkey", "redis"] if REDIS_SERVER else ["valkey"]
 
 
@@ -53,46 +51,6 @@ def pytest_report_header() -> str:
 def _log_level() -> None:
     """Airflow sets the root logger to INFO when it is first imported: a test must not depend on who was before it."""
     logging.getLogger().setLevel(logging.WARNING)
-
-
-class Server:
-    """
-    A Redis or Valkey of the tests' own on 127.0.0.1, which a test may stop and start again.
-
-    :param keeps: what is in it outlives its end, also that by a kill.
-    """
-
-    def __init__(self, program: Path | str, folder: Path, *, keeps: bool = False) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": folder, "save": ""}
-        options["appendonly"] = "yes" if keeps else "no"
-        command = [str(program), *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
-        self._service = Service("the tests' server", command, log=folder / "server.log", env=dict(os.environ))
-
-    def start(self) -> None:
-        self._service.start()
-        self._service.wait_until(self._answers, timeout=20)
-
-    def stop(self) -> None:
-        self._service.stop()
-
-    def kill(self) -> None:
-        self._service.kill()
-
-    def client(self) -> Redis:
-        import redis
-
-        return redis.Redis.from_url(self.url)
-
-    def _answers(self) -> bool:
-        import redis
-
-        try:
-            with self.client() as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
 
 
 @pytest.fixture(scope="session")
