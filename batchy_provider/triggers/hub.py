@@ -46,6 +46,10 @@ _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _IDLE_SECONDS = 30.0
 _SILENCE_SECONDS = 20.0
 """After how long without a message the subscription is asked whether it still lives, and given up on."""
+_STUCK_SECONDS = 60.0
+"""After how long a round of questions counts as lost. redis-py has timeouts of its own, but after one of them, in a
+triggerer that had no time for it (10,000 triggers started), it waited for ever to get rid of the connection."""
+_CLOSE_SECONDS = 5.0
 _REPEAT_WARNING_SECONDS = 300.0
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
@@ -180,23 +184,23 @@ class Hub:
         pubsub = subscriber.pubsub()
         listener: asyncio.Task[None] | None = None
         try:
-            await pubsub.subscribe(EVENTS_CHANNEL)
+            await asyncio.wait_for(pubsub.subscribe(EVENTS_CHANNEL), timeout=_STUCK_SECONDS)
             if await pubsub.get_message(timeout=_SILENCE_SECONDS) is None:
                 raise ConnectionError("it did not confirm the subscription")
             listener = asyncio.create_task(self._listen(pubsub), name="batchy-events")
             listener.add_done_callback(lambda _: self._wake.set())
             self._recheck_at = 0.0
             while await self._something_to_do(listener):
-                await self._check_some(client, cluster=address.kind == "cluster")
+                looking = self._check_some(client, cluster=address.kind == "cluster")
+                await asyncio.wait_for(looking, timeout=_STUCK_SECONDS)
                 self._outage.is_over()
         finally:
             if listener is not None:
                 listener.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await listener
+                await asyncio.wait([listener], timeout=_CLOSE_SECONDS)
             for closable in (pubsub, subscriber, client):
                 with suppress(Exception):
-                    await closable.aclose()
+                    await asyncio.wait_for(closable.aclose(), timeout=_CLOSE_SECONDS)
 
     async def _listen(self, pubsub: Any) -> None:
         """Mark the waits that events name; fail when the subscription is dead, even if TCP does not notice."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
+from redis.asyncio.client import Pipeline
 from redis_cluster import started_cluster
 from redis_sentinel import Watched, started_sentinel
 
@@ -25,6 +26,7 @@ from batchy_provider.batches.dates import format_date, from_unix
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.batches.waiting import Wait
+from batchy_provider.triggers import hub
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
 
@@ -195,6 +197,31 @@ def test_a_cluster_whose_replica_takes_over_from_a_lost_master(tmp_path: Path, m
             return bool(lost) and all(node.cluster("info")["cluster_state"] == "ok" for node in left)
 
         lose_and_close(night, lose, taken_over)
+
+
+def test_a_client_that_never_gets_rid_of_its_connection(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen of redis-py, after a timeout in a triggerer that was starting 10,000 triggers."""
+    night = Night(redis_url, monkeypatch)
+    since = night.before(["wf0"])
+    monkeypatch.setattr(hub, "_STUCK_SECONDS", 0.5)
+    rightly, stuck = Pipeline.reset, asyncio.Event()
+
+    async def reset(pipe: Any) -> None:
+        if not stuck.is_set():
+            stuck.set()
+            await asyncio.Event().wait()
+        await rightly(pipe)
+
+    monkeypatch.setattr(Pipeline, "reset", reset)
+
+    async def test() -> None:
+        wait = asyncio.create_task(fired("wf0", since))
+        await stuck.wait()
+        await asyncio.to_thread(night.load, "wf0", night.store())
+        await asyncio.wait_for(wait, timeout=15)
+        all_end_right({"wf0": wait.result()}, night)
+
+    asyncio.run(test())
 
 
 def until(condition: Callable[[], Any]) -> None:
