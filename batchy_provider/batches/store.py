@@ -141,13 +141,17 @@ class BatchStore:
     def disable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
         """Switch a job off; returns all that are off."""
         return self._change(
-            workflow, lambda state, now: rules.switch(state, job, now, enabled=False), person=(by, f"disabled {job}", why)
+            workflow,
+            lambda state, now: rules.switch(state, job, now, enabled=False),
+            person=(by, f"disabled {job}", why),
         )
 
     def enable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
         """Switch a job on again; returns all that are off still."""
         return self._change(
-            workflow, lambda state, now: rules.switch(state, job, now, enabled=True), person=(by, f"enabled {job}", why)
+            workflow,
+            lambda state, now: rules.switch(state, job, now, enabled=True),
+            person=(by, f"enabled {job}", why),
         )
 
     def skip_job(self, workflow: str, batch_id: int, job: str) -> bool:

@@ -51,7 +51,8 @@ async def watch_events(request: Request, caller: AnyCaller, services: Deployment
     """
     Tell of each change of a workflow that the caller may read, until the caller goes.
 
-    Each event is JSON: `workflow`, `event` (`open`, `success`, `failed`, `window`, `load`, `switch`), `batch_id`, `kind`, `at`.
+    Each event is JSON: `workflow`, `event` (`open`, `success`, `failed`, `window`, `load`, `switch`), `batch_id`,
+    `kind`, `at`.
     `{"event": "lost"}` and `{"event": "back"}` tell of Redis; after `back`, look at everything anew.
     """
     stream = _stream(request, caller, services)
