@@ -284,7 +284,9 @@ def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: dateti
         "new": "its window was set anew and no batch was opened since",
         "success": f"its last success, batch {batch.batch_id}, was at {ended} UTC",
     }[batch.status]
-    counts = "" if since == datetime.min else f"; a success counts from {format_date(since)} UTC on"
+    # Within the last so many hours, that moves on: what stays the same is to be said once.
+    is_fixed = since != datetime.min and wait.scope != "within"
+    counts = f"; a success counts from {format_date(since)} UTC on" if is_fixed else ""
     open_jobs = [job for job in wanted if status_of(name, job, state.jobs[job]) != "success"]
     of_jobs = f" (jobs {', '.join(open_jobs)})" if wait.jobs and open_jobs else ""
     return Verdict(state="waiting", text=f"{name}: {what}{of_jobs}{counts}")

@@ -74,6 +74,13 @@ class _Waiter:
     workflow: str
     ask: Callable[[Keys], Asking]
     verdicts: asyncio.Queue[Verdict | Exception] = field(default_factory=asyncio.Queue)
+    last: Verdict | Exception | None = None
+
+    def tell(self, verdict: Verdict | Exception) -> None:
+        """Pass a verdict on, unless it waits as it did: a recheck of ten thousand that finds nothing wakes none."""
+        if isinstance(verdict, Exception) or verdict.is_over or verdict != self.last:
+            self.last = verdict
+            self.verdicts.put_nowait(verdict)
 
 
 @dataclass(eq=False)
@@ -103,7 +110,7 @@ class _Look:
     def ends(self, verdict: Verdict | Exception) -> None:
         """Give the verdict to all who asked."""
         for waiter in self.waiters:
-            waiter.verdicts.put_nowait(verdict)
+            waiter.tell(verdict)
 
 
 class Hub:
@@ -171,7 +178,7 @@ class Hub:
             except Exception as error:
                 pause = self._outage.goes_on(error)
                 for waiter in self._all():
-                    waiter.verdicts.put_nowait(self._outage.verdict())
+                    waiter.tell(self._outage.verdict())
                 await asyncio.sleep(pause)
 
     async def _serve(self) -> None:

@@ -729,3 +729,18 @@ def test_the_hub_logs_for_itself_and_not_for_the_trigger_that_happened_to_be_fir
     finally:
         hub_module.log.removeHandler(handler)
     assert seen == ["nobody"]
+
+
+def test_a_look_that_finds_nothing_new_wakes_nobody(redis_url: str, redis_client: Redis) -> None:
+    async def test() -> None:
+        hub, said = hub_at(redis_url, recheck_seconds=0.1), list[Verdict]()
+        open_batch(redis_client, "wf")
+        wait = asyncio.create_task(first(hub, "wf", verdicts=said))
+        await until(lambda: said)
+        looked = commands(redis_client, "hgetall")
+        await until(lambda: commands(redis_client, "hgetall") >= looked + 5)
+        close_batch(redis_client, "wf")
+        await wait
+        assert [verdict.state for verdict in said] == ["waiting", "done"]
+
+    run(test())
