@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,15 @@ _WHEN = {
     422: "What was given cannot be used.",
     503: "Redis cannot be reached.",
 }
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-    for status, text in _WHEN.items()
-}
+
+
+def documented(when: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return what the OpenAPI document says of some problems: status → when it comes."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": text, "content": content} for status, text in when.items()}
+
+
+RESPONSES = documented(_WHEN)
 
 
 def install(app: FastAPI) -> None:

@@ -21,6 +21,7 @@ from batchy_provider.config.faults import Fault
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.problems import documented
 from batchy_provider.plugin.security import Caller, changing
 from batchy_provider.services.uploads import MAX_FILES, After, Stored, Upload, UploadedFile
 
@@ -68,6 +69,14 @@ _FORM: dict[str, Any] = {
     }
 }
 
+_REFUSED = documented(
+    {
+        411: "The request does not tell its length.",
+        413: "It is larger than `[batchy] upload_max_mb`.",
+        415: "It is no `multipart/form-data`.",
+    }
+)
+
 
 def uploader(caller: Annotated[Caller, Depends(changing)]) -> Caller:
     """Return a caller who may upload."""
@@ -81,7 +90,9 @@ def uploader(caller: Annotated[Caller, Depends(changing)]) -> Caller:
 Uploader = Annotated[Caller, Depends(uploader)]
 
 
-@router.post("/uploads", operation_id="upload", summary="Store files", status_code=201, openapi_extra=_FORM)
+@router.post(
+    "/uploads", operation_id="upload", summary="Store files", status_code=201, openapi_extra=_FORM, responses=_REFUSED
+)
 async def upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
     """
     Check workflow files and bundles, also against what is there, and store all of them or nothing.
@@ -92,7 +103,9 @@ async def upload(request: Request, caller: Uploader, services: Deployment) -> St
         return await run_in_threadpool(services.uploads.store, wanted, actor=caller.actor, why=why, check=_build)
 
 
-@router.post("/uploads/check", operation_id="check_upload", summary="Only check files", openapi_extra=_FORM)
+@router.post(
+    "/uploads/check", operation_id="check_upload", summary="Only check files", openapi_extra=_FORM, responses=_REFUSED
+)
 async def check_upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
     """Do all checks of an upload and store nothing; returns what would be stored."""
     async with _received(request, caller) as (wanted, _):
