@@ -11,6 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def cron_timetables() -> tuple[Any, Any]:
+    """Return the timetables of one cron and of several. Airflow 3.1 has none in its SDK, and takes the core's."""
+    try:
+        from airflow.sdk import CronTriggerTimetable, MultipleCronTriggerTimetable
+    except ImportError:
+        from airflow.timetables.trigger import (  # type: ignore[assignment]
+            CronTriggerTimetable,
+            MultipleCronTriggerTimetable,
+        )
+    return CronTriggerTimetable, MultipleCronTriggerTimetable
+
+
 def crons_of_timetable(timetable: Any) -> Sequence[tuple[str, str]]:
     """Return the cron expressions of a timetable with their timezones.
 

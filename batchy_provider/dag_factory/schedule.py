@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetAll, AssetAny
 
 from batchy_provider.assets import failed_asset, outside_asset, workflow_asset
+from batchy_provider.compat import cron_timetables
 from batchy_provider.config.fields import PRESETS
 from batchy_provider.config.model import After, WorkflowModel
 
@@ -41,15 +42,8 @@ def _news(workflow: str, after: After, connection: str | None) -> list[Asset]:
 
 def _timetable(crons: list[str], timezone: str) -> Any:
     # Airflow turns a bare cron string into a timetable by its own default timezone and by a setting.
-    try:
-        from airflow.sdk import CronTriggerTimetable, MultipleCronTriggerTimetable
-    except ImportError:  # Airflow 3.1
-        from airflow.timetables.trigger import (  # type: ignore[assignment]
-            CronTriggerTimetable,
-            MultipleCronTriggerTimetable,
-        )
-
+    one, several = cron_timetables()
     expressions = [PRESETS.get(cron, cron) for cron in crons]
     if len(expressions) == 1:
-        return CronTriggerTimetable(expressions[0], timezone=timezone)
-    return MultipleCronTriggerTimetable(*expressions, timezone=timezone)
+        return one(expressions[0], timezone=timezone)
+    return several(*expressions, timezone=timezone)
