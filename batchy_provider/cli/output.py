@@ -66,7 +66,8 @@ class Output:
             for row in rows:
                 print("\t".join(_plain(cell) for cell in row))
             return
-        console().print(make_table(columns, rows, title=title), crop=False)
+        out = console()
+        out.print(fitting(columns, [[_cell(cell) for cell in row] for row in rows], out, title=title), crop=False)
 
     def line(self, text: str) -> None:
         """Write a line for people; nothing where programs read."""
@@ -100,15 +101,62 @@ def console() -> Console:
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
     """Return a table without frame, as wide as its content."""
     from rich import box
+    from rich.cells import cell_len
+    from rich.table import Table
+
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        # In a narrow terminal a cell goes on in the next line, between its words: a word is never cut.
+        words = [word for text in (column, *(str(row[number]) for row in cells)) for word in text.split()]
+        table.add_column(column, min_width=max(map(cell_len, words), default=1), overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def fitting(columns: Sequence[str], rows: Sequence[Sequence[Text]], out: Console, *, title: str | None = None) -> Any:
+    """
+    Return rows in the form that a terminal has room for.
+
+    As a table; where that is too wide, without the columns that are empty; where that is too wide too, a block of
+    lines for each row.
+    """
+    from rich.segment import Segment
+
+    def fits(table: Table) -> bool:
+        # As it is drawn: rich's own measure leaves a column out of the frame's account.
+        lines = Segment.split_lines(out.render(table, out.options))
+        return all(sum(segment.cell_length for segment in line) <= out.width for line in lines)
+
+    table = make_table(columns, rows, title=title)
+    if fits(table):
+        return table
+    full = [number for number in range(len(columns)) if any(str(row[number]) not in ("", "-") for row in rows)]
+    table = make_table(
+        [columns[number] for number in full], [[row[number] for number in full] for row in rows], title=title
+    )
+    return table if fits(table) else _blocks(columns, rows, title)
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[Text]], title: str | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=column not in ("jobs", "what", "why"), overflow="fold")
+    blocks = Table.grid(padding=(0, 2))
+    blocks.title, blocks.title_justify, blocks.title_style = title, "left", "bold"
     for row in rows:
-        table.add_row(*(Text("") if cell is None else Text(cell) if isinstance(cell, str) else cell for cell in row))
-    return table
+        for column, cell in zip(columns, row, strict=True):
+            if str(cell) not in ("", "-"):
+                blocks.add_row(Text(column, style="dim"), cell)
+        blocks.add_row()
+    return blocks
+
+
+def _cell(cell: Any) -> Text:
+    from rich.text import Text
+
+    return Text("" if cell is None else str(cell)) if not isinstance(cell, Text) else cell
 
 
 def styled(word: str | None) -> Text:
