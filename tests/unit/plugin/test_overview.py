@@ -12,6 +12,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.session import create_session
 from api_server import Api
+from sqlalchemy import delete, update
 
 LATE = """\
 schedule: "0 0 * * *"
@@ -25,17 +26,22 @@ jobs: {load: {bash: "true"}}
 def dag(api: Api) -> Iterator[None]:
     """Airflow has the DAG of ``sales``, paused, and one that is no workflow."""
     due = datetime(2026, 11, 24, 1, tzinfo=timezone.utc)
+    names = {"sales": True, "late": False, "other": False}
     with create_session() as session:
+        # Other tests share the database, and may have run a DAG of the same name.
+        before = {row.dag_id: (row.is_paused, row.is_stale) for row in session.query(DagModel) if row.dag_id in names}
         session.merge(DagBundleModel(name="dags-folder"))
         session.flush()
-        for name, paused in (("sales", True), ("late", False), ("other", False)):
+        for name, paused in names.items():
             row = DagModel(dag_id=name, is_paused=paused, bundle_name="dags-folder", is_stale=False)
             row.next_dagrun_create_after = due
             session.merge(row)
     yield
     with create_session() as session:
-        for name in ("sales", "late", "other"):
-            session.delete(session.get(DagModel, name))
+        session.execute(delete(DagModel).where(DagModel.dag_id.in_(names.keys() - before.keys())))
+        for name, (paused, stale) in before.items():
+            given = {"is_paused": paused, "is_stale": stale, "next_dagrun_create_after": None}
+            session.execute(update(DagModel).where(DagModel.dag_id == name).values(given))
 
 
 def rows(api: Api, query: str = "", role: str = "admin") -> dict[str, dict[str, object]]:
