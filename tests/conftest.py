@@ -39,6 +39,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 KINDS = ["valkey", "redis"] if REDIS_SERVER else ["valkey"]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it."""
+    return (os.cpu_count() or 1) if all(Path(name).is_dir() for name in config.args) else 0
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
 

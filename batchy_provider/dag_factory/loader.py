@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.config.faults import Fault
@@ -106,19 +105,6 @@ def raise_config_errors(folder: Place) -> None:
     faults = build_dags(folder)[1]
     if faults:
         raise FaultsError(faults)
-
-
-def cfg_folder(loader_file: Place | None = None) -> Path:
-    """Return the folder of the workflow files: ``[batchy] cfg_folder``, or ``cfg`` beside the DAGs folder.
-
-    :param loader_file: ``__file__`` of a file in the DAGs folder; None takes ``[core] dags_folder``.
-    """
-    from airflow.configuration import conf
-
-    if configured := conf.get("batchy", "cfg_folder", fallback=None):
-        return Path(configured).expanduser()
-    dags = Path(loader_file).resolve().parent if loader_file else Path(conf.get_mandatory_value("core", "dags_folder"))
-    return dags.parent / "cfg"
 
 
 def build_workflow(workflow: Workflow) -> tuple[DAG | None, list[Fault]]:

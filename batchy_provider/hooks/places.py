@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Where bundles are cached and results are kept, by Airflow's configuration; every face asks here."""
+"""Where workflow files, cached bundles and results are, by Airflow's configuration; every face asks here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.results import ResultStore
+
+
+def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the workflow files: ``[batchy] cfg_folder``, or ``cfg`` beside the DAGs folder.
+
+    :param loader_file: ``__file__`` of a file in the DAGs folder; None takes ``[core] dags_folder``.
+    """
+    from airflow.configuration import conf
+
+    if configured := conf.get("batchy", "cfg_folder", fallback=None):
+        return Path(configured).expanduser()
+    dags = Path(loader_file).resolve().parent if loader_file else Path(conf.get_mandatory_value("core", "dags_folder"))
+    return dags.parent / "cfg"
 
 
 def open_path(url: str) -> Any:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 
-from batchy_provider.dag_factory.loader import cfg_folder
 from batchy_provider.hooks.audit import log_in_airflow
 from batchy_provider.hooks.batchy import BatchyHook
-from batchy_provider.hooks.places import bundle_cache, open_path, result_store
+from batchy_provider.hooks.places import bundle_cache, cfg_folder, open_path, result_store
 from batchy_provider.services.core import Services
 
 if TYPE_CHECKING:

@@ -163,7 +163,7 @@ class WaitsySensor(BaseSensorOperator):
         return self._tally
 
     def _say_who_defines(self, workflow: str) -> None:
-        from batchy_provider.dag_factory.loader import cfg_folder
+        from batchy_provider.hooks.places import cfg_folder
         from batchy_provider.services.waits import who_defines
 
         text, is_defined = who_defines(workflow, cfg_folder())
