@@ -60,7 +60,7 @@ def _usage(parser: argparse.ArgumentParser, common: set[str]) -> str:
         words.append(_word(action))
     lines = [words[0]]
     for word in words[1:]:
-        if len(lines[-1]) + len(word) > 98:
+        if len(lines[-1]) + len(word) > 82:
             lines.append("   ")
         lines[-1] += f" {word}"
     return "\n".join(lines)
@@ -93,7 +93,7 @@ def _table(parser: argparse.ArgumentParser, without: set[str], title: str) -> st
             continue
         value = _value(action)
         names = [f"`{option}{' ' + value if value else ''}`" for option in action.option_strings] or [f"`{value}`"]
-        rows.append(f"| {', '.join(names).replace('|', chr(92) + '|')} | {_cell(parser, action)} |")
+        rows.append(f"| {', '.join(names)} | {_cell(parser, action)} |")
     if not rows:
         return ""
     return "\n".join(filter(None, [title and f"{title}\n", "| | |\n|---|---|", *rows])) + "\n"
@@ -101,7 +101,7 @@ def _table(parser: argparse.ArgumentParser, without: set[str], title: str) -> st
 
 def _cell(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = (action.help or "") % {**vars(action), "prog": parser.prog} if "%" in (action.help or "") else action.help
-    return _text(text or "").replace("|", "\\|")
+    return _text(text or "").replace("|", "&#124;")
 
 
 def _text(text: str) -> str:

@@ -11,8 +11,8 @@ from batchy_provider.get_provider_info import get_provider_info
 _HEAD = """\
 # Configuration
 
-Options of the section `[batchy]` in `airflow.cfg`, or as variables of the environment. They hold where Airflow runs: workers,
-triggerer, API server, DAG processor. All have a default.
+Options of the section `[batchy]` in `airflow.cfg`, or as variables of the environment. They hold where Airflow runs:
+workers, triggerer, API server, DAG processor. All have a default.
 """
 
 
@@ -21,10 +21,8 @@ def configuration_page() -> str:
     info = get_provider_info()
     parts = [_HEAD]
     for section, content in info["config"].items():
-        for name, option in content["options"].items():
-            parts.append(_option(section, name, option))
-    for connection in info["connection-types"]:
-        parts.append(_connection(connection))
+        parts += [_option(section, name, option) for name, option in content["options"].items()]
+    parts += [_connection(connection) for connection in info["connection-types"]]
     return "\n".join(parts)
 
 
@@ -55,8 +53,9 @@ def _connection(connection: dict[str, Any]) -> str:
     return f"""\
 ## The connection
 
-Type `redis` of the Redis provider serves as it is. Type `{kind}` ({connection["hook-name"]}) is the same with a form for all that this
-package reads; the fields stand in the connection's extra, of either type. Host, port, user and password are the connection's own.
+Type `redis` of the Redis provider serves as it is. Type `{kind}` ({connection["hook-name"]}) is the same with a form
+for all that this package reads; the fields stand in the connection's extra, of either type. Host, port, user and
+password are the connection's own.
 
 | in the extra | in the form | value | default | |
 |---|---|---|---|---|

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What MkDocs calls while it builds the site: adds the pages that are made of code, mends links that leave ``docs/``."""
+"""What MkDocs calls while it builds: adds the pages that are made of code, mends links that leave ``docs/``."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ GENERATED = (
     CHANGELOG_PAGE,
 )
 
+_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]+`")
 _outside = Outside(ROOT, ROOT / "docs", FILES_PAGE)
 
 
@@ -61,6 +64,14 @@ def without_missing(nav: list[Any], there: set[str]) -> list[Any]:
     return kept
 
 
+def plain_pipes(markdown: str) -> str:
+    r"""Return a text without the backslash before a pipe in code in tables: ``\|``.
+
+    A code host needs it there, and takes it off; MkDocs needs none, and would show it.
+    """
+    return _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), markdown)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Leave out of the navigation what is not there."""
     docs = Path(config.docs_dir)
@@ -80,7 +91,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links that leave ``docs/`` to where the site has what they mean."""
-    return _outside.mend(markdown, page.file.src_uri)
+    return plain_pipes(_outside.mend(markdown, page.file.src_uri))
 
 
 def _openapi() -> dict[str, Any]:

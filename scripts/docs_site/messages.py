@@ -44,11 +44,10 @@ def raised(folder: Path) -> list[Message]:
 
 def all_texts(folder: Path) -> list[str]:
     """Return every text in the source of a folder, those of logs and verdicts too."""
-    found = []
+    found: list[str] = []
     for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (text := _text(node)) is not None:
-                found.append(text)
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        found += [text for node in nodes if (text := _text(node)) is not None]
     return found
 
 

@@ -44,7 +44,7 @@ class Outside:
             target = self._outside(found[2], src)
             if target is None:
                 return found[0]
-            here = os.path.dirname(src)
+            here = Path(src).parent
             if page := _PAGES.get(target):
                 return f"{found[1]}{os.path.relpath(page, here)}{found[3] or ''}{found[4]}"
             return f"{found[1]}{os.path.relpath(self._page, here)}#{anchor(target)}{found[4]}"

@@ -12,8 +12,8 @@ from typing import Any
 _HEAD = """\
 # All routes
 
-Made of the OpenAPI document, which the server gives at `/batchy/api/v1/openapi.json`. Paths are below `/batchy`. Rights, errors
-and examples stand in [REST](../rest.md).
+Made of the OpenAPI document, which the server gives at `/batchy/api/v1/openapi.json`. Paths are below `/batchy`.
+Rights, errors and examples stand in [REST](../rest.md).
 """
 _METHODS = ("get", "post", "put", "patch", "delete", "head")
 
@@ -53,7 +53,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], common: Map
     if parameters := operation.get("parameters"):
         rows = [
             f"| `{each['name']}` | {each['in']} | {_form(each['schema'])} | "
-            f"{'required' if each.get('required') else _default(each['schema'])} | {_cell(each.get('description', ''))} |"
+            f"{'required' if each.get('required') else _default(each['schema'])} | "
+            f"{_cell(each.get('description', ''))} |"
             for each in parameters
         ]
         parts.append("| parameter | in | value | default | |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n")

@@ -48,10 +48,21 @@ class Page(HTMLParser):
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loads: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
         self.feed(path.read_text())
+
+    def handle_data(self, data: str) -> None:
+        if not {"pre", "script", "style"} & set(self._open):
+            self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            self._open.remove(tag)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        self._open += [tag] if tag in ("pre", "script", "style") else []
         self.anchors |= {value for name in ("id", "name") if (value := given.get(name))}
         if tag == "a" and given.get("href"):
             self.links.append(str(given["href"]))
@@ -133,6 +144,12 @@ def _target(page: str, link: str) -> tuple[str, str]:
     return ("index.html" if path == "." else path), unquote(parts.fragment)
 
 
+def test_no_page_shows_what_markdown_did_not_understand(site: Site) -> None:
+    for name, page in site.pages.items():
+        for rest in ("\\|", "](", "{ #", "<!--", ":::"):
+            assert rest not in page.text, f"{name} shows {rest}"
+
+
 # the pages that are made of code
 
 
@@ -191,6 +208,10 @@ def test_links_that_leave_the_docs_lead_to_the_page_that_shows_the_file(tmp_path
         "[b](../cfg/b.yaml) [c](https://x/y) [d](x.md)"
     )
     assert f"{{#{anchor('cfg/a.yaml')}}}\n\n```yaml\njobs: {{}}\n```" in outside.page()
+
+
+def test_pipes_in_the_code_of_a_table_are_shown_without_the_backslash_that_a_code_host_needs() -> None:
+    assert hooks.plain_pipes("| `a\\|b` | c \\| d |\n`a\\|b`") == "| `a|b` | c \\| d |\n`a\\|b`"
 
 
 # what the pages say
