@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""docs/tutorial.md and README.md as a reader does them: their commands, in their order, and what they should come to."""
+"""docs/tutorial.md and README.md as a reader does them: their commands, in their order, and what they come to."""
 
 from __future__ import annotations
 
