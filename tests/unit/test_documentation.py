@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
+import http.server
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +31,11 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(ROOT / "scripts" / "docs_site"))
 
+sys.path.append(str(ROOT / "tests" / "integration"))
+
 import hooks  # noqa: E402
 import messages  # noqa: E402
+from browser import SCREENSHOTS, chromium  # noqa: E402
 from commands import commands_of, commands_page  # noqa: E402
 from configuration import configuration_page  # noqa: E402
 from outside import Outside, anchor  # noqa: E402
@@ -148,6 +154,38 @@ def test_no_page_shows_what_markdown_did_not_understand(site: Site) -> None:
     for name, page in site.pages.items():
         for rest in ("\\|", "](", "{ #", "<!--", ":::"):
             assert rest not in page.text, f"{name} shows {rest}"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (390, "dark")])
+def test_in_a_browser_it_asks_nobody_else_fits_a_phone_and_finds_words(site: Site, width: int, scheme: str) -> None:
+    quiet = functools.partial(QuietHandler, directory=str(site.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), quiet) as server, chromium() as browser:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}/"
+        page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+        asked: list[str] = []
+        wrong: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        for name in ("index", "concepts", "comparison", "troubleshooting", "reference/commands", "reference/python"):
+            page.goto(f"{here}{name}.html", wait_until="networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the screen"
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENSHOTS / f"site-{scheme}-{name.replace('/', '-')}.png")
+        page.locator("label.md-header__button[for=__search]:visible, .md-search__input:visible").first.click()
+        page.keyboard.type("watermark")
+        page.locator(".md-search-result__item").first.wait_for()
+        server.shutdown()
+    assert not wrong
+    assert not [url for url in asked if not url.startswith((here, "data:", "blob:"))]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves the built site."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
 
 # the pages that are made of code
@@ -271,6 +309,10 @@ def test_python_on_the_pages_is_python_and_names_what_is_there(block: str) -> No
                 assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
 
 
+_BEFORE = r"(?:^\s*|[|&;(]\s*|\$ |\w=\S+\s+|\b(?:airflow|run|time|sudo) )"
+"""What may stand on a line before a command: in what a program printed, the word alone is none."""
+
+
 def _commands() -> list[Any]:
     """All calls of ``batchy``: in blocks, where they must be whole, and in the text, where they may be cut short."""
     found: dict[str, tuple[str, bool]] = {}
@@ -278,7 +320,7 @@ def _commands() -> list[Any]:
         lines = [line for block in FENCE.finditer(text) if block[2] in ("", "sh", "bash") for line in _lines(block[3])]
         spans = re.findall(r"(?<!`)`((?:airflow )?batchy [^`\n]+)`(?!`)", FENCE.sub("", text))
         for line, is_whole in [*((line, True) for line in lines), *((span, False) for span in spans)]:
-            for call in re.findall(r"(?:^|[\s|;(])batchy ((?:[^|;&<>'\"()]|'[^']*'|\"[^\"]*\")+)", line):
+            for call in re.findall(rf"{_BEFORE}batchy ((?:[^|;&<>'\"()]|'[^']*'|\"[^\"]*\")+)", line):
                 found.setdefault(call.strip(), (page, is_whole))
     return [pytest.param(call, whole, id=f"{page}: {call}"[:80]) for call, (page, whole) in found.items()]
 
