@@ -92,7 +92,8 @@ def _table(parser: argparse.ArgumentParser, without: set[str], title: str) -> st
         if action.help == argparse.SUPPRESS or (not action.option_strings and not action.help):
             continue
         value = _value(action)
-        names = [f"`{option}{' ' + value if value else ''}`" for option in action.option_strings] or [f"`{value}`"]
+        *short, last = action.option_strings or [value]
+        names = [f"`{name}`" for name in [*short, f"{last} {value}" if value and value != last else last]]
         rows.append(f"| {', '.join(names)} | {_cell(parser, action)} |")
     if not rows:
         return ""
