@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Build it; a warning of the build is a fault."""
     folder = tmp_path_factory.mktemp("site") / "site"
     built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
