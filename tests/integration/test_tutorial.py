@@ -18,7 +18,7 @@ from batchy_provider.local.rest import FINISHED, wait_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 PIECES = re.compile(
-    r"^## (?P<title>.+)$|(?:<!-- test: (?P<note>.+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.M | re.S
+    r"^## (?P<title>[^\n]+)$|(?:<!-- test: (?P<note>[^\n]+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.M | re.S
 )
 WORKFLOWS = ("shop", "shop_report")
 README = (Path(__file__).parents[2] / "README.md").read_text()
