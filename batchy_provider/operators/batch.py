@@ -83,8 +83,8 @@ class BatchyOpenOperator(_BatchOperator):
     """
     Open a batch of a workflow and hand its window on.
 
-    Which window it gets, also when it is retried, cleared or backfilled, is told in the design, section 3. A
-    run may ask for a window by its conf: ``{"from_date": …, "to_date": …}``; with ``"move_watermark": true``
+    Which window it gets, also when it is retried, cleared or backfilled, stands in docs/state.md. A run
+    may ask for a window by its conf: ``{"from_date": …, "to_date": …}``; with ``"move_watermark": true``
     the watermark moves with it.
 
     :param workflow: the workflow. (templated)
