@@ -147,34 +147,39 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
         from batchy_provider.hooks.places import bundle_cache, result_store
+        from batchy_provider.observability import executions, traces
 
         grace = self.kill_grace_seconds
-        telling, given = self._tell(context, batch)
-        task = Task(
-            identity=self._identity(context, batch),
-            telling=telling,
-            bundle=self._place(),
-            command=self.bash_command,
-            sha256=self.sha256,
-            env=self.env or {},
-            inherit_env=self.inherit_env,
-            kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
-            limits=ProcessLimits(**(self.limits or {})),
-            max_output_bytes=self.max_output_bytes,
-            log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
-            **given,
-        )
-        cache = bundle_cache()
-        self._execution = Execution(
-            task,
-            cache=cache,
-            results=result_store(),
-            work=cache.root / "work",
-            show=self._show,
-            progress=_ProgressKeeper(self, store, batch),
-        )
-        with _orderly_timeout(self._execution):
-            return self._finish(context, self._execution.run())
+        ti = context["ti"]
+        with executions.watched(self.workflow or ti.dag_id, self.job, batch, ti.try_number) as watched:
+            telling, given = self._tell(context, batch)
+            task = Task(
+                identity=self._identity(context, batch),
+                telling=telling,
+                bundle=self._place(),
+                command=self.bash_command,
+                sha256=self.sha256,
+                env={**traces.carrier(), **(self.env or {})},
+                inherit_env=self.inherit_env,
+                kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
+                limits=ProcessLimits(**(self.limits or {})),
+                max_output_bytes=self.max_output_bytes,
+                log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
+                **given,
+            )
+            cache = bundle_cache()
+            self._execution = Execution(
+                task,
+                cache=cache,
+                results=result_store(),
+                work=cache.root / "work",
+                show=self._show,
+                progress=_ProgressKeeper(self, store, batch),
+            )
+            with _orderly_timeout(self._execution):
+                outcome = self._execution.run()
+                watched.ended(outcome)
+                return self._finish(context, outcome)
 
     def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
@@ -315,7 +320,11 @@ class _ProgressKeeper:
     def __call__(self, progress: Progress) -> None:
         import datetime
 
+        from batchy_provider.observability import events
+
         operator = self._operator
+        if progress.progress is not None:
+            events.emit(events.PROGRESS, progress.progress, workflow=operator.workflow or "", job=operator.job)
         share = "" if progress.progress is None else f"{progress.progress:.0%} "
         operator.log.info("progress: %s%s", share, progress.message or "")
         now = time.monotonic()

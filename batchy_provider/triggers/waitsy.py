@@ -58,19 +58,24 @@ class WaitsyTrigger(BaseTrigger):
         from batchy_provider.batches.tally import Tally
         from batchy_provider.batches.waiting import Wait
         from batchy_provider.exceptions import BatchyError
+        from batchy_provider.observability import events, traces
         from batchy_provider.services.waits import ended
 
         began = time.time() if self.began is None else self.began
-        said, fault = "", ""
+        said, fault, workflows = "", "", []
         event: TriggerEvent = TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
         try:
             waits = [Wait(**fields) for fields in ([self.wait] if isinstance(self.wait, dict) else self.wait)]
+            workflows = [wait.workflow for wait in waits]
             tally = Tally(waits)
             async with aclosing(self._verdicts(waits)) as verdicts:
                 async for workflow, verdict in verdicts:
                     is_new = tally.take(workflow, verdict)
                     if tally.state != "waiting":
                         said = ended(tally, time.time() - began)
+                        events.waited(workflows, tally.state, time.time() - began)
+                        bad = said if tally.state == "failed" else None
+                        traces.record("batchy.wait", began, fault=bad, workflows=workflows, state=tally.state)
                         break
                     if is_new:
                         self._say(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
@@ -80,6 +85,8 @@ class WaitsyTrigger(BaseTrigger):
                 event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]
         except BatchyError as error:
             fault = str(error)
+            events.waited(workflows, "failed", time.time() - began)
+            traces.record("batchy.wait", began, fault=fault, workflows=workflows, state="failed")
         # Only now that the wait is off the hub: nobody comes back to a trigger that has fired.
         yield event
         # And only now that it has fired: where thousands fire at once, logging is what takes the time.

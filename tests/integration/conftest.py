@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from airflow import __version__
 from nights import Nights
+from otlp_receiver import Receiver, receiver
 
 from batchy_provider.local.stack import LocalStack, remove_database
 
@@ -17,7 +19,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+def otlp() -> Iterator[Receiver]:
+    """What Airflow and this package tell OpenTelemetry."""
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Iterator[Nights]:
     """A running Airflow with the project's example workflows, and with what tests add."""
     folder = tmp_path_factory.mktemp("stack")
     for name in ("cfg", "dags"):
@@ -39,10 +48,28 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
             "batchy.kill_grace_seconds": "2",
             "batchy.recheck_seconds": "5",
             "batchy.allow_upload": "True",
+            "metrics.otel_on": "True",
+            # What tracing there is in Airflow 3.1 is not of tasks.
+            "traces.otel_on": str(not __version__.startswith("3.1.")),
         },
+        environment=_telemetry(otlp.url),
     )
     try:
         with stack:
             yield Nights(stack)
     finally:
         remove_database(stack.folder)
+
+
+def _telemetry(url: str) -> dict[str, str]:
+    host, port = url.removeprefix("http://").split(":")
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        # Airflow 3.1 knows none of these.
+        "AIRFLOW__METRICS__OTEL_HOST": host,
+        "AIRFLOW__METRICS__OTEL_PORT": port,
+        "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "1000",
+    }
