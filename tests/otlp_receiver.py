@@ -17,11 +17,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True)
 class Point:
-    """A value of a metric, as one process told it."""
+    """A value of a metric, as one process told it; `is_delta`: how much more it is than what that has told before."""
 
     name: str
     tags: dict[str, Any]
     value: float
+    is_delta: bool
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def _points(request: ExportMetricsServiceRequest) -> Iterator[Point]:
                 for point in data.data_points:
                     kind = point.WhichOneof("value") if hasattr(point, "as_double") else None
                     value = getattr(point, kind) if kind else point.sum
-                    yield Point(metric.name, _attributes(point.attributes), value)
+                    delta = getattr(data, "aggregation_temporality", 0) == 1
+                    yield Point(metric.name, _attributes(point.attributes), value, delta)
 
 
 def _attributes(given: Any) -> dict[str, Any]:

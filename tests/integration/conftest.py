@@ -68,6 +68,8 @@ def _telemetry(url: str) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_TRACES_EXPORTER": "otlp_proto_http",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        # Each task is a process of its own: only differences can be added up.
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
         # Airflow 3.1 knows none of these.
         "AIRFLOW__METRICS__OTEL_HOST": host,
         "AIRFLOW__METRICS__OTEL_PORT": port,
