@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -151,6 +152,30 @@ def test_only_some(services: Services) -> None:
     night(services, "secret")
     text, _ = exposition(services, only={"sales"})
     assert ("sales" in text, "secret" in text) == (True, False)
+
+
+def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
+    from redis_server import Server
+
+    from batchy_provider.batches.connect import connect
+    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.local.servers import valkey_binary
+
+    page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    (rule,) = re.findall(r"^```acl\nuser watcher (.*)\n```$", page, re.M)
+    rights = tmp_path / "users.acl"
+    given = rule.replace("PASSWORD", "pw")
+    rights.write_text(f"user admin on >pw ~* &* +@all\nuser watcher {given}\nuser default off\n")
+    server = Server(valkey_binary(), tmp_path, more={"aclfile": rights})
+    plain, server.url = server.url, server.url.replace("://", "://admin:pw@")
+    server.start()
+    try:
+        night(Services(store=lambda: BatchStore(connect(server.url)), cfg=tmp_path), result="failed")
+        watcher = plain.replace("://", "://watcher:pw@")
+        found = metrics(Services(store=lambda: BatchStore(connect(watcher)), cfg=tmp_path))
+    finally:
+        server.stop()
+    assert found["batchy_workflow_failures_in_a_row"] == {("sales",): 1}
 
 
 def test_a_redis_that_is_away_is_a_metric(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A DAG file of Airflow: what the test of lineage runs, once as a night that succeeds and once as one that fails."""
+"""A DAG file of Airflow, and the program that runs its DAGs: one night that succeeds and one that fails."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchy_provider.dag_factory import load_dags
 
-DAGS = load_dags(Path(os.environ["BATCHY_TEST_LINEAGE_CFG"]), globals())
+DAGS = load_dags(Path(os.environ["BATCHY_TEST_TOLD_CFG"]), globals())
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
