@@ -52,7 +52,10 @@ WINDOW = Metric("gauge", "batchy.batch.window_seconds", _BATCH, "Length of the w
 CLOSED = Metric("counter", "batchy.batch.closed", (*_BATCH, "status"), "A run has closed its batch.")
 DURATION = Metric("timer", "batchy.batch.duration", (*_BATCH, "status"), "From opening a batch to closing it.")
 RETRIED = Metric(
-    "counter", "batchy.batch.retried", ("workflow", "step"), "`open` or `close` was tried again, as Redis was away."
+    "counter",
+    "batchy.batch.retried",
+    ("workflow", "step"),
+    "`open` or `close` ran at its second try or a later one: after a fault, or since it was cleared.",
 )
 WAITED = Metric(
     "counter", "batchy.wait.ended", ("workflow", "state"), "A wait for a workflow is over: `done` or `failed`."

@@ -62,7 +62,7 @@ class WaitsyTrigger(BaseTrigger):
         from batchy_provider.services.waits import ended
 
         began = time.time() if self.began is None else self.began
-        said, fault, workflows = "", "", []
+        said, fault, state, workflows = "", "", "failed", []
         event: TriggerEvent = TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
         try:
             waits = [Wait(**fields) for fields in ([self.wait] if isinstance(self.wait, dict) else self.wait)]
@@ -73,9 +73,7 @@ class WaitsyTrigger(BaseTrigger):
                     is_new = tally.take(workflow, verdict)
                     if tally.state != "waiting":
                         said = ended(tally, time.time() - began)
-                        events.waited(workflows, tally.state, time.time() - began)
-                        bad = said if tally.state == "failed" else None
-                        traces.record("batchy.wait", began, fault=bad, workflows=workflows, state=tally.state)
+                        state = tally.state
                         break
                     if is_new:
                         self._say(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
@@ -85,12 +83,13 @@ class WaitsyTrigger(BaseTrigger):
                 event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]
         except BatchyError as error:
             fault = str(error)
-            events.waited(workflows, "failed", time.time() - began)
-            traces.record("batchy.wait", began, fault=fault, workflows=workflows, state="failed")
         # Only now that the wait is off the hub: nobody comes back to a trigger that has fired.
         yield event
         # And only now that it has fired: where thousands fire at once, logging is what takes the time.
         self._say(self.log.error if fault else self.log.info, fault or said)
+        events.waited(workflows, state, time.time() - began)
+        bad = (fault or said) if state == "failed" else None
+        traces.record("batchy.wait", began, fault=bad, workflows=workflows, state=state)
 
     async def _verdicts(self, waits: Sequence[Wait]) -> AsyncGenerator[tuple[str, Verdict], None]:
         """Yield each workflow's verdicts as they come."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow import __version__
+from airflow_versions import telemetry
 from nights import Nights
 from otlp_receiver import Receiver, receiver
 
@@ -48,30 +48,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Iterato
             "batchy.kill_grace_seconds": "2",
             "batchy.recheck_seconds": "5",
             "batchy.allow_upload": "True",
-            "metrics.otel_on": "True",
-            # What tracing there is in Airflow 3.1 is not of tasks.
-            "traces.otel_on": str(not __version__.startswith("3.1.")),
         },
-        environment=_telemetry(otlp.url),
+        environment=telemetry(otlp.url),
     )
     try:
         with stack:
             yield Nights(stack)
     finally:
         remove_database(stack.folder)
-
-
-def _telemetry(url: str) -> dict[str, str]:
-    host, port = url.removeprefix("http://").split(":")
-    return {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
-        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-        # Each task is a process of its own: only differences can be added up.
-        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
-        # Airflow 3.1 knows none of these.
-        "AIRFLOW__METRICS__OTEL_HOST": host,
-        "AIRFLOW__METRICS__OTEL_PORT": port,
-        "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "1000",
-    }

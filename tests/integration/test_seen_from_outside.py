@@ -8,13 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from airflow import __version__
+from airflow_versions import HAS_TASK_SPANS
 from nights import Nights
 from otlp_receiver import Receiver, Span
 
 from batchy_provider.local.rest import wait_for
 
-HAS_TASK_SPANS = not __version__.startswith("3.1.")
 SCRIPT = """\
 echo "parent=${TRACEPARENT:-none}"
 echo '::batchy {"progress": 0.5}'

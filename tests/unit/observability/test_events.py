@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow_versions import use_stats_backend
 from redis import Redis
 
 from batchy_provider.batches.model import (
@@ -63,29 +64,17 @@ def forget() -> Iterator[None]:
 @pytest.fixture
 def backend(forget: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Told]]:
     """Airflow's own `Stats`, with a backend that keeps what it gets; takes the option that switches it on."""
-    from batchy_provider.compat import airflow_stats
-
     with suppress(ImportError):  # it sets up `Stats` when it is imported; Airflow 3.1 has none
         import airflow.sdk.serde  # noqa: F401
     made = Backend()
 
     def switch_on(option: str) -> Told:
         monkeypatch.setenv(f"AIRFLOW__METRICS__{option}", "True")
-        set_up(airflow_stats(), lambda: made)
+        use_stats_backend(type("Made", (), {"__new__": lambda cls: made}))
         return made.told
 
     yield switch_on
-    set_up(airflow_stats(), None)
-
-
-def set_up(stats: Any, factory: Any) -> None:
-    """Give Airflow's `Stats` another backend."""
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-
-    try:
-        stats.initialize(factory=factory or NoStatsLogger, export_legacy_names=True)
-    except TypeError:  # Airflow 3.2
-        stats.initialize(factory=factory or NoStatsLogger)
+    use_stats_backend(None)
 
 
 @pytest.fixture
@@ -187,20 +176,19 @@ def test_a_change_by_a_person(backend: Any) -> None:
 
 def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
-    from batchy_provider.compat import airflow_stats
-
     called = []
 
-    def broken() -> Any:
-        called.append(1)
-        raise ValueError("a port that is none")
+    class Broken:
+        def __init__(self) -> None:
+            called.append(1)
+            raise ValueError("a port that is none")
 
-    set_up(airflow_stats(), broken)
+    use_stats_backend(Broken)
     try:
         record = BatchRecord(kind="live", started="?", to_date="?", day="?", reason="next window")
         events.opened(Batch(workflow="sales", batch_id=1, status="open", kind="live", jobs={}, record=record))
     finally:
-        set_up(airflow_stats(), None)
+        use_stats_backend(None)
     assert called
 
 
