@@ -32,7 +32,8 @@ class ProgressKeeper:
 
         operator = self._operator
         if progress.progress is not None:
-            events.emit(events.PROGRESS, progress.progress, workflow=operator.workflow or "", job=operator.job)
+            workflow = operator.workflow or operator.dag_id
+            events.emit(events.PROGRESS, progress.progress, workflow=workflow, job=operator.job)
         share = "" if progress.progress is None else f"{progress.progress:.0%} "
         operator.log.info("progress: %s%s", share, progress.message or "")
         now = time.monotonic()
