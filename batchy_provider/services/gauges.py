@@ -58,7 +58,7 @@ FAILURES = Gauge(
 LATE = Gauge(
     "batchy_workflow_late_seconds",
     _WORKFLOW,
-    "For how long the deadline of its file has been missed; 0 while it is not.",
+    "For how long the deadline of its file has been missed; 0 while it can be met, nothing when it was.",
 )
 JOBS = Gauge("batchy_workflow_jobs", _WORKFLOW, "How many jobs it has.")
 DISABLED = Gauge("batchy_workflow_jobs_disabled", _WORKFLOW, "How many of them are switched off.")
