@@ -43,3 +43,32 @@ def sync_callback_class() -> Any:
     from airflow.sdk.definitions import deadline
 
     return getattr(deadline, "SyncCallback", None)
+
+
+def airflow_stats() -> Any:
+    """Return Airflow's `Stats`, set up.
+
+    Airflow 3.1 has one, which sets itself up. Later ones have one for tasks and another for all else, and each program
+    sets up the one that it uses itself: where it is not the tasks', that is set up here in the same way.
+    """
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ImportError:
+        from airflow.stats import Stats
+
+        return Stats
+    import sys
+
+    from airflow.providers.common.compat.sdk import conf
+    from airflow.sdk.observability.metrics import stats_utils
+
+    for name in ("airflow.sdk._shared.observability.metrics.stats", "airflow._shared.observability.metrics.stats"):
+        module = sys.modules.get(name)
+        if module is not None and (getattr(module, "_factory", None) or getattr(module.Stats, "factory", None)):
+            return module.Stats
+    try:
+        legacy_names = conf.getboolean("metrics", "legacy_names_on", fallback=True)
+        Stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy_names)
+    except TypeError:  # Airflow 3.2
+        Stats.initialize(factory=stats_utils.get_stats_factory(Stats))  # type: ignore[call-arg]
+    return Stats

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+from airflow import __version__
 from airflow.sdk import DAG
 
 
@@ -35,6 +37,50 @@ def core_timetable(dag: DAG) -> Any:
     except ImportError:  # Airflow 3.1
         return dag.timetable
     return coerce_to_core_timetable(dag.timetable)
+
+
+HAS_TASK_SPANS = not __version__.startswith("3.1.")
+"""What tracing there is in Airflow 3.1 is not of tasks."""
+
+
+def telemetry(url: str) -> dict[str, str]:
+    """Variables that let Airflow tell all to a collector of OpenTelemetry."""
+    given = {
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "AIRFLOW__TRACES__OTEL_ON": str(HAS_TASK_SPANS),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        # Each task is a process of its own: only differences can be added up.
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+    }
+    if not HAS_TASK_SPANS:
+        host, port = url.removeprefix("http://").split(":")
+        given |= {
+            "AIRFLOW__METRICS__OTEL_HOST": host,
+            "AIRFLOW__METRICS__OTEL_PORT": port,
+            "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "1000",
+        }
+    return given
+
+
+def use_stats_backend(backend: Callable[[], Any] | None) -> None:
+    """Let Airflow's `Stats` make its backend by a class; None: it tells nobody."""
+    from batchy_provider.compat import airflow_stats
+
+    stats = airflow_stats()
+    try:
+        from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+    except ImportError:  # Airflow 3.1
+        from airflow.metrics.base_stats_logger import NoStatsLogger
+
+        type(stats).factory, type(stats).instance = backend or NoStatsLogger, None
+        return
+    try:
+        stats.initialize(factory=backend or NoStatsLogger, export_legacy_names=True)
+    except TypeError:  # Airflow 3.2
+        stats.initialize(factory=backend or NoStatsLogger)
 
 
 def store_dags() -> None:

@@ -26,7 +26,7 @@ SPECIAL = frozenset((*STATE_FIELDS, *SETTING_FIELDS, INITIAL_DATE))
 """Fields of a job's state that have a meaning of their own, so that no param may have their names."""
 
 ACTIONS = ("bundle", "bash", "operator")
-_SCRIPT_ONLY = ("input", "kill_grace", "limits", "env", "inherit_env")
+_SCRIPT_ONLY = ("input", "inputs", "outputs", "kill_grace", "limits", "env", "inherit_env")
 _STATE_ONLY = ("reprocess_hours", "trunc_start", "initial_date")
 # What the factory itself gives to an operator, and how the file says the same.
 FACTORY_ARGS = {

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from batchy_provider.batches.dates import format_date, parse_date, zone
+from batchy_provider.bundles.datasets import EXPECTED, is_template, split
 from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION
 from batchy_provider.config.durations import parse_duration
 from batchy_provider.config.faults import show
@@ -119,6 +120,17 @@ def _sha256(value: Any) -> str:
         return value.lower()
     hint = "; write it in quotes" if isinstance(value, int | float) else ""
     raise wrong(f"expected a SHA-256 digest, 64 characters 0-9 and a-f, not {show(value)}{hint}")
+
+
+def _dataset(value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong(f"expected {EXPECTED}, not {show(value)}")
+    if not is_template(value):
+        try:
+            split(value)
+        except ValueError as error:
+            raise wrong(str(error)) from None
+    return value
 
 
 def _cron(value: Any) -> str:
@@ -240,6 +252,11 @@ Size = Annotated[
     ),
 ]
 Sha256 = Annotated[str, BeforeValidator(_sha256), _schema(type="string", pattern="^[0-9a-fA-F]{64}$")]
+Datasets = Annotated[
+    list[Annotated[str, BeforeValidator(_dataset)]],
+    BeforeValidator(_one_or_many),
+    _schema(anyOf=[{"type": "string"}, _TEXTS], examples=["s3://bucket/path", "postgres://dwh:5432/db.schema.table"]),
+]
 Cron = Annotated[
     str,
     BeforeValidator(_cron),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from batchy_provider.config.fields import (
     Cron,
+    Datasets,
     DateText,
     Duration,
     Env,
@@ -126,6 +127,11 @@ class Job(Settings):
     input: str | None = Field(
         default=None, description="Whose output the script reads: `previous`, or the name of a job before it."
     )
+    inputs: Datasets = Field(
+        default_factory=list,
+        description="What a script reads, for OpenLineage: addresses such as `s3://bucket/path`; may hold templates.",
+    )
+    outputs: Datasets = Field(default_factory=list, description="What a script writes, likewise.")
     independent: bool = Field(default=False, description="Run even if the job before it failed (`when: done`).")
     after: Names | None = Field(
         default=None,

@@ -70,6 +70,8 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str) -
         "job": name,
         "job_params": job.params if job.is_handler else None,
         "input_from": order.inputs.get(name),
+        "inputs": job.inputs,
+        "outputs": job.outputs,
         "env": environment(job, model) or None,
         "inherit_env": bool(setting(job, model, "inherit_env")),
         # What became of a job that ran many times is not told as of one.

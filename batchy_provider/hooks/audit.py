@@ -8,6 +8,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from batchy_provider.observability import events
+
 if TYPE_CHECKING:
     from batchy_provider.services.model import Audit
 
@@ -18,8 +20,9 @@ def log_in_airflow(entry: Audit) -> None:
     """
     Write a change into Airflow's log table, as ``batchy_<action>``.
 
-    The change is made and kept in Redis by then: a database that cannot be reached is a warning here, no error.
+    It is counted too. It is kept in Redis by then: a database that cannot be reached is a warning here, no error.
     """
+    events.changed(entry)
     try:
         from airflow.models.log import Log
         from airflow.utils.session import create_session

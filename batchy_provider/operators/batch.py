@@ -126,9 +126,13 @@ class BatchyOpenOperator(_BatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open, or find open what an earlier try of this run has opened."""
-        with self._store() as store:
+        from batchy_provider.observability import events, traces
+
+        with traces.span("batchy.open", workflow=self.workflow) as span, self._store() as store:
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
+            span.set(**traces.facts(batch), reused=batch.reused)
+        events.opened(batch, _attempt(context))
         self.batch_id_shown = batch.batch_id
         self._tell(batch)
         return _summary(batch)
@@ -253,9 +257,10 @@ class BatchyCloseOperator(_BatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Close, or find closed what an earlier try of this task has closed."""
         from batchy_provider.batches.model import CloseRequest
+        from batchy_provider.observability import events, traces
 
         run = Run.of(context)
-        with self._store() as store:
+        with traces.span("batchy.close", workflow=self.workflow) as span, self._store() as store:
             batch = store.batch_of_run(self.workflow, run.key(self.workflow))
             if batch is None:
                 raise AirflowFailException(
@@ -266,6 +271,8 @@ class BatchyCloseOperator(_BatchOperator):
             result, outcomes, why = self._result(context, run, batch)
             request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
             closed = store.close(self.workflow, request)
+            span.set(**traces.facts(closed))
+        events.closed(closed, _attempt(context))
         self.log.info("Batch %s of %s is closed: %s.", closed.batch_id, self.workflow, closed.status)
         for name, job in closed.jobs.items():
             self.log.info("  %s: %s", name, job.get("outcome"))
@@ -319,6 +326,10 @@ class BatchyCloseOperator(_BatchOperator):
             return
         extra: dict[str, Any] = {"batch_id": batch.batch_id, "from_date": batch.from_date, "to_date": batch.to_date}
         context["outlet_events"][alias].add(workflow_asset(self.workflow), extra=extra)
+
+
+def _attempt(context: Context) -> int:
+    return int(getattr(context["ti"], "try_number", 1))
 
 
 def _worst(states: Sequence[str]) -> Outcome:

@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +16,13 @@ from airflow.sdk import BaseOperator
 from batchy_provider.links.batch import BatchLink
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from batchy_provider.batches.model import Batch
     from batchy_provider.bundles.environment import Telling
     from batchy_provider.bundles.execution import Execution, Outcome
-    from batchy_provider.bundles.progress import Progress
 
-_PROGRESS_PAUSE_SECONDS = 60.0
 REFERENCE_KEYS = frozenset(("url", "bytes", "sha256"))
 
 
@@ -47,6 +44,8 @@ class BashBundleOperator(BaseOperator):
     :param job_params: params of a task that is no job of the workflow's state, such as a handler of failures: it gets
         these, and the window of the whole batch. None: the job's own params and window come from the state
     :param input_from: task whose output the script gets as `$BATCHY_INPUT` and on stdin
+    :param inputs: addresses of what the script reads, such as ``s3://bucket/path``, for OpenLineage, where its provider
+        is installed; `outputs`, of what it writes, likewise. They are no assets and start no DAG. (templated)
     :param env: variables for the script; values are text, numbers or booleans. (templated)
     :param inherit_env: give the script all of the worker's environment, secrets included
     :param previous: tasks that `$BATCHY_PARAMS` tells about
@@ -58,7 +57,17 @@ class BashBundleOperator(BaseOperator):
     :param redis_conn_id: where the workflow's state is
     """
 
-    template_fields: Sequence[str] = ("bundle", "bash_command", "sha256", "workflow", "job", "input_from", "env")
+    template_fields: Sequence[str] = (
+        "bundle",
+        "bash_command",
+        "sha256",
+        "workflow",
+        "job",
+        "input_from",
+        "env",
+        "inputs",
+        "outputs",
+    )
     operator_extra_links = (BatchLink(),)
     batch_id_shown: int | None = None
     template_fields_renderers = {"bash_command": "bash", "env": "json"}  # noqa: RUF012 - as Airflow declares it
@@ -75,6 +84,8 @@ class BashBundleOperator(BaseOperator):
         job: str | None = None,
         job_params: Mapping[str, Any] | None = None,
         input_from: str | None = None,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
         env: Mapping[str, Any] | None = None,
         inherit_env: bool = False,
         previous: Sequence[str] = (),
@@ -95,6 +106,8 @@ class BashBundleOperator(BaseOperator):
         self.job = job or self.task_id
         self.job_params = job_params
         self.input_from = input_from
+        self.inputs = list(inputs)
+        self.outputs = list(outputs)
         self.env = env
         self.inherit_env = inherit_env
         self.previous = tuple(previous)
@@ -104,6 +117,8 @@ class BashBundleOperator(BaseOperator):
         self.log_limit_bytes = log_limit_bytes
         self.redis_conn_id = redis_conn_id
         self._execution: Execution | None = None
+        self._batch_seen: Batch | None = None
+        self._lineage_written: Any = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run it; returns the reference to its output."""
@@ -113,6 +128,16 @@ class BashBundleOperator(BaseOperator):
 
         with BatchyHook(self.redis_conn_id) as store:
             return self._run(context, store, self._batch(store, context))
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what is read and written; also in the end, with the batch and what the script told."""
+        from batchy_provider.observability import lineage
+
+        return lineage.of(self, self._batch_seen, self._lineage_written)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Tell it, also of a failure."""
+        return self.get_openlineage_facets_on_start()
 
     def on_kill(self) -> None:
         """Stop the script and all that it started: TERM, grace, KILL."""
@@ -132,6 +157,7 @@ class BashBundleOperator(BaseOperator):
                 "Put a BatchyOpenOperator before this task, or leave `workflow` out."
             )
         self.batch_id_shown = batch.batch_id
+        self._batch_seen = batch
         if self.job_params is None and self.job not in batch.jobs:
             raise BundleError(
                 f"Batch {batch.batch_id} of workflow {self.workflow} has no job {self.job!r}. "
@@ -147,40 +173,47 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
         from batchy_provider.hooks.places import bundle_cache, result_store
+        from batchy_provider.observability import executions, traces
+        from batchy_provider.operators.progress import ProgressKeeper
 
         grace = self.kill_grace_seconds
-        telling, given = self._tell(context, batch)
-        task = Task(
-            identity=self._identity(context, batch),
-            telling=telling,
-            bundle=self._place(),
-            command=self.bash_command,
-            sha256=self.sha256,
-            env=self.env or {},
-            inherit_env=self.inherit_env,
-            kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
-            limits=ProcessLimits(**(self.limits or {})),
-            max_output_bytes=self.max_output_bytes,
-            log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
-            **given,
-        )
-        cache = bundle_cache()
-        self._execution = Execution(
-            task,
-            cache=cache,
-            results=result_store(),
-            work=cache.root / "work",
-            show=self._show,
-            progress=_ProgressKeeper(self, store, batch),
-        )
-        with _orderly_timeout(self._execution):
-            return self._finish(context, self._execution.run())
+        ti = context["ti"]
+        with executions.watched(self.workflow or ti.dag_id, self.job, batch, ti.try_number) as watched:
+            telling, given = self._tell(context, batch)
+            task = Task(
+                identity=self._identity(context, batch),
+                telling=telling,
+                bundle=self._place(),
+                command=self.bash_command,
+                sha256=self.sha256,
+                env={**traces.carrier(), **(self.env or {})},
+                inherit_env=self.inherit_env,
+                kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
+                limits=ProcessLimits(**(self.limits or {})),
+                max_output_bytes=self.max_output_bytes,
+                log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
+                **given,
+            )
+            cache = bundle_cache()
+            self._execution = Execution(
+                task,
+                cache=cache,
+                results=result_store(),
+                work=cache.root / "work",
+                show=self._show,
+                progress=ProgressKeeper(self, store, batch),
+            )
+            with _orderly_timeout(self._execution):
+                outcome = self._execution.run()
+                watched.ended(outcome)
+                return self._finish(context, outcome)
 
     def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
         ti = context["ti"]
         ti.xcom_push(key="exit_code", value=outcome.exit_code)
+        self._lineage_written = outcome.values.get("lineage")
         for name, value in outcome.values.items():
             ti.xcom_push(key=name, value=value)
         whole = f"The whole output is in {outcome.stored.url}; to read it: {outcome.stored.command()}"
@@ -301,38 +334,6 @@ class BashBundleOperator(BaseOperator):
             self.log.warning("%s", "stderr: " + lines.replace("\n", "\nstderr: "))
         else:
             self.log.warning("%s", lines)
-
-
-class _ProgressKeeper:
-    """Shows the script's progress in the log and keeps it in Redis; a fault there never harms the run."""
-
-    def __init__(self, operator: BashBundleOperator, store: Any, batch: Batch | None) -> None:
-        self._operator = operator
-        self._store = store
-        self._batch = batch
-        self._not_before = -math.inf
-
-    def __call__(self, progress: Progress) -> None:
-        import datetime
-
-        operator = self._operator
-        share = "" if progress.progress is None else f"{progress.progress:.0%} "
-        operator.log.info("progress: %s%s", share, progress.message or "")
-        now = time.monotonic()
-        if self._store is None or self._batch is None or now < self._not_before:
-            return
-        report = {
-            "batch_id": self._batch.batch_id,
-            "progress": progress.progress,
-            "message": progress.message,
-            "at": datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds"),
-        }
-        try:
-            self._store.set_progress(operator.workflow, operator.job, report)
-        except Exception as error:
-            # Each try may take as long as the connection's timeout, and the script's output waits meanwhile.
-            self._not_before = now + _PROGRESS_PAUSE_SECONDS
-            operator.log.warning("The progress cannot be kept in Redis at the moment: %s", error)
 
 
 @contextlib.contextmanager

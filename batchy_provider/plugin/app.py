@@ -14,6 +14,7 @@ from batchy_provider.plugin.routes import (
     batches,
     events,
     executions,
+    metrics,
     original,
     overview,
     page,
@@ -49,7 +50,7 @@ def create_app() -> FastAPI:
         responses=problems.RESPONSES,
     )
     problems.install(app)
-    for part in (workflows, overview, batches, executions, uploads, waits, events):
+    for part in (workflows, overview, batches, executions, uploads, waits, events, metrics):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)
     app.include_router(page.router)

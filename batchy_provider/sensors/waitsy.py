@@ -156,11 +156,24 @@ class WaitsySensor(BaseSensorOperator):
         except BatchyError as error:
             raise AirflowFailException(str(error)) from error
         if self._tally.state != "waiting":
-            text = ended(self._tally, time.time() - self._began(context))
+            seconds = time.time() - self._began(context)
+            text = ended(self._tally, seconds)
+            self._tell(seconds)
             if self._tally.state == "failed":
                 raise AirflowFailException(text)
             self.log.info("%s", text)
         return self._tally
+
+    def _tell(self, seconds: float) -> None:
+        """Tell metrics and traces of the end of the wait."""
+        from batchy_provider.observability import events, traces
+
+        assert self._tally is not None
+        state = self._tally.state
+        workflows = [self.workflow] if isinstance(self.workflow, str) else [*self.workflow]
+        events.waited(workflows, state, seconds)
+        fault = self._tally.text if state == "failed" else None
+        traces.record("batchy.wait", time.time() - seconds, fault=fault, workflows=workflows, state=state)
 
     def _say_who_defines(self, workflow: str) -> None:
         from batchy_provider.hooks.places import cfg_folder

@@ -22,6 +22,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
@@ -32,6 +33,7 @@ from weakref import WeakKeyDictionary
 
 from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
+from batchy_provider.observability import events
 
 if TYPE_CHECKING:
     from batchy_provider.batches.connect import Address
@@ -75,6 +77,7 @@ class _Waiter:
     ask: Callable[[Keys], Asking]
     verdicts: asyncio.Queue[Verdict | Exception] = field(default_factory=asyncio.Queue)
     last: Verdict | Exception | None = None
+    since: float = field(default_factory=time.monotonic)
 
     def tell(self, verdict: Verdict | Exception) -> None:
         """Pass a verdict on, unless it waits as it did: a recheck of ten thousand that finds nothing wakes none."""
@@ -129,6 +132,7 @@ class Hub:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._outage = _Outage()
+        self._gauges = events.WaitGauges()
 
     async def watch(self, workflow: str, ask: Callable[[Keys], Asking]) -> AsyncGenerator[Verdict, None]:
         """Yield the verdict at first and whenever it may have changed, until the caller has had enough.
@@ -166,6 +170,16 @@ class Hub:
     def _all(self) -> list[_Waiter]:
         return [waiter for waiters in self._waiters.values() for waiter in waiters]
 
+    def _tell(self) -> None:
+        """Tell how many wait, and for how long; those that watch for ever are no waits."""
+        from batchy_provider.batches.waiting import Question
+
+        begun = (
+            (name, [each.since for each in each_of if isinstance(each.ask, Question)])
+            for name, each_of in self._waiters.items()
+        )
+        self._gauges.tell({name: since for name, since in begun if since})
+
     # -- the connection ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -180,6 +194,7 @@ class Hub:
                 for waiter in self._all():
                     waiter.tell(self._outage.verdict())
                 await asyncio.sleep(pause)
+        self._tell()
 
     async def _serve(self) -> None:
         """Subscribe, then look at all waits, then at those that events name, until nobody waits any more."""
@@ -241,6 +256,7 @@ class Hub:
             if loop.time() >= self._recheck_at:
                 # By the clock, not after so much quiet: one busy workflow must not keep the others from it.
                 self._recheck_at = loop.time() + max(self.recheck_seconds, 0.1)
+                self._tell()
                 self._mark(self._all())
             if self._dirty:
                 return True
@@ -332,6 +348,7 @@ class _Outage:
         pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
         if not self._attempts:
             self._since = now
+            events.emit(events.REDIS_LOST, 1)
         self._text = f"Redis cannot be used ({str(error) or type(error).__name__}); trying again until it can"
         if not self._attempts or now - self._said_at >= _REPEAT_WARNING_SECONDS:
             log.warning("Waits for batches: %s", self._text)

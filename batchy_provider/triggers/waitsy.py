@@ -58,19 +58,22 @@ class WaitsyTrigger(BaseTrigger):
         from batchy_provider.batches.tally import Tally
         from batchy_provider.batches.waiting import Wait
         from batchy_provider.exceptions import BatchyError
+        from batchy_provider.observability import events, traces
         from batchy_provider.services.waits import ended
 
         began = time.time() if self.began is None else self.began
-        said, fault = "", ""
+        said, fault, state, workflows = "", "", "failed", []
         event: TriggerEvent = TaskSkippedEvent() if self.soft_fail else TaskFailedEvent()
         try:
             waits = [Wait(**fields) for fields in ([self.wait] if isinstance(self.wait, dict) else self.wait)]
+            workflows = [wait.workflow for wait in waits]
             tally = Tally(waits)
             async with aclosing(self._verdicts(waits)) as verdicts:
                 async for workflow, verdict in verdicts:
                     is_new = tally.take(workflow, verdict)
                     if tally.state != "waiting":
                         said = ended(tally, time.time() - began)
+                        state = tally.state
                         break
                     if is_new:
                         self._say(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
@@ -84,6 +87,9 @@ class WaitsyTrigger(BaseTrigger):
         yield event
         # And only now that it has fired: where thousands fire at once, logging is what takes the time.
         self._say(self.log.error if fault else self.log.info, fault or said)
+        events.waited(workflows, state, time.time() - began)
+        bad = (fault or said) if state == "failed" else None
+        traces.record("batchy.wait", began, fault=bad, workflows=workflows, state=state)
 
     async def _verdicts(self, waits: Sequence[Wait]) -> AsyncGenerator[tuple[str, Verdict], None]:
         """Yield each workflow's verdicts as they come."""

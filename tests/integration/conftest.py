@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from airflow_versions import telemetry
 from nights import Nights
+from otlp_receiver import Receiver, receiver
 
 from batchy_provider.local.stack import LocalStack, remove_database
 
@@ -24,7 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+def otlp() -> Iterator[Receiver]:
+    """What Airflow and this package tell OpenTelemetry."""
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Iterator[Nights]:
     """A running Airflow with the project's example workflows, and with what tests add."""
     folder = tmp_path_factory.mktemp("stack")
     for name in ("cfg", "dags"):
@@ -47,6 +56,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
             "batchy.recheck_seconds": "5",
             "batchy.allow_upload": "True",
         },
+        environment=telemetry(otlp.url),
     )
     try:
         with stack:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``batchy metrics``: the state of all workflows as Prometheus reads it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from batchy_provider.cli.context import EXIT_FAULT, Commands, Context, add_command
+from batchy_provider.exceptions import ConfigError
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's command to the parser."""
+    metrics = add_command(
+        commands,
+        "metrics",
+        show_metrics,
+        "show the state of all workflows as metrics, in Prometheus' text format",
+        "batchy metrics\nbatchy metrics --file /var/lib/prometheus/node-exporter/batchy.prom",
+    )
+    metrics.add_argument(
+        "--file", type=Path, metavar="FILE", help="put them there, as a whole, instead of showing them"
+    )
+
+
+def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
+    """Show or write the metrics. A Redis that is away is one of them, and a fault."""
+    from batchy_provider.services.gauges import exposition
+
+    text, fault = exposition(context.services)
+    if arguments.file is None:
+        sys.stdout.write(text)
+    else:
+        _replace(arguments.file, text)
+    if fault is not None:
+        print(f"batchy: {fault}", file=sys.stderr)
+        return EXIT_FAULT
+    return 0
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file that its reader finds either as it was or whole."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
+            try:
+                new.write(text)
+                # A collector runs as a user of its own; a temporary file is for its maker alone.
+                os.fchmod(new.fileno(), 0o644)
+                new.flush()
+                Path(new.name).replace(file)
+            except BaseException:
+                Path(new.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error}") from error

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The state of all workflows for Prometheus to scrape."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from redis.exceptions import RedisError
+
+from batchy_provider.exceptions import RedisUnavailableError
+from batchy_provider.plugin.deployment import Deployment, forget
+from batchy_provider.plugin.security import AnyCaller
+from batchy_provider.services.gauges import CONTENT_TYPE, exposition
+
+router = APIRouter(tags=["metrics"])
+
+
+@router.get(
+    "/metrics", operation_id="get_metrics", summary="State as metrics", response_class=PlainTextResponse, responses={}
+)
+def get_metrics(caller: AnyCaller, services: Deployment) -> Response:
+    """
+    Return the workflows that the caller may read as metrics, in Prometheus' text format.
+
+    A Redis that cannot be reached is a metric too: `batchy_redis_up 0`, and no other.
+    """
+    try:
+        readable = caller.readable(services.workflows.all_names())
+    except (RedisUnavailableError, RedisError):  # `exposition` will say so
+        readable = set()
+    text, fault = exposition(services, only=readable)
+    if fault is not None:
+        forget()  # its connection may have been edited since
+    return Response(text, media_type=CONTENT_TYPE)

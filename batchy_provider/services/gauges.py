@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The state of all workflows as metrics, in the text that Prometheus scrapes.
+
+All is worked out when it is asked for, from what Redis and the files say: nothing is counted in between, so it is right
+whatever was restarted. Labels are the workflow and, where a script runs that tells its progress, the job: no ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from redis.exceptions import RedisError
+
+from batchy_provider.batches.dates import BEGINNING, parse_date, unix_seconds
+from batchy_provider.batches.streaks import failures_in_a_row, server_time
+from batchy_provider.exceptions import BatchyError, RedisUnavailableError
+
+if TYPE_CHECKING:
+    from batchy_provider.services.core import Services
+    from batchy_provider.services.model import WorkflowSummary
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Sample = tuple[dict[str, str], float]
+
+
+class Gauge(NamedTuple):
+    """One metric.
+
+    :param labels: their names.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    help: str
+
+
+_WORKFLOW = ("workflow",)
+
+UP = Gauge("batchy_redis_up", (), "1 if Redis could be asked; if not, 0, and nothing else is told.")
+STATUS = Gauge(
+    "batchy_workflow_status",
+    ("workflow", "status"),
+    "1 for the status of the latest batch: new, open, success, failed.",
+)
+OPEN = Gauge("batchy_workflow_open_seconds", _WORKFLOW, "For how long the batch has been open that is open.")
+SUCCESS = Gauge("batchy_workflow_last_success_timestamp_seconds", _WORKFLOW, "When a batch last succeeded.")
+LAG = Gauge(
+    "batchy_workflow_lag_seconds", _WORKFLOW, "How old the data is up to which all is loaded: the watermark's age."
+)
+FAILURES = Gauge(
+    "batchy_workflow_failures_in_a_row", _WORKFLOW, "Batches that have failed since the last success, 100 at most."
+)
+LATE = Gauge(
+    "batchy_workflow_late_seconds",
+    _WORKFLOW,
+    "For how long the deadline of its file has been missed; 0 while it can be met, nothing when it was.",
+)
+JOBS = Gauge("batchy_workflow_jobs", _WORKFLOW, "How many jobs it has.")
+DISABLED = Gauge("batchy_workflow_jobs_disabled", _WORKFLOW, "How many of them are switched off.")
+FAULTS = Gauge("batchy_workflow_file_faults", _WORKFLOW, "Faults of its file; with any, Airflow has no new DAG of it.")
+WAITS_FOR = Gauge("batchy_workflow_waits_for", _WORKFLOW, "How many workflows it needs the success of.")
+PROGRESS = Gauge(
+    "batchy_job_progress_ratio", ("workflow", "job"), "What a script of the open batch told last of itself, 0 to 1."
+)
+
+GAUGES = (UP, STATUS, OPEN, SUCCESS, LAG, FAILURES, LATE, JOBS, DISABLED, FAULTS, WAITS_FOR, PROGRESS)
+
+
+def exposition(services: Services, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
+    """
+    Return the metrics, and what is wrong with Redis, if it cannot be asked.
+
+    :param only: names that may be seen.
+    """
+    try:
+        summaries = services.workflows.summaries(only)
+        samples = _samples(services, summaries)
+    except RedisUnavailableError as error:
+        return _text({UP: [({}, 0.0)]}), error
+    except RedisError as error:  # a Cluster is asked for its nodes before there is a store
+        return _text({UP: [({}, 0.0)]}), RedisUnavailableError(f"Redis cannot be used: {error}")
+    return _text({UP: [({}, 1.0)], **samples}), None
+
+
+def _samples(services: Services, summaries: list[WorkflowSummary]) -> dict[Gauge, list[Sample]]:
+    store = services.store
+    unhappy = [each for each in summaries if each.in_redis and each.status in ("failed", "open")]
+    asked = [(store.keys(each.workflow), _unix(each.last_success)) for each in unhappy]
+    failures = dict(zip((each.workflow for each in unhappy), failures_in_a_row(store.client, asked), strict=True))
+    found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
+    if not summaries:
+        return found
+    now = server_time(store.client, store.keys(summaries[0].workflow).live)
+    for each in summaries:
+        with suppress(BatchyError):  # a date that is none; the workflow's own page says so
+            for gauge, labels, value in _of(each, failures.get(each.workflow, 0), now):
+                found[gauge].append(({"workflow": each.workflow, **labels}, value))
+    return found
+
+
+def _of(one: WorkflowSummary, failures: int, now: datetime) -> Iterator[tuple[Gauge, dict[str, str], float]]:
+    yield STATUS, {"status": one.status}, 1
+    if one.status == "open" and one.started:
+        yield OPEN, {}, _age(one.started, now)
+    if one.last_success:
+        yield SUCCESS, {}, unix_seconds(parse_date(one.last_success))
+    watermark = one.to_date if one.status == "success" else one.from_date
+    if watermark and parse_date(watermark) != BEGINNING:
+        yield LAG, {}, _age(watermark, now)
+    if one.in_redis:
+        yield FAILURES, {}, failures
+    if one.deadline is not None or one.late_seconds is not None:
+        yield LATE, {}, one.late_seconds or 0
+    yield JOBS, {}, len(one.jobs)
+    yield DISABLED, {}, len(one.disabled)
+    if one.in_cfg:
+        yield FAULTS, {}, one.faults
+        yield WAITS_FOR, {}, len(one.waits_for)
+    for job, report in one.progress.items():
+        if isinstance(share := report.get("progress"), int | float):
+            yield PROGRESS, {"job": job}, share
+
+
+def _age(date: str, now: datetime) -> float:
+    return max(0.0, (now - parse_date(date)).total_seconds())
+
+
+def _unix(date: str | None) -> float | None:
+    return None if date is None else unix_seconds(parse_date(date))
+
+
+def _text(samples: dict[Gauge, list[Sample]]) -> str:
+    """Write Prometheus' text format, version 0.0.4; a metric without a value is left out."""
+    lines: list[str] = []
+    for gauge, values in samples.items():
+        if values:
+            lines += [f"# HELP {gauge.name} {gauge.help}", f"# TYPE {gauge.name} gauge"]
+        for labels, value in values:
+            inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            number = int(value) if float(value).is_integer() else round(float(value), 6)
+            lines.append(f"{gauge.name}{{{inner}}} {number}" if inner else f"{gauge.name} {number}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    # What stands in Redis may be no text at all.
+    text = text.encode("utf-8", "replace").decode()
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

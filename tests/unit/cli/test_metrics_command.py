@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``batchy metrics``, for a terminal and for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from batchy_provider.batches.connect import connect
+from batchy_provider.batches.model import OpenRequest, WorkflowConfig
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.cli.main import main
+from batchy_provider.local.stack import free_port
+
+LINE = 'batchy_workflow_status{workflow="sales",status="open"} 1'
+
+
+@pytest.fixture
+def url(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.delenv("BATCHY_CFG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    BatchStore(connect(redis_url)).open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"load": {}})))
+    return redis_url
+
+
+def test_it_shows_them(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--redis-url", url, "metrics"]) == 0
+    assert LINE in capsys.readouterr().out.splitlines()
+
+
+def test_it_writes_a_file_that_others_may_read(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "batchy.prom"
+    file.write_text("old")
+    assert main(["--redis-url", url, "metrics", "--file", str(file)]) == 0
+    assert LINE in file.read_text().splitlines()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert [each.name for each in tmp_path.iterdir()] == ["batchy.prom"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_redis_that_is_away_is_in_the_file_and_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "batchy.prom"
+    assert main(["--redis-url", f"redis://127.0.0.1:{free_port()}/0", "metrics", "--file", str(file)]) == 1
+    assert file.read_text().splitlines()[-1] == "batchy_redis_up 0"
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--redis-url", url, "metrics", "--file", str(tmp_path / "none" / "x.prom")]) == 1
+    assert capsys.readouterr().err.startswith(f"batchy: {tmp_path}/none/x.prom cannot be written")

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What is told of batches, to whichever backend Airflow's metrics have; and that it never harms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow_versions import use_stats_backend
+from redis import Redis
+
+from batchy_provider.batches.model import (
+    Actor,
+    Batch,
+    BatchRecord,
+    CloseRequest,
+    Holder,
+    OpenRequest,
+    Window,
+    WorkflowConfig,
+)
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.observability import events
+from batchy_provider.services.model import Audit
+
+CONFIG = WorkflowConfig(name="sales.eu", jobs={"load": {}})
+Told = list[tuple[str, str, Any, dict[str, str] | None]]
+
+
+class Backend:
+    """What Airflow hands metrics to; it keeps them."""
+
+    def __init__(self) -> None:
+        self.told: Told = []
+
+    def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: Any = None) -> None:
+        self.told.append(("counter", stat, count, tags))
+
+    def gauge(self, stat: str, value: float, rate: float = 1, delta: bool = False, *, tags: Any = None) -> None:
+        self.told.append(("gauge", stat, value, tags))
+
+    def timing(self, stat: str, dt: Any, *, tags: Any = None) -> None:
+        self.told.append(("timer", stat, dt, tags))
+
+
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """What was found out about the configuration is found out anew."""
+    caches = (events._stats, events._without_tags)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def backend(forget: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Told]]:
+    """Airflow's own `Stats`, with a backend that keeps what it gets; takes the option that switches it on."""
+    with suppress(ImportError):  # it sets up `Stats` when it is imported; Airflow 3.1 has none
+        import airflow.sdk.serde  # noqa: F401
+    made = Backend()
+
+    def switch_on(option: str) -> Told:
+        monkeypatch.setenv(f"AIRFLOW__METRICS__{option}", "True")
+        use_stats_backend(type("Made", (), {"__new__": lambda cls: made}))
+        return made.told
+
+    yield switch_on
+    use_stats_backend(None)
+
+
+@pytest.fixture
+def store(redis_client: Redis) -> BatchStore:
+    return BatchStore(redis_client)
+
+
+def test_why_a_batch_has_its_window(store: BatchStore, backend: Any) -> None:
+    told = backend("OTEL_ON")
+
+    def night(run: str, **request: Any) -> str:
+        before = len(told)
+        holder = Holder(dag_id="sales.eu", run_id=run)
+        events.opened(store.open("sales.eu", OpenRequest(config=CONFIG, holder=holder, **request)))
+        return " ".join(tags["reason"] for _, stat, _, tags in told[before:] if stat == events.OPENED.name)
+
+    def close(run: str) -> None:
+        batch = store.batch_of_run("sales.eu", run)
+        assert batch is not None
+        store.close("sales.eu", CloseRequest(result="success", batch_id=batch.batch_id))
+
+    old = Window(from_date="2026-01-01", to_date="2026-01-02")
+    assert night("r1") == "next"
+    assert night("r1") == "", "it was open already"
+    close("r1")
+    assert night("r1") == "again"
+    assert night("r2", if_open="take_over") == "taken_over"
+    close("r2")
+    assert night("r3", window=old) == "asked"
+    assert night("r4", window=old, move_watermark=True) == "asked"
+    close("r4")
+    assert night("r5", window=old, backfill=True) == "backfill"
+
+
+def test_a_batch_that_is_closed(store: BatchStore, backend: Any) -> None:
+    told = backend("OTEL_ON")
+    store.open("sales.eu", OpenRequest(config=CONFIG))
+    time.sleep(0.01)
+    events.closed(store.close("sales.eu", CloseRequest(result="failed")), attempt=3)
+    tags = {"workflow": "sales.eu", "kind": "live", "status": "failed"}
+    retried = ("counter", "batchy.batch.retried", 1, {"workflow": "sales.eu", "step": "close"})
+    assert told[:2] == [retried, ("counter", "batchy.batch.closed", 1, tags)]
+    ((kind, stat, took, with_tags),) = told[2:]
+    assert (kind, stat, with_tags) == ("timer", "batchy.batch.duration", tags)
+    assert timedelta() < took < timedelta(minutes=1)
+
+
+def test_plain_statsd_gets_names_with_the_values_in_them_too(backend: Any) -> None:
+    told = backend("STATSD_ON")
+    events.waited(["sales.eu"], "done", 2.5)
+    assert [stat for _, stat, _, _ in told] == [
+        "batchy.wait.ended",
+        "batchy.wait.ended.sales__eu.done",
+        "batchy.wait.duration",
+        "batchy.wait.duration.sales__eu.done",
+    ]
+
+
+@pytest.mark.parametrize("option", ["OTEL_ON", "STATSD_DATADOG_ENABLED", "STATSD_INFLUXDB_ENABLED"])
+def test_others_know_tags(backend: Any, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if option == "STATSD_INFLUXDB_ENABLED":
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+    told = backend(option)
+    events.emit(events.REDIS_LOST, 1)
+    events.emit(events.OUTPUT, 5, workflow="sales", job="load")
+    assert [stat for _, stat, _, _ in told] == ["batchy.waits.redis_lost", "batchy.execution.output_bytes"]
+
+
+def test_a_dot_in_a_name_is_no_new_level() -> None:
+    tags = {"workflow": "sales.eu", "kind": "live", "reason": "next"}
+    assert events.dotted(events.OPENED, tags) == "batchy.batch.opened.sales__eu.live.next"
+
+
+def test_gauges_of_waits_end_at_0(backend: Any) -> None:
+    told = backend("OTEL_ON")
+    gauges = events.WaitGauges()
+    now = time.monotonic()
+    gauges.tell({"sales": [now - 100, now]})
+    values = {(stat, tags["workflow"]): value for _, stat, value, tags in told}
+    assert values["batchy.waits.running", "sales"] == 2
+    assert 100 <= values["batchy.waits.oldest_seconds", "sales"] < 160
+    told.clear()
+    gauges.tell({})
+    assert [(stat, value) for _, stat, value, _ in told] == [
+        ("batchy.waits.running", 0),
+        ("batchy.waits.oldest_seconds", 0),
+    ]
+    told.clear()
+    gauges.tell({})
+    assert told == []
+
+
+def test_a_change_by_a_person(backend: Any) -> None:
+    told = backend("OTEL_ON")
+    events.changed(Audit(workflow="sales", action="set_window", actor=Actor("ann", "web")))
+    tags = {"workflow": "sales", "action": "set_window", "source": "web"}
+    assert told == [("counter", "batchy.changes", 1, tags)]
+
+
+def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+    called = []
+
+    class Broken:
+        def __init__(self) -> None:
+            called.append(1)
+            raise ValueError("a port that is none")
+
+    use_stats_backend(Broken)
+    try:
+        record = BatchRecord(kind="live", started="?", to_date="?", day="?", reason="next window")
+        events.opened(Batch(workflow="sales", batch_id=1, status="open", kind="live", jobs={}, record=record))
+    finally:
+        use_stats_backend(None)
+    assert called
+
+
+def test_where_metrics_are_off_nothing_is_even_looked_for() -> None:
+    program = (
+        "import sys, airflow.sdk; from airflow.providers.common.compat.sdk import conf\n"
+        "before = set(sys.modules)\n"
+        "from batchy_provider.observability import events, traces\n"
+        "events.emit(events.REDIS_LOST, 1)\n"
+        "with traces.span('x', a=1) as span: span.set(b=2); span.failed('no')\n"
+        "traces.record('y', 0.0); print(traces.carrier())\n"
+        "print([name for name in set(sys.modules) - before if not name.startswith('batchy_provider')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["{}", "[]"]
