@@ -44,7 +44,8 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_report_header() -> str:
-    return f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {settings.get_current_profile_name()}"
+    profile = settings.get_current_profile_name()
+    return f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {profile}"
 
 
 @pytest.fixture(autouse=True)

@@ -33,8 +33,10 @@ from batchy_provider.batches.rules.opening import request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.batches.transaction import (
+    NO_CONFIRMATION,
     PATIENCE_SECONDS,
     Command,
+    Confirmation,
     Session,
     as_hash,
     decoded,
@@ -64,14 +66,23 @@ class BatchStore:
     :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
     :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
     :param patience: seconds for which a lost connection is tried anew before an error.
+    :param confirmation: which replicas must have what is changed before it counts as changed.
     """
 
-    def __init__(self, client: Client, *, cluster: bool | None = None, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cluster: bool | None = None,
+        patience: float = PATIENCE_SECONDS,
+        confirmation: Confirmation = NO_CONFIRMATION,
+    ) -> None:
         from redis.cluster import RedisCluster
 
         self.client = client
         self.cluster = isinstance(client, RedisCluster) if cluster is None else cluster
         self.patience = patience
+        self.confirmation = confirmation
 
     def keys(self, workflow: str) -> Keys:
         """Return the keys of a workflow.
@@ -350,23 +361,41 @@ class BatchStore:
         person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
     ) -> T:
         keys = self.keys(workflow)
+        sent: list[tuple[PersonalChange, T]] = []
 
         def work(session: Session) -> tuple[T, Sequence[Command]]:
             state, now = read_state(session, keys, run=run, batch_id=batch_id)
+            known = _changes(session, keys) if sent else []
+            for made, result in sent:
+                if made in known:
+                    # The reply to it was lost. To do it again, perhaps after a batch, would load a window twice.
+                    return result, self._touch(keys, now)
             decision = rule(state, now)
             if decision.change is None:
-                return decision.result, ()
+                return decision.result, self._touch(keys, now)
             if person is not None:
                 by, what, why = person
-                (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
                 actor = by if isinstance(by, Actor) else Actor(by)
                 done = what if isinstance(what, str) else what(decision.result)
                 made = PersonalChange.of(actor, format_date(now), done, why)
-                decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *snap.load_changes(keys.meta, text)])
+                decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *(known or _changes(session, keys))])
+                sent.append((made, decision.result))
             return decision.result, write_commands(keys, decision.change)
 
         watched = (keys.live, keys.meta, keys.history, keys.runs)
-        return self._transact(watched, work)
+        return transact(self.client, watched, work, patience=self.patience, confirmation=self.confirmation)
+
+    def _touch(self, keys: Keys, now: datetime) -> Sequence[Command]:
+        """Return what to write where nothing is to be changed any more, so that replicas can be waited for.
+
+        WAIT counts the replicas that have what its own connection has written.
+        """
+        return (("HSET", keys.meta, "confirmed", format_date(now)),) if self.confirmation.replicas else ()
+
+
+def _changes(session: Session, keys: Keys) -> list[PersonalChange]:
+    (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
+    return snap.load_changes(keys.meta, text)
 
 
 def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:

@@ -19,6 +19,7 @@ from batchy_provider.cli import (
     completion,
     convert,
     demo,
+    doctor,
     files,
     questions,
     results,
@@ -30,7 +31,7 @@ from batchy_provider.cli import (
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, completion, demo)
+GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, doctor, completion, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\
