@@ -202,7 +202,9 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
         try:
             return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
         except RedisClusterException as error:  # it is none of redis-py's other errors
-            raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}") from error
+            # That is what it says too when the user may not ask for the slots.
+            hint = ", or its user lacks +cluster|slots" if "not enabled" in str(error) else ""
+            raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}{hint}") from error
     # Who changes state bears lost connections itself, and knows for how long; redis-py's own would come on top.
     options.setdefault("retry", Retry(NoBackoff(), 1))
     if address.kind == "sentinel":

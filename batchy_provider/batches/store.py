@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.batches import rules
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.dates import format_date, from_unix
-from batchy_provider.batches.layout import load_snapshot, read_batches, read_state, write_commands
+from batchy_provider.batches.dates import format_date
+from batchy_provider.batches.layout import (
+    last_success_command,
+    load_snapshot,
+    read_batches,
+    read_state,
+    with_facts,
+    write_commands,
+)
 from batchy_provider.batches.model import (
     Actor,
     Batch,
@@ -29,6 +35,7 @@ from batchy_provider.batches.model import (
     WorkflowState,
 )
 from batchy_provider.batches.names import Keys, check_workflow_name, is_workflow_name
+from batchy_provider.batches.pruning import prune
 from batchy_provider.batches.rules.opening import request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
@@ -55,7 +62,6 @@ Rule = Callable[[Snapshot, "datetime"], Decision[T]]
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000
-_PRUNE_AT_ONCE = 500
 
 
 class BatchStore:
@@ -173,44 +179,9 @@ class BatchStore:
         skipped = self._change(workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id)
         return skipped is not None
 
-    def prune(self, workflow: str, *, keep: int) -> int:
-        """Remove the history of all but the newest batches; the latest one and open ones always stay.
-
-        What a day's last success was, and which run opened which batch, is still known afterwards.
-
-        :param keep: how many to keep, at least 1.
-        :returns: how many were removed.
-        """
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, not {keep}")
-        keys = self.keys(workflow)
-        removed = 0
-        while True:
-            older = ("ZREVRANGE", keys.history, keep, keep + _PRUNE_AT_ONCE + removed)
-            (ids,) = self.ask(workflow, older)
-            gone = self._prune_some(workflow, [int(i) for i in ids])
-            removed += gone
-            if gone < _PRUNE_AT_ONCE:
-                return removed
-
-    def _prune_some(self, workflow: str, ids: Sequence[int]) -> int:
-        keys = self.keys(workflow)
-
-        def work(session: Session) -> tuple[int, Sequence[Command]]:
-            state, _ = read_state(session, keys)
-            found = read_batches(session, keys, ids)
-            gone = [b for b in found if b.batch_id != state.live_id and not b.is_open][:_PRUNE_AT_ONCE]
-            if not gone:
-                return 0, ()
-            numbers = [b.batch_id for b in gone]
-            return len(gone), (
-                ("DEL", *(keys.batch(i) for i in numbers)),
-                ("HDEL", keys.meta, *(snap.record_field(i) for i in numbers)),
-                ("ZREM", keys.history, *numbers),
-                ("ZREM", keys.closed, *numbers),
-            )
-
-        return self._transact((keys.live,), work)
+    def prune(self, workflow: str, *, keep: int, keep_days: int | None = None) -> int:
+        """Remove the history of all but the newest batches; see `pruning.prune`."""
+        return prune(self, workflow, keep=keep, keep_days=keep_days)
 
     # -- questions ---------------------------------------------------------------------------------------
 
@@ -226,12 +197,12 @@ class BatchStore:
             if not state.jobs:
                 raise unknown_workflow(workflow)
             changes, progress, succeeded = session.ask(
-                ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), _last_success_command(keys, state)
+                ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
             )
             found = _workflow_state(state, snap.load_changes(keys.meta, changes))
-            return _with_facts(found, state, as_hash(progress), succeeded), ()
+            return with_facts(found, state, as_hash(progress), succeeded), ()
 
-        return self._transact((keys.live,), work)
+        return self.transact((keys.live,), work)
 
     def workflows(self) -> list[str]:
         """Return the names of all workflows in this Redis, those of the original server included."""
@@ -260,9 +231,9 @@ class BatchStore:
                 if isinstance(live, dict) and live and isinstance(meta, list) and isinstance(progress, dict):
                     with contextlib.suppress(StateError):
                         found.append((load_snapshot(keys, live, meta, None), progress))
-            succeeded = self._pipelined([_last_success_command(self.keys(s.workflow), s) for s, _ in found])
+            succeeded = self._pipelined([last_success_command(self.keys(s.workflow), s) for s, _ in found])
             for (state, progress), score in zip(found, succeeded, strict=True):
-                states.append(_with_facts(_workflow_state(state), state, progress, score))
+                states.append(with_facts(_workflow_state(state), state, progress, score))
         return states
 
     def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
@@ -329,7 +300,7 @@ class BatchStore:
 
     def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
         keys = self.keys(workflow)
-        return self._transact((keys.live,), lambda session: (find(session, keys), ()))
+        return self.transact((keys.live,), lambda session: (find(session, keys), ()))
 
     # -- progress ----------------------------------------------------------------------------------------
 
@@ -346,9 +317,10 @@ class BatchStore:
 
     def ask(self, workflow: str, *commands: Command) -> list[Any]:
         """Send commands about one workflow in one packet, in no transaction, and return their replies."""
-        return self._transact((self.keys(workflow).live,), lambda session: (session.ask(*commands), ()))
+        return self.transact((self.keys(workflow).live,), lambda session: (session.ask(*commands), ()))
 
-    def _transact(self, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+    def transact(self, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+        """Do one piece of work as a whole, or not at all; see `transaction.transact`."""
         return transact(self.client, keys, work, patience=self.patience)
 
     def _change(
@@ -409,32 +381,6 @@ def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> 
         infa=state.config.infa,
         changes=changes,
     )
-
-
-def _last_success_command(keys: Keys, state: Snapshot) -> Command:
-    """Ask when the last success was closed, where the live batch is not it."""
-    last = state.last_success
-    return ("ZSCORE", keys.closed, last.batch_id if last is not None else 0)
-
-
-def _with_facts(found: WorkflowState, state: Snapshot, progress: Mapping[str, str], succeeded: Any) -> WorkflowState:
-    """Add what stands beside the state itself.
-
-    :param succeeded: reply to `_last_success_command`, Unix seconds.
-    """
-    reports = {}
-    for job, text in progress.items():
-        with contextlib.suppress(ValueError):
-            reports[job] = json.loads(text)
-    if found.batch is not None and found.batch.status == "success":
-        last = found.batch.batch_end
-    else:
-        last = None if succeeded is None else format_date(from_unix(*_seconds_and_micros(float(succeeded))))
-    return replace(found, progress=reports, last_success=last)
-
-
-def _seconds_and_micros(moment: float) -> tuple[int, int]:
-    return divmod(round(moment * 1_000_000), 1_000_000)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

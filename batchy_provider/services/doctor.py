@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is to be known of a Redis before a night depends on it. Changes nothing in it, and needs no more rights than work."""
+"""What is to be known of a Redis before a night depends on it; nothing is changed in it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ _MEMORY_WARN, _MEMORY_BAD = 0.8, 0.95
 _LAG_SECONDS = 10
 _KEYS_LOOKED_AT = 20_000
 _DISK_WARN = 0.05
+_ANSWER_SECONDS = 5
 _OURS = re.compile(r"(.+?)(?::(?:meta|runs|closed|days|history|progress|told)|-[0-9]+(?:-init)?)", re.ASCII)
 
 
@@ -97,7 +98,7 @@ def _memory(info: Mapping[str, Any]) -> Finding:
         return Finding(
             "memory",
             "bad",
-            f"maxmemory-policy is {policy}: a full server throws watermarks away, and workflows begin anew. Set noeviction",
+            f"maxmemory-policy is {policy}: a full server throws watermarks away. Set noeviction",
         )
     if most and used > most * _MEMORY_WARN:
         level: Level = "bad" if used > most * _MEMORY_BAD else "warn"
@@ -114,8 +115,8 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
         return Finding(
             "persistence",
             "bad",
-            f"its last write to disk failed ({', '.join(broken)}): see its log, and whether its disk is full; it refuses "
-            "changes until that is mended",
+            f"its last write to disk failed ({', '.join(broken)}): see its log, and whether its disk is full; it "
+            "refuses changes until that is mended",
         )
     if int(info.get("aof_enabled", 0)):
         return Finding("persistence", "ok", "append only file")
@@ -306,12 +307,15 @@ def _refused(node: redis.Redis, keys: Keys, *, waits: bool) -> Iterator[str]:
     try:
         for command in (*outside, ("MULTI",), *queued):
             yield from _try(connection, command)
-        connection.disconnect()
-        connection.connect()
-        yield from _try(connection, ("SUBSCRIBE", EVENTS_CHANNEL))
     finally:
         connection.disconnect()
         pool.release(connection)
+    with node.pubsub() as listener:
+        try:
+            listener.subscribe(EVENTS_CHANNEL)
+            listener.get_message(timeout=_ANSWER_SECONDS)
+        except ResponseError as error:
+            yield _said("SUBSCRIBE", error)
 
 
 def _try(connection: Any, command: Command) -> Iterator[str]:
@@ -319,8 +323,12 @@ def _try(connection: Any, command: Command) -> Iterator[str]:
     try:
         connection.read_response()
     except ResponseError as error:
-        # What is the matter with the server itself is said once, not with each command.
-        yield f"{command[0]} is refused: {error}" if "perm" in str(error).lower() else explained(error)
+        yield _said(command[0], error)
+
+
+def _said(command: str, error: ResponseError) -> str:
+    # What is the matter with the server itself is said once, not with each command.
+    return f"{command} is refused: {error}" if "perm" in str(error).lower() else explained(error)
 
 
 def _foreign_keys(store: BatchStore) -> Iterator[Finding]:
@@ -337,8 +345,8 @@ def _foreign_keys(store: BatchStore) -> Iterator[Finding]:
         yield Finding(
             "keys",
             "warn",
-            f"{len(foreign)} keys of other programs, such as {foreign[0]!r}: give Batchy a database of its own, or what "
-            "they do to this one (FLUSHDB, full memory) is done to the windows too",
+            f"{len(foreign)} keys of other programs, such as {foreign[0]!r}: give Batchy a database of its own, or "
+            "what they do to this one (FLUSHDB, full memory) is done to the windows too",
         )
     else:
         yield Finding("keys", "ok", f"{len(workflows)} workflows, no keys of other programs")
