@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,13 @@ class Server:
 
     def kill(self) -> None:
         self._service.kill()
+
+    def freeze(self) -> None:
+        """Let it do nothing, and keep its connections, as a machine does that swaps."""
+        os.kill(self._service.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._service.pid, signal.SIGCONT)
 
     def client(self) -> Redis:
         import redis
