@@ -3,7 +3,8 @@
 # Copyright the batchy_provider authors
 #
 # A Redis Cluster of three masters with a replica each, with TLS by a private authority and a user with the least rights.
-# Each change of a batch waits until the replica has it (wait_replicas), so that losing a master loses none.
+# Each change of a batch waits until the replica has it (wait_replicas), so that losing a master loses none. As there is one
+# replica a master, the workflows of a lost master then stand still until the lost node is back: two a master bear that.
 PORT=6401
 source "$(dirname "${BASH_SOURCE[0]}")/redis-common.sh"
 arguments "$@"

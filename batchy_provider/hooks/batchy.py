@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
 from airflow.providers.redis.hooks.redis import RedisHook
+from redis import Redis
 
 from batchy_provider.exceptions import ConfigError
 
@@ -91,15 +92,21 @@ class BatchyHook(RedisHook):
             client.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say whether Redis answers, and which it is."""
+        """Say whether Redis answers, which it is, and what is bad of it; `batchy doctor` looks further."""
+        from batchy_provider.services.doctor import name_of, of_info
+
         try:
-            server = self.get_conn().info("server")
+            client = self.get_conn()
+            # Of a Cluster, one node stands for the others here.
+            info = (
+                client if isinstance(client, Redis) else client.get_redis_connection(client.get_primaries()[0])
+            ).info()
         except Exception as error:  # the form shows whatever went wrong
             return False, f"{type(error).__name__}: {error}"
         finally:
             self.close()
-        name = "Valkey" if "valkey_version" in server else "Redis"
-        return True, f"{name} {server.get('valkey_version') or server.get('redis_version')} answers"
+        faults = [finding.text for finding in of_info(info) if finding.level != "ok"]
+        return True, ". But: ".join([f"{' '.join(name_of(info))} answers", *faults])
 
     def __enter__(self) -> BatchStore:
         """Return the store."""
