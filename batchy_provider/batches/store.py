@@ -176,7 +176,10 @@ class BatchStore:
 
         :returns: whether it is; then it must not run.
         """
-        skipped = self._change(workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id)
+        # Each job asks this when it starts: where nothing is changed, no replica needs to be waited for.
+        skipped = self._change(
+            workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id, again=False
+        )
         return skipped is not None
 
     def prune(self, workflow: str, *, keep: int, keep_days: int | None = None) -> int:
@@ -331,7 +334,12 @@ class BatchStore:
         run: str | None = None,
         batch_id: int | None = None,
         person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
+        again: bool = True,
     ) -> T:
+        """Make a change, whose reply may be lost, once.
+
+        :param again: where nothing is left to change, an attempt before may have done it: see that replicas have it.
+        """
         keys = self.keys(workflow)
         sent: list[tuple[PersonalChange, T]] = []
 
@@ -344,7 +352,7 @@ class BatchStore:
                     return result, self._touch(keys, now)
             decision = rule(state, now)
             if decision.change is None:
-                return decision.result, self._touch(keys, now)
+                return decision.result, self._touch(keys, now) if again else ()
             if person is not None:
                 by, what, why = person
                 actor = by if isinstance(by, Actor) else Actor(by)
