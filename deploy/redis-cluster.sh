@@ -16,7 +16,7 @@ users "$FOLDER/users.acl" "${more[@]}"
 nodes=()
 for n in 1 2 3 4 5 6; do
     start_redis "redis-$n" $((PORT + n - 1)) "cluster-enabled yes" "cluster-port $((PORT + n + 5))" \
-        "cluster-node-timeout 2000" "tls-replication yes" "tls-cluster yes" "masteruser replica" "masterauth $replica" \
+        "cluster-node-timeout 5000" "tls-replication yes" "tls-cluster yes" "masteruser replica" "masterauth $replica" \
         "repl-diskless-sync-delay 0"
     nodes+=("127.0.0.1:$((PORT + n - 1))")
 done

@@ -28,7 +28,7 @@ for n in 1 2 3; do
         printf '%s\n' "sentinel monitor mymaster 127.0.0.1 $PORT 2" \
             "sentinel auth-user mymaster sentinel" "sentinel auth-pass mymaster $watcher" \
             "sentinel sentinel-user admin" "sentinel sentinel-pass $ADMIN" \
-            "sentinel down-after-milliseconds mymaster 2000" "sentinel failover-timeout mymaster 10000" \
+            "sentinel down-after-milliseconds mymaster 5000" "sentinel failover-timeout mymaster 20000" \
             "user default off" "user admin on >$ADMIN ~* &* +@all"
         documented acl-sentinel "PASSWORD=$sentinel"
     } >"$FOLDER/sentinel-$n.conf"

@@ -24,6 +24,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from deployed import DURING, Deployed, deployed
 
 from batchy_provider.batches.connect import client, parse_url, store
+from batchy_provider.batches.dates import format_date, from_unix
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.batches.waiting import Wait
 from batchy_provider.triggers.waitsy import WaitsyTrigger
@@ -86,9 +87,10 @@ def opened(sentinel: Deployed) -> Iterator[BatchStore]:
         yield store(address, connected, patience=60)
 
 
-def last(sentinel: Deployed) -> Any:
+def last(sentinel: Deployed) -> tuple[Any, str]:
+    """The latest batch, and what time it is by the server's clock."""
     with opened(sentinel) as batches:
-        return batches.status("failed_over").batch
+        return batches.status("failed_over").batch, format_date(from_unix(*batches.client.time()))
 
 
 async def waited(since: str) -> list[TriggerEvent]:
@@ -109,16 +111,16 @@ def test_runs_that_open_before_a_failover_and_close_after_it(
     windows: list[tuple[str, str]] = []
     DURING["nothing"] = lambda: None
     assert dag.test(run_conf={"during": "nothing"}).state == "success"
-    batch = last(sentinel)
+    batch, now = last(sentinel)
     windows.append((batch.from_date, batch.to_date))
     fail: Callable[[Deployed], None]
     for fail in (graceful, killed_and_not_waited_for):
         DURING[fail.__name__] = lambda fail=fail: fail(sentinel)  # type: ignore[misc]
         ended: list[TriggerEvent] = []
-        thread = threading.Thread(target=collect, args=(batch.batch_end, ended))
+        thread = threading.Thread(target=collect, args=(now, ended))
         thread.start()
         assert dag.test(run_conf={"during": fail.__name__}).state == "success", fail.__name__
-        batch = last(sentinel)
+        batch, now = last(sentinel)
         windows.append((batch.from_date, batch.to_date))
         thread.join(60)
         assert [type(event) for event in ended] == [TaskSuccessEvent], "the wait over the failover has ended, once"
