@@ -66,6 +66,20 @@ def _connection_type() -> dict[str, Any]:
                 "string",
                 "Name that the Sentinels know the master by; makes it a Sentinel connection.",
             ),
+            "sentinel_username": _field("Sentinel user", "string", "ACL user of the Sentinels, where they have one."),
+            "sentinel_password": _field(
+                "Sentinel password", "string", "Of the Sentinels; the one above is not sent to them.", format="password"
+            ),
+            "wait_replicas": _field(
+                "Replicas to wait for",
+                "integer",
+                "How many replicas must have each opening and closing before it counts; 0 asks none.",
+                default=0,
+                minimum=0,
+            ),
+            "wait_replicas_ms": _field(
+                "Wait for replicas", "integer", "Milliseconds at each attempt; 1000 unless given.", minimum=1
+            ),
             "socket_timeout": _field(
                 "Timeout", "number", "Seconds to wait for an answer; 10 unless given.", minimum=0.1
             ),

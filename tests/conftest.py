@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from redis_server import REDIS_SERVER, Server
+from redis_server import KIND, Server, programs
 
-from batchy_provider.local.servers import valkey_binary
 from batchy_provider.local.settings import clean_environment
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ settings.register_profile("dev", max_examples=30, deadline=None, suppress_health
 settings.register_profile("ci", max_examples=150, deadline=None, suppress_health_check=_QUIET, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-KINDS = ["valkey", "redis"] if REDIS_SERVER else ["valkey"]
+PROGRAMS = programs()
+KINDS = list(PROGRAMS)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -49,7 +49,8 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_report_header() -> str:
-    return f"Redis-like servers: {', '.join(KINDS)}; hypothesis profile: {settings.get_current_profile_name()}"
+    profile = settings.get_current_profile_name()
+    return f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {profile}"
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,7 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 
     class OnDemand(dict[str, Server]):
         def __missing__(self, kind: str) -> Server:
-            program = valkey_binary() if kind == "valkey" else REDIS_SERVER
-            started[kind] = self[kind] = Server(str(program), tmp_path_factory.mktemp(kind))
+            started[kind] = self[kind] = Server(PROGRAMS[kind], tmp_path_factory.mktemp(kind))
             started[kind].start()
             return started[kind]
 
@@ -77,8 +77,8 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    """A Valkey of one test's own, to be stopped, killed and started as it likes."""
-    server = Server(valkey_binary(), tmp_path)
+    """A server of one test's own, to be stopped, killed and started as it likes."""
+    server = Server(PROGRAMS[KIND], tmp_path)
     server.start()
     yield server
     server.stop()
@@ -87,7 +87,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def lasting_server(tmp_path: Path) -> Iterator[Server]:
     """The same, and it has everything again when it is started after a kill."""
-    server = Server(valkey_binary(), tmp_path, keeps=True)
+    server = Server(PROGRAMS[KIND], tmp_path, keeps=True)
     server.start()
     yield server
     server.stop()
@@ -95,20 +95,20 @@ def lasting_server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def redis_url(_servers: dict[str, Server]) -> str:
-    """URL of a Valkey without any key."""
-    return _emptied(_servers["valkey"])
+    """URL of a server without any key: Valkey, unless BATCHY_TEST_KIND says otherwise."""
+    return _emptied(_servers[KIND])
 
 
 @pytest.fixture
 def redis_client(_servers: dict[str, Server], redis_url: str) -> Iterator[Redis]:
     """A client of the same."""
-    with _servers["valkey"].client() as client:
+    with _servers[KIND].client() as client:
         yield client
 
 
 @pytest.fixture(params=KINDS)
 def any_redis_url(request: pytest.FixtureRequest, _servers: dict[str, Server]) -> str:
-    """URL of an empty server; a test runs with it once for Valkey and once for Redis, where that is installed."""
+    """URL of an empty server; a test runs with it once for Valkey and once for each Redis that is here."""
     return _emptied(_servers[request.param])
 
 

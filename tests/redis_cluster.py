@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A real Redis Cluster of three masters on this machine, and a replica where a test is to lose one."""
+"""A real Redis Cluster of three masters on this machine, and replicas where a test is to lose one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Cluster:
         self.nodes = [redis.Redis(host="127.0.0.1", port=port) for port in ports]
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
         self.processes: list[Popen[bytes]] = []
-        """Of its masters, and then of the replica."""
+        """Of its masters, and then of the replicas."""
 
     def empty(self) -> None:
         for node in self.nodes:
@@ -42,11 +42,11 @@ class Cluster:
 
 
 @contextmanager
-def started_cluster(folder: Path, *, replica: bool = False, timeout_ms: int = 5000) -> Iterator[Cluster]:
+def started_cluster(folder: Path, *, replicas: int = 0, timeout_ms: int = 5000) -> Iterator[Cluster]:
     """
     Start a cluster.
 
-    :param replica: give the first master one, which takes over when it is lost.
+    :param replicas: deal out so many among the masters, to the first one first; they take over when it is lost.
     :param timeout_ms: after how long without a sign of life a node counts as lost.
     """
     with ExitStack() as stack:
@@ -63,12 +63,15 @@ def started_cluster(folder: Path, *, replica: bool = False, timeout_ms: int = 50
             node.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
         for node in cluster.nodes:
             _until(lambda node=node: node.cluster("info")["cluster_state"] == "ok" and _sees_all(node))
-        if replica:
+        for number in range(replicas):
             port, _, process = _start(folder, stack, timeout_ms)
             cluster.processes.append(process)
             with redis.Redis(host="127.0.0.1", port=port) as node:
                 _until(node.ping, redis.ConnectionError)
-                _join(node, cluster.nodes[0], ports[0], buses[0])
+                master = number % _NODES
+                _join(node, cluster.nodes[master], ports[master], buses[master])
+        for node in cluster.nodes:
+            _until(lambda node=node: len(node.cluster("nodes")) == _NODES + replicas)
         yield cluster
 
 
@@ -78,7 +81,7 @@ def _join(node: redis.Redis, master: redis.Redis, port: int, bus: int) -> None:
     master_id = master.execute_command("CLUSTER", "MYID").decode()
     _until(lambda: node.execute_command("CLUSTER", "REPLICATE", master_id), redis.ResponseError)
     _until(lambda: node.info("replication")["master_link_status"] == "up")
-    _until(lambda: len(node.cluster("nodes")) == _NODES + 1)
+    _until(lambda: len(node.cluster("nodes")) > _NODES)
 
 
 def _sees_all(node: redis.Redis) -> bool:
@@ -95,6 +98,7 @@ def _start(folder: Path, stack: ExitStack, timeout_ms: int) -> tuple[int, int, P
         "bind": "127.0.0.1",
         "dir": home,
         "save": "",
+        "repl-diskless-sync-delay": 0,
         "cluster-enabled": "yes",
         "cluster-port": bus,
         "cluster-node-timeout": timeout_ms,

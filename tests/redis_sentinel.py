@@ -85,6 +85,28 @@ def started_sentinel(folder: Path) -> Iterator[Watched]:
         yield Watched(folder, stack)
 
 
+@contextmanager
+def sentinel_of(folder: Path, port: int) -> Iterator[str]:
+    """Start a Sentinel that knows one master, without a replica, and never gives it up; yields the URL by it."""
+    at = free_port()
+    lines = [
+        f"port {at}",
+        "bind 127.0.0.1",
+        f"dir {folder}",
+        f"sentinel monitor {SERVICE} 127.0.0.1 {port} 1",
+        f"sentinel down-after-milliseconds {SERVICE} 600000",
+    ]
+    config = folder / "sentinel.conf"
+    config.write_text("\n".join(lines) + "\n")
+    with Popen([str(valkey_binary()), str(config), "--sentinel"], stdout=DEVNULL, stdin=DEVNULL) as process:
+        try:
+            with redis.Redis(port=at) as sentinel:
+                _until(lambda: sentinel.sentinel_master(SERVICE)["num-slaves"] == 0)
+            yield f"redis+sentinel://127.0.0.1:{at}/{SERVICE}"
+        finally:
+            process.kill()
+
+
 def _until(ready: Callable[[], Any]) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:

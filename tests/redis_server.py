@@ -6,17 +6,32 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchy_provider.local.process import Service
+from batchy_provider.local.servers import valkey_binary
 from batchy_provider.local.stack import free_port
 
 if TYPE_CHECKING:
     from redis import Redis
 
 REDIS_SERVER = os.environ.get("BATCHY_TEST_REDIS_SERVER") or shutil.which("redis-server")
+_FETCHED = Path(__file__).parents[1] / ".batchy" / "redis-6.2" / "redis-server"
+REDIS_62_SERVER = os.environ.get("BATCHY_TEST_REDIS62_SERVER") or (str(_FETCHED) if _FETCHED.exists() else None)
+"""The oldest Redis that is supported; ``.ci/redis-6.2`` fetches it."""
+
+
+def programs() -> dict[str, str]:
+    """Kind of server → its program, as far as they are on this machine."""
+    found = {"valkey": str(valkey_binary()), "redis": REDIS_SERVER, "redis-6.2": REDIS_62_SERVER}
+    return {kind: program for kind, program in found.items() if program is not None}
+
+
+KIND = os.environ.get("BATCHY_TEST_KIND", "valkey")
+"""Which of them the tests run on that run on one alone."""
 
 
 class Server:
@@ -47,6 +62,13 @@ class Server:
 
     def kill(self) -> None:
         self._service.kill()
+
+    def freeze(self) -> None:
+        """Let it do nothing, and keep its connections, as a machine does that swaps."""
+        os.kill(self._service.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._service.pid, signal.SIGCONT)
 
     def client(self) -> Redis:
         import redis

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 from batchy_provider.exceptions import ConfigError, RedisUnavailableError
 
 if TYPE_CHECKING:
+    from batchy_provider.batches.store import BatchStore
     from batchy_provider.batches.transaction import Client
 
 DEFAULT_PORT = 6379
@@ -36,10 +37,14 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "health_check_interval": int,
     "max_connections": int,
     "protocol": int,
+    "wait_replicas": int,
+    "wait_replicas_ms": int,
     "socket_keepalive": lambda text: _YES_OR_NO[text.lower()],
     "ssl_check_hostname": lambda text: _YES_OR_NO[text.lower()],
 }
-"""Options of redis-py that are not text."""
+"""Options that are not text."""
+_OURS = ("sentinel_username", "sentinel_password", "wait_replicas", "wait_replicas_ms")
+"""Options that redis-py's client does not take."""
 
 Kind = Literal["standalone", "cluster", "sentinel"]
 
@@ -50,6 +55,9 @@ class Address:
 
     :param hosts: host and port; several for Cluster and Sentinel.
     :param service: the name that Sentinel knows the master by.
+    :param sentinel_username: login at the Sentinels, which is one of their own.
+    :param wait_replicas: how many replicas must have each change before it counts as made; 0 asks none.
+    :param wait_replicas_ms: how long to wait for them at each attempt.
     :param options: further keyword arguments of redis-py's client, for example ``ssl_ca_certs``.
     """
 
@@ -60,6 +68,10 @@ class Address:
     password: str | None = field(default=None, repr=False)
     ssl: bool = False
     service: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    wait_replicas: int = 0
+    wait_replicas_ms: int = 1000
     unix_path: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,6 +113,7 @@ def parse_url(url: str) -> Address:
         "username": unquote(username) or None,
         "password": unquote(password) or None,
         "ssl": scheme == "rediss",
+        **{name: options.pop(name) for name in _OURS if name in options},
         "options": options,
     }
     if scheme == "unix":
@@ -152,6 +165,26 @@ def connect(url: str, *, client_name: str = CLIENT_NAME) -> Client:
     return client(parse_url(url), client_name=client_name)
 
 
+def store(address: Address, client: Client, *, patience: float | None = None) -> BatchStore:
+    """Return the store of batches on a client of an address, as careful as the address says.
+
+    :param patience: seconds for which a lost connection is tried anew.
+    :raises ConfigError: if replicas are to be waited for longer than for any answer.
+    """
+    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.batches.transaction import PATIENCE_SECONDS, Confirmation
+
+    timeout = float(address.options.get("socket_timeout", TIMEOUT_SECONDS))
+    if address.wait_replicas and not 0 < address.wait_replicas_ms < timeout * 1000:
+        raise ConfigError(
+            f"wait_replicas_ms is {address.wait_replicas_ms}; expected more than 0, which would wait for ever, and "
+            f"less than socket_timeout, {timeout:g} seconds"
+        )
+    confirmation = Confirmation(address.wait_replicas, address.wait_replicas_ms)
+    patience = PATIENCE_SECONDS if patience is None else patience
+    return BatchStore(client, patience=patience, confirmation=confirmation)
+
+
 def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
     """Return a client; it connects when it is first used, but a cluster's at once.
 
@@ -169,13 +202,15 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
         try:
             return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
         except RedisClusterException as error:  # it is none of redis-py's other errors
-            raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}") from error
+            # That is what it says too when the user may not ask for the slots.
+            hint = ", or its user lacks +cluster|slots" if "not enabled" in str(error) else ""
+            raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}{hint}") from error
     # Who changes state bears lost connections itself, and knows for how long; redis-py's own would come on top.
     options.setdefault("retry", Retry(NoBackoff(), 1))
     if address.kind == "sentinel":
         from batchy_provider.batches.sentinel import SentinelPool
 
-        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
+        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(address, options), **options)
         service = str(address.service)
         master: redis.Redis = sentinel.master_for(service, connection_pool_class=SentinelPool, db=address.db)
         return master
@@ -201,7 +236,7 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
     if address.kind == "sentinel":
         from batchy_provider.batches.sentinel import AsyncSentinelPool
 
-        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(options), **options)
+        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=_sentinel_options(address, options), **options)
         return sentinel.master_for(str(address.service), connection_pool_class=AsyncSentinelPool, db=address.db)
     if address.unix_path:
         return redis.Redis(unix_socket_path=address.unix_path, db=address.db, **options)
@@ -236,6 +271,8 @@ def _options(address: Address, client_name: str) -> dict[str, Any]:
     return options | dict(address.options)
 
 
-def _sentinel_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def _sentinel_options(address: Address, options: Mapping[str, Any]) -> dict[str, Any]:
     # Sentinels have a login of their own; the master's is not sent to them.
-    return {name: value for name, value in options.items() if name not in ("username", "password", "retry")}
+    wanted = {name: value for name, value in options.items() if name not in ("username", "password", "retry")}
+    login = {"username": address.sentinel_username, "password": address.sentinel_password}
+    return wanted | {name: value for name, value in login.items() if value}

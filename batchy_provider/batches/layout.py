@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.dates import from_unix
-from batchy_provider.batches.model import Fields
+from batchy_provider.batches.dates import format_date, from_unix
+from batchy_provider.batches.model import Fields, WorkflowState
 from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
 from batchy_provider.batches.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.batches.transaction import Command, Session, as_hash
@@ -86,6 +89,32 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         last_success=snap.load_last_success(keys.meta, last_success),
         last_id=int(last[0]) if last else 0,
     )
+
+
+def last_success_command(keys: Keys, state: Snapshot) -> Command:
+    """Ask when the last success was closed, where the live batch is not it."""
+    last = state.last_success
+    return ("ZSCORE", keys.closed, last.batch_id if last is not None else 0)
+
+
+def with_facts(found: WorkflowState, state: Snapshot, progress: Mapping[str, str], succeeded: Any) -> WorkflowState:
+    """Add what stands beside the state itself.
+
+    :param succeeded: reply to `last_success_command`, Unix seconds.
+    """
+    reports = {}
+    for job, text in progress.items():
+        with contextlib.suppress(ValueError):
+            reports[job] = json.loads(text)
+    if found.batch is not None and found.batch.status == "success":
+        last = found.batch.batch_end
+    else:
+        last = None if succeeded is None else format_date(from_unix(*_seconds_and_micros(float(succeeded))))
+    return replace(found, progress=reports, last_success=last)
+
+
+def _seconds_and_micros(moment: float) -> tuple[int, int]:
+    return divmod(round(moment * 1_000_000), 1_000_000)
 
 
 def write_commands(keys: Keys, change: Change) -> list[Command]:

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.batches import rules
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.dates import format_date, from_unix
-from batchy_provider.batches.layout import load_snapshot, read_batches, read_state, write_commands
+from batchy_provider.batches.dates import format_date
+from batchy_provider.batches.layout import (
+    last_success_command,
+    load_snapshot,
+    read_batches,
+    read_state,
+    with_facts,
+    write_commands,
+)
 from batchy_provider.batches.model import (
     Actor,
     Batch,
@@ -29,12 +35,15 @@ from batchy_provider.batches.model import (
     WorkflowState,
 )
 from batchy_provider.batches.names import Keys, check_workflow_name, is_workflow_name
+from batchy_provider.batches.pruning import prune
 from batchy_provider.batches.rules.opening import request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.batches.transaction import (
+    NO_CONFIRMATION,
     PATIENCE_SECONDS,
     Command,
+    Confirmation,
     Session,
     as_hash,
     decoded,
@@ -53,7 +62,6 @@ Rule = Callable[[Snapshot, "datetime"], Decision[T]]
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000
-_PRUNE_AT_ONCE = 500
 
 
 class BatchStore:
@@ -64,14 +72,23 @@ class BatchStore:
     :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
     :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
     :param patience: seconds for which a lost connection is tried anew before an error.
+    :param confirmation: which replicas must have what is changed before it counts as changed.
     """
 
-    def __init__(self, client: Client, *, cluster: bool | None = None, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cluster: bool | None = None,
+        patience: float = PATIENCE_SECONDS,
+        confirmation: Confirmation = NO_CONFIRMATION,
+    ) -> None:
         from redis.cluster import RedisCluster
 
         self.client = client
         self.cluster = isinstance(client, RedisCluster) if cluster is None else cluster
         self.patience = patience
+        self.confirmation = confirmation
 
     def keys(self, workflow: str) -> Keys:
         """Return the keys of a workflow.
@@ -159,47 +176,15 @@ class BatchStore:
 
         :returns: whether it is; then it must not run.
         """
-        skipped = self._change(workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id)
+        # Each job asks this when it starts: where nothing is changed, no replica needs to be waited for.
+        skipped = self._change(
+            workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id, again=False
+        )
         return skipped is not None
 
-    def prune(self, workflow: str, *, keep: int) -> int:
-        """Remove the history of all but the newest batches; the latest one and open ones always stay.
-
-        What a day's last success was, and which run opened which batch, is still known afterwards.
-
-        :param keep: how many to keep, at least 1.
-        :returns: how many were removed.
-        """
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, not {keep}")
-        keys = self.keys(workflow)
-        removed = 0
-        while True:
-            older = ("ZREVRANGE", keys.history, keep, keep + _PRUNE_AT_ONCE + removed)
-            (ids,) = self.ask(workflow, older)
-            gone = self._prune_some(workflow, [int(i) for i in ids])
-            removed += gone
-            if gone < _PRUNE_AT_ONCE:
-                return removed
-
-    def _prune_some(self, workflow: str, ids: Sequence[int]) -> int:
-        keys = self.keys(workflow)
-
-        def work(session: Session) -> tuple[int, Sequence[Command]]:
-            state, _ = read_state(session, keys)
-            found = read_batches(session, keys, ids)
-            gone = [b for b in found if b.batch_id != state.live_id and not b.is_open][:_PRUNE_AT_ONCE]
-            if not gone:
-                return 0, ()
-            numbers = [b.batch_id for b in gone]
-            return len(gone), (
-                ("DEL", *(keys.batch(i) for i in numbers)),
-                ("HDEL", keys.meta, *(snap.record_field(i) for i in numbers)),
-                ("ZREM", keys.history, *numbers),
-                ("ZREM", keys.closed, *numbers),
-            )
-
-        return self._transact((keys.live,), work)
+    def prune(self, workflow: str, *, keep: int, keep_days: int | None = None) -> int:
+        """Remove the history of all but the newest batches; see `pruning.prune`."""
+        return prune(self, workflow, keep=keep, keep_days=keep_days)
 
     # -- questions ---------------------------------------------------------------------------------------
 
@@ -215,12 +200,12 @@ class BatchStore:
             if not state.jobs:
                 raise unknown_workflow(workflow)
             changes, progress, succeeded = session.ask(
-                ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), _last_success_command(keys, state)
+                ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
             )
             found = _workflow_state(state, snap.load_changes(keys.meta, changes))
-            return _with_facts(found, state, as_hash(progress), succeeded), ()
+            return with_facts(found, state, as_hash(progress), succeeded), ()
 
-        return self._transact((keys.live,), work)
+        return self.transact((keys.live,), work)
 
     def workflows(self) -> list[str]:
         """Return the names of all workflows in this Redis, those of the original server included."""
@@ -249,9 +234,9 @@ class BatchStore:
                 if isinstance(live, dict) and live and isinstance(meta, list) and isinstance(progress, dict):
                     with contextlib.suppress(StateError):
                         found.append((load_snapshot(keys, live, meta, None), progress))
-            succeeded = self._pipelined([_last_success_command(self.keys(s.workflow), s) for s, _ in found])
+            succeeded = self._pipelined([last_success_command(self.keys(s.workflow), s) for s, _ in found])
             for (state, progress), score in zip(found, succeeded, strict=True):
-                states.append(_with_facts(_workflow_state(state), state, progress, score))
+                states.append(with_facts(_workflow_state(state), state, progress, score))
         return states
 
     def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
@@ -318,7 +303,7 @@ class BatchStore:
 
     def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
         keys = self.keys(workflow)
-        return self._transact((keys.live,), lambda session: (find(session, keys), ()))
+        return self.transact((keys.live,), lambda session: (find(session, keys), ()))
 
     # -- progress ----------------------------------------------------------------------------------------
 
@@ -335,9 +320,10 @@ class BatchStore:
 
     def ask(self, workflow: str, *commands: Command) -> list[Any]:
         """Send commands about one workflow in one packet, in no transaction, and return their replies."""
-        return self._transact((self.keys(workflow).live,), lambda session: (session.ask(*commands), ()))
+        return self.transact((self.keys(workflow).live,), lambda session: (session.ask(*commands), ()))
 
-    def _transact(self, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+    def transact(self, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
+        """Do one piece of work as a whole, or not at all; see `transaction.transact`."""
         return transact(self.client, keys, work, patience=self.patience)
 
     def _change(
@@ -348,25 +334,48 @@ class BatchStore:
         run: str | None = None,
         batch_id: int | None = None,
         person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
+        again: bool = True,
     ) -> T:
+        """Make a change, whose reply may be lost, once.
+
+        :param again: where nothing is left to change, an attempt before may have done it: see that replicas have it.
+        """
         keys = self.keys(workflow)
+        sent: list[tuple[PersonalChange, T]] = []
 
         def work(session: Session) -> tuple[T, Sequence[Command]]:
             state, now = read_state(session, keys, run=run, batch_id=batch_id)
+            known = _changes(session, keys) if sent else []
+            for made, result in sent:
+                if made in known:
+                    # The reply to it was lost. To do it again, perhaps after a batch, would load a window twice.
+                    return result, self._touch(keys, now)
             decision = rule(state, now)
             if decision.change is None:
-                return decision.result, ()
+                return decision.result, self._touch(keys, now) if again else ()
             if person is not None:
                 by, what, why = person
-                (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
                 actor = by if isinstance(by, Actor) else Actor(by)
                 done = what if isinstance(what, str) else what(decision.result)
                 made = PersonalChange.of(actor, format_date(now), done, why)
-                decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *snap.load_changes(keys.meta, text)])
+                decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *(known or _changes(session, keys))])
+                sent.append((made, decision.result))
             return decision.result, write_commands(keys, decision.change)
 
         watched = (keys.live, keys.meta, keys.history, keys.runs)
-        return self._transact(watched, work)
+        return transact(self.client, watched, work, patience=self.patience, confirmation=self.confirmation)
+
+    def _touch(self, keys: Keys, now: datetime) -> Sequence[Command]:
+        """Return what to write where nothing is to be changed any more, so that replicas can be waited for.
+
+        WAIT counts the replicas that have what its own connection has written.
+        """
+        return (("HSET", keys.meta, "confirmed", format_date(now)),) if self.confirmation.replicas else ()
+
+
+def _changes(session: Session, keys: Keys) -> list[PersonalChange]:
+    (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
+    return snap.load_changes(keys.meta, text)
 
 
 def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
@@ -380,32 +389,6 @@ def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> 
         infa=state.config.infa,
         changes=changes,
     )
-
-
-def _last_success_command(keys: Keys, state: Snapshot) -> Command:
-    """Ask when the last success was closed, where the live batch is not it."""
-    last = state.last_success
-    return ("ZSCORE", keys.closed, last.batch_id if last is not None else 0)
-
-
-def _with_facts(found: WorkflowState, state: Snapshot, progress: Mapping[str, str], succeeded: Any) -> WorkflowState:
-    """Add what stands beside the state itself.
-
-    :param succeeded: reply to `_last_success_command`, Unix seconds.
-    """
-    reports = {}
-    for job, text in progress.items():
-        with contextlib.suppress(ValueError):
-            reports[job] = json.loads(text)
-    if found.batch is not None and found.batch.status == "success":
-        last = found.batch.batch_end
-    else:
-        last = None if succeeded is None else format_date(from_unix(*_seconds_and_micros(float(succeeded))))
-    return replace(found, progress=reports, last_success=last)
-
-
-def _seconds_and_micros(moment: float) -> tuple[int, int]:
-    return divmod(round(moment * 1_000_000), 1_000_000)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -13,11 +13,13 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import redis
 from redis import exceptions as redis_errors
 
+from batchy_provider.batches.refusals import explained, refusal
 from batchy_provider.exceptions import ConflictError, RedisUnavailableError, StateError
 
 if TYPE_CHECKING:
@@ -36,16 +38,39 @@ PATIENCE_SECONDS = 2.0
 _CONFLICT_PAUSE_SECONDS = 0.1
 _LOST_PAUSE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
-_RETRIED = (redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.ReadOnlyError)
-_REROUTED = (redis_errors.MovedError, redis_errors.AskError, redis_errors.TryAgainError, redis_errors.ClusterDownError)
+_LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError)
+_OF_CLUSTERS = (redis_errors.AskError, redis_errors.TryAgainError, redis_errors.ClusterCrossSlotError)
 _HOPELESS = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
 
 
-class Session:
-    """One connection between WATCH and EXEC."""
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How many replicas must have a change before it counts as made (``WAIT``), so that a failover does not lose it.
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    :param replicas: how many; 0 asks none.
+    :param milliseconds: how long to wait for them at each attempt.
+    """
+
+    replicas: int = 0
+    milliseconds: int = 1000
+
+
+NO_CONFIRMATION = Confirmation()
+
+
+class NotReplicatedError(redis_errors.RedisError):
+    """The master has made a change, and too few replicas have it yet."""
+
+
+class Session:
+    """One connection between WATCH and EXEC.
+
+    :param confirmation: which replicas must have what is committed.
+    """
+
+    def __init__(self, connection: AbstractConnection, confirmation: Confirmation = NO_CONFIRMATION) -> None:
         self._connection = connection
+        self._confirmation = confirmation
         self._unread = 0
         self._watching = False
 
@@ -78,6 +103,7 @@ class Session:
         """Write all in one transaction.
 
         :returns: False if a watched key was changed by others since; then nothing was written.
+        :raises NotReplicatedError: if it was written, and too few replicas have it within the time given.
         """
         *_, done = self.ask(("MULTI",), *commands, ("EXEC",))
         self._watching = False
@@ -87,7 +113,23 @@ class Session:
         for command, reply in zip(commands, done, strict=True):
             if isinstance(reply, Exception):
                 raise reply_error(command, reply)
+        if self._confirmation.replicas:
+            self._confirm()
         return True
+
+    def _confirm(self) -> None:
+        """Wait until replicas have what was committed; an error here must not say that nothing was changed."""
+        wanted = self._confirmation
+        made = "the change was made at the master"
+        try:
+            (have,) = self.ask(("WAIT", wanted.replicas, wanted.milliseconds))
+        except redis_errors.ResponseError as error:
+            raise NotReplicatedError(f"{made}, but it cannot be asked for its replicas: {error}") from error
+        if have < wanted.replicas:
+            raise NotReplicatedError(
+                f"{made}, but {have} of {wanted.replicas} replicas have it within {wanted.milliseconds} ms "
+                "(wait_replicas): if the master is lost now, the change may be lost with it"
+            )
 
     def leave(self) -> None:
         """Make the connection fit for its next user: nothing watched, nothing left to read."""
@@ -106,6 +148,7 @@ def transact(
     work: Callable[[Session], tuple[T, Sequence[Command]]],
     *,
     patience: float = PATIENCE_SECONDS,
+    confirmation: Confirmation = NO_CONFIRMATION,
 ) -> T:
     """Do one change as a whole, or not at all.
 
@@ -113,7 +156,8 @@ def transact(
     :param work: reads with the session and returns its answer and the commands to write; called anew at every
         attempt, so it must decide by what it reads alone. Its writes must be such that doing them again after
         a lost reply changes nothing more.
-    :param patience: seconds for which a lost connection is tried anew.
+    :param patience: seconds for which a lost connection is tried anew, or a server that cannot take changes now.
+    :param confirmation: which replicas must have the change.
     :raises ConflictError: if others came between at every attempt.
     :raises RedisUnavailableError: if Redis could not be reached, also not when tried anew.
     """
@@ -121,27 +165,24 @@ def transact(
     losses = _Losses(client, keys, patience)
     while True:
         try:
-            done, result = _attempt(client, keys, work)
+            done, result = _attempt(client, keys, work, confirmation)
         except _HOPELESS as error:
             raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {error}") from error
-        except (*_REROUTED, redis_errors.ClusterCrossSlotError) as error:
-            if isinstance(client, redis.Redis):
+        except redis_errors.RedisError as error:
+            if isinstance(client, redis.Redis) and isinstance(error, _OF_CLUSTERS):
                 raise RedisUnavailableError(
                     f"Redis at {_address(client)} is a node of a Redis Cluster ({error}): connect with "
                     'redis+cluster://, or "cluster": true in the connection. Nothing was changed'
                 ) from error
+            if not _may_pass(error):
+                raise RedisUnavailableError(
+                    f"Redis at {_address(client)} refused a request about {keys[0]!r}: {explained(error)}. "
+                    "Nothing was changed"
+                ) from error
             losses.bear(error)
+            # Nobody else will say that a lost master's replica has taken over, or that a slot has moved.
             _find_nodes(client)
             continue
-        except _RETRIED as error:
-            losses.bear(error)
-            # Nobody else will say that a lost master's replica has taken over.
-            _find_nodes(client)
-            continue
-        except redis_errors.RedisError as error:
-            raise RedisUnavailableError(
-                f"Redis at {_address(client)} refused a request about {keys[0]!r}: {error}. Nothing was changed"
-            ) from error
         if done:
             return result
         conflicts += 1
@@ -170,15 +211,26 @@ def own_errors(client: Client) -> Iterator[None]:
     try:
         yield
     except redis_errors.RedisError as error:
-        raise RedisUnavailableError(f"Redis at {_address(client)} cannot be used: {error}") from error
+        raise RedisUnavailableError(f"Redis at {_address(client)} cannot be used: {explained(error)}") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the same request may be answered otherwise in some seconds."""
+    if isinstance(error, (*_LOST, *_OF_CLUSTERS, NotReplicatedError)):
+        return True
+    known = refusal(error)
+    return known is not None and known.passes
 
 
 def _attempt(
-    client: Client, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]
+    client: Client,
+    keys: Sequence[str],
+    work: Callable[[Session], tuple[T, Sequence[Command]]],
+    confirmation: Confirmation,
 ) -> tuple[bool, T]:
     pool = _node(client, keys[0]).connection_pool
     connection = pool.get_connection()
-    session = Session(connection)
+    session = Session(connection, confirmation)
     try:
         result, writes = work(session)
         return (session.commit(writes) if writes else True), result
@@ -202,7 +254,7 @@ class _Losses:
         self._count += 1
         if time.monotonic() + pause > self._deadline:
             raise RedisUnavailableError(
-                f"Redis at {_address(self._client)} cannot be used: {error}. Tried {self._count} times on "
+                f"Redis at {_address(self._client)} cannot be used: {explained(error)}. Tried {self._count} times on "
                 f"{self._keys[0]!r}; if the last reply was lost, the change may have been made, and making it again is "
                 "safe"
             ) from error

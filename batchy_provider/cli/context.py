@@ -172,11 +172,11 @@ def _store_of_url(url: str | None) -> BatchStore:
         )
     from redis.exceptions import RedisError
 
-    from batchy_provider.batches.connect import connect
-    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.batches import connect
 
+    address = connect.parse_url(url)
     try:
-        return BatchStore(connect(url, client_name="batchy-cli"))
+        return connect.store(address, connect.client(address, client_name="batchy-cli"))
     except RedisError as error:  # a Cluster is asked for its nodes at once
         raise RedisUnavailableError(f"Redis cannot be used: {error}") from error
 

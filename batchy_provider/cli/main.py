@@ -19,6 +19,7 @@ from batchy_provider.cli import (
     completion,
     convert,
     demo,
+    doctor,
     files,
     metrics,
     questions,
@@ -31,7 +32,21 @@ from batchy_provider.cli import (
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, metrics, results, batch, wait, steering, run, validate, files, convert, completion, demo)
+GROUPS = (
+    questions,
+    metrics,
+    results,
+    batch,
+    wait,
+    steering,
+    run,
+    validate,
+    files,
+    convert,
+    doctor,
+    completion,
+    demo,
+)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\

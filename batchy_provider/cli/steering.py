@@ -39,11 +39,17 @@ def add_commands(commands: Commands) -> None:
         "prune",
         prune_history,
         "remove the history of all but the newest batches, and with it what their jobs wrote",
-        "batchy prune sales --keep 400\nbatchy prune --all --keep 400",
+        "batchy prune sales --keep 400\nbatchy prune --all --keep 400 --keep-days 1000",
     )
     prune.add_argument("workflow", nargs="?")
     prune.add_argument("--all", action="store_true", help="of every workflow, and of DAGs with results outside of any")
     prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many batches stay")
+    prune.add_argument(
+        "--keep-days",
+        type=_at_least_one,
+        metavar="N",
+        help="for how many days after a batch is gone its run and its day are known (default: for ever)",
+    )
     prune.add_argument("--no-results", action="store_true", help="leave the result store alone")
     add_place(prune)
 
@@ -94,7 +100,7 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
     keep = arguments.keep
     removed = {}
     for name in names:
-        batches = store.prune(name, keep=keep) if name in known else 0
+        batches = store.prune(name, keep=keep, keep_days=arguments.keep_days) if name in known else 0
         # Asked after the pruning: what a job writes at this moment belongs to a batch that is open, or newer.
         spare = [str(batch.batch_id) for batch in store.history(name, limit=keep + 1000)] if name in known else []
         removed[name] = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}

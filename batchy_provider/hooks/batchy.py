@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
 from airflow.providers.redis.hooks.redis import RedisHook
+from redis import Redis
 
 from batchy_provider.exceptions import ConfigError
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 _TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 PATIENCE_SECONDS = 60.0
-_NUMBER_EXTRAS = ("socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
-_WHOLE_EXTRAS = ("db", "health_check_interval", "max_connections")
+_TIMEOUT_EXTRAS = ("socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
+_WAIT_EXTRAS = ("wait_replicas", "wait_replicas_ms")
+_WHOLE_EXTRAS = ("db", "health_check_interval", "max_connections", *_WAIT_EXTRAS)
+_NUMBER_EXTRAS = (*_TIMEOUT_EXTRAS, *_WHOLE_EXTRAS)
 _YES_OR_NO = ("ssl", "cluster", "ssl_check_hostname")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "none": False}
 
@@ -55,20 +58,24 @@ class BatchyHook(RedisHook):
             patience = conf.getfloat("batchy", "redis_patience_seconds", fallback=PATIENCE_SECONDS)
         self._patience = patience
         self._client: Client | None = None
+        self._address: Address | None = None
 
     def get_conn(self) -> Client:
         """Return the client of this hook; it is made at the first call."""
         if self._client is None:
             from batchy_provider.batches import connect
 
-            self._client = connect.client(self.get_address(), client_name=self._client_name())
+            self._address = self.get_address()
+            self._client = connect.client(self._address, client_name=self._client_name())
         return self._client
 
     def get_store(self) -> BatchStore:
         """Return the store of batches on this hook's client."""
-        from batchy_provider.batches.store import BatchStore
+        from batchy_provider.batches import connect
 
-        return BatchStore(self.get_conn(), patience=self._patience)
+        client = self.get_conn()
+        assert self._address is not None
+        return connect.store(self._address, client, patience=self._patience)
 
     def get_address(self) -> Address:
         """Return where the connection leads to."""
@@ -85,15 +92,21 @@ class BatchyHook(RedisHook):
             client.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say whether Redis answers, and which it is."""
+        """Say whether Redis answers, which it is, and what is bad of it; `batchy doctor` looks further."""
+        from batchy_provider.services.doctor import name_of, of_info
+
         try:
-            server = self.get_conn().info("server")
+            client = self.get_conn()
+            # Of a Cluster, one node stands for the others here.
+            info = (
+                client if isinstance(client, Redis) else client.get_redis_connection(client.get_primaries()[0])
+            ).info()
         except Exception as error:  # the form shows whatever went wrong
             return False, f"{type(error).__name__}: {error}"
         finally:
             self.close()
-        name = "Valkey" if "valkey_version" in server else "Redis"
-        return True, f"{name} {server.get('valkey_version') or server.get('redis_version')} answers"
+        faults = [finding.text for finding in of_info(info) if finding.level != "ok"]
+        return True, ". But: ".join([f"{' '.join(name_of(info))} answers", *faults])
 
     def __enter__(self) -> BatchStore:
         """Return the store."""
@@ -115,7 +128,8 @@ def to_address(connection: Any) -> Address:
     """Read the parts of an Airflow connection.
 
     :param connection: with ``host``, ``port``, ``login``, ``password`` and, in its extra, ``db``, ``cluster``,
-        ``startup_nodes``, ``sentinels``, ``sentinel_service``, the ``ssl…`` options and the timeouts.
+        ``startup_nodes``, ``sentinels``, ``sentinel_service``, ``sentinel_username``, ``sentinel_password``,
+        ``wait_replicas``, ``wait_replicas_ms``, the ``ssl…`` options and the timeouts.
     :raises ConfigError: if the parts do not fit together.
     """
     where = f"Airflow connection {connection.conn_id!r}"
@@ -130,12 +144,13 @@ def _address(connection: Any, extra: Mapping[str, Any]) -> Address:
     from batchy_provider.batches.connect import DEFAULT_PORT, DEFAULT_SENTINEL_PORT, Address, parse_hosts
 
     ssl = extra.get("ssl", False)
-    wanted = (*_TLS_EXTRAS, *_NUMBER_EXTRAS) if ssl else _NUMBER_EXTRAS
+    wanted = (*_TLS_EXTRAS, *_TIMEOUT_EXTRAS) if ssl else _TIMEOUT_EXTRAS
     common: dict[str, Any] = {
         "username": connection.login or None,
         "password": None if str(connection.password).lower() in ("none", "false", "") else connection.password,
         "ssl": ssl,
         "options": {name: extra[name] for name in wanted if name in extra},
+        **{name: extra[name] for name in _WAIT_EXTRAS if name in extra},
     }
     host = ((connection.host or "localhost", int(connection.port or DEFAULT_PORT)),)
     more = parse_hosts(extra["startup_nodes"], DEFAULT_PORT) if extra.get("startup_nodes") else ()
@@ -149,7 +164,8 @@ def _address(connection: Any, extra: Mapping[str, Any]) -> Address:
             raise ConfigError("sentinels need sentinel_service, the name they know the master by")
         sentinels = extra.get("sentinels") or f"{host[0][0]}:{connection.port or DEFAULT_SENTINEL_PORT}"
         hosts = parse_hosts(sentinels, DEFAULT_SENTINEL_PORT)
-        return Address(kind="sentinel", hosts=hosts, service=extra["sentinel_service"], db=db, **common)
+        login = {name: extra[name] for name in ("sentinel_username", "sentinel_password") if name in extra}
+        return Address(kind="sentinel", hosts=hosts, service=extra["sentinel_service"], db=db, **login, **common)
     return Address(hosts=host, db=db, **common)
 
 
@@ -160,7 +176,7 @@ def _read(name: str, value: Any) -> Any:
         if text not in _WORDS:
             raise ConfigError(f"{name} is {value!r} in its extra; expected true or false")
         return _WORDS[text]
-    if name in _NUMBER_EXTRAS or name == "db":
+    if name in _NUMBER_EXTRAS:
         kind = int if name in _WHOLE_EXTRAS else float
         try:
             return kind(value)

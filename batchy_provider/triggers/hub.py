@@ -344,12 +344,14 @@ class _Outage:
 
     def goes_on(self, error: Exception) -> float:
         """Note one more failure; returns the seconds to pause."""
+        from batchy_provider.batches.refusals import explained
+
         now = asyncio.get_running_loop().time()
         pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
         if not self._attempts:
             self._since = now
             events.emit(events.REDIS_LOST, 1)
-        self._text = f"Redis cannot be used ({str(error) or type(error).__name__}); trying again until it can"
+        self._text = f"Redis cannot be used ({explained(error) or type(error).__name__}); trying again until it can"
         if not self._attempts or now - self._said_at >= _REPEAT_WARNING_SECONDS:
             log.warning("Waits for batches: %s", self._text)
             self._said_at = now

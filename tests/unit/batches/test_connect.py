@@ -30,6 +30,16 @@ from batchy_provider.exceptions import ConfigError
         ("redis://[::1]", Address(hosts=(("::1", 6379),))),
         ("redis://:pw@cache", Address(hosts=(("cache", 6379),), password="pw")),
         ("redis://user:p%40%2F%3A%23@cache", Address(hosts=(("cache", 6379),), username="user", password="p@/:#")),
+        (
+            "redis://cache?wait_replicas=1&wait_replicas_ms=500",
+            Address(hosts=(("cache", 6379),), wait_replicas=1, wait_replicas_ms=500),
+        ),
+        (
+            "redis+sentinel://s1/main?sentinel_username=u&sentinel_password=p%2Fw",
+            Address(
+                kind="sentinel", hosts=(("s1", 26379),), service="main", sentinel_username="u", sentinel_password="p/w"
+            ),
+        ),
         ("redis://user@cache", Address(hosts=(("cache", 6379),), username="user")),
         ("rediss://cache", Address(hosts=(("cache", 6379),), ssl=True)),
         ("unix:///run/redis.sock", Address(unix_path="/run/redis.sock")),

@@ -193,6 +193,7 @@ QUESTIONS: dict[str, Callable[[BatchStore], Any]] = {
     "batch": lambda store: store.batch(WORKFLOW, 17),
     "batch_of_run": lambda store: store.batch_of_run(WORKFLOW, "first"),
     "prune": lambda store: store.prune(WORKFLOW, keep=1),
+    "prune all": lambda store: store.prune(WORKFLOW, keep=1, keep_days=1),
     "progress": lambda store: store.progress(WORKFLOW),
     "set_progress": lambda store: store.set_progress(WORKFLOW, "extract", {"progress": 1}),
 }
@@ -416,6 +417,23 @@ def test_pruning_forgets_no_watermark_no_run_and_no_day(store: BatchStore, clien
     store.prune(WORKFLOW, keep=1)
     assert (client.hgetall("sales:runs"), client.hgetall("sales:days"), client.hgetall("sales")) == (runs, days, state)
     assert store.batch_of_run(WORKFLOW, "run 0") is None
+
+
+def test_runs_and_days_are_forgotten_so_many_days_after_their_batches(store: BatchStore, client: redis.Redis) -> None:
+    old = 1_600_000_000
+    client.hset("sales:runs", mapping={f"long ago {n}": old + n for n in range(1200)})
+    client.hset("sales:days", mapping={"2020-09-13": old, "2020-09-14": old + 5})
+    # Old, and still there.
+    client.zadd("sales:history", {str(old + 5): old + 5})
+    client.hset(f"sales-{old + 5}", "extract", json.dumps({"status": "open"}))
+    kept = [succeed(store, f"run {n}").batch_id for n in range(3)]
+    store.prune(WORKFLOW, keep=1, keep_days=10)
+    runs = {name.decode(): int(batch_id) for name, batch_id in client.hgetall("sales:runs").items()}
+    assert runs == {"long ago 5": old + 5, "run 0": kept[0], "run 1": kept[1], "run 2": kept[2]}
+    days = {day.decode(): int(batch_id) for day, batch_id in client.hgetall("sales:days").items()}
+    assert days.pop("2020-09-14") == old + 5
+    assert set(days.values()) <= set(kept)
+    assert kept[2] in days.values()
 
 
 def test_pruning_takes_any_number(store: BatchStore, client: redis.Redis) -> None:

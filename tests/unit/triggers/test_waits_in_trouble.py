@@ -184,7 +184,7 @@ class TestSentinel:
 
 
 def test_a_cluster_whose_replica_takes_over_from_a_lost_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with started_cluster(tmp_path, replica=True, timeout_ms=1_000) as cluster:
+    with started_cluster(tmp_path, replicas=1, timeout_ms=1_000) as cluster:
         night = Night(cluster.url, monkeypatch)
         left = cluster.nodes[1:]
 

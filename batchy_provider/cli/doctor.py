@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""``batchy doctor``: whether this Redis is one that nights can depend on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import asdict
+
+from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, add_command
+from batchy_provider.cli.results import store_of
+
+STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's command to the parser."""
+    parser = add_command(
+        commands,
+        "doctor",
+        examine_all,
+        "check the Redis: version, memory, persistence, replicas, clock, rights, keys of other programs; changes "
+        "nothing; exit code 1 if anything is bad",
+        "batchy doctor\nbatchy doctor --results s3://batchy/results\nbatchy -o json doctor",
+    )
+    parser.add_argument("--results", metavar="URL", help="a result store to look at too (default: BATCHY_RESULTS)")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 for warnings too")
+
+
+def examine_all(context: Context, arguments: argparse.Namespace) -> int:
+    """Check everything."""
+    from batchy_provider.services.doctor import examine
+
+    named = arguments.results or os.environ.get("BATCHY_RESULTS")
+    found = examine(context.store, store_of(arguments) if named else None)
+    if context.output.is_table:
+        from rich.text import Text
+
+        rows = [[Text(f.level, style=STYLES[f.level]), f.check, f.text] for f in found]
+        context.output.table(("", "check", "found"), rows)
+    else:
+        context.output.data([asdict(finding) for finding in found])
+    grave = ("bad", "warn") if arguments.strict else ("bad",)
+    return EXIT_FAULT if any(finding.level in grave for finding in found) else EXIT_OK
