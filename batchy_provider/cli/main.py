@@ -21,6 +21,7 @@ from batchy_provider.cli import (
     demo,
     files,
     questions,
+    restore,
     results,
     run,
     steering,
@@ -30,7 +31,7 @@ from batchy_provider.cli import (
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, completion, demo)
+GROUPS = (questions, results, batch, wait, steering, restore, run, validate, files, convert, completion, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\

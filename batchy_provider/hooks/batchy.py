@@ -65,10 +65,11 @@ class BatchyHook(RedisHook):
         return self._client
 
     def get_store(self) -> BatchStore:
-        """Return the store of batches on this hook's client."""
+        """Return the store of batches on this hook's client; it keeps the archive, unless that is off."""
         from batchy_provider.batches.store import BatchStore
+        from batchy_provider.hooks.places import keeper
 
-        return BatchStore(self.get_conn(), patience=self._patience)
+        return BatchStore(self.get_conn(), patience=self._patience, keeper=keeper())
 
     def get_address(self) -> Address:
         """Return where the connection leads to."""

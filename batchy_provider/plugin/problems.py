@@ -41,6 +41,8 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     UploadConflictError: HTTPStatus.CONFLICT,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.StateError: HTTPStatus.CONFLICT,
+    errors.LostStateError: HTTPStatus.CONFLICT,
+    errors.ArchiveError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RedisUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Error → status; all others are the caller's input."""
@@ -66,7 +68,7 @@ _WHEN = {
     404: "There is no such workflow, job or batch.",
     409: "The state does not allow it, such as a batch that another run holds open.",
     422: "What was given cannot be used.",
-    503: "Redis cannot be reached.",
+    503: "Redis, or the archive of a workflow that Redis does not know, cannot be reached.",
 }
 
 

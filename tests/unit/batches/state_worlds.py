@@ -74,7 +74,7 @@ class PureStore(BatchStore):
         record = snap.load_record("meta", batch_id, self.meta.get(snap.record_field(batch_id)))
         return StoredBatch(batch_id, snap.load_jobs("batch", self.batches.get(batch_id, {})), record)
 
-    def _change(self, workflow: str, rule: Any, *, run: Any = None, batch_id: Any = None, person: Any = None) -> Any:
+    def _change(self, workflow: str, rule: Any, *, run: Any = None, batch_id: Any = None, **_: Any) -> Any:
         decision = rule(self.snapshot(run, batch_id), self.clock.now)
         if decision.change is not None:
             self._apply(decision.change)
