@@ -127,7 +127,7 @@ class KeptBatch:
     @property
     def ended(self) -> str:
         """When it was closed."""
-        return max((end for job in self.jobs.values() if isinstance(end := job.get("batch_end"), str)), default="")
+        return ended(self.jobs)
 
     def data(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -282,6 +282,11 @@ def _closed(state: Snapshot, change: Change) -> list[KeptBatch]:
             )
         )
     return found
+
+
+def ended(jobs: Mapping[str, Fields]) -> str:
+    """Return when a batch was closed; empty if it was not."""
+    return max((end for job in jobs.values() if isinstance(end := job.get("batch_end"), str)), default="")
 
 
 def relation(state: Snapshot, kept: KeptState | None) -> Relation:

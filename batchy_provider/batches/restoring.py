@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.archive import KeptBatch, KeptState, Relation, add_runs_and_days, relation
+from batchy_provider.batches.archive import KeptBatch, KeptState, Relation, add_runs_and_days, ended, relation
 from batchy_provider.batches.dates import format_date, parse_date, unix_seconds
 from batchy_provider.batches.keeping import what_kept, what_redis_has
-from batchy_provider.batches.layout import read_state, write_commands
+from batchy_provider.batches.layout import read_batches, read_state, write_commands
 from batchy_provider.batches.mark import Mark
 from batchy_provider.batches.model import Actor, PersonalChange
 from batchy_provider.batches.names import Keys
@@ -138,6 +138,7 @@ def restore(
         if not takes_state and not missing:
             return Restored(workflow=workflow, was=found.relation), ()
         change = _change(look, archived, missing, takes_state=takes_state)
+        change.days = _days(session, keys, look, change.days, archived)
         what = f"restored {'the state and ' if takes_state else ''}{len(missing)} batches from the archive"
         made = PersonalChange.of(by, format_date(look.now), what, why)
         change.meta[snap.CHANGES] = _merged(made, look.changes, archived.changes)
@@ -217,6 +218,8 @@ def _of_state(archived: Archived) -> dict[int, KeptBatch]:
         return {}
     owner = kept.meta.get(snap.OWNER)
     record = owner["record"] if owner is not None and owner["batch_id"] == kept.batch_id else None
+    if record is None and kept.closed != kept.batch_id:
+        return {}  # the original server's: it lists none of its own
     status = record["status"] if record is not None else snap.overall_status(kept.live, None)
     if kept.closed != kept.batch_id and status != "open":
         return {}  # its jobs have been set to another window since
@@ -252,10 +255,19 @@ def _change(look: _Look, archived: Archived, missing: Sequence[KeptBatch], *, ta
     runs, days = dict(archived.runs), dict(archived.days)
     add_runs_and_days(batches, runs, days)
     change.runs = {run: i for run, i in runs.items() if i > look.runs.get(run, 0)}
-    # What the state lost came after what Redis still knows; without a loss of the state it is the other way round.
-    change.days = {day: i for day, i in days.items() if takes_state or day not in look.days}
+    change.days = days
     change.event = event(state.workflow, kept.batch_id if kept else None, "restore", "live", look.now)
     return change
+
+
+def _days(session: Session, keys: Keys, look: _Look, found: Mapping[str, int], archived: Archived) -> dict[str, int]:
+    """Return which days are to be set: of two batches that loaded a day, the one that was closed last counts."""
+    asked = {day: i for day, i in found.items() if day in look.days and look.days[day] != i}
+    here = {
+        each.batch_id: ended(each.jobs) for each in read_batches(session, keys, sorted({look.days[d] for d in asked}))
+    }
+    there = {i: batch.ended for i, batch in archived.batches.items()}
+    return {day: i for day, i in found.items() if day not in asked or there.get(i, "") > here.get(look.days[day], "")}
 
 
 def _merged(made: PersonalChange, here: str | None, archived: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -127,12 +127,11 @@ class ArchiveService:
         if found.relation in ("lost", "behind", "conflict") and not replaces:
             refused = f"Redis does not have what the archive has, {found.archive}; see `batchy restore {workflow}`"
         state, changes = marked(self._store, workflow, kept if replaces else None, written=found.unarchived)
-        writes = state is not None and refused is None and found.relation != "in step"
-        if state is not None and writes:
+        if refused is None and state is not None:
+            # Also where both are in step: what the original server did since has no number.
             self._files.put_latest(state)
-        if changes and refused is None:
             self._files.put_changes(workflow, changes)
-        return Written(workflow=workflow, state=writes, batches=batches, refused=refused)
+        return Written(workflow=workflow, state=refused is None, batches=batches, refused=refused)
 
     def prune(self, workflow: str) -> int:
         """
