@@ -97,7 +97,6 @@ def place_of(arguments: argparse.Namespace) -> str:
 def keeper_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Keeper | None:
     """What keeps the archive; None where it is switched off, or no result store is known on this machine."""
     from batchy_provider.batches.keeping import Keeper
-    from batchy_provider.hooks.places import archive_files
 
     if _option("archive").strip().lower() in ("false", "f", "0", "no", "off"):
         return None
@@ -106,6 +105,8 @@ def keeper_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Kee
         return None
 
     def files() -> ArchiveFiles:
+        from batchy_provider.hooks.places import archive_files
+
         with airflow_speaks_aside():
             return archive_files(place_of(arguments))
 
