@@ -125,8 +125,9 @@ async def _of_redis(request: Request, error: Exception) -> JSONResponse:
 
     forget()  # its connection may have been edited since
     text = str(error) if isinstance(error, errors.BatchyError) else f"Redis cannot be used: {error}"
+    kind = type(error).__name__ if isinstance(error, errors.BatchyError) else "RedisUnavailableError"
     headers = {"Retry-After": "5"}
-    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, text, kind="RedisUnavailableError", headers=headers)
+    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, text, kind=kind, headers=headers)
 
 
 async def _of_request(request: Request, error: Exception) -> JSONResponse:
