@@ -30,6 +30,7 @@ from batchy_provider.batches.model import (
     WorkflowState,
 )
 from batchy_provider.batches.names import Keys, check_workflow_name, is_workflow_name
+from batchy_provider.batches.pruning import prune
 from batchy_provider.batches.rules.opening import already_open, request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
@@ -58,7 +59,6 @@ Kept = Literal["nothing", "closing", "state", "anew"]
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000
-_PRUNE_AT_ONCE = 500
 
 
 class BatchStore:
@@ -202,39 +202,7 @@ class BatchStore:
         """
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
-        keys = self.keys(workflow)
-        removed = 0
-        while True:
-            older = ("ZREVRANGE", keys.history, keep, keep + _PRUNE_AT_ONCE + removed)
-            (ids,) = self.ask(workflow, older)
-            gone = self._prune_some(workflow, [int(i) for i in ids])
-            removed += gone
-            if gone < _PRUNE_AT_ONCE:
-                return removed
-
-    def _prune_some(self, workflow: str, ids: Sequence[int]) -> int:
-        keys = self.keys(workflow)
-
-        def work(session: Session) -> tuple[int, Sequence[Command]]:
-            state, _ = read_state(session, keys)
-            found = read_batches(session, keys, ids)
-            gone = [b for b in found if b.batch_id != state.live_id and not b.is_open][:_PRUNE_AT_ONCE]
-            if not gone:
-                return 0, ()
-            numbers = [b.batch_id for b in gone]
-            mark: list[Command] = []
-            if state.mark is not None:
-                after = replace(state.mark.without(numbers), pruned=max(*numbers, state.mark.pruned))
-                mark = [("HSET", keys.meta, snap.MARK, snap.dump(after.data()))]
-            return len(gone), (
-                *mark,
-                ("DEL", *(keys.batch(i) for i in numbers)),
-                ("HDEL", keys.meta, *(snap.record_field(i) for i in numbers)),
-                ("ZREM", keys.history, *numbers),
-                ("ZREM", keys.closed, *numbers),
-            )
-
-        return self._transact((keys.live,), work)
+        return prune(self.client, self.keys(workflow), keep, patience=self.patience)
 
     # -- questions ---------------------------------------------------------------------------------------
 

@@ -167,8 +167,11 @@ class ArchiveFiles:
         with self._faults():
             path = self._path(workflow, name)
             if not self._is_local:
-                with path.open("wb") as file:
-                    file.write(text)
+                try:
+                    _put(path, text)
+                except FileNotFoundError:  # only a store that knows folders needs them made
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _put(path, text)
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_name(f"{_NEW}{path.name}-{uuid.uuid4().hex}")
@@ -199,6 +202,11 @@ class ArchiveFiles:
         except Exception as error:
             text = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
             raise ArchiveError(f"the archive {self.url} cannot be used: {text}") from error
+
+
+def _put(path: Any, text: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(text)
 
 
 def _sweep(folder: Any) -> None:

@@ -13,7 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_runs import Airflow, context, night
 from redis import Redis
 
-from batchy_provider.batches.model import Actor
+from batchy_provider.batches.keeping import Keeper
+from batchy_provider.batches.model import Actor, CloseRequest, OpenRequest, WorkflowConfig
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.bundles.archive import ArchiveFiles
 from batchy_provider.dag_factory.gate import JobGate
@@ -107,3 +108,18 @@ def test_without_the_option_nothing_is_kept_or_asked(
     assert not results.exists()
     redis_client.flushall()
     assert run("open", "r2")["from_date"].startswith("1776")
+
+
+def test_the_archive_is_kept_on_whatever_airflow_opens(redis_client: Redis, tmp_path: Path) -> None:
+    """A store with folders that have to be made, opened by Airflow's own object storage."""
+    from airflow.sdk import ObjectStoragePath
+
+    files = ArchiveFiles((tmp_path / "store").as_uri(), ObjectStoragePath)
+    told: list[str] = []
+    store = BatchStore(redis_client, keeper=Keeper(lambda: files, tell=told.append))
+    for _ in range(2):
+        batch = store.open("wf", OpenRequest(config=WorkflowConfig(name="wf", jobs={"load": {}})))
+        store.close("wf", CloseRequest(result="success", batch_id=batch.batch_id))
+    assert (told, len(files.batches("wf")), files.workflows()) == ([], 2, ["wf"])
+    redis_client.flushall()
+    assert ArchiveService(store, files).restore("wf", actor=Actor("ops")).batches == 2
