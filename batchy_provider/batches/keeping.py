@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -112,9 +113,10 @@ class Keeper:
         """Write what a change left, and what earlier ones could not; raises nothing."""
         try:
             self._keep(store, workflow, note)
-        except BatchyError as error:
+        except Exception as error:  # the change is made: nothing that is wrong here may look as if it were not
+            text = str(error) if isinstance(error, BatchyError) else _text(error)
             self._tell(
-                f"{workflow}: not all is in the archive: {error}. The state in Redis is right, and the next closing "
+                f"{workflow}: not all is in the archive: {text}. The state in Redis is right, and the next closing "
                 "tries again; until then Redis alone has it"
             )
 
@@ -123,14 +125,15 @@ class Keeper:
         known = {batch.batch_id for batch in note.batches}
         left = [batch_id for batch_id in note.pending if batch_id not in known][-_CAUGHT_UP_AT_ONCE:]
         batches, gone = [*note.batches], set[int]()
-        if left:
-            found = read_kept(store, workflow, left)
-            batches += found
-            gone = set(left) - {batch.batch_id for batch in found}
         state, changes = note.state, note.changes
-        if state is None and left:
-            # The one that closed them did not come to writing the state either.
-            state = read_state_kept(store, workflow)
+        if left:
+            # A Redis that is gone since must not keep us from writing what it has acknowledged.
+            with suppress(BatchyError):
+                found = read_kept(store, workflow, left)
+                batches += found
+                gone = set(left) - {batch.batch_id for batch in found}
+                # The one that closed them did not come to writing the state either.
+                state = state or read_state_kept(store, workflow)
         for _ in range(_ROUNDS):
             done = _Written()
             trouble: BatchyError | None = None
@@ -138,7 +141,9 @@ class Keeper:
                 self._bounded(lambda: _write(files, workflow, state, batches, changes, done))  # noqa: B023
             except ArchiveError as error:
                 trouble = error
-            newer = self._confirm(store, workflow, done, gone)
+            newer = None
+            with suppress(BatchyError):  # what stays on the list is written once more
+                newer = self._confirm(store, workflow, done, gone)
             if trouble is not None:
                 raise trouble
             if newer is None:
@@ -283,8 +288,8 @@ def _write(
         kept = files.latest(workflow)
         if kept is None or (descends(state, kept) and kept.tokens[0] != state.tokens[0]):
             files.put_latest(state)
-        elif kept.tokens[0] != state.tokens[0]:
-            refusal = _refusal(workflow, state, kept, files.url)
+        elif not descends(kept, state):
+            refusal = _refusal(workflow, kept, files.url)
         if refusal is None:
             done.state = state
     for batch in batches:
@@ -296,7 +301,7 @@ def _write(
         raise refusal
 
 
-def _refusal(workflow: str, state: KeptState, kept: KeptState, url: str) -> ArchiveError:
+def _refusal(workflow: str, kept: KeptState, url: str) -> ArchiveError:
     return ArchiveError(
         f"the archive {url} holds a state of {workflow} that Redis knows nothing of, of {kept.at} UTC from Redis "
         f"{kept.redis} ({what_kept(kept)}); it is not written over. See `batchy restore {workflow} --dry-run`"

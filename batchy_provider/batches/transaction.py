@@ -238,10 +238,12 @@ def _address(client: Client) -> str:
 
 
 def address_of(client: Client) -> str:
-    """Name a server and its database, or the nodes of a cluster, for people."""
+    """Name a server, or the service of Sentinels, and its database, or the nodes of a cluster, for people."""
     if not isinstance(client, redis.Redis):
         return _address(client)
-    return f"{_address(client)}/{client.connection_pool.connection_kwargs.get('db') or 0}"
+    pool = client.connection_pool
+    service = getattr(pool, "service_name", None)
+    return f"{service or _address(client)}/{pool.connection_kwargs.get('db') or 0}"
 
 
 def reply_error(command: Command, error: Exception) -> Exception:

@@ -228,6 +228,56 @@ def test_a_writer_that_was_overtaken_does_not_leave_its_older_state(site: Site) 
     assert site.service.standing(WORKFLOW).relation == "in step"
 
 
+def test_a_writer_that_finds_a_newer_state_of_the_same_line_leaves_it(site: Site) -> None:
+    site.night()
+    other = Site(site.client, "", files=site.files)
+
+    class Slow:
+        url = site.files.url
+        is_first = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(site.files, name)
+
+        def latest(self, workflow: str) -> Any:
+            if self.is_first:
+                self.is_first = False
+                other.store.set_window(WORKFLOW, "2026-02-02", by="ops")
+            return site.files.latest(workflow)
+
+    site.store.keeper = Keeper(Slow, tell=site.told.append)  # type: ignore[arg-type]
+    site.store.set_window(WORKFLOW, "2026-01-01", jobs=["load"], by="ops")
+    kept = site.files.latest(WORKFLOW)
+    assert kept is not None
+    assert kept.watermark == "2026-02-02T00:00:00.000000"
+    assert site.told == []
+
+
+def test_what_redis_acknowledged_before_it_died_is_in_the_archive(own_server: Any, tmp_path: Path) -> None:
+    with own_server.client() as client:
+        site = Site(client, tmp_path)
+
+        class Dying:
+            url = site.files.url
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(site.files, name)
+
+            def latest(self, workflow: str) -> Any:
+                own_server.kill()
+                return site.files.latest(workflow)
+
+        site.night()
+        batch = site.opened()
+        site.store.keeper = Keeper(Dying, tell=site.told.append)  # type: ignore[arg-type]
+        assert site.closed(batch).status == "success"
+        own_server.start()
+        with pytest.raises(LostStateError, match=f"batch {batch.batch_id}, success"):
+            Site(client, tmp_path).opened("next")
+        assert site.service.restore(WORKFLOW, actor=OPS).batches == 2
+        assert windows(Site(client, tmp_path).opened("next"))["extract"][0] == batch.record.to_date
+
+
 def test_the_list_of_what_is_to_be_written_is_cleared_of_what_was_pruned(refusing: Site) -> None:
     refusing.night()
     cut_off(refusing, OSError("gone"))
