@@ -9,12 +9,12 @@ same. Where it is written to is not known here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.dates import day_of, parse_date
-from batchy_provider.batches.mark import Mark, descends
+from batchy_provider.batches.mark import MAX_KEPT_TOKENS, Mark, descends
 from batchy_provider.batches.model import Fields
 from batchy_provider.batches.snapshot import Change, Snapshot, StoredBatch, StoredConfig
 from batchy_provider.exceptions import ArchiveError, WindowError
@@ -31,7 +31,7 @@ class KeptState:
     """The newest live state of a workflow: ``latest.json``.
 
     :param number: see `mark`.
-    :param tokens: see `mark`.
+    :param tokens: its line, see `mark`.
     :param at: when the change was made, UTC.
     :param redis: the address of the Redis that it was made in, for people.
     :param live: job → its fields.
@@ -75,6 +75,13 @@ class KeptState:
             "meta": self.meta,
             "live": self.live,
         }
+
+    def after(self, kept: KeptState | None) -> KeptState:
+        """Return it with all tokens of the state that it came of, which Redis does not hold that long."""
+        if kept is None or not descends(self.tokens, kept.tokens):
+            return self
+        older = (token for token in kept.tokens if token not in self.tokens)
+        return replace(self, tokens=(*self.tokens, *older)[:MAX_KEPT_TOKENS])
 
     @classmethod
     def read(cls, data: Any, where: str) -> KeptState:
@@ -224,7 +231,9 @@ def noted(
     :param instead_of: the archive's state, where this change replaces it on purpose.
     """
     before = state.mark or Mark()
-    after = before.next(instead_of) if moves else before
+    after = before
+    if moves:
+        after = before.next() if instead_of is None else before.next(instead_of.number, instead_of.tokens)
     closed = _closed(state, change)
     ended = {*change.closed, *(batch.batch_id for batch in closed)}
     after = after.waiting_for(ended)
@@ -250,7 +259,7 @@ def kept_state(state: Snapshot, change: Change, mark: Mark, *, at: str, redis: s
     return KeptState(
         workflow=state.workflow,
         number=mark.number,
-        tokens=mark.tokens,
+        tokens=mark.line,
         at=at,
         redis=redis,
         live=live,
@@ -300,9 +309,9 @@ def relation(state: Snapshot, kept: KeptState | None) -> Relation:
         return "conflict"
     if mark.tokens[0] == kept.tokens[0]:
         return "in step"
-    if descends(mark, kept):
+    if descends(mark.line, kept.tokens):
         return "archive behind"
-    return "behind" if descends(kept, mark) else "conflict"
+    return "behind" if descends(kept.tokens, mark.tokens) else "conflict"
 
 
 def add_runs_and_days(batches: Sequence[KeptBatch], runs: dict[str, int], days: dict[str, int]) -> None:

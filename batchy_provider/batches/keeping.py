@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.batches import snapshot as snap
@@ -164,9 +164,12 @@ class Keeper:
             if mark is None or not state.jobs:
                 return None, ()
             newer = None
-            if done.state is not None and mark.number > done.state.number and descends(mark, done.state):
+            written = done.state
+            if written is not None and mark.tokens[:1] != written.tokens[:1] and descends(mark.line, written.tokens):
                 newer = kept_state(state, Change(), mark, at=format_date(now), redis=address_of(store.client))
             after = mark.without(ids)
+            if written is not None and written.tokens[0] in mark.tokens:
+                after = replace(after, kept=written.tokens[0])
             if after == mark:
                 return newer, ()
             return newer, [("HSET", keys.meta, snap.MARK, snap.dump(after.data()))]
@@ -266,8 +269,10 @@ def marked(
         if not state.jobs:
             return (None, changes), ()
         mark = (state.mark or Mark()).without(written)
-        if instead_of is not None or not mark.tokens:
-            mark = mark.next(instead_of)
+        if instead_of is not None:
+            mark = mark.next(instead_of.number, instead_of.tokens)
+        elif not mark.tokens:
+            mark = mark.next()
         kept = kept_state(state, Change(), mark, at=format_date(now), redis=address_of(store.client))
         return (kept, changes), [("HSET", keys.meta, snap.MARK, snap.dump(mark.data()))]
 
@@ -286,9 +291,9 @@ def _write(
     refusal = None
     if state is not None:
         kept = files.latest(workflow)
-        if kept is None or (descends(state, kept) and kept.tokens[0] != state.tokens[0]):
-            files.put_latest(state)
-        elif not descends(kept, state):
+        if kept is None or (descends(state.tokens, kept.tokens) and kept.tokens[0] != state.tokens[0]):
+            files.put_latest(state.after(kept))
+        elif not descends(kept.tokens, state.tokens):
             refusal = _refusal(workflow, kept, files.url)
         if refusal is None:
             done.state = state

@@ -18,7 +18,7 @@ from batchy_provider.batches.archive import KeptBatch, KeptState, Relation, add_
 from batchy_provider.batches.dates import format_date, parse_date, unix_seconds
 from batchy_provider.batches.keeping import what_kept, what_redis_has
 from batchy_provider.batches.layout import read_batches, read_state, write_commands
-from batchy_provider.batches.mark import Mark
+from batchy_provider.batches.mark import MAX_TOKENS, Mark
 from batchy_provider.batches.model import Actor, PersonalChange
 from batchy_provider.batches.names import Keys
 from batchy_provider.batches.rules.closing import abort
@@ -238,7 +238,7 @@ def _change(look: _Look, archived: Archived, missing: Sequence[KeptBatch], *, ta
     if takes_state and kept is not None:
         of_state = _of_state(archived)
         batches += of_state.values()
-        mark = replace(state.mark or Mark(), number=kept.number, tokens=kept.tokens)
+        mark = replace(state.mark or Mark(), number=kept.number, tokens=kept.tokens[:MAX_TOKENS], kept=kept.tokens[0])
         mark = replace(mark, pruned=max(mark.pruned, kept.pruned))
         if state.is_open and state.live_id is not None and state.live_id not in {*archived.ids, *of_state}:
             abort(state, change, look.now)

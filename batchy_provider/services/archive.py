@@ -129,7 +129,7 @@ class ArchiveService:
         state, changes = marked(self._store, workflow, kept if replaces else None, written=found.unarchived)
         if refused is None and state is not None:
             # Also where both are in step: what the original server did since has no number.
-            self._files.put_latest(state)
+            self._files.put_latest(state.after(kept))
             self._files.put_changes(workflow, changes)
         return Written(workflow=workflow, state=refused is None, batches=batches, refused=refused)
 

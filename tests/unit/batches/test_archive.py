@@ -333,7 +333,7 @@ def test_a_replica_that_lagged_opens_nothing_until_it_is_restored(site: Site) ->
     }
 
 
-def test_a_replica_that_lagged_by_more_changes_than_are_remembered_is_known_to_be_behind(site: Site) -> None:
+def test_a_replica_that_lagged_by_more_changes_than_redis_remembers_is_known_to_be_behind(site: Site) -> None:
     site.night()
     saved = {key: site.client.dump(key) for key in site.client.scan_iter()}
     for number in range(MAX_TOKENS + 1):
@@ -342,6 +342,31 @@ def test_a_replica_that_lagged_by_more_changes_than_are_remembered_is_known_to_b
     for key, value in saved.items():
         site.client.restore(key, 0, value)
     assert site.service.standing(WORKFLOW).relation == "behind"
+
+
+def test_an_archive_that_was_away_for_long_is_no_alarm(refusing: Site) -> None:
+    refusing.night()
+    cut_off(refusing, OSError("gone"))
+    for number in range(MAX_TOKENS + 1):
+        refusing.store.set_window(WORKFLOW, f"2026-01-01T00:{number:02}", jobs=["load"], by="ops")
+    cut_off(refusing, None)
+    assert refusing.service.standing(WORKFLOW).relation == "archive behind"
+    refusing.night()
+    assert refusing.service.standing(WORKFLOW).relation == "in step"
+
+
+def test_two_databases_are_told_apart_however_far_one_has_come(
+    redis_client: redis.Redis, tmp_path: Path, own_server: Any
+) -> None:
+    far = Site(redis_client, tmp_path / "a")
+    far.night()
+    for number in range(MAX_TOKENS + 1):
+        far.store.set_window(WORKFLOW, f"2026-01-01T00:{number:02}", by="ops")
+    with own_server.client() as client:
+        near = Site(client, tmp_path / "b")
+        near.night()
+        assert Site(client, "", files=far.files).service.standing(WORKFLOW).relation == "conflict"
+        assert Site(redis_client, "", files=near.files).service.standing(WORKFLOW).relation == "conflict"
 
 
 def test_a_lost_opening_alone_is_no_loss(site: Site) -> None:
@@ -356,7 +381,7 @@ def test_a_lost_opening_alone_is_no_loss(site: Site) -> None:
 
 
 def test_what_is_done_on_purpose_passes_and_is_the_archives_state_from_then_on(site: Site) -> None:
-    site.night()
+    after(site.night())
     site.client.flushall()
     site.store.load(WorkflowConfig(name=WORKFLOW, jobs=site.jobs), by="ops", why="begin anew")
     assert windows(site.opened())["extract"][0].startswith("1776")
