@@ -66,3 +66,15 @@ class ConflictError(BatchyError):
 
 class RedisUnavailableError(BatchyError):
     """Redis could not be reached or did not answer in time; whether a change was made is said in the text."""
+
+
+class ArchiveError(BatchyError):
+    """The archive in the result store cannot be read or written."""
+
+
+class ArchiveUnavailableError(ArchiveError):
+    """Redis does not know the workflow, and the archive could not be asked whether it ought to."""
+
+
+class LostStateError(BatchyError):
+    """Redis holds an older state than the archive, or none: to open now would load data again."""

@@ -157,6 +157,13 @@ def _options() -> dict[str, Any]:
             "``batchy/results`` under ``AIRFLOW_HOME``.",
             example="s3://aws_default@etl/batchy",
         ),
+        "archive": _option(
+            "boolean",
+            "True",
+            "Whether every closed batch and the newest state of each workflow are kept in the result store too, so\n"
+            "that ``batchy restore`` can bring them back, and an opening is refused when Redis has lost them.",
+            example="False",
+        ),
         "allow_upload": _option(
             "boolean",
             "False",

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,12 @@ def pytest_report_header() -> str:
 def _log_level() -> None:
     """Airflow sets the root logger to INFO when it is first imported: a test must not depend on who was before it."""
     logging.getLogger().setLevel(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def _results_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with an empty Redis: with the archive of another test, that would be one that lost its data."""
+    monkeypatch.setenv("AIRFLOW__BATCHY__RESULTS_URL", f"{_AIRFLOW_HOME}/results/{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 from batchy_provider.exceptions import ConfigError, RedisUnavailableError
 
 if TYPE_CHECKING:
+    from batchy_provider.batches.keeping import Keeper
     from batchy_provider.batches.store import BatchStore
     from batchy_provider.batches.transaction import Client
 
@@ -165,10 +166,13 @@ def connect(url: str, *, client_name: str = CLIENT_NAME) -> Client:
     return client(parse_url(url), client_name=client_name)
 
 
-def store(address: Address, client: Client, *, patience: float | None = None) -> BatchStore:
+def store(
+    address: Address, client: Client, *, patience: float | None = None, keeper: Keeper | None = None
+) -> BatchStore:
     """Return the store of batches on a client of an address, as careful as the address says.
 
     :param patience: seconds for which a lost connection is tried anew.
+    :param keeper: keeps the archive; None keeps none.
     :raises ConfigError: if replicas are to be waited for longer than for any answer.
     """
     from batchy_provider.batches.store import BatchStore
@@ -182,7 +186,7 @@ def store(address: Address, client: Client, *, patience: float | None = None) ->
         )
     confirmation = Confirmation(address.wait_replicas, address.wait_replicas_ms)
     patience = PATIENCE_SECONDS if patience is None else patience
-    return BatchStore(client, patience=patience, confirmation=confirmation)
+    return BatchStore(client, patience=patience, confirmation=confirmation, keeper=keeper)
 
 
 def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:

@@ -78,7 +78,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
     :param last: the highest batch id, as ZREVRANGE answers; None if it was not asked for.
     :raises StateError: if it is not what either system writes.
     """
-    config_text, disabled, owner, last_success = meta
+    config_text, disabled, owner, last_success, mark = meta
     config = snap.load_config(keys.meta, config_text)
     return Snapshot(
         workflow=keys.workflow,
@@ -88,6 +88,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         owner=snap.load_owner(keys.meta, owner),
         last_success=snap.load_last_success(keys.meta, last_success),
         last_id=int(last[0]) if last else 0,
+        mark=snap.load_mark(keys.meta, mark),
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batchy_provider.batches import snapshot as snap
@@ -53,7 +54,12 @@ def _prune_some(store: BatchStore, keys: Keys, ids: Sequence[int]) -> int:
         if not gone:
             return 0, ()
         numbers = [b.batch_id for b in gone]
+        mark: list[Command] = []
+        if state.mark is not None:
+            after = replace(state.mark.without(numbers), pruned=max(*numbers, state.mark.pruned))
+            mark = [("HSET", keys.meta, snap.MARK, snap.dump(after.data()))]
         return len(gone), (
+            *mark,
             ("DEL", *(keys.batch(i) for i in numbers)),
             ("HDEL", keys.meta, *(snap.record_field(i) for i in numbers)),
             ("ZREM", keys.history, *numbers),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from batchy_provider.batches.mark import Mark
 from batchy_provider.batches.model import BatchRecord, Fields, Holder, PersonalChange, Status, WorkflowConfig
 from batchy_provider.exceptions import StateError
 
@@ -21,7 +22,8 @@ DISABLED = "disabled"
 OWNER = "owner"
 LAST_SUCCESS = "last_success"
 CHANGES = "changes"
-META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS)
+MARK = "archive"
+META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, MARK)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
 
@@ -119,6 +121,7 @@ class Snapshot:
     :param last_id: the highest batch id that history knows; 0 if none.
     :param own: what the run that asks opened before, or the batch that is asked for.
     :param owner: who opened the latest live batch of this package; the original server may have opened since.
+    :param mark: which version this is, for the archive; None where none was ever kept.
     """
 
     workflow: str
@@ -129,6 +132,7 @@ class Snapshot:
     last_success: LastSuccess | None = None
     last_id: int = 0
     own: StoredBatch | None = None
+    mark: Mark | None = None
 
     @cached_property
     def live_id(self) -> int | None:
@@ -315,6 +319,11 @@ def dump_owner(owner: Owner) -> dict[str, Any]:
 def load_last_success(key: str, text: str | None) -> LastSuccess | None:
     """Read the last success."""
     return None if text is None else _read(key, LAST_SUCCESS, text, lambda data: LastSuccess(**data))
+
+
+def load_mark(key: str, text: str | None) -> Mark | None:
+    """Read which version of the state it is."""
+    return None if text is None else _read(key, MARK, text, Mark.read)
 
 
 def load_record(key: str, batch_id: int, text: str | None) -> BatchRecord | None:

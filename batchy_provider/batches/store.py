@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from batchy_provider.batches import rules
 from batchy_provider.batches import snapshot as snap
+from batchy_provider.batches.archive import Note, noted
 from batchy_provider.batches.dates import format_date
 from batchy_provider.batches.layout import (
     last_success_command,
@@ -36,7 +37,7 @@ from batchy_provider.batches.model import (
 )
 from batchy_provider.batches.names import Keys, check_workflow_name, is_workflow_name
 from batchy_provider.batches.pruning import prune
-from batchy_provider.batches.rules.opening import request_key
+from batchy_provider.batches.rules.opening import already_open, request_key
 from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.batches.transaction import (
@@ -45,6 +46,7 @@ from batchy_provider.batches.transaction import (
     Command,
     Confirmation,
     Session,
+    address_of,
     as_hash,
     decoded,
     own_errors,
@@ -55,10 +57,13 @@ from batchy_provider.exceptions import StateError, UnknownBatchError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from batchy_provider.batches.keeping import Keeper
     from batchy_provider.batches.transaction import Client
 
 T = TypeVar("T")
 Rule = Callable[[Snapshot, "datetime"], Decision[T]]
+Kept = Literal["nothing", "closing", "state", "anew"]
+"""What a change leaves in the archive: ``anew`` is a state that replaces the archive's on purpose."""
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000
@@ -72,8 +77,11 @@ class BatchStore:
     :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
     :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
     :param patience: seconds for which a lost connection is tried anew before an error.
+    :param keeper: keeps an archive of what was closed; None keeps none.
     :param confirmation: which replicas must have what is changed before it counts as changed.
     """
+
+    keeper: Keeper | None = None
 
     def __init__(
         self,
@@ -81,6 +89,7 @@ class BatchStore:
         *,
         cluster: bool | None = None,
         patience: float = PATIENCE_SECONDS,
+        keeper: Keeper | None = None,
         confirmation: Confirmation = NO_CONFIRMATION,
     ) -> None:
         from redis.cluster import RedisCluster
@@ -88,6 +97,7 @@ class BatchStore:
         self.client = client
         self.cluster = isinstance(client, RedisCluster) if cluster is None else cluster
         self.patience = patience
+        self.keeper = keeper
         self.confirmation = confirmation
 
     def keys(self, workflow: str) -> Keys:
@@ -108,11 +118,20 @@ class BatchStore:
         :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
         :raises WindowError: if the window asked for cannot be.
+        :raises LostStateError: if the archive says that Redis has lost something.
+        :raises ArchiveUnavailableError: if Redis does not know the workflow and the archive cannot be asked.
         """
         run = request_key(workflow, request)
+        check = None if self.keeper is None else self.keeper.guard(workflow, self.client)
+
+        def rule(state: Snapshot, now: datetime) -> Decision[Batch]:
+            if check is not None and already_open(state, request) is None:
+                check(state)
+            return rules.open_batch(state, request, now)
+
         return self._change(
             workflow,
-            lambda state, now: rules.open_batch(state, request, now),
+            rule,
             run=run,
             person=None if actor is None else (actor, lambda batch: f"opened batch {batch.batch_id}", request.why),
         )
@@ -131,6 +150,7 @@ class BatchStore:
             lambda state, now: rules.close_batch(state, request, now),
             batch_id=request.batch_id,
             person=None if actor is None else (actor, lambda batch: f"batch {batch.batch_id} {done}", why),
+            kept="closing",
         )
 
     def load(self, config: WorkflowConfig, *, by: str | Actor, why: str | None = None) -> dict[str, Fields]:
@@ -142,6 +162,7 @@ class BatchStore:
             config.name,
             lambda state, now: rules.load(state, config, now),
             person=(by, "loaded the configuration, state set back to it", why),
+            kept="anew",
         )
 
     def set_window(
@@ -153,6 +174,7 @@ class BatchStore:
             workflow,
             lambda state, now: rules.set_window(state, from_date, jobs, now),
             person=(by, what, why),
+            kept="state" if jobs else "anew",
         )
 
     def disable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
@@ -161,6 +183,7 @@ class BatchStore:
             workflow,
             lambda state, now: rules.switch(state, job, now, enabled=False),
             person=(by, f"disabled {job}", why),
+            kept="state",
         )
 
     def enable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
@@ -169,6 +192,7 @@ class BatchStore:
             workflow,
             lambda state, now: rules.switch(state, job, now, enabled=True),
             person=(by, f"enabled {job}", why),
+            kept="state",
         )
 
     def skip_job(self, workflow: str, batch_id: int, job: str) -> bool:
@@ -334,6 +358,7 @@ class BatchStore:
         run: str | None = None,
         batch_id: int | None = None,
         person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
+        kept: Kept = "nothing",
         again: bool = True,
     ) -> T:
         """Make a change, whose reply may be lost, once.
@@ -341,29 +366,42 @@ class BatchStore:
         :param again: where nothing is left to change, an attempt before may have done it: see that replicas have it.
         """
         keys = self.keys(workflow)
+        keeper = self.keeper
+        instead_of = keeper.instead_of(workflow) if keeper is not None and kept == "anew" else None
         sent: list[tuple[PersonalChange, T]] = []
 
-        def work(session: Session) -> tuple[T, Sequence[Command]]:
+        def work(session: Session) -> tuple[tuple[T, Note], Sequence[Command]]:
             state, now = read_state(session, keys, run=run, batch_id=batch_id)
+            nothing_new = Note(pending=state.mark.pending if state.mark else ())
             known = _changes(session, keys) if sent else []
             for made, result in sent:
                 if made in known:
                     # The reply to it was lost. To do it again, perhaps after a batch, would load a window twice.
-                    return result, self._touch(keys, now)
+                    return (result, nothing_new), self._touch(keys, now)
             decision = rule(state, now)
-            if decision.change is None:
-                return decision.result, self._touch(keys, now) if again else ()
+            change = decision.change
+            if change is None:
+                return (decision.result, nothing_new), self._touch(keys, now) if again else ()
             if person is not None:
                 by, what, why = person
                 actor = by if isinstance(by, Actor) else Actor(by)
                 done = what if isinstance(what, str) else what(decision.result)
                 made = PersonalChange.of(actor, format_date(now), done, why)
-                decision.change.meta[snap.CHANGES] = snap.dump_changes([made, *(known or _changes(session, keys))])
+                change.meta[snap.CHANGES] = snap.dump_changes([made, *(known or _changes(session, keys))])
                 sent.append((made, decision.result))
-            return decision.result, write_commands(keys, decision.change)
+            note = Note()
+            if keeper is not None or state.mark is not None:
+                # Also where this program writes no archive itself: one that does so will need to know.
+                moves = kept in ("state", "anew") or (kept == "closing" and change.live is not None)
+                redis, at = address_of(self.client), format_date(now)
+                note = noted(state, change, at=at, redis=redis, moves=moves, instead_of=instead_of)
+            return (decision.result, note), write_commands(keys, change)
 
         watched = (keys.live, keys.meta, keys.history, keys.runs)
-        return transact(self.client, watched, work, patience=self.patience, confirmation=self.confirmation)
+        result, note = transact(self.client, watched, work, patience=self.patience, confirmation=self.confirmation)
+        if keeper is not None and kept != "nothing":
+            keeper.keep(self, workflow, note)
+        return result
 
     def _touch(self, keys: Keys, now: datetime) -> Sequence[Command]:
         """Return what to write where nothing is to be changed any more, so that replicas can be waited for.

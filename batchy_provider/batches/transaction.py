@@ -289,6 +289,15 @@ def _address(client: Client) -> str:
     return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
+def address_of(client: Client) -> str:
+    """Name a server, or the service of Sentinels, and its database, or the nodes of a cluster, for people."""
+    if not isinstance(client, redis.Redis):
+        return _address(client)
+    pool = client.connection_pool
+    service = getattr(pool, "service_name", None)
+    return f"{service or _address(client)}/{pool.connection_kwargs.get('db') or 0}"
+
+
 def reply_error(command: Command, error: Exception) -> Exception:
     """Return what to raise for the reply to a command: our own words if a key holds another type than it should."""
     if "WRONGTYPE" not in str(error):

@@ -262,7 +262,7 @@ def _number(key: str, batch_id: str) -> int:
 def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetime) -> Verdict:
     name = wait.workflow
     if not state.jobs:
-        text = f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded"
+        text = f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded (or `batchy restore {name}`)"
         return Verdict(state="waiting", text=text, obstacle="workflow")
     if not wanted:
         text = f"{name}: every job waited for is switched off; enable one"

@@ -149,6 +149,9 @@ class Context:
             if url and connection:
                 raise UsageError("give --redis-url or --connection, not both")
             self._store = _store_of_connection(connection) if connection else _store_of_url(url)
+            from batchy_provider.cli.results import keeper_of
+
+            self._store.keeper = keeper_of(self._arguments, lambda text: self.output.note(f"batchy: {text}"))
         return self._store
 
     @property

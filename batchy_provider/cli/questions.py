@@ -56,6 +56,7 @@ def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
     context.output.table(("workflow", "status", *BATCH_COLUMNS[3:7], "holder", "jobs"), rows)
     if not rows:
         context.output.hint("No workflow is in this Redis yet: run a workflow's DAG once, or batchy load WORKFLOW.")
+        context.output.hint("If there were some, Redis has lost them: batchy restore --all --dry-run.")
     return 0
 
 

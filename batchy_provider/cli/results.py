@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,6 +18,8 @@ from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, 
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from batchy_provider.batches.keeping import Keeper
+    from batchy_provider.bundles.archive import ArchiveFiles
     from batchy_provider.bundles.results import ResultStore, StoredExecution
 
 
@@ -84,18 +86,53 @@ def store_of(arguments: argparse.Namespace) -> ResultStore:
     from batchy_provider.hooks.places import result_store
 
     with airflow_speaks_aside():
-        return result_store(arguments.results or os.environ.get("BATCHY_RESULTS") or _configured())
+        return result_store(place_of(arguments))
 
 
-def _configured() -> str:
-    """What Airflow would answer for `[batchy] results_url`, found without it."""
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    given = os.environ.get("AIRFLOW__BATCHY__RESULTS_URL")
+def place_of(arguments: argparse.Namespace) -> str:
+    """Where the result store is."""
+    return _named(arguments) or str(_default())
+
+
+def keeper_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Keeper | None:
+    """What keeps the archive; None where it is switched off, or no result store is known on this machine."""
+    from batchy_provider.batches.keeping import Keeper
+
+    if _option("archive").strip().lower() in ("false", "f", "0", "no", "off"):
+        return None
+    # Where somebody only has the address of Redis, an archive in a folder of their own would be nobody's.
+    if not (_named(arguments) or _default().is_dir() or getattr(arguments, "connection", None)):
+        return None
+
+    def files() -> ArchiveFiles:
+        from batchy_provider.hooks.places import archive_files
+
+        with airflow_speaks_aside():
+            return archive_files(place_of(arguments))
+
+    return Keeper(files, tell=tell)
+
+
+def _named(arguments: argparse.Namespace) -> str:
+    return getattr(arguments, "results", None) or os.environ.get("BATCHY_RESULTS") or _option("results_url")
+
+
+def _default() -> Path:
+    return _home() / "batchy" / "results"
+
+
+def _home() -> Path:
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+
+
+def _option(name: str) -> str:
+    """What Airflow would answer for `[batchy] name`, found without it; empty where nothing is said."""
+    given = os.environ.get(f"AIRFLOW__BATCHY__{name.upper()}")
     if not given:
         config = configparser.RawConfigParser(strict=False)
-        config.read(os.environ.get("AIRFLOW_CONFIG") or home / "airflow.cfg", encoding="utf-8")
-        given = config.get("batchy", "results_url", fallback="")
-    return given or str(home / "batchy" / "results")
+        config.read(os.environ.get("AIRFLOW_CONFIG") or _home() / "airflow.cfg", encoding="utf-8")
+        given = config.get("batchy", name, fallback="")
+    return given
 
 
 def show_logs(context: Context, arguments: argparse.Namespace) -> int:

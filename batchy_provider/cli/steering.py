@@ -8,6 +8,7 @@ import argparse
 
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason
 from batchy_provider.cli.output import date_text
+from batchy_provider.cli.restore import archive_of
 from batchy_provider.cli.results import add_place, store_of
 
 
@@ -90,6 +91,7 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("prune what? Name one workflow, or give --all")
     store, results = context.store, None if arguments.no_results else store_of(arguments)
+    archive = None if arguments.no_results else archive_of(context, arguments)
     known = set(store.workflows())
     if arguments.all:
         names = sorted(known.union(results.workflows() if results else ()))
@@ -104,6 +106,8 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
         # Asked after the pruning: what a job writes at this moment belongs to a batch that is open, or newer.
         spare = [str(batch.batch_id) for batch in store.history(name, limit=keep + 1000)] if name in known else []
         removed[name] = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
+        if archive is not None and name in known:
+            archive.prune(name)
     if context.output.is_table:
         columns = ("workflow", "batches removed", "results of batches removed")
         context.output.table(columns, [[name, *map(str, counts.values())] for name, counts in removed.items()])

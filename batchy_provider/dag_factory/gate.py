@@ -57,9 +57,10 @@ class JobGate:
             batch = store.batch_of_run(self.workflow, run_key(self.workflow, ti.dag_id, ti.run_id))
             if batch is None or batch.status != "open":
                 found = "has opened no batch" if batch is None else f"closed its batch, {batch.batch_id}"
+                lost = f". If its open succeeded, Redis has lost the batch since: `batchy restore {self.workflow}`"
                 raise AirflowFailException(
                     f"run {ti.run_id!r} of workflow {self.workflow!r} {found}; a job runs only between open "
-                    "and close: clear the task open as well, or trigger a new run"
+                    f"and close: clear the task open as well, or trigger a new run{lost if batch is None else ''}"
                 )
             if self.job is not None and self.job not in batch.jobs:
                 # Airflow lets a run that has begun have tasks that came to the file since.

@@ -70,12 +70,13 @@ class BatchyHook(RedisHook):
         return self._client
 
     def get_store(self) -> BatchStore:
-        """Return the store of batches on this hook's client."""
+        """Return the store of batches on this hook's client; it keeps the archive, unless that is off."""
         from batchy_provider.batches import connect
+        from batchy_provider.hooks.places import keeper
 
         client = self.get_conn()
         assert self._address is not None
-        return connect.store(self._address, client, patience=self._patience)
+        return connect.store(self._address, client, patience=self._patience, keeper=keeper())
 
     def get_address(self) -> Address:
         """Return where the connection leads to."""

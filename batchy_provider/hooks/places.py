@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchy_provider.batches.keeping import Keeper
+    from batchy_provider.bundles.archive import ArchiveFiles
     from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.results import ResultStore
 
@@ -56,6 +58,28 @@ def result_store(url: str | None = None) -> ResultStore:
     from batchy_provider.bundles.results import ResultStore
 
     return ResultStore(url or _option("results_url", "results"), open_path)
+
+
+def archive_files(url: str | None = None) -> ArchiveFiles:
+    """
+    The archive of closed batches in a result store.
+
+    :param url: of the result store; default: that of this deployment, `[batchy] results_url`
+    """
+    from batchy_provider.bundles.archive import ArchiveFiles
+
+    return ArchiveFiles(url or _option("results_url", "results"), open_path)
+
+
+def keeper() -> Keeper | None:
+    """What keeps the archive of this deployment; None where `[batchy] archive` is off. Opens nothing yet."""
+    from airflow.providers.common.compat.sdk import conf
+
+    if not conf.getboolean("batchy", "archive", fallback=True):
+        return None
+    from batchy_provider.batches.keeping import Keeper
+
+    return Keeper(archive_files)
 
 
 def bundle_cache() -> BundleCache:

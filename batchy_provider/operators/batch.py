@@ -15,7 +15,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator
 
 from batchy_provider.assets import workflow_alias, workflow_asset
-from batchy_provider.exceptions import BatchHeldError, BatchyError, ConflictError, RedisUnavailableError
+from batchy_provider.exceptions import (
+    ArchiveUnavailableError,
+    BatchHeldError,
+    BatchyError,
+    ConflictError,
+    RedisUnavailableError,
+)
 from batchy_provider.links.batch import BatchLink
 from batchy_provider.operators.run import CONF_MOVE, Run, is_running
 
@@ -73,7 +79,7 @@ class _BatchOperator(BaseOperator):
         try:
             with BatchyHook(self.redis_conn_id) as store:
                 yield store
-        except (RedisUnavailableError, ConflictError):
+        except (RedisUnavailableError, ConflictError, ArchiveUnavailableError):
             raise
         except BatchyError as error:
             raise AirflowFailException(str(error)) from error
@@ -265,7 +271,8 @@ class BatchyCloseOperator(_BatchOperator):
             if batch is None:
                 raise AirflowFailException(
                     f"{self.workflow}: run {run.run_id!r} has opened no batch, so there is none to close; put a "
-                    "BatchyOpenOperator before this task"
+                    "BatchyOpenOperator before this task. If there is one, Redis has lost the batch since: `batchy "
+                    f"restore {self.workflow}`, and the next run takes the window again"
                 )
             self.batch_id_shown = batch.batch_id
             result, outcomes, why = self._result(context, run, batch)

@@ -154,7 +154,8 @@ class BashBundleOperator(BaseOperator):
         if batch is None:
             raise BundleError(
                 f"Run {ti.run_id} of DAG {ti.dag_id} has opened no batch of workflow {self.workflow}. "
-                "Put a BatchyOpenOperator before this task, or leave `workflow` out."
+                "Put a BatchyOpenOperator before this task, or leave `workflow` out. If the run has opened one, Redis "
+                f"has lost it since: `batchy restore {self.workflow}`."
             )
         self.batch_id_shown = batch.batch_id
         self._batch_seen = batch

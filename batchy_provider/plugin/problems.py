@@ -41,6 +41,8 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     UploadConflictError: HTTPStatus.CONFLICT,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.StateError: HTTPStatus.CONFLICT,
+    errors.LostStateError: HTTPStatus.CONFLICT,
+    errors.ArchiveError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RedisUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Error → status; all others are the caller's input."""
@@ -66,7 +68,7 @@ _WHEN = {
     404: "There is no such workflow, job or batch.",
     409: "The state does not allow it, such as a batch that another run holds open.",
     422: "What was given cannot be used.",
-    503: "Redis cannot be reached.",
+    503: "Redis, or the archive of a workflow that Redis does not know, cannot be reached.",
 }
 
 
@@ -123,8 +125,9 @@ async def _of_redis(request: Request, error: Exception) -> JSONResponse:
 
     forget()  # its connection may have been edited since
     text = str(error) if isinstance(error, errors.BatchyError) else f"Redis cannot be used: {error}"
+    kind = type(error).__name__ if isinstance(error, errors.BatchyError) else "RedisUnavailableError"
     headers = {"Retry-After": "5"}
-    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, text, kind="RedisUnavailableError", headers=headers)
+    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, text, kind=kind, headers=headers)
 
 
 async def _of_request(request: Request, error: Exception) -> JSONResponse:

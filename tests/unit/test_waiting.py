@@ -15,6 +15,7 @@ from redis import Redis
 from batchy_provider.batches.dates import day_of, format_date
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
 from batchy_provider.batches.names import Keys
+from batchy_provider.batches.snapshot import META_FIELDS
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.batches.waiting import Verdict, Wait, ask, check
 from batchy_provider.exceptions import BatchyError, ConfigError, StateError
@@ -421,5 +422,5 @@ def test_a_check_is_one_round_trip_mostly() -> None:
     assert [command[0] for command in next(asking)] == ["TIME", "HGETALL", "HMGET"]
     job = json.dumps({"status": "success", "batch_id": 3})
     with pytest.raises(StopIteration) as stop:
-        asking.send([[int(time.time()), 0], {"a": job}, [None] * 4])
+        asking.send([[int(time.time()), 0], {"a": job}, [None] * len(META_FIELDS)])
     assert stop.value.value.state == "done"

@@ -54,7 +54,7 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
     :raises WindowError: if the window asked for cannot be.
     :raises UnknownBatchError: if the run's earlier batch has been pruned.
     """
-    if again := _already_open(state, request):
+    if again := already_open(state, request):
         return Decision(again)
     opening = _Opening(state, request, now)
     if request.backfill:
@@ -79,7 +79,7 @@ def request_key(workflow: str, request: OpenRequest) -> str | None:
     return f"request:{request.holder.token}" if one_off else None
 
 
-def _already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
+def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
     """Return the batch that this same request, or its run, has opened already and that is still open."""
     mine = state.own
     if state.is_open and state.live_id is not None:

@@ -46,5 +46,6 @@ def event(workflow: str, batch_id: int | None, what: str, kind: str, now: dateti
 def unknown_workflow(workflow: str) -> UnknownWorkflowError:
     """Return the error for a workflow without any job."""
     return UnknownWorkflowError(
-        f"workflow {workflow!r} is not in Redis; load its configuration (`batchy load {workflow}`) or run its DAG once"
+        f"workflow {workflow!r} is not in Redis; load its configuration (`batchy load {workflow}`) or run its DAG "
+        f"once. If it was there before, Redis has lost it: `batchy restore {workflow}`"
     )

@@ -102,7 +102,7 @@ class Nights(RuleBasedStateMachine):
         self.clock.now = datetime(2026, 3, 25, 2, 0, 0, 250000)
         self._real_clock = layout.from_unix
         layout.from_unix = self.clock.read  # type: ignore[assignment]
-        self.store = RealStore(self.client)
+        self.store = self.store_on(self.client)
         self.world = World(self.store, self.clock)
         self.original = Original(self.world)
         self.model = Model(config={"a": Setting(), "b": Setting(reprocess_hours=1.5)})
@@ -112,6 +112,9 @@ class Nights(RuleBasedStateMachine):
     def teardown(self) -> None:
         layout.from_unix = self._real_clock
         self.client.close()
+
+    def store_on(self, client: redis.Redis) -> RealStore:
+        return RealStore(client)
 
     # -- how a step is done, killed and done again ----------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Nights(RuleBasedStateMachine):
         before = self.everything()
         DoomedConnection.fuse = Fuse(*crash)
         try:
-            return work(RealStore(client)), False
+            return work(self.store_on(client)), False
         except Killed:
             pass
         finally:

@@ -311,7 +311,8 @@ class TestWhatTheLogSays:
         (tmp_path / "crm_extract.yaml").write_text("")
         assert waits(sensor(**mode, workflow="crm_extrakt"), context())
         assert self.warnings(told()) == [
-            "crm_extrakt: not in Redis yet: no batch was ever opened, nor its config loaded",
+            "crm_extrakt: not in Redis yet: no batch was ever opened, nor its config loaded "
+            "(or `batchy restore crm_extrakt`)",
             f"crm_extrakt: no file in {tmp_path} defines it; did you mean 'crm_extract'?",
         ]
 
