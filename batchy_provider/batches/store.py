@@ -8,9 +8,8 @@ crash at any point leaves the old state or the new state. Doing a change again a
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from batchy_provider.batches import rules
@@ -19,7 +18,6 @@ from batchy_provider.batches.archive import Note, noted
 from batchy_provider.batches.dates import format_date
 from batchy_provider.batches.layout import (
     last_success_command,
-    load_snapshot,
     read_batches,
     read_state,
     with_facts,
@@ -35,10 +33,11 @@ from batchy_provider.batches.model import (
     WorkflowConfig,
     WorkflowState,
 )
-from batchy_provider.batches.names import Keys, check_workflow_name, is_workflow_name
+from batchy_provider.batches.names import Keys, check_workflow_name
+from batchy_provider.batches.overview import candidates, overview
 from batchy_provider.batches.pruning import prune
 from batchy_provider.batches.rules.opening import already_open, request_key
-from batchy_provider.batches.rules.views import live_batch, stored_batch, unknown_workflow
+from batchy_provider.batches.rules.views import stored_batch, unknown_workflow, workflow_state
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.batches.transaction import (
     NO_CONFIRMATION,
@@ -48,11 +47,9 @@ from batchy_provider.batches.transaction import (
     Session,
     address_of,
     as_hash,
-    decoded,
-    own_errors,
     transact,
 )
-from batchy_provider.exceptions import StateError, UnknownBatchError
+from batchy_provider.exceptions import UnknownBatchError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,9 +61,6 @@ T = TypeVar("T")
 Rule = Callable[[Snapshot, "datetime"], Decision[T]]
 Kept = Literal["nothing", "closing", "state", "anew"]
 """What a change leaves in the archive: ``anew`` is a state that replaces the archive's on purpose."""
-
-_SCAN_COUNT = 1000
-_KEYS_AT_ONCE = 10_000
 
 
 class BatchStore:
@@ -226,7 +220,7 @@ class BatchStore:
             changes, progress, succeeded = session.ask(
                 ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
             )
-            found = _workflow_state(state, snap.load_changes(keys.meta, changes))
+            found = workflow_state(state, snap.load_changes(keys.meta, changes))
             return with_facts(found, state, as_hash(progress), succeeded), ()
 
         return self.transact((keys.live,), work)
@@ -236,57 +230,12 @@ class BatchStore:
         return [state.workflow for state in self.overview()]
 
     def overview(self, names: Collection[str] | None = None) -> list[WorkflowState]:
-        """Return workflows as they stand, by name; hashes of other programs are passed over.
-
-        Takes two round trips for each thousand workflows, and, without `names`, those of `candidates`.
-
-        :param names: which; one that is not in Redis is left out. None for all.
-        """
-        states: list[WorkflowState] = []
-        for some in _chunks(sorted(self.candidates() if names is None else names), _SCAN_COUNT):
-            asked = [Keys(name, self.cluster) for name in some]
-            commands: list[Command] = []
-            for keys in asked:
-                commands += [
-                    ("HGETALL", keys.live),
-                    ("HMGET", keys.meta, *snap.META_FIELDS),
-                    ("HGETALL", keys.progress),
-                ]
-            replies = self._pipelined(commands)
-            found: list[tuple[Snapshot, dict[str, str]]] = []
-            for keys, live, meta, progress in zip(asked, replies[::3], replies[1::3], replies[2::3], strict=True):
-                if isinstance(live, dict) and live and isinstance(meta, list) and isinstance(progress, dict):
-                    with contextlib.suppress(StateError):
-                        found.append((load_snapshot(keys, live, meta, None), progress))
-            succeeded = self._pipelined([last_success_command(self.keys(s.workflow), s) for s, _ in found])
-            for (state, progress), score in zip(found, succeeded, strict=True):
-                states.append(with_facts(_workflow_state(state), state, progress, score))
-        return states
-
-    def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands about many workflows in one packet a server; an error is a reply."""
-        if not commands:
-            return []
-        pipe = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        with own_errors(self.client):
-            return [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
+        """Return workflows as they stand, by name; see `overview.overview`."""
+        return overview(self, names)
 
     def candidates(self) -> set[str]:
         """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
-        with own_errors(self.client):
-            return set(self._candidates())
-
-    def _candidates(self) -> Iterator[str]:
-        for key in self.client.scan_iter(count=_KEYS_AT_ONCE, _type="HASH"):
-            name = decoded(key)
-            if self.cluster:
-                if not (name.startswith("{") and name.endswith("}")):
-                    continue
-                name = name[1:-1]
-            if is_workflow_name(name):
-                yield name
+        return candidates(self)
 
     def batch(self, workflow: str, batch_id: int) -> Batch:
         """Return one batch.
@@ -414,21 +363,3 @@ class BatchStore:
 def _changes(session: Session, keys: Keys) -> list[PersonalChange]:
     (text,) = session.ask(("HGET", keys.meta, snap.CHANGES))
     return snap.load_changes(keys.meta, text)
-
-
-def _workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
-    return WorkflowState(
-        workflow=state.workflow,
-        jobs=state.jobs,
-        batch=live_batch(state) if state.live_id is not None else None,
-        holder=state.holder if state.is_open else None,
-        disabled=state.disabled | (state.config.disabled & state.jobs.keys()),
-        timezone=state.config.timezone,
-        infa=state.config.infa,
-        changes=changes,
-    )
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from batchy_provider.batches.dates import format_date
-from batchy_provider.batches.model import Batch
+from batchy_provider.batches.model import Batch, PersonalChange, WorkflowState
 from batchy_provider.batches.snapshot import Snapshot, StoredBatch
 from batchy_provider.exceptions import UnknownWorkflowError
 
@@ -48,4 +49,21 @@ def unknown_workflow(workflow: str) -> UnknownWorkflowError:
     return UnknownWorkflowError(
         f"workflow {workflow!r} is not in Redis; load its configuration (`batchy load {workflow}`) or run its DAG "
         f"once. If it was there before, Redis has lost it: `batchy restore {workflow}`"
+    )
+
+
+def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
+    """Return a workflow as callers see it.
+
+    :param changes: what people changed, newest first.
+    """
+    return WorkflowState(
+        workflow=state.workflow,
+        jobs=state.jobs,
+        batch=live_batch(state) if state.live_id is not None else None,
+        holder=state.holder if state.is_open else None,
+        disabled=state.disabled | (state.config.disabled & state.jobs.keys()),
+        timezone=state.config.timezone,
+        infa=state.config.infa,
+        changes=changes,
     )
