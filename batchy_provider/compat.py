@@ -43,3 +43,10 @@ def sync_callback_class() -> Any:
     from airflow.sdk.definitions import deadline
 
     return getattr(deadline, "SyncCallback", None)
+
+
+def secrets_masker() -> Any:
+    """Return the masker of a task's process. All versions keep it at a place that Airflow calls its own."""
+    from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+    return _secrets_masker()
