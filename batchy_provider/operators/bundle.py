@@ -33,9 +33,9 @@ class BashBundleOperator(BaseOperator):
     """
     Run `bash script.sh` in a fresh copy of a bundle, or a command in the same way.
 
-    stdout and stderr go live to the task log and whole to the result store, secrets masked. Exit code 0 is success, 99 skips,
-    any other fails. The XCom is a small reference to the output (``url``, ``bytes``, ``sha256``); ``exit_code``
-    and the content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too.
+    stdout and stderr go live to the task log and whole to the result store, secrets masked. Exit code 0 is success,
+    99 skips, any other fails. The XCom is a small reference to the output (``url``, ``bytes``, ``sha256``);
+    ``exit_code`` and the content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too.
 
     :param bundle: path or URL of a folder or zip, or an `ObjectStoragePath`; a relative path starts at the folder of
         the DAG's file. (templated)

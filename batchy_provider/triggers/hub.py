@@ -329,7 +329,8 @@ class _Outage:
     def goes_on(self, error: Exception) -> float:
         """Note one more failure; returns the seconds to pause."""
         now = asyncio.get_running_loop().time()
-        pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
+        pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)]
+        pause *= random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # jitter
         if not self._attempts:
             self._since = now
         self._text = f"Redis cannot be used ({str(error) or type(error).__name__}); trying again until it can"
