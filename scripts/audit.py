@@ -45,7 +45,9 @@ def report(file: str, found: list[dict[str, Any]]) -> int:
         fixed = ", ".join(hole.get("fix_versions", ())) or "no version yet"
         print(f"{file}: {each['name']} {each['version']}: {hole['id']}; fixed in {fixed}")
     if skipped:
-        print(f"{file}: NOT AUDITED: {len(skipped)} of {len(found)} packages, for instance: {skipped[0]['skip_reason']}")
+        print(
+            f"{file}: NOT AUDITED: {len(skipped)} of {len(found)} packages, for instance: {skipped[0]['skip_reason']}"
+        )
         print("Nothing is known of these. Is the vulnerability service (pypi.org) in reach from here?")
     print(f"{file}: {len(found) - len(skipped)} of {len(found)} packages audited, {len(holes)} known holes")
     return HOLES if holes else NOT_AUDITED if skipped or not found else 0
