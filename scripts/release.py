@@ -33,7 +33,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 NAMESPACE = "batchy-release"
 SUMS = "SHA256SUMS"
-VENDORED = re.compile(r"^\| `([^`]+)` \|[^|]*\| (?:(\S+) )?([0-9.]+) \| ([^|]+) \| `([0-9a-f]{64})` \|$", re.M)
+VENDORED = re.compile(r"^\| `([^`]+)` \| ([^|,]+)[^|]*\| (?:(\S+) )?([0-9.]+) \| ([^|]+) \| `([0-9a-f]{64})` \|$", re.M)
 
 
 class ReleaseError(Exception):
@@ -108,7 +108,7 @@ def bill_of_materials(wheel: Path, package: Metadata, source: Path, into: Path, 
         text = call(
             *(sys.executable, "-m", "cyclonedx_py", "environment", str(bare / "bin" / "python")),
             *("--pyproject", str(source / "pyproject.toml"), "--mc-type", "library"),
-            *("--output-reproducible", "--short-PURLs", "--spec-version", "1.6"),
+            *("--output-reproducible", "--short-PURLs", "--spec-version", "1.6", "--no-validate"),
             env={**os.environ, "SOURCE_DATE_EPOCH": epoch},
         )
     bom: dict[str, Any] = json.loads(text)
@@ -132,13 +132,14 @@ def bill_of_materials(wheel: Path, package: Metadata, source: Path, into: Path, 
 def _vendored(source: Path) -> Iterator[dict[str, Any]]:
     """The libraries of the page, which no package manager knows of."""
     folder = source / "batchy_provider" / "plugin" / "static" / "vendor"
-    for file, name, version, licence, sha256 in VENDORED.findall((folder / "README.md").read_text(encoding="utf-8")):
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    for file, what, name, version, licence, sha256 in VENDORED.findall(readme):
         if digest(folder / file) != sha256:
             raise ReleaseError(f"{file} is not what its README says")
         yield {
             "bom-ref": f"vendored-{file}",
             "type": "library",
-            "name": name or file.removesuffix(".js"),
+            "name": name or what.strip(),
             "version": version,
             "licenses": [{"license": {"id": each.strip()}} for each in licence.split(",")],
             "hashes": [{"alg": "SHA-256", "content": sha256}],

@@ -65,6 +65,17 @@ def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = sou
     return found
 
 
+def hide(value: Any) -> Any:
+    """Return a JSON value for people to look at: what has a name that tells of a secret is ``***``."""
+    if isinstance(value, Mapping):
+        return {name: _hidden(each) if sounds_secret(str(name)) else hide(each) for name, each in value.items()}
+    return [hide(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _hidden(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool) else MASK
+
+
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value

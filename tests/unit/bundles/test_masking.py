@@ -20,7 +20,7 @@ from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.follow import Follower
 from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.masking import MaskedStream, Masker, secrets_in
+from batchy_provider.bundles.masking import MaskedStream, Masker, hide, secrets_in
 from batchy_provider.bundles.progress import Progress
 from batchy_provider.bundles.results import ResultStore
 
@@ -107,6 +107,17 @@ def test_what_is_secret_by_its_name() -> None:
     assert secrets_in(values) == {
         "t0ken-value", "12345678", "open sesame", "first-one", "second-one", "p%40ssword", "p@ssword",
     }  # fmt: skip
+
+
+def test_what_is_secret_by_its_name_is_hidden_from_those_who_only_look() -> None:
+    shown = {"region": "eu", "db": [{"password": "x", "on": 1}], "tokens": {"a": 1}, "token": None, "secret": False}
+    assert hide(shown) == {
+        "region": "eu",
+        "db": [{"password": "***", "on": 1}],
+        "tokens": "***",
+        "token": None,
+        "secret": False,
+    }
 
 
 @pytest.fixture
