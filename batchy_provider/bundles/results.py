@@ -135,7 +135,8 @@ class ResultStore:
                 label(own.path, identity)
             except OSError as error:
                 raise ResultError(
-                    f"The result store {self.url} cannot be written to: {error}. Is `results_url` right?"
+                    f"The result store {self.url} cannot be written to: {error}. Is `results_url` right? A folder is "
+                    "written by one user alone: for tasks with `run_as_user` it must be in an object store."
                 ) from None
             yield Draft(self, identity, folder)
 

@@ -18,6 +18,7 @@ from airflow.sdk import DAG, Variable
 from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
+from batchy_provider.hooks.places import bundle_cache
 from batchy_provider.hooks.secrets import known_secrets, learn_secrets
 from batchy_provider.operators.bundle import BashBundleOperator
 
@@ -160,6 +161,16 @@ def test_airflows_own_list_of_telling_names_counts(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_secrets_masker(), "sensitive_variables_fields", ["geheim"])
     learn_secrets({"GEHEIM_1": "value-one", "password": "value-two"})
     assert known_secrets() == {"value-one"}
+
+
+def test_a_task_that_runs_as_another_user_has_a_bundle_cache_of_that_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__BATCHY__BUNDLE_CACHE", str(tmp_path / "airflows"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert bundle_cache().root == tmp_path / "airflows"
+    monkeypatch.setenv("_AIRFLOW__REEXECUTED_PROCESS", "1")
+    assert bundle_cache().root == tmp_path / "home/.cache/batchy/bundles"
 
 
 # As a user of its own, since root may look into any process.
