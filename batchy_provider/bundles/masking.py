@@ -131,7 +131,6 @@ class Masker:
             if not any(part in secret for part in shortest):
                 shortest.append(secret)
         self._shortest = tuple(shortest)
-        self.pattern = re.compile(b"|".join(map(re.escape, self._known)) or b"(?!)")
         firsts = bytes(sorted({secret[0] for secret in self._known}))
         self._first = re.compile(b"[" + b"".join(b"\\x%02x" % byte for byte in firsts) + b"]" if firsts else b"(?!)")
         self._by_first = {byte: [each for each in self._known if each[0] == byte] for byte in firsts}
@@ -142,6 +141,19 @@ class Masker:
     def occurs(self, data: bytes) -> bool:
         """Tell whether there is any secret in some bytes. Cheap: this is what most output is asked."""
         return any(secret in data for secret in self._shortest)
+
+    def places(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end, from the left, at each place the longest. Much faster than a pattern."""
+        # Of all secrets few are there: only these are looked for again.
+        met = [[at, rank] for rank, secret in enumerate(self._known) if (at := data.find(secret)) >= 0]
+        while met:
+            begin, rank = min(met)  # the longest have the lowest ranks
+            end = begin + len(self._known[rank])
+            yield begin, end
+            for each in met:
+                if each[0] < end:
+                    each[0] = data.find(self._known[each[1]], end)
+            met = [each for each in met if each[0] >= 0]
 
     def unfinished(self, data: bytes, start: int) -> int:
         """Return where the first secret begins, from ``start``, that the end of the bytes may have cut off."""
@@ -156,7 +168,8 @@ class Masker:
 
     def bytes(self, data: bytes) -> bytes:
         """Mask bytes that are whole."""
-        return self.pattern.sub(_MASK, data) if self.occurs(data) else data
+        stream = MaskedStream(self)
+        return stream.feed(data) + stream.finish()
 
     def text(self, text: str) -> str:
         """Mask a text."""
@@ -201,10 +214,12 @@ class MaskedStream:
         begin, end = 0, self._masker.unfinished(data, 0)
         parts = []
         if self._masker.occurs(data):
-            while (match := self._masker.pattern.search(data, begin)) and match.start() < end:
-                parts += [data[begin : match.start()], _MASK]
+            for start, stop in self._masker.places(data):
+                if start >= end:
+                    break
+                parts += (data[begin:start], _MASK)
                 self.count += 1
-                begin = match.end()
+                begin = stop
                 if begin > end:
                     end = self._masker.unfinished(data, begin)
         self.held = data[end:]
@@ -215,6 +230,9 @@ class MaskedStream:
     def finish(self) -> bytes:
         """Return what was held back, at the end of the stream."""
         rest, self.held = self.held, b""
-        masked, count = self._masker.pattern.subn(_MASK, rest)
-        self.count += count
-        return masked
+        parts, begin = [], 0
+        for start, stop in self._masker.places(rest):
+            parts += [rest[begin:start], _MASK]
+            self.count += 1
+            begin = stop
+        return b"".join([*parts, rest[begin:]])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,22 @@ def in_pieces(masker: Masker, whole: bytes, cuts: list[int]) -> list[bytes]:
     return [*out, stream.finish()]
 
 
+def pattern(known: list[str]) -> re.Pattern[bytes]:
+    """What is to be masked, said in another way."""
+    longest_first = sorted(map(str.encode, known), key=len, reverse=True)
+    return re.compile(b"|".join(map(re.escape, longest_first)))
+
+
 @given(secrets, data, st.lists(st.integers(0, 10_000), max_size=30))
 def test_any_pieces_are_masked_as_the_whole_is(known: list[str], whole: bytes, cuts: list[int]) -> None:
-    masker = Masker(known)
-    assert b"".join(in_pieces(masker, whole, cuts)) == masker.bytes(whole)
+    expected = pattern(known).sub(b"***", whole)
+    assert b"".join(in_pieces(Masker(known), whole, cuts)) == Masker(known).bytes(whole) == expected
 
 
 @given(secrets, data, st.lists(st.integers(0, 10_000), max_size=30))
 def test_what_is_no_secret_is_kept_byte_for_byte(known: list[str], whole: bytes, cuts: list[int]) -> None:
-    masker = Masker(known)
-    spared = masker.pattern.split(whole)
-    assert b"".join(in_pieces(masker, whole, cuts)) == b"***".join(spared)
+    spared = pattern(known).split(whole)
+    assert b"".join(in_pieces(Masker(known), whole, cuts)) == b"***".join(spared)
     assert not any(secret.encode() in part for part in spared for secret in known)
 
 
