@@ -212,7 +212,7 @@ class MaskedStream:
         if self.held:
             data = self.held + data
         begin, end = 0, self._masker.unfinished(data, 0)
-        parts = []
+        parts: list[bytes] = []
         if self._masker.occurs(data):
             for start, stop in self._masker.places(data):
                 if start >= end:
@@ -230,7 +230,8 @@ class MaskedStream:
     def finish(self) -> bytes:
         """Return what was held back, at the end of the stream."""
         rest, self.held = self.held, b""
-        parts, begin = [], 0
+        parts: list[bytes] = []
+        begin = 0
         for start, stop in self._masker.places(rest):
             parts += [rest[begin:start], _MASK]
             self.count += 1
