@@ -18,10 +18,10 @@ TELLTALE = """
     jobs:
       tell:
         env:
-          FROM_VARIABLE: "{{ var.value.warehouse_password }}"
-          FROM_CONNECTION: "{{ conn.warehouse.password }}"
+          FROM_VARIABLE: "{{ var.value.vault_password }}"
+          FROM_CONNECTION: "{{ conn.vault.password }}"
           API_TOKEN: "a-token-in-the-file"
-          KEY: "{{ var.value.private_key }}"
+          KEY: "{{ var.value.vault_private_key }}"
         params: {api_password: from-the-params}
         bash: |
           echo "all: $FROM_VARIABLE $FROM_CONNECTION $API_TOKEN"
@@ -77,9 +77,9 @@ def texts(folder: Path) -> dict[str, str]:
 
 
 def test_secrets_are_masked_in_log_results_xcoms_progress_and_rest_and_data_go_on_exactly(airflow: Nights) -> None:
-    for name, value in (("warehouse_password", SECRET), ("private_key", KEY)):
+    for name, value in (("vault_password", SECRET), ("vault_private_key", KEY)):
         airflow.client.request("POST", "/variables", json={"key": name, "value": value})
-    connection = {"connection_id": "warehouse", "conn_type": "http", "host": "w", "password": "by-connection"}
+    connection = {"connection_id": "vault", "conn_type": "http", "host": "w", "password": "by-connection"}
     airflow.client.request("POST", "/connections", json=connection)
     airflow.add("telltale", TELLTALE)
     run_id, state = airflow.run("telltale", timeout=180)
