@@ -45,6 +45,13 @@ def sync_callback_class() -> Any:
     return getattr(deadline, "SyncCallback", None)
 
 
+def secrets_masker() -> Any:
+    """Return the masker of a task's process. All versions keep it at a place that Airflow calls its own."""
+    from airflow.sdk._shared.secrets_masker import _secrets_masker
+
+    return _secrets_masker()
+
+
 def airflow_stats() -> Any:
     """Return Airflow's `Stats`, set up.
 

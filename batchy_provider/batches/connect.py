@@ -255,7 +255,7 @@ def async_subscriber(address: Address, *, client_name: str = CLIENT_NAME) -> Any
     """
     if address.kind != "cluster":
         return async_client(address, client_name=client_name)
-    host = random.choice(address.hosts)  # noqa: S311 - spreads load and survives a lost node
+    host = random.choice(address.hosts)  # noqa: S311  # nosec B311  # spreads load
     return async_client(replace(address, kind="standalone", hosts=(host,)), client_name=client_name)
 
 

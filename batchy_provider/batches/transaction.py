@@ -190,7 +190,8 @@ def transact(
             raise ConflictError(
                 f"others changed {keys[0]!r} in Redis at each of {conflicts} attempts; nothing was changed. Try again"
             )
-        time.sleep(random.uniform(0, min(_CONFLICT_PAUSE_SECONDS, 0.001 * 2**conflicts)))  # noqa: S311 - jitter
+        most = min(_CONFLICT_PAUSE_SECONDS, 0.001 * 2**conflicts)
+        time.sleep(random.uniform(0, most))  # noqa: S311  # nosec B311  # jitter
 
 
 def read(client: Client, key: str, *commands: Command) -> list[Any]:
@@ -250,7 +251,8 @@ class _Losses:
 
     def bear(self, error: Exception) -> None:
         """Pause before the next attempt, or say that there will be none."""
-        pause = _LOST_PAUSE_SECONDS[min(self._count, len(_LOST_PAUSE_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
+        pause = _LOST_PAUSE_SECONDS[min(self._count, len(_LOST_PAUSE_SECONDS) - 1)]
+        pause *= random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # jitter
         self._count += 1
         if time.monotonic() + pause > self._deadline:
             raise RedisUnavailableError(

@@ -9,17 +9,18 @@ import datetime
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.cache import BundleCache, Fetched
 from batchy_provider.bundles.environment import Telling, build, write_params
 from batchy_provider.bundles.errors import BundleError, ResultError
-from batchy_provider.bundles.files import read_values
+from batchy_provider.bundles.files import mask_values, read_values
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
+from batchy_provider.bundles.masking import Masker, Secrets
 from batchy_provider.bundles.names import SCRIPT
 from batchy_provider.bundles.progress import Progress, Throttle
 from batchy_provider.bundles.results import Draft, ResultStore, StoredExecution
@@ -28,6 +29,7 @@ from batchy_provider.bundles.scratch import ScratchFolder
 
 SKIP_EXIT_CODE = 99
 TAIL_LINES = 20
+_EXACT = "stdout.exact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Task:
     :param kill_grace: seconds between TERM and KILL
     :param max_output_bytes: of stdout and of stderr; more fails the execution
     :param log_limit_bytes: how much is shown live, from the beginning
+    :param output_is_read: a later job reads the output: where a secret was masked in the stdout that is it, it is kept
+        as it was beside the masked one. Data are never masked
     """
 
     identity: ExecutionId
@@ -65,6 +69,7 @@ class Task:
     limits: ProcessLimits = field(default_factory=ProcessLimits)
     max_output_bytes: int | None = None
     log_limit_bytes: int = LOG_LIMIT_BYTES
+    output_is_read: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,7 @@ class Outcome:
     :param exit_code: as a shell tells it
     :param reason: one sentence, with the last lines of stderr if it failed
     :param stored: what was kept
-    :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`
+    :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`, masked
     """
 
     state: str
@@ -97,6 +102,7 @@ class Execution:
     Runs one task once.
 
     :param work: local folder for working copies
+    :param secrets: what to mask in all that is shown and kept, except in the output that a later job reads
     :param show: told the output in lines, see :data:`batchy_provider.bundles.live.Show`
     :param copy: told the output in bytes as they come, see :class:`batchy_provider.bundles.runner.Runner`
     :param progress: told the script's progress, at most once a second
@@ -109,6 +115,7 @@ class Execution:
         cache: BundleCache,
         results: ResultStore,
         work: Path,
+        secrets: Secrets = tuple,
         show: Show | None = None,
         copy: Copy | None = None,
         progress: Callable[[Progress], None] | None = None,
@@ -119,6 +126,7 @@ class Execution:
         self._cache = cache
         self._results = results
         self._work = work
+        self._secrets = secrets
         self._show = show
         self._copy = copy
         self._progress = progress
@@ -159,6 +167,7 @@ class Execution:
 
     def _run(self, scratch: ScratchFolder, draft: Draft) -> RunResult:
         task, folder = self._task, scratch.path
+        masker = Masker(self._secrets())
         (draft.folder / "files").mkdir()
         write_params(task.telling, folder / "params.json")
         told = {
@@ -177,13 +186,15 @@ class Execution:
             env=build(told, env=task.env, inherit=task.inherit_env),
             stdout=draft.folder / "stdout",
             stderr=draft.folder / "stderr",
+            masker=masker,
+            exact_stdout=draft.folder / _EXACT if task.output_is_read else None,
             stdin=source,
             timeout=task.timeout,
             grace=task.kill_grace,
             limits=task.limits,
             max_output_bytes=task.max_output_bytes,
             view=LiveView(self._show, limit_bytes=task.log_limit_bytes, where=where) if self._show else None,
-            progress=Throttle(self._progress) if self._progress else None,
+            progress=Throttle(_masked(self._progress, masker)) if self._progress else None,
             copy=self._copy,
             scratch=folder,
             lock_fd=scratch.lock_fd,
@@ -209,14 +220,16 @@ class Execution:
         return path
 
     def _keep(self, draft: Draft, fetched: Fetched | None, result: RunResult, started: str) -> Outcome:
+        masker = Masker(self._secrets())
         values: dict[str, Any] = {}
         fault = None
         try:
-            values = read_values(draft.folder / "files")
+            values = mask_values(draft.folder / "files", read_values(draft.folder / "files"), masker)
         except ResultError as error:
             fault = str(error)
+        _settle_output(draft.folder)
         state = _state(result, fault)
-        reason = _reason(result, fault, self._task)
+        reason = masker.text(_reason(result, fault, self._task))
         with contextlib.suppress(OSError):  # nothing was left in it
             (draft.folder / "files").rmdir()
         stored = draft.commit(
@@ -234,7 +247,8 @@ class Execution:
                 "cpu_seconds": round(result.cpu_seconds, 3),
                 "max_rss_bytes": result.max_rss_bytes,
                 "host": socket.gethostname(),
-                "bundle": None if fetched is None else {"name": fetched.name, "sha256": fetched.sha256},
+                "masked": {"stdout": result.stdout_masked, "stderr": result.stderr_masked},
+                "bundle": None if fetched is None else {"name": masker.text(fetched.name), "sha256": fetched.sha256},
             }
         )
         return Outcome(
@@ -245,6 +259,26 @@ class Execution:
             values=values,
             result=result,
         )
+
+
+def _masked(tell: Callable[[Progress], None], masker: Masker) -> Callable[[Progress], None]:
+    """Once more: in JSON a secret may be written with escapes."""
+
+    def told(progress: Progress) -> None:
+        tell(replace(progress, message=masker.text(progress.message)) if progress.message else progress)
+
+    return told
+
+
+def _settle_output(folder: Path) -> None:
+    """The exact stdout is the output, unless the script has written one."""
+    exact, output = folder / _EXACT, folder / "output"
+    if not exact.exists():
+        return
+    if output.exists():
+        exact.unlink()
+    else:
+        exact.rename(output)
 
 
 def _state(result: RunResult, fault: str | None) -> str:

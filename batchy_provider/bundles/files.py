@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.limits import KIB
+from batchy_provider.bundles.masking import Masker
 
 VALUE_BYTES = 64 * KIB
 VALUES = 100
@@ -128,6 +129,23 @@ def read_values(folder: Path) -> dict[str, Any]:
             "Files named NAME.json in $BATCHY_OUTPUT_DIR are values for later jobs. " + "; ".join(faults) + "."
         )
     return values
+
+
+def mask_values(folder: Path, values: dict[str, Any], masker: Masker) -> dict[str, Any]:
+    """Mask secrets in values that `read_values` has read, and in the files that they are kept in."""
+    if not masker:
+        return values
+    masked = {name: masker.value(value) for name, value in values.items()}
+    for name, value in masked.items():
+        if value == values[name]:
+            continue
+        path = folder / f"{name}.json"
+        try:
+            path.unlink()  # a link, say, is replaced, not written through
+            path.write_bytes(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        except OSError as error:
+            raise ResultError(f"{path.name} has a secret in it and cannot be masked: {error}.") from None
+    return masked
 
 
 def _no_constant(text: str) -> Any:

@@ -47,7 +47,7 @@ class Guard:
     def __init__(self, bash: str, group: int, *, grace: float, folder: Path | None, lock_fd: int = -1) -> None:
         read_end, self._life = os.pipe()  # not inherited by any other child
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # a script of ours; what varies are its arguments
                 [bash, "--norc", "-c", _SCRIPT, "guard", str(group), str(int(grace * 10)), str(folder or "")],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,

@@ -61,7 +61,7 @@ class ProcessGroup:
     ) -> None:
         read_end, self._gate = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # to run a job's script is what this is for
                 [bash, "-p", "-c", _GATE, "bash", str(read_end), *command],
                 cwd=cwd,
                 env=dict(env),

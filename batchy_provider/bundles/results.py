@@ -5,8 +5,9 @@ What an execution left behind, kept whole or not at all.
 
 ::
 
-    <root>/<workflow>/<batch_id>/<job>/<attempt>/stdout, stderr   raw bytes
-                                                 output          if the script wrote to BATCHY_OUTPUT
+    <root>/<workflow>/<batch_id>/<job>/<attempt>/stdout, stderr   all bytes, secrets masked
+                                                 output          if the script wrote to BATCHY_OUTPUT, or if a
+                                                                 later job reads a stdout with secrets: as it is
                                                  files/…         what it left in BATCHY_OUTPUT_DIR
                                                  exit.json       the record; written last
 
@@ -89,12 +90,14 @@ class StoredExecution:
 
     def reference(self, name: str | None = None) -> dict[str, Any]:
         """
-        What a later job needs to read a file: ``{url, bytes, sha256}``.
+        What a later job needs to read a file: ``{url, bytes, sha256}``; ``masked`` where secrets were masked in it.
 
         :param name: default: the output
         """
         name = name or self.record["output"]
-        return {"url": f"{self.url}/{name}", **self.record["contents"][name]}
+        reference = {"url": f"{self.url}/{name}", **self.record["contents"][name]}
+        masked = self.record.get("masked", {}).get(name)
+        return {**reference, "masked": masked} if masked else reference
 
 
 class ResultStore:
@@ -132,7 +135,8 @@ class ResultStore:
                 label(own.path, identity)
             except OSError as error:
                 raise ResultError(
-                    f"The result store {self.url} cannot be written to: {error}. Is `results_url` right?"
+                    f"The result store {self.url} cannot be written to: {error}. Is `results_url` right? A folder is "
+                    "written by one user alone: for tasks with `run_as_user` it must be in an object store."
                 ) from None
             yield Draft(self, identity, folder)
 
@@ -241,9 +245,14 @@ class ResultStore:
         """
         Copy what a reference names to a local file.
 
-        :raises ResultError: it is gone, or not what it was when the reference was made
+        :raises ResultError: it is gone, or not what it was when the reference was made, or secrets were masked in it
         """
         url = str(reference["url"])
+        if reference.get("masked"):
+            raise ResultError(
+                f"The output {url} is no data: it is what a script printed, and {reference['masked']} secrets were "
+                "masked in it. A script that hands over data writes them to $BATCHY_OUTPUT, which is never masked."
+            )
         try:
             with self._open_path(url).open("rb") as source:
                 found = copy_checked(source, into)

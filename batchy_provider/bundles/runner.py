@@ -31,6 +31,7 @@ from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.guard import Guard
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.process import ProcessGroup, find_bash
 from batchy_provider.bundles.progress import Throttle, separate
 from batchy_provider.bundles.stream import Stream
@@ -61,8 +62,9 @@ class RunResult:
     :param ended: ``exit``, ``timeout``, ``cancelled`` or ``output_limit``: who ended it
     :param killed: KILL was needed: the grace was not enough, or a background process stayed behind
     :param seconds: wall time; ``cpu_seconds`` and ``max_rss_bytes`` are those of the script and its waited-for children
-    :param stdout_bytes: bytes written
-    :param stderr_tail: the last bytes of stderr, as text
+    :param stdout_bytes: bytes that the script wrote
+    :param stdout_masked: secrets that were masked in them
+    :param stderr_tail: the last bytes of stderr, masked, as text
     """
 
     exit_code: int
@@ -74,6 +76,8 @@ class RunResult:
     max_rss_bytes: int
     stdout_bytes: int
     stderr_bytes: int
+    stdout_masked: int
+    stderr_masked: int
     stderr_tail: str
 
 
@@ -84,7 +88,9 @@ class Runner:
     :param command: program and arguments
     :param cwd: its working folder
     :param env: all of its environment
-    :param stdout: new file for the raw bytes of stdout; ``stderr`` likewise
+    :param stdout: new file for all bytes of stdout, masked; ``stderr`` likewise
+    :param masker: masks secrets in all that comes out; none by default
+    :param exact_stdout: new file for stdout as it is, made only if a secret was masked in it
     :param stdin: file to read; None: empty
     :param timeout: seconds after which it is stopped; None: never
     :param grace: seconds between TERM and KILL
@@ -94,7 +100,7 @@ class Runner:
     :param umask: of the script
     :param view: shows lines while they come
     :param progress: told the newest progress line of stdout
-    :param copy: told the name of the stream and its bytes as they come, before they are cut into lines
+    :param copy: told the name of the stream and its bytes as they come, masked, before they are cut into lines
     :param scratch: folder that is removed if this process is killed, and ``lock_fd`` that stays open until then
     """
 
@@ -106,6 +112,8 @@ class Runner:
         env: Mapping[str, str],
         stdout: Path,
         stderr: Path,
+        masker: Masker | None = None,
+        exact_stdout: Path | None = None,
         stdin: Path | None = None,
         timeout: float | None = None,
         grace: float = 10.0,
@@ -121,7 +129,8 @@ class Runner:
     ) -> None:
         self._command = list(command)
         self._cwd, self._env, self._stdin, self._umask = cwd, env, stdin, umask
-        self._files = {"stdout": stdout, "stderr": stderr}
+        self._files = {"stdout": (stdout, exact_stdout), "stderr": (stderr, None)}
+        self._masker = masker or Masker()
         self._timeout, self._grace, self._drain = timeout, grace, drain
         self._limits = limits or ProcessLimits()
         self._max_output_bytes = max_output_bytes
@@ -179,8 +188,8 @@ class Runner:
 
     def _start(self) -> None:
         bash = find_bash(self._env.get("PATH"))
-        for name, path in self._files.items():
-            stream = self._streams[name] = Stream(name, path)
+        for name, (path, exact) in self._files.items():
+            stream = self._streams[name] = Stream(name, path, self._masker, exact)
             self._selector.register(stream.read_end, selectors.EVENT_READ, stream)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         with contextlib.ExitStack() as stack:
@@ -309,18 +318,25 @@ class Runner:
         if not data:
             stream.open = False
             self._selector.unregister(stream.read_end)
-            self._show(stream, stream.splitter.finish(), now)
+            self._finish_stream(stream, now)
             return
         if self._max_output_bytes is not None and stream.bytes + len(data) > self._max_output_bytes:
             data = data[: self._max_output_bytes - stream.bytes]
             self._stop("output_limit")
-        stream.write(data)
-        if self._copy is not None:
-            self._copy(stream.name, data)
+        self._pass_on(stream, stream.keep(data), now)
+
+    def _pass_on(self, stream: Stream, masked: bytes, now: float) -> None:
+        """To all that must not see a secret."""
+        if self._copy is not None and masked:
+            self._copy(stream.name, masked)
         if stream.name == "stderr":
-            self._stderr_tail = (self._stderr_tail + data)[-STDERR_TAIL_BYTES:]
+            self._stderr_tail = (self._stderr_tail + masked)[-STDERR_TAIL_BYTES:]
         if self._view is not None or self._progress is not None:
-            self._show(stream, stream.splitter.feed(data), now)
+            self._show(stream, stream.splitter.feed(masked), now)
+
+    def _finish_stream(self, stream: Stream, now: float) -> None:
+        self._pass_on(stream, stream.finish(), now)
+        self._show(stream, stream.splitter.finish(), now)
 
     def _show(self, stream: Stream, lines: bytes, now: float) -> None:
         if self._progress is not None and stream.name == "stdout":
@@ -333,7 +349,7 @@ class Runner:
     def _finish_view(self, now: float) -> None:
         for stream in self._streams.values():
             if stream.open:
-                self._show(stream, stream.splitter.finish(), now)
+                self._finish_stream(stream, now)
         if self._progress is not None:
             self._progress.tick(now, last=True)
         if self._view is not None:
@@ -353,6 +369,8 @@ class Runner:
             max_rss_bytes=usage.ru_maxrss * 1024 if usage else 0,
             stdout_bytes=self._streams["stdout"].bytes,
             stderr_bytes=self._streams["stderr"].bytes,
+            stdout_masked=self._streams["stdout"].masked,
+            stderr_masked=self._streams["stderr"].masked,
             stderr_tail=self._stderr_tail.decode("utf-8", "backslashreplace"),
         )
 

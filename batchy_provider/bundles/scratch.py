@@ -125,7 +125,8 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder)
         return
     for _ in range(2):
-        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+        command = ["rm", "-rf", "--", str(folder)]
+        subprocess.run(command, check=False, capture_output=True)  # nosec B603  # no shell; the PATH is the worker's
         if folder.exists():
             _open_folders(folder)
     if folder.exists():

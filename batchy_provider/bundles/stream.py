@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from batchy_provider.bundles.live import LineSplitter
+from batchy_provider.bundles.masking import MaskedStream, Masker
 
 READ_BYTES = 256 * 1024
 PIPE_BYTES = 1024 * 1024
@@ -20,16 +22,20 @@ class Stream:
     One output stream of a script.
 
     :param name: ``stdout`` or ``stderr``
-    :param path: new file for its bytes
+    :param path: new file for its bytes, masked
+    :param masker: masks them
+    :param exact: new file for its bytes as they are, made only if any secret was masked; None: none is made
     """
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, masker: Masker, exact: Path | None = None) -> None:
         self.name = name
+        self._path, self._exact_path, self._exact = path, exact, -1
+        self._masked = MaskedStream(masker)
         self.read_end, self.write_end = os.pipe()
         os.set_blocking(self.read_end, False)
         with contextlib.suppress(OSError, AttributeError):  # a larger pipe is faster, not necessary
             fcntl.fcntl(self.read_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self.file = _create(path)
         self.splitter = LineSplitter()
         self.bytes = 0
         self.open = True
@@ -41,12 +47,39 @@ class Stream:
         except BlockingIOError:
             return None
 
-    def write(self, data: bytes) -> None:
-        """Put all of it into the file."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.file, view) :]
+    @property
+    def masked(self) -> int:
+        """How many secrets were masked."""
+        return self._masked.count
+
+    def keep(self, data: bytes) -> bytes:
+        """Put what was read into the files; returns the part of it that may be shown now, masked."""
+        before = self._masked.held
+        masked = self._masked.feed(data)
+        if self._exact >= 0:
+            _write(self._exact, data)
+        elif self.masked and self._exact_path is not None:
+            self._begin_exact(before + data)
+        _write(self.file, masked)
         self.bytes += len(data)
+        return masked
+
+    def finish(self) -> bytes:
+        """Take the end of the stream; returns what was not shown yet."""
+        before = self._masked.held
+        rest = self._masked.finish()
+        if self.masked and self._exact < 0 and self._exact_path is not None:
+            self._begin_exact(before)
+        _write(self.file, rest)
+        return rest
+
+    def _begin_exact(self, data: bytes) -> None:
+        """The first secret is met: what is in the file until now is as it was written."""
+        assert self._exact_path is not None
+        self._exact = _create(self._exact_path)
+        with self._path.open("rb") as source, os.fdopen(os.dup(self._exact), "wb") as target:
+            shutil.copyfileobj(source, target, READ_BYTES)
+        _write(self._exact, data)
 
     def close_write_end(self) -> None:
         """Leave the pipe to the script: it ends when nobody writes to it any more."""
@@ -59,3 +92,15 @@ class Stream:
         self.close_write_end()
         os.close(self.read_end)
         os.close(self.file)
+        if self._exact >= 0:
+            os.close(self._exact)
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def _write(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]

@@ -35,7 +35,7 @@ def print_code(context: Context, arguments: argparse.Namespace) -> int:
     """Print the shell's code."""
     from argcomplete.shell_integration import shellcode
 
-    sys.stdout.write(shellcode(["batchy", "waitsy"], shell=arguments.shell))
+    sys.stdout.write(shellcode(["batchy", "waitsy"], True, arguments.shell))
     return EXIT_OK
 
 

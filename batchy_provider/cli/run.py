@@ -22,7 +22,8 @@ from batchy_provider.cli.results import airflow_speaks_aside
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.environment import Telling
-    from batchy_provider.bundles.execution import Execution, Outcome
+    from batchy_provider.bundles.execution import Execution, Outcome, Task
+    from batchy_provider.bundles.masking import Secrets
     from batchy_provider.bundles.progress import Progress
 
 EXIT_NOT_RUN = 125
@@ -62,6 +63,12 @@ def add_commands(commands: Commands) -> None:
     )
     run.add_argument(
         "--env", type=_pair, action="append", default=[], metavar="K=V", help="a variable; may be repeated"
+    )
+    run.add_argument(
+        "--no-mask",
+        dest="mask",
+        action="store_false",
+        help="show and keep values of --env and --param as they are, also where a name tells that they are secret",
     )
     run.add_argument("--inherit-env", action="store_true", help="pass on all variables instead of the short list")
     run.add_argument("--timeout", type=_duration, metavar="10m", help="stop it after this long; exit code 124")
@@ -138,11 +145,20 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Execution, _T
         cache=BundleCache(folder / "cache"),
         results=ResultStore(str(folder / "results")),
         work=folder / "work",
+        secrets=_secrets(task) if arguments.mask else tuple,
         copy=terminal.write,
         progress=_tell_progress,
     )
     terminal.execution = execution
     return execution, terminal
+
+
+def _secrets(task: Task) -> Secrets:
+    from batchy_provider.bundles.masking import secrets_in
+
+    values = {**(os.environ if task.inherit_env else {}), **task.env}
+    found = secrets_in(values) | secrets_in(task.telling.params)
+    return lambda: found
 
 
 def _telling(arguments: argparse.Namespace, given: Path | None) -> Telling:
@@ -176,7 +192,7 @@ def _input(name: str | None, folder: Path) -> Path | None:
 
 
 class _Terminal:
-    """Passes on what the script writes, byte for byte; where nobody reads any more, the script is stopped."""
+    """Passes on what the script writes, as it comes; where nobody reads any more, the script is stopped."""
 
     def __init__(self) -> None:
         self.execution: Execution | None = None
@@ -228,6 +244,9 @@ def _tell_end(context: Context, arguments: argparse.Namespace, outcome: Outcome)
     context.output.note(f"batchy: {outcome.reason.splitlines()[0].removesuffix(' The last lines of stderr:')}")
     for name, value in outcome.values.items():
         context.output.note(f"batchy: {name} = {json.dumps(value, ensure_ascii=False)}")
+    masked = outcome.result.stdout_masked + outcome.result.stderr_masked
+    if masked:
+        context.output.note(f"batchy: {masked} secrets were masked in what it printed; --no-mask shows them")
     contents = outcome.stored.record["contents"]
     if arguments.keep is not None:
         context.output.note(f"batchy: kept in {arguments.keep}: {', '.join(contents)}")

@@ -83,15 +83,23 @@ def keeper() -> Keeper | None:
 
 
 def bundle_cache() -> BundleCache:
-    """The bundle cache of this machine: `[batchy] bundle_cache`, with its limits."""
+    """
+    The bundle cache of this machine: `[batchy] bundle_cache`, with its limits.
+
+    A task that Airflow runs as another user (`run_as_user`) has one of its own in that user's home: what one user may
+    write, another must not run.
+    """
     from airflow.providers.common.compat.sdk import conf
 
     from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.limits import MIB, UnpackLimits
 
     most = conf.getint("batchy", "bundle_max_mb", fallback=1024) * MIB
+    place = Path(_option("bundle_cache", "bundles")).expanduser()
+    if os.environ.get("_AIRFLOW__REEXECUTED_PROCESS") == "1":
+        place = Path.home() / ".cache" / "batchy" / "bundles"
     return BundleCache(
-        Path(_option("bundle_cache", "bundles")).expanduser(),
+        place,
         max_bytes=conf.getint("batchy", "bundle_cache_mb", fallback=2048) * MIB,
         limits=UnpackLimits(archive_bytes=most // 2, unpacked_bytes=most),
     )

@@ -65,7 +65,7 @@ class Service:
             {"user": self._user, "group": _group_of(self._user), "extra_groups": []} if self._user else {}
         )
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # the servers of a stack of one's own
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -161,7 +161,7 @@ class Guard:
     """Stops what is watched when this program dies without having stopped it, by whatever signal."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603  # our own module
             [sys.executable, "-S", "-E", guard.__file__],
             stdin=subprocess.PIPE,
             start_new_session=True,

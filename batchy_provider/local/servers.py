@@ -117,7 +117,8 @@ class Postgres:
     def ready(self) -> bool:
         """Whether it takes connections."""
         check = [str(self._bin / "pg_isready"), "-q", "-h", str(self.folder)]
-        return subprocess.run(check, env=self._env, check=False, timeout=10).returncode == 0
+        done = subprocess.run(check, env=self._env, check=False, timeout=10)  # nosec B603  # PostgreSQL's own program
+        return done.returncode == 0
 
     def _service(self, name: str, command: list[str]) -> Service:
         return Service(name, command, log=self._log, env=self._env, user=self._user, watch=self._watch)

@@ -30,9 +30,9 @@ class BashBundleOperator(BaseOperator):
     """
     Run `bash script.sh` in a fresh copy of a bundle, or a command in the same way.
 
-    stdout and stderr go live to the task log and whole to the result store. Exit code 0 is success, 99 skips,
-    any other fails. The XCom is a small reference to the output (``url``, ``bytes``, ``sha256``); ``exit_code``
-    and the content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too.
+    stdout and stderr go live to the task log and whole to the result store, secrets masked. Exit code 0 is success,
+    99 skips, any other fails. The XCom is a small reference to the output (``url``, ``bytes``, ``sha256``);
+    ``exit_code`` and the content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too.
 
     :param bundle: path or URL of a folder or zip, or an `ObjectStoragePath`; a relative path starts at the folder of
         the DAG's file. (templated)
@@ -174,6 +174,7 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
         from batchy_provider.hooks.places import bundle_cache, result_store
+        from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
         from batchy_provider.observability import executions, traces
         from batchy_provider.operators.progress import ProgressKeeper
 
@@ -181,6 +182,8 @@ class BashBundleOperator(BaseOperator):
         ti = context["ti"]
         with executions.watched(self.workflow or ti.dag_id, self.job, batch, ti.try_number) as watched:
             telling, given = self._tell(context, batch)
+            learn_secrets(self.env or {}, telling.params, inherit_env=self.inherit_env)
+            close_process()
             task = Task(
                 identity=self._identity(context, batch),
                 telling=telling,
@@ -193,6 +196,7 @@ class BashBundleOperator(BaseOperator):
                 limits=ProcessLimits(**(self.limits or {})),
                 max_output_bytes=self.max_output_bytes,
                 log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
+                output_is_read=self._is_read(),
                 **given,
             )
             cache = bundle_cache()
@@ -201,6 +205,7 @@ class BashBundleOperator(BaseOperator):
                 cache=cache,
                 results=result_store(),
                 work=cache.root / "work",
+                secrets=known_secrets,
                 show=self._show,
                 progress=ProgressKeeper(self, store, batch),
             )
@@ -228,6 +233,12 @@ class BashBundleOperator(BaseOperator):
             raise AirflowSkipException(outcome.reason)
         self.log.error("%s", outcome.reason)
         raise AirflowException(f"{outcome.reason}\n{whole}")
+
+    def _is_read(self) -> bool:
+        """Whether a task of this DAG reads the output, or may: a template says it only when that task runs."""
+        dag = self.get_dag()
+        sources = [getattr(task, "input_from", None) for task in (dag.tasks if dag is not None else ())]
+        return any(source == self.task_id or "{{" in str(source) for source in sources)
 
     def _place(self) -> Any:
         """The bundle's path: a URL through Airflow's object storage, a relative path from the DAG's folder."""

@@ -103,7 +103,7 @@ class JobState:
     """A job as it stands.
 
     :param kind: ``job``, ``handler`` or ``disabled``, as `config.graph` has it; ``job`` without a file.
-    :param params: all its fields but the special ones.
+    :param params: all its fields but the special ones, to be looked at: secrets are `***`.
     :param upstream: the tasks that it follows in the DAG.
     """
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -52,9 +53,9 @@ class WorkflowNames:
 
     def _look_again(self) -> None:
         try:
-            self._look()
-        except Exception:  # noqa: S110 - the next question asks Redis itself and tells what is wrong
-            pass
+            # Whatever is wrong: the next question asks Redis itself, and tells.
+            with contextlib.suppress(Exception):
+                self._look()
         finally:
             self._looking.release()
 

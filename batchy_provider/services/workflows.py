@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.batches.dates import to_utc
 from batchy_provider.batches.model import SPECIAL_FIELDS, Actor, Fields, WorkflowConfig, WorkflowState
+from batchy_provider.bundles.masking import hide
 from batchy_provider.config.between import needs
 from batchy_provider.config.faults import Fault, did_you_mean
 from batchy_provider.config.graph import Node, graph_of, schedule_text
@@ -306,7 +307,7 @@ def _job_states(
             batch_start=fields.get("batch_start"),
             batch_end=fields.get("batch_end"),
             disabled=disabled,
-            params={key: value for key, value in (fields or given).items() if key not in SPECIAL_FIELDS},
+            params=hide({key: value for key, value in (fields or given).items() if key not in SPECIAL_FIELDS}),
             progress=dict(report) if report is not None and report.get("batch_id") == fields.get("batch_id") else None,
             upstream=list(node.upstream) if node is not None else [],
             note=node.note if node is not None else "",

@@ -347,7 +347,8 @@ class _Outage:
         from batchy_provider.batches.refusals import explained
 
         now = asyncio.get_running_loop().time()
-        pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)] * random.uniform(0.5, 1)  # noqa: S311
+        pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)]
+        pause *= random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # jitter
         if not self._attempts:
             self._since = now
             events.emit(events.REDIS_LOST, 1)

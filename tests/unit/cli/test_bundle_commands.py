@@ -66,6 +66,20 @@ class TestRun:
         bundle("head -c 300000 /dev/zero | tr '\\0' x; printf '\\377\\000no newline'")
         assert batchy("run", "etl").stdout == b"x" * 300000 + b"\xff\x00no newline"
 
+    def test_values_of_telling_names_are_masked_on_the_terminal_and_in_what_is_kept(
+        self, batchy: Batchy, bundle: Any, tmp_path: Path
+    ) -> None:
+        bundle('echo "out $DB_PASSWORD"; echo "err $DB_PASSWORD" >&2')
+        given = ("run", "etl", "--env", "DB_PASSWORD=hunter2-prod", "--keep")
+        done = batchy(*given, "kept")
+        assert done.stdout == b"out ***\n"
+        assert b"err ***\n" in done.stderr
+        assert b"2 secrets were masked in what it printed; --no-mask shows them" in done.stderr
+        assert (tmp_path / "kept/stdout").read_bytes() + (
+            tmp_path / "kept/stderr"
+        ).read_bytes() == b"out ***\nerr ***\n"
+        assert batchy(*given, "raw", "--no-mask").stdout == b"out hunter2-prod\n"
+
     def test_the_script_is_told_what_was_given(self, batchy: Batchy, bundle: Any, tmp_path: Path) -> None:
         bundle(
             'echo "$A|$BATCHY_JOB|$BATCHY_FROM_DATE|$BATCHY_TO_DATE|$BATCHY_WORKFLOW|$SECRET"; cat; cat $BATCHY_PARAMS'

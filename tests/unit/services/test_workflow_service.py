@@ -95,12 +95,12 @@ def test_lists_are_searched_filtered_sorted_and_cut_into_pages(services: Service
 
 
 def test_jobs_have_their_state_params_and_place(services: Services, cfg: Path) -> None:
-    write(cfg, "sales")
+    write(cfg, "sales", SALES.replace("region: eu", "region: eu, api_password: hunter2"))
     services.batches.open("sales", actor=ANN)
     services.workflows.switch("sales", "load", enabled=False, actor=ANN)
     extract, load, page = services.workflows.get("sales").job_states
     assert (extract.job, extract.status, extract.upstream) == ("extract", "open", ["open"])
-    assert extract.params == {"region": "eu"}
+    assert extract.params == {"region": "eu", "api_password": "***"}, "what tells of a secret is shown to nobody"
     assert (load.disabled, load.upstream) == (True, ["extract"])
     assert (page.job, page.kind) == ("page_on_call", "handler")
 

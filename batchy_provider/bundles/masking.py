@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+Secrets in what a script writes become ``***``, before anybody sees or keeps it.
+
+A stream is masked as it comes, whatever the pieces in which it comes: of each piece only the end that may be the
+beginning of a secret is held back. Whoever runs the script says what is secret; without secrets nothing is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+MASK = "***"
+_MASK = MASK.encode()
+LEAST_CHARACTERS = 5
+"""A shorter text is no secret that could be found again: it would be masked in the middle of words. As in Airflow."""
+_LEAST_LINE = 16
+
+Secrets = Callable[[], Collection[str]]
+"""Asked when the script starts, and once more when it has ended."""
+
+_WORDS = (
+    "access_key",
+    "api_key",
+    "apikey",
+    "authorization",
+    "bearer",
+    "connection_string",
+    "credential",
+    "dsn",
+    "passphrase",
+    "passwd",
+    "password",
+    "private_key",
+    "secret",
+    "token",
+)
+
+
+def sounds_secret(name: str) -> bool:
+    """Tell whether what bears this name is a secret; for where there is no Airflow, which has a list of its own."""
+    plain = re.sub(r"\W+", "_", name.lower())
+    return any(word in plain for word in _WORDS)
+
+
+def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = sounds_secret) -> set[str]:
+    """
+    Find what is secret by its name: texts and numbers, at any depth below such a name; of a URL also its password.
+
+    :param values: variables or params
+    """
+    found: set[str] = set()
+    for name, value in values.items():
+        texts = list(_leaves(value))
+        found.update(word for text in texts for word in _passwords(text))
+        if is_secret(str(name)):
+            found.update(text for text in texts if len(text) >= LEAST_CHARACTERS)
+        else:
+            for each in _mappings(value):
+                found |= secrets_in(each, is_secret)
+    return found
+
+
+def hide(value: Any) -> Any:
+    """Return a JSON value for people to look at: what has a name that tells of a secret is ``***``."""
+    if isinstance(value, Mapping):
+        return {name: _hidden(each) if sounds_secret(str(name)) else hide(each) for name, each in value.items()}
+    return [hide(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _hidden(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool) else MASK
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _leaves(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _leaves(each)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _mappings(each)
+
+
+def _passwords(text: str) -> Iterator[str]:
+    """The password of a URL, as it stands there and as it is meant."""
+    if "://" not in text or "@" not in text:
+        return
+    try:
+        password = urlsplit(text).password or ""
+    except ValueError:
+        return
+    if len(unquote(password)) >= LEAST_CHARACTERS:
+        yield from (password, unquote(password))
+
+
+class Masker:
+    """
+    Knows some secrets, and masks them.
+
+    Where two begin at the same place the longer one is masked. Of a secret of several lines each long line is one too,
+    since programs print it line by line.
+
+    :param secrets: texts; empty ones are left out
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        texts = {text for text in secrets if text.strip("*")}
+        texts |= {line for text in texts for line in map(str.strip, text.split("\n")) if len(line) >= _LEAST_LINE}
+        known = {text.encode("utf-8", "surrogatepass") for text in texts}
+        self._known = sorted(known, key=lambda secret: (-len(secret), secret))
+        self.longest = len(self._known[0]) if self._known else 0
+        # Where one secret is part of another, there is none of both where there is not the part.
+        shortest: list[bytes] = []
+        for secret in reversed(self._known):
+            if not any(part in secret for part in shortest):
+                shortest.append(secret)
+        self._shortest = tuple(shortest)
+        firsts = bytes(sorted({secret[0] for secret in self._known}))
+        self._first = re.compile(b"[" + b"".join(b"\\x%02x" % byte for byte in firsts) + b"]" if firsts else b"(?!)")
+        self._by_first = {byte: [each for each in self._known if each[0] == byte] for byte in firsts}
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def occurs(self, data: bytes) -> bool:
+        """Tell whether there is any secret in some bytes. Cheap: this is what most output is asked."""
+        return any(secret in data for secret in self._shortest)
+
+    def places(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end, from the left, at each place the longest. Much faster than a pattern."""
+        # Of all secrets few are there: only these are looked for again.
+        met = [[at, rank] for rank, secret in enumerate(self._known) if (at := data.find(secret)) >= 0]
+        while met:
+            begin, rank = min(met)  # the longest have the lowest ranks
+            end = begin + len(self._known[rank])
+            yield begin, end
+            for each in met:
+                if each[0] < end:
+                    each[0] = data.find(self._known[each[1]], end)
+            met = [each for each in met if each[0] >= 0]
+
+    def unfinished(self, data: bytes, start: int) -> int:
+        """Return where the first secret begins, from ``start``, that the end of the bytes may have cut off."""
+        for match in self._first.finditer(data, max(start, len(data) - self.longest + 1)):
+            rest = data[match.start() :]
+            for secret in self._by_first[rest[0]]:
+                if len(secret) <= len(rest):
+                    break  # the longest come first
+                if secret.startswith(rest):
+                    return match.start()
+        return len(data)
+
+    def bytes(self, data: bytes) -> bytes:
+        """Mask bytes that are whole."""
+        stream = MaskedStream(self)
+        return stream.feed(data) + stream.finish()
+
+    def text(self, text: str) -> str:
+        """Mask a text."""
+        if not self._known:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        return self.bytes(data).decode("utf-8", "surrogatepass") if self.occurs(data) else text
+
+    def value(self, value: Any) -> Any:
+        """Mask all texts of a JSON value, names included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.value(name): self.value(each) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(each) for each in value]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and self.occurs(str(value).encode()):
+            return MASK
+        return value
+
+
+class MaskedStream:
+    """
+    One stream, masked: the pieces that come out are together what `Masker.bytes` makes of the whole.
+
+    :param masker: what it knows now counts for the whole stream
+    """
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self.held = b""
+        """What has come and was not passed on; shorter than the longest secret."""
+        self.count = 0
+        """How many secrets were masked."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; returns what can be passed on."""
+        if not self._masker:
+            return data
+        if self.held:
+            data = self.held + data
+        begin, end = 0, self._masker.unfinished(data, 0)
+        parts: list[bytes] = []
+        if self._masker.occurs(data):
+            for start, stop in self._masker.places(data):
+                if start >= end:
+                    break
+                parts += (data[begin:start], _MASK)
+                self.count += 1
+                begin = stop
+                if begin > end:
+                    end = self._masker.unfinished(data, begin)
+        self.held = data[end:]
+        if not parts:
+            return data[:end] if self.held else data
+        return b"".join([*parts, data[begin:end]])
+
+    def finish(self) -> bytes:
+        """Return what was held back, at the end of the stream."""
+        rest, self.held = self.held, b""
+        parts: list[bytes] = []
+        begin = 0
+        for start, stop in self._masker.places(rest):
+            parts += [rest[begin:start], _MASK]
+            self.count += 1
+            begin = stop
+        return b"".join([*parts, rest[begin:]])

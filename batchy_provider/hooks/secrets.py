@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What Airflow's masker knows to be secret, and what it has to learn of a job before its script runs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+_PR_SET_DUMPABLE = 4
+_CONNECTION = "AIRFLOW_CONN_"
+
+
+def known_secrets() -> set[str]:
+    """Return all that Airflow masks in this process: of connections and variables that were read, of `mask_secret`."""
+    from batchy_provider.compat import secrets_masker
+
+    # Airflow keeps them as patterns, each made by `re.escape`.
+    return {re.sub(r"\\(.)", r"\1", pattern, flags=re.DOTALL) for pattern in tuple(secrets_masker().patterns)}
+
+
+def learn_secrets(*named: Mapping[str, Any], inherit_env: bool = False) -> None:
+    """
+    Have Airflow mask what is secret by its name, here and in the task's log.
+
+    :param named: variables and params; which names are secret is Airflow's `[core] sensitive_var_conn_names`
+    :param inherit_env: the worker's own environment too
+    """
+    from airflow.sdk.log import mask_secret
+
+    from batchy_provider.bundles.masking import secrets_in
+    from batchy_provider.compat import secrets_masker
+
+    is_secret = secrets_masker().should_hide_value_for_key
+    found: set[str] = set()
+    for values in named:
+        found |= secrets_in(values, is_secret)
+    if inherit_env:
+        found |= secrets_in(_with_connections(os.environ), lambda name: is_secret(name) or _is_of_airflow(name))
+    for secret in sorted(found - known_secrets()):
+        mask_secret(secret)
+
+
+def _is_of_airflow(name: str) -> bool:
+    return name.startswith(_CONNECTION) or name.endswith("FERNET_KEY")
+
+
+def _with_connections(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The environment, and what is in connections that are written as JSON."""
+    opened: dict[str, Any] = dict(environment)
+    for name, text in environment.items():
+        if name.startswith(_CONNECTION) and text.startswith("{"):
+            with contextlib.suppress(ValueError):
+                opened[f"{name} as JSON"] = {"of a connection": json.loads(text)}
+    return opened
+
+
+def close_process() -> None:
+    """
+    Keep the memory and the environment of this process from others of its user, its own script among them.
+
+    Airflow does it since 3.2, but not where `run_as_user` started the process anew. Root is not kept from anything.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

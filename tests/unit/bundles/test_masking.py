@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Secrets in what scripts write: masked whatever the pieces they come in, and nothing else is changed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.environment import Telling
+from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.follow import Follower
+from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.masking import MaskedStream, Masker, hide, secrets_in
+from batchy_provider.bundles.progress import Progress
+from batchy_provider.bundles.results import ResultStore
+
+SECRET = "hunter2-and-more"
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END PRIVATE KEY-----"
+
+# Few letters, so that secrets are met often, overlap and begin alike.
+secrets = st.lists(st.text("ab\n", min_size=1, max_size=8), min_size=1, max_size=4)
+data = st.text("abc\n*", max_size=200).map(str.encode)
+
+
+def in_pieces(masker: Masker, whole: bytes, cuts: list[int]) -> list[bytes]:
+    stream = MaskedStream(masker)
+    places = [0, *sorted(cut % (len(whole) + 1) for cut in cuts), len(whole)]
+    out = [stream.feed(whole[begin:end]) for begin, end in itertools.pairwise(places)]
+    return [*out, stream.finish()]
+
+
+def pattern(known: list[str]) -> re.Pattern[bytes]:
+    """What is to be masked, said in another way."""
+    longest_first = sorted(map(str.encode, known), key=len, reverse=True)
+    return re.compile(b"|".join(map(re.escape, longest_first)))
+
+
+@given(secrets, data, st.lists(st.integers(0, 10_000), max_size=30))
+def test_any_pieces_are_masked_as_the_whole_is(known: list[str], whole: bytes, cuts: list[int]) -> None:
+    expected = pattern(known).sub(b"***", whole)
+    assert b"".join(in_pieces(Masker(known), whole, cuts)) == Masker(known).bytes(whole) == expected
+
+
+@given(secrets, data, st.lists(st.integers(0, 10_000), max_size=30))
+def test_what_is_no_secret_is_kept_byte_for_byte(known: list[str], whole: bytes, cuts: list[int]) -> None:
+    spared = pattern(known).split(whole)
+    assert b"".join(in_pieces(Masker(known), whole, cuts)) == b"***".join(spared)
+    assert not any(secret.encode() in part for part in spared for secret in known)
+
+
+@given(secrets, data)
+def test_byte_for_byte_it_is_the_same(known: list[str], whole: bytes) -> None:
+    masker = Masker(known)
+    assert b"".join(in_pieces(masker, whole, list(range(len(whole))))) == masker.bytes(whole)
+
+
+@given(st.lists(st.text(min_size=1, max_size=12), max_size=5), st.binary(max_size=100))
+def test_no_more_is_held_back_than_a_secret_may_need(known: list[str], whole: bytes) -> None:
+    masker = Masker(known)
+    stream = MaskedStream(masker)
+    for byte in whole:
+        stream.feed(bytes([byte]))
+        assert len(stream.held) < max(1, masker.longest)
+        assert not stream.held or any(secret.startswith(stream.held) for secret in masker._known)
+
+
+def test_of_two_secrets_that_begin_alike_the_longer_one_is_masked() -> None:
+    masker = Masker(["hunter2", "hunter2-prod"])
+    assert in_pieces(masker, b"hunter2-prod hunter2-test", [7, 9]) == [b"", b"", b"*** ***-test", b""]
+
+
+def test_each_long_line_of_a_secret_is_one_too() -> None:
+    assert Masker([KEY]).text("debug: MIIEvQIBADANBgkqhkiG9w0BAQ!") == "debug: ***!"
+
+
+def test_values_are_masked_at_any_depth_numbers_and_names_too() -> None:
+    value = {"url": f"pg://u:{SECRET}@h", "list": [SECRET, 7, 1234567, True, None], SECRET: 1}
+    assert Masker([SECRET, "1234567"]).value(value) == {
+        "url": "pg://u:***@h",
+        "list": ["***", 7, "***", True, None],
+        "***": 1,
+    }
+
+
+def test_without_secrets_nothing_is_looked_at() -> None:
+    masker, whole = Masker(), b"x" * 10
+    assert not masker
+    assert MaskedStream(masker).feed(whole) is whole
+    assert masker.text("hunter2") == "hunter2"
+
+
+def test_what_is_secret_by_its_name() -> None:
+    values = {
+        "region": "frankfurt",
+        "API_TOKEN": "t0ken-value",
+        "db": {"host": "db.internal", "password": 12345678, "tls": True},
+        "targets": [{"passphrase": "open sesame"}],
+        "secrets": {"a": "first-one", "b": ["second-one", False]},
+        "short": {"password": "1234"},
+        "uri": "postgres://loader:p%40ssword@db/dwh",
+    }
+    assert secrets_in(values) == {
+        "t0ken-value", "12345678", "open sesame", "first-one", "second-one", "p%40ssword", "p@ssword",
+    }  # fmt: skip
+
+
+def test_what_is_secret_by_its_name_is_hidden_from_those_who_only_look() -> None:
+    shown = {"region": "eu", "db": [{"password": "x", "on": 1}], "tokens": {"a": 1}, "token": None, "secret": False}
+    assert hide(shown) == {
+        "region": "eu",
+        "db": [{"password": "***", "on": 1}],
+        "tokens": "***",
+        "token": None,
+        "secret": False,
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(str(tmp_path / "results"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, store: ResultStore) -> Callable[..., Outcome]:
+    def execute(command: str, *known: str, env: Any = None, told: dict[str, Any] | None = None, **task: Any) -> Outcome:
+        return Execution(
+            Task(
+                identity=ExecutionId(workflow="w", batch_id="1", job="j", attempt="1"),
+                telling=Telling(job="j"),
+                command=command,
+                env={"S": SECRET, "KEY": KEY, **(env or {})},
+                **task,
+            ),
+            cache=BundleCache(tmp_path / "cache"),
+            results=store,
+            work=tmp_path / "work",
+            secrets=lambda: known,
+            **(told or {}),
+        ).run()
+
+    return execute
+
+
+def everything(outcome: Outcome) -> bytes:
+    """All bytes that an execution left in the store."""
+    return b"".join(path.read_bytes() for path in outcome.stored.path.rglob("*") if path.is_file())
+
+
+def read(outcome: Outcome, name: str) -> bytes:
+    with outcome.stored.open(name) as file:
+        return file.read()
+
+
+def test_nothing_that_is_shown_or_kept_has_the_secret(run: Callable[..., Outcome]) -> None:
+    shown: list[str] = []
+    copied: list[bytes] = []
+    said: list[Progress] = []
+    outcome = run(
+        """
+        echo "stdout $S"; echo "stderr $S" >&2
+        printf '%s' "${S:0:7}"; sleep 0.2; echo "${S:7}"
+        echo '::batchy {"message": "with '"$S"'"}'
+        echo '::batchy {"message": "escaped \\u0068unter2-and-more"}'
+        echo '{"password": "'"$S"'", "n": 1}' > "$BATCHY_OUTPUT_DIR/facts.json"
+        exit 3
+        """,
+        SECRET,
+        told={
+            "show": lambda stream, lines: shown.append(lines),
+            "copy": lambda stream, data: copied.append(data),
+            "progress": said.append,
+        },
+    )
+    assert read(outcome, "stdout").startswith(b"stdout ***\n***\n")
+    assert read(outcome, "stderr") == b"stderr ***\n"
+    assert outcome.reason.endswith("The last lines of stderr:\nstderr ***")
+    assert outcome.values == {"facts": {"password": "***", "n": 1}}
+    assert json.loads(read(outcome, "files/facts.json")) == outcome.values["facts"]
+    assert [progress.message for progress in said] in (["with ***", "escaped ***"], ["escaped ***"])
+    assert "stdout ***" in "\n".join(shown)
+    assert b"stdout ***" in b"".join(copied)
+    for place in (everything(outcome), b"".join(copied), "\n".join(shown).encode(), repr(outcome).encode()):
+        assert SECRET.encode() not in place
+    assert outcome.stored.record["masked"] == {"stdout": 3, "stderr": 1}
+
+
+def test_a_secret_of_several_lines_is_masked_on_stderr_too_whose_lines_are_marked(run: Callable[..., Outcome]) -> None:
+    shown: list[str] = []
+    outcome = run('echo "$KEY" >&2; head -n 2 <<< "$KEY"', KEY, told={"show": lambda _, lines: shown.append(lines)})
+    assert read(outcome, "stderr") == b"***\n"
+    assert b"MII" not in everything(outcome)
+    assert "MII" not in "".join(shown)
+
+
+def test_a_lone_line_is_shown_at_once_all_the_same(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def show(stream: str, lines: str) -> None:
+        shown.append(lines)
+        (tmp_path / "go").touch()  # what the script waits for
+
+    script = 'echo "ready hunter"; for i in {1..300}; do [ -e "$GO" ] && exit; sleep 0.1; done; exit 1'
+    outcome = run(script, SECRET, env={"GO": str(tmp_path / "go")}, told={"show": show})
+    assert (outcome.state, shown) == ("success", ["ready hunter"])
+
+
+def test_a_follower_of_the_running_script_reads_it_masked(run: Callable[..., Outcome], store: ResultStore) -> None:
+    read_so_far: list[bytes] = []
+
+    def show(stream: str, lines: str) -> None:
+        (running,) = store.running("w", "j")
+        _, part = next(Follower(store, running).parts())
+        read_so_far.append(part)
+
+    run('echo "a $S"; sleep 0.3', SECRET, told={"show": show})
+    assert read_so_far == [b"a ***\n"]
+
+
+def test_output_that_is_written_as_data_is_exact(run: Callable[..., Outcome]) -> None:
+    outcome = run('echo "$S"; echo "row $S" > "$BATCHY_OUTPUT"', SECRET, output_is_read=True)
+    assert (read(outcome, "stdout"), read(outcome, "output")) == (b"***\n", f"row {SECRET}\n".encode())
+    assert "masked" not in outcome.reference()
+
+
+def test_stdout_that_a_later_job_reads_is_handed_over_exactly(
+    run: Callable[..., Outcome], store: ResultStore, tmp_path: Path
+) -> None:
+    outcome = run('seq 100000; echo "row $S"; printf "%s" "${S:0:5}"', SECRET, output_is_read=True)
+    exact = "".join(f"{n}\n" for n in range(1, 100_001)) + f"row {SECRET}\nhunte"
+    assert outcome.stored.record["output"] == "output"
+    store.fetch(outcome.reference(), tmp_path / "input")
+    assert (tmp_path / "input").read_text() == exact
+    assert read(outcome, "stdout").decode() == exact.replace(SECRET, "***")
+    assert sorted(outcome.stored.record["contents"]) == ["output", "stderr", "stdout"]
+
+
+def test_stdout_without_secrets_is_kept_once(run: Callable[..., Outcome]) -> None:
+    outcome = run("echo data", SECRET, output_is_read=True)
+    assert sorted(outcome.stored.record["contents"]) == ["stderr", "stdout"]
+
+
+def test_masked_stdout_is_refused_as_input_and_the_error_says_what_to_do(
+    run: Callable[..., Outcome], store: ResultStore, tmp_path: Path
+) -> None:
+    reference = run('echo "$S"', SECRET).reference()
+    assert reference["masked"] == 1
+    with pytest.raises(ResultError, match=r"1 secrets were masked in it\. .* \$BATCHY_OUTPUT"):
+        store.fetch(reference, tmp_path / "input")
+
+
+def test_a_value_that_is_a_link_is_not_written_through(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    target = tmp_path / "other.json"
+    target.write_text(json.dumps(SECRET))
+    outcome = run('ln -s "$TARGET" "$BATCHY_OUTPUT_DIR/x.json"', SECRET, env={"TARGET": str(target)})
+    assert json.loads(target.read_text()) == SECRET
+    assert outcome.values == {"x": "***"}
+
+
+def test_a_secret_that_came_to_be_known_while_the_script_ran_is_not_in_the_record(
+    tmp_path: Path, store: ResultStore
+) -> None:
+    known: list[str] = []
+    outcome = Execution(
+        Task(
+            identity=ExecutionId(workflow="w", batch_id="1", job="j", attempt="1"),
+            telling=Telling(job="j"),
+            command='echo "{\\"k\\": \\"$S\\"}" > "$BATCHY_OUTPUT_DIR/v.json"; echo "$S" >&2; exit 1',
+            env={"S": SECRET},
+        ),
+        cache=BundleCache(tmp_path / "cache"),
+        results=store,
+        work=tmp_path / "work",
+        secrets=lambda: known,
+        show=lambda *_: known.append(SECRET),
+    ).run()
+    assert SECRET not in outcome.reason + str(outcome.values) + json.dumps(dict(outcome.stored.record))
+
+
+def test_memory_does_not_grow_with_what_is_masked(tmp_path: Path) -> None:
+    masker = Masker([SECRET, KEY])
+    stream = MaskedStream(masker)
+    piece = (f"{SECRET} x\n" * 1000).encode()
+    most = 0
+    for _ in range(200):
+        stream.feed(piece[3:] + piece[:3])
+        most = max(most, len(stream.held))
+    assert most < masker.longest
+    assert stream.count > 199_000
