@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nights import Nights
+from nights import QUICK, Nights
 
 from batchy_provider.local.stack import LocalStack, remove_database
 
@@ -26,20 +26,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
         folder / "home",
         dags=folder / "dags",
         cfg=folder / "cfg",
-        options={
-            # A worker that was killed is to be missed within seconds, not after five minutes.
-            "scheduler.task_instance_heartbeat_sec": "2",
-            "scheduler.task_instance_heartbeat_timeout": "10",
-            "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
-            "scheduler.job_heartbeat_sec": "2",
-            # And a scheduler that was killed, when the next one looks whose tasks it may take over.
-            "scheduler.scheduler_health_check_threshold": "10",
-            "scheduler.orphaned_tasks_check_interval": "5",
-            "dag_processor.min_file_process_interval": "15",
-            "batchy.kill_grace_seconds": "2",
-            "batchy.recheck_seconds": "5",
-            "batchy.allow_upload": "True",
-        },
+        options=QUICK,
     )
     try:
         with stack:
