@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.errors import OutputGoneError, ResultError
 from batchy_provider.bundles.files import (
     copy_checked,
     digest_of,
@@ -256,7 +256,7 @@ class ResultStore:
             with refreshed(self._open_path(url)).open("rb") as source:
                 found = copy_checked(source, into)
         except FileNotFoundError:
-            raise ResultError(f"The output {url} is gone. Was the result store pruned? Run that job again.") from None
+            raise OutputGoneError(url) from None
         if found != {"bytes": reference["bytes"], "sha256": reference["sha256"]}:
             raise ResultError(
                 f"The output {url} was changed: expected {reference['bytes']:,} bytes with sha256 "
