@@ -9,12 +9,12 @@ its own, with a copy of DAGs and workflows as if baked into its image. They shar
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from batchy_provider.local.process import StackError
@@ -62,12 +62,13 @@ class Topology:
 
     def check(self) -> None:
         """:raises StackError: a package that it needs is not installed; the text says how to install it."""
-        wanted = {"airflow.providers.celery": "apache-airflow-providers-celery"} if self.workers else {}
+        wanted = {}
+        if self.workers:
+            wanted["apache-airflow-providers-celery"] = "apache-airflow-providers-celery"
         if self.own_disks:
-            wanted["airflow.providers.amazon"] = "apache-airflow-providers-amazon[s3fs]"
-            wanted["s3fs"] = "apache-airflow-providers-amazon[s3fs]"
+            wanted["apache-airflow-providers-amazon"] = wanted["s3fs"] = "apache-airflow-providers-amazon[s3fs]"
             wanted["moto"] = "moto[server]"
-        missing = sorted({package for module, package in wanted.items() if not _is_installed(module)})
+        missing = sorted({package for name, package in wanted.items() if not _is_installed(name)})
         if missing:
             packages = " ".join(f"'{package}'" for package in missing)
             raise StackError(f"{self.executor} on many machines needs more packages: pip install {packages}")
@@ -86,6 +87,7 @@ class Topology:
         """Airflow options, as ``section.name``, that all programs have."""
         found = {"core.executor": self.executor}
         if self.workers:
+            found["core.parallelism"] = str(max(4, self.slots * len(self.workers)))
             found["celery.broker_url"] = broker_url
             found["celery.result_backend"] = f"db+{database_url}"
             # The first question to an API server takes longer than five seconds where six programs start at once.
@@ -112,11 +114,13 @@ def many_machines(workers: int = 2, *, hidden: bool = False) -> Topology:
     return Topology(executor="CeleryExecutor", workers=queues, own_disks=True, hidden=hidden)
 
 
-def _is_installed(module: str) -> bool:
+def _is_installed(distribution: str) -> bool:
+    """Tell whether a package is there, without importing Airflow: it would make its files in the user's home."""
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that it would be in
+        version(distribution)
+    except PackageNotFoundError:
         return False
+    return True
 
 
 def can_hide() -> bool:
@@ -145,9 +149,13 @@ class Machine:
         for source, name in ((dags, "dags"), (cfg, "cfg")):
             target = self.disk / name
             shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-            for path in sorted(target.rglob("*"), reverse=True):
-                if "__pycache__" not in path.parts and not (source / path.relative_to(target)).exists():
-                    path.rmdir() if path.is_dir() else path.unlink()
+            for path in sorted(target.rglob("*")):
+                if "__pycache__" in path.parts or (source / path.relative_to(target)).exists():
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)  # gone with its folder
         (self.disk / "tmp").mkdir(exist_ok=True)
 
     def environment(self, of_all: Mapping[str, str]) -> dict[str, str]:

@@ -69,7 +69,7 @@ def test_no_path_that_one_machine_is_told_is_on_anothers_disk(site: tuple[Path, 
 
 
 def test_what_is_missing_is_said_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "_is_installed", lambda module: module == "moto")
+    monkeypatch.setattr(topology, "_is_installed", lambda package: package == "moto")
     with pytest.raises(StackError, match=r"pip install .*amazon\[s3fs\].*celery"):
         many_machines().check()
     ONE_MACHINE.check()
