@@ -111,7 +111,7 @@ def test_one_workers_output_reaches_the_other_through_s3_alone_and_a_cleared_job
     many: Nights, tmp_path: Path
 ) -> None:
     script = 'echo "$TMPDIR"; head -c 3000000 /dev/urandom > "$BATCHY_OUTPUT"; echo 7 > "$BATCHY_OUTPUT_DIR/n.json"'
-    url = upload_bundle(many, "extract.zip", script, tmp_path)
+    url = upload_bundle(many, "handed.zip", script, tmp_path)
     many.add(
         "handed",
         f"""
@@ -154,9 +154,10 @@ def test_one_workers_output_reaches_the_other_through_s3_alone_and_a_cleared_job
     if many.stack.topology.hidden:
         assert second.split()[-1] == "w2", f"the disks of others are not there: {second}"
     for worker in WORKERS:
-        assert list((machines / worker / "bundle-cache/work").iterdir()) == []
-    assert url.rpartition("/")[2] in sources(machines / "w1/bundle-cache")
-    assert url.rpartition("/")[2] not in sources(machines / "w2/bundle-cache"), "w2 has never fetched it"
+        work = machines / worker / "bundle-cache/work"
+        wait_for(lambda work=work: not list(work.iterdir()), f"working copies of {worker} to be gone", timeout=60)
+    assert "handed.zip" in sources(machines / "w1/bundle-cache")
+    assert "handed.zip" not in sources(machines / "w2/bundle-cache"), "w2 has never fetched it"
 
     first_batch = many.batch("handed", run_id)
     many.client.clear("handed", run_id, ["load"])
