@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from batchy_provider.exceptions import BatchyError
 
 
@@ -49,3 +51,26 @@ class RunnerError(BundleError):
 
 class ResultError(BundleError):
     """A result could not be stored, or is not there, or is not what it was when it was stored."""
+
+
+class OutputGoneError(ResultError):
+    """
+    An output that an earlier job has stored is not there.
+
+    :param url: where it was
+    """
+
+    def __init__(self, url: str) -> None:
+        said = f"The output {url} is gone"
+        pruned = "Was the result store pruned? Run that job again."
+        if "://" not in url or url.startswith("file://"):
+            said += f", or was never on this machine, {socket.gethostname()}"
+            pruned += (
+                " Or did it run on another worker? Then `[batchy] results_url` must name a place that all workers "
+                "reach, such as s3://…"
+            )
+        super().__init__(f"{said}. {pruned}")
+        self.url = url
+
+    def __reduce__(self) -> tuple[type[OutputGoneError], tuple[str]]:
+        return type(self), (self.url,)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,6 +28,20 @@ _RESERVED = ("return_value", "exit_code")
 def is_plain(path: Any) -> bool:
     """Tell whether a path is one of this machine's; a `UPath` before 0.3 is a `Path` too, on whatever store."""
     return type(path).__module__.partition(".")[0] == "pathlib"
+
+
+def refreshed(path: Any) -> Any:
+    """
+    Return the path, after its file system has forgotten what it remembers of what is there.
+
+    Clients of object stores keep listings, most of them for as long as they live, and others write there too: an API
+    server would never see what workers have stored since.
+    """
+    file_system = getattr(path, "fs", None)
+    if file_system is not None and hasattr(path, "path"):
+        with contextlib.suppress(Exception):
+            file_system.invalidate_cache(path.path)
+    return path
 
 
 def kept_files(folder: Path) -> list[str]:
@@ -58,14 +73,14 @@ def kept_files(folder: Path) -> list[str]:
 def names_in(folder: Any) -> list[str]:
     """Sorted names in a folder, hidden ones left out; none if it is not there."""
     try:
-        return sorted(child.name for child in folder.iterdir() if not child.name.startswith("."))
+        return sorted(child.name for child in refreshed(folder).iterdir() if not child.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def files_below(folder: Any) -> Iterator[Any]:
     """All files of a folder and of those in it, as objects with the `pathlib` API."""
-    for child in folder.iterdir():
+    for child in refreshed(folder).iterdir():
         if child.is_dir():
             yield from files_below(child)
         else:

@@ -26,8 +26,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.files import copy_checked, digest_of, files_below, is_plain, kept_files, names_in
+from batchy_provider.bundles.errors import OutputGoneError, ResultError
+from batchy_provider.bundles.files import (
+    copy_checked,
+    digest_of,
+    files_below,
+    is_plain,
+    kept_files,
+    names_in,
+    refreshed,
+)
 from batchy_provider.bundles.follow import Running, find_running, label
 from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.scratch import ScratchFolder
@@ -85,7 +93,7 @@ class StoredExecution:
         path = self.path
         for part in name.split("/"):
             path = path / part
-        opened: BinaryIO = path.open("rb")
+        opened: BinaryIO = refreshed(path).open("rb")
         return opened
 
     def reference(self, name: str | None = None) -> dict[str, Any]:
@@ -254,10 +262,10 @@ class ResultStore:
                 "masked in it. A script that hands over data writes them to $BATCHY_OUTPUT, which is never masked."
             )
         try:
-            with self._open_path(url).open("rb") as source:
+            with refreshed(self._open_path(url)).open("rb") as source:
                 found = copy_checked(source, into)
         except FileNotFoundError:
-            raise ResultError(f"The output {url} is gone. Was the result store pruned? Run that job again.") from None
+            raise OutputGoneError(url) from None
         if found != {"bytes": reference["bytes"], "sha256": reference["sha256"]}:
             raise ResultError(
                 f"The output {url} was changed: expected {reference['bytes']:,} bytes with sha256 "
@@ -275,7 +283,7 @@ class ResultStore:
 
     def _read(self, folder: Any, url: str) -> StoredExecution | None:
         try:
-            with (folder / RECORD).open("rb") as file:
+            with refreshed(folder / RECORD).open("rb") as file:
                 record = json.loads(file.read())
         except FileNotFoundError:
             return None
@@ -345,7 +353,7 @@ class ResultStore:
         return True
 
     def _upload(self, folder: Path, target: Any, contents: Mapping[str, Any]) -> bool:
-        if (target / RECORD).exists():
+        if refreshed(target / RECORD).exists():
             return False
         with contextlib.suppress(Exception):  # an object store has no folders to make
             target.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ and `stat`; if it has `fs` and `path` as those of fsspec have, changes are notic
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
-from batchy_provider.bundles.files import is_plain
+from batchy_provider.bundles.files import is_plain, refreshed
 from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.names import Tree, check_root
 
@@ -48,7 +47,7 @@ class Source:
         self.path = _local(bundle)
         self.name = str(bundle)
         self.is_local = is_plain(self.path)
-        if self.path.is_file():
+        if refreshed(self.path).is_file():
             self.is_folder = False
         elif self.path.is_dir():
             self.is_folder = True
@@ -142,11 +141,9 @@ def _of_file(path: Any, local: bool) -> str | None:
 
 
 def _info(path: Any) -> Mapping[str, Any]:
-    """What a store says of a file, past its cache of listings."""
-    file_system = getattr(path, "fs", None)
+    """What a store says of a file."""
+    file_system = getattr(refreshed(path), "fs", None)
     if file_system is not None and hasattr(path, "path"):
-        with contextlib.suppress(Exception):
-            file_system.invalidate_cache(path.path)
         info: Mapping[str, Any] = file_system.info(path.path)
         return info
     found = path.stat()
@@ -167,7 +164,7 @@ def _of_folder(path: Any, local: bool) -> str | None:
     folders = [("", path)]
     while folders:
         prefix, folder = folders.pop()
-        for child in folder.iterdir():
+        for child in refreshed(folder).iterdir():
             name = prefix + child.name
             if child.is_dir():
                 folders.append((name + "/", child))
@@ -184,7 +181,7 @@ def _walk(top: Any, tree: Tree, local: bool) -> Iterator[tuple[str, Any]]:
     folders = [("", top)]
     while folders:
         prefix, folder = folders.pop()
-        for child in folder.iterdir():
+        for child in refreshed(folder).iterdir():
             name = prefix + child.name
             if local:
                 _check_kind(child, name, tree.bundle)

@@ -60,7 +60,7 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
     length = os.fstat(file.fileno()).st_size
     if length > limits.archive_bytes:
         raise BundleRefusedError(bundle, f"the zip has {length:,} bytes, {limits.archive_bytes:,} is the limit.")
-    _check_end(file, length, bundle, limits)
+    declared = _check_end(file, length, bundle, limits)
     try:
         # It reads the whole index into memory: the size of that was checked before.
         with zipfile.ZipFile(file) as archive:
@@ -75,6 +75,12 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
             f"it has {len(infos):,} entries, {limits.entries:,} is the limit.",
             infos[limits.entries].orig_filename,
         )
+    if len(infos) != declared:
+        raise BundleRefusedError(
+            bundle,
+            f"its end tells of {declared:,} entries, its index holds {len(infos):,}: it is damaged or forged, and "
+            "files of it may be hidden. Make it again.",
+        )
     ends = [*sorted(info.header_offset for info in infos), start]
     if infos and ends[0] != 0:
         raise BundleRefusedError(
@@ -86,8 +92,11 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
     return [_entry(info, following[info.header_offset], bundle) for info in infos]
 
 
-def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -> None:
-    """One end record, at the very end, with an index of bearable size: no second reading of the same file."""
+def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -> int:
+    """One end record, at the very end, with an index of bearable size: no second reading of the same file.
+
+    :returns: of how many entries it tells.
+    """
     tail_length = min(length, _END.size + 0xFFFF)
     file.seek(length - tail_length)
     tail = file.read(tail_length)
@@ -120,6 +129,7 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
         raise BundleRefusedError(
             bundle, f"it is in the Zip64 format for very many entries; {limits.entries:,} is the limit."
         )
+    return int(entries)
 
 
 def _entry(info: zipfile.ZipInfo, limit: int, bundle: str) -> Entry:

@@ -46,12 +46,20 @@ def add_commands(commands: Commands) -> None:
         help=f"where it keeps everything (default: {FOLDER}); a second run goes on from there, like a second night",
     )
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs left in the folder")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="CeleryExecutor with N workers instead: each part has a disk of its own, results and logs are on S3",
+    )
     parser.add_argument("--port", type=int, help=f"of the web UI (default: {PREFERRED_PORT}, if it is free)")
 
 
 def demo(context: Context, arguments: argparse.Namespace) -> int:
     """Run the workflows, show them, and stay until Ctrl-C."""
     from batchy_provider.local import stack as local
+    from batchy_provider.local.topology import ONE_MACHINE, many_machines
 
     cfg = context.cfg_given or _examples()
     dag_ids = _dag_ids(context, cfg)
@@ -68,6 +76,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
         dags=_dags(folder, cfg),
         cfg=cfg,
         port=port,
+        topology=many_machines(arguments.workers) if arguments.workers > 0 else ONE_MACHINE,
         report=lambda line: note(f"[{time.monotonic() - started:4.0f} s] {line} ..."),
     )
     with ExitStack() as stopping:
@@ -197,6 +206,8 @@ def _stay(context: Context, stack: LocalStack) -> None:
     note = context.output.note
     note(f"Web UI:    {stack.url}   user {stack.user}   password {stack.password}")
     note(f"By hand:   source {stack.shell_file}; then use airflow and batchy in that shell")
+    if stack.topology.own_disks:
+        note(f"Disks:     {stack.folder}/machines, one for each part; its env.sh says what only that part is told")
     note("Ctrl-C stops everything.")
     try:
         while True:

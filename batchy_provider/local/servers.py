@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,6 +62,16 @@ def valkey(folder: Path, *, port: int, password: str, env: Mapping[str, str], wa
     }
     config.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
     return Service("Valkey", [str(valkey_binary()), str(config)], log=folder / "valkey.log", env=env, watch=watch)
+
+
+def s3(log: Path, *, port: int, env: Mapping[str, str], watch: Watch | None = None) -> Service:
+    """
+    An S3 server on 127.0.0.1, moto's: in memory, so what it holds is gone when it stops.
+
+    :param log: file of its output.
+    """
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    return Service("S3 server", command, log=log, env=env, watch=watch)
 
 
 class Postgres:

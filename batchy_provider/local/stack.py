@@ -4,7 +4,8 @@
 A whole Airflow with its Valkey and PostgreSQL in one folder, on 127.0.0.1 alone.
 
 Airflow's components run as programs of their own, not below ``airflow standalone``: so each can be watched,
-killed and restarted, and the demo and the tests run the same thing.
+killed and restarted, and the demo and the tests run the same thing. With many machines (see ``topology``) each of
+them has a disk of its own, and an S3 server is started beside the others.
 """
 
 from __future__ import annotations
@@ -23,21 +24,23 @@ from typing import TextIO
 from batchy_provider.local import servers, settings
 from batchy_provider.local.process import Guard, Service, StackError, stop_all
 from batchy_provider.local.rest import AirflowClient
+from batchy_provider.local.topology import (
+    CORE,
+    ONE_MACHINE,
+    S3_CONNECTION,
+    Machine,
+    Topology,
+    make_bucket,
+    s3_connection,
+)
 
-# Their own log servers would listen on all interfaces; the API server reads the files itself.
-COMPONENTS = {
-    "api-server": ["api-server"],
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
-    "dag-processor": ["dag-processor"],
-}
 START_TIMEOUT = 240.0
 SERVERS_WAVE, AIRFLOW_WAVE = 1, 2
 
 
 class LocalStack:
     """
-    Valkey, PostgreSQL and Airflow on one machine.
+    Valkey, PostgreSQL and Airflow on one machine, or what looks like many.
 
     Everything that it starts is stopped by ``stop``, by leaving the ``with`` block, when starting fails or is
     interrupted, and also when this program is killed.
@@ -48,6 +51,7 @@ class LocalStack:
     :param options: Airflow options as ``section.name`` → value.
     :param connections: Airflow connections, id → URI or JSON.
     :param environment: more variables for Airflow's components.
+    :param topology: which components there are, and what they share.
     :param port: of the API server; a free one unless given.
     :param report: told what is being done, a line at a time.
     """
@@ -61,6 +65,7 @@ class LocalStack:
         options: Mapping[str, str] | None = None,
         connections: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        topology: Topology = ONE_MACHINE,
         port: int | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -71,6 +76,8 @@ class LocalStack:
         self._options = dict(options or {})
         self._connections = dict(connections or {})
         self._more_environment = dict(environment or {})
+        self.topology = topology
+        self._components = topology.components()
         self._port = port
         self._report = report
         self._services: dict[str, Service] = {}
@@ -78,6 +85,7 @@ class LocalStack:
         self._lock: TextIO | None = None
         self._client: AirflowClient | None = None
         self.environment: dict[str, str] = {}
+        self.s3_endpoint: str | None = None
 
     def __enter__(self) -> LocalStack:
         self.start()
@@ -125,9 +133,23 @@ class LocalStack:
         """
         One part.
 
-        :param name: a key of ``COMPONENTS``, ``valkey`` or ``postgres``.
+        :param name: a component, ``valkey``, ``postgres`` or, with many machines, ``s3``.
         """
         return self._services[name]
+
+    def machine(self, name: str) -> Machine:
+        """
+        The disk of a component; with many machines alone.
+
+        :param name: of the component.
+        """
+        return Machine(self.folder / "machines", name)
+
+    def deploy(self) -> None:
+        """Bring DAGs and workflows as they are now to every machine; nothing to do where all read the same folder."""
+        if self.topology.own_disks:
+            for name in self._components:
+                self.machine(name).deploy(dags=self.dags, cfg=self.cfg)
 
     # starting and stopping
 
@@ -137,6 +159,7 @@ class LocalStack:
 
         :raises StackError: a part does not come up; everything is stopped again.
         """
+        self.topology.check()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_folder()
         try:
@@ -153,8 +176,8 @@ class LocalStack:
         if self._client is not None:
             self._client.close()
             self._client = None
-        stop_all([service for name, service in self._services.items() if name in COMPONENTS])
-        stop_all([service for name, service in self._services.items() if name not in COMPONENTS])
+        stop_all([service for name, service in self._services.items() if name in self._components])
+        stop_all([service for name, service in self._services.items() if name not in self._components])
         self._services.clear()
         if self._guard is not None:
             self._guard.dismiss()
@@ -169,7 +192,7 @@ class LocalStack:
         service.start()
         if name == "valkey":
             service.wait_until(self._redis_answers, timeout=30)
-        elif name in COMPONENTS:
+        elif name in self._components:
             self.wait_until_healthy()
 
     def check(self) -> None:
@@ -186,7 +209,7 @@ class LocalStack:
         :raises StackError: one has died, or is not well in time.
         """
         deadline = time.monotonic() + timeout
-        waiting_for = list(COMPONENTS)
+        waiting_for = list(CORE)
         while True:
             self.check()
             try:
@@ -233,21 +256,36 @@ class LocalStack:
             self._postgres.initialize()
         self._services["postgres"] = postgres = self._postgres.service()
         postgres.start()
+        database = self._postgres.url
+        broker = f"redis://:{self._keys.redis_password}@127.0.0.1:{redis_port}/1"
+        connections = {**self._start_s3(base, watch), **self._connections}
         variables = settings.airflow_environment(
             self.folder,
             dags=self.dags,
             cfg=self.cfg,
-            database_url=self._postgres.url,
+            database_url=database,
             redis_port=redis_port,
             api_port=self._port or free_port(),
             keys=self._keys,
-            options=self._options,
-            connections=self._connections,
+            options={**self.topology.options(database_url=database, broker_url=broker), **self._options},
+            connections=connections,
         )
         settings.write_shell_file(self.shell_file, variables)
         self.environment = {**base, **variables, **self._more_environment}
         valkey.wait_until(self._redis_answers, timeout=30)
         postgres.wait_until(self._postgres.ready, timeout=60)
+
+    def _start_s3(self, env: Mapping[str, str], watch: Callable[[int], None]) -> dict[str, str]:
+        """Start the S3 server where one is needed; returns the connections to it."""
+        if not self.topology.own_disks:
+            return {}
+        port = free_port()
+        self._services["s3"] = s3 = servers.s3(self.folder / "s3.log", port=port, env=env, watch=watch)
+        s3.start()
+        s3.wait_until(lambda: not port_is_free(port), timeout=60)
+        self.s3_endpoint = f"http://127.0.0.1:{port}"
+        make_bucket(self.s3_endpoint)
+        return {S3_CONNECTION: s3_connection(self.s3_endpoint)}
 
     def _start_airflow(self) -> None:
         (self.folder / "logs").mkdir(exist_ok=True)
@@ -260,17 +298,30 @@ class LocalStack:
             self._airflow("db-migrate", ["db", "migrate"]).run(timeout=START_TIMEOUT)
             migrated.write_text(stamp)
         self._report("Starting Airflow's components")
-        for name, arguments in COMPONENTS.items():
-            self._services[name] = self._airflow(name, arguments)
+        self.deploy()
+        for name, arguments in self._components.items():
+            self._services[name] = self._component(name, arguments)
             self._services[name].start()
         self.wait_until_healthy()
 
-    def _airflow(self, name: str, arguments: list[str]) -> Service:
+    def _component(self, name: str, arguments: list[str]) -> Service:
+        if not self.topology.own_disks:
+            return self._airflow(name, arguments)
+        machine = self.machine(name)
+        variables = machine.environment(self.environment)
+        changed = {key: value for key, value in variables.items() if self.environment.get(key) != value}
+        settings.write_shell_file(machine.disk / "env.sh", changed)
+        return self._airflow(name, arguments, machine=machine, env=variables)
+
+    def _airflow(
+        self, name: str, arguments: list[str], *, machine: Machine | None = None, env: Mapping[str, str] | None = None
+    ) -> Service:
+        command = [sys.executable, "-m", "airflow", *arguments]
         return Service(
             f"Airflow's {name}",
-            [sys.executable, "-m", "airflow", *arguments],
+            machine.hiding_others(command) if machine is not None and self.topology.hidden else command,
             log=self.folder / "logs" / f"{name}.log",
-            env=self.environment,
+            env=self.environment if env is None else env,
             watch=self._watcher(AIRFLOW_WAVE),
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from airflow_versions import telemetry
-from nights import Nights
+from nights import QUICK, Nights
 from otlp_receiver import Receiver, receiver
 
 from batchy_provider.local.stack import LocalStack, remove_database
@@ -42,20 +42,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Iterato
         folder / "home",
         dags=folder / "dags",
         cfg=folder / "cfg",
-        options={
-            # A worker that was killed is to be missed within seconds, not after five minutes.
-            "scheduler.task_instance_heartbeat_sec": "2",
-            "scheduler.task_instance_heartbeat_timeout": "10",
-            "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
-            "scheduler.job_heartbeat_sec": "2",
-            # And a scheduler that was killed, when the next one looks whose tasks it may take over.
-            "scheduler.scheduler_health_check_threshold": "10",
-            "scheduler.orphaned_tasks_check_interval": "5",
-            "dag_processor.min_file_process_interval": "15",
-            "batchy.kill_grace_seconds": "2",
-            "batchy.recheck_seconds": "5",
-            "batchy.allow_upload": "True",
-        },
+        options=QUICK,
         environment=telemetry(otlp.url),
     )
     try:

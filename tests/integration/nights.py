@@ -16,6 +16,21 @@ from batchy_provider.local.rest import AirflowClient, wait_for
 from batchy_provider.local.stack import LocalStack
 
 LOADER = "batchy_dags.py"
+QUICK = {
+    # A worker that was killed is to be missed within seconds, not after five minutes.
+    "scheduler.task_instance_heartbeat_sec": "2",
+    "scheduler.task_instance_heartbeat_timeout": "10",
+    "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
+    "scheduler.job_heartbeat_sec": "2",
+    # And a scheduler that was killed, when the next one looks whose tasks it may take over.
+    "scheduler.scheduler_health_check_threshold": "10",
+    "scheduler.orphaned_tasks_check_interval": "5",
+    "dag_processor.min_file_process_interval": "15",
+    "batchy.kill_grace_seconds": "2",
+    "batchy.recheck_seconds": "5",
+    "batchy.allow_upload": "True",
+}
+"""Options of an Airflow that notices at once what is gone."""
 
 
 class Nights:
@@ -64,6 +79,7 @@ class Nights:
 
     def ready(self, workflow: str) -> str:
         """Wait until Airflow has the DAG of a workflow; it is not paused then."""
+        self.stack.deploy()
         known = wait_for(lambda: self.client.dags(), "any DAG", timeout=90)
 
         def there() -> bool:

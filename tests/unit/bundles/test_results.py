@@ -76,6 +76,13 @@ def test_a_reference_is_fetched_and_checked(store: ResultStore, tmp_path: Path) 
         store.fetch(kept.reference(), tmp_path / "third")
 
 
+def test_an_output_on_another_workers_disk_is_told_from_one_that_was_pruned(tmp_path: Path) -> None:
+    kept = keep(ResultStore(str(tmp_path / "results"), open_path), tmp_path)
+    (tmp_path / "results").rename(tmp_path / "on-the-other-machine")
+    with pytest.raises(ResultError, match=r"was never on this machine.*`\[batchy\] results_url` .* all workers reach"):
+        ResultStore(str(tmp_path / "results"), open_path).fetch(kept.reference(), tmp_path / "input")
+
+
 def test_nothing_is_kept_without_commit(store: ResultStore, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     with store.draft(IDENTITY, tmp_path / "scratch") as draft:

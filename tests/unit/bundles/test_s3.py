@@ -45,6 +45,20 @@ def s3(endpoint: str) -> Callable[[str], Any]:
     return open_path
 
 
+@pytest.fixture
+def lasting(endpoint: str, s3: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What opens a URL with the one client of a process that goes on; Airflow keeps one for each connection."""
+    client = s3("s3://site").fs
+    assert client.dircache.use_listings_cache
+
+    def open_path(url: str) -> Any:
+        path = UPath(url, key="x", secret="x", endpoint_url=endpoint)
+        path._fs_cached = client
+        return path
+
+    return open_path
+
+
 Run = Callable[..., Outcome]
 
 
@@ -112,3 +126,38 @@ def test_pruning_empties_the_bucket(run: Run, tmp_path: Path, s3: Callable[[str]
     assert store.find("sales") == []
     with pytest.raises(ResultError, match="is gone"):
         store.fetch(outcome.reference(), tmp_path / "input")
+
+
+def test_a_process_that_goes_on_sees_what_others_have_written_since(
+    run: Run, tmp_path: Path, lasting: Callable[[str], Any]
+) -> None:
+    """As the API server: its client of the store keeps listings, for ever if nobody says that they are old."""
+    reader = ResultStore("s3://site/results", lasting)
+    batch = tmp_path.name
+
+    def jobs() -> list[str]:
+        return [execution.record["job"] for execution in reader.find("sales", batch)]
+
+    assert jobs() == []
+    run("one", "extract", "echo x")
+    assert jobs() == ["extract"]
+    assert reader.batches("sales")[0] == batch
+    with pytest.raises(ResultError, match="no execution"):
+        reader.latest("sales", "load", batch)
+    loaded = run("two", "load", "echo y; echo 1 > $BATCHY_OUTPUT_DIR/n.json")
+    assert jobs() == ["extract", "load"]
+    with reader.latest("sales", "load", batch).open("files/n.json") as file:
+        assert file.read() == b"1\n"
+    reader.fetch(loaded.reference(), tmp_path / "fetched")
+
+
+def test_a_folder_that_others_have_changed_since_is_read_anew(
+    tmp_path: Path, s3: Callable[[str], Any], lasting: Callable[[str], Any]
+) -> None:
+    kept, other = lasting(f"s3://site/{tmp_path.name}"), s3(f"s3://site/{tmp_path.name}")
+    (other / "script.sh").write_text("true")
+    cache = BundleCache(tmp_path / "cache")
+    cache.working_copy(kept, tmp_path / "one")
+    (other / "new.txt").write_text("new")
+    cache.working_copy(kept, tmp_path / "two")
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["new.txt", "script.sh"]

@@ -281,6 +281,15 @@ def test_a_zip_in_several_parts_is_refused(tmp_path: Path) -> None:
     assert "several parts" in refusal(tmp_path, bytes(content)).reason
 
 
+def test_an_entry_that_is_hidden_in_the_remark_of_another_is_not_left_out(tmp_path: Path) -> None:
+    """One damaged byte, the length of a remark: a reader that does not count sees a zip with a file less."""
+    whole = zip_of(script(), Part("lib/a", b"text"), Part("b", b"data"))
+    remark = whole.index(b"lib/a", whole.index(b"PK\1\2")) - 14  # two bytes of the second entry in the index
+    damaged = bytearray(whole)
+    damaged[remark] = 46 + len("b")  # swallows the third
+    assert "tells of 3 entries, its index holds 2" in refusal(tmp_path, bytes(damaged)).reason
+
+
 def test_an_honest_zip_is_unpacked(tmp_path: Path) -> None:
     """Made by Python's own writer, with folders, unicode, a comment and an executable."""
     archive = tmp_path / "good.zip"

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""CeleryExecutor with two workers that share no disk: bundles, results and task logs are on S3, the state in Redis."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from nights import QUICK, Nights
+
+from batchy_provider.local.rest import wait_for
+from batchy_provider.local.stack import LocalStack, remove_database
+from batchy_provider.local.topology import BUCKET, can_hide, many_machines
+
+ROOT = Path(__file__).parents[2]
+WORKERS = ("w1", "w2")
+
+if os.environ.get("CI") != "true":
+    pytest.importorskip("airflow.providers.amazon", reason="apache-airflow-providers-amazon[s3fs] is not installed")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """An Airflow of six programs, each with a disk of its own; the others' it cannot see, where that can be had."""
+    folder = tmp_path_factory.mktemp("many")
+    for name in ("cfg", "dags"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    stack = LocalStack(
+        folder / "home",
+        dags=folder / "dags",
+        cfg=folder / "cfg",
+        topology=many_machines(len(WORKERS), hidden=can_hide()),
+        options=QUICK,
+    )
+    try:
+        with stack:
+            yield Nights(stack)
+    finally:
+        remove_database(stack.folder)
+
+
+def s3(many: Nights) -> Any:
+    """A client of the S3 server that is nobody's of the stack."""
+    endpoint = many.stack.s3_endpoint
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=endpoint, **keys)
+
+
+def keys(many: Nights, prefix: str) -> list[str]:
+    pages = s3(many).get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    return [each["Key"] for page in pages for each in page.get("Contents", ())]
+
+
+def upload_bundle(many: Nights, name: str, script: str, folder: Path) -> str:
+    """Put a zip on S3; returns the URL that a job names it by."""
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        archive.writestr("script.sh", script)
+    s3(many).upload_file(str(folder / name), BUCKET, f"bundles/{name}")
+    return f"s3://aws_default@{BUCKET}/bundles/{name}"
+
+
+def batchy(many: Nights, *arguments: str, cwd: Path | None = None) -> str:
+    """The command line on a machine that is none of the six, with nothing of theirs on its disk."""
+    command = [sys.executable, "-m", "batchy_provider.cli.main", *arguments]
+    done = subprocess.run(
+        command, env=many.stack.environment, capture_output=True, text=True, timeout=120, cwd=cwd, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def sources(cache: Path) -> str:
+    """What a bundle cache has fetched, as text."""
+    return "".join(file.read_text() for file in cache.glob("sources/*.json"))
+
+
+def ran_on(output: str) -> str:
+    """The worker that a script ran on, by its temp folder, which it prints."""
+    found = re.search(r"machines/(w\d)/tmp", output)
+    assert found is not None, output
+    return found[1]
+
+
+def test_the_examples_succeed_and_one_waits_for_another(many: Nights) -> None:
+    names = ("sales", "stock", "crm_extract")
+    for workflow in names:
+        many.ready(workflow)
+    runs = {workflow: many.start(workflow) for workflow in names}
+    for workflow, run_id in runs.items():
+        assert many.client.wait_for_run(workflow, run_id, timeout=300) == "success", workflow
+        batch = many.batch(workflow, run_id)
+        assert (batch.status, batch.kind) == ("success", "live")
+    assert many.store.batch("crm_extract", int(many.client.xcom("sales", runs["sales"], "wait_for_crm_extract")))
+    assert many.client.import_errors() == []
+
+
+def test_one_workers_output_reaches_the_other_through_s3_alone_and_a_cleared_job_takes_its_window_again(
+    many: Nights, tmp_path: Path
+) -> None:
+    script = 'echo "$TMPDIR"; head -c 3000000 /dev/urandom > "$BATCHY_OUTPUT"; echo 7 > "$BATCHY_OUTPUT_DIR/n.json"'
+    url = upload_bundle(many, "handed.zip", script, tmp_path)
+    many.add(
+        "handed",
+        f"""
+        schedule: null
+        jobs:
+          extract: {{bundle: "{url}", queue: w1}}
+          load:
+            queue: w2
+            input: previous
+            bash: |
+              echo "$TMPDIR"; ls ..; wc -c < "$BATCHY_INPUT"
+              ls {many.stack.folder}/machines
+        """,
+    )
+    run_id, state = many.run("handed", timeout=180)
+    assert state == "success"
+    batch_id = str(many.batch("handed", run_id).batch_id)
+    first, second = (batchy(many, "logs", "handed", job, "--batch", batch_id) for job in ("extract", "load"))
+    assert (ran_on(first), ran_on(second)) == WORKERS
+    assert "3000000" in second
+    assert many.client.xcom("handed", run_id, "extract", "n") in (7, "7")
+
+    # The same by REST, from the API server, whose disk has none of it either.
+    with httpx.Client(base_url=many.stack.url, timeout=60, trust_env=False) as client:
+        login = {"username": many.stack.user, "password": many.stack.password}
+        token = client.post("/auth/token", json=login).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        place = f"/batchy/api/v1/workflows/handed/batches/{batch_id}/jobs"
+        assert len(client.get(f"{place}/extract/attempts/1/output").content) == 3_000_000
+        assert client.get(f"{place}/load/attempts/1/stdout").text == second
+    batchy(many, "download", "handed", "extract", "--batch", batch_id, "--into", str(tmp_path / "got"))
+    got = tmp_path / "got" / f"handed-{batch_id}-extract-1"
+    assert (got / "output").stat().st_size == 3_000_000
+
+    # The task log is on S3 too, and nowhere else once the task has ended.
+    assert "3000000" in many.log("handed", run_id, "load")
+    assert any("task_id=load" in key for key in keys(many, "logs/dag_id=handed"))
+    machines = many.stack.folder / "machines"
+    assert not list((machines / "api-server").rglob("*task_id=*"))
+    if many.stack.topology.hidden:
+        assert second.split()[-1] == "w2", f"the disks of others are not there: {second}"
+    for worker in WORKERS:
+        work = machines / worker / "bundle-cache/work"
+        wait_for(lambda work=work: not list(work.iterdir()), f"working copies of {worker} to be gone", timeout=60)
+    assert "handed.zip" in sources(machines / "w1/bundle-cache")
+    assert "handed.zip" not in sources(machines / "w2/bundle-cache"), "w2 has never fetched it"
+
+    first_batch = many.batch("handed", run_id)
+    many.client.clear("handed", run_id, ["load"])
+    assert many.client.wait_for_run("handed", run_id, timeout=240) == "success"
+    again = many.batch("handed", run_id)
+    assert again.batch_id > first_batch.batch_id
+    assert (again.from_date, again.to_date) == (first_batch.from_date, first_batch.to_date)
+    assert "3000000" in batchy(many, "logs", "handed", "load", "--batch", str(again.batch_id))
+
+
+def test_a_backfill_of_several_days_on_both_workers(many: Nights) -> None:
+    """A job waits until three run at once: more than one worker has slots for."""
+    started = many.stack.folder / "started"
+    started.mkdir()
+    many.add(
+        "refilled",
+        f"""
+        schedule: "0 2 * * *"
+        timezone: UTC
+        start_date: 2026-03-01
+        max_active_runs: 4
+        jobs:
+          load:
+            bash: |
+              echo "$TMPDIR"
+              touch {started}/$BATCHY_BATCH_ID
+              while test "$(ls {started} | wc -l)" -lt 3; do sleep 0.2; done
+        """,
+    )
+    backfill = many.client.backfill("refilled", "2026-03-10T00:00:00Z", "2026-03-13T12:00:00Z", max_active_runs=4)
+    wait_for(lambda: many.client.backfill_done(backfill), "the backfill", timeout=300)
+    batches = [batch for batch in many.store.history("refilled") if batch.kind == "history"]
+    windows = sorted((str(batch.from_date), str(batch.to_date)) for batch in batches)
+    assert windows == list(pairwise(f"2026-03-{day:02}T02:00:00.000000" for day in range(9, 14)))
+    assert {batch.status for batch in batches} == {"success"}
+    used = {ran_on(batchy(many, "logs", "refilled", "load", "--batch", str(batch.batch_id))) for batch in batches}
+    assert used == set(WORKERS)
+
+
+def test_a_worker_that_is_gone_in_mid_run_costs_nothing_the_other_takes_its_job(many: Nights) -> None:
+    """Killed as a machine that loses power: its tasks, their scripts, and all that would have cleaned up."""
+    loads = many.stack.folder / "loads"  # what the scripts have loaded: a warehouse, on no worker's disk
+    loads.mkdir()
+    many.add(
+        "survivor",
+        f"""
+        schedule: null
+        jobs:
+          extract: {{bash: 'echo from-extract', queue: w1}}
+          load:
+            input: previous
+            retries: 3
+            retry_delay: 1s
+            bash: |
+              echo "$TMPDIR attempt $BATCHY_ATTEMPT $(cat "$BATCHY_INPUT")"
+              echo "$TMPDIR" > {loads}/started-$BATCHY_ATTEMPT
+              while test ! -e {loads}/go; do sleep 0.2; done
+              echo "$BATCHY_FROM_DATE $BATCHY_TO_DATE" >> {loads}/windows
+        """,
+    )
+    run_id = many.start("survivor")
+    started = wait_for(lambda: list(loads.glob("started-*")), "the job to start", timeout=120)
+    wait_for(lambda: started[0].read_text(), "its first line", timeout=10)
+    lost = ran_on(started[0].read_text())
+    batch_id = many.batch("survivor", run_id).batch_id
+    many.stack.service(lost).kill()
+    other = next(worker for worker in WORKERS if worker != lost)
+    wait_for(lambda: len(list(loads.glob("started-*"))) > 1, "the other worker to take it", timeout=180)
+    (loads / "go").touch()
+    assert many.client.wait_for_run("survivor", run_id, timeout=180) == "success"
+    many.stack.restart(lost)
+
+    batch = many.batch("survivor", run_id)
+    assert (batch.batch_id, batch.status) == (batch_id, "success")
+    assert (loads / "windows").read_text().splitlines() == [f"{batch.from_date} {batch.to_date}"], "loaded once"
+    output = batchy(many, "logs", "survivor", "load", "--batch", str(batch_id))
+    assert ran_on(output) == other
+    assert "from-extract" in output
+
+    # A worker that is told to stop, as by an upgrade, ends what it has begun.
+    (loads / "go").unlink()
+    (loads / "started-1").unlink()
+    run_id = many.start("survivor")
+    wait_for(
+        lambda: (loads / "started-1").exists() and (loads / "started-1").read_text(), "the next night", timeout=120
+    )
+    stopping = ran_on((loads / "started-1").read_text())
+    os.kill(many.stack.service(stopping).pid, signal.SIGTERM)
+    (loads / "go").touch()
+    assert many.client.wait_for_run("survivor", run_id, timeout=240) == "success"
+    assert many.client.task_instances("survivor", run_id)["load"]["try_number"] == 1
+    assert many.batch("survivor", run_id).from_date == batch.to_date
+    wait_for(lambda: not many.stack.service(stopping).alive(), "the worker to end", timeout=60)
