@@ -119,6 +119,7 @@ class Snapshot:
     :param last_id: the highest batch id that history knows; 0 if none.
     :param own: what the run that asks opened before, or the batch that is asked for.
     :param owner: who opened the latest live batch of this package; the original server may have opened since.
+    :param overtaken: the batch `owner` speaks of, where that is so and it was not closed by this package.
     """
 
     workflow: str
@@ -129,6 +130,14 @@ class Snapshot:
     last_success: LastSuccess | None = None
     last_id: int = 0
     own: StoredBatch | None = None
+    overtaken: StoredBatch | None = None
+
+    @cached_property
+    def overtaken_id(self) -> int | None:
+        """The id of the batch that `overtaken` is to be."""
+        owner = self.owner
+        is_so = owner is not None and owner.record.status == "open" and owner.batch_id != self.live_id
+        return owner.batch_id if owner is not None and is_so else None
 
     @cached_property
     def live_id(self) -> int | None:

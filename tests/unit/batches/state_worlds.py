@@ -67,6 +67,8 @@ class PureStore(BatchStore):
             last_success=snap.load_last_success("meta", meta(snap.LAST_SUCCESS)),
             last_id=max(self.ids, default=0),
         )
+        if state.overtaken_id is not None:
+            state = replace(state, overtaken=self._stored(state.overtaken_id))
         batch_id = self.runs.get(run, batch_id) if run is not None else batch_id
         return state if batch_id is None else replace(state, own=self._stored(batch_id))
 
