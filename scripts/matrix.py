@@ -83,14 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./run matrix",
         usage="./run matrix [OPTIONS] [-- PYTEST...]",
-        description="Run the tests (default: tests/unit) on several versions; note versions and counts in docs/versions.md.",
-        epilog="Each Airflow and each Python is taken once, side by side in the order given; --product takes all pairs.",
+        description="Run the tests (default: tests/unit) on several versions, and note them in docs/versions.md.",
+        epilog="Each Airflow and each Python is taken once, in the order given; --product takes all pairs.",
     )
-    parser.add_argument("--airflow", type=_list, default=AIRFLOWS, metavar="LIST", help=f"default {','.join(AIRFLOWS)}")
-    parser.add_argument("--python", type=_list, default=PYTHONS, metavar="LIST", help=f"default {','.join(PYTHONS)}")
-    parser.add_argument(
-        "--redis", type=_list, default=(), metavar="LIST", help="programs that are tested beside Valkey, one after the other"
+    lists = (
+        ("--airflow", AIRFLOWS, f"default {','.join(AIRFLOWS)}"),
+        ("--python", PYTHONS, f"default {','.join(PYTHONS)}"),
+        ("--redis", (), "programs that are tested beside Valkey, one after the other; default redis-server, if there"),
     )
+    for name, default, help in lists:
+        parser.add_argument(name, type=_list, default=default, metavar="LIST", help=help)
     parser.add_argument("--product", action="store_true", help="every Airflow on every Python")
     parser.add_argument("--no-page", action="store_true", help="leave docs/versions.md as it is")
     return parser
@@ -143,7 +145,13 @@ def _run(airflow: str, python: str, redis: str | None, pytest: Sequence[str]) ->
             return None
         counts = _counts(report)
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    return {**about, **counts, "tests": " ".join(pytest), "date": date}
+    return {**about, **counts, "tests": " ".join(_paths(pytest)), "date": date}
+
+
+def _paths(pytest: Sequence[str]) -> list[str]:
+    """Return what of pytest's arguments says which tests: paths, and what is left out of them."""
+    said = [each for each in pytest if each.startswith("--ignore=") or (ROOT / each.partition("::")[0]).exists()]
+    return [each.replace("--ignore=", "without ") for each in said]
 
 
 def _find_python(version: str) -> str | None:

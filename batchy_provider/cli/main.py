@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from batchy_provider import __version__
 from batchy_provider.cli import (
+    adopt,
     batch,
     completion,
     convert,
@@ -30,7 +31,7 @@ from batchy_provider.cli import (
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
 
-GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, completion, demo)
+GROUPS = (questions, results, batch, wait, steering, run, validate, files, convert, adopt, completion, demo)
 
 DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
 EPILOG = """\

@@ -109,19 +109,25 @@ def settle(state: Snapshot, change: Change, stored: StoredBatch, now: datetime) 
 
 
 def adopt_history(
-    state: Snapshot, batches: Sequence[StoredBatch], listed: frozenset[int], days: Mapping[str, int], now: datetime
+    state: Snapshot,
+    batches: Sequence[StoredBatch],
+    following: StoredBatch | None,
+    listed: frozenset[int],
+    days: Mapping[str, int],
+    now: datetime,
 ) -> Change:
     """List batches that only their own hashes know, with their days and ends; end those that were left open.
 
-    :param batches: by their ids; the last one is there for the start of what came after the one before it.
+    :param batches: by their ids.
+    :param following: the one that came after them.
     :param listed: ids that history lists already.
     :param days: day → batch, as far as these batches' days are known.
     :param now: when one ends that was left open and has none after it.
     """
     change = Change()
-    newest = state.live_id or max((batch.batch_id for batch in batches), default=0)
+    newest = state.live_id or max((batch.batch_id for batch in (*batches, following) if batch is not None), default=0)
     last = state.last_success
-    for batch, after in zip(batches, [*batches[1:], None], strict=True):
+    for batch, after in zip(batches, [*batches[1:], following], strict=True):
         if batch.is_open and batch.batch_id >= newest:
             change.history.append(batch.batch_id)  # it still runs, or is being opened at this moment
             continue
