@@ -37,6 +37,11 @@ def everything(world: World) -> dict[str, Any]:
     }
 
 
+def nights(original: Original, *statuses: str) -> list[int]:
+    """Let it open and close in some nights; returns the ids."""
+    return [original.night(NIGHTS[night], status) for night, status in enumerate(statuses)]
+
+
 def listed(world: World) -> dict[int, str]:
     """Batches of the history, newest first, with their status."""
     return {batch.batch_id: batch.status for batch in world.store.history(WORKFLOW, limit=1000)}
@@ -46,7 +51,7 @@ def test_batches_of_the_original_come_into_history_days_and_the_times_of_closing
     world: World, original: Original
 ) -> None:
     original.load({"extract": {}})
-    ids = [original.night(night, status) for night, status in zip(NIGHTS, ["success", "failure", "success"])]
+    ids = nights(original, "success", "failure", "success")
     assert listed(world) == {}, "it knows no lists"
     assert adopted(world).adopted == ids
     assert listed(world) == {ids[2]: "success", ids[1]: "failed", ids[0]: "success"}
@@ -59,7 +64,7 @@ def test_a_day_that_the_original_loaded_long_ago_is_waited_for_no_more(world: Wo
     original.load({"extract": {}})
     first = original.night(NIGHTS[0])
     original.night(NIGHTS[1])
-    wait, keys = Wait(workflow=WORKFLOW, scope="day", day="2026-01-01"), world.store.keys(WORKFLOW)
+    wait, keys = Wait(workflow=WORKFLOW, backfill=True, day="2026-01-01"), world.store.keys(WORKFLOW)
     assert ask(world.store.client, keys, wait).state == "waiting"
     adopted(world)
     verdict = ask(world.store.client, keys, wait)
@@ -81,8 +86,7 @@ def test_doing_it_again_changes_nothing(world: World, original: Original) -> Non
 
 def test_a_dry_run_says_the_same_and_writes_nothing(world: World, original: Original) -> None:
     original.load({"extract": {}})
-    for night, status in zip(NIGHTS, ["success", "failure", "success"]):
-        original.night(night, status)
+    nights(original, "success", "failure", "success")
     before = everything(world)
     asked = adopted(world, dry_run=True)
     assert everything(world) == before
@@ -142,21 +146,18 @@ def test_nights_that_go_on_meanwhile_are_not_disturbed(world: World, original: O
 class TestGaps:
     def test_what_the_original_never_loaded_after_a_failure_is_told(self, world: World, original: Original) -> None:
         original.load({"extract": {}, "load": {}})
-        for night, status in zip(NIGHTS, ["success", "failure", "success", "success"]):
-            original.night(night, status)
+        nights(original, "success", "failure", "success", "success")
         gaps = adopted(world).gaps
         assert gaps == [Gap(job, NIGHTS[0], NIGHTS[2]) for job in ("extract", "load")]
 
     def test_also_before_the_next_window(self, world: World, original: Original) -> None:
         original.load({"extract": {}})
-        for night, status in zip(NIGHTS, ["success", "failure", "failure"]):
-            original.night(night, status)
+        nights(original, "success", "failure", "failure")
         assert adopted(world).gaps == [Gap("extract", NIGHTS[0], NIGHTS[2])]
 
     def test_none_once_it_has_been_loaded(self, world: World, original: Original) -> None:
         original.load({"extract": {}})
-        for night, status in zip(NIGHTS, ["success", "failure", "success"]):
-            original.night(night, status)
+        nights(original, "success", "failure", "success")
         (gap,) = adopted(world).gaps
         reload = world.open("reload", window=(gap.from_date, gap.to_date))
         world.close("success", reload)
