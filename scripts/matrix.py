@@ -32,6 +32,7 @@ AIRFLOWS = ("3.1", "3.2", "3.3", "3.4")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 DEFAULT_AIRFLOW = "3.3"
 """The one that constraints.txt pins."""
+# "lowest", constraints/airflow-lowest.txt, is the least that pyproject.toml allows: asked for by name.
 NOT_TOGETHER = {("3.4", "3.10"): "Airflow 3.4 needs Python 3.11"}
 
 ABOUT = """
