@@ -10,6 +10,13 @@ from typing import Any
 from airflow.sdk import DAG
 
 
+def has_provider_commands() -> bool:
+    """Whether ``airflow batchy`` is there: Airflow 3.1 takes no commands of providers."""
+    from airflow.providers_manager import ProvidersManager
+
+    return hasattr(ProvidersManager, "cli_command_functions")
+
+
 def serialized(dag: DAG) -> dict[str, Any]:
     """A DAG as Airflow stores it."""
     return _serialization().to_dict(dag)
