@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import DAG
@@ -37,11 +38,43 @@ def _serialization() -> Any:
 
 def core_timetable(dag: DAG) -> Any:
     """What the scheduler asks when the next run is due."""
+    return as_core(dag.timetable)
+
+
+def as_core(timetable: Any) -> Any:
+    """A timetable of the SDK as the scheduler has it."""
     try:
         from airflow.serialization.encoders import coerce_to_core_timetable
-    except ImportError:  # Airflow 3.1
-        return dag.timetable
-    return coerce_to_core_timetable(dag.timetable)
+    except ImportError:  # Airflow 3.1 has the core's alone
+        return timetable
+    return coerce_to_core_timetable(timetable)
+
+
+def _timetables() -> SimpleNamespace:
+    names = (
+        "CronDataIntervalTimetable",
+        "CronTriggerTimetable",
+        "DeltaDataIntervalTimetable",
+        "MultipleCronTriggerTimetable",
+    )
+    from airflow import sdk
+    from airflow.timetables import interval, trigger
+
+    def find(name: str) -> Any:
+        return next(getattr(module, name) for module in (sdk, interval, trigger) if hasattr(module, name))
+
+    return SimpleNamespace(**{name: find(name) for name in names})
+
+
+TIMETABLES = _timetables()
+"""What a DAG may be scheduled with: the SDK's, or, on Airflow 3.1, the core's."""
+
+
+def cron_of(timetable: Any) -> tuple[str, str]:
+    """Expression and timezone; Airflow 3.1 has the core's timetables, and keeps them under other names."""
+    if hasattr(timetable, "expression"):
+        return timetable.expression, str(timetable.timezone)
+    return timetable._expression, timetable._timezone.name
 
 
 def store_dags() -> None:
