@@ -6,10 +6,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from airflow import __version__
 from airflow.sdk import DAG
+
+
+def has_provider_commands() -> bool:
+    """Whether ``airflow batchy`` is there: Airflow 3.1 takes no commands of providers."""
+    from airflow.providers_manager import ProvidersManager
+
+    return hasattr(ProvidersManager, "cli_command_functions")
 
 
 def serialized(dag: DAG) -> dict[str, Any]:
@@ -32,11 +40,43 @@ def _serialization() -> Any:
 
 def core_timetable(dag: DAG) -> Any:
     """What the scheduler asks when the next run is due."""
+    return as_core(dag.timetable)
+
+
+def as_core(timetable: Any) -> Any:
+    """A timetable of the SDK as the scheduler has it."""
     try:
         from airflow.serialization.encoders import coerce_to_core_timetable
-    except ImportError:  # Airflow 3.1
-        return dag.timetable
-    return coerce_to_core_timetable(dag.timetable)
+    except ImportError:  # Airflow 3.1 has the core's alone
+        return timetable
+    return coerce_to_core_timetable(timetable)
+
+
+def _timetables() -> SimpleNamespace:
+    names = (
+        "CronDataIntervalTimetable",
+        "CronTriggerTimetable",
+        "DeltaDataIntervalTimetable",
+        "MultipleCronTriggerTimetable",
+    )
+    from airflow import sdk
+    from airflow.timetables import interval, trigger
+
+    def find(name: str) -> Any:
+        return next(getattr(module, name) for module in (sdk, interval, trigger) if hasattr(module, name))
+
+    return SimpleNamespace(**{name: find(name) for name in names})
+
+
+TIMETABLES = _timetables()
+"""What a DAG may be scheduled with: the SDK's, or, on Airflow 3.1, the core's."""
+
+
+def cron_of(timetable: Any) -> tuple[str, str]:
+    """Expression and timezone; Airflow 3.1 has the core's timetables, and keeps them under other names."""
+    if hasattr(timetable, "expression"):
+        return timetable.expression, str(timetable.timezone)
+    return timetable._expression, timetable._timezone.name
 
 
 HAS_TASK_SPANS = not __version__.startswith("3.1.")

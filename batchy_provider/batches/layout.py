@@ -41,6 +41,9 @@ def read_state(
     replies = session.ask(*commands)[watch:]
     (seconds, micros), live, meta, last, of_run = replies[:5]
     state = load_snapshot(keys, as_hash(live), meta, last)
+    if state.overtaken_id is not None:
+        (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
+        state = replace(state, overtaken=overtaken)
     if of_run is not None:
         batch_id = int(of_run)
     if batch_id is not None:

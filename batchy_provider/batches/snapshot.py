@@ -121,6 +121,7 @@ class Snapshot:
     :param last_id: the highest batch id that history knows; 0 if none.
     :param own: what the run that asks opened before, or the batch that is asked for.
     :param owner: who opened the latest live batch of this package; the original server may have opened since.
+    :param overtaken: the batch `owner` speaks of, where that is so and it was not closed by this package.
     :param mark: which version this is, for the archive; None where none was ever kept.
     """
 
@@ -132,7 +133,15 @@ class Snapshot:
     last_success: LastSuccess | None = None
     last_id: int = 0
     own: StoredBatch | None = None
+    overtaken: StoredBatch | None = None
     mark: Mark | None = None
+
+    @cached_property
+    def overtaken_id(self) -> int | None:
+        """The id of the batch that `overtaken` is to be."""
+        owner = self.owner
+        is_so = owner is not None and owner.record.status == "open" and owner.batch_id != self.live_id
+        return owner.batch_id if owner is not None and is_so else None
 
     @cached_property
     def live_id(self) -> int | None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from batchy_provider import __version__
 from batchy_provider.cli import (
+    adopt,
     batch,
     completion,
     convert,
@@ -45,6 +46,7 @@ GROUPS = (
     validate,
     files,
     convert,
+    adopt,
     doctor,
     completion,
     demo,

@@ -8,19 +8,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from batchy_provider.batches.dates import day_of, format_date, parse_date, unix_seconds
+from batchy_provider.batches.dates import format_date, unix_seconds
 from batchy_provider.batches.model import Batch, CloseRequest, Fields
+from batchy_provider.batches.rules.adoption import move_watermark
 from batchy_provider.batches.rules.views import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import (
-    LAST_SUCCESS,
     OWNER,
     Change,
     Decision,
-    LastSuccess,
     Owner,
     Snapshot,
     StoredBatch,
-    dump_last_success,
     dump_owner,
     dump_record,
     record_field,
@@ -64,7 +62,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
         change.meta[OWNER] = dump_owner(Owner(batch_id, state.owner.holder, record))
     change.closed[batch_id] = unix_seconds(now)
     if request.result == "success":
-        _move_watermark(state, change, batch_id, jobs)
+        move_watermark(state, change, batch_id, jobs, record)
     change.event = event(state.workflow, batch_id, request.result, "live", now)
     batch = Batch(
         workflow=state.workflow,
@@ -75,37 +73,6 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
         record=record,
     )
     return Decision(batch, change)
-
-
-def _move_watermark(state: Snapshot, change: Change, batch_id: int, jobs: Mapping[str, Fields]) -> None:
-    record = state.live_record
-    ends = [end for job in jobs.values() if isinstance(end := job.get("batch_start"), str)]
-    end = record.to_date if record is not None else max(ends, default=None)
-    if end is None:
-        return
-    last = state.last_success
-    on_purpose = record is not None and record.moved
-    if last is None or on_purpose or parse_date(last.to_date) <= parse_date(end):
-        change.meta[LAST_SUCCESS] = dump_last_success(LastSuccess(batch_id, end))
-    day = record.day if record is not None else day_of(parse_date(end), state.config.timezone)
-    change.days[day] = batch_id
-
-
-def adopt_foreign(state: Snapshot, change: Change) -> None:
-    """Note for waits, days and lists what the original server did with the latest batch, before it is left."""
-    batch_id, record = state.live_id, state.live_record
-    if batch_id is None or state.is_open or (record is not None and record.status != "open"):
-        return
-    change.history.append(batch_id)
-    batch = live_batch(state)
-    if batch.status not in ("success", "failed"):
-        return
-    if batch.batch_end is not None:
-        change.closed[batch_id] = unix_seconds(parse_date(batch.batch_end))
-    if record is not None:
-        change.meta[record_field(batch_id)] = dump_record(replace(record, status=batch.status))
-    if batch.status == "success":
-        _move_watermark(state, change, batch_id, state.jobs)
 
 
 def abort(state: Snapshot, change: Change, now: datetime) -> None:

@@ -19,7 +19,8 @@ from batchy_provider.batches.model import (
     Window,
     WorkflowConfig,
 )
-from batchy_provider.batches.rules.closing import abort, adopt_foreign
+from batchy_provider.batches.rules.adoption import adopt_foreign
+from batchy_provider.batches.rules.closing import abort
 from batchy_provider.batches.rules.views import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.rules.windows import Position, position
 from batchy_provider.batches.snapshot import (
@@ -234,7 +235,7 @@ class _Opening:
         :param moved: the watermark is to go to the end of this window, wherever it is now.
         """
         change = Change()
-        adopt_foreign(self.state, change)
+        adopt_foreign(self.state, change, self.now)
         warning = self._end_open_batch(change)
         jobs = {
             name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])

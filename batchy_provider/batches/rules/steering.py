@@ -10,7 +10,8 @@ from datetime import datetime
 
 from batchy_provider.batches.dates import format_date, read_date
 from batchy_provider.batches.model import Batch, Fields, WorkflowConfig
-from batchy_provider.batches.rules.closing import abort, adopt_foreign
+from batchy_provider.batches.rules.adoption import adopt_foreign
+from batchy_provider.batches.rules.closing import abort
 from batchy_provider.batches.rules.views import event, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import (
     CONFIG,
@@ -54,7 +55,7 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
     text = format_date(moment)
     moved = {name: state.jobs[name] | {"status": "new", "from_date": text} for name in names or state.jobs}
     change = Change(live={**state.jobs, **moved})
-    adopt_foreign(state, change)
+    adopt_foreign(state, change, now)
     if moved.keys() == state.jobs.keys():
         change.meta[LAST_SUCCESS] = dump_last_success(LastSuccess(0, text))
     change.event = event(state.workflow, state.live_id, "window", "live", now)
@@ -74,7 +75,7 @@ def load(state: Snapshot, config: WorkflowConfig, now: datetime) -> Decision[dic
         raise _held(state)
     jobs = {name: {**given, "status": given.get("status") or "new"} for name, given in config.jobs.items()}
     change = Change(live=jobs)
-    adopt_foreign(state, change)
+    adopt_foreign(state, change, now)
     if state.is_open:
         abort(state, change, now)
     change.meta |= {OWNER: None, LAST_SUCCESS: None, CONFIG: dump_config(StoredConfig.of(config))}

@@ -67,6 +67,8 @@ class PureStore(BatchStore):
             last_success=snap.load_last_success("meta", meta(snap.LAST_SUCCESS)),
             last_id=max(self.ids, default=0),
         )
+        if state.overtaken_id is not None:
+            state = replace(state, overtaken=self._stored(state.overtaken_id))
         batch_id = self.runs.get(run, batch_id) if run is not None else batch_id
         return state if batch_id is None else replace(state, own=self._stored(batch_id))
 
@@ -230,19 +232,17 @@ class Original:
         """Open as it does; returns the batch id."""
         now = self.world.clock.now
         batch_id = int(unix_seconds(now))
+        start = now  # a job without a success takes over what was found for the one before it: what failed is lost
         for name, text in self.world.store.raw_live().items():
             job = json.loads(text)
             if job.get("status") == "success":
                 start = datetime.strptime(str(job.get("batch_start")), "%Y-%m-%dT%H:%M:%S.%f")
-                hours = float(job.get("reprocess_hours") or 0)
-                start -= timedelta(hours=hours)
-                if job.get("trunc_start") is True:
-                    start = start.replace(hour=0, minute=0, second=0, microsecond=0)
-                job["from_date"] = start.isoformat()
-            elif job.get("from_date") is None:
-                job["from_date"] = "1776-07-04T23:59:00"
-            else:
-                job["from_date"] = now.isoformat()  # what failed is never loaded
+                start -= timedelta(hours=job.get("reprocess_hours", 0))
+            if job.get("from_date") is None:
+                start = datetime(1776, 7, 4, 23, 59)
+            if job.get("trunc_start") is True:
+                start = start.replace(hour=0, minute=0, second=0, microsecond=0)
+            job["from_date"] = start.isoformat()
             job |= {"batch_id": batch_id, "status": "open", "batch_start": now.isoformat(), "batch_end": None}
             self.world.store.raw_write(name, json.dumps(job), batch_id)
         return batch_id
@@ -260,6 +260,20 @@ class Original:
         self.world.store.raw_clear()
         for name, job in jobs.items():
             self.world.store.raw_write(name, json.dumps(job | {"status": "new"}), None)
+
+    def night(self, moment: str, status: str = "success") -> int:
+        """Open at that moment, and close an hour later."""
+        self.world.at(moment)
+        batch_id = self.open()
+        self.world.after(hours=1)
+        self.close(status)
+        return batch_id
+
+    def waits_on(self) -> bool:
+        """Tell whether its ``waitsy.py`` would go on waiting: it compares the first ten characters of ``batch_end``."""
+        today = self.world.clock.now.date().isoformat()
+        jobs = [json.loads(text) for text in self.world.store.raw_live().values()]
+        return any(job.get("status") != "success" or str(job.get("batch_end"))[:10] != today for job in jobs)
 
 
 def window(batch: Batch, job: str = "extract") -> tuple[str, str]:

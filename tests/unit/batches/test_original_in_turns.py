@@ -75,6 +75,28 @@ def test_an_open_batch_of_the_original_is_taken_over_with_its_window(world: Worl
     assert ended.jobs["extract"]["outcome"] == "aborted"
 
 
+def test_our_batch_that_the_original_opened_over_does_not_stay_open(world: World, original: Original) -> None:
+    left = world.at("2026-01-01T02:00").open("killed")
+    world.at("2026-01-02T02:00")
+    original.open()
+    original.close("success")
+    assert world.store.batch(WORKFLOW, left.batch_id).status == "open"
+    world.at("2026-01-03T02:00").open("third")
+    ended = world.store.batch(WORKFLOW, left.batch_id)
+    assert (ended.status, ended.jobs["extract"]["outcome"]) == ("failed", "aborted")
+    assert left.batch_id in world.store.raw_closed()
+
+
+def test_our_batch_that_the_original_closed_before_its_next_has_its_day(world: World, original: Original) -> None:
+    ours = world.at("2026-01-01T02:00").open("first")
+    original.close("success")
+    world.at("2026-01-02T02:00")
+    original.open()
+    world.at("2026-01-03T02:00").open("third")
+    assert world.store.batch(WORKFLOW, ours.batch_id).status == "success"
+    assert world.store.raw_days()["2026-01-01"] == ours.batch_id
+
+
 def test_our_batch_that_the_original_closed_is_closed(world: World, original: Original) -> None:
     batch = world.at("2026-01-02T02:00").open("first")
     original.close("success")

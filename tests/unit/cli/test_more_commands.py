@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from airflow_versions import has_provider_commands
 
 from batchy_provider.batches.connect import connect
 from batchy_provider.batches.model import OpenRequest, WorkflowConfig
@@ -179,6 +180,7 @@ def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_u
     assert main(["completion", "bash"]) == 0
 
 
+@pytest.mark.skipif(not has_provider_commands(), reason="Airflow takes commands of providers since 3.2")
 def test_airflow_has_the_same_commands_on_its_own_connection(redis_url: str) -> None:
     environment = {**os.environ, "AIRFLOW_CONN_REDIS_DEFAULT": redis_url}
     BatchStore(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow_versions import core_timetable, serialized
+from airflow_versions import core_timetable, cron_of, serialized
 
 from batchy_provider.dag_factory import build_dags
 
@@ -186,13 +186,6 @@ class TestTasks:
             "fail",
         )
         assert erp.timeout == 4 * 3600
-
-
-def cron_of(timetable: Any) -> tuple[str, str]:
-    """Expression and timezone; Airflow 3.1 has the core's timetables, and keeps them under other names."""
-    if hasattr(timetable, "expression"):
-        return timetable.expression, str(timetable.timezone)
-    return timetable._expression, timetable._timezone.name
 
 
 class TestSchedule:

@@ -10,27 +10,12 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow_runs import Airflow, context
+from airflow_versions import TIMETABLES, as_core
 
 from batchy_provider.batches.dates import to_utc
 from batchy_provider.batches.model import Holder
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.operators.run import Run, is_running
-
-try:
-    from airflow.sdk import (
-        CronDataIntervalTimetable,
-        CronTriggerTimetable,
-        DeltaDataIntervalTimetable,
-        MultipleCronTriggerTimetable,
-    )
-    from airflow.serialization.encoders import coerce_to_core_timetable
-except ImportError:  # Airflow 3.1 has the core's alone
-    from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
-    from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
-
-    def coerce_to_core_timetable(timetable: Any) -> Any:
-        return timetable
-
 
 UTC = timezone.utc
 
@@ -56,7 +41,7 @@ def backfill(end: datetime, start: datetime | None = None) -> Run:
 @pytest.fixture(params=["sdk", "core"])
 def timetables(request: pytest.FixtureRequest) -> Any:
     """A task sees the SDK's timetables, or, in older Airflow, the core's."""
-    return coerce_to_core_timetable if request.param == "core" else lambda timetable: timetable
+    return as_core if request.param == "core" else lambda timetable: timetable
 
 
 class TestDay:
@@ -103,7 +88,7 @@ class TestBackfillWindow:
     def test_of_a_cron_is_since_it_fired_before(
         self, timetables: Any, cron: str, zone: str, fire: str, before: str
     ) -> None:
-        timetable = timetables(CronTriggerTimetable(cron, timezone=zone))
+        timetable = timetables(TIMETABLES.CronTriggerTimetable(cron, timezone=zone))
         assert self.window(backfill(at(fire)), timetable) == (to_utc(at(before)), to_utc(at(fire)))
 
     @pytest.mark.parametrize(
@@ -141,7 +126,7 @@ class TestBackfillWindow:
         assert wrong == []
 
     def test_of_several_crons_is_since_any_fired(self, timetables: Any) -> None:
-        timetable = timetables(MultipleCronTriggerTimetable("0 2 * * *", "0 14 * * *", timezone="UTC"))
+        timetable = timetables(TIMETABLES.MultipleCronTriggerTimetable("0 2 * * *", "0 14 * * *", timezone="UTC"))
         for fire, before in (
             ("2026-01-05T14:00:00", "2026-01-05T02:00:00"),
             ("2026-01-05T02:00:00", "2026-01-04T14:00:00"),
@@ -151,9 +136,9 @@ class TestBackfillWindow:
     def test_of_a_data_interval_is_that(self, timetables: Any) -> None:
         start, end = at("2026-01-04T02:00:00"), at("2026-01-05T02:00:00")
         for timetable in (
-            CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-            CronTriggerTimetable("0 2 * * *", timezone="UTC", interval=timedelta(days=1)),
-            DeltaDataIntervalTimetable(timedelta(days=1)),
+            TIMETABLES.CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+            TIMETABLES.CronTriggerTimetable("0 2 * * *", timezone="UTC", interval=timedelta(days=1)),
+            TIMETABLES.DeltaDataIntervalTimetable(timedelta(days=1)),
         ):
             assert self.window(backfill(end, start), timetables(timetable)) == (to_utc(start), to_utc(end))
 

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Moving over from the original server: its history taken over, for one workflow or for all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.batches.adoption import Adoption, Found, adopt, find_past
+from batchy_provider.batches.model import Actor
+from batchy_provider.services.model import Audit
+
+if TYPE_CHECKING:
+    from batchy_provider.services.core import Services
+
+
+def adopt_workflow(services: Services, workflow: str, *, actor: Actor, dry_run: bool = False) -> Adoption:
+    """
+    Take over the history of one workflow.
+
+    :raises UnknownWorkflowError: Redis does not know it.
+    """
+    past = find_past(services.store, workflow).get(workflow, Found())
+    return _adopt(services, workflow, past, actor, dry_run)
+
+
+def adopt_all(services: Services, *, actor: Actor, dry_run: bool = False) -> list[Adoption]:
+    """Take over the history of every workflow in this Redis, by name."""
+    past = find_past(services.store)
+    return [
+        _adopt(services, workflow, past.get(workflow, Found()), actor, dry_run)
+        for workflow in services.store.workflows()
+    ]
+
+
+def data_of(adoption: Adoption) -> dict[str, Any]:
+    """Return it as JSON holds it."""
+    return asdict(adoption)
+
+
+def _adopt(services: Services, workflow: str, past: Found, actor: Actor, dry_run: bool) -> Adoption:
+    done = adopt(services.store, workflow, past, by=actor, dry_run=dry_run)
+    if not dry_run and (done.adopted or done.ended):
+        details = {"adopted": len(done.adopted), "ended": len(done.ended)}
+        services.audit(Audit(workflow=workflow, action="adopt", actor=actor, details=details))
+    return done
