@@ -43,3 +43,11 @@ def sync_callback_class() -> Any:
     from airflow.sdk.definitions import deadline
 
     return getattr(deadline, "SyncCallback", None)
+
+
+def supervisor_socket() -> int | None:
+    """Return the descriptor of this task's socket to its supervisor, or None: `dag.test()` runs a task without one."""
+    from airflow.sdk.execution_time import task_runner
+
+    socket = getattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "socket", None)
+    return None if socket is None else int(socket.fileno())

@@ -120,6 +120,8 @@ class BashBundleOperator(BaseOperator):
             self._execution.cancel()
 
     def _batch(self, store: Any, context: Context) -> Batch:
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
         from batchy_provider.batches.model import run_key
         from batchy_provider.bundles.errors import BundleError
 
@@ -132,6 +134,11 @@ class BashBundleOperator(BaseOperator):
                 "Put a BatchyOpenOperator before this task, or leave `workflow` out."
             )
         self.batch_id_shown = batch.batch_id
+        if self.job_params is None and batch.jobs.get(self.job, {}).get("outcome") == "aborted":
+            raise AirflowFailException(
+                f"Batch {batch.batch_id} of workflow {self.workflow} was taken over by another run, which loads its "
+                f"window now; job {self.job!r} of this run does nothing any more."
+            )
         if self.job_params is None and self.job not in batch.jobs:
             raise BundleError(
                 f"Batch {batch.batch_id} of workflow {self.workflow} has no job {self.job!r}. "
@@ -146,8 +153,11 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.execution import Execution, Task
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
+        from batchy_provider.compat import supervisor_socket
         from batchy_provider.hooks.places import bundle_cache, result_store
+        from batchy_provider.operators.lifeline import Ended, claim_name, watched
 
+        cache = bundle_cache()
         grace = self.kill_grace_seconds
         telling, given = self._tell(context, batch)
         task = Task(
@@ -162,9 +172,9 @@ class BashBundleOperator(BaseOperator):
             limits=ProcessLimits(**(self.limits or {})),
             max_output_bytes=self.max_output_bytes,
             log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
+            claim=cache.root / "claims" / claim_name(self, context, batch),
             **given,
         )
-        cache = bundle_cache()
         self._execution = Execution(
             task,
             cache=cache,
@@ -173,7 +183,8 @@ class BashBundleOperator(BaseOperator):
             show=self._show,
             progress=_ProgressKeeper(self, store, batch),
         )
-        with _orderly_timeout(self._execution):
+        execution, ended = self._execution, Ended(store, batch)
+        with _orderly_timeout(execution), watched(execution.cancel, supervisor=supervisor_socket(), ended=ended):
             return self._finish(context, self._execution.run())
 
     def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
