@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -17,7 +16,7 @@ from airflow.sdk import BaseOperator
 from batchy_provider.assets import workflow_alias, workflow_asset
 from batchy_provider.exceptions import BatchHeldError, BatchyError, ConflictError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.run import CONF_MOVE, Run, is_running
+from batchy_provider.operators.run import CONF_MOVE, Run, is_running, patient
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,12 +30,6 @@ IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
 HOLDER_CHECK_SECONDS = 60
 """How often a run that waits for a batch to be closed asks whether its holder still runs."""
 
-_PATIENCE: dict[str, Any] = {
-    "retries": 6,
-    "retry_delay": timedelta(seconds=5),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=2),
-}
 _OUTCOMES: dict[str, Outcome] = {
     "success": "success",
     "failed": "failed",
@@ -59,9 +52,7 @@ class _BatchOperator(BaseOperator):
     batch_id_shown: int | None = None
 
     def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
-        # Airflow hands the DAG's default_args on, merged; what they say comes before what we would.
-        said = kwargs.keys() | (kwargs.get("default_args") or {}).keys()
-        super().__init__(**{name: value for name, value in _PATIENCE.items() if name not in said}, **kwargs)
+        super().__init__(**patient(kwargs), **kwargs)
         self.workflow = workflow
         self.redis_conn_id = redis_conn_id
 
