@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -151,12 +152,21 @@ class Execution:
         :raises BundleError: the bundle was refused, or the script could not be run, or its result not be kept.
             A script that fails is an `Outcome`, not an error.
         """
-        with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
-            fetched = self._prepare(scratch.path / "bundle")
-            started = _now()
-            with self._alone() as locks:
-                result = self._run(scratch, draft, locks)
-            return self._keep(draft, fetched, result, started)
+        try:
+            with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
+                fetched = self._prepare(scratch.path / "bundle")
+                started = _now()
+                with self._alone() as locks:
+                    result = self._run(scratch, draft, locks)
+                return self._keep(draft, fetched, result, started)
+        except (OSError, BundleError) as error:
+            if not _is_full_disk(error):
+                raise
+            raise BundleError(
+                f"A disk is full: {error}. Of this execution nothing was kept. It needs room in the folder of bundles "
+                f"and working copies, {self._work.parent}, and where the results are, {self._results.url}. Make room "
+                "and run the job again: it gets the same window."
+            ) from error
 
     def _prepare(self, folder: Path) -> Fetched | None:
         if self._task.bundle is not None:
@@ -266,6 +276,15 @@ class Execution:
             values=values,
             result=result,
         )
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether there was no room, or no quota, at the bottom of an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _state(result: RunResult, fault: str | None) -> str:

@@ -133,7 +133,7 @@ class ResultStore:
             except OSError as error:
                 raise ResultError(
                     f"The result store {self.url} cannot be written to: {error}. Is `results_url` right?"
-                ) from None
+                ) from error
             yield Draft(self, identity, folder)
 
     def get(self, identity: ExecutionId) -> StoredExecution:
