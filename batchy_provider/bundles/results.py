@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.errors import ResultError, told_as
 from batchy_provider.bundles.files import copy_checked, digest_of, files_below, is_plain, kept_files, names_in
 from batchy_provider.bundles.follow import Running, find_running, label
 from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
@@ -244,11 +244,14 @@ class ResultStore:
         :raises ResultError: it is gone, or not what it was when the reference was made
         """
         url = str(reference["url"])
-        try:
-            with self._open_path(url).open("rb") as source:
-                found = copy_checked(source, into)
-        except FileNotFoundError:
-            raise ResultError(f"The output {url} is gone. Was the result store pruned? Run that job again.") from None
+        with told_as(ResultError, f"The output {url} cannot be read", "See to the store, and run the job again"):
+            try:
+                with self._open_path(url).open("rb") as source:
+                    found = copy_checked(source, into)
+            except FileNotFoundError:
+                raise ResultError(
+                    f"The output {url} is gone. Was the result store pruned? Run that job again."
+                ) from None
         if found != {"bytes": reference["bytes"], "sha256": reference["sha256"]}:
             raise ResultError(
                 f"The output {url} was changed: expected {reference['bytes']:,} bytes with sha256 "
@@ -318,7 +321,13 @@ class ResultStore:
             (folder / RECORD).write_text(json.dumps(whole, indent=1))
             parts = (*identity.parts()[:3], folder_name(attempt))
             keep = self._move if self.is_local else self._upload
-            if keep(folder, self._folder(parts), contents):
+            with told_as(
+                ResultError,
+                f"The result store {self.url} did not take what the script left",
+                "The script has ended, and of this execution nothing is kept: see to the store, and run the job again",
+            ):
+                kept = keep(folder, self._folder(parts), contents)
+            if kept:
                 return StoredExecution(self._url(parts), self._folder(parts), whole)
         raise ResultError(f"There are a thousand executions of {self._url(identity.parts())} already.")
 
