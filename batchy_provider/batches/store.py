@@ -154,12 +154,15 @@ class BatchStore:
             person=(by, f"enabled {job}", why),
         )
 
-    def skip_job(self, workflow: str, batch_id: int, job: str) -> bool:
+    def skip_job(self, workflow: str, batch_id: int, job: str, *, removed: bool = False) -> bool:
         """Take a job out of a batch if it is switched off, so that its window does not move.
 
-        :returns: whether it is; then it must not run.
+        :param removed: or if it is not, since it is no part of the workflow any more.
+        :returns: whether it is out; then it must not run.
         """
-        skipped = self._change(workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id)
+        skipped = self._change(
+            workflow, lambda state, now: rules.skip_job(state, job, now, removed=removed), batch_id=batch_id
+        )
         return skipped is not None
 
     def prune(self, workflow: str, *, keep: int) -> int:

@@ -254,6 +254,9 @@ class BatchyCloseOperator(_BatchOperator):
                     "BatchyOpenOperator before this task"
                 )
             self.batch_id_shown = batch.batch_id
+            for name in self._removed(context, run, batch):
+                if store.skip_job(self.workflow, batch.batch_id, name, removed=True):
+                    self.log.warning("  %s: is no job of the workflow any more; its window stays where it was", name)
             result, outcomes, why = self._result(context, run, batch)
             request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
             closed = store.close(self.workflow, request)
@@ -288,6 +291,16 @@ class BatchyCloseOperator(_BatchOperator):
             # Marked as failed by a person, or timed out: what was skipped for that has not been loaded.
             return "failed", outcomes, "the run was marked as failed"
         return "success", outcomes, None
+
+    def _removed(self, context: Context, run: Run, batch: Batch) -> list[str]:
+        """Return the batch's jobs that were taken out of the file since it was opened.
+
+        What became of them nobody knows: Airflow calls them removed, also those that had run.
+        """
+        found = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
+        tasks = context["dag"].task_dict
+        ran = {name: re.sub(r"_\d+\Z", "", name) for name in found}
+        return [name for name in batch.jobs if name not in tasks and (name in ran or name in ran.values())]
 
     def _states_before(self, context: Context, run: Run) -> dict[str, list[str]]:
         """Return task → the states of its instances, of all tasks before this one."""
