@@ -18,8 +18,10 @@ from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
 from batchy_provider.local.rest import wait_for
 
-# Takes its time to end, as a script may that has a transaction to roll back; says when it has begun and ended.
+# Takes its time to end, as a script may that has a transaction to roll back; says when it has begun and ended. What bash
+# says of the TERM goes to a pipe that nobody reads any more.
 STUBBORN = """
+trap '' PIPE
 trap 'sleep 1; echo ended {name} >> {log}; exit 1' TERM
 echo began {name} >> {log}
 while :; do sleep 0.05; done
@@ -40,7 +42,7 @@ def execution(folder: str, name: str, script: str, shown: list[str] | None = Non
             telling=Telling(job="load"),
             command=script.format(name=name, log=place / "log"),
             claim=place / "claims" / "load",
-            kill_grace=10,
+            kill_grace=60,
         ),
         cache=BundleCache(place / "cache"),
         results=ResultStore(str(place / "results")),
