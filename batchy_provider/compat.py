@@ -79,3 +79,11 @@ def airflow_stats() -> Any:
     except TypeError:  # Airflow 3.2
         Stats.initialize(factory=stats_utils.get_stats_factory(Stats))  # type: ignore[call-arg]
     return Stats
+
+
+def supervisor_socket() -> int | None:
+    """Return the descriptor of this task's socket to its supervisor, or None: `dag.test()` runs a task without one."""
+    from airflow.sdk.execution_time import task_runner
+
+    socket = getattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "socket", None)
+    return None if socket is None else int(socket.fileno())

@@ -40,10 +40,17 @@ class Server:
 
     :param keeps: what is in it outlives its end, also that by a kill.
     :param more: further options of its configuration.
+    :param environment: more variables for it.
     """
 
     def __init__(
-        self, program: Path | str, folder: Path, *, keeps: bool = False, more: Mapping[str, object] | None = None
+        self,
+        program: Path | str,
+        folder: Path,
+        *,
+        keeps: bool = False,
+        more: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -51,7 +58,8 @@ class Server:
         options["appendonly"] = "yes" if keeps else "no"
         options |= more or {}
         command = [str(program), *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
-        self._service = Service("the tests' server", command, log=folder / "server.log", env=dict(os.environ))
+        env = {**os.environ, **(environment or {})}
+        self._service = Service("the tests' server", command, log=folder / "server.log", env=env)
 
     def start(self) -> None:
         self._service.start()

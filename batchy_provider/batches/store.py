@@ -189,14 +189,18 @@ class BatchStore:
             kept="state",
         )
 
-    def skip_job(self, workflow: str, batch_id: int, job: str) -> bool:
+    def skip_job(self, workflow: str, batch_id: int, job: str, *, removed: bool = False) -> bool:
         """Take a job out of a batch if it is switched off, so that its window does not move.
 
-        :returns: whether it is; then it must not run.
+        :param removed: or if it is not, since it is no part of the workflow any more.
+        :returns: whether it is out; then it must not run.
         """
         # Each job asks this when it starts: where nothing is changed, no replica needs to be waited for.
         skipped = self._change(
-            workflow, lambda state, now: rules.skip_job(state, job, now), batch_id=batch_id, again=False
+            workflow,
+            lambda state, now: rules.skip_job(state, job, now, removed=removed),
+            batch_id=batch_id,
+            again=False,
         )
         return skipped is not None
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.errors import BundlePinError
+from batchy_provider.bundles.errors import BundleError, BundlePinError, told_as
 from batchy_provider.bundles.limits import GIB, UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
 from batchy_provider.bundles.source import Source, copy_tree
@@ -71,7 +71,10 @@ class BundleCache:
         :raises BundleRefusedError: it breaks a rule
         :raises BundlePinError: it is not the pinned one
         """
-        source = Source(bundle)
+        with told_as(BundleError, f"Bundle {bundle} cannot be read", "See to where it lies, and run the job again"):
+            return self._working_copy(Source(bundle), into, sha256)
+
+    def _working_copy(self, source: Source, into: Path, sha256: str | None) -> Fetched:
         if source.is_folder and source.is_local:
             digest = source.copy_folder(into, limits=self.limits)
             try:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 from batchy_provider.exceptions import BatchyError
 
@@ -74,3 +76,19 @@ class OutputGoneError(ResultError):
 
     def __reduce__(self) -> tuple[type[OutputGoneError], tuple[str]]:
         return type(self), (self.url,)
+
+
+@contextlib.contextmanager
+def told_as(kind: type[BundleError], what: str, then: str) -> Iterator[None]:
+    """
+    Say in our words what an object store refuses: each has errors of its own, and they seldom name the place.
+
+    :param what: what could not be done
+    :param then: what to do about it
+    """
+    try:
+        yield
+    except BundleError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {type(error).__name__}: {str(error).rstrip('.')}. {then}.") from error

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.cache import BundleCache, Fetched
+from batchy_provider.bundles.claim import claimed
 from batchy_provider.bundles.environment import Telling, build, write_params
 from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.files import mask_values, read_values
@@ -30,6 +32,10 @@ from batchy_provider.bundles.scratch import ScratchFolder
 SKIP_EXIT_CODE = 99
 TAIL_LINES = 20
 _EXACT = "stdout.exact"
+_WAITING = (
+    "Another script of this job still runs on this machine: of a try whose worker was killed, or of a batch that was "
+    "taken over. Waiting until it has ended."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,7 @@ class Task:
     :param inherit_env: all of the worker's environment instead of the allow-list
     :param input: reference to a stored output, which the script gets as `BATCHY_INPUT` and on stdin
     :param input_bytes: the same from memory; or ``input_file``, a copy of a local file
+    :param claim: lock file that all scripts share of which only one may run at a time on this machine
     :param timeout: seconds; None: no limit
     :param kill_grace: seconds between TERM and KILL
     :param max_output_bytes: of stdout and of stderr; more fails the execution
@@ -64,6 +71,7 @@ class Task:
     input: Mapping[str, Any] | None = None
     input_bytes: bytes | None = None
     input_file: Path | None = None
+    claim: Path | None = None
     timeout: float | None = None
     kill_grace: float = 10.0
     limits: ProcessLimits = field(default_factory=ProcessLimits)
@@ -152,11 +160,21 @@ class Execution:
         :raises BundleError: the bundle was refused, or the script could not be run, or its result not be kept.
             A script that fails is an `Outcome`, not an error.
         """
-        with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
-            fetched = self._prepare(scratch.path / "bundle")
-            started = _now()
-            result = self._run(scratch, draft)
-            return self._keep(draft, fetched, result, started)
+        try:
+            with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
+                fetched = self._prepare(scratch.path / "bundle")
+                started = _now()
+                with self._alone() as locks:
+                    result = self._run(scratch, draft, locks)
+                return self._keep(draft, fetched, result, started)
+        except (OSError, BundleError) as error:
+            if not _is_full_disk(error):
+                raise
+            raise BundleError(
+                f"A disk is full: {error}. Of this execution nothing was kept. It needs room in the folder of bundles "
+                f"and working copies, {self._work.parent}, and where the results are, {self._results.url}. Make room "
+                "and run the job again: it gets the same window."
+            ) from error
 
     def _prepare(self, folder: Path) -> Fetched | None:
         if self._task.bundle is not None:
@@ -165,7 +183,20 @@ class Execution:
         (folder / SCRIPT).write_text(f"{self._task.command}\n", encoding="utf-8")
         return None
 
-    def _run(self, scratch: ScratchFolder, draft: Draft) -> RunResult:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[tuple[int, ...]]:
+        """Wait until no other script of the job runs; yields the descriptor of the lock."""
+        if self._task.claim is None:
+            yield ()
+            return
+        with claimed(self._task.claim, waiting=self._say_waiting, given_up=lambda: bool(self._cancelled)) as lock:
+            yield () if lock is None else (lock,)
+
+    def _say_waiting(self) -> None:
+        if self._show is not None:
+            self._show("note", _WAITING)
+
+    def _run(self, scratch: ScratchFolder, draft: Draft, locks: tuple[int, ...]) -> RunResult:
         task, folder = self._task, scratch.path
         masker = Masker(self._secrets())
         (draft.folder / "files").mkdir()
@@ -197,7 +228,7 @@ class Execution:
             progress=Throttle(_masked(self._progress, masker)) if self._progress else None,
             copy=self._copy,
             scratch=folder,
-            lock_fd=scratch.lock_fd,
+            lock_fds=(scratch.lock_fd, *locks),
         )
         if self._cancelled:
             self._runner.cancel(self._cancelled)
@@ -279,6 +310,15 @@ def _settle_output(folder: Path) -> None:
         exact.unlink()
     else:
         exact.rename(output)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether there was no room, or no quota, at the bottom of an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _state(result: RunResult, fault: str | None) -> str:

@@ -4,8 +4,8 @@
 What ends a script whose worker was killed.
 
 A small bash waits for the other end of a pipe that the worker alone holds. The kernel closes it however the worker
-dies. It has its own session, so what kills the worker's process group does not reach it. It holds the lock of the
-working copy until it is done.
+dies. It has its own session, so what kills the worker's process group does not reach it. It holds the locks of the
+working copy and of the job until it is done.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 _SCRIPT = """
@@ -41,10 +42,12 @@ class Guard:
     :param group: id of the process group
     :param grace: seconds between TERM and KILL
     :param folder: removed after the group's end, with ``<folder>.lock``; None: nothing
-    :param lock_fd: kept open until then; -1: none
+    :param lock_fds: kept open until then
     """
 
-    def __init__(self, bash: str, group: int, *, grace: float, folder: Path | None, lock_fd: int = -1) -> None:
+    def __init__(
+        self, bash: str, group: int, *, grace: float, folder: Path | None, lock_fds: Sequence[int] = ()
+    ) -> None:
         read_end, self._life = os.pipe()  # not inherited by any other child
         try:
             self._process = subprocess.Popen(  # nosec B603  # a script of ours; what varies are its arguments
@@ -54,7 +57,7 @@ class Guard:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env={"PATH": os.environ.get("PATH", os.defpath)},
-                pass_fds=(lock_fd,) if lock_fd >= 0 else (),
+                pass_fds=tuple(lock_fds),
                 start_new_session=True,
             )
         except BaseException:

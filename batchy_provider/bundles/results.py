@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from batchy_provider.bundles.errors import OutputGoneError, ResultError
+from batchy_provider.bundles.errors import OutputGoneError, ResultError, told_as
 from batchy_provider.bundles.files import (
     copy_checked,
     digest_of,
@@ -145,7 +145,7 @@ class ResultStore:
                 raise ResultError(
                     f"The result store {self.url} cannot be written to: {error}. Is `results_url` right? A folder is "
                     "written by one user alone: for tasks with `run_as_user` it must be in an object store."
-                ) from None
+                ) from error
             yield Draft(self, identity, folder)
 
     def get(self, identity: ExecutionId) -> StoredExecution:
@@ -261,11 +261,12 @@ class ResultStore:
                 f"The output {url} is no data: it is what a script printed, and {reference['masked']} secrets were "
                 "masked in it. A script that hands over data writes them to $BATCHY_OUTPUT, which is never masked."
             )
-        try:
-            with refreshed(self._open_path(url)).open("rb") as source:
-                found = copy_checked(source, into)
-        except FileNotFoundError:
-            raise OutputGoneError(url) from None
+        with told_as(ResultError, f"The output {url} cannot be read", "See to the store, and run the job again"):
+            try:
+                with refreshed(self._open_path(url)).open("rb") as source:
+                    found = copy_checked(source, into)
+            except FileNotFoundError:
+                raise OutputGoneError(url) from None
         if found != {"bytes": reference["bytes"], "sha256": reference["sha256"]}:
             raise ResultError(
                 f"The output {url} was changed: expected {reference['bytes']:,} bytes with sha256 "
@@ -335,7 +336,13 @@ class ResultStore:
             (folder / RECORD).write_text(json.dumps(whole, indent=1))
             parts = (*identity.parts()[:3], folder_name(attempt))
             keep = self._move if self.is_local else self._upload
-            if keep(folder, self._folder(parts), contents):
+            with told_as(
+                ResultError,
+                f"The result store {self.url} did not take what the script left",
+                "The script has ended, and of this execution nothing is kept: see to the store, and run the job again",
+            ):
+                kept = keep(folder, self._folder(parts), contents)
+            if kept:
                 return StoredExecution(self._url(parts), self._folder(parts), whole)
         raise ResultError(f"There are a thousand executions of {self._url(identity.parts())} already.")
 

@@ -101,7 +101,7 @@ class Runner:
     :param view: shows lines while they come
     :param progress: told the newest progress line of stdout
     :param copy: told the name of the stream and its bytes as they come, masked, before they are cut into lines
-    :param scratch: folder that is removed if this process is killed, and ``lock_fd`` that stays open until then
+    :param scratch: folder that is removed if this process is killed, and ``lock_fds`` that stay open until then
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Runner:
         progress: Throttle | None = None,
         copy: Copy | None = None,
         scratch: Path | None = None,
-        lock_fd: int = -1,
+        lock_fds: Sequence[int] = (),
     ) -> None:
         self._command = list(command)
         self._cwd, self._env, self._stdin, self._umask = cwd, env, stdin, umask
@@ -135,7 +135,7 @@ class Runner:
         self._limits = limits or ProcessLimits()
         self._max_output_bytes = max_output_bytes
         self._view, self._progress, self._copy = view, progress, copy
-        self._scratch, self._lock_fd = scratch, lock_fd
+        self._scratch, self._lock_fds = scratch, tuple(lock_fds)
         self._state = State.RUNNING
         self._ended = "exit"
         self._killed = False
@@ -207,7 +207,7 @@ class Runner:
             )
         for stream in self._streams.values():
             stream.close_write_end()
-        self._guard = Guard(bash, group.pid, grace=self._grace, folder=self._scratch, lock_fd=self._lock_fd)
+        self._guard = Guard(bash, group.pid, grace=self._grace, folder=self._scratch, lock_fds=self._lock_fds)
         if group.exit_fd >= 0:
             self._selector.register(group.exit_fd, selectors.EVENT_READ, None)
         if self._stop_reason is None:

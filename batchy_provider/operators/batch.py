@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -23,7 +22,7 @@ from batchy_provider.exceptions import (
     RedisUnavailableError,
 )
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.run import CONF_MOVE, Run, is_running
+from batchy_provider.operators.run import CONF_MOVE, Run, is_running, patient
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,12 +36,6 @@ IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
 HOLDER_CHECK_SECONDS = 60
 """How often a run that waits for a batch to be closed asks whether its holder still runs."""
 
-_PATIENCE: dict[str, Any] = {
-    "retries": 6,
-    "retry_delay": timedelta(seconds=5),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=2),
-}
 _OUTCOMES: dict[str, Outcome] = {
     "success": "success",
     "failed": "failed",
@@ -65,9 +58,7 @@ class _BatchOperator(BaseOperator):
     batch_id_shown: int | None = None
 
     def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
-        # Airflow hands the DAG's default_args on, merged; what they say comes before what we would.
-        said = kwargs.keys() | (kwargs.get("default_args") or {}).keys()
-        super().__init__(**{name: value for name, value in _PATIENCE.items() if name not in said}, **kwargs)
+        super().__init__(**patient(kwargs), **kwargs)
         self.workflow = workflow
         self.redis_conn_id = redis_conn_id
 
@@ -275,6 +266,9 @@ class BatchyCloseOperator(_BatchOperator):
                     f"restore {self.workflow}`, and the next run takes the window again"
                 )
             self.batch_id_shown = batch.batch_id
+            for name in self._removed(context, run, batch):
+                if store.skip_job(self.workflow, batch.batch_id, name, removed=True):
+                    self.log.warning("  %s: is no job of the workflow any more; its window stays where it was", name)
             result, outcomes, why = self._result(context, run, batch)
             request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
             closed = store.close(self.workflow, request)
@@ -311,6 +305,16 @@ class BatchyCloseOperator(_BatchOperator):
             # Marked as failed by a person, or timed out: what was skipped for that has not been loaded.
             return "failed", outcomes, "the run was marked as failed"
         return "success", outcomes, None
+
+    def _removed(self, context: Context, run: Run, batch: Batch) -> list[str]:
+        """Return the batch's jobs that were taken out of the file since it was opened.
+
+        What became of them nobody knows: Airflow calls them removed, also those that had run.
+        """
+        found = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
+        tasks = context["dag"].task_dict
+        ran = {name: re.sub(r"_\d+\Z", "", name) for name in found}
+        return [name for name in batch.jobs if name not in tasks and (name in ran or name in ran.values())]
 
     def _states_before(self, context: Context, run: Run) -> dict[str, list[str]]:
         """Return task → the states of its instances, of all tasks before this one."""

@@ -145,6 +145,8 @@ class BashBundleOperator(BaseOperator):
             self._execution.cancel()
 
     def _batch(self, store: Any, context: Context) -> Batch:
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
         from batchy_provider.batches.model import run_key
         from batchy_provider.bundles.errors import BundleError
 
@@ -159,6 +161,11 @@ class BashBundleOperator(BaseOperator):
             )
         self.batch_id_shown = batch.batch_id
         self._batch_seen = batch
+        if self.job_params is None and batch.jobs.get(self.job, {}).get("outcome") == "aborted":
+            raise AirflowFailException(
+                f"Batch {batch.batch_id} of workflow {self.workflow} was taken over by another run, which loads its "
+                f"window now; job {self.job!r} of this run does nothing any more."
+            )
         if self.job_params is None and self.job not in batch.jobs:
             raise BundleError(
                 f"Batch {batch.batch_id} of workflow {self.workflow} has no job {self.job!r}. "
@@ -173,14 +180,17 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.execution import Execution, Task
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
+        from batchy_provider.compat import supervisor_socket
         from batchy_provider.hooks.places import bundle_cache, result_store
         from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
         from batchy_provider.observability import executions, traces
+        from batchy_provider.operators.lifeline import Ended, claim_name, watched
         from batchy_provider.operators.progress import ProgressKeeper
 
+        cache = bundle_cache()
         grace = self.kill_grace_seconds
         ti = context["ti"]
-        with executions.watched(self.workflow or ti.dag_id, self.job, batch, ti.try_number) as watched:
+        with executions.watched(self.workflow or ti.dag_id, self.job, batch, ti.try_number) as told:
             telling, given = self._tell(context, batch)
             learn_secrets(self.env or {}, telling.params, inherit_env=self.inherit_env)
             close_process()
@@ -197,9 +207,9 @@ class BashBundleOperator(BaseOperator):
                 max_output_bytes=self.max_output_bytes,
                 log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
                 output_is_read=self._is_read(),
+                claim=cache.root / "claims" / claim_name(self, context, batch),
                 **given,
             )
-            cache = bundle_cache()
             self._execution = Execution(
                 task,
                 cache=cache,
@@ -209,9 +219,10 @@ class BashBundleOperator(BaseOperator):
                 show=self._show,
                 progress=ProgressKeeper(self, store, batch),
             )
-            with _orderly_timeout(self._execution):
-                outcome = self._execution.run()
-                watched.ended(outcome)
+            execution, ended = self._execution, Ended(store, batch)
+            with _orderly_timeout(execution), watched(execution.cancel, supervisor=supervisor_socket(), ended=ended):
+                outcome = execution.run()
+                told.ended(outcome)
                 return self._finish(context, outcome)
 
     def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 CONF_WINDOW = ("from_date", "to_date")
 CONF_MOVE = "move_watermark"
 _ALIVE = ["queued", "running"]
+_PATIENCE: dict[str, Any] = {
+    "retries": 6,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=2),
+}
+
+
+def patient(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a task that is safe to repeat is retried, less what its arguments say of that.
+
+    :param given: the arguments; Airflow hands the DAG's default_args on in them, merged.
+    """
+    said = given.keys() | (given.get("default_args") or {}).keys()
+    return {name: value for name, value in _PATIENCE.items() if name not in said}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.run import Run
+from batchy_provider.operators.run import Run, patient
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -75,7 +75,8 @@ class WaitsySensor(BaseSensorOperator):
         redis_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Its worker may be killed, and a wait that is begun again has lost nothing.
+        super().__init__(**patient(kwargs), **kwargs)
         if on_failed not in ("wait", "fail"):
             raise ValueError(f"on_failed is {on_failed!r}; expected wait or fail")
         if _read_scope(scope)[0] != "today" and same_day:

@@ -104,9 +104,10 @@ def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decis
     return Decision(disabled | state.config.disabled, change)
 
 
-def skip_job(state: Snapshot, name: str, now: datetime) -> Decision[Batch | None]:
+def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False) -> Decision[Batch | None]:
     """Take a job that is switched off out of the open batch `state.own`; its window does not move.
 
+    :param removed: so is this one, which is no part of the workflow any more.
     :returns: the batch without it, or None if the job is not switched off and may run.
     """
     own = state.own
@@ -117,7 +118,7 @@ def skip_job(state: Snapshot, name: str, now: datetime) -> Decision[Batch | None
         # Left out when the batch was opened, whatever the switch says by now.
         left_out = name in own.record.left_out
         return Decision(stored_batch(state.workflow, own) if left_out else None)
-    if name not in state.disabled:
+    if name not in state.disabled and not removed:
         return Decision(None)
     record = replace(own.record, left_out=sorted({*own.record.left_out, name}))
     jobs = {**own.jobs, name: job | {"status": "new", "outcome": "skipped", "batch_end": format_date(now)}}

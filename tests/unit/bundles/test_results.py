@@ -103,7 +103,7 @@ def test_an_upload_that_breaks_off_leaves_no_execution(tmp_path: Path, monkeypat
         return real(self, mode, **options)
 
     monkeypatch.setattr(memory, "open", broken)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ResultError, match="did not take what the script left: ConnectionError: the store went away"):
         keep(store, tmp_path)
     assert store.find("sales") == []
     assert not (store.root / "sales" / "1795000000" / "extract" / "1" / "stderr").exists()

@@ -418,7 +418,7 @@ folder = Path(sys.argv[1])
 with ScratchFolder(folder / "work") as scratch:
     (scratch.path / "copy").touch()
     Runner(["bash", str(folder / "script.sh")], cwd=scratch.path, env={"PATH": sys.argv[2]}, grace=float(sys.argv[3]),
-           stdout=folder / "stdout", stderr=folder / "stderr", scratch=scratch.path, lock_fd=scratch.lock_fd).run()
+           stdout=folder / "stdout", stderr=folder / "stderr", scratch=scratch.path, lock_fds=[scratch.lock_fd]).run()
 """
 
 

@@ -418,6 +418,19 @@ class TestClose:
         jobs = open_in(dag, airflow, "r2")["jobs"]
         assert parse_date(jobs["load"]["from_date"]) < parse_date(jobs["extract"]["from_date"])
 
+    @pytest.mark.parametrize("task", ["load", "load_0"])
+    def test_a_job_that_was_taken_out_of_the_file_meanwhile_stays_where_it_was(
+        self, airflow: Airflow, task: str
+    ) -> None:
+        opened = open_in(night(), airflow, "r0")
+        closed = close_in(
+            night(jobs={"extract": {}}), airflow, "r0", states={**ALL_GOOD, "load": None, task: "removed"}
+        )
+        assert closed["outcomes"] == {"extract": "success", "load": "skipped"}
+        jobs = open_in(night(), airflow, "r1")["jobs"]
+        assert jobs["extract"]["from_date"] == opened["jobs"]["extract"]["to_date"]
+        assert jobs["load"]["from_date"] == opened["jobs"]["load"]["from_date"], "it may not have run at all"
+
 
 class TestMappedTasks:
     """Airflow tells their instances as <task>_<index>."""

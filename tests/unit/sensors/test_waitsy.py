@@ -461,3 +461,12 @@ class TestWhenTheDagIsParsed:
         again = deserialized(json.loads(json.dumps(serialized(dag))))
         task = again.get_task("wait")
         assert [link.name for link in task.operator_extra_link_dict.values()] == ["Batch"]
+
+
+def test_a_wait_whose_worker_was_killed_is_begun_again_unless_told_otherwise() -> None:
+    from airflow.sdk import DAG
+
+    assert WaitsySensor(task_id="wait", workflow="wf").retries == 6
+    with DAG("waiting", default_args={"retries": 1}):
+        assert WaitsySensor(task_id="wait", workflow="wf").retries == 1
+    assert WaitsySensor(task_id="wait", workflow="wf", retries=0).retries == 0

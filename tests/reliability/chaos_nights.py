@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Night after night of all workflows while parts are killed, and what can be counted at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import redis
+from chaos import Chaos, below, command
+from loading import Tables
+from workflows import FILES, TRIGGERED, write
+
+from batchy_provider.batches.connect import connect
+from batchy_provider.batches.model import Batch
+from batchy_provider.batches.store import BatchStore
+from batchy_provider.local.process import Guard, Service, StackError
+from batchy_provider.local.stack import LocalStack, remove_database
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {
+    # Time is compressed: a night takes seconds, so what was killed is to be missed within seconds too.
+    "scheduler.task_instance_heartbeat_sec": "2",
+    "scheduler.task_instance_heartbeat_timeout": "15",
+    "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
+    "scheduler.job_heartbeat_sec": "2",
+    "scheduler.scheduler_health_check_threshold": "15",
+    "scheduler.orphaned_tasks_check_interval": "5",
+    "triggerer.job_heartbeat_sec": "2",
+    "triggerer.triggerer_health_check_threshold": "15",
+    "workers.min_heartbeat_interval": "2",
+    "dag_processor.min_file_process_interval": "60",
+    "batchy.kill_grace_seconds": "2",
+    "batchy.recheck_seconds": "10",
+}
+ACTIVE = ("queued", "running")
+
+
+@dataclass
+class Report:
+    """What was counted."""
+
+    nights: int = 0
+    seed: int = 0
+    seconds: int = 0
+    schedulers: int = 1
+    kills: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    failed_batches: int = 0
+    windows: int = 0
+    loads: int = 0
+    rows: int = 0
+    lost: int = 0
+    doubled: int = 0
+    gaps: list[str] = field(default_factory=list)
+    overlaps: list[str] = field(default_factory=list)
+    hung_waits: list[str] = field(default_factory=list)
+    stuck_runs: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+    longest_recovery: str = ""
+
+    def faults(self) -> list[str]:
+        """All that must not be."""
+        counts = [f"{name}: {getattr(self, name)}" for name in ("lost", "doubled") if getattr(self, name)]
+        lists = ("gaps", "overlaps", "hung_waits", "stuck_runs", "orphans", "mistakes")
+        return counts + [f"{name}: {text}" for name in lists for text in getattr(self, name)]
+
+
+class ChaosNights:
+    """
+    An Airflow of its own, its workflows, their tables.
+
+    :param folder: empty
+    :param schedulers: how many, on the one database
+    :param say: told what happens, a line at a time
+    """
+
+    def __init__(self, folder: Path, *, seed: int, schedulers: int = 1, say: Callable[[str], None] = print) -> None:
+        self.folder = folder
+        self._seed = seed
+        self._random = random.Random(f"nights {seed}")
+        self._say = say
+        self._started = time.monotonic()
+        self.begin = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+        self.tables = {name: Tables(folder / "tables", name) for name in FILES}
+        (folder / "tables").mkdir()
+        for tables in self.tables.values():
+            tables.make(self.begin, hours=6)
+        shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        write(folder / "cfg", folder / "tables", self.begin)
+        self.stack = LocalStack(folder / "home", dags=folder / "dags", cfg=folder / "cfg", options=OPTIONS)
+        self._guard = Guard()
+        self.report = Report(seed=seed, schedulers=schedulers)
+        self.parts: dict[str, Service] = {}
+        self.store: BatchStore
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[ChaosNights]:
+        """Start all of it; stop it at the end."""
+        try:
+            with self.stack:
+                for name in ("scheduler", "triggerer", "api-server", "dag-processor", "valkey"):
+                    self.parts[name] = self.stack.service(name)
+                for number in range(2, self.report.schedulers + 1):
+                    self._add_scheduler(f"scheduler-{number}")
+                self.store = BatchStore(connect(self.stack.redis_url), patience=60)
+                # What was acknowledged is on disk: what a kill of Redis may cost otherwise is the last second.
+                with redis.Redis.from_url(self.stack.redis_url) as client:
+                    client.config_set("appendfsync", "always")
+                    client.config_rewrite()
+                self._until(lambda: set(FILES) <= set(self.stack.client.dags()), "the DAGs", 120)
+                yield self
+                for name, service in self.parts.items():
+                    if name.startswith("scheduler-"):
+                        service.stop()
+        finally:
+            self._guard.dismiss()
+            remove_database(self.stack.folder)
+
+    def _add_scheduler(self, name: str) -> None:
+        service = Service(
+            f"Airflow's {name}",
+            [sys.executable, "-m", "airflow", "scheduler", "--skip-serve-logs"],
+            log=self.stack.folder / "logs" / f"{name}.log",
+            env=self.stack.environment,
+            watch=lambda pid: self._guard.watch(1, pid),
+        )
+        service.start()
+        self.parts[name] = service
+
+    # nights
+
+    def run(
+        self, nights: int, note: Callable[[Report], None] = lambda report: None, *, minutes: float = math.inf
+    ) -> Report:
+        """
+        Run them with chaos, then two without, and count.
+
+        :param note: given the report after each night
+        :param minutes: after so many no further night begins
+        """
+        chaos = Chaos(self.parts, self.stack.wait_until_healthy, self._seed)
+        chaos.start()
+        for night in range(1, nights + 1):
+            if time.monotonic() - self._started > minutes * 60:
+                break
+            self._night(f"night_{night:04}")
+            self.report.nights = night
+            self.report.kills = dict(chaos.kills)
+            self.report.seconds = int(time.monotonic() - self._started)
+            note(self.report)
+        chaos.stop()
+        self._say("chaos is over")
+        self._settle()
+        # What the last night has lost is in the windows of a quiet one, and what was refused to it too.
+        for name in ("quiet_1", "quiet_2"):
+            self._start_all(name)
+            self._settle()
+        self._count(chaos)
+        note(self.report)
+        return self.report
+
+    def _night(self, name: str) -> None:
+        """All workflows once; the next night begins when they are done, or while some still run."""
+        began = time.monotonic()
+        self._start_all(name)
+        early = self._random.random() < 0.3
+        patience = self._random.uniform(5, 15) if early else 120.0
+        # More than this piled up would be a night that never ends.
+        while (left := len(self._active())) > 12 or (left and time.monotonic() - began < patience):
+            time.sleep(1)
+        self._say(f"{name}: {time.monotonic() - began:.0f} s, {left} runs left over")
+
+    def _start_all(self, name: str) -> None:
+        for workflow in TRIGGERED:
+            self._until(lambda workflow=workflow: self._start(workflow, name), f"a run of {workflow}", 300)
+
+    def _start(self, workflow: str, run_id: str) -> bool:
+        try:
+            self.stack.client.trigger(workflow, dag_run_id=run_id)
+        except StackError as error:
+            # The API server was killed before it answered, and has done it.
+            if "answered 409" in str(error):
+                return True
+            raise
+        return True
+
+    def _active(self) -> list[str]:
+        def ask() -> list[str] | None:
+            found = self.stack.client.request("GET", "/dags/~/dagRuns", params={"state": ACTIVE, "limit": 100})
+            self._answer = [f"{run['dag_id']} {run['dag_run_id']} {run['state']}" for run in found["dag_runs"]]
+            return [""]
+
+        self._until(ask, "the runs", 300)
+        return self._answer
+
+    def _settle(self, timeout: float = 900) -> None:
+        """Wait until nothing runs and nothing is queued."""
+        deadline = time.monotonic() + timeout
+        quiet = 0
+        while quiet < 2:  # a success starts another workflow's run a moment later
+            active = self._active()
+            quiet = 0 if active else quiet + 1
+            if time.monotonic() > deadline:
+                self.report.stuck_runs = active
+                return
+            time.sleep(2)
+
+    def _until(self, ask: Callable[[], Any], what: str, timeout: float) -> Any:
+        """Ask Airflow again and again; its API server may be away."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with contextlib.suppress(StackError, OSError):
+                if answer := ask():
+                    return answer
+            if time.monotonic() > deadline:
+                raise StackError(f"Waited {timeout:g} seconds for {what}, in vain.")
+            time.sleep(0.5)
+
+    # counting
+
+    def _count(self, chaos: Chaos) -> None:
+        report = self.report
+        report.kills = dict(chaos.kills)
+        report.seconds = int(time.monotonic() - self._started)
+        longest = timedelta(0)
+        for workflow, tables in self.tables.items():
+            runs = self.stack.client.runs(workflow)
+            for run in runs:
+                report.runs[run["state"]] = report.runs.get(run["state"], 0) + 1
+            batches = sorted(
+                (batch for batch in self.store.history(workflow, limit=100_000) if batch.kind == "live"),
+                key=lambda batch: batch.batch_id,
+            )
+            report.failed_batches += sum(batch.status == "failed" for batch in batches)
+            good = [batch for batch in batches if batch.status == "success"]
+            if not good or any(batch.status == "open" for batch in batches):
+                report.gaps.append(f"{workflow}: {[(batch.batch_id, batch.status) for batch in batches][-5:]}")
+                continue
+            committed = tables.committed()
+            for job in good[-1].jobs:
+                report.gaps += self._not_tiled(workflow, job, good, committed)
+                report.windows += len(good)
+                end = good[-1].jobs[job]["to_date"]
+                once, lost, doubled = tables.lost_and_doubled(job, end)
+                report.rows += once
+                report.lost += lost
+                report.doubled += doubled
+            recovery = _longest_recovery(batches)
+            if recovery > longest:
+                longest = recovery
+                report.longest_recovery = f"{recovery.total_seconds():.0f} s ({workflow})"
+            report.loads += tables.loads()
+            report.overlaps += tables.overlaps()
+            report.mistakes += tables.mistakes()
+        report.hung_waits = self._hung_waits()
+        report.orphans = self._orphans(chaos)
+
+    def _not_tiled(
+        self, workflow: str, job: str, good: list[Batch], committed: set[tuple[str, int, str, str]]
+    ) -> list[str]:
+        """What is wrong with the windows of a job's successes: a gap, an overlap, or no load of its own."""
+        faults = []
+        loaded = self.begin
+        for batch in good:
+            fields = batch.jobs[job]
+            start, end = (datetime.fromisoformat(fields[name]) for name in ("from_date", "to_date"))
+            back = timedelta(hours=fields.get("reprocess_hours") or 0)
+            expected = max(loaded - back, self.begin)
+            if start != expected or end < loaded:
+                faults.append(f"{workflow}.{job}, batch {batch.batch_id}: {start} to {end}, not from {expected}")
+            if (job, batch.batch_id, fields["from_date"], fields["to_date"]) not in committed:
+                faults.append(f"{workflow}.{job}, batch {batch.batch_id}: a success that loaded nothing")
+            loaded = end
+        return faults
+
+    def _hung_waits(self) -> list[str]:
+        """Waits that gave up although what they waited for had come half a minute before."""
+        ends = [
+            datetime.fromisoformat(batch.batch_end)
+            for batch in self.store.history("extract", limit=100_000)
+            if batch.kind == "live" and batch.status == "success" and batch.batch_end
+        ]
+        hung = []
+        for run in self.stack.client.runs("orders"):
+            task = self.stack.client.task_instances("orders", run["dag_run_id"]).get("wait_for_extract")
+            if task is None or task["state"] != "failed" or not task["start_date"] or not task["end_date"]:
+                continue
+            since, until = _utc(task["start_date"]), _utc(task["end_date"]) - timedelta(seconds=30)
+            if any(since < end < until for end in ends):
+                hung.append(f"{run['dag_run_id']}: from {since} to {until}")
+        return hung
+
+    def _orphans(self, chaos: Chaos) -> list[str]:
+        """Processes that nobody waits for any more; ends them."""
+        time.sleep(5)
+        orphans = [text for text in below(self.stack.folder) if "load.py" in text or "script.sh" in text]
+        orphans += [f"{pid} {command(pid)}" for pid in chaos.tasks()]
+        for text in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(text.split()[0]), signal.SIGKILL)
+        return orphans
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def _longest_recovery(batches: list[Batch]) -> timedelta:
+    """From the start of a batch that failed to the end of the success that has its window."""
+    longest = timedelta(0)
+    since: datetime | None = None
+    for batch in batches:
+        if batch.status == "failed":
+            since = since or datetime.fromisoformat(str(batch.started))
+        elif since is not None and batch.batch_end:
+            longest = max(longest, datetime.fromisoformat(batch.batch_end) - since)
+            since = None
+    return longest
+
+
+def save(report: Report, file: Path) -> None:
+    """Write it as JSON, whole or not at all."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(asdict(report), indent=1))
+    new.replace(file)
+
+
+def table(report: Report) -> str:
+    """The counts as a Markdown table."""
+    kills = Counter(report.kills)
+    rows: list[tuple[str, object]] = [
+        ("nights", report.nights),
+        ("seed, schedulers", f"{report.seed}, {report.schedulers}"),
+        ("time", f"{report.seconds // 60} min"),
+        ("runs that succeeded", report.runs.get("success", 0)),
+        ("runs that failed, and were made up for by a later one", report.runs.get("failed", 0)),
+        ("kills", sum(kills.values())),
+        *((f"— of {kind}", count) for kind, count in kills.most_common()),
+        ("batches that failed", report.failed_batches),
+        ("windows loaded", report.windows),
+        ("loads that scripts committed", report.loads),
+        ("gaps and overlaps between windows", len(report.gaps)),
+        ("rows in the tables", f"{report.rows:,}"),
+        ("**rows lost**", f"**{report.lost}**"),
+        ("**rows doubled**", f"**{report.doubled}**"),
+        ("scripts of one job at the same time", len(report.overlaps)),
+        ("hung waits", len(report.hung_waits)),
+        ("runs left running or queued", len(report.stuck_runs)),
+        ("scripts left behind", len(report.orphans)),
+        ("longest recovery of a window", report.longest_recovery or "none was needed"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+if __name__ == "__main__":
+    print(table(Report(**json.loads(Path(sys.argv[1]).read_text()))))
