@@ -80,10 +80,10 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     found, faults = _each(_names(service, arguments), service.standing)
     unfinished = {each.workflow: service.unfinished(each) for each in found}
     lost = [each for each in found if each.is_lost]
-    if arguments.dry_run or not lost:
+    if arguments.dry_run or (not lost and context.output.is_table):
         _show(context, found, unfinished, faults)
         return EXIT_FAULT if lost or faults else EXIT_OK
-    if not arguments.yes:
+    if lost and not arguments.yes:
         _ask(context, found, unfinished)
 
     def bring_back(name: str) -> dict[str, object]:

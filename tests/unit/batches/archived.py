@@ -28,7 +28,7 @@ class Site:
         self.told: list[str] = []
         self.files = files or ArchiveFiles(str(results))
         self.client = client
-        self.store = BatchStore(client, keeper=Keeper(lambda: self.files, tell=self.told.append, seconds=5))
+        self.store = BatchStore(client, keeper=Keeper(lambda: self.files, tell=self.told.append, seconds=120))
         self.service = ArchiveService(self.store, self.files)
         self.jobs: dict[str, Fields] = {"extract": {"region": "eu"}, "load": {"reprocess_hours": 2}}
 

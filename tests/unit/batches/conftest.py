@@ -87,5 +87,5 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the fast ones: a fault in a rule is then not found by the slowest test first."""
     here = Path(__file__).parent
-    slow = ("test_processes.py", "test_lost_connections.py", "test_state_machine.py")
+    slow = ("test_processes.py", "test_lost_connections.py", "test_state_machine.py", "test_restored_nights.py")
     items.sort(key=lambda item: item.path.parent == here and item.path.name in slow)

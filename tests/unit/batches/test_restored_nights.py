@@ -8,6 +8,7 @@ After ``restore`` all must be there as it was; then the nights go on, and all th
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from typing import Any
@@ -27,6 +28,7 @@ from batchy_provider.bundles.archive import ArchiveFiles
 from batchy_provider.exceptions import LostStateError
 from batchy_provider.services.archive import ArchiveService
 
+_EXAMPLES = int(os.environ.get("BATCHY_TEST_EXAMPLES", "0"))
 _STEPS = 40
 
 
@@ -121,6 +123,9 @@ class LossyNights(Nights):
 
     def all_that_counts(self) -> dict[str, Any]:
         found = everything(self.client)
+        listed = {f"{WORKFLOW}-{int(batch_id)}" for batch_id, _ in found.get(f"{WORKFLOW}:history", [])}
+        # What the original opened twice in a row is in no list of ours, and nobody will close it.
+        found = {key: value for key, value in found.items() if not key.startswith(f"{WORKFLOW}-") or key in listed}
         meta = found.get(f"{WORKFLOW}:meta", {})
         mark = json.loads(meta.pop("archive", "{}"))
         if self.is_set_back:
@@ -133,9 +138,9 @@ def test_nights_on_a_redis_that_loses_what_it_had(redis_url: str) -> None:
     run_state_machine_as_test(
         lambda: LossyNights(redis_url),
         settings=settings(
-            max_examples=min(settings().max_examples, 25),
+            max_examples=_EXAMPLES or min(settings().max_examples, 25),
             stateful_step_count=_STEPS,
-            derandomize=True,
+            derandomize=not _EXAMPLES,
             database=None,
             phases=[Phase.generate],
         ),

@@ -90,6 +90,7 @@ def test_what_was_lost_is_shown_and_brought_back(cli: Cli) -> None:
     changes = cli.json("history", "sales", "--changes")
     assert (changes[0]["by"], changes[0]["why"], changes[0]["source"]) == ("anna", "disk gone", "cli")
     assert "in step" in cli("restore", "--all", "--dry-run")
+    assert cli.json("restore", "--all") == []
     opened = cli.json("open", "sales")
     assert opened["extract"]["from_date"] == status["extract"]["from_date"]
 
