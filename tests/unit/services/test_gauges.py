@@ -189,9 +189,7 @@ def test_a_redis_that_is_away_is_a_metric(services: Services, monkeypatch: pytes
     assert "cannot be used" in str(fault)
 
 
-def test_many_workflows_take_as_many_round_trips_as_one(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_workflows_take_as_many_round_trips_as_one(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     from redis.client import Pipeline
 
     def packets() -> int:
