@@ -115,7 +115,7 @@ def use_stats_backend(backend: Callable[[], Any] | None) -> None:
     except ImportError:  # Airflow 3.1
         from airflow.metrics.base_stats_logger import NoStatsLogger
 
-        type(stats).factory, type(stats).instance = backend or NoStatsLogger, None
+        type(stats).factory, stats.instance = backend or NoStatsLogger, None
         return
     try:
         stats.initialize(factory=backend or NoStatsLogger, export_legacy_names=True)
