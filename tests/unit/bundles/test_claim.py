@@ -18,8 +18,8 @@ from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
 from batchy_provider.local.rest import wait_for
 
-# Takes its time to end, as a script may that has a transaction to roll back; says when it has begun and ended. What
-# bash says of the TERM goes to a pipe that nobody reads any more.
+# Takes its time to end, as a script may that has a transaction to roll back; says when it has begun and ended.
+# What bash says of the TERM goes to a pipe that nobody reads any more.
 STUBBORN = """
 trap '' PIPE
 trap 'sleep 1; echo ended {name} >> {log}; exit 1' TERM
