@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 FOLDER = Path(".batchy/demo")
 PREFERRED_PORT = 8080
 RUN_TIMEOUT = 900.0
+# Airflow opens only files that hold the words "airflow" and "dag".
 LOADER = """\
+# The Airflow DAGs of the workflows.
 from batchy_provider.dag_factory import cfg_folder, load_dags
 
 load_dags(cfg_folder(__file__), globals())
