@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,11 @@ def has_provider_commands() -> bool:
     from airflow.providers_manager import ProvidersManager
 
     return hasattr(ProvidersManager, "cli_command_functions")
+
+
+def has_connection_fields() -> bool:
+    """Whether a connection's form has fields of its own: Airflow 3.1 makes them with FAB's widgets."""
+    return has_provider_commands() or find_spec("flask_appbuilder") is not None
 
 
 def serialized(dag: DAG) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, get_origin
 
 import jsonschema
 import pytest
+from airflow_versions import has_connection_fields
 
 import batchy_provider
 from batchy_provider.get_provider_info import get_provider_info
@@ -125,12 +126,15 @@ def test_airflow_shows_it() -> None:
 
 def test_airflow_takes_the_options_defaults_from_it() -> None:
     from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
 
+    ProvidersManager().initialize_providers_configuration()  # Airflow 3.1 does so when one of its programs starts
     assert conf.get("batchy", "redis_conn_id") == "redis_default"
     assert conf.getfloat("batchy", "recheck_seconds") == 60
     assert conf.get("batchy", "cfg_folder", fallback=None) is None
 
 
+@pytest.mark.skipif(not has_connection_fields(), reason="Airflow 3.1 has fields of connections with FAB alone")
 def test_airflow_knows_the_connection_type_and_its_fields() -> None:
     from airflow.providers_manager import ProvidersManager
 
