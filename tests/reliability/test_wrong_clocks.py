@@ -126,7 +126,6 @@ def test_a_workers_clock_that_is_wrong_and_jumps_in_mid_run_is_in_no_window(
         **clock.environment,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW_CONN_REDIS_DEFAULT": redis_url,
         "CLOCK": str(tmp_path / "clock"),
         "TOLD": str(tmp_path / "told"),
