@@ -20,6 +20,7 @@ echo '::batchy {"progress": 0.5}'
 """
 WORKFLOW = """\
 wait_for: [seen_source]
+defaults: {retries: 0}
 jobs:
   extract: {bundle: seen}
   load: {bash: "echo password=hunter2 >&2; exit 3"}
