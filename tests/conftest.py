@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from redis_server import KIND, Server, programs
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from batchy_provider.local.settings import clean_environment
 
@@ -37,12 +39,30 @@ settings.register_profile("ci", max_examples=150, deadline=None, suppress_health
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 PROGRAMS = programs()
+OWN_AIRFLOW = ("test_many_workers.py", "test_deploy_scripts.py", "test_chaos_nights.py", "test_two_schedulers.py")
+"""Files of tests that start an Airflow of their own: it is one for each file."""
+
 KINDS = list(PROGRAMS)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it."""
     return (os.cpu_count() or 1) if all(Path(name).is_dir() for name in config.args) else 0
+
+
+class OneAirflow(LoadScopeScheduling):
+    """Tests that share the one Airflow go to one process, in their order; any other test to the next that is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder, _, name = file.rpartition("/")
+        if name in OWN_AIRFLOW:
+            return file
+        return folder if folder == "tests/integration" else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflow:
+    return OneAirflow(config, log)
 
 
 def pytest_unconfigure() -> None:

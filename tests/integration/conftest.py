@@ -18,13 +18,6 @@ from batchy_provider.local.stack import LocalStack, remove_database
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on one Airflow run in one process, beside those that need none."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("airflow"))
-
-
 @pytest.fixture(scope="session")
 def otlp() -> Iterator[Receiver]:
     """What Airflow and this package tell OpenTelemetry."""
