@@ -25,9 +25,10 @@ from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
 from batchy_provider.bundles.names import SCRIPT
 from batchy_provider.bundles.progress import Progress, Throttle
-from batchy_provider.bundles.results import Draft, ResultStore, StoredExecution
+from batchy_provider.bundles.results import Draft, ResultStore
 from batchy_provider.bundles.runner import Copy, Runner, RunResult
 from batchy_provider.bundles.scratch import ScratchFolder
+from batchy_provider.bundles.stored import StoredExecution
 
 SKIP_EXIT_CODE = 99
 TAIL_LINES = 20

@@ -16,7 +16,8 @@ from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.identity import ExecutionId
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.results import ResultStore, StoredExecution
+    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.stored import StoredExecution
 
 IDENTITY = "execution.json"
 _CHUNK = 256 * 1024

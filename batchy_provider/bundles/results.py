@@ -23,7 +23,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import OutputGoneError, ResultError, told_as
@@ -39,6 +39,7 @@ from batchy_provider.bundles.files import (
 from batchy_provider.bundles.follow import Running, find_running, label
 from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.scratch import ScratchFolder
+from batchy_provider.bundles.stored import StoredExecution, finished, is_of_try
 from batchy_provider.bundles.unpack import sync_folder
 
 RECORD = "exit.json"
@@ -60,52 +61,6 @@ def local_path(url: str) -> Path:
     if parts.scheme:
         raise ResultError(f"Results at {url} cannot be read here: only local paths can be.")
     return Path(url)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredExecution:
-    """
-    One execution in the store.
-
-    :param record: what ``exit.json`` says
-    """
-
-    url: str
-    path: Any
-    record: Mapping[str, Any]
-
-    def command(self) -> str:
-        """The command that shows what the script wrote, to be pasted into a shell."""
-        workflow, batch_id, job, attempt = (str(self.record[key]) for key in ("workflow", "batch_id", "job", "attempt"))
-        identity = ExecutionId(workflow=workflow, batch_id=batch_id, job=job, attempt=attempt)
-        place = len("/".join(identity.parts())) + 1
-        return identity.command(self.url[:-place])
-
-    def open(self, name: str) -> BinaryIO:
-        """
-        Open ``stdout``, ``stderr``, ``output`` or ``files/…`` to read its bytes.
-
-        :raises ResultError: the execution has no such file
-        """
-        if name not in self.record["contents"]:
-            known = ", ".join(self.record["contents"])
-            raise ResultError(f"Execution {self.url} has no file {name!r}. It has: {known}.")
-        path = self.path
-        for part in name.split("/"):
-            path = path / part
-        opened: BinaryIO = refreshed(path).open("rb")
-        return opened
-
-    def reference(self, name: str | None = None) -> dict[str, Any]:
-        """
-        What a later job needs to read a file: ``{url, bytes, sha256}``; ``masked`` where secrets were masked in it.
-
-        :param name: default: the output
-        """
-        name = name or self.record["output"]
-        reference = {"url": f"{self.url}/{name}", **self.record["contents"][name]}
-        masked = self.record.get("masked", {}).get(name)
-        return {**reference, "masked": masked} if masked else reference
 
 
 class ResultStore:
@@ -163,7 +118,7 @@ class ResultStore:
         """All executions of a workflow, of one batch or one job, in the order in which they ended."""
         wanted = (batch_id, job, None)
         found = list(self._walk(self._folder((folder_name(workflow),)), (folder_name(workflow),), wanted))
-        return sorted(found, key=_finished)
+        return sorted(found, key=finished)
 
     def latest(
         self, workflow: str, job: str, batch_id: str | None = None, attempt: str | None = None
@@ -185,10 +140,10 @@ class ResultStore:
                 execution
                 for name in group
                 for execution in self._walk(folder / name, (folder_name(workflow), name), (job, None))
-                if attempt is None or _is_of_try(execution, attempt)
+                if attempt is None or is_of_try(execution, attempt)
             ]
             if found:
-                return max(found, key=_finished)
+                return max(found, key=finished)
         of = f"job {job} of {workflow}" + ("" if batch_id is None else f", batch {batch_id}")
         of += "" if attempt is None else f", attempt {attempt}"
         raise ResultError(
@@ -238,7 +193,7 @@ class ResultStore:
         for name in names_in(self._folder((place,))):
             ages[name] = by_age(name)
             if ages[name][0] < 0:
-                ended = [_finished(each) for each in self._walk(self.root / place / name, (place, name), (None, None))]
+                ended = [finished(each) for each in self._walk(self.root / place / name, (place, name), (None, None))]
                 if not ended:
                     del ages[name]  # nothing there, or being written at this moment
                     continue
@@ -400,12 +355,3 @@ class Draft:
         :param record: how it ended; goes into ``exit.json``
         """
         return self.store.commit(self.identity, self.folder, record)
-
-
-def _is_of_try(execution: StoredExecution, attempt: str) -> bool:
-    stored = str(execution.record["attempt"])
-    return stored == attempt or stored.partition(".")[0] == attempt
-
-
-def _finished(execution: StoredExecution) -> str:
-    return str(execution.record.get("finished"))

@@ -20,7 +20,8 @@ from batchy_provider.exceptions import ConfigError
 if TYPE_CHECKING:
     from batchy_provider.batches.keeping import Keeper
     from batchy_provider.bundles.archive import ArchiveFiles
-    from batchy_provider.bundles.results import ResultStore, StoredExecution
+    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.stored import StoredExecution
 
 
 def add_commands(commands: Commands) -> None:

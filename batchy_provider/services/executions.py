@@ -20,7 +20,7 @@ from batchy_provider.exceptions import ConfigError, UnknownJobError
 from batchy_provider.services.model import Page
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.results import StoredExecution
+    from batchy_provider.bundles.stored import StoredExecution
     from batchy_provider.services.core import Services
 
 
