@@ -54,7 +54,13 @@ def deleted(airflow: Nights, workflow: str, file: Path) -> Callable[[], bool]:
     return lambda: workflow not in airflow.client.dags()
 
 
-@pytest.mark.parametrize("edit", [removed, renamed, broken, deleted])
+LONG = pytest.mark.long
+"""Airflow takes minutes to see what is renamed or gone."""
+
+
+@pytest.mark.parametrize(
+    "edit", [removed, broken, pytest.param(renamed, marks=LONG), pytest.param(deleted, marks=LONG)]
+)
 def test_an_edit_in_mid_run_loses_no_window(airflow: Nights, tmp_path: Path, edit: Edit) -> None:
     workflow, go, loaded = f"edited_{edit.__name__}", tmp_path / "go", tmp_path / "loaded"
     airflow.add(workflow, WORKFLOW.format(go=go, loaded=loaded))
