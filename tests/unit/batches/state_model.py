@@ -146,8 +146,15 @@ class Model:
 
     # -- what becomes of the state --------------------------------------------------------------------------------
 
+    def overtaken_ended(self) -> None:
+        """With the next change of ours, a batch that the original has opened over is not open any more."""
+        for batch in self.batches.values():
+            if batch is not self.live and batch.kind != "history" and batch.status == "open":
+                batch.status = "failed"
+
     def opened(self, batch: Batch, jobs: dict[str, Job]) -> None:
         """A live batch was opened."""
+        self.overtaken_ended()
         if self.is_open:
             assert self.live is not None
             self.live.status = "failed"
@@ -204,6 +211,7 @@ class Model:
             batch.status = "success" if left == {"success"} else "failed"
 
     def window_set(self, names: list[str], start: datetime) -> None:
+        self.overtaken_ended()
         for name in names or list(self.jobs):
             job = self.jobs[name]
             loaded = self.loaded.setdefault(name, Loaded(since=start))
@@ -215,6 +223,7 @@ class Model:
 
     def reset(self) -> None:
         """A configuration was loaded."""
+        self.overtaken_ended()
         if self.is_open:
             assert self.live is not None
             self.live.status = "failed"

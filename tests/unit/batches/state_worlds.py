@@ -100,9 +100,9 @@ class PureStore(BatchStore):
             self.events.append(change.event)
 
     def status(self, workflow: str) -> Any:
-        from batchy_provider.batches.store import _workflow_state
+        from batchy_provider.batches.rules.views import workflow_state
 
-        return _workflow_state(self.snapshot())
+        return workflow_state(self.snapshot())
 
     def batch(self, workflow: str, batch_id: int) -> Batch:
         from batchy_provider.batches.rules.views import stored_batch

@@ -113,7 +113,7 @@ class Mover:
         source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self._ids[there])
         port = target.connection_pool.connection_kwargs["port"]
         while keys := source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 3):
-            source.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
+            source.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "REPLACE", "KEYS", *keys)
             time.sleep(0.002)
         for node in (target, source, *(n for n in self._nodes if n not in (source, target))):
             node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self._ids[there])

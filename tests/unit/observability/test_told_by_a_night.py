@@ -44,12 +44,13 @@ jobs:
 
 
 class Told(NamedTuple):
-    """The events of OpenLineage, the Redis that the nights ran on, what OpenTelemetry got, and the log."""
+    """The events of OpenLineage, the Redis that the nights ran on, what OpenTelemetry got, the log, and what was printed."""
 
     events: list[dict[str, Any]]
     client: Redis
     otlp: Receiver
     log: str
+    printed: str
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,8 @@ def night(tmp_path_factory: pytest.TempPathFactory, _servers: Any) -> Iterator[T
             "seen_bad failed",
         ], done.stdout + done.stderr
         lines = (folder / "events.json").read_text().splitlines()
-        yield Told([json.loads(line) for line in lines], client, otlp, done.stdout)
+        printed = "".join(path.read_text() for path in (folder / "results").rglob("stdout"))
+        yield Told([json.loads(line) for line in lines], client, otlp, done.stdout, printed)
 
 
 def events(night: Told, job: str) -> dict[str, dict[str, Any]]:
@@ -174,7 +176,7 @@ class TestSpans:
 
     def test_a_script_gets_the_span_it_runs_in(self, night: Told) -> None:
         (span,) = (each for each in night.otlp.spans(workflow="seen_good") if each.name == "batchy.execution")
-        assert f"parent=00-{span.trace_id}-{span.span_id}-" in night.log
+        assert f"parent=00-{span.trace_id}-{span.span_id}-" in night.printed
 
     def test_a_failure_is_told_without_what_the_script_wrote(self, night: Told) -> None:
         (span,) = (each for each in night.otlp.spans(workflow="seen_bad") if each.name == "batchy.execution")
