@@ -44,7 +44,7 @@ jobs:
 
 
 class Told(NamedTuple):
-    """The events of OpenLineage, the Redis that the nights ran on, what OpenTelemetry got, the log, and what was printed."""
+    """The events of OpenLineage, the nights' Redis, what OpenTelemetry got, the log, and what scripts printed."""
 
     events: list[dict[str, Any]]
     client: Redis
