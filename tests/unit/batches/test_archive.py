@@ -24,6 +24,7 @@ from batchy_provider.bundles.archive import ArchiveFiles
 from batchy_provider.exceptions import (
     ArchiveError,
     ArchiveUnavailableError,
+    BatchyError,
     LostStateError,
     NotOpenError,
     UnknownWorkflowError,
@@ -66,6 +67,13 @@ def after(batch: Any) -> None:
     """Let the clock pass the id of a batch: what comes next has another, also where Redis does not know it any more."""
     while time.time() < batch.batch_id + 1:
         time.sleep(0.05)
+
+
+def fall_back(site: Site, saved: dict[bytes, bytes]) -> None:
+    """Let Redis come back as it was saved."""
+    site.client.flushall()
+    for key, value in saved.items():
+        site.client.restore(key, 0, value)
 
 
 # -- what is kept ---------------------------------------------------------------------------------------------------
@@ -319,9 +327,7 @@ def test_a_replica_that_lagged_opens_nothing_until_it_is_restored(site: Site) ->
     saved = {key: site.client.dump(key) for key in site.client.scan_iter()}
     lost = [site.night().batch_id, site.night().batch_id]
     before, expected = site.dump(), windows(site.opened("next"))
-    site.client.flushall()
-    for key, value in saved.items():
-        site.client.restore(key, 0, value)
+    fall_back(site, saved)
     with pytest.raises(LostStateError, match=r"has an older state .* Redis has lost what came between"):
         site.opened("next")
     found = site.service.standing(WORKFLOW)
@@ -338,9 +344,7 @@ def test_a_replica_that_lagged_by_more_changes_than_redis_remembers_is_known_to_
     saved = {key: site.client.dump(key) for key in site.client.scan_iter()}
     for number in range(MAX_TOKENS + 1):
         site.store.set_window(WORKFLOW, f"2026-01-01T00:{number:02}", by="ops")
-    site.client.flushall()
-    for key, value in saved.items():
-        site.client.restore(key, 0, value)
+    fall_back(site, saved)
     assert site.service.standing(WORKFLOW).relation == "behind"
 
 
@@ -370,14 +374,34 @@ def test_two_databases_are_told_apart_however_far_one_has_come(
 
 
 def test_a_lost_opening_alone_is_no_loss(site: Site) -> None:
-    """Its window is taken again, as that of any batch that was never closed."""
-    site.night()
+    """Its window is taken again, as that of any batch that was never closed, and what it loaded is not counted."""
+    after(site.night())
     saved = {key: site.client.dump(key) for key in site.client.scan_iter()}
     lost = site.opened("killed")
-    site.client.flushall()
-    for key, value in saved.items():
-        site.client.restore(key, 0, value)
+    fall_back(site, saved)
+    with pytest.raises(BatchyError, match=str(lost.batch_id)):
+        site.closed(lost)
+    after(lost)
     assert windows(site.opened("next"))["extract"][0] == windows(lost)["extract"][0]
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"window": Window(from_date="2026-03-05", to_date="2026-03-17")}], ids=["next", "its own"]
+)
+def test_a_lost_taking_over_is_no_loss_either(site: Site, asked: dict[str, Any]) -> None:
+    """The batch that is open in what came back is taken over once more, with its window, by whoever comes."""
+    site.night()
+    first = site.opened("killed")
+    saved = {key: site.client.dump(key) for key in site.client.scan_iter()}
+    lost = site.opened("taker", if_open="take_over", **asked)
+    fall_back(site, saved)
+    with pytest.raises(BatchyError, match=str(lost.batch_id)):
+        site.closed(lost)
+    after(lost)
+    again = site.opened("taker", if_open="take_over", **asked)
+    assert windows(again)["extract"][0] == windows(lost)["extract"][0]
+    fall_back(site, saved)
+    assert windows(site.opened("other", if_open="take_over"))["extract"][0] == windows(first)["extract"][0]
 
 
 def test_what_is_done_on_purpose_passes_and_is_the_archives_state_from_then_on(site: Site) -> None:
@@ -395,9 +419,7 @@ def test_a_window_that_is_set_for_all_jobs_is_on_purpose_too(site: Site) -> None
     site.night()
     saved = {key: site.client.dump(key) for key in site.client.scan_iter()}
     site.night()
-    site.client.flushall()
-    for key, value in saved.items():
-        site.client.restore(key, 0, value)
+    fall_back(site, saved)
     site.store.set_window(WORKFLOW, "2026-01-01", by="ops")
     assert windows(site.opened())["extract"][0] == "2026-01-01T00:00:00.000000"
 

@@ -86,7 +86,7 @@ class LossyNights(Nights):
         self.client.flushall()
         self.restored(before)
 
-    # Where only a batch was opened since, the archive knows of no change: the window is taken again.
+    # Where only a batch was opened since, the archive knows of no change: test_archive.py has what comes of that.
     @precondition(
         lambda self: self.saved and self.model.jobs and self.is_all_kept() and self.newest_change() != self.saved_mark
     )

@@ -432,8 +432,8 @@ class Nights(RuleBasedStateMachine):
         self.latest = max(self.latest, self.clock.now)
         try:
             batch_id = self.original.open()
-        except ValueError:
-            event("the original stumbles over its own date")
+        except (TypeError, ValueError):
+            event("the original stumbles over its own date, or over a number in quotes")
             batch_id = int(unix_seconds(self.clock.now))
         self._follow_the_original(batch_id)
 
