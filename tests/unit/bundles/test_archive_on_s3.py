@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from moto.server import ThreadedMotoServer
 from upath import UPath
 
 from batchy_provider.batches.model import Actor
@@ -23,31 +22,16 @@ sys.path.append(str(Path(__file__).parents[1] / "batches"))
 from archived import WORKFLOW, Site
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def s3(endpoint: str, tmp_path: Path) -> Callable[[], ArchiveFiles]:
+def worker(s3: Callable[[str], Any], tmp_path: Path) -> Callable[[], ArchiveFiles]:
     """Each call is another worker, with a client of its own."""
-
-    def open_path(url: str) -> Any:
-        options = {"key": "x", "secret": "x", "endpoint_url": endpoint, "skip_instance_cache": True}
-        return UPath(url, **options)
-
-    bucket = open_path("s3://site")
-    if not bucket.exists():
-        bucket.mkdir()
-    return lambda: ArchiveFiles(f"s3://site/{tmp_path.name}", open_path)
+    return lambda: ArchiveFiles(f"s3://site/{tmp_path.name}", s3)
 
 
-def test_what_workers_close_is_restored_by_another(redis_client: redis.Redis, s3: Callable[[], ArchiveFiles]) -> None:
-    one, two = Site(redis_client, "", files=s3()), Site(redis_client, "", files=s3())
+def test_what_workers_close_is_restored_by_another(
+    redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]
+) -> None:
+    one, two = Site(redis_client, "", files=worker()), Site(redis_client, "", files=worker())
     one.night(run="first")
     two.night(run="second")
     one.night("failed", run="third")
@@ -56,16 +40,16 @@ def test_what_workers_close_is_restored_by_another(redis_client: redis.Redis, s3
     redis_client.flushall()
     with pytest.raises(LostStateError, match="the archive s3://site/"):
         two.opened("fourth")
-    third = Site(redis_client, "", files=s3())
+    third = Site(redis_client, "", files=worker())
     assert third.service.workflows() == [WORKFLOW]
     assert third.service.restore(WORKFLOW, actor=Actor("ops")).batches == 3
     assert third.dump() == before
 
 
 def test_a_newer_state_is_read_whole_by_one_that_has_listed_the_older(
-    redis_client: redis.Redis, s3: Callable[[], ArchiveFiles]
+    redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]
 ) -> None:
-    site, files = Site(redis_client, "", files=s3()), s3()
+    site, files = Site(redis_client, "", files=worker()), worker()
     site.night()
     assert len(files.batches(WORKFLOW)) == 1
     assert files.latest(WORKFLOW) is not None
@@ -77,17 +61,17 @@ def test_a_newer_state_is_read_whole_by_one_that_has_listed_the_older(
     assert len(files.batches(WORKFLOW)) == 2
 
 
-def test_pruned_batches_are_gone_from_the_bucket(redis_client: redis.Redis, s3: Callable[[], ArchiveFiles]) -> None:
-    site = Site(redis_client, "", files=s3())
+def test_pruned_batches_are_gone_from_the_bucket(redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]) -> None:
+    site = Site(redis_client, "", files=worker())
     for _ in range(3):
         site.night()
     site.store.prune(WORKFLOW, keep=1)
     assert site.service.prune(WORKFLOW) == 2
-    assert len(s3().batches(WORKFLOW)) == 1
+    assert len(worker().batches(WORKFLOW)) == 1
 
 
 def test_a_server_that_refuses_costs_no_closing_and_is_caught_up(
-    redis_client: redis.Redis, s3: Callable[[], ArchiveFiles]
+    redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]
 ) -> None:
     def refused(url: str) -> Any:
         # Nobody listens there, as while the store is away.
@@ -97,7 +81,7 @@ def test_a_server_that_refuses_costs_no_closing_and_is_caught_up(
     away = ArchiveFiles("s3://site/away", refused)
     with pytest.raises(ArchiveError, match=r"the archive s3://site/away/.archive cannot be used"):
         away.latest(WORKFLOW)
-    site, cut = Site(redis_client, "", files=s3()), Site(redis_client, "", files=away)
+    site, cut = Site(redis_client, "", files=worker()), Site(redis_client, "", files=away)
     with pytest.raises(ArchiveUnavailableError):
         cut.opened()
     site.night()

@@ -79,7 +79,7 @@ def open_files() -> set[str]:
     found = set()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found.add(os.readlink(link))
+            found.add(str(link.readlink()))
     return found
 
 

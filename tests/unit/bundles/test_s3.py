@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bundle_archives import script, zip_of
-from moto.server import ThreadedMotoServer
 from upath import UPath
 
 from batchy_provider.bundles.cache import BundleCache
@@ -20,29 +19,6 @@ from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(endpoint: str) -> Callable[[str], Any]:
-    """What opens a URL; each call has a client of its own, as each worker would."""
-
-    def open_path(url: str) -> Any:
-        options = {"key": "x", "secret": "x", "endpoint_url": endpoint, "skip_instance_cache": True}
-        return UPath(url, **options)
-
-    bucket = open_path("s3://site")
-    if not bucket.exists():
-        bucket.mkdir()
-    return open_path
 
 
 @pytest.fixture

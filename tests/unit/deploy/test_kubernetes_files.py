@@ -9,7 +9,6 @@ schema, release notes and tests, with their types. Who uses another one looks it
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -17,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from airflow.configuration import conf
@@ -249,9 +249,6 @@ def test_the_policies_name_the_pods_as_the_chart_does() -> None:
     assert {53, 8080, 6379, 443} <= ports
 
 
-@pytest.mark.skipif(importlib.util.find_spec("kubernetes_validate") is None, reason="needs kubernetes-validate")
 def test_the_policies_are_valid_for_kubernetes() -> None:
-    import kubernetes_validate
-
     for policy in yaml.safe_load_all((FOLDER / "network-policy.yaml").read_text()):
         kubernetes_validate.validate(json.loads(json.dumps(policy)), "1.33", strict=True)
