@@ -139,7 +139,8 @@ def restore(
             return Restored(workflow=workflow, was=found.relation), ()
         change = _change(look, archived, missing, takes_state=takes_state)
         change.days = _days(session, keys, look, change.days, archived)
-        what = f"restored {'the state and ' if takes_state else ''}{len(missing)} batches from the archive"
+        many = f"{len(missing)} batch{'' if len(missing) == 1 else 'es'}"
+        what = f"restored {'the state and ' if takes_state else ''}{many} from the archive"
         made = PersonalChange.of(by, format_date(look.now), what, why)
         change.meta[snap.CHANGES] = _merged(made, look.changes, archived.changes)
         newest = max(change.history, default=0)
@@ -201,12 +202,13 @@ def _refusal(found: Standing) -> str | None:
     if found.relation == "conflict":
         return (
             f"Redis has {found.redis}, which did not come of what the archive has, {found.archive}. To take the "
-            "archive's: --overwrite; to keep that of Redis: `batchy archive --overwrite`"
+            f"archive's: `batchy restore {found.workflow} --overwrite`; to keep that of Redis: "
+            f"`batchy archive {found.workflow} --overwrite`"
         )
     if found.in_the_way is not None:
         return (
             f"{found.in_the_way}: it was opened on an older state than the archive's. Close or fail it first, or "
-            "--overwrite"
+            f"`batchy restore {found.workflow} --overwrite`"
         )
     return None
 

@@ -71,11 +71,16 @@ def archive_files(url: str | None = None) -> ArchiveFiles:
     return ArchiveFiles(url or _option("results_url", "results"), open_path)
 
 
-def keeper() -> Keeper | None:
-    """What keeps the archive of this deployment; None where `[batchy] archive` is off. Opens nothing yet."""
+def keeps_archive() -> bool:
+    """Tell whether this deployment keeps an archive: `[batchy] archive`."""
     from airflow.providers.common.compat.sdk import conf
 
-    if not conf.getboolean("batchy", "archive", fallback=True):
+    return bool(conf.getboolean("batchy", "archive", fallback=True))
+
+
+def keeper() -> Keeper | None:
+    """What keeps the archive of this deployment; None where `[batchy] archive` is off. Opens nothing yet."""
+    if not keeps_archive():
         return None
     from batchy_provider.batches.keeping import Keeper
 

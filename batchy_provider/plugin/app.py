@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Request
 from batchy_provider import __version__
 from batchy_provider.plugin import problems
 from batchy_provider.plugin.routes import (
+    archive,
     batches,
     events,
     executions,
@@ -50,7 +51,7 @@ def create_app() -> FastAPI:
         responses=problems.RESPONSES,
     )
     problems.install(app)
-    for part in (workflows, overview, batches, executions, uploads, waits, events, metrics):
+    for part in (workflows, overview, batches, archive, executions, uploads, waits, events, metrics):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)
     app.include_router(page.router)

@@ -11,7 +11,7 @@ from fastapi import Depends
 
 from batchy_provider.hooks.audit import log_in_airflow
 from batchy_provider.hooks.batchy import BatchyHook
-from batchy_provider.hooks.places import bundle_cache, cfg_folder, open_path, result_store
+from batchy_provider.hooks.places import archive_files, bundle_cache, cfg_folder, keeps_archive, open_path, result_store
 from batchy_provider.services.core import Services
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def deployment() -> Services:
                     store=_store,
                     cfg=cfg_folder(),
                     results=result_store,
+                    archive=archive_files if keeps_archive() else None,
                     cache=bundle_cache,
                     audit=log_in_airflow,
                     open_path=open_path,

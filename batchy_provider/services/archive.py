@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,11 +13,13 @@ from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.keeping import marked, read_kept
 from batchy_provider.batches.restoring import Archived, Restored, Standing
 from batchy_provider.exceptions import UnknownWorkflowError
+from batchy_provider.services.model import Audit
 
 if TYPE_CHECKING:
     from batchy_provider.batches.model import Actor
     from batchy_provider.batches.store import BatchStore
     from batchy_provider.bundles.archive import ArchiveFiles
+    from batchy_provider.services.model import AuditLog
 
 _READ_AT_ONCE = 100
 
@@ -50,16 +52,29 @@ class ArchiveService:
     :param store: the state in Redis.
     :param files: the archive.
     :param results: the results beside it; None to leave out what only they tell.
+    :param audit: told of what was brought back.
     """
 
-    def __init__(self, store: BatchStore, files: ArchiveFiles, results: Results | None = None) -> None:
+    def __init__(
+        self,
+        store: BatchStore,
+        files: ArchiveFiles,
+        results: Results | None = None,
+        *,
+        audit: AuditLog | None = None,
+    ) -> None:
         self._store = store
         self._files = files
         self._results = results
+        self._audit = audit
 
     def workflows(self) -> list[str]:
         """Return all workflows that Redis or the archive knows."""
         return sorted({*self._files.workflows(), *self._store.workflows()})
+
+    def keeps(self, workflows: Collection[str]) -> list[str]:
+        """Return those of some workflows that the archive has something of; asks it only if there are any."""
+        return sorted({*workflows}.intersection(self._files.workflows())) if workflows else []
 
     def standing(self, workflow: str) -> Standing:
         """
@@ -105,7 +120,11 @@ class ArchiveService:
             runs, days = self._files.pruned(workflow)
             archived = replace(archived, batches=batches, runs=runs, days=days)
         archived = replace(archived, changes=self._files.changes(workflow))
-        return restoring.restore(self._store, workflow, archived, by=actor, overwrite=overwrite, why=why)
+        done = restoring.restore(self._store, workflow, archived, by=actor, overwrite=overwrite, why=why)
+        if self._audit is not None and (done.state or done.batches):
+            details = {"state": done.state, "batches": done.batches, "overwrite": overwrite}
+            self._audit(Audit(workflow=workflow, action="restore", actor=actor, why=why, details=details))
+        return done
 
     def write(self, workflow: str, *, overwrite: bool = False) -> Written:
         """

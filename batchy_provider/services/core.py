@@ -14,9 +14,11 @@ from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.store import BatchStore
+    from batchy_provider.bundles.archive import ArchiveFiles
     from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.results import OpenPath, ResultStore
     from batchy_provider.config.catalog import Catalog
+    from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.events import Event, EventFeed
     from batchy_provider.services.executions import ExecutionService
@@ -34,6 +36,7 @@ class Services:
     :param store: makes or returns the store of batches.
     :param cfg: folder of the workflow files, whether it is there or not; None where there is none.
     :param results: returns the result store.
+    :param archive: returns the archive of closed batches; None where none is kept.
     :param cache: returns the bundle cache.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
     :param audit: told of every change, after it was made; for a log beside the one in Redis.
@@ -45,12 +48,14 @@ class Services:
         store: Callable[[], BatchStore],
         cfg: Path | None = None,
         results: Callable[[], ResultStore] | None = None,
+        archive: Callable[[], ArchiveFiles] | None = None,
         cache: Callable[[], BundleCache] | None = None,
         audit: AuditLog | None = None,
         open_path: OpenPath = Path,
     ) -> None:
         self._make_store = store
         self._make_results = results
+        self._make_archive = archive
         self._make_cache = cache
         self._audit = audit
         self._lock = threading.Lock()
@@ -125,6 +130,15 @@ class Services:
         from batchy_provider.services.executions import ExecutionService
 
         return ExecutionService(self)
+
+    @cached_property
+    def archive(self) -> ArchiveService | None:
+        """The archive of closed batches; None where none is kept."""
+        from batchy_provider.services.archive import ArchiveService
+
+        if self._make_archive is None:
+            return None
+        return ArchiveService(self.store, self._make_archive(), self.results, audit=self.audit)
 
     @cached_property
     def uploads(self) -> UploadService:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow_versions import telemetry
+from browser import Reader, chromium
 from nights import QUICK, Nights
 from otlp_receiver import Receiver, receiver
+from playwright.sync_api import Browser
 
 from batchy_provider.local.stack import LocalStack, remove_database
 
@@ -43,3 +46,25 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Iterato
             yield Nights(stack)
     finally:
         remove_database(stack.folder)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def reader(browser: Browser, airflow: Nights) -> Iterator[Callable[..., Reader]]:
+    """Opens the page as a person would; in the end nothing has failed in it."""
+    opened: list[Reader] = []
+
+    def open_page(**options: Any) -> Reader:
+        opened.append(Reader(browser, airflow.stack, **options))
+        return opened[-1]
+
+    yield open_page
+    faults = [fault for each in opened for fault in each.faults]
+    for each in opened:
+        each.close()
+    assert not faults

@@ -7,15 +7,14 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from browser import Reader, chromium
+from browser import Reader
 from nights import Nights
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.local.rest import wait_for
@@ -53,28 +52,6 @@ jobs:
   first: {bash: echo from $BATCHY_FROM_DATE}
   second: {bash: "true"}
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def reader(browser: Browser, airflow: Nights) -> Iterator[Callable[..., Reader]]:
-    """Opens the page as a person would; in the end nothing has failed in it."""
-    opened: list[Reader] = []
-
-    def open_page(**options: Any) -> Reader:
-        opened.append(Reader(browser, airflow.stack, **options))
-        return opened[-1]
-
-    yield open_page
-    faults = [fault for each in opened for fault in each.faults]
-    for each in opened:
-        each.close()
-    assert not faults
 
 
 @pytest.fixture(scope="module")

@@ -79,8 +79,9 @@ export function listen() {
 export const nudge = () => listeners.forEach((each) => each({}));
 
 // Ask `path` now, whenever something happens to `workflow` (or to any, without one), and every so many
-// milliseconds as `every(data)` says. What was known stays while it is asked again.
-export function useAsked(path, { workflow, every, asking = get } = {}) {
+// milliseconds as `every(data)` says. What was known stays while it is asked again. What is `calm` is asked again by
+// time and after an action alone, and is no trouble of the page's if it cannot be told.
+export function useAsked(path, { workflow, every, asking = get, calm = false } = {}) {
   const [state, setState] = useState({ path: null, data: undefined, error: null });
   const again = useRef(() => {});
   useEffect(() => {
@@ -100,15 +101,15 @@ export function useAsked(path, { workflow, every, asking = get } = {}) {
       try {
         const data = await asking(path);
         if (!alive) return;
-        if (asking === get) trouble.set(null);
+        if (asking === get && !calm) trouble.set(null);
         setState({ path, data, error: null });
         pause = (every && every(data)) || pause;
       } catch (error) {
         if (!alive) return;
-        if (error.status === 503) trouble.set(`${error.message} What is shown may be old; it is tried again.`);
+        if (error.status === 503 && !calm) trouble.set(`${error.message} What is shown may be old; it is tried again.`);
         if (error.status === 0) trouble.set(error.message);
         setState((old) => ({ ...old, error }));
-        pause = 5000;
+        pause = calm ? 60000 : 5000;
       }
       busy = false;
       if (missed) {
@@ -121,6 +122,7 @@ export function useAsked(path, { workflow, every, asking = get } = {}) {
     go();
     again.current = go;
     const hear = (event) => {
+      if (calm && event.event) return;
       if (!workflow || !event.workflow || event.workflow === workflow) {
         clearTimeout(timer);
         timer = setTimeout(go, 200);

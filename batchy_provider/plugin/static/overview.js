@@ -3,6 +3,7 @@
 // All workflows: what each is doing, how late it is, who waits for it.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { LostOnes } from "./archive.js";
 import { trouble, useAsked, useStore } from "./live.js";
 import { Badge, Doing, Failure, Heading, Pager, Zone, batchPath, workflowPath } from "./parts.js";
 import { Ago, When, Window, moment, span, useNow } from "./when.js";
@@ -29,6 +30,7 @@ export function Overview() {
       ${data?.may_upload ? html`<a class="button" href="#/upload">Upload…</a>` : null}<${Zone} />
     <//>
     ${error && !redis ? html`<${Failure} error=${error} reload=${reload} />` : null}
+    <${LostOnes} />
     <div class="row between top">
       <div class="chips" role="group" aria-label="Show only">
         ${KINDS.map(([kind, text, count]) => {

@@ -5,6 +5,7 @@
 import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, LoadFile, OpenBatch, Pause, RunNow, SetWindow, Switch } from "./actions.js";
 import { part } from "./api.js";
+import { Lost } from "./archive.js";
 import { Dependencies } from "./graph.js";
 import { useAsked } from "./live.js";
 import { Neighbours } from "./overview.js";
@@ -24,13 +25,14 @@ export function Workflow({ name, tab = "jobs" }) {
   const rights = line.data?.rights;
   if (!data) {
     if (inDag && detail.error?.status === 404) return html`<${Foreign} name=${name} />`;
-    return html`<${Heading} crumbs=${crumbs()} title=${name} />${detail.error ? html`<${Failure} error=${detail.error} reload=${detail.reload} />` : html`<p class="quiet">Loading…</p>`}`;
+    return html`<${Heading} crumbs=${crumbs()} title=${name} />${detail.error?.status === 404 ? html`<${Lost} name=${name} may=${true} />` : null}${detail.error ? html`<${Failure} error=${detail.error} reload=${detail.reload} />` : html`<p class="quiet">Loading…</p>`}`;
   }
   const faulty = data.faults.length;
   return html`
     <${Heading} crumbs=${crumbs()} title=${name}><${Zone} /><//>
     ${data.summary.description ? html`<p class="soft">${data.summary.description}</p>` : null}
     ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}: Airflow goes on with what it read last. <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
+    <${Lost} name=${name} may=${rights?.edit} />
     ${row ? html`<${Facts} row=${row} rights=${rights} reload=${line.reload} />` : null}
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && faulty ? `${text} (${faulty})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
     ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} />` : null}

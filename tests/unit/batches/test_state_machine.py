@@ -542,7 +542,7 @@ def words_errors() -> tuple[type[Exception], ...]:
 
 
 def test_nights_as_they_come(any_redis_url: str) -> None:
-    examples = _EXAMPLES or min(settings().max_examples, 60)
+    examples = _EXAMPLES or min(settings().max_examples, 30)
     run_state_machine_as_test(
         lambda: Nights(any_redis_url),
         # The same nights each time, so that a red build is the change's fault; a longer run looks for new ones.

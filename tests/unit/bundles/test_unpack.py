@@ -370,7 +370,7 @@ def mutated(content: bytes, changes: list[tuple[str, int, object]]) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=400, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.sampled_from(SEEDS), changes=st.lists(CHANGE, min_size=1, max_size=4))
 def test_no_mutation_writes_outside_or_leaves_half_a_tree(
     tmp_path_factory: pytest.TempPathFactory, seed: bytes, changes: list[tuple[str, int, object]]

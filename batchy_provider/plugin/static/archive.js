@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the batchy_provider authors
+// The night on which Redis has lost something: what is told of it, and what brings it back.
+
+import { html, useState } from "./vendor/preact-htm.js";
+import { Action } from "./actions.js";
+import { change, part } from "./api.js";
+import { tell, useAsked } from "./live.js";
+import { Dialog, Why, workflowPath } from "./parts.js";
+
+const WORDS = {
+  lost: "Redis has lost the state of this workflow.",
+  behind: "Redis has an older state of this workflow than there was.",
+  conflict: "Redis and the archive have states of this workflow that did not come of each other.",
+};
+const many = (count, word, more = `${word}s`) => `${count} ${count === 1 ? word : more}`;
+const often = { calm: true, every: () => 60000 };
+
+// On the page of one workflow.
+export function Lost({ name, may }) {
+  const { data } = useAsked(`workflows/${part(name)}/archive`, often);
+  if (!data?.is_lost) return null;
+  const stops = data.relation in WORDS;
+  return html`<div class="note bad" role="alert">
+    <p><b>${WORDS[data.relation] || `Redis lacks ${many(data.missing.length, "batch", "batches")} of this workflow's history.`}</b> ${stops ? "No batch is opened until it is settled: it would load data again." : "Windows are right."}</p>
+    ${stops ? html`<p>The archive has ${data.archive}. Redis has ${data.redis || "nothing"}.</p>` : null}
+    ${data.in_the_way ? html`<p>In the way: ${data.in_the_way}.</p>` : null}
+    ${data.unfinished.length ? html`<p>Jobs of batch ${data.unfinished.join(", ")} have run, but no end of it is known: its window is taken again.</p>` : null}
+    ${may ? html`<${Action} label="Restore…" of=${Restore} kept=${data} />` : null}
+  </div>`;
+}
+
+function Restore({ kept, close }) {
+  const [history, setHistory] = useState(true);
+  const over = kept.relation === "conflict" || Boolean(kept.in_the_way);
+  const act = async (form) => {
+    const done = await change(`workflows/${part(kept.workflow)}/restore`, { history, overwrite: over, why: form.get("why")?.trim() || undefined });
+    tell(`Restored: ${[done.state ? "the state" : null, many(done.batches, "batch", "batches")].filter(Boolean).join(", ")}.`);
+  };
+  return html`<${Dialog} title="Restore from the archive" sure="Restore" danger=${over} close=${close} act=${act}
+      text=${["What Redis lacks comes back, to the exact watermark: the next window starts where the last success of the archive ended.",
+        over ? `What Redis has is replaced: ${kept.redis || "nothing"}.` : "What is there and newer stays as it is.",
+        "A run that failed at its opening is cleared in Airflow afterwards, or the next one makes up for it."]}>
+    <label class="check"><input type="checkbox" checked=${history} onChange=${(event) => setHistory(event.target.checked)} /> <span>The history too${kept.missing.length ? `: ${many(kept.missing.length, "batch", "batches")}` : ""}. It may also follow later, while nights run.</span></label>
+    <${Why} />
+  <//>`;
+}
+
+// On the list of all.
+export function LostOnes() {
+  const lost = useAsked("archive/lost", often).data?.workflows || [];
+  if (!lost.length) return null;
+  return html`<div class="note bad" role="alert">
+    <p><b>Redis has lost the state of ${many(lost.length, "workflow")}.</b> Nothing is opened for ${lost.length === 1 ? "it" : "them"} until it is restored, each on its page, or all at once by <code>batchy restore --all</code>:</p>
+    <p>${lost.slice(0, 20).map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}${lost.length > 20 ? ` and ${lost.length - 20} more` : ""}</p>
+  </div>`;
+}
