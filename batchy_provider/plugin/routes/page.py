@@ -14,7 +14,7 @@ import posixpath
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -55,6 +55,9 @@ def page(caller: AnyCaller) -> Response:
 @router.get("/static/{path:path}")
 async def static(path: Annotated[str, PathParameter(max_length=200)], request: Request, caller: AnyCaller) -> Response:
     """Return a file of the page. Starlette's static files stay inside their folder, and know ETags."""
-    answer = await _files.get_response(posixpath.normpath(path), request.scope)
+    try:
+        answer = await _files.get_response(posixpath.normpath(path), request.scope)
+    except ValueError as error:  # no path at all, as one with a null byte is on Python 3.10
+        raise HTTPException(404) from error
     answer.headers.update(_HEADERS)
     return answer

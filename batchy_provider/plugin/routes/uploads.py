@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from airflow.configuration import conf
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 
 from batchy_provider.bundles.limits import MIB
@@ -124,7 +125,12 @@ async def _received(request: Request, caller: Caller) -> AsyncIterator[tuple[Upl
         raise HTTPException(413, told)
     if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "an upload is a form: multipart/form-data")
-    async with request.form(max_files=MAX_FILES, max_fields=100) as form:
+    try:
+        form = await request.form(max_files=MAX_FILES, max_fields=100)
+    except FormParserError as error:  # what Starlette leaves to whoever asks for the form, in older versions
+        raise HTTPException(400, f"the form cannot be read: {error}") from error
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(form.close)
         with tempfile.TemporaryDirectory(prefix="batchy-upload-") as scratch:
             wanted = await run_in_threadpool(_read, form, Path(scratch))
             for file in wanted.configs:

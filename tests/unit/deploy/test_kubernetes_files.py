@@ -20,6 +20,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from airflow.configuration import conf
+from airflow.providers_manager import ProvidersManager
 
 from batchy_provider.get_provider_info import get_provider_info
 
@@ -139,6 +140,7 @@ def test_every_key_was_looked_up_in_the_chart_and_has_its_type(values: dict[str,
 
 
 def test_every_option_is_one_that_airflow_or_this_package_knows(values: dict[str, Any]) -> None:
+    ProvidersManager().initialize_providers_configuration()  # Airflow 3.1 does so when one of its programs starts
     ours = get_provider_info()["config"]["batchy"]["options"]
     for section, options in values["config"].items():
         for option, value in options.items():
