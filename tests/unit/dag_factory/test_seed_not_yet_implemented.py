@@ -119,7 +119,7 @@ def test_monitor_a_batchs_execution_progress(seed: Seed):
     shown = []
 
     def watch() -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while not shown and time.monotonic() < until:
             done = subprocess.run(seed.command("status", "seed"), capture_output=True, text=True, check=False)
             shown.extend(line for line in done.stdout.splitlines() if "17/68 files" in line)
@@ -139,7 +139,7 @@ def test_real_time_monitoring_of_the_output_of_the_batch(seed: Seed, tmp_path: P
 
     def watch() -> None:
         command = seed.command("logs", "seed", "load", "--follow", "--stdout", "--results", str(tmp_path / "results"))
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while not told and time.monotonic() < until:
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as following:
                 assert following.stdout is not None
@@ -177,7 +177,7 @@ def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
     )
 
     def edit() -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while seed.store.client.hlen("seed") < 2 and time.monotonic() < until:
             time.sleep(0.05)
         seed.file.write_text(seed.file.read_text().replace("level: 1", "level: 2"))
