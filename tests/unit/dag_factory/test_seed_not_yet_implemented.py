@@ -28,7 +28,7 @@ from batchy_provider.dag_factory import build_dags
 
 LOADER = Path(__file__).parents[3] / "dags" / "batchy_dags.py"
 # A script that goes on when the test has seen what it looks for, and ends anyway if it never does.
-UNTIL_SEEN = "for i in {1..300}; do test -e %s && break; sleep 0.1; done"
+UNTIL_SEEN = "for i in {1..900}; do test -e %s && break; sleep 0.1; done"
 
 
 class Seed:
