@@ -89,8 +89,8 @@ HAS_TASK_SPANS = not __version__.startswith("3.1.")
 """What tracing there is in Airflow 3.1 is not of tasks."""
 
 
-LOGIN_LEADS_BACK = not __version__.startswith("3.1.")
-"""After a login one comes to the page that one wanted: the simple auth manager of Airflow 3.1 forgets it."""
+LOGIN_LEADS_BACK = not __version__.startswith(("3.1.", "3.2."))
+"""After a login one comes to the page that one wanted: the simple auth manager of Airflow 3.1 and 3.2 forgets it."""
 
 
 def telemetry(url: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ from batchy_provider.local.settings import clean_environment
 
 if TYPE_CHECKING:
     from redis import Redis
+
+# A shell that starts this in the background lets it ignore Ctrl-C, and with it all programs that tests stop that way.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports Airflow: it reads these once, and would make its files in the user's home.
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="batchy-tests-")
