@@ -17,7 +17,7 @@ from batchy_provider.local.stack import free_port
 
 _SLOTS = 16384
 _NODES = 3
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 120
 
 
 class Cluster:

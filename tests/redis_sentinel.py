@@ -18,7 +18,7 @@ from batchy_provider.local.stack import free_port
 
 SERVICE = "mymaster"
 _LOST_AFTER_MS = 500
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 120
 
 
 class Watched:

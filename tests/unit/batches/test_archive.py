@@ -138,7 +138,7 @@ def test_what_people_change_comes_back_too(site: Site, change: Callable[[Site], 
     site.service.restore(WORKFLOW, actor=OPS)
     assert site.dump() == before
     assert [*site.store.status(WORKFLOW).changes][1:] == [*changes]
-    assert "restored the state and 1 batches" in site.store.status(WORKFLOW).changes[0].what
+    assert "restored the state and 1 batch from" in site.store.status(WORKFLOW).changes[0].what
 
 
 def test_nothing_is_kept_or_counted_without_an_archive(redis_client: redis.Redis, tmp_path: Path) -> None:
