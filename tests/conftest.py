@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from grouping import group
 from hypothesis import HealthCheck, settings
 from redis_server import KIND, Server, programs
 from xdist.remote import Producer
@@ -44,11 +45,6 @@ settings.register_profile("ci", max_examples=100, deadline=None, suppress_health
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 PROGRAMS = programs()
-OWN_AIRFLOW = ("test_many_workers.py", "test_deploy_scripts.py", "test_chaos_nights.py", "test_two_schedulers.py")
-"""Files of tests/integration that start an Airflow of their own: they need not follow the others there."""
-APART = ("test_state_machine.py",)
-"""Files of few and long tests, which share nothing."""
-
 KINDS = list(PROGRAMS)
 
 
@@ -57,24 +53,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) if all(Path(name).is_dir() for name in config.args) else 0
 
 
-class OneAirflow(LoadScopeScheduling):
-    """Tests that share the one Airflow go to one process, in their order; any other file to the next that is free.
-
-    A file's fixtures, some of which take a minute, are so made once. The files are taken in their order: what is large
-    comes first, tests/integration and tests/reliability.
-    """
+class Groups(LoadScopeScheduling):
+    """Groups of tests go to the next process that is free, in their order: what takes long comes first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder, _, name = file.rpartition("/")
-        if name in APART:
-            return nodeid
-        return folder if folder == "tests/integration" and name not in OWN_AIRFLOW else file
+        return group(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflow:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
     config.option.loadscopereorder = False
-    return OneAirflow(config, log)
+    return Groups(config, log)
 
 
 def pytest_unconfigure() -> None:

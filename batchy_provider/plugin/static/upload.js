@@ -84,7 +84,7 @@ function After({ after, set }) {
   useEffect(() => {
     if (after.workflow) get(`workflows/${part(after.workflow)}/jobs`).then((found) => setJobs(found.filter((job) => job.kind === "job").map((job) => job.job)), () => setJobs([]));
   }, [after.workflow]);
-  return html`<div class="field"><label for="after-workflow">Workflow</label><select id="after-workflow" required value=${after.workflow} onChange=${(event) => set({ ...after, workflow: event.target.value, job: "" })}><option value="">choose…</option>${names.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></div>
+  return html`<div class="field"><label for="after-workflow">Workflow</label><select id="after-workflow" required value=${after.workflow} onChange=${(event) => set({ ...after, workflow: event.target.value, job: "" })}><option value="">choose…</option>${[...new Set([after.workflow, ...names])].filter(Boolean).map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></div>
     <div class="field"><label for="after-job">After the job</label><select id="after-job" required value=${after.job} onChange=${(event) => set({ ...after, job: event.target.value })}><option value="">choose…</option>${jobs.map((job) => html`<option key=${job} value=${job}>${job}</option>`)}</select></div>
     <div class="field"><label for="after-name">Name of the new job</label><input id="after-name" type="text" value=${after.name} placeholder="that of the zip" onInput=${(event) => set({ ...after, name: event.target.value })} /></div>
     <label class="check"><input type="checkbox" checked=${after.input} onChange=${(event) => set({ ...after, input: event.target.checked })} /> <span>It reads the other's output</span></label>

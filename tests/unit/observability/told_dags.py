@@ -12,4 +12,4 @@ DAGS = load_dags(Path(os.environ["BATCHY_TEST_TOLD_CFG"]), globals())
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(name, DAGS[name].test().state)
+        print(name, DAGS[name].test().state, flush=True)  # or a fork prints it once more
