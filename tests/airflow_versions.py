@@ -93,6 +93,18 @@ LOGIN_LEADS_BACK = not __version__.startswith(("3.1.", "3.2."))
 """After a login one comes to the page that one wanted: the simple auth manager of Airflow 3.1 and 3.2 forgets it."""
 
 
+CLEARS_SETUPS = not __version__.startswith(("3.1.", "3.2."))
+"""A task that is cleared takes its setup and teardown along."""
+
+
+HAS_HISTOGRAMS = not __version__.startswith("3.1.")
+"""A time that Airflow measures is told as a histogram; before, as a gauge."""
+
+
+HAS_SYNC_DEADLINES = not __version__.startswith("3.1.")
+"""A notifier of a deadline may be a plain function."""
+
+
 def telemetry(url: str) -> dict[str, str]:
     """Variables that let Airflow tell all to a collector of OpenTelemetry."""
     given = {

@@ -72,6 +72,18 @@ class AirflowClient:
         found = self.request("GET", "/dags", params={"limit": 1000, "exclude_stale": True})["dags"]
         return {dag["dag_id"]: dag for dag in found}
 
+    def has_dag(self, dag_id: str) -> bool:
+        """Whether a DAG can be run: it is listed, and Airflow has stored all of it, which comes a moment later."""
+        if dag_id not in self.dags():
+            return False
+        try:
+            self.request("GET", f"/dags/{dag_id}/details")
+        except StackError as error:
+            if "answered 404" in str(error):
+                return False
+            raise
+        return True
+
     def import_errors(self) -> list[dict[str, Any]]:
         """Import errors of all DAG files."""
         return cast("list[dict[str, Any]]", self.request("GET", "/importErrors")["import_errors"])

@@ -73,7 +73,7 @@ class Nights:
     def add_dag(self, dag_id: str, text: str) -> str:
         """Write a DAG file and wait until Airflow has it, not paused."""
         (self.stack.dags / f"{dag_id}.py").write_text(dedent(text))
-        wait_for(lambda: dag_id in self.client.dags(), f"DAG {dag_id}", timeout=90)
+        wait_for(lambda: self.client.has_dag(dag_id), f"DAG {dag_id}", timeout=90)
         self.client.unpause(dag_id)
         return dag_id
 
@@ -83,7 +83,7 @@ class Nights:
         known = wait_for(lambda: self.client.dags(), "any DAG", timeout=90)
 
         def there() -> bool:
-            return workflow in self.client.dags()
+            return self.client.has_dag(workflow)
 
         if not there():
             loader = [dag for dag in known.values() if str(dag["fileloc"]).endswith(LOADER)]

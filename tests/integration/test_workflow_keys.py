@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
+from airflow_versions import HAS_SYNC_DEADLINES
 from nights import Nights
 
 from batchy_provider.local.rest import wait_for
@@ -32,6 +33,11 @@ CLASSES = """
         def notify(self, context):
             with Path(self.path).open("a") as file:
                 file.write(self.text + "\\n")
+
+
+    class ToFileFromTriggerer(ToFile):
+        async def async_notify(self, context):
+            self.notify(context)
 """
 
 
@@ -119,11 +125,12 @@ def test_params_of_a_run_and_whom_it_tells(airflow: Nights, tmp_path: Path) -> N
 def test_a_deadline_that_passes(airflow: Nights, tmp_path: Path) -> None:
     classes(airflow)
     told = tmp_path / "told"
+    notifier = "ToFile" if HAS_SYNC_DEADLINES else "ToFileFromTriggerer"
     airflow.add(
         "late",
         f"""
         schedule: null
-        deadline: {{within: 2s, notify: {{notifier: night_classes.ToFile, args: {{path: {told}, text: late}}}}}}
+        deadline: {{within: 2s, notify: {{notifier: night_classes.{notifier}, args: {{path: {told}, text: late}}}}}}
         jobs: {{a: {{bash: sleep 15}}}}
         """,
     )

@@ -78,11 +78,42 @@ export function CloseBatch({ batch, result, close }) {
       }}><${Why} /><//>`;
 }
 
+const BRACKETS = ["BatchyOpenOperator", "BatchyCloseOperator"];
+
+async function taskInstances(dag, run) {
+  const all = [];
+  for (let total = 1; all.length < total; ) {
+    const page = await ask(airflows(`dags/${part(dag)}/dagRuns/${part(run)}/taskInstances?limit=100&offset=${all.length}`));
+    all.push(...page.task_instances);
+    total = page.task_instances.length ? page.total_entries : 0;
+  }
+  return all;
+}
+
+// What of a run has failed, what follows that, and the tasks that open and close its batch, without which no job may run.
+// Airflow's own "only failed" leaves those out; its "downstream" would take all that follows the open.
+async function failedTasks(dag, run) {
+  const [instances, { tasks }] = await Promise.all([taskInstances(dag, run), ask(airflows(`dags/${part(dag)}/tasks`))]);
+  const failed = instances.filter((each) => ["failed", "upstream_failed"].includes(each.state));
+  if (!failed.length) throw new Error("No task of this run has failed in Airflow: run all of them again.");
+  const following = new Map(tasks.map((each) => [each.task_id, each.downstream_task_ids]));
+  const chosen = new Set(tasks.filter((each) => BRACKETS.includes(each.operator_name)).map((each) => each.task_id));
+  const follow = (id) => (following.get(id) || []).forEach((next) => {
+    if (chosen.has(next)) return;
+    chosen.add(next);
+    follow(next);
+  });
+  failed.forEach((each) => follow(each.task_id));
+  const mapped = failed.filter((each) => !chosen.has(each.task_id));
+  return [...chosen, ...mapped.map((each) => (each.map_index < 0 ? each.task_id : [each.task_id, each.map_index]))];
+}
+
 export function Rerun({ batch, close }) {
   const [failed, setFailed] = useState(batch.status === "failed");
   const { dag, run } = runOf(batch);
   const act = async () => {
-    await ask(airflows(`dags/${part(dag)}/dagRuns/${part(run)}/clear`), { method: "POST", json: { dry_run: false, only_failed: failed } });
+    const tasks = failed ? { task_ids: await failedTasks(dag, run) } : {};
+    await ask(airflows(`dags/${part(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
     tell("The run is cleared; it starts again as soon as Airflow has room.");
   };
   return html`<${Dialog} title="Run again" sure="Clear and run" close=${close} act=${act}

@@ -6,7 +6,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { airflows, ask, ours, part, runOf } from "./api.js";
 import { askBatch, moves, taskName } from "./batch.js";
 import { useAsked, useStore, zone } from "./live.js";
-import { AirflowLink, Badge, Doing, Failure, Heading, Zone, batchPath, executionPath, size, workflowPath } from "./parts.js";
+import { AirflowLink, Badge, Doing, Download, Failure, Heading, Zone, batchPath, executionPath, size, workflowPath } from "./parts.js";
 import { When, Window, moment, span, useNow, write } from "./when.js";
 import { crumbs } from "./workflow.js";
 
@@ -64,7 +64,7 @@ function Kept({ execution }) {
     ${names.length ? html`<div class="scroll"><table><thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
       <tbody>${names.map(([name, facts]) => html`<tr key=${name}><th scope="row">${name}</th><td class="number">${size(facts.bytes)}</td>
         <td><span class="row">${facts.bytes ? html`<button aria-expanded=${open === name} onClick=${() => setOpen(open === name ? null : name)}>${open === name ? "Hide" : "Show"} <span class="visually-hidden">${name}</span></button>` : null}
-          <a class="button" download href=${ours(`${base}/${name.split("/").map(part).join("/")}`)}>Download <span class="visually-hidden">${name}</span></a></span></td></tr>`)}</tbody></table></div>`
+          <${Download} href=${ours(`${base}/${name.split("/").map(part).join("/")}`)}>Download <span class="visually-hidden">${name}</span><//></span></td></tr>`)}</tbody></table></div>`
       : html`<p class="pad quiet">Nothing.</p>`}
     ${open ? html`<${Shown} key=${open} url=${ours(`${base}/${open.split("/").map(part).join("/")}`)} bytes=${execution.contents[open].bytes} name=${open} />` : null}
   </div>`;

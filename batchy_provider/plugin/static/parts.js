@@ -14,20 +14,28 @@ export const workflowPath = (name, tab) => `#/workflows/${part(name)}${tab ? `/$
 export const batchPath = (name, id) => `#/workflows/${part(name)}/batches/${id}`;
 export const executionPath = (name, id, job, attempt) => `${batchPath(name, id)}/${part(job)}${attempt ? `/${part(attempt)}` : ""}`;
 
-// A page of Airflow's own. The frame that we are shown in may not lead its parent away; a link in the parent may.
-export function AirflowLink({ path, children, ...rest }) {
-  const href = airflowPage(path);
-  const go = (event) => {
+// The frame that we are shown in may not lead its parent away, nor, before Airflow 3.3, download: a link in the parent may.
+function byParent(href, download) {
+  return (event) => {
     if (!embedded || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     const link = window.parent.document.createElement("a");
     link.href = href;
+    if (download) link.download = "";
     window.parent.document.body.append(link);
     link.click();
     link.remove();
   };
-  return html`<a href=${href} onClick=${go} ...${rest}>${children}</a>`;
 }
+
+// A page of Airflow's own.
+export function AirflowLink({ path, children, ...rest }) {
+  const href = airflowPage(path);
+  return html`<a href=${href} onClick=${byParent(href)} ...${rest}>${children}</a>`;
+}
+
+export const Download = ({ href, children }) =>
+  html`<a class="button" download href=${href} onClick=${byParent(href, true)}>${children}</a>`;
 
 const WORDS = { success: "success", failed: "failed", open: "open", new: "new", skipped: "skipped", running: "running" };
 const LOOKS = { running: "open", upstream_failed: "failed", removed: "new", up_for_retry: "warn", up_for_reschedule: "warn", deferred: "warn", aborted: "failed" };
