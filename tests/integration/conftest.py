@@ -49,6 +49,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Nights:
             options=QUICK,
             environment=telemetry(otlp.url),
         )
+        # A program that does not find it when it starts never looks again.
+        (stack.folder / "plugins").mkdir(parents=True, mode=0o700)
         with contextlib.ExitStack() as starting:
             starting.callback(remove_database, stack.folder)
             starting.enter_context(stack)

@@ -54,6 +54,11 @@ class Nights:
         """Folder of the workflow files."""
         return self.stack.cfg
 
+    @property
+    def plugins(self) -> Path:
+        """Folder of modules that each of Airflow's programs can import; the triggerer does not look into `dags`."""
+        return self.stack.folder / "plugins"
+
     # preparing
 
     def add(self, workflow: str, text: str, *, scripts: dict[str, str] | None = None) -> str:

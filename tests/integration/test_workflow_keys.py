@@ -36,13 +36,17 @@ CLASSES = """
 
 
     class ToFileFromTriggerer(ToFile):
+        def __init__(self, *, path, text, context=None):
+            BaseNotifier.__init__(self, context=context)
+            self.path, self.text = path, text
+
         async def async_notify(self, context):
             self.notify(context)
 """
 
 
 def classes(airflow: Nights) -> None:
-    (airflow.stack.dags / "night_classes.py").write_text(dedent(CLASSES))
+    (airflow.plugins / "night_classes.py").write_text(dedent(CLASSES))
 
 
 def test_a_job_runs_for_each_entry_of_a_list(airflow: Nights) -> None:
