@@ -349,7 +349,7 @@ def _foreign_keys(store: BatchStore) -> Iterator[Finding]:
             "what they do to this one (FLUSHDB, full memory) is done to the windows too",
         )
     else:
-        yield Finding("keys", "ok", f"{len(workflows)} workflows, no keys of other programs")
+        yield Finding("keys", "ok", f"workflows: {len(workflows)}; keys of other programs: none")
 
 
 def _is_backfilled(store: BatchStore, name: str) -> bool:

@@ -201,7 +201,7 @@ def test_when_the_original_loaded_its_configuration_is_kept_among_the_changes(wo
     assert adopted(world).loads == []
     changes = world.store.status(WORKFLOW).changes
     assert [(change.by, change.what) for change in changes] == [
-        ("anna", "adopted 1 batches of the original's, ended 0 left open"),
+        ("anna", "adopted the original's batches: 1; ended those left open: 0"),
         ("the original Batchy server", "loaded the configuration"),
     ]
 
