@@ -151,7 +151,8 @@ def _run(airflow: str, python: str, redis: str | None, pytest: Sequence[str]) ->
 
 def _paths(pytest: Sequence[str]) -> list[str]:
     """Return what of pytest's arguments says which tests: paths, and what is left out of them."""
-    said = [each for each in pytest if each.startswith("--ignore=") or (ROOT / each.partition("::")[0]).exists()]
+    joined = " ".join(pytest).replace("--ignore ", "--ignore=").split()
+    said = [each for each in joined if each.startswith("--ignore=") or (ROOT / each.partition("::")[0]).exists()]
     return [each.replace("--ignore=", "without ") for each in said]
 
 

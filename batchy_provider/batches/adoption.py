@@ -203,7 +203,9 @@ def _note(
         adoption.loads = [at for at in dates if (at, ORIGINAL) not in seen]
         made = [PersonalChange(at=at, by=ORIGINAL, what="loaded the configuration") for at in adoption.loads]
         if by is not None and (adoption.adopted or adoption.ended):
-            done = f"adopted the original's batches: {len(adoption.adopted)}; ended those left open: {len(adoption.ended)}"
+            done = (
+                f"adopted the original's batches: {len(adoption.adopted)}; ended those left open: {len(adoption.ended)}"
+            )
             made.append(PersonalChange.of(by, format_date(from_unix(int(seconds), int(micros))), done, None))
         if dry_run or not made:
             return None, ()

@@ -25,7 +25,7 @@ QUICK = {
     # And a scheduler that was killed, when the next one looks whose tasks it may take over.
     "scheduler.scheduler_health_check_threshold": "10",
     "scheduler.orphaned_tasks_check_interval": "5",
-    "dag_processor.min_file_process_interval": "15",
+    "dag_processor.min_file_process_interval": "30",
     "batchy.kill_grace_seconds": "2",
     "batchy.recheck_seconds": "5",
     "batchy.allow_upload": "True",

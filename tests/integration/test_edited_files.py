@@ -40,7 +40,7 @@ def test_a_job_added_while_a_batch_is_open(airflow: Nights, tmp_path: Path, caps
     def is_there() -> bool:
         return "audit" in {task["task_id"] for task in airflow.client.request("GET", "/dags/edited/tasks")["tasks"]}
 
-    wait_for(is_there, "the new job in the DAG", timeout=60)
+    wait_for(is_there, "the new job in the DAG", timeout=120)
     go.touch()
     assert airflow.client.wait_for_run("edited", run, timeout=90) == "success"
     closed = airflow.batch("edited", run)
