@@ -147,6 +147,7 @@ def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any], **
 
     timeout: dict[str, Any] = {} if wait.timeout is None else {"timeout": wait.timeout.total_seconds()}
     scope = wait.scope if isinstance(wait.scope, str) else {"within": wait.scope.within}
+    own: dict[str, Any] = {"own_workflow": dag.dag_id} if scope == "since_last_run" else {}
     return WaitsySensor(
         task_id=WAIT_PREFIX + wait.workflow,
         dag=dag,
@@ -155,6 +156,7 @@ def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any], **
         scope=scope,
         timezone=wait.timezone or model.timezone,
         on_failed=wait.on_failed,
+        **own,
         **timeout,
         **more,
         **common,

@@ -43,8 +43,11 @@ class WaitsySensor(BaseSensorOperator):
 
     :param workflow: the workflow waited for; or several, of which all must have succeeded. (templated)
     :param jobs: only these jobs, of each workflow. (templated)
-    :param scope: which success counts: ``today``, ``since_last_run`` (after this DAG's own last success),
+    :param scope: which success counts: ``today``, ``since_last_run`` (each once, see `own_workflow`),
         ``any``, or ``{"within": "12h"}`` (also seconds, or a timedelta).
+    :param own_workflow: the workflow whose batch this DAG opens after the wait. ``since_last_run`` counts from when the
+        last of its batches that succeeded was opened; without it, from when the last run that succeeded began, and what
+        came while that run waited counts once more. A run with a window of its own in its conf takes any success.
     :param timezone: IANA name of the timezone whose days count.
     :param on_failed: ``wait`` (it may be run again) or ``fail`` when the batch has failed, of several any.
     :param same_day: with scope ``today``: only a success on the very day of this run counts, and once that day is over
@@ -61,6 +64,7 @@ class WaitsySensor(BaseSensorOperator):
     batch_id_shown: int | None = None
     ui_color = "#fef7e0"
     _tally: Tally | None = None
+    _asked: list[Wait] | None = None
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class WaitsySensor(BaseSensorOperator):
         workflow: str | Sequence[str],
         jobs: Sequence[str] | None = None,
         scope: str | Mapping[str, Any] = "today",
+        own_workflow: str | None = None,
         timezone: str = "UTC",
         on_failed: Literal["wait", "fail"] = "wait",
         same_day: bool = False,
@@ -86,6 +91,7 @@ class WaitsySensor(BaseSensorOperator):
         self.workflow = workflow
         self.jobs = jobs
         self.scope = scope
+        self.own_workflow = own_workflow
         self.timezone = timezone
         self.on_failed = on_failed
         self.same_day = same_day
@@ -94,7 +100,7 @@ class WaitsySensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once; if it is not done, go on in the triggerer, or poke."""
-        self._tally = None
+        self._tally = self._asked = None
         if not self.deferrable:
             return super().execute(context)
         try:
@@ -108,7 +114,7 @@ class WaitsySensor(BaseSensorOperator):
             return self._xcom(tally)
         from batchy_provider.triggers.waitsy import WaitsyTrigger
 
-        waits = [asdict(wait) for wait in self._waits(context)]
+        waits = [asdict(wait) for wait in self._asked or self._waits(context)]
         self.defer(
             trigger=WaitsyTrigger(
                 wait=waits[0] if isinstance(self.workflow, str) else waits,
@@ -139,7 +145,13 @@ class WaitsySensor(BaseSensorOperator):
         from batchy_provider.services.waits import ended
 
         try:
-            waits = self._waits(context)
+            # One that cannot know from when on a success counts must not go on: it is tried again.
+            waits = self._asked = self._asked or self._waits(context)
+        except BatchyError as error:
+            if isinstance(error, RedisUnavailableError):
+                raise
+            raise AirflowFailException(str(error)) from error
+        try:
             if self._tally is None:
                 self._tally = Tally(waits)
                 for wait in waits:
@@ -184,16 +196,13 @@ class WaitsySensor(BaseSensorOperator):
         (self.log.info if is_defined else self.log.warning)("%s", text)
 
     def _waits(self, context: Context) -> list[Wait]:
-        from batchy_provider.batches.dates import format_date
         from batchy_provider.batches.names import check_workflow_name
         from batchy_provider.batches.waiting import Wait
         from batchy_provider.exceptions import ConfigError
 
         run = Run.of(context)
         scope, within = _read_scope(self.scope)
-        last = context.get("prev_start_date_success") if scope == "since_last_run" else None
-        # Airflow's context gives a proxy, which is not None even where there was no run.
-        last = getattr(last, "__wrapped__", last)
+        since = self._since(context, run) if scope == "since_last_run" and not run.is_backfill else None
         workflows = [self.workflow] if isinstance(self.workflow, str) else list(dict.fromkeys(self.workflow))
         if not workflows:
             raise ConfigError("workflow names none to wait for")
@@ -206,12 +215,28 @@ class WaitsySensor(BaseSensorOperator):
                 timezone=self.timezone,
                 backfill=run.is_backfill,
                 within_seconds=within,
-                since=format_date(last) if last is not None else None,
+                since=since,
                 fail_on_failed=self.on_failed == "fail",
                 same_day=self.same_day,
             )
             for workflow in workflows
         ]
+
+    def _since(self, context: Context, run: Run) -> str | None:
+        """Return from when on a success counts, ISO 8601; None for any."""
+        from batchy_provider.batches.dates import format_date
+        from batchy_provider.hooks.batchy import BatchyHook
+        from batchy_provider.services.waits import own_last_success
+
+        if self.own_workflow is not None:
+            if run.asked_window() is not None:
+                return None
+            with BatchyHook(self.redis_conn_id) as store:
+                return own_last_success(store, self.own_workflow, run.key(self.own_workflow))
+        last = context.get("prev_start_date_success")
+        # Airflow's context gives a proxy, which is not None even where there was no run.
+        last = getattr(last, "__wrapped__", last)
+        return format_date(last) if last is not None else None
 
     def _began(self, context: Context) -> float:
         """Return when the wait began, Unix seconds: when the task first ran, also if it was put off since."""

@@ -62,6 +62,34 @@ def look(store: BatchStore, wait: Wait) -> Verdict:
     return ask(store.client, store.keys(wait.workflow), wait)
 
 
+_LOOKS_BACK = 500
+_READ_AT_ONCE = 20
+
+
+def own_last_success(store: BatchStore, workflow: str, run: str) -> str | None:
+    """
+    Return when the last live batch of a workflow that succeeded was opened: what came since, it has not seen.
+
+    A run that was cleared looks behind all its own batches: what it took then, it may take again.
+
+    :param workflow: the one that waits.
+    :param run: run key of the run that waits, see `model.run_key`.
+    :returns: ISO 8601, UTC; None if there is none among its newest 500 batches.
+    """
+    is_again = store.batch_of_run(workflow, run) is not None
+    found = None
+    for offset in range(0, _LOOKS_BACK, _READ_AT_ONCE):
+        batches = store.history(workflow, limit=_READ_AT_ONCE, offset=offset)
+        for batch in batches:
+            if batch.record is not None and batch.record.run == run:
+                found = None
+            elif found is None and batch.kind == "live" and batch.status == "success":
+                found = batch.started
+        if not batches or (found is not None and not is_again):
+            break
+    return found
+
+
 def ended(tally: Tally, seconds: float) -> str:
     """Say what ended a wait, and after how long.
 

@@ -12,7 +12,6 @@ import os
 import runpy
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from deployed import DURING, Deployed, deployed
+from failovers import graceful, killed_and_not_waited_for
 
 from batchy_provider.batches.connect import client, parse_url, store
 from batchy_provider.batches.dates import format_date, from_unix
@@ -50,33 +50,6 @@ def dag() -> Iterator[Any]:
     initdb()
     yield runpy.run_path(str(file))["failed_over"]
     file.unlink()
-
-
-def master(sentinel: Deployed) -> str:
-    """Which server the Sentinels say is the master."""
-    _, port = sentinel.ask("sentinel-1", "sentinel", "get-master-addr-by-name", "mymaster").split()
-    return next(f"redis-{n}" for n in (1, 2, 3) if sentinel.port(f"redis-{n}") == int(port))
-
-
-def until_other_than(sentinel: Deployed, old: str) -> None:
-    deadline = time.monotonic() + 60
-    while master(sentinel) == old:
-        assert time.monotonic() < deadline, "no failover came about"
-        time.sleep(0.1)
-
-
-def graceful(sentinel: Deployed) -> None:
-    old = master(sentinel)
-    deadline = time.monotonic() + 60
-    while "OK" not in sentinel.ask("sentinel-1", "sentinel", "failover", "mymaster"):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)  # NOGOODSLAVE, or the failover before is still going on
-    until_other_than(sentinel, old)
-
-
-def killed_and_not_waited_for(sentinel: Deployed) -> None:
-    """The close comes while there is no master at all."""
-    sentinel.kill(master(sentinel))
 
 
 @contextmanager

@@ -183,6 +183,24 @@ class TestEveryMode:
         assert not waits(sensor(**since), context(last=now - timedelta(minutes=1)))
         assert waits(sensor(**since), context(last=now + timedelta(minutes=1)))
 
+    def test_since_the_own_workflows_last_success_each_is_taken_once(
+        self, store: BatchStore, mode: dict[str, Any]
+    ) -> None:
+        since = {**mode, "scope": "since_last_run", "own_workflow": "mine"}
+        closed(store)
+        assert not waits(sensor(**since), context(run_id="first")), "who never succeeded takes any success"
+        mine = {"holder": Holder(dag_id="mine", run_id="first")}
+        closed(store, "failed", "mine", **mine)
+        assert not waits(sensor(**since), context(run_id="second")), "what it has taken, and failed with, counts again"
+        mine = {"holder": Holder(dag_id="mine", run_id="second")}
+        closed(store, workflow="mine", **mine)
+        assert waits(sensor(**since), context(run_id="third", last=datetime.now(timezone.utc) - timedelta(days=1)))
+        assert not waits(sensor(**since), context(run_id="second")), "cleared, it takes again what it took"
+        asked = context(run_id="third", conf={"from_date": "2026-01-01", "to_date": "2026-01-02"})
+        assert not waits(sensor(**since), asked), "a window of its own waits for nothing new"
+        closed(store)
+        assert not waits(sensor(**since), context(run_id="third"))
+
     @pytest.mark.parametrize("within", ["12h", 43_200, 43_200.0, timedelta(hours=12)])
     def test_within(self, store: BatchStore, mode: dict[str, Any], within: Any) -> None:
         closed(store)
