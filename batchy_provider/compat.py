@@ -66,12 +66,18 @@ def airflow_stats() -> Any:
         return Stats
     import sys
 
+    # When it is first imported, Airflow 3.2 sets up `Stats` once more, and what was told before never leaves the process.
+    import airflow.sdk.serde  # noqa: F401
     from airflow.providers.common.compat.sdk import conf
     from airflow.sdk.observability.metrics import stats_utils
 
     for name in ("airflow.sdk._shared.observability.metrics.stats", "airflow._shared.observability.metrics.stats"):
         module = sys.modules.get(name)
-        if module is not None and (getattr(module, "_factory", None) or getattr(module.Stats, "factory", None)):
+        if module is None:
+            continue
+        factory = getattr(module, "_factory", None) or getattr(module.Stats, "factory", None)
+        # Airflow 3.2 takes a logger to nowhere for one who asks without having set it up, as the API server does.
+        if factory is not None and getattr(factory, "__name__", "") != "NoStatsLogger":
             return module.Stats
     try:
         legacy_names = conf.getboolean("metrics", "legacy_names_on", fallback=True)

@@ -97,7 +97,7 @@ CLEARS_SETUPS = not __version__.startswith(("3.1.", "3.2."))
 """A task that is cleared takes its setup and teardown along."""
 
 
-HAS_HISTOGRAMS = not __version__.startswith("3.1.")
+HAS_HISTOGRAMS = not __version__.startswith(("3.1.", "3.2."))
 """A time that Airflow measures is told as a histogram; before, as a gauge."""
 
 
