@@ -66,7 +66,7 @@ def airflow_stats() -> Any:
         return Stats
     import sys
 
-    # When it is first imported, Airflow 3.2 sets up `Stats` once more, and what was told before never leaves the process.
+    # When it is first imported, Airflow 3.2 sets up `Stats` once more, and what was told before is never sent.
     import airflow.sdk.serde  # noqa: F401
     from airflow.providers.common.compat.sdk import conf
     from airflow.sdk.observability.metrics import stats_utils
