@@ -49,11 +49,8 @@ KINDS = list(PROGRAMS)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it.
-
-    Two of the processes mostly wait for an Airflow: one more than there are cores keeps these busy.
-    """
-    return (os.cpu_count() or 1) + 1 if all(Path(name).is_dir() for name in config.args) else 0
+    """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it."""
+    return (os.cpu_count() or 1) if all(Path(name).is_dir() for name in config.args) else 0
 
 
 class Groups(LoadScopeScheduling):

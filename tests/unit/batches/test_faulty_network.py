@@ -218,7 +218,7 @@ def test_cut_at_any_message_a_change_is_made_once(setting: Setting, what: str) -
         for number, fault in enumerate(faults, 1):
             disturbed(setting, store, change, f"wf{number:05}", fault, expected)
             met[fault.way] += fault.met.is_set()
-        assert min(met.values()) > 10, met
+        assert min(met.values()) >= 8, met
 
 
 @pytest.mark.parametrize(("setting", "what"), CASES, indirect=["setting"])

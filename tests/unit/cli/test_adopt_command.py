@@ -55,7 +55,7 @@ def test_it_lists_what_the_original_did_and_tells_what_nobody_loaded(
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [row[2] for row in rows] == ["success", "failed", "failed", "success"]
     assert run(redis_url, "history", "sales", "--changes") == 0
-    assert "adopted 4 batches" in capsys.readouterr().out
+    assert "adopted the original's batches: 4" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("original")
