@@ -151,9 +151,13 @@ def _run(airflow: str, python: str, redis: str | None, pytest: Sequence[str]) ->
 
 def _paths(pytest: Sequence[str]) -> list[str]:
     """Return what of pytest's arguments says which tests: paths, and what is left out of them."""
-    joined = " ".join(pytest).replace("--ignore ", "--ignore=").split()
-    said = [each for each in joined if each.startswith("--ignore=") or (ROOT / each.partition("::")[0]).exists()]
-    return [each.replace("--ignore=", "without ") for each in said]
+    said = []
+    for before, each in zip(["", *pytest], pytest, strict=False):
+        if each.startswith("--ignore=") or before == "--ignore":
+            said.append(f"without {each.removeprefix('--ignore=')}")
+        elif (ROOT / each.partition("::")[0]).exists():
+            said.append(each)
+    return said
 
 
 def _find_python(version: str) -> str | None:

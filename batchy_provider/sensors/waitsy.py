@@ -147,9 +147,9 @@ class WaitsySensor(BaseSensorOperator):
         try:
             # One that cannot know from when on a success counts must not go on: it is tried again.
             waits = self._asked = self._asked or self._waits(context)
+        except RedisUnavailableError:
+            raise
         except BatchyError as error:
-            if isinstance(error, RedisUnavailableError):
-                raise
             raise AirflowFailException(str(error)) from error
         try:
             if self._tally is None:

@@ -68,7 +68,7 @@ class Reader:
         self.url = stack.url
         self.faults: list[str] = []
         self._context = browser.new_context(**options)
-        self._context.set_default_timeout(60_000)
+        self._context.set_default_timeout(20_000)
         self.page: Page = self._context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._hear)

@@ -199,39 +199,6 @@ def test_a_batch_is_opened_closed_failed_and_run_again_by_hand(airflow: Nights, 
     assert airflow.client.wait_for_run("page_hand", run_id) == "success"
 
 
-def test_only_what_failed_is_run_again_in_a_batch_of_the_same_window(
-    airflow: Nights, reader: Callable[..., Reader], tmp_path: Path
-) -> None:
-    airflow.add(
-        "page_mended",
-        f"""
-        schedule: null
-        jobs:
-          extract: {{bash: echo ran >> {tmp_path}/extract}}
-          load: {{bash: "echo ran >> {tmp_path}/load; test -e {tmp_path}/mended", retries: 0}}
-          report: {{bash: echo ran >> {tmp_path}/report}}
-        """,
-    )
-    run_id, state = airflow.run("page_mended")
-    assert state == "failed"
-    before = airflow.batch("page_mended", run_id)
-    (tmp_path / "mended").touch()
-
-    frame = reader().go(f"workflows/page_mended/batches/{before.batch_id}")
-    frame.get_by_role("button", name="Run again…").click()
-    dialog = frame.get_by_role("dialog")
-    expect(dialog.get_by_label("Only those that failed, and what follows them")).to_be_checked()
-    dialog.get_by_role("button", name="Clear and run", exact=True).click()
-    expect(dialog).to_be_hidden()
-
-    wait_for(lambda: len(airflow.store.history("page_mended")) == 2, "the second batch", timeout=90)
-    assert airflow.client.wait_for_run("page_mended", run_id) == "success"
-    after = airflow.batch("page_mended", run_id)
-    assert (after.status, after.from_date, after.to_date) == ("success", before.from_date, before.to_date)
-    ran = {job: (tmp_path / job).read_text().count("ran") for job in ("extract", "load", "report")}
-    assert ran == {"extract": 1, "load": 2, "report": 1}
-
-
 def test_a_job_is_disabled_and_the_dag_is_paused(airflow: Nights, reader: Callable[..., Reader]) -> None:
     airflow.add("page_switch", QUICK)
     airflow.run("page_switch")

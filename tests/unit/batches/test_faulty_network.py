@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -214,11 +213,12 @@ def test_cut_at_any_message_a_change_is_made_once(setting: Setting, what: str) -
         store.progress("warm")
         expected, seen, _ = undisturbed(setting, store, change, "wf00000")
         faults = [Fault(way, at) for way, data in seen.items() for at in boundaries(way, data)]
-        met = Counter[str]()
         for number, fault in enumerate(faults, 1):
             disturbed(setting, store, change, f"wf{number:05}", fault, expected)
-            met[fault.way] += fault.met.is_set()
-        assert min(met.values()) >= 8, met
+        # The clock's microseconds have one digit to six, so a later reply may end a few bytes before the first one did.
+        missed = [fault for fault in faults if not fault.met.is_set() and fault.at < len(seen[fault.way]) - 12]
+        assert not missed
+        assert {fault.way for fault in faults if fault.met.is_set()} == {"request", "reply"}
 
 
 @pytest.mark.parametrize(("setting", "what"), CASES, indirect=["setting"])

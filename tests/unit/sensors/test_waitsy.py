@@ -26,6 +26,8 @@ from redis import Redis
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.batches.waiting import Wait
+from batchy_provider.exceptions import RedisUnavailableError
+from batchy_provider.local.stack import free_port
 from batchy_provider.sensors.waitsy import WaitsySensor
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
@@ -200,6 +202,15 @@ class TestEveryMode:
         assert not waits(sensor(**since), asked), "a window of its own waits for nothing new"
         closed(store)
         assert not waits(sensor(**since), context(run_id="third"))
+
+    def test_who_cannot_ask_for_the_own_last_success_is_tried_again_and_does_not_take_any(
+        self, mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", f"redis://127.0.0.1:{free_port()}")
+        monkeypatch.setenv("AIRFLOW__BATCHY__REDIS_PATIENCE_SECONDS", "0")
+        task = sensor(**mode, scope="since_last_run", own_workflow="mine")
+        with pytest.raises(RedisUnavailableError):
+            waits(task, context())
 
     @pytest.mark.parametrize("within", ["12h", 43_200, 43_200.0, timedelta(hours=12)])
     def test_within(self, store: BatchStore, mode: dict[str, Any], within: Any) -> None:
