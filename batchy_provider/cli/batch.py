@@ -83,7 +83,7 @@ def open_batch(context: Context, arguments: argparse.Namespace) -> int:
     if batch.warning:
         context.output.note(f"batchy: {batch.warning}")
     if arguments.format == "infa":
-        print(batches.informatica(arguments.workflow, batch), end="")
+        context.output.document(batches.informatica(arguments.workflow, batch))
     elif arguments.format == "json" or not context.output.is_table:
         context.output.data(batch.jobs)
     else:

@@ -48,7 +48,7 @@ def convert(context: Context, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     for path, each in files.items():
         if arguments.dry_run:
-            sys.stdout.write(f"# {path}\n{_text(each)}\n")
+            context.output.document(f"# {path}\n{_text(each)}\n")
         else:
             context.output.line(f"{path}")
         for sentence in each.left:

@@ -88,7 +88,7 @@ def render(context: Context, arguments: argparse.Namespace) -> int:
         context.output.data({name: {**asdict(node), "upstream": list(node.upstream)} for name, node in nodes.items()})
         return EXIT_OK
     draw = {"dot": as_dot, "svg": as_svg}.get(arguments.format, as_text)
-    sys.stdout.write(draw(workflow))
+    context.output.document(draw(workflow))
     return EXIT_OK
 
 
@@ -108,7 +108,8 @@ def add(context: Context, arguments: argparse.Namespace) -> int:
     check_edited(context.cfg, workflow.path, edited)
     if arguments.dry_run:
         name = str(workflow.path)
-        sys.stdout.writelines(difflib.unified_diff(text.splitlines(True), edited.splitlines(True), name, name))
+        diff = difflib.unified_diff(text.splitlines(True), edited.splitlines(True), name, name)
+        context.output.document("".join(diff))
         return EXIT_OK
     replace_text(workflow.path, edited)
     context.output.line(f"{workflow.path}: added the job {arguments.job}")

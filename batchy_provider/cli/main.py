@@ -33,6 +33,7 @@ from batchy_provider.cli import (
 )
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.exceptions import BatchyError
+from batchy_provider.terminal import printable
 
 GROUPS = (
     questions,
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
             sys.stdout.flush()
             return code
     except BatchyError as error:
-        print(f"batchy: {error}", file=sys.stderr)
+        print(f"batchy: {printable(error)}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAULT
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -34,11 +33,11 @@ def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
 
     text, fault = exposition(context.services)
     if arguments.file is None:
-        sys.stdout.write(text)
+        context.output.document(text)
     else:
         _replace(arguments.file, text)
     if fault is not None:
-        print(f"batchy: {fault}", file=sys.stderr)
+        context.output.note(f"batchy: {fault}")
         return EXIT_FAULT
     return 0
 

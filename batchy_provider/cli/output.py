@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.batches.dates import BEGINNING, parse_date
 from batchy_provider.exceptions import BatchyError
+from batchy_provider.terminal import is_printable, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,9 +57,10 @@ class Output:
         if self.form == "yaml":
             import yaml
 
-            yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+            sys.stdout.write(text if is_printable(text) else yaml.safe_dump(data, sort_keys=False))
         else:
-            print(json.dumps(data, indent=4))
+            print(json.dumps(data, indent=4).replace("\x7f", "\\u007f"))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
         """Write a table for people; a cell may be text, rich's text, or None."""
@@ -72,9 +74,9 @@ class Output:
     def line(self, text: str) -> None:
         """Write a line for people; nothing where programs read."""
         if self.form == "plain":
-            print(text)
+            print(printable(text))
         elif self.is_table:
-            console().print(text, markup=False, highlight=False, soft_wrap=True)
+            console().print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def hint(self, text: str) -> None:
         """Write a line that only people want."""
@@ -83,12 +85,16 @@ class Output:
 
     def note(self, text: str) -> None:
         """Write a line about what is done; not part of the answer."""
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
+
+    def document(self, text: str) -> None:
+        """Write a text that is meant for a file, such as a parameter file: exact, unless a terminal shows it."""
+        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
 def _plain(cell: Any) -> str:
     text = "-" if cell is None or str(cell) == "" else str(cell)
-    return " ".join(text.split("\t")).replace("\n", " ")
+    return printable(" ".join(text.split("\t")).replace("\n", " "))
 
 
 def console() -> Console:
@@ -156,7 +162,11 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[Text]], title: str |
 def _cell(cell: Any) -> Text:
     from rich.text import Text
 
-    return Text("" if cell is None else str(cell)) if not isinstance(cell, Text) else cell
+    if not isinstance(cell, Text):
+        return Text("" if cell is None else printable(cell))
+    if not is_printable(cell.plain):
+        cell.plain = printable(cell.plain)
+    return cell
 
 
 def styled(word: str | None) -> Text:

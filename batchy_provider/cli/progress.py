@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchy_provider.cli.output import make_table, styled
+from batchy_provider.terminal import printable
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -81,7 +82,8 @@ class Lines:
     def _tell(self, place: tuple[str, ...], what: str) -> None:
         if self._told.get(place) != what and what.lower() not in _WAITING:
             self._told[place] = what
-            print(f"  {' · '.join(place)}: {what}", file=sys.stderr, flush=True)
+            text = printable(f"{' · '.join(place)}: {what}", lines=False)
+            print(f"  {text}", file=sys.stderr, flush=True)
 
 
 class LiveTable:

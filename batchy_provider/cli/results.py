@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
 from batchy_provider.exceptions import ConfigError
+from batchy_provider.terminal import ColouredText
 
 if TYPE_CHECKING:
     from batchy_provider.batches.keeping import Keeper
@@ -171,10 +172,12 @@ def _follow(context: Context, arguments: argparse.Namespace) -> int:
         return _code(last)
     follower = Follower(store, running[-1])
     targets = {"stdout": sys.stdout, "stderr": sys.stderr if arguments.file is None else sys.stdout}
+    shown = {stream: _Shown(target) for stream, target in targets.items()}
     for stream, data in follower.parts():
         if arguments.file in (None, stream):
-            targets[stream].buffer.write(data)
-            targets[stream].buffer.flush()
+            shown[stream].write(data)
+    for each in shown.values():
+        each.close()
     assert follower.ended is not None
     context.output.note(f"batchy: {follower.ended.record.get('reason') or follower.ended.record.get('state')}")
     return _code(follower.ended)
@@ -216,6 +219,37 @@ def _check_free(target: Path) -> None:
 
 
 def _copy(found: StoredExecution, name: str, to: TextIO) -> None:
+    shown = _Shown(to)
     with found.open(name) as file:
-        shutil.copyfileobj(file, to.buffer, 1024 * 1024)
-    to.buffer.flush()
+        while data := file.read(1024 * 1024):
+            shown.write(data)
+    shown.close()
+
+
+class _Shown:
+    """
+    Writes a script's output: byte for byte into files and pipes, and to a terminal only what cannot steer it.
+
+    :param to: our stdout or stderr.
+    """
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+        self._terminal = ColouredText() if to.isatty() else None
+
+    def write(self, data: bytes) -> None:
+        """Write the next bytes."""
+        if self._terminal is None:
+            self._to.buffer.write(data)
+            self._to.buffer.flush()
+        else:
+            self._write(self._terminal.feed(data))
+
+    def close(self) -> None:
+        """Write what was held back."""
+        if self._terminal is not None:
+            self._write(self._terminal.close())
+
+    def _write(self, text: str) -> None:
+        self._to.buffer.write(text.encode(self._to.encoding, "replace"))
+        self._to.buffer.flush()

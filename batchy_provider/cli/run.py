@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
 from batchy_provider.cli.results import airflow_speaks_aside
+from batchy_provider.terminal import printable
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.environment import Telling
@@ -236,7 +237,8 @@ def _stopped_by_signals(execution: Execution) -> Iterator[list[int]]:
 
 def _tell_progress(progress: Progress) -> None:
     share = "" if progress.progress is None else f" {progress.progress:.0%}"
-    print(f"batchy: progress{share} {progress.message or ''}".rstrip(), file=sys.stderr, flush=True)
+    text = printable(f"progress{share} {progress.message or ''}".rstrip(), lines=False)
+    print(f"batchy: {text}", file=sys.stderr, flush=True)
 
 
 def _tell_end(context: Context, arguments: argparse.Namespace, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
 from batchy_provider.exceptions import ConfigError
+from batchy_provider.terminal import printable
 
 if TYPE_CHECKING:
     from batchy_provider.config.faults import Fault
@@ -46,7 +47,7 @@ def validate(context: Context, arguments: argparse.Namespace) -> int:
         faults += [fault for fault in found if any(_lies_in(Path(fault.file), path) for path in paths)]
     if arguments.format == "github":
         for fault in faults:
-            print(annotation(fault))
+            print(printable(annotation(fault)))
     elif context.output.is_table:
         _show(context, faults)
     else:
