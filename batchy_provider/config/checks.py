@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from batchy_provider.config.faults import KeyPath, Problem, one_of, show
 from batchy_provider.config.fields import in_zone
 from batchy_provider.config.model import After, Job, WorkflowModel
 from batchy_provider.config.order import PREVIOUS
-from batchy_provider.config.runs import check_runs
+from batchy_provider.config.runs import check_runs, same_day_workflows
 from batchy_provider.exceptions import InvalidNameError
 
 MAX_ITEM_BYTES = 128 * 1024 - len("ITEM=\0")
@@ -57,6 +58,7 @@ def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
     yield from _check_dates(model)
     yield from _check_waits(name, model)
     yield from check_runs(model)
+    yield from _check_instances(model)
     for job_name, job in model.jobs.items():
         yield from _check_job_name(job_name)
         yield from _check_action(job_name, job)
@@ -137,6 +139,21 @@ def _check_job_name(name: str) -> Iterator[Problem]:
     elif name == PREVIOUS:
         message = f"{name!r} means the job before in input; name the job another way"
         yield Problem(("jobs", name), message, at_key=True)
+
+
+def _check_instances(model: WorkflowModel) -> Iterator[Problem]:
+    """Yield tasks that have the name which Airflow gives to an instance of a mapped job, however many it has today."""
+    waits = [WAIT_PREFIX + name for name in (*(wait.workflow for wait in model.wait_for), *same_day_workflows(model))]
+    for mapped in (name for name, job in model.jobs.items() if job.for_each is not None):
+        instance = re.compile(re.escape(mapped) + "_[0-9]+", re.ASCII)
+        for task in (*model.jobs, *waits):
+            if instance.fullmatch(task):
+                what = (
+                    f"which runs for each entry of a list: Airflow calls its entries {mapped}_0, {mapped}_1 and so on"
+                )
+                path = ("jobs", task if task in model.jobs else mapped)
+                other = f"{task!r} is taken for an entry of the job {mapped!r}, {what}; name one of them another way"
+                yield Problem(path, other, at_key=True)
 
 
 def _check_action(name: str, job: Job) -> Iterator[Problem]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from batchy_provider.batches.model import Batch, Fields, OpenRequest, Outcome, Result, WorkflowConfig
     from batchy_provider.batches.store import BatchStore
+    from batchy_provider.operators.instances import States
 
 IfOpen = Literal["fail", "wait", "take_over"]
 IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
@@ -266,10 +266,11 @@ class BatchyCloseOperator(_BatchOperator):
                     f"restore {self.workflow}`, and the next run takes the window again"
                 )
             self.batch_id_shown = batch.batch_id
-            for name in self._removed(context, run, batch):
+            before, removed = self._states(context, run, batch)
+            for name in removed:
                 if store.skip_job(self.workflow, batch.batch_id, name, removed=True):
                     self.log.warning("  %s: is no job of the workflow any more; its window stays where it was", name)
-            result, outcomes, why = self._result(context, run, batch)
+            result, outcomes, why = self._result(before, context, run, batch)
             request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
             closed = store.close(self.workflow, request)
             span.set(**traces.facts(closed))
@@ -284,12 +285,13 @@ class BatchyCloseOperator(_BatchOperator):
         outcomes_now = {name: job.get("outcome") for name, job in closed.jobs.items()}
         return {**_summary(closed), "status": closed.status, "outcomes": outcomes_now}
 
-    def _result(self, context: Context, run: Run, batch: Batch) -> tuple[Result, dict[str, Outcome], str | None]:
+    def _result(
+        self, before: States, context: Context, run: Run, batch: Batch
+    ) -> tuple[Result, dict[str, Outcome], str | None]:
         """Return the result, each job's outcome and, if this task is to fail for it, why."""
         from batchy_provider.exceptions import ConfigError
 
-        states = self._states_before(context, run)
-        became = {task: _worst(of) for task, of in states.items()}
+        became = {task: _worst(list(states.values())) for task, states in before.items() if states}
         outcomes = {name: became[name] for name in batch.jobs if name in became}
         if self.status == "success":
             return "success", outcomes, None
@@ -298,6 +300,7 @@ class BatchyCloseOperator(_BatchOperator):
         if self.status != "auto":
             raise ConfigError(f"{self.workflow}: status is {self.status!r}; expected auto, success or failed")
         bad = sorted(f"{task} {outcome}" for task, outcome in became.items() if outcome in _FAILED)
+        bad += [f"{name} has no instance in this run" for name in _unknown(batch, before)]
         if bad:
             return "failed", outcomes, ", ".join(bad)
         ti = context["ti"]
@@ -306,30 +309,20 @@ class BatchyCloseOperator(_BatchOperator):
             return "failed", outcomes, "the run was marked as failed"
         return "success", outcomes, None
 
-    def _removed(self, context: Context, run: Run, batch: Batch) -> list[str]:
-        """Return the batch's jobs that were taken out of the file since it was opened.
+    def _states(self, context: Context, run: Run, batch: Batch) -> tuple[States, list[str]]:
+        """Return the states of all tasks before this one, and the batch's jobs that were taken out of the file.
 
-        What became of them nobody knows: Airflow calls them removed, also those that had run.
+        What became of the latter nobody knows: Airflow calls them removed, also those that had run.
         """
-        found = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
-        tasks = context["dag"].task_dict
-        ran = {name: re.sub(r"_\d+\Z", "", name) for name in found}
-        return [name for name in batch.jobs if name not in tasks and (name in ran or name in ran.values())]
+        from batchy_provider.operators.instances import states_of
 
-    def _states_before(self, context: Context, run: Run) -> dict[str, list[str]]:
-        """Return task → the states of its instances, of all tasks before this one."""
-        before = self.get_flat_relative_ids(upstream=True)
         tasks = context["dag"].task_dict
-        found = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
-        states: dict[str, list[str]] = {}
-        for name, given in found.items():
-            state = str(getattr(given, "value", given))
-            # The instances of a mapped task are told as <task>_<index>, unless another task has that very name.
-            task = name if name in tasks else re.sub(r"_\d+\Z", "", name)
-            # Of a mapped task that has fewer instances than when it ran before, the others are "removed".
-            if task in before and state != "removed":
-                states.setdefault(task, []).append(state)
-        return states
+        before = self.get_flat_relative_ids(upstream=True)
+        gone = [name for name in batch.jobs if name not in tasks]
+        found = states_of(context["ti"], run.dag_id, run.run_id, {*before, *gone}, counted=True)
+        # Of a mapped task that has fewer instances than when it ran before, the others are "removed".
+        known = {task: {index: state for index, state in found[task].items() if state != "removed"} for task in before}
+        return known, [name for name in gone if found[name]]
 
     def _announce(self, context: Context, batch: Batch) -> None:
         alias = workflow_alias(self.workflow)
@@ -341,6 +334,16 @@ class BatchyCloseOperator(_BatchOperator):
 
 def _attempt(context: Context) -> int:
     return int(getattr(context["ti"], "try_number", 1))
+
+
+def _unknown(batch: Batch, before: States) -> list[str]:
+    """Return the batch's jobs that are tasks before this one and have no instance: nothing tells that they ran."""
+    left_out = batch.record.left_out if batch.record else ()
+    return [
+        name
+        for name, job in batch.jobs.items()
+        if name in before and not before[name] and name not in left_out and job.get("outcome") != "skipped"
+    ]
 
 
 def _worst(states: Sequence[str]) -> Outcome:

@@ -311,10 +311,12 @@ class BashBundleOperator(BaseOperator):
         """State, exit code, output and values of earlier tasks of this run."""
         if not tasks:
             return {}
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=tasks, run_ids=[ti.run_id]).get(ti.run_id, {})
+        from batchy_provider.operators.instances import states_of, worst_of
+
+        states = states_of(ti, ti.dag_id, ti.run_id, tasks)
         told = {}
         for task in tasks:
-            state = states.get(task)
+            state = worst_of(states[task], _WORST_FIRST)
             returned = ti.xcom_pull(task_ids=task) if state == "success" else None
             output: Any = returned if _is_reference(returned) else ti.xcom_pull(task_ids=task, key="output")
             names = output.get("values", []) if _is_reference(output) else []
@@ -393,6 +395,10 @@ def _orderly_timeout(execution: Execution) -> Iterator[None]:
         signal.signal(signal.SIGALRM, airflow)
     if late:
         airflow(late[0], None)
+
+
+_WORST_FIRST = ("failed", "upstream_failed", "success", "skipped", "removed")
+"""States of a mapped task's instances: the first that occurs is that of the task."""
 
 
 def _is_reference(value: Any) -> bool:

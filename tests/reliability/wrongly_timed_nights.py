@@ -44,6 +44,9 @@ class TaskInstance:
     def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
         return {self.run_id: {"open": "success", "load": "success"}}
 
+    def get_ti_count(self, **_: Any) -> int:
+        return 2
+
 
 def night(run_id: str, jump: str) -> None:
     with DAG("timed", schedule=None) as dag:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -27,8 +27,25 @@ class Airflow:
     def get_dr_count(self, *, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         return sum(self.runs.get((dag_id, run_id)) in states for run_id in run_ids)
 
-    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, Any]]:
-        return {run_id: dict(self.tasks) for run_id in run_ids}
+    def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Answer as Airflow: an instance of a mapped task is named `<task>_<index>`."""
+        found = {
+            name if index < 0 else f"{name}_{index}": state
+            for name, index, state in self.instances()
+            if name in task_ids
+        }
+        return dict.fromkeys(run_ids, found)
+
+    def get_ti_count(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> int:
+        return sum(name in task_ids for name, _, _ in self.instances()) * len(run_ids)
+
+    def instances(self) -> Iterator[tuple[str, int, Any]]:
+        """Yield task, map index and state; the states of a mapped task are a list in `tasks`."""
+        for name, state in self.tasks.items():
+            if isinstance(state, list):
+                yield from ((name, index, each) for index, each in enumerate(state))
+            else:
+                yield name, -1, state
 
 
 def night(schedule: Any = "0 2 * * *", *, dag_id: str = "wf", jobs: Any = DEFAULT_JOBS, **opening: Any) -> DAG:

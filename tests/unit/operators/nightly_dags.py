@@ -47,6 +47,15 @@ with DAG("mapped", schedule=None) as mapped:
     opened >> part.expand(number=[1, 2, 3]) >> closed
     closed.as_teardown(setups=opened, on_failure_fail_dagrun=True)
 
+with DAG("collision", schedule=None) as collision:
+    # Airflow names the instances of `part` part_0, part_1, part_2.
+    opened = BatchyOpenOperator(
+        task_id="open", workflow="collision", jobs={"part": {}, "part_1": {}}, retries=0
+    ).as_setup()
+    closed = BatchyCloseOperator(task_id="close", workflow="collision", retries=0)
+    opened >> [part.expand(number=[0, 1, 2]), part.override(task_id="part_1")(100)] >> closed
+    closed.as_teardown(setups=opened, on_failure_fail_dagrun=True)
+
 with DAG("later", schedule=None) as later:
     (
         WaitsySensor(task_id="wait", workflow="nightly", on_failed="fail", timeout=20)

@@ -20,6 +20,7 @@ from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest
 from batchy_provider.batches.store import BatchStore
 from batchy_provider.exceptions import BatchHeldError, RedisUnavailableError
 from batchy_provider.operators.batch import HOLDER_CHECK_SECONDS, BatchyCloseOperator, BatchyOpenOperator
+from batchy_provider.operators.instances import UnknownStatesError
 from batchy_provider.triggers.batch import BatchFreeTrigger
 
 ALL_GOOD = {"open": "success", "extract": "success", "load": "success"}
@@ -418,14 +419,12 @@ class TestClose:
         jobs = open_in(dag, airflow, "r2")["jobs"]
         assert parse_date(jobs["load"]["from_date"]) < parse_date(jobs["extract"]["from_date"])
 
-    @pytest.mark.parametrize("task", ["load", "load_0"])
+    @pytest.mark.parametrize("states", ["removed", ["removed"]])
     def test_a_job_that_was_taken_out_of_the_file_meanwhile_stays_where_it_was(
-        self, airflow: Airflow, task: str
+        self, airflow: Airflow, states: Any
     ) -> None:
         opened = open_in(night(), airflow, "r0")
-        closed = close_in(
-            night(jobs={"extract": {}}), airflow, "r0", states={**ALL_GOOD, "load": None, task: "removed"}
-        )
+        closed = close_in(night(jobs={"extract": {}}), airflow, "r0", states={**ALL_GOOD, "load": states})
         assert closed["outcomes"] == {"extract": "success", "load": "skipped"}
         jobs = open_in(night(), airflow, "r1")["jobs"]
         assert jobs["extract"]["from_date"] == opened["jobs"]["extract"]["to_date"]
@@ -449,14 +448,43 @@ class TestMappedTasks:
     def test_the_worst_counts(self, store: BatchStore, airflow: Airflow, instances: list[Any], outcome: str) -> None:
         dag = night()
         opened = open_in(dag, airflow)
-        states = {f"load_{index}": state for index, state in enumerate(instances)}
-        states |= {"open": "success", "extract": "success"}
+        states: dict[str, Any] = {"open": "success", "extract": "success", "load": instances}
         if outcome in ("failed", "aborted"):
             with pytest.raises(AirflowFailException, match=f"load {outcome}"):
                 close_in(dag, airflow, states=states)
         else:
             close_in(dag, airflow, states=states)
         assert store.batch("wf", opened["batch_id"]).jobs["load"]["outcome"] == outcome
+
+    @pytest.mark.parametrize("failed", ["load", "load_1"])
+    def test_a_job_with_the_name_of_an_instance_hides_no_failure_and_no_failure_hides_it(
+        self, store: BatchStore, airflow: Airflow, failed: str
+    ) -> None:
+        dag = night(jobs={"load": {}, "load_1": {}})
+        opened = open_in(dag, airflow)
+        states: dict[str, Any] = {"open": "success", "load": ["success", "success"], "load_1": "success"}
+        states[failed] = ["success", "failed"] if failed == "load" else "failed"
+        with pytest.raises(AirflowFailException, match=f"failed: {failed} failed"):
+            close_in(dag, airflow, states=states)
+        jobs = store.batch("wf", opened["batch_id"]).jobs
+        assert [name for name, job in jobs.items() if job["outcome"] == "failed"] == [failed]
+
+    def test_a_job_without_any_instance_is_no_success(self, store: BatchStore, airflow: Airflow) -> None:
+        dag = night()
+        opened = open_in(dag, airflow)
+        with pytest.raises(AirflowFailException, match="load has no instance in this run"):
+            close_in(dag, airflow, states={"open": "success", "extract": "success"})
+        assert store.batch("wf", opened["batch_id"]).status == "failed"
+
+    def test_a_batch_stays_open_where_airflow_hides_an_instance(
+        self, store: BatchStore, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dag = night()
+        opened = open_in(dag, airflow)
+        monkeypatch.setattr(airflow, "get_ti_count", lambda **_: 4)
+        with pytest.raises(UnknownStatesError, match="4 instances of extract, load, open"):
+            close_in(dag, airflow)
+        assert store.batch("wf", opened["batch_id"]).status == "open"
 
     def test_a_job_with_such_a_name_is_no_instance(self, store: BatchStore, airflow: Airflow) -> None:
         dag = night(jobs={"load": {}, "load_1": {}})

@@ -68,6 +68,15 @@ class TestNight:
         (told,) = (ti.xcom_pull(task_ids="report") for ti in done.get_task_instances() if ti.task_id == "close")
         assert (told["batch_id"], told["from_date"]) == (batch.batch_id, batch.from_date)
 
+    @pytest.mark.parametrize(("failed", "job"), [(1, "part"), (100, "part_1")])
+    def test_an_instance_and_a_job_of_one_name_hide_nothing_of_each_other(
+        self, dags: dict[str, Any], store: BatchStore, failed: int, job: str
+    ) -> None:
+        state, _, _ = run(dags["collision"], fail=[failed])
+        assert state == "failed"
+        expected = {"batch": "failed", "part": "success", "part_1": "success", job: "failed"}
+        assert outcomes(store, "collision") == expected
+
     def test_a_failed_job_fails_batch_and_run_though_the_last_job_succeeds(
         self, dags: dict[str, Any], store: BatchStore
     ) -> None:
