@@ -113,13 +113,16 @@ def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Execution, _Terminal]:
     from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.confined import local_place
     from batchy_provider.bundles.execution import Execution, Task
     from batchy_provider.bundles.identity import ExecutionId
     from batchy_provider.bundles.limits import ProcessLimits
     from batchy_provider.bundles.results import ResultStore
 
     bundle: Any = arguments.bundle
-    if "://" in bundle:
+    if (place := local_place(bundle)) is not None:
+        bundle = place
+    else:
         from batchy_provider.hooks.places import open_path
 
         with airflow_speaks_aside():

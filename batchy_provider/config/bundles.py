@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from batchy_provider.bundles.confined import local_place
 from batchy_provider.config.faults import did_you_mean
 
 FOLDER = "bundles"
@@ -20,12 +21,14 @@ def locate_bundle(folder: Path, bundle: str) -> str:
     """Return the path of a bundle: as given if absolute, a URL or a template, else in `folder` or its ``bundles/``.
 
     :param folder: the folder of the workflow file.
-    :returns: the path; that in ``bundles/`` also if it is in neither.
+    :returns: the path, also of a ``file:`` or ``local:`` URL; that in ``bundles/`` also if it is in neither.
     """
-    if "://" in bundle or "{{" in bundle or os.path.isabs(bundle):  # noqa: PTH117
+    if "{{" in bundle or (place := local_place(bundle)) is None:
         return bundle
-    beside = folder / bundle
-    return str(beside if beside.exists() else folder / FOLDER / bundle)
+    if os.path.isabs(place):  # noqa: PTH117
+        return place
+    beside = folder / place
+    return str(beside if beside.exists() else folder / FOLDER / place)
 
 
 def bundle_problem(folder: Path, bundle: str) -> str | None:

@@ -30,10 +30,10 @@ def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
 
 def open_path(url: str) -> Any:
     """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
-    from batchy_provider.bundles.results import local_path
+    from batchy_provider.bundles.confined import local_place
 
-    if "://" not in url or url.startswith("file://"):
-        return local_path(url)
+    if (place := local_place(url)) is not None:
+        return Path(place)
     from airflow.sdk import ObjectStoragePath
 
     from batchy_provider.bundles.errors import BundleError

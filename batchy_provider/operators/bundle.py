@@ -255,12 +255,14 @@ class BashBundleOperator(BaseOperator):
         """The bundle's path: a URL through Airflow's object storage, a relative path from the DAG's folder."""
         if not isinstance(self.bundle, str):
             return self.bundle
-        if "://" in self.bundle:
+        from batchy_provider.bundles.confined import local_place
+
+        if (place := local_place(self.bundle)) is None:
             from batchy_provider.hooks.places import open_path
 
             return open_path(self.bundle)
         dag = self.get_dag()
-        return Path(dag.fileloc).parent / self.bundle if dag is not None else Path(self.bundle)
+        return Path(dag.fileloc).parent / place if dag is not None else Path(place)
 
     def _identity(self, context: Context, batch: Batch | None) -> Any:
         from batchy_provider.bundles.identity import ExecutionId

@@ -37,6 +37,7 @@ def deployment() -> Services:
                     cache=bundle_cache,
                     audit=log_in_airflow,
                     open_path=open_path,
+                    is_server=True,
                 )
             )
         return _made[0]

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from batchy_provider import exceptions as errors
+from batchy_provider.bundles.confined import OutsideError
 from batchy_provider.bundles.errors import BundleNotFoundError, ResultError
 from batchy_provider.config.reader import FaultsError
 from batchy_provider.services.uploads import UploadConflictError
@@ -34,6 +35,7 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     errors.UnknownWorkflowError: HTTPStatus.NOT_FOUND,
     errors.UnknownJobError: HTTPStatus.NOT_FOUND,
     errors.UnknownBatchError: HTTPStatus.NOT_FOUND,
+    OutsideError: HTTPStatus.FORBIDDEN,
     BundleNotFoundError: HTTPStatus.NOT_FOUND,
     ResultError: HTTPStatus.NOT_FOUND,
     errors.BatchHeldError: HTTPStatus.CONFLICT,

@@ -39,6 +39,8 @@ class Services:
     :param archive: returns the archive of closed batches; None where none is kept.
     :param cache: returns the bundle cache.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
+    :param is_server: it answers others than the user of this process: of this machine's files they get only those
+        below `cfg`, and none through a link that leads out.
     :param audit: told of every change, after it was made; for a log beside the one in Redis.
     """
 
@@ -52,6 +54,7 @@ class Services:
         cache: Callable[[], BundleCache] | None = None,
         audit: AuditLog | None = None,
         open_path: OpenPath = Path,
+        is_server: bool = False,
     ) -> None:
         self._make_store = store
         self._make_results = results
@@ -62,6 +65,7 @@ class Services:
         self._store: BatchStore | None = None
         self.cfg = cfg
         self.open_path = open_path
+        self.is_server = is_server
 
     @property
     def store(self) -> BatchStore:

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from batchy_provider.bundles.confined import OutsideError, confined, copy_below, is_on_disk, local_place, opened_below
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.source import Source
+from batchy_provider.bundles.unpack import check_entries
+from batchy_provider.bundles.zipindex import read_index
 from batchy_provider.config.bundles import locate_bundle
 from batchy_provider.config.faults import did_you_mean
 from batchy_provider.exceptions import ConfigError, UnknownJobError
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 1024 * 1024
+_OUTSIDE = (
+    "it lies outside of the folder of workflow files, or behind a link that leads out of it; this server hands out "
+    "bundles of that folder and of object stores alone."
+)
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -81,12 +90,14 @@ class KeptFile:
 
     :param size: bytes.
     :param sha256: of the whole, in hex.
+    :param root: of a store on this machine: the file is opened only below it, and through no link.
     """
 
     execution: StoredExecution
     name: str
     size: int
     sha256: str
+    root: Path | None = None
 
     def read(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """
@@ -96,11 +107,24 @@ class KeptFile:
         :param end: the byte after the last; None for all.
         """
         left = (self.size if end is None else end) - start
-        with self.execution.open(self.name) as file:
+        with self._open() as file:
             file.seek(start)
             while left > 0 and (data := file.read(min(_CHUNK, left))):
                 left -= len(data)
                 yield data
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[BinaryIO]:
+        if self.root is None:
+            with self.execution.open(self.name) as file:
+                yield file
+            return
+        place = PurePath(self.execution.path, *self.name.split("/")).relative_to(self.root)
+        try:
+            with opened_below(self.root, place) as found, os.fdopen(os.dup(found), "rb") as file:
+                yield file
+        except OSError as error:
+            raise ResultError(f"{self.name} cannot be read: {error.strerror or error}") from None
 
 
 class ExecutionService:
@@ -163,7 +187,9 @@ class ExecutionService:
         contents = stored.record["contents"]
         if name not in contents:
             raise ResultError(f"The execution {stored.url} has no file {name!r}. It has: {', '.join(contents)}.")
-        return KeptFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]))
+        results = self._services.results
+        root = results.root if results.is_local else None
+        return KeptFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]), root)
 
     def bundle(self, workflow: str, job: str, into: Path) -> Path:
         """
@@ -172,6 +198,8 @@ class ExecutionService:
         :param into: a private folder.
         :returns: the zip in that folder; a folder is packed, the same each time as long as it does not change.
         :raises ConfigError: the job has none, or it is named by a template.
+        :raises OutsideError: a server was asked, and may not hand it out.
+        :raises BundleRefusedError: it is no bundle.
         :raises UnknownJobError: the file has no such job.
         """
         from batchy_provider.config.reader import read_workflow
@@ -186,13 +214,33 @@ class ExecutionService:
         place = locate_bundle(found.path.parent, bundle)
         if "{{" in place:
             raise ConfigError(f"{workflow}: the bundle of {job!r} is known only when it runs: {bundle}")
-        source = Source(self._services.open_path(place))
         target = into / f"{job}.zip"
+        if self._services.is_server and local_place(place) is not None:
+            return self._served(found.path.parent, bundle, into, target)
+        source = Source(self._services.open_path(place))
+        if self._services.is_server and is_on_disk(source.path):
+            raise OutsideError(bundle, _OUTSIDE)
         if source.is_folder:
             source.copy_folder(into / "folder", limits=UnpackLimits())
             _pack(into / "folder", target)
         else:
             source.fetch(target, limits=UnpackLimits())
+            if self._services.is_server:
+                _check_zip(target, bundle)
+        return target
+
+    def _served(self, folder: Path, bundle: str, into: Path, target: Path) -> Path:
+        """Copy a bundle of this server's disk: only from below the folder of workflow files."""
+        top = self._services.catalog.folder
+        name = confined(top, locate_bundle(folder, bundle))
+        if name is None or any(part.startswith(".") for part in name.parts):
+            raise OutsideError(bundle, _OUTSIDE)
+        copy = into / "copy"
+        if copy_below(top, name, copy, bundle=bundle, limits=UnpackLimits()):
+            _pack(copy, target)
+        else:
+            _check_zip(copy, bundle)
+            copy.rename(target)
         return target
 
     def _stored(self, workflow: str, batch_id: str, job: str, attempt: str | None) -> StoredExecution:
@@ -200,6 +248,17 @@ class ExecutionService:
         if attempt is None:
             return results.latest(workflow, job, batch_id)
         return results.get(ExecutionId(workflow=workflow, batch_id=batch_id, job=job, attempt=attempt))
+
+
+def _check_zip(file: Path, bundle: str) -> None:
+    """
+    Check that a file is a bundle by its magic, its index and its names.
+
+    :raises BundleRefusedError: it is not.
+    """
+    with file.open("rb") as opened:
+        entries = read_index(opened, bundle=bundle, limits=UnpackLimits())
+    check_entries(entries, bundle=bundle, limits=UnpackLimits())
 
 
 def _pack(folder: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from itertools import chain
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -185,7 +186,9 @@ def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return StreamingResponse(kept.read(start, end), status, headers, media_type)
+    parts = kept.read(start, end)
+    first = next(parts, b"")  # what cannot be opened is an error before the answer begins
+    return StreamingResponse(chain((first,), parts), status, headers, media_type)
 
 
 def _part(request: Request, kept: KeptFile, etag: str) -> tuple[int, int] | None:
