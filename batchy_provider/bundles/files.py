@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.limits import KIB
 from batchy_provider.bundles.masking import Masker
 
@@ -70,18 +70,44 @@ def kept_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def children(folder: Any) -> Iterator[tuple[Any, bool]]:
+    """
+    Yield what is in a folder: the path, and whether it is a folder itself.
+
+    Object stores have no folders. Consoles and sync tools make an empty object ``name/`` instead, which a listing
+    of the folder then contains: it is left out.
+
+    :raises BundleError: an object without a name of its own in the folder, such as ``lib//a`` or a marker with data
+    """
+    file_system = getattr(refreshed(folder), "fs", None)
+    if file_system is None or not hasattr(folder, "path"):
+        for child in folder.iterdir():
+            yield child, child.is_dir()
+        return
+    base = str(file_system._strip_protocol(folder.path)).rstrip("/")
+    for info in file_system.ls(folder.path, detail=True):
+        name, is_folder = str(info["name"]), info.get("type") == "directory"
+        if not name.startswith(f"{base}/"):
+            continue  # the folder itself, as some stores list it
+        rest = name[len(base) + 1 :]
+        if rest.strip("/"):
+            yield folder / rest.rstrip("/"), is_folder
+        elif is_folder or info.get("size"):
+            raise BundleError(f"{folder} holds an object {name!r}, whose name ends in a slash and which is no folder.")
+
+
 def names_in(folder: Any) -> list[str]:
     """Sorted names in a folder, hidden ones left out; none if it is not there."""
     try:
-        return sorted(child.name for child in refreshed(folder).iterdir() if not child.name.startswith("."))
+        return sorted(child.name for child, _ in children(folder) if not child.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def files_below(folder: Any) -> Iterator[Any]:
     """All files of a folder and of those in it, as objects with the `pathlib` API."""
-    for child in refreshed(folder).iterdir():
-        if child.is_dir():
+    for child, is_folder in children(folder):
+        if is_folder:
             yield from files_below(child)
         else:
             yield child

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
 
 SCRIPT = "script.sh"
+FROM_PIPE = "it is what zip calls data that it reads from a pipe (`… | zip b.zip -`): zip a file named script.sh."
 _DRIVE = re.compile(r"[A-Za-z]:")
 _COMPONENT_BYTES = 255
 
@@ -126,9 +128,23 @@ def check_root(bundle: str, tree: Tree) -> None:
         raise BundleRefusedError(
             bundle,
             f"{SCRIPT} must be at the root, but everything is inside the folder {top!r}. "
-            f"Zip what is in the folder, not the folder: cd {top} && zip -r ../bundle.zip .",
+            f"Zip what is in the folder, not the folder: cd {shlex.quote(top)} && zip -r ../bundle.zip .",
             f"{top}/{SCRIPT}",
         )
     near = next((name for name in sorted(tree.files) if name.casefold() == SCRIPT), None)
-    hint = f" There is {near!r}: rename it." if near else ""
-    raise BundleRefusedError(bundle, f"it has no {SCRIPT} at its root.{hint}")
+    if near:
+        raise BundleRefusedError(bundle, f"it has no {SCRIPT} at its root. There is {near!r}: rename it.")
+    if tree.files == {"-"}:
+        raise BundleRefusedError(bundle, FROM_PIPE, "-")
+    deeper = [name for name in tree.files if name.endswith(f"/{SCRIPT}") and not name.startswith("__MACOSX/")]
+    deeper.sort(key=lambda name: (name.count("/"), name))
+    if not deeper:
+        raise BundleRefusedError(bundle, f"it has no {SCRIPT} at its root.")
+    more = "" if len(deeper) == 1 else f", and {len(deeper) - 1} more deeper or beside it"
+    folder = deeper[0].removesuffix(f"/{SCRIPT}")
+    raise BundleRefusedError(
+        bundle,
+        f"it has no {SCRIPT} at its root. There is one in the folder {folder!r}{more}: make {folder!r} the root of the "
+        f"bundle, or add a {SCRIPT} at the root that calls it.",
+        deeper[0],
+    )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
-from batchy_provider.bundles.files import is_plain, refreshed
+from batchy_provider.bundles.files import children, is_plain, refreshed
 from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.names import Tree, check_root
 
@@ -164,9 +164,9 @@ def _of_folder(path: Any, local: bool) -> str | None:
     folders = [("", path)]
     while folders:
         prefix, folder = folders.pop()
-        for child in refreshed(folder).iterdir():
+        for child, is_folder in children(folder):
             name = prefix + child.name
-            if child.is_dir():
+            if is_folder:
                 folders.append((name + "/", child))
                 continue
             mark = _of_file(child, local)
@@ -181,11 +181,10 @@ def _walk(top: Any, tree: Tree, local: bool) -> Iterator[tuple[str, Any]]:
     folders = [("", top)]
     while folders:
         prefix, folder = folders.pop()
-        for child in refreshed(folder).iterdir():
+        for child, is_folder in children(folder):
             name = prefix + child.name
             if local:
                 _check_kind(child, name, tree.bundle)
-            is_folder = child.is_dir()
             tree.add(name, folder=is_folder)
             if is_folder:
                 folders.append((name + "/", child))

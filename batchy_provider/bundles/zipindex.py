@@ -13,15 +13,19 @@ from typing import BinaryIO
 
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.names import FROM_PIPE
+from batchy_provider.bundles.zipnames import UnreadableNameError, is_root, raw_name, read_name
 
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\x05\x06"
-_ZIP64_LOCATOR = b"PK\x06\x07"
+_ZIP64_END = struct.Struct("<4sQ2H2L4Q")
+_ZIP64_LOCATOR = struct.Struct("<4sLQL")
+_UNTOLD = {0xFFFF, 0xFFFFFFFF}
+"""In the end record of a Zip64: the Zip64 record has the value."""
 _ENTRY_BYTES = 46
 _ROOM_PER_ENTRY = 600
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _PATCH = 0x20
-_UTF8 = 0x800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,8 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             start = archive.start_dir
+    except UnicodeDecodeError:
+        raise BundleRefusedError(bundle, "a name in it is marked as UTF-8 and is not: make the zip again.") from None
     except Exception as error:
         # zipfile lets out ValueError, struct.error, OverflowError… on forged input.
         raise BundleRefusedError(bundle, f"the zip is damaged ({error}): make it again.") from None
@@ -89,6 +95,8 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
     following = {offset: ends[i + 1] for i, offset in enumerate(ends[:-1])}
     if len(following) != len(infos):
         raise BundleRefusedError(bundle, "two entries share the same bytes, as in a zip bomb.")
+    if sum(map(is_root, infos)) == 1:
+        infos = [info for info in infos if not is_root(info)]
     return [_entry(info, following[info.header_offset], bundle) for info in infos]
 
 
@@ -107,7 +115,8 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
         raise BundleRefusedError(bundle, f"{what}. Expected a zip, or a folder, with a script.sh at its root.")
     while len(tail) - at >= _END.size:
         (_, disk, first_disk, here, entries, index_bytes, _, comment) = _END.unpack_from(tail, at)
-        if at + _END.size + comment == len(tail):
+        # bsdtar fills the last block of a zip that it writes to a pipe with zeros. No second zip is made of zeros.
+        if not tail[at + _END.size + comment :].strip(b"\0") and at + _END.size + comment <= len(tail):
             break
         # The same four bytes may stand in the data of the last entry.
         at = tail.find(_END_SIGNATURE, at + 1)
@@ -117,31 +126,60 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
         raise BundleRefusedError(bundle, "the end of the zip is damaged.")
     if _END_SIGNATURE in tail[at + 4 :]:
         raise BundleRefusedError(bundle, "it has two ends: it can be read as two different zips.")
+    told = (disk, first_disk, here, entries, index_bytes)
+    disk, first_disk, here, entries, index_bytes = _of_zip64(file, length - tail_length + at, told, bundle)
     if disk or first_disk or here != entries:
         raise BundleRefusedError(bundle, "it is one part of a zip in several parts.")
     most = limits.entries * _ROOM_PER_ENTRY + _ENTRY_BYTES
-    if entries > limits.entries and entries != 0xFFFF:
+    if entries > limits.entries:
         raise BundleRefusedError(bundle, f"it has {entries:,} entries, {limits.entries:,} is the limit.")
-    if index_bytes > most and index_bytes != 0xFFFFFFFF:
+    if index_bytes > most:
         raise BundleRefusedError(bundle, f"its index alone has {index_bytes:,} bytes, {most:,} is the limit.")
-    if index_bytes == 0xFFFFFFFF or entries == 0xFFFF or _ZIP64_LOCATOR in tail[max(0, at - 20) : at]:
-        # Zip64 is for archives beyond all our limits.
-        raise BundleRefusedError(
-            bundle, f"it is in the Zip64 format for very many entries; {limits.entries:,} is the limit."
-        )
     return int(entries)
 
 
+def _of_zip64(file: BinaryIO, end: int, told: tuple[int, ...], bundle: str) -> tuple[int, ...]:
+    """
+    Return what the end record tells, completed by the Zip64 record before it, if there is one.
+
+    A program that does not know the size in advance writes a small zip in this form too. Both records must agree.
+
+    :param end: where the end record is.
+    :param told: disk, disk of the index, entries here, entries, bytes of the index
+    """
+    file.seek(max(0, end - _ZIP64_LOCATOR.size))
+    found = file.read(_ZIP64_LOCATOR.size)
+    if len(found) < _ZIP64_LOCATOR.size or not found.startswith(b"PK\x06\x07"):
+        if _UNTOLD & set(told):
+            raise BundleRefusedError(bundle, "the end of the zip is damaged: its Zip64 record is missing.")
+        return told
+    _, disk, offset, disks = _ZIP64_LOCATOR.unpack(found)
+    file.seek(max(0, end - _ZIP64_LOCATOR.size - _ZIP64_END.size))
+    place = file.tell()
+    record = file.read(_ZIP64_END.size)
+    if len(record) < _ZIP64_END.size or not record.startswith(b"PK\x06\x06") or offset != place or disk or disks > 1:
+        raise BundleRefusedError(bundle, "its Zip64 record is not where it must be: it is damaged or forged.")
+    _, size, _, _, *values, _ = _ZIP64_END.unpack(record)
+    if size != _ZIP64_END.size - 12:
+        raise BundleRefusedError(bundle, "its Zip64 record has fields that nobody knows.")
+    if any(value not in (more, 0xFFFF, 0xFFFFFFFF) for value, more in zip(told, values, strict=True)):
+        raise BundleRefusedError(bundle, "its two ends contradict each other: it is damaged or forged.")
+    return tuple(values)
+
+
 def _entry(info: zipfile.ZipInfo, limit: int, bundle: str) -> Entry:
-    name = info.orig_filename  # `filename` was cut at NUL
+    raw = raw_name(info)
+    try:
+        name = read_name(info)
+    except UnreadableNameError as error:
+        raise BundleRefusedError(bundle, str(error), raw.decode("utf-8", "backslashreplace")) from None
     folder = name.endswith("/")
     reason = _fault(info, folder)
     if reason:
         raise BundleRefusedError(bundle, reason, name)
-    raw_name = name.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
     return Entry(
         name=name[:-1] if folder else name,
-        raw_name=raw_name,
+        raw_name=raw,
         folder=folder,
         executable=bool((info.external_attr >> 16) & 0o111),
         method=info.compress_type,
@@ -162,6 +200,8 @@ def _fault(info: zipfile.ZipInfo, folder: bool) -> str | None:
         return f"it is compressed by method {info.compress_type}; only stored and deflated entries are read."
     if kind == stat.S_IFLNK:
         return "it is a link; put a copy of the file in its place."
+    if kind == stat.S_IFIFO and info.orig_filename == "-":
+        return FROM_PIPE
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "it is a device, a pipe or a socket."
     if kind and folder != (kind == stat.S_IFDIR):

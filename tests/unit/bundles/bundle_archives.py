@@ -28,6 +28,7 @@ class Part:
     packed_size: int | None = None
     offset: int | None = None
     system: int = 3
+    extra: bytes = b""
 
     @property
     def raw_name(self) -> bytes:
@@ -72,10 +73,28 @@ def zip_of(
         index += struct.pack(
             "<4s6H3L5H2L",
             *(b"PK\1\2", part.system << 8 | 20, 20, flags, part.method, 0, 33, crc, packed, size),
-            *(len(part.raw_name), 0, 0, 0, 0, part.mode << 16, offset),
+            *(len(part.raw_name), len(part.extra), 0, 0, 0, part.mode << 16, offset),
         )
-        index += part.raw_name
+        index += part.raw_name + part.extra
     start = len(out)
     number = len(parts) if count is None else count
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, number, number, len(index), start, len(comment))
     return bytes(out + index + end + comment + after)
+
+
+def unicode_path(raw: bytes, name: bytes, *, crc: int | None = None, version: int = 1) -> bytes:
+    """The extra field of Info-ZIP with a name in UTF-8."""
+    data = struct.pack("<BL", version, zlib.crc32(raw) if crc is None else crc) + name
+    return struct.pack("<2H", 0x7075, len(data)) + data
+
+
+def zip64_of(*parts: Part, entries: int | None = None, place: int | None = None) -> bytes:
+    """A small zip with the end records of a large one, as `zip` writes it of what comes by a pipe."""
+    plain = zip_of(*parts)
+    *_, count, size, start, _ = struct.unpack("<4s4H2LH", plain[-22:])
+    count = count if entries is None else entries
+    body = plain[:-22]
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(body) if place is None else place, 1)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return body + record + locator + end

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from bundle_archives import script, zip_of
 from upath import UPath
 
 from batchy_provider.bundles.cache import BundleCache
 from batchy_provider.bundles.environment import Telling
-from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
@@ -93,6 +94,55 @@ def test_a_folder_is_fetched(run: Run, tmp_path: Path, s3: Callable[[str], Any])
     outcome = run("one", "t", bundle=bundle)
     with outcome.stored.open("stdout") as file:
         assert file.read() == b"from a folder"
+
+
+def put(endpoint: str, *keys: str, body: bytes = b"") -> None:
+    """Write objects under exactly these names, as a console or a sync tool does."""
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+    )
+    for key in keys:
+        client.put_object(Bucket="site", Key=key, Body=body)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_folder_with_folder_markers_is_fetched(
+    tmp_path: Path, endpoint: str, s3: Callable[[str], Any], slash: str
+) -> None:
+    """The console of S3 makes an object `lib/` for a folder; a listing of the folder contains it."""
+    name = f"marked-{tmp_path.name}"
+    s3(f"s3://site/{name}/script.sh").write_text("true")
+    s3(f"s3://site/{name}/lib/a").write_text("a")
+    put(endpoint, f"{name}/", f"{name}/lib/", f"{name}/empty/")
+    for copy in ("one", "two"):
+        fetched = BundleCache(tmp_path / "cache").working_copy(s3(f"s3://site/{name}{slash}"), tmp_path / copy)
+        found = sorted(path.relative_to(tmp_path / copy).as_posix() for path in (tmp_path / copy).rglob("*"))
+        assert found == ["empty", "lib", "lib/a", "script.sh"]
+    assert fetched.cached
+
+
+@pytest.mark.parametrize(("key", "body"), [("lib//a", b""), ("lib/", b"data")])
+def test_an_object_that_no_folder_can_hold_is_named(
+    tmp_path: Path, endpoint: str, s3: Callable[[str], Any], key: str, body: bytes
+) -> None:
+    name = f"odd-{tmp_path.name}"
+    s3(f"s3://site/{name}/script.sh").write_text("true")
+    put(endpoint, f"{name}/{key}", body=body)
+    with pytest.raises(BundleError, match=rf"lib holds an object 'site/{name}/lib/'"):
+        BundleCache(tmp_path / "cache").working_copy(s3(f"s3://site/{name}"), tmp_path / "copy")
+
+
+def test_results_are_found_beside_folder_markers(
+    run: Run, tmp_path: Path, endpoint: str, s3: Callable[[str], Any]
+) -> None:
+    run("one", "extract", "echo x")
+    place = f"results/sales/{tmp_path.name}"
+    put(endpoint, "results/", "results/sales/", f"{place}/", f"{place}/extract/", f"{place}/extract/1/")
+    store = ResultStore("s3://site/results", s3)
+    assert [execution.record["job"] for execution in store.find("sales", tmp_path.name)] == ["extract"]
+    assert store.workflows() == ["sales"]
+    store.prune("sales", keep=0)
+    assert store.find("sales") == []
 
 
 def test_pruning_empties_the_bucket(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
