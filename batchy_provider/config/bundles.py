@@ -17,6 +17,17 @@ SCRIPT = "script.sh"
 """What a bundle must have at its root."""
 
 
+WEB_ADDRESS = (
+    "{url} is a web address, which no bundle is read from: whoever answers there could change the code of a night. Put "
+    "the zip beside the workflow file or into a bucket (s3://…), or let a script fetch it and check its sha256"
+)
+
+
+def is_web_address(place: str) -> bool:
+    """Tell whether a bundle is named by ``http:`` or ``https:``."""
+    return place.lower().startswith(("http://", "https://"))
+
+
 def locate_bundle(folder: Path, bundle: str) -> str:
     """Return the path of a bundle: as given if absolute, a URL or a template, else in `folder` or its ``bundles/``.
 
@@ -34,6 +45,8 @@ def locate_bundle(folder: Path, bundle: str) -> str:
 def bundle_problem(folder: Path, bundle: str) -> str | None:
     """Say why a bundle cannot be used, as far as can be told without opening it."""
     path = locate_bundle(folder, bundle)
+    if is_web_address(path):
+        return WEB_ADDRESS.format(url=path)
     if "://" in path or "{{" in path:
         return None
     if os.path.isdir(path):  # noqa: PTH112

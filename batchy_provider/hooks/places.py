@@ -34,9 +34,12 @@ def open_path(url: str) -> Any:
 
     if (place := local_place(url)) is not None:
         return Path(place)
-    from airflow.sdk import ObjectStoragePath
-
     from batchy_provider.bundles.errors import BundleError
+    from batchy_provider.config.bundles import WEB_ADDRESS, is_web_address
+
+    if is_web_address(url):
+        raise BundleError(f"{WEB_ADDRESS.format(url=url)}.")
+    from airflow.sdk import ObjectStoragePath
 
     try:
         path = ObjectStoragePath(url)
