@@ -78,3 +78,7 @@ class ArchiveUnavailableError(ArchiveError):
 
 class LostStateError(BatchyError):
     """Redis holds an older state than the archive, or none: to open now would load data again."""
+
+
+class StackError(BatchyError):
+    """A part of the local stack did not come up, or is gone; the text ends with the tail of its log."""

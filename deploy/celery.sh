@@ -11,9 +11,9 @@
 #   deploy/celery.sh --exit     leaves when they have ended: exit code 0 if all succeeded
 #   WORKERS=3 deploy/celery.sh  w1, w2, w3; each takes tasks of the queue `default` and of one of its own name
 #
-# Other options go to `batchy demo` (--port, --fresh); another cfg folder stands in BATCHY_CFG. What each machine is told
-# that the others are not stands in .batchy/celery/machines/NAME/env.sh, what all are told in .batchy/celery/env.sh:
-# docs/deploy.md says what each line is for.
+# Other options go to `batchy demo` (--port, --fresh, --run); another cfg folder stands in BATCHY_CFG: --exit runs all of
+# it, otherwise --run names what is started. What each machine is told that the others are not stands in
+# .batchy/celery/machines/NAME/env.sh, what all are told in .batchy/celery/env.sh: docs/deploy.md says what each line is for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.exceptions import BatchyError
+from batchy_provider.exceptions import StackError
 from batchy_provider.local import guard
+from batchy_provider.local.interrupts import held_back
 
-
-class StackError(BatchyError):
-    """A part of the local stack did not come up, or is gone; the text ends with the tail of its log."""
+__all__ = ["Guard", "Service", "StackError", "stop_all"]
 
 
 class Service:
@@ -64,7 +63,8 @@ class Service:
         as_user: dict[str, Any] = (
             {"user": self._user, "group": _group_of(self._user), "extra_groups": []} if self._user else {}
         )
-        with self.log.open("ab") as log:
+        # Ctrl-C in between would leave a process that nobody knows of.
+        with held_back(), self.log.open("ab") as log:
             self._process = subprocess.Popen(  # nosec B603  # the servers of a stack of one's own
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -75,9 +75,9 @@ class Service:
                 start_new_session=True,
                 **as_user,
             )
-        self._leader = guard.identify(self.pid)
-        if self._watch is not None:
-            self._watch(self.pid)
+            self._leader = guard.identify(self.pid)
+            if self._watch is not None:
+                self._watch(self.pid)
 
     def run(self, *, timeout: float) -> None:
         """
@@ -86,9 +86,9 @@ class Service:
         :param timeout: seconds.
         :raises StackError: it failed, or did not end in time.
         """
-        self.start()
-        assert self._process is not None
         try:
+            self.start()
+            assert self._process is not None
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
@@ -158,14 +158,19 @@ def _group_of(user: str | None) -> int | None:
 
 
 class Guard:
-    """Stops what is watched when this program dies without having stopped it, by whatever signal."""
+    """
+    Stops what is watched when this program dies without having stopped it, by whatever signal.
 
-    def __init__(self) -> None:
+    :param holds: file descriptor that it keeps open until all is stopped: a lock, say.
+    """
+
+    def __init__(self, *, holds: int | None = None) -> None:
         self._process = subprocess.Popen(  # nosec B603  # our own module
             [sys.executable, "-S", "-E", guard.__file__],
             stdin=subprocess.PIPE,
             start_new_session=True,
             cwd=os.sep,
+            pass_fds=() if holds is None else (holds,),
         )
 
     def watch(self, wave: int, pid: int) -> None:

@@ -49,6 +49,8 @@ class AirflowClient:
                 answer.raise_for_status()
                 self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
             answer = self._http.request(method, f"/api/v2{path}", **options)
+            if answer.status_code == 401:  # a token lasts a day; the next call logs in again
+                del self._http.headers["Authorization"]
             answer.raise_for_status()
         except httpx.HTTPStatusError as error:
             raise StackError(f"{method} {path} answered {error.response.status_code}: {error.response.text}") from None
@@ -63,9 +65,11 @@ class AirflowClient:
         try:
             answer = self._http.get("/api/v2/monitor/health", timeout=10)
             answer.raise_for_status()
+            return {name: part["status"] for name, part in answer.json().items()}
         except httpx.HTTPError as error:
             raise OSError(str(error)) from error
-        return {name: part["status"] for name, part in answer.json().items()}
+        except (ValueError, AttributeError, TypeError, KeyError) as error:  # not Airflow's answer, or half of one
+            raise OSError(f"no health in the answer: {error}") from error
 
     def dags(self) -> dict[str, dict[str, Any]]:
         """All DAGs that are not stale, by id."""

@@ -105,12 +105,35 @@ class Postgres:
         return (self.folder / "PG_VERSION").exists()
 
     def initialize(self) -> None:
-        """Make its data folder, which takes some seconds."""
+        """Make its data folder, which takes some seconds; one that is interrupted leaves nothing that looks whole."""
+        new = self.folder.with_name(f"{self.folder.name}-new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+        if self._user:
+            shutil.chown(new, self._user)
         self._run(
             "initdb",
-            *("--pgdata", str(self.folder), "--username", "postgres", "--auth", "trust"),
+            *("--pgdata", str(new), "--username", "postgres", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
         )
+        new.replace(self.folder)
+
+    def forget_dead_server(self) -> None:
+        """
+        Remove the PID files of a server that was killed, when its process id belongs to another program by now.
+
+        The server would take that program for itself and refuse to start. Call it with the stack's folder locked.
+        """
+        file = self.folder / "postmaster.pid"
+        try:
+            pid = int(file.read_text().split()[0])
+            # A server works in its data folder. Where that cannot be seen, the server decides by itself.
+            is_other = Path(f"/proc/{pid}/cwd").readlink() != self.folder.resolve()
+        except (OSError, ValueError, IndexError):
+            return
+        if is_other:
+            for stale in (file, *self.folder.glob(".s.PGSQL.*.lock")):
+                stale.unlink(missing_ok=True)
 
     def service(self) -> Service:
         """The server, not yet started."""
@@ -128,7 +151,10 @@ class Postgres:
     def ready(self) -> bool:
         """Whether it takes connections."""
         check = [str(self._bin / "pg_isready"), "-q", "-h", str(self.folder)]
-        done = subprocess.run(check, env=self._env, check=False, timeout=10)  # nosec B603  # PostgreSQL's own program
+        try:
+            done = subprocess.run(check, env=self._env, check=False, timeout=10)  # nosec B603  # PostgreSQL's own
+        except subprocess.TimeoutExpired:  # a busy machine
+            return False
         return done.returncode == 0
 
     def _service(self, name: str, command: list[str]) -> Service:

@@ -13,8 +13,33 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from batchy_provider.exceptions import StackError
+
 USER = "admin"
 VIEWER = "viewer"
+INHERITED_SECTIONS = ("batchy", "scheduler", "triggerer", "dag_processor")
+"""Sections whose options a caller may pass on in variables, unless the stack needs its own; and from ``core``:"""
+INHERITED_CORE = (
+    "dag_file_processor_timeout",
+    "dagbag_import_timeout",
+    "default_pool_task_slot_count",
+    "default_task_retries",
+    "default_task_retry_delay",
+    "default_timezone",
+    "killed_task_cleanup_time",
+    "load_examples",
+    "max_active_runs_per_dag",
+    "max_active_tasks_per_dag",
+    "max_map_length",
+    "parallelism",
+)
+_DEFAULTS = {
+    "core.load_examples": "False",
+    "core.parallelism": "4",
+    "dag_processor.refresh_interval": "15",
+    "dag_processor.parsing_processes": "1",
+}
+"""Options of a stack that a caller may change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +60,10 @@ class Secrets:
 
         file = folder / "secrets.json"
         if file.exists():
-            return cls(**json.loads(file.read_text()))
+            try:
+                return cls(**json.loads(file.read_text()))
+            except (ValueError, TypeError):
+                raise StackError(f"{file} is damaged. Start over with an empty folder: batchy demo --fresh") from None
         made = cls(
             admin_password=secrets.token_urlsafe(9),
             viewer_password=secrets.token_urlsafe(9),
@@ -54,6 +82,43 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
+def inherited_options(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """
+    Airflow options that a caller passes on to a stack, and those that stay outside.
+
+    Outside stays what leads to servers, secrets and files of the caller's own Airflow, and what runs commands.
+
+    :param environment: with variables ``AIRFLOW__SECTION__OPTION``.
+    :returns: ``section.name`` → value of what is passed on, and the names of the variables that are not.
+    """
+    options, outside = {}, []
+    for variable, value in sorted(environment.items()):
+        parts = variable.split("__", 2)
+        if len(parts) != 3 or parts[0] != "AIRFLOW":
+            continue
+        section, name = parts[1].lower(), parts[2].lower()
+        wanted = section in INHERITED_SECTIONS or (section == "core" and name in INHERITED_CORE)
+        if not wanted or name.endswith(("_cmd", "_secret")) or f"{section}.{name}" in _STAYS_OUTSIDE:
+            outside.append(variable)
+        else:
+            options[f"{section}.{name}"] = value
+    return options, outside
+
+
+_STAYS_OUTSIDE = frozenset(
+    {
+        # The stack's own: see airflow_environment.
+        "batchy.cfg_folder",
+        "batchy.bundle_cache",
+        "batchy.results_url",
+        "batchy.redis_conn_id",
+        # Where the caller's DAGs are.
+        "dag_processor.dag_bundle_config_list",
+        "dag_processor.dag_bundle_storage_path",
+    }
+)
+
+
 def airflow_environment(
     folder: Path,
     *,
@@ -65,6 +130,7 @@ def airflow_environment(
     keys: Secrets,
     options: Mapping[str, str],
     connections: Mapping[str, str],
+    inherited: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """
     Environment of every component of the stack.
@@ -72,14 +138,15 @@ def airflow_environment(
     :param folder: AIRFLOW_HOME, private.
     :param options: more of Airflow's options, as ``section.name``; they win over the ones set here.
     :param connections: more connections, id → URI or JSON.
+    :param inherited: options of the caller's, see `inherited_options`; the stack's own win.
     """
     passwords = folder / "passwords.json"
     write_private(passwords, json.dumps({USER: keys.admin_password, VIEWER: keys.viewer_password}))
     settings = {
+        **_DEFAULTS,
+        **(inherited or {}),
         "core.dags_folder": str(dags),
-        "core.load_examples": "False",
         "core.executor": "LocalExecutor",
-        "core.parallelism": "4",
         "core.fernet_key": keys.fernet_key,
         "core.execution_api_server_url": f"http://127.0.0.1:{api_port}/execution/",
         "core.auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
@@ -93,8 +160,6 @@ def airflow_environment(
         "api.workers": "1",
         "api.secret_key": keys.secret_key,
         "api_auth.jwt_secret": keys.jwt_secret,
-        "dag_processor.refresh_interval": "15",
-        "dag_processor.parsing_processes": "1",
         "logging.base_log_folder": str(folder / "logs"),
         "usage_data_collection.enabled": "False",
         "batchy.cfg_folder": str(cfg),
@@ -137,7 +202,9 @@ def write_shell_file(file: Path, environment: Mapping[str, str]) -> None:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only this user can read."""
-    file.touch(mode=0o600)
-    file.chmod(0o600)
-    file.write_text(text)
+    """Write a file that only this user can read; a reader sees the old text or the new one, never half of it."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(file)

@@ -10,18 +10,18 @@ them has a disk of its own, and an S3 server is started beside the others.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
 
 from batchy_provider.local import servers, settings
+from batchy_provider.local.folder import StackFolder, check_owned
+from batchy_provider.local.interrupts import held_back
+from batchy_provider.local.ports import free_port, port_is_free, why_port_is_taken
 from batchy_provider.local.process import Guard, Service, StackError, stop_all
 from batchy_provider.local.rest import AirflowClient
 from batchy_provider.local.topology import (
@@ -34,7 +34,11 @@ from batchy_provider.local.topology import (
     s3_connection,
 )
 
-START_TIMEOUT = 240.0
+__all__ = ["LocalStack", "free_port", "port_is_free", "remove", "remove_database"]
+
+START_TIMEOUT = 600.0
+"""Seconds for one step of the start on a very busy machine. A part that dies ends the wait at once."""
+_TELL_SECONDS = 30.0
 SERVERS_WAVE, AIRFLOW_WAVE = 1, 2
 
 
@@ -53,7 +57,10 @@ class LocalStack:
     :param environment: more variables for Airflow's components.
     :param topology: which components there are, and what they share.
     :param port: of the API server; a free one unless given.
+    :param preferred_port: of the API server if ``port`` is not given and this one is free.
+    :param inherited: Airflow options of the caller's, as ``section.name`` → value; those that the stack needs win.
     :param report: told what is being done, a line at a time.
+    :param on_web_ui: called once when the web UI answers, before the rest of Airflow is ready.
     """
 
     def __init__(
@@ -67,7 +74,10 @@ class LocalStack:
         environment: Mapping[str, str] | None = None,
         topology: Topology = ONE_MACHINE,
         port: int | None = None,
+        preferred_port: int | None = None,
+        inherited: Mapping[str, str] | None = None,
         report: Callable[[str], None] = lambda line: None,
+        on_web_ui: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder.expanduser().resolve()
         self.dags = dags.resolve()
@@ -79,10 +89,14 @@ class LocalStack:
         self.topology = topology
         self._components = topology.components()
         self._port = port
+        self._preferred_port = preferred_port
+        self._inherited = dict(inherited or {})
         self._report = report
+        self._on_web_ui = on_web_ui
+        self._web_ui_told = False
         self._services: dict[str, Service] = {}
         self._guard: Guard | None = None
-        self._lock: TextIO | None = None
+        self._own = StackFolder(self.folder, report=report)
         self._client: AirflowClient | None = None
         self.environment: dict[str, str] = {}
         self.s3_endpoint: str | None = None
@@ -160,31 +174,54 @@ class LocalStack:
         :raises StackError: a part does not come up; everything is stopped again.
         """
         self.topology.check()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_folder()
         try:
-            self._guard = Guard()
+            self._lock_folder()
+            # Asked for by name: better now than after a minute.
+            if self._port is not None and (reason := why_port_is_taken(self._port)):
+                raise StackError(f"Port {self._port} cannot be used: {reason}. Choose another one.")
+            self._guard = Guard(holds=self._own.lock_fd)
             self._keys = settings.Secrets.of(self.folder)
             self._start_servers()
             self._start_airflow()
+            self._say("running")
+        except OSError as error:  # a full disk, say
+            self.stop()
+            raise StackError(f"The stack in {self.folder} cannot be started: {error}") from error
         except BaseException:  # Ctrl-C included: nothing may be left behind
             self.stop()
             raise
 
+    def claim(self, *, fresh: bool = False) -> None:
+        """
+        Take the folder before ``start``, which does it otherwise; ``stop`` gives it back.
+
+        :param fresh: remove what earlier stacks have left in it.
+        :raises AnotherStackError: another stack runs in it; nothing of that is touched.
+        :raises StackError: the folder holds something else, or cannot be used.
+        """
+        check_owned(self.folder)
+        self._lock_folder()
+        if fresh:
+            remove_database(self.folder)
+            self._own.empty()
+
     def stop(self) -> None:
         """Stop everything; the folder stays. Does no harm when nothing runs."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-        stop_all([service for name, service in self._services.items() if name in self._components])
-        stop_all([service for name, service in self._services.items() if name not in self._components])
-        self._services.clear()
-        if self._guard is not None:
-            self._guard.dismiss()
-            self._guard = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        # A second Ctrl-C must not leave it half done.
+        with held_back(notice=lambda: self._report("Still stopping; this takes half a minute at most")):
+            if self._services:
+                self._report("Stopping Airflow, PostgreSQL and Valkey")
+            self._own.say("stopping")
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+            stop_all([service for name, service in self._services.items() if name in self._components])
+            stop_all([service for name, service in self._services.items() if name not in self._components])
+            self._services.clear()
+            if self._guard is not None:
+                self._guard.dismiss()
+                self._guard = None
+            self._own.release()
 
     def restart(self, name: str) -> None:
         """Start a part again that was stopped or killed, on the same port and data, and wait until it serves."""
@@ -208,7 +245,7 @@ class LocalStack:
         :param timeout: seconds.
         :raises StackError: one has died, or is not well in time.
         """
-        deadline = time.monotonic() + timeout
+        began = told = time.monotonic()
         waiting_for = list(CORE)
         while True:
             self.check()
@@ -216,30 +253,42 @@ class LocalStack:
                 health = self.client.health()
                 waiting_for = [name for name, status in health.items() if status != "healthy"]
                 if not waiting_for:
+                    self._web_ui_answers()
                     return
+                self._web_ui_answers()
             except OSError:
                 pass
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - told > _TELL_SECONDS:
+                told = now
+                self._report(f"Still waiting for {', '.join(waiting_for)}")
+            if now - began > timeout:
                 name = waiting_for[0].replace("_", "-")
                 service = self._services.get(name, self._services["api-server"])
                 raise service.fault(f"was not ready within {timeout:g} seconds")
             time.sleep(0.2)
 
+    def _web_ui_answers(self) -> None:
+        if not self._web_ui_told:
+            self._web_ui_told = True
+            self._say("starting")
+            self._on_web_ui()
+
+    def _say(self, state: str) -> None:
+        self._own.say(state, url=self.url, user=self.user, password=self.password)
+
     def _lock_folder(self) -> None:
-        self._lock = (self.folder / "lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            self._lock = None
-            raise StackError(
-                f"Another stack runs in {self.folder}. Stop it first (Ctrl-C where it runs), or choose another folder."
-            ) from None
+        self._own.lock()
 
     def _watcher(self, wave: int) -> Callable[[int], None]:
         assert self._guard is not None
         guard = self._guard
-        return lambda pid: guard.watch(wave, pid)
+
+        def watch(pid: int) -> None:
+            guard.watch(wave, pid)
+            self._own.remember(wave, pid)
+
+        return watch
 
     def _start_servers(self) -> None:
         self._report("Starting Valkey and PostgreSQL")
@@ -254,6 +303,7 @@ class LocalStack:
         self._postgres = servers.Postgres(self.folder / "postgres", env=base, watch=watch)
         if not self._postgres.initialized:
             self._postgres.initialize()
+        self._postgres.forget_dead_server()
         self._services["postgres"] = postgres = self._postgres.service()
         postgres.start()
         database = self._postgres.url
@@ -265,15 +315,22 @@ class LocalStack:
             cfg=self.cfg,
             database_url=database,
             redis_port=redis_port,
-            api_port=self._port or free_port(),
+            api_port=self._choose_port(),
             keys=self._keys,
             options={**self.topology.options(database_url=database, broker_url=broker), **self._options},
             connections=connections,
+            inherited=self._inherited,
         )
         settings.write_shell_file(self.shell_file, variables)
         self.environment = {**base, **variables, **self._more_environment}
-        valkey.wait_until(self._redis_answers, timeout=30)
-        postgres.wait_until(self._postgres.ready, timeout=60)
+        valkey.wait_until(self._redis_answers, timeout=START_TIMEOUT)
+        postgres.wait_until(self._postgres.ready, timeout=START_TIMEOUT)
+
+    def _choose_port(self) -> int:
+        if self._port is not None:
+            return self._port
+        preferred = self._preferred_port
+        return preferred if preferred is not None and port_is_free(preferred) else free_port()
 
     def _start_s3(self, env: Mapping[str, str], watch: Callable[[int], None]) -> dict[str, str]:
         """Start the S3 server where one is needed; returns the connections to it."""
@@ -282,7 +339,7 @@ class LocalStack:
         port = free_port()
         self._services["s3"] = s3 = servers.s3(self.folder / "s3.log", port=port, env=env, watch=watch)
         s3.start()
-        s3.wait_until(lambda: not port_is_free(port), timeout=60)
+        s3.wait_until(lambda: not port_is_free(port), timeout=START_TIMEOUT)
         self.s3_endpoint = f"http://127.0.0.1:{port}"
         make_bucket(self.s3_endpoint)
         return {S3_CONNECTION: s3_connection(self.s3_endpoint)}
@@ -335,37 +392,21 @@ class LocalStack:
             return False
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a TCP port on 127.0.0.1 can be had."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def remove(folder: Path) -> None:
     """
     Remove a stack's folder with all that it kept.
 
-    :raises StackError: it is not one, so that a mistyped path loses nothing.
+    :raises StackError: it is not one, so that a mistyped path loses nothing; or a stack runs in it.
     """
     folder = folder.expanduser().resolve()
     if not folder.exists():
         return
-    if not (folder / "secrets.json").exists() and any(folder.iterdir()):
-        raise StackError(f"{folder} was not made by batchy; it stays as it is. Choose another folder.")
+    check_owned(folder)
+    own = StackFolder(folder)
+    own.lock()
     remove_database(folder)
     shutil.rmtree(folder)
+    own.release()
 
 
 def remove_database(folder: Path) -> None:

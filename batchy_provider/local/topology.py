@@ -9,6 +9,7 @@ its own, with a copy of DAGs and workflows as if baked into its image. They shar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -150,7 +151,9 @@ class Machine:
         """Copy DAGs and workflows to it, as a new image or a pull from git would; what is gone there goes here."""
         for source, name in ((dags, "dags"), (cfg, "cfg")):
             target = self.disk / name
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            # A file that disappears meanwhile, or that nobody can read, keeps none of the others away.
+            with contextlib.suppress(shutil.Error):
+                shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
             for path in sorted(target.rglob("*")):
                 if "__pycache__" in path.parts or (source / path.relative_to(target)).exists():
                     continue
@@ -196,4 +199,10 @@ def make_bucket(endpoint: str) -> None:
     import httpx
 
     # The server asks for no signature. No proxy of the user's must be asked for 127.0.0.1.
-    httpx.put(f"{endpoint}/{BUCKET}", timeout=30, trust_env=False).raise_for_status()
+    for left in (2, 1, 0):
+        try:
+            httpx.put(f"{endpoint}/{BUCKET}", timeout=30, trust_env=False).raise_for_status()
+            return
+        except httpx.HTTPError as error:
+            if not left:
+                raise StackError(f"The S3 server at {endpoint} made no bucket: {error}") from error
