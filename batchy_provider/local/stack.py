@@ -411,4 +411,6 @@ def remove(folder: Path) -> None:
 
 def remove_database(folder: Path) -> None:
     """Remove what PostgreSQL keeps of a stack that is stopped, wherever that is."""
-    shutil.rmtree(servers.Postgres.place(folder.resolve() / "postgres"), ignore_errors=True)
+    place = servers.Postgres.place(folder.resolve() / "postgres")
+    for each in (place, place.with_name(f"{place.name}-new")):
+        shutil.rmtree(each, ignore_errors=True)

@@ -35,6 +35,8 @@ def test_celery_runs_the_workflows_on_workers_and_leaves_with_the_result(tmp_pat
         (batch,) = json.loads(done.stdout)
         assert (batch["workflow"], batch["status"]) == ("tiny", "success")
         assert "Everything is stopped." in done.stderr
+        assert done.stderr.index("Web UI:    http://127.0.0.1:") < done.stderr.index("Airflow is up")
+        assert not (folder / "running.json").exists()
         assert {path.name for path in (folder / "machines").iterdir()} == {
             *("api-server", "scheduler", "triggerer", "dag-processor", "w1"),
         }

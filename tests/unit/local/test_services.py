@@ -135,6 +135,46 @@ def test_postgres_comes_up_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
     assert not postgres.folder.exists()
 
 
+def test_postgres_comes_up_again_after_a_kill_when_its_process_id_belongs_to_another_program(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    postgres = servers.Postgres(tmp_path / "home" / "postgres", env=settings.clean_environment())
+    # Of the same user: PostgreSQL takes it for a server of its own.
+    other = Service("another", ["sleep", "300"], log=tmp_path / "log", env=dict(os.environ), user=postgres._user)
+    service = postgres.service()
+    try:
+        postgres.initialize()
+        other.start()
+        service.start()
+        service.wait_until(postgres.ready, timeout=60)
+        postgres.forget_dead_server()
+        file = postgres.folder / "postmaster.pid"
+        lines = file.read_text().splitlines()
+        assert lines[0] == str(service.pid), "that of a server that runs stays"
+        service.kill()
+        file.write_text("\n".join([str(other.pid), *lines[1:]]))
+        postgres.forget_dead_server()
+        service.start()
+        service.wait_until(postgres.ready, timeout=60)
+    finally:
+        service.kill()
+        other.kill()
+        stack.remove_database(tmp_path / "home")
+
+
+def test_an_interrupted_initdb_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    postgres = servers.Postgres(tmp_path / "postgres", env=settings.clean_environment())
+    half = postgres.folder.with_name(f"{postgres.folder.name}-new")
+    try:
+        half.mkdir()
+        (half / "PG_VERSION").write_text("18")
+        assert not postgres.initialized
+        postgres.initialize()
+        assert postgres.initialized
+        assert not half.exists()
+    finally:
+        stack.remove_database(tmp_path)
+
+
 def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
     first, second = (stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path) for _ in range(2))
     first._lock_folder()
