@@ -44,7 +44,7 @@ def parse_date(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         return _parse_any(text)
-    return _checked_utc(text, parsed)
+    return to_utc(parsed, written=text)
 
 
 def _parse_any(text: str) -> datetime:
@@ -59,17 +59,10 @@ def _parse_any(text: str) -> datetime:
     except (ParserError, ValueError) as error:
         raise WindowError(_not_a_date(text)) from error
     if isinstance(parsed, datetime):
-        return _checked_utc(text, parsed)
+        return to_utc(parsed, written=text)
     if isinstance(parsed, date):
         return datetime(parsed.year, parsed.month, parsed.day)
     raise WindowError(_not_a_date(text))
-
-
-def _checked_utc(text: object, moment: datetime) -> datetime:
-    try:
-        return to_utc(moment)
-    except OverflowError as error:
-        raise WindowError(f"{text!r} is not a date that UTC can hold: the calendar has the years 1 to 9999") from error
 
 
 def _not_a_date(value: object) -> str:
@@ -84,16 +77,25 @@ def read_date(value: object) -> datetime:
     if isinstance(value, str):
         return parse_date(value.strip())
     if isinstance(value, datetime):
-        return _checked_utc(value, value)
+        return to_utc(value, written=value)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
     raise WindowError(_not_a_date(value))
 
 
-def to_utc(moment: datetime) -> datetime:
-    """Return the moment as naive UTC, as a plain ``datetime`` also when given a subclass."""
+def to_utc(moment: datetime, *, written: object = None) -> datetime:
+    """Return the moment as naive UTC, as a plain ``datetime`` also when given a subclass.
+
+    :param written: how it was written, for the message.
+    :raises WindowError: if UTC cannot hold it: it lies within a day of the calendar's first or last, in a timezone
+        with an offset. Nothing else overflows.
+    """
     if moment.tzinfo is not None:
-        moment = moment.astimezone(timezone.utc)
+        try:
+            moment = moment.astimezone(timezone.utc)
+        except OverflowError as error:
+            text = repr(written if written is not None else moment.isoformat())
+            raise WindowError(_out_of_calendar(text, moment)) from error
     return datetime(
         moment.year,
         moment.month,
@@ -103,6 +105,29 @@ def to_utc(moment: datetime) -> datetime:
         moment.second,
         moment.microsecond,
     )
+
+
+def _out_of_calendar(text: str, moment: datetime) -> str:
+    instead = "0001-01-02 or later" if moment.year == 1 else "9999-12-30 or earlier"
+    return (
+        f"{text} is not a date that UTC can hold: the calendar has the years 1 to 9999, and the offset of its "
+        f"timezone leads out of them; write {instead}"
+    )
+
+
+def _local(moment: datetime, place: ZoneInfo) -> datetime:
+    """Return a moment (naive UTC) in a timezone; at the ends of the calendar, the clock of UTC."""
+    try:
+        return moment.replace(tzinfo=timezone.utc).astimezone(place)
+    except OverflowError:
+        return moment.replace(tzinfo=place)
+
+
+def _utc_or(end: datetime, moment: datetime) -> datetime:
+    try:
+        return to_utc(moment)
+    except WindowError:
+        return end
 
 
 @lru_cache(maxsize=256)
@@ -123,18 +148,18 @@ def midnight(moment: datetime, timezone_name: str) -> datetime:
     """Cut a moment to the midnight that began its day in the timezone.
 
     :param moment: naive UTC.
-    :returns: naive UTC. Where clocks skip midnight, the first moment of that day.
+    :returns: naive UTC. Where clocks skip midnight, the first moment of that day; never before the calendar begins.
     """
     if timezone_name == "UTC":
         return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    local = moment.replace(tzinfo=timezone.utc).astimezone(zone(timezone_name))
+    local = _local(moment, zone(timezone_name))
     # fold=0 takes the first of two midnights, and, in a gap, the offset before it: the gap's end in UTC.
-    return to_utc(local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0))
+    return _utc_or(datetime.min, local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0))
 
 
 def day_of(moment: datetime, timezone_name: str) -> str:
     """Return the ISO day that a moment (naive UTC) falls on in the timezone."""
-    return moment.replace(tzinfo=timezone.utc).astimezone(zone(timezone_name)).date().isoformat()
+    return _local(moment, zone(timezone_name)).date().isoformat()
 
 
 def day_bounds(day: str, timezone_name: str) -> tuple[datetime, datetime]:
@@ -147,9 +172,9 @@ def day_bounds(day: str, timezone_name: str) -> tuple[datetime, datetime]:
 
     def start(of: date) -> datetime:
         noon = datetime(of.year, of.month, of.day, 12, tzinfo=place)
-        return midnight(to_utc(noon), timezone_name)
+        return midnight(_utc_or(datetime.min, noon), timezone_name)
 
-    return start(first), start(first + timedelta(days=1))
+    return start(first), datetime.max if first == date.max else start(first + timedelta(days=1))
 
 
 def unix_seconds(moment: datetime) -> float:

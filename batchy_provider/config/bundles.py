@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Where a ``bundle:`` of a workflow file is: only names of files are looked at, never into them."""
+"""Where a ``bundle:`` of a workflow file is: only names of files are looked at, never into them.
+
+Where `os.path` is used, it answers False for what cannot be read; `pathlib` raises.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from batchy_provider.bundles.confined import local_place
-from batchy_provider.config.faults import did_you_mean
+from batchy_provider.config.faults import did_you_mean, show
 
 FOLDER = "bundles"
 """Folder beside the workflow files, and looked in second, that holds bundles only."""
 SCRIPT = "script.sh"
 """What a bundle must have at its root."""
+
+BundleCheck = Callable[[Path, str], str | None]
+"""The folder of a workflow file, a bundle of it → why it cannot be used, or None; see `bundle_problem`."""
 
 
 WEB_ADDRESS = (
@@ -39,27 +48,38 @@ def locate_bundle(folder: Path, bundle: str) -> str:
     if os.path.isabs(place):  # noqa: PTH117
         return place
     beside = folder / place
-    return str(beside if beside.exists() else folder / FOLDER / place)
+    return str(beside if os.path.exists(beside) else folder / FOLDER / place)  # noqa: PTH110
 
 
 def bundle_problem(folder: Path, bundle: str) -> str | None:
-    """Say why a bundle cannot be used, as far as can be told without opening it."""
+    """Say why a bundle cannot be used, as far as can be told without opening it. Raises nothing."""
     path = locate_bundle(folder, bundle)
     if is_web_address(path):
         return WEB_ADDRESS.format(url=path)
     if "://" in path or "{{" in path:
         return None
-    if os.path.isdir(path):  # noqa: PTH112
-        return None if Path(path, SCRIPT).is_file() else f"the folder {path} has no {SCRIPT}"
-    if os.path.exists(path):  # noqa: PTH110
-        return None if path.endswith(".zip") else f"expected a folder or a .zip file, and {path} is neither"
+    try:
+        found = Path(path).stat()
+        if stat.S_ISDIR(found.st_mode):
+            return None if stat.S_ISREG(Path(path, SCRIPT).stat().st_mode) else f"{path}/{SCRIPT} is no regular file"
+    except FileNotFoundError as error:
+        if error.filename != path:
+            return f"the folder {path} has no {SCRIPT}"
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            return f"{error.filename} cannot be read: {error.strerror}"
+    except ValueError:  # a NUL in a path
+        pass
+    else:
+        is_zip = path.endswith(".zip") and stat.S_ISREG(found.st_mode)
+        return None if is_zip else f"expected a folder or a .zip file, and {path} is neither"
     hint = did_you_mean(bundle, _bundles_in(folder))
-    return f"no bundle {bundle!r} in {folder} or its folder {FOLDER}{hint}"
+    return f"no bundle {show(bundle)} in {folder} or its folder {FOLDER}{hint}"
 
 
-def _bundles_in(folder: Path) -> Iterable[str]:
+def _bundles_in(folder: Path) -> Iterator[str]:
     for place in (folder, folder / FOLDER):
-        if place.is_dir():
-            yield from (
-                entry.name for entry in sorted(place.iterdir()) if entry.suffix == ".zip" or (entry / SCRIPT).is_file()
-            )
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(place)):  # noqa: PTH208
+                if name.endswith(".zip") or os.path.isfile(os.path.join(place, name, SCRIPT)):  # noqa: PTH113, PTH118
+                    yield name

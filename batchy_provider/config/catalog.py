@@ -6,19 +6,34 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from batchy_provider.config.faults import Fault
-from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, Folder, Reader, find_files
-from batchy_provider.config.workflow import Workflow
+from batchy_provider.config.bundles import BundleCheck, bundle_problem
+from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, Folder, Read, Reader, read_each
 
-Stamp = tuple[int, int, int]
-_Read = tuple["Workflow | None", list[Fault]]
+Stamp = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read of a file.
+
+    :param bundles: folder and bundle → what was wrong with it: bundles come and go without a change of the file.
+    """
+
+    stamp: Stamp
+    result: Read
+    bundles: Mapping[tuple[Path, str], str | None]
+
+    def has_same_bundles(self, look: BundleCheck) -> bool:
+        return all(look(folder, bundle) == problem for (folder, bundle), problem in self.bundles.items())
 
 
 class Catalog:
-    """All workflow files of a folder; a file is read again only when its time or size has changed.
+    """All workflow files of a folder; a file is read again only when it, or a bundle of it, has changed.
 
     Safe to share between threads.
 
@@ -29,45 +44,43 @@ class Catalog:
         self.folder = Path(folder)
         self._lock = threading.Lock()
         self._defaults: dict[Path, Stamp] = {}
-        self._known: dict[Path, tuple[Stamp, _Read]] = {}
+        self._known: dict[Path, _Known] = {}
 
     def read(self) -> Folder:
         """Return the workflows and faults of all files as they are now; see `reader.read_folder`."""
-        found = Folder()
-        if not self.folder.is_dir():
-            return found
+        if not os.path.isdir(self.folder):  # noqa: PTH112 - False, not an error, for what cannot be read
+            return Folder()
         with self._lock:
             defaults = dict(self._stamps_of_defaults())
             if defaults != self._defaults:
                 self._known.clear()
                 self._defaults = defaults
+            look = cache(bundle_problem)  # bundles are looked at once in each reading
             reader = Reader(self.folder)
-            first: dict[str, Path] = {}
-            known: dict[Path, tuple[Stamp, _Read]] = {}
-            for path in find_files(self.folder, found.faults):
-                if (other := first.setdefault(path.stem, path)) != path:
-                    message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
-                    found.faults.append(Fault(str(path), None, None, "", message))
-                    continue
-                workflow, faults = self._read_file(reader, path, known)
-                if workflow is not None:
-                    found.workflows[workflow.name] = workflow
-                found.faults += faults
+            known: dict[Path, _Known] = {}
+            found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known))
             self._known = known
             for folder in {path.parent for path in known} or {self.folder}:
                 reader.defaults(folder)  # files that were not read anew did not ask for it
             found.faults += reader.defaults_faults
         return found
 
-    def _read_file(self, reader: Reader, path: Path, known: dict[Path, tuple[Stamp, _Read]]) -> _Read:
+    def _read_file(self, reader: Reader, look: BundleCheck, path: Path, known: dict[Path, _Known]) -> Read:
         stamp = _stamp(path)
         before = self._known.get(path)
-        if before is not None and before[0] == stamp:
+        if before is not None and before.stamp == stamp and before.has_same_bundles(look):
             known[path] = before
-            return before[1]
+            return before.result
+        bundles: dict[tuple[Path, str], str | None] = {}
+
+        def remember(folder: Path, bundle: str) -> str | None:
+            bundles[folder, bundle] = problem = look(folder, bundle)
+            return problem
+
+        reader.look = remember
         result = reader.read(path)
         if stamp is not None:
-            known[path] = stamp, result
+            known[path] = _Known(stamp, result, bundles)
         return result
 
     def _stamps_of_defaults(self) -> Iterator[tuple[Path, Stamp]]:
@@ -85,4 +98,5 @@ def _stamp(path: Path) -> Stamp | None:
         stat = path.stat()
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    # The time of the inode, too: that of the content stays when a file becomes readable.
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino

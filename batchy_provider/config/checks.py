@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any
 
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
@@ -71,11 +72,18 @@ def _check_dates(model: WorkflowModel) -> Iterator[Problem]:
     if model.catchup and model.start_date is None:
         yield Problem(("catchup",), "catching up needs a start_date to begin at")
     if model.start_date is not None and model.end_date is not None:
-        start, end = in_zone(model.start_date, model.timezone), in_zone(model.end_date, model.timezone)
-        if end < start:
+        start, end = (in_zone(each, model.timezone) for each in (model.start_date, model.end_date))
+        if _is_before(end, start):
             yield Problem(("end_date",), f"{model.end_date} is before start_date, {model.start_date}")
     if model.schedule == "@continuous" and model.max_active_runs != 1:
         yield Problem(("max_active_runs",), "schedule @continuous allows one run at a time")
+
+
+def _is_before(end: datetime, start: datetime) -> bool:
+    try:
+        return end < start
+    except OverflowError:  # at the ends of the calendar, which is told of either by itself
+        return False
 
 
 def _check_waits(name: str, model: WorkflowModel) -> Iterator[Problem]:
@@ -235,12 +243,7 @@ def item_text(item: Any) -> str:
 
 def _no_variable(text: str) -> str | None:
     """Say why a text cannot be the value of an environment variable, which only JSON files can hold."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return "the entry has half a character (a lone surrogate), which no variable can hold"
-    if "\0" in text:
-        return "the entry has a NUL character, which no variable can hold"
+    size = len(text.encode())
     if size > MAX_ITEM_BYTES:
         return f"the entry has {size} bytes, and a variable holds {MAX_ITEM_BYTES}; put it into a file of the bundle"
     return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
@@ -19,10 +20,9 @@ from typing import Any, NoReturn, cast
 import yaml
 
 from batchy_provider.config.faults import KeyPath, Problem
+from batchy_provider.config.plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, PlainDataError, check_plain
 
 MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 50
-MAX_VALUES = 100_000
 
 _PREFIX = "tag:yaml.org,2002:"
 _STR, _NULL, _BOOL, _INT, _FLOAT = (_PREFIX + name for name in ("str", "null", "bool", "int", "float"))
@@ -32,6 +32,7 @@ _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _ALIAS, _SCALAR = yaml.events.AliasEvent, yaml.events.ScalarEvent
 _MAP, _MAP_END = yaml.events.MappingStartEvent, yaml.events.MappingEndEvent
 _SEQ, _SEQ_END = yaml.events.SequenceStartEvent, yaml.events.SequenceEndEvent
+_SURROGATE_ESCAPES = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 class DocumentError(Exception):
@@ -83,9 +84,11 @@ class Document:
 
     def _marks(self) -> _Marks:
         if "_kept_marks" not in self.__dict__:
+            # JSON writes a character beyond the first 65,536 as two escapes, and YAML does not read halves.
+            text = _SURROGATE_ESCAPES.sub(r"\\ufffd", self._text)
             try:
-                marks = _Builder(self._text, with_marks=True).build()[1]
-            except DocumentError:  # JSON that is no YAML, such as escaped surrogate pairs
+                marks = _Builder(text, with_marks=True).build()[1]
+            except DocumentError:  # JSON that is no YAML
                 marks = {}
             self.__dict__["_kept_marks"] = marks
         return cast("_Marks", self.__dict__["_kept_marks"])
@@ -101,7 +104,7 @@ def decode(raw: bytes) -> str:
     :raises DocumentError: if they are too many, or no UTF-8.
     """
     if len(raw) > MAX_BYTES:
-        raise DocumentError(Problem((), f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow"))
+        raise _too_large()
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -110,23 +113,40 @@ def decode(raw: bytes) -> str:
         raise DocumentError(problem, line, 1) from None
 
 
+def _too_large() -> DocumentError:
+    return DocumentError(Problem((), f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow"))
+
+
 def parse(text: str, *, is_json: bool = False) -> Document:
-    """Parse YAML or JSON.
+    """Parse YAML or JSON. The same limits hold for both.
 
     :raises DocumentError: if it is malformed, has a key twice, tags, several documents, or is too large or
-        too deep, aliases counted as often as they are used.
+        too deep, aliases counted as often as they are used; if a key or value is such as cannot be stored.
     """
-    if is_json:
-        return Document(_parse_json(text), text)
-    return Document(_Builder(text).build()[0], text)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        message = "half a character (a lone surrogate) stands here; save the file as UTF-8"
+        raise DocumentError(Problem((), message), line, error.start - text.rfind("\n", 0, error.start)) from None
+    if size > MAX_BYTES:
+        raise _too_large()
+    document = Document(_parse_json(text) if is_json else _Builder(text).build()[0], text)
+    try:
+        check_plain(document.data)
+    except PlainDataError as error:
+        problem = error.problem
+        place = document.position(document.written(problem.path), at_key=problem.at_key)
+        raise DocumentError(problem, *place) from None
+    return document
 
 
 def _parse_json(text: str) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(items)
         if len(mapping) < len(items):
-            names = [name for name, _ in items]
-            twice = next(name for name in names if names.count(name) > 1)
+            seen: set[str] = set()
+            twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise DocumentError(Problem((), f"the key {twice!r} stands twice in one object; remove one"))
         return mapping
 
@@ -269,6 +289,8 @@ class _Builder:
             return text
         if tag == _NULL:
             return None
+        if tag in (_INT, _FLOAT) and len(text) > MAX_DIGITS:  # base 60 takes a time that grows with its square
+            self.fail(event, f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text")
         try:
             if tag == _INT:
                 return _CONSTRUCTOR.construct_yaml_int(yaml.ScalarNode(tag, text))
@@ -276,7 +298,7 @@ class _Builder:
                 return _CONSTRUCTOR.construct_yaml_bool(yaml.ScalarNode(tag, text))
             if tag == _FLOAT:
                 return self.finite(event, _CONSTRUCTOR.construct_yaml_float(yaml.ScalarNode(tag, text)))
-        except (ValueError, KeyError, IndexError):
+        except (ValueError, KeyError, IndexError, ArithmeticError):
             self.fail(event, f"{text[:40]!r} is no {tag.removeprefix(_PREFIX)}; write it in quotes if it is text")
         # Dates stay the text they are: params go to Redis as JSON, and the model knows which keys are dates.
         if tag in (_PREFIX + "timestamp", _PREFIX + "merge", _PREFIX + "value", "!"):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from batchy_provider.config.storable import storable
+
 KeyPath = tuple[str | int, ...]
 """The keys and list indexes that lead from the top of a file to one value."""
 
@@ -30,6 +32,8 @@ class Problem(NamedTuple):
 class Fault:
     """One thing that is wrong with a configuration file.
 
+    Its texts can be stored and shown everywhere, also where a file's name or a key cannot.
+
     :param file: its path, as it was given.
     :param line: counted from 1; None where the file as a whole is at fault.
     :param column: counted from 1, in characters.
@@ -43,9 +47,23 @@ class Fault:
     key: str
     message: str
 
+    def __post_init__(self) -> None:
+        for name in ("file", "key", "message"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
+
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
         return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+def unexpected(file: object, error: BaseException) -> Fault:
+    """Return the fault of a file whose handling ended in an error that nobody foresaw.
+
+    Whoever handles several files makes such a fault of any exception, so that one file never hides the others.
+    """
+    text = " ".join(str(error).split())
+    text = f": {text[:300]}" if text else ""
+    return Fault(str(file), None, None, "", f"this cannot be handled: {type(error).__name__}{text}")
 
 
 def key_text(path: KeyPath) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from batchy_provider.batches.dates import format_date, parse_date, zone
 from batchy_provider.bundles.datasets import EXPECTED, is_template, split
 from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION
-from batchy_provider.config.durations import parse_duration
+from batchy_provider.config.durations import MAX_DAYS, parse_duration
 from batchy_provider.config.faults import show
 from batchy_provider.exceptions import WindowError
 
@@ -42,6 +43,8 @@ _CRON_FIELDS = {
 _LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+MAX_SIZE = 2**63
+"""Bytes that no size reaches: what systems count with."""
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -104,14 +107,18 @@ def _env(value: Any) -> Any:
 def _hours(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise wrong(f"expected a number of hours, 0 or more, such as 2 or 0.5, not {show(value)}")
+    if value > MAX_DAYS * 24:
+        raise wrong(f"expected a number of hours, at most {MAX_DAYS * 24} (a hundred years), not {show(value)}")
     return value
 
 
 def _size(value: Any) -> int:
-    if type(value) is int and value > 0:
-        return value
+    size = value if type(value) is int else None
     if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
-        return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+        with suppress(OverflowError):  # of hundreds of digits: no size that a system could have
+            size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+    if size is not None and 0 < size < MAX_SIZE:
+        return size
     raise wrong(f"expected a size such as 512M or 2G, not {show(value)}")
 
 

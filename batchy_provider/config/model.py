@@ -30,7 +30,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
-Count = Annotated[int, Field(ge=0)]
+MAX_COUNT = 1_000_000
+"""More retries, runs or tasks than anyone means. Airflow's database holds 32 bits, and adds to some of them."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+OneOrMore = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Priority = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
+PoolOrQueue = Annotated[str, Field(max_length=256)]
+"""What Airflow's database holds of the name."""
+Owner = Annotated[str, Field(max_length=500)]
 
 
 class Limits(_Model):
@@ -38,7 +46,9 @@ class Limits(_Model):
 
     cpu: Duration | None = Field(default=None, description="CPU time, such as `10m`.")
     memory: Size | None = Field(default=None, description="Memory of each process (address space), such as `512M`.")
-    open_files: Annotated[int, Field(ge=8)] | None = Field(default=None, description="Files open at once.")
+    open_files: Annotated[int, Field(ge=8, le=2**31 - 1)] | None = Field(
+        default=None, description="Files open at once."
+    )
     file_size: Size | None = Field(default=None, description="Size of a single file it may write, such as `2G`.")
 
 
@@ -74,10 +84,10 @@ class Settings(_Model):
         default=None, description="How long a script has between TERM and KILL when it is stopped."
     )
     limits: Limits | None = Field(default=None, description="What one execution of a script may use.")
-    pool: str | None = Field(default=None, description="Airflow pool that the job takes a slot of.")
-    queue: str | None = Field(default=None, description="Airflow queue, for choosing the workers.")
-    priority: int | None = Field(default=None, description="Airflow priority weight; higher goes first.")
-    owner: str | None = Field(default=None, description="Owner shown in Airflow's UI.")
+    pool: PoolOrQueue | None = Field(default=None, description="Airflow pool that the job takes a slot of.")
+    queue: PoolOrQueue | None = Field(default=None, description="Airflow queue, for choosing the workers.")
+    priority: Priority | None = Field(default=None, description="Airflow priority weight; higher goes first.")
+    owner: Owner | None = Field(default=None, description="Owner shown in Airflow's UI.")
     env: Env = Field(default_factory=dict, description="Environment variables of the script; those of a job are added.")
     inherit_env: bool | None = Field(
         default=None, description="Give the script the worker's whole environment, Airflow's secrets included."
@@ -100,7 +110,7 @@ class ForEach(_Model):
     """A list that is known only when the batch runs."""
 
     from_: str = Field(alias="from", description="A job before it, by an `operator` whose result is the list.")
-    at_once: Annotated[int, Field(ge=1)] | None = Field(default=None, description="How many may run at the same time.")
+    at_once: OneOrMore | None = Field(default=None, description="How many may run at the same time.")
 
 
 def _kind_of_list(value: Any) -> str:
@@ -309,11 +319,11 @@ class SharedModel(_Model):
     start_date: DateText | None = Field(default=None, description="Nothing is scheduled before it.")
     end_date: DateText | None = Field(default=None, description="Nothing is scheduled after it.")
     catchup: bool = Field(default=False, description="Run what was missed since `start_date`.")
-    max_active_runs: Annotated[int, Field(ge=1)] = Field(default=1, description="Runs at the same time.")
+    max_active_runs: OneOrMore = Field(default=1, description="Runs at the same time.")
     run_timeout: Duration | None = Field(
         default=None, description="How long a whole run may take, waits included; then it is failed."
     )
-    max_active_jobs: Annotated[int, Field(ge=1)] | None = Field(
+    max_active_jobs: OneOrMore | None = Field(
         default=None, description="Tasks of this workflow at the same time; Airflow's setting if not."
     )
     run_params: Annotated[
@@ -332,7 +342,7 @@ class SharedModel(_Model):
     )
     defaults: Settings = Field(default_factory=Settings, description="Settings for all jobs.")
     tags: Names = Field(default_factory=list, description="Tags in Airflow's UI.")
-    owner: str | None = Field(default=None, description="Owner of all tasks, for jobs that name none.")
+    owner: Owner | None = Field(default=None, description="Owner of all tasks, for jobs that name none.")
     if_open: Literal["fail", "wait", "take_over"] = Field(
         default="fail", description="What to do when another run that still runs holds the batch open."
     )

@@ -101,6 +101,11 @@ def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
             return Problem(path, f"expected {one_of(names)}, not {show(value)}{hint}")
         case "greater_than_equal":
             return Problem(path, f"expected {context['ge']} or more, not {show(value)}")
+        case "less_than_equal":
+            return Problem(path, f"expected {context['le']} or less, not {show(value)}")
+        case "string_too_long":
+            most = f"{context['max_length']} characters, which is what Airflow can store"
+            return Problem(path, f"expected at most {most}, not {len(str(value))}")
         case "string_pattern_mismatch":
             return Problem(path, f"expected text without brackets and line breaks, not {show(value)}")
         case "too_short":

@@ -4,23 +4,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from batchy_provider.batches.names import check_workflow_name
-from batchy_provider.config import bundles
-from batchy_provider.config.document import MAX_BYTES, Document, DocumentError, decode, parse
+from batchy_provider.config.bundles import BundleCheck, bundle_problem
+from batchy_provider.config.document import Document, DocumentError, decode, parse
 from batchy_provider.config.excerpt import with_excerpts
-from batchy_provider.config.faults import Fault, Problem, did_you_mean, key_text
+from batchy_provider.config.faults import Fault, Problem, did_you_mean, key_text, unexpected
+from batchy_provider.config.files import DEFAULTS_STEM, SUFFIXES, find_file, find_files, read_bytes
 from batchy_provider.config.validation import inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
 
-SUFFIXES = (".yaml", ".yml", ".json")
-DEFAULTS_STEM = "_defaults"
+__all__ = ["DEFAULTS_STEM", "SUFFIXES", "FaultsError", "Folder", "Reader", "find_file", "find_files", "locate"]
+__all__ += ["read_each", "read_folder", "read_workflow"]
+
+log = logging.getLogger(__name__)
+
+Read = tuple[Workflow | None, list[Fault]]
+"""What comes of one file: the workflow, or None and what is wrong with it."""
 
 
 class FaultsError(ConfigError):
@@ -53,19 +60,29 @@ def read_folder(folder: str | os.PathLike[str]) -> Folder:
 
     :raises ConfigError: if there is no such folder.
     """
-    found = Folder()
     reader = Reader(folder)
+    found = read_each(folder, reader.read)
+    found.faults += reader.defaults_faults
+    return found
+
+
+def read_each(folder: str | os.PathLike[str], read: Callable[[Path], Read]) -> Folder:
+    """Read the workflow files of a folder, each name once.
+
+    :param read: reads one file; raises nothing.
+    :raises ConfigError: if there is no such folder.
+    """
+    found = Folder()
     first: dict[str, Path] = {}
     for path in find_files(folder, found.faults):
         if (other := first.setdefault(path.stem, path)) != path:
             message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
             found.faults.append(Fault(str(path), None, None, "", message))
             continue
-        workflow, faults = reader.read(path)
+        workflow, faults = read(path)
         if workflow is not None:
             found.workflows[workflow.name] = workflow
         found.faults += faults
-    found.faults += reader.defaults_faults
     return found
 
 
@@ -85,57 +102,6 @@ def read_workflow(folder: str | os.PathLike[str], name: str) -> Workflow:
     return workflow
 
 
-def find_files(folder: str | os.PathLike[str], faults: list[Fault] | None = None) -> Iterator[Path]:
-    """Yield the workflow files of a folder and of the folders in it, in a fixed order, upper ones first.
-
-    Bundles are no workflows: folders named ``bundles`` and folders with a ``script.sh`` are left out, and so
-    is what begins with a dot.
-
-    :param faults: folders that cannot be read are added to it.
-    :raises ConfigError: if there is no such folder.
-    """
-    if not Path(folder).is_dir():
-        raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
-    for entries in _walk(folder, [] if faults is None else faults):
-        for entry in entries:
-            stem, dot, suffix = entry.name.rpartition(".")
-            if dot + suffix in SUFFIXES and stem != DEFAULTS_STEM:
-                yield Path(entry.path)
-
-
-def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
-    """Return the file of one workflow, the same one that `read_folder` takes; nothing is opened."""
-    if workflow == DEFAULTS_STEM:
-        return None
-    for suffix in sorted(SUFFIXES):
-        if (path := Path(folder, workflow + suffix)).is_file():
-            return path
-    return next((path for path in find_files(folder) if path.stem == workflow), None)
-
-
-def _walk(folder: str | os.PathLike[str], faults: list[Fault]) -> Iterator[list[os.DirEntry[str]]]:
-    try:
-        with os.scandir(folder) as scan:
-            entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
-    except OSError as error:
-        faults.append(Fault(os.fspath(folder), None, None, "", f"cannot be read: {error.strerror}"))
-        return
-    # A broken link is no file, but saying nothing of it would hide a workflow.
-    yield [entry for entry in entries if not entry.is_dir()]
-    for entry in entries:
-        is_bundle = entry.name == bundles.FOLDER or Path(entry.path, bundles.SCRIPT).exists()
-        if entry.is_dir() and not is_bundle and entry.name != "__pycache__" and not _leads_up(entry):
-            yield from _walk(entry.path, faults)
-
-
-def _leads_up(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a link to a folder that it lies in: following it would never end."""
-    if not entry.is_symlink():
-        return False
-    place = Path(entry.path)
-    return place.resolve() in (place.parent.resolve(), *place.parent.resolve().parents)
-
-
 def locate(path: Path, problems: Iterable[Problem]) -> list[Fault]:
     """Find the lines of problems that showed up only when a sound file was used."""
     try:
@@ -152,34 +118,36 @@ class Reader:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self.look: BundleCheck = bundle_problem
         self.defaults_faults: list[Fault] = []
         self._defaults: dict[Path, Mapping[str, Any]] = {}
 
-    def read(self, path: Path) -> tuple[Workflow | None, list[Fault]]:
-        """Read one file.
+    def read(self, path: Path) -> Read:
+        """Read one file. Whatever is wrong with it is a fault; nothing is raised.
 
         :returns: the workflow, or None and what is wrong with it.
         """
-        try:
-            document = _open(path)
-        except DocumentError as error:
-            return None, [_fault(path, error)]
-        return self._validate(path, document)
+        return self._read(path, lambda: _open(path))
 
-    def read_text(self, path: Path, text: str) -> tuple[Workflow | None, list[Fault]]:
+    def read_text(self, path: Path, text: str) -> Read:
         """Read a text as if it were in a file; returns what `read` does."""
+        return self._read(path, lambda: parse(text.removeprefix("\ufeff"), is_json=path.suffix == ".json"))
+
+    def _read(self, path: Path, document: Callable[[], Document]) -> Read:
         try:
-            document = parse(text.removeprefix("\ufeff"), is_json=path.suffix == ".json")
+            return self._validate(path, document())
         except DocumentError as error:
             return None, [_fault(path, error)]
-        return self._validate(path, document)
+        except Exception as error:  # no file may hide another, whatever is in it
+            log.debug("Reading %s", path, exc_info=True)
+            return None, [unexpected(path, error)]
 
-    def _validate(self, path: Path, document: Document) -> tuple[Workflow | None, list[Fault]]:
+    def _validate(self, path: Path, document: Document) -> Read:
         try:
             name = check_workflow_name(path.stem)
         except InvalidNameError as error:
             return None, [Fault(str(path), None, None, "", f"{error}; rename the file")]
-        workflow, problems = validate(name, path, document.data, self.defaults(path.parent))
+        workflow, problems = validate(name, path, document.data, self.defaults(path.parent), self.look)
         return workflow, _located(path, document, problems)
 
     def defaults(self, folder: Path) -> Mapping[str, Any]:
@@ -187,32 +155,37 @@ class Reader:
 
         A key that is wrong is told and left out: one wrong key must not take all workflows down.
         """
-        if folder not in self._defaults:
-            inherited = self.defaults(folder.parent) if folder != self.folder and self.folder in folder.parents else {}
-            self._defaults[folder] = merge(inherited, self._read_defaults(folder))
-        return self._defaults[folder]
+        inherited: Mapping[str, Any] = {}
+        chain = [folder]
+        if folder.is_relative_to(self.folder):
+            while chain[-1] != self.folder:
+                chain.append(chain[-1].parent)
+        for each in reversed(chain):
+            if each not in self._defaults:
+                self._defaults[each] = merge(inherited, self._read_defaults(each))
+            inherited = self._defaults[each]
+        return inherited
 
     def _read_defaults(self, folder: Path) -> Mapping[str, Any]:
-        path = next((p for p in (folder / f"{DEFAULTS_STEM}{s}" for s in SUFFIXES) if p.is_file()), None)
+        path = next((p for p in (folder / f"{DEFAULTS_STEM}{s}" for s in SUFFIXES) if os.path.lexists(p)), None)
         if path is None:
             return {}
         try:
             document = _open(path)
+            data, problems = inherited_keys(document.data)
+            self.defaults_faults += _located(path, document, problems)
         except DocumentError as error:
             self.defaults_faults.append(_fault(path, error))
-            return {}
-        data, problems = inherited_keys(document.data)
-        self.defaults_faults += _located(path, document, problems)
-        return data
+        except Exception as error:  # as for any other file
+            log.debug("Reading %s", path, exc_info=True)
+            self.defaults_faults.append(unexpected(path, error))
+        else:
+            return data
+        return {}
 
 
 def _open(path: Path) -> Document:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DocumentError(Problem((), f"cannot be read: {error.strerror}")) from None
-    return parse(decode(raw), is_json=path.suffix == ".json")
+    return parse(decode(read_bytes(path)), is_json=path.suffix == ".json")
 
 
 def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Fault]:
@@ -225,4 +198,4 @@ def _located(path: Path, document: Document, problems: Iterable[Problem]) -> lis
 
 
 def _fault(path: Path, error: DocumentError) -> Fault:
-    return Fault(str(path), error.line, error.column, "", error.problem.message)
+    return Fault(str(path), error.line, error.column, key_text(error.problem.path), error.problem.message)

@@ -10,28 +10,33 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from batchy_provider.config.bundles import bundle_problem
-from batchy_provider.config.checks import ACTIONS, check, job_name_problems
+from batchy_provider.config.airflow_limits import check_airflow_limits
+from batchy_provider.config.bundles import BundleCheck, bundle_problem
+from batchy_provider.config.checks import check
 from batchy_provider.config.faults import Problem, did_you_mean, show
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.order import resolve_order
+from batchy_provider.config.original import check_original, is_original
 from batchy_provider.config.problems import problems_of
 from batchy_provider.config.workflow import Workflow
 
 
-def validate(name: str, path: Path, data: Any, defaults: Mapping[str, Any]) -> tuple[Workflow | None, list[Problem]]:
+def validate(
+    name: str, path: Path, data: Any, defaults: Mapping[str, Any], look: BundleCheck = bundle_problem
+) -> tuple[Workflow | None, list[Problem]]:
     """Make a workflow of what a file says.
 
     :param name: a checked name.
     :param path: the file, for the record.
     :param data: plain data.
     :param defaults: keys that the file inherits.
+    :param look: looks at a bundle.
     :returns: the workflow, or None and the problems.
     """
     if not isinstance(data, dict):
         return None, [Problem((), f"expected a mapping with a key jobs, not {show(data)}")]
-    if _is_original(data):
-        problems = list(_check_original(data))
+    if is_original(data):
+        problems = list(check_original(data))
         original = {job: fields or {} for job, fields in data.items()}
         return (None if problems else Workflow(name=name, path=path, original=original)), problems
     merged = merge(defaults, _without_notes(data))
@@ -39,15 +44,17 @@ def validate(name: str, path: Path, data: Any, defaults: Mapping[str, Any]) -> t
         model = WorkflowModel.model_validate(merged)
     except ValidationError as error:
         problems = problems_of(error, WorkflowModel)
-        return None, [*problems, *_further_problems(name, path.parent, merged, problems)]
-    problems = [*check(name, model), *_check_bundles(path.parent, model)]
+        return None, [*problems, *_further_problems(name, path.parent, merged, problems, look)]
+    problems = list(_check(name, path.parent, model, look))
     order, of_order = resolve_order(model.jobs)
     if problems or of_order:
         return None, [*problems, *of_order]
     return Workflow(name=name, path=path, model=model, order=order), []
 
 
-def _further_problems(name: str, folder: Path, data: Mapping[str, Any], known: list[Problem]) -> Iterator[Problem]:
+def _further_problems(
+    name: str, folder: Path, data: Mapping[str, Any], known: list[Problem], look: BundleCheck
+) -> Iterator[Problem]:
     """Look past the keys that are wrong, so that a person need not mend a file in turns."""
     sound = dict(data)
     for problem in known:
@@ -58,7 +65,7 @@ def _further_problems(name: str, folder: Path, data: Mapping[str, Any], known: l
         return
     # Without its wrong keys a job may look as if it had other faults, and follow another one.
     places = {problem.path[:2] if problem.path[:1] == ("jobs",) else problem.path[:1] for problem in known}
-    for problem in (*check(name, model), *_check_bundles(folder, model)):
+    for problem in _check(name, folder, model, look):
         if problem.path[:2] not in places and problem.path[:1] not in places:
             yield problem
     if not any(place[:1] == ("jobs",) for place in places):
@@ -71,9 +78,15 @@ def _further_problems(name: str, folder: Path, data: Mapping[str, Any], known: l
                 yield Problem(("jobs", job_name, "after", index), message)
 
 
-def _check_bundles(folder: Path, model: WorkflowModel) -> Iterator[Problem]:
+def _check(name: str, folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Problem]:
+    yield from check(name, model)
+    yield from check_airflow_limits(model)
+    yield from _check_bundles(folder, model, look)
+
+
+def _check_bundles(folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Problem]:
     for name, job in model.jobs.items():
-        if job.bundle and (message := bundle_problem(folder, job.bundle)):
+        if job.bundle and (message := look(folder, job.bundle)):
             yield Problem(("jobs", name, "bundle"), message)
 
 
@@ -87,22 +100,6 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _is_original(data: Mapping[str, Any]) -> bool:
-    """Tell whether it is a file of the original Batchy: job → params, and nothing else."""
-    if not data or not all(value is None or isinstance(value, dict) for value in data.values()):
-        return False
-    if any(key in WorkflowModel.model_fields for key in data):
-        return False
-    # One key whose mappings all say what they run is `jobs:`, misspelt.
-    only = [job for value in data.values() for job in (value or {}).values()] if len(data) == 1 else []
-    return not only or not all(isinstance(job, dict) and not job.keys().isdisjoint(ACTIONS) for job in only)
-
-
-def _check_original(data: Mapping[str, Any]) -> Iterator[Problem]:
-    for job in data:
-        yield from job_name_problems(job, (job,))
 
 
 def _without_notes(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -75,6 +75,42 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
     ),
     "NaN in JSON": ("a.json", b'{"jobs": NaN}', "a.json: NaN is no number that JSON knows; write it as text in quotes"),
     "a huge number in JSON": ("a.json", b'{"jobs": ' + b"9" * 5000 + b"}", "a.json: no valid JSON"),
+    "a number of base 60 that is no float": (
+        "a.yaml",
+        b"x: 1" + b":59" * 250 + b".5",
+        "a.yaml:1:4: '1:59:59:59:59:59:59:59:59:59:59:59:59:59' is no float; write it in quotes if it is text",
+    ),
+    "a number of base 60 that takes hours": (
+        "a.yaml",
+        b"x: 1" + b":59" * 300_000,
+        "a.yaml:1:4: a number of more than 1000 digits; write it in quotes if it is text",
+    ),
+    "a long number of base 16": (
+        "a.yaml",
+        b"x: 0x" + b"f" * 900,
+        "a.yaml:1:4: x: a number of more than 1000 digits; write it in quotes if it is text",
+    ),
+    "infinity in JSON": ("a.json", b'{"jobs": 1e999}', "a.json:1:10: jobs: inf is no number that JSON can hold"),
+    "many values in JSON": (
+        "a.json",
+        b"[" + b"1," * 100_000 + b"1]",
+        "a.json: [99999]: more than 100000 values",
+    ),
+    "depth by aliases": (
+        "a.yaml",
+        b"x-0: &a0 " + b"[" * 40 + b"]" * 40 + b"\nx-1: &a1 " + b"[" * 40 + b"*a0" + b"]" * 40,
+        "nested deeper than 50 levels",
+    ),
+    "a carriage return in JSON": (
+        "a.json",
+        b'{"jobs": {"a": {"bash": "echo\\r\\n"}}}',
+        "a.json:1:25: jobs.a.bash: the text holds a carriage return (U+000D); end lines with a line feed alone",
+    ),
+    "the last of many keys twice in JSON": (
+        "a.json",
+        b"{" + b"".join(b'"%d":1,' % i for i in range(80_000)) + b'"79999":1}',
+        "a.json: the key '79999' stands twice in one object; remove one",
+    ),
     "a name like a history key": (
         "sales-1467149783.yaml",
         b"jobs: {a: {bash: echo}}",
@@ -93,12 +129,13 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
     "half a character in a list": (
         "a.json",
         b'{"jobs": {"a": {"bash": "echo", "for_each": ["a\\ud800"]}}}',
-        "jobs.a.for_each[0]: the entry has half a character (a lone surrogate), which no variable can hold",
+        "a.json:1:46: jobs.a.for_each[0]: the text holds half a character (U+D800, a lone surrogate), "
+        "which UTF-8 cannot hold; remove it",
     ),
     "NUL in a list": (
         "a.json",
         b'{"jobs": {"a": {"bash": "echo", "for_each": [{"x": "y"}, "a\\u0000"]}}}',
-        "a.json:1:58: jobs.a.for_each[1]: the entry has a NUL character, which no variable can hold",
+        "a.json:1:58: jobs.a.for_each[1]: the text holds a NUL character (U+0000); remove it",
     ),
     "an entry that is too large for a variable": (
         "a.yaml",
@@ -118,6 +155,25 @@ def test_files_that_cannot_even_be_parsed(tmp_path: Path, fault: str):
     assert workflow is None
     assert len(faults) == 1
     assert expected in str(faults[0])
+
+
+PARAMS = {
+    "plain": "job1: {region: eu}\njob2:\n",
+    "names of our keys": "job1: {operator: smith, bundle: home and contents, tier: gold}\n",
+    "a list called tasks": "job1: {tasks: [a, b], jobs: {a: 1}}\n",
+    "a flag called bash": "job1: {bash: true}\n",
+    "settings of the original": "job1: {reprocess_hours: 2, trunc_start: true, initial_date: 2026-01-01}\n",
+}
+
+
+@pytest.mark.parametrize("params", PARAMS)
+def test_params_of_the_original_are_sound(tmp_path: Path, params: str):
+    path = tmp_path / "state.yaml"
+    path.write_text(PARAMS[params])
+    workflow, faults = Reader(tmp_path).read(path)
+    assert faults == []
+    assert workflow is not None
+    assert not workflow.has_dag
 
 
 def test_a_file_that_cannot_be_opened(tmp_path: Path):

@@ -88,7 +88,7 @@ def test_merging_what_is_no_mapping():
         parse("a: {<<: [1]}")
 
 
-def test_positions_of_json_that_is_no_yaml_are_not_known():
+def test_positions_of_json_with_escaped_pairs_of_surrogates():
     document = parse('{"a": "\\ud83d\\ude00"}', is_json=True)
     assert document.data == {"a": "😀"}
-    assert document.position(("a",)) == (None, None)
+    assert document.position(("a",)) == (1, 7)

@@ -134,15 +134,6 @@ def test_operators_that_cannot_be_made(cfg: Path, operator: str):
     assert [str(fault) for fault in faults] == [f"{path}:{OPERATORS[operator]}"]
 
 
-def test_what_airflow_refuses_is_told_too(cfg: Path):
-    (cfg / "bad.yaml").write_text(f"tags: [{'x' * 200}]\n{GOOD}")
-    dags, faults = build_dags(cfg)
-    assert sorted(dags) == ["good", "inner"]
-    assert [str(fault) for fault in faults] == [
-        f"{cfg}/bad.yaml: Airflow refuses this workflow: ValueError: tag cannot be longer than 100 characters"
-    ]
-
-
 def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("AIRFLOW__BATCHY__CFG_FOLDER", raising=False)
     assert cfg_folder(tmp_path / "dags" / "batchy_dags.py") == tmp_path / "cfg"
