@@ -58,23 +58,35 @@ def bundle_problem(folder: Path, bundle: str) -> str | None:
         return WEB_ADDRESS.format(url=path)
     if "://" in path or "{{" in path:
         return None
-    try:
-        found = Path(path).stat()
-        if stat.S_ISDIR(found.st_mode):
-            return None if stat.S_ISREG(Path(path, SCRIPT).stat().st_mode) else f"{path}/{SCRIPT} is no regular file"
-    except FileNotFoundError as error:
-        if error.filename != path:
-            return f"the folder {path} has no {SCRIPT}"
-    except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ENAMETOOLONG):
-            return f"{error.filename} cannot be read: {error.strerror}"
-    except ValueError:  # a NUL in a path
-        pass
+    found = _stat(path)
+    if isinstance(found, OSError):
+        if found.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return f"{path} cannot be read: {found.strerror}"
+    elif stat.S_ISDIR(found.st_mode):
+        return _script_problem(path)
     else:
         is_zip = path.endswith(".zip") and stat.S_ISREG(found.st_mode)
         return None if is_zip else f"expected a folder or a .zip file, and {path} is neither"
     hint = did_you_mean(bundle, _bundles_in(folder))
     return f"no bundle {show(bundle)} in {folder} or its folder {FOLDER}{hint}"
+
+
+def _script_problem(folder: str) -> str | None:
+    script = _stat(Path(folder, SCRIPT))
+    if isinstance(script, OSError):
+        if script.errno == errno.ENOENT:
+            return f"the folder {folder} has no {SCRIPT}"
+        return f"{folder}/{SCRIPT} cannot be read: {script.strerror}"
+    return None if stat.S_ISREG(script.st_mode) else f"{folder}/{SCRIPT} is no regular file"
+
+
+def _stat(path: str | Path) -> os.stat_result | OSError:
+    try:
+        return Path(path).stat()
+    except OSError as error:
+        return error
+    except ValueError:  # a NUL in the path
+        return FileNotFoundError(errno.ENOENT, "")
 
 
 def _bundles_in(folder: Path) -> Iterator[str]:
