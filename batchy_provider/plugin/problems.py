@@ -22,7 +22,7 @@ from batchy_provider import exceptions as errors
 from batchy_provider.bundles.confined import OutsideError
 from batchy_provider.bundles.errors import BundleNotFoundError, ResultError
 from batchy_provider.config.reader import FaultsError
-from batchy_provider.services.uploads import UploadConflictError
+from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -41,6 +41,7 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     errors.BatchHeldError: HTTPStatus.CONFLICT,
     errors.NotOpenError: HTTPStatus.CONFLICT,
     UploadConflictError: HTTPStatus.CONFLICT,
+    UploadStorageError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.StateError: HTTPStatus.CONFLICT,
     errors.LostStateError: HTTPStatus.CONFLICT,

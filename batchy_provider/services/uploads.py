@@ -3,47 +3,61 @@
 """
 New workflow files and bundles from outside: checked as a whole, then stored as a whole.
 
-What would be in the folder of workflow files after the upload is laid out beside it and checked like any folder.
-Then the files are renamed into place under a written plan: an upload that was killed after its plan was written is
-finished by the next one, one that was killed before is removed.
+What would be in the folder of workflow files after the upload is laid out in a scratch folder and checked like any
+folder. Rights and audit entries go by everything that changes. Then the files are renamed into place under a written
+plan: an upload that was killed after its plan was written is finished by the next one, one that was killed before is
+removed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
-import shutil
+import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from batchy_provider.batches.model import Actor
 from batchy_provider.batches.names import check_job_name, check_workflow_name
 from batchy_provider.bundles.scratch import locked, remove_tree
-from batchy_provider.config.bundles import FOLDER
+from batchy_provider.config.bundles import FOLDER, locate_bundle
 from batchy_provider.config.editing import add_job
 from batchy_provider.config.faults import Fault, did_you_mean
-from batchy_provider.config.inspection import Check, inspect_folder
-from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, FaultsError, find_file, read_workflow
-from batchy_provider.exceptions import BatchyError, ConfigError
+from batchy_provider.config.inspection import inspect_folder
+from batchy_provider.config.reader import FaultsError, Reader, find_file, find_files, read_workflow
+from batchy_provider.exceptions import ConfigError
 from batchy_provider.services.model import Audit
+from batchy_provider.services.upload_effects import is_outside, named_bundles, who_runs
+from batchy_provider.services.upload_files import (
+    UploadConflictError,
+    UploadStorageError,
+    bundle_name,
+    check_target,
+    config_name,
+    copy_file,
+    digest_of,
+    lay_out,
+    move_in,
+    put_in,
+    write_file,
+)
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Actor
+    from batchy_provider.config.workflow import Workflow
     from batchy_provider.services.core import Services
 
 STAGING = ".uploads"
 MAX_FILES = 100
 _PLAN = "plan.json"
-_BUNDLE = re.compile(r"[A-Za-z0-9_.-]{1,200}\.zip")
 
-
-class UploadConflictError(BatchyError):
-    """What is to be stored is there already, or is not what the caller took it to be; nothing was stored."""
+Check = Callable[[Path, Sequence[str]], list[Fault]]
+"""From a folder of workflow files and names in it to further faults."""
+Authorize = Callable[[Collection[str], Collection[str]], None]
+"""From workflows that an upload names, and others that run its bundles; raises if the caller may not change one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +119,13 @@ class Stored:
     :param workflows: names of the workflows that are new or changed.
     :param files: file, relative to the folder of workflow files → its sha256.
     :param replaced: which of them were there before.
+    :param also_changed: other workflows that run, or may run, one of its bundles.
     """
 
     workflows: list[str]
     files: dict[str, str]
     replaced: list[str]
+    also_changed: list[str] = field(default_factory=list)
 
 
 class UploadService:
@@ -122,32 +138,48 @@ class UploadService:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def check(self, upload: Upload, *, check: Check | None = None) -> Stored:
+    def check(self, upload: Upload, *, check: Check | None = None, authorize: Authorize | None = None) -> Stored:
         """
-        Do all checks of `store` and store nothing.
+        Do all checks of `store`; nothing is written but a scratch folder, which is removed.
 
         :raises: as `store`.
         """
-        with self._staged(upload, check) as (stored, _):
-            return stored
+        with _storing(), tempfile.TemporaryDirectory(prefix="batchy-check-") as scratch:
+            return self._checked(upload, Path(scratch, "new"), Path(scratch, "layout"), check, authorize)[0]
 
-    def store(self, upload: Upload, *, actor: Actor, why: str | None = None, check: Check | None = None) -> Stored:
+    def store(
+        self,
+        upload: Upload,
+        *,
+        actor: Actor,
+        why: str | None = None,
+        check: Check | None = None,
+        authorize: Authorize | None = None,
+    ) -> Stored:
         """
         Store an upload.
 
-        :param check: a further check of each sound workflow.
+        :param check: a further check of the sound workflows.
+        :param authorize: told of all workflows that change, before anything is said of the files.
         :raises ConfigError: it is no upload: a name that cannot be, nothing in it, too much.
         :raises FaultsError: its files have faults, or others would have new ones; each is told.
         :raises BundleRefusedError: a bundle breaks a rule of unpacking.
         :raises UploadConflictError: what is there is not to be replaced, or is not what the caller expects.
+        :raises UploadStorageError: the disk does not take it.
         """
-        with self._staged(upload, check) as (stored, folder):
-            plan = json.dumps({"files": [*stored.files]})
-            _write(folder / _PLAN, plan.encode())
+        with _storing(), self._staging() as folder, tempfile.TemporaryDirectory(prefix="batchy-check-") as scratch:
+            stored, runs = self._checked(upload, folder / "new", Path(scratch, "layout"), check, authorize)
+            whole: dict[str, object] = {"files": stored.files, "replaced": stored.replaced}
+            changed: dict[str, dict[str, object]] = dict.fromkeys(stored.workflows, whole)
+            for name in stored.also_changed:
+                changed[name] = {
+                    "files": {file: stored.files[file] for file in runs[name]},
+                    "replaced": [file for file in runs[name] if file in stored.replaced],
+                }
+            audits = [Audit(workflow=n, action="upload", actor=actor, why=why, details=d) for n, d in changed.items()]
+            plan = {"files": [*stored.files], "audits": [asdict(each) for each in audits]}
+            write_file(folder / _PLAN, json.dumps(plan).encode())
             self._carry_out(folder)
-        for workflow in stored.workflows:
-            details = {"files": stored.files, "replaced": stored.replaced}
-            self._services.audit(Audit(workflow=workflow, action="upload", actor=actor, why=why, details=details))
         return stored
 
     @property
@@ -155,73 +187,114 @@ class UploadService:
         folder = self._services.catalog.folder
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
-        return folder
+        return folder.resolve()
 
     @contextlib.contextmanager
-    def _staged(self, upload: Upload, check: Check | None) -> Iterator[tuple[Stored, Path]]:
-        cfg = self._cfg
-        top = cfg / STAGING
+    def _staging(self) -> Iterator[Path]:
+        """A folder on the disk of the workflow files. One upload at a time: what was checked is what is replaced."""
+        top = self._cfg / STAGING
         top.mkdir(mode=0o700, exist_ok=True)
-        # One at a time: what was checked must be what is there when it is stored.
+        if top.is_symlink():
+            raise UploadConflictError(f"{STAGING} is a link, and an upload follows none; remove it")
         with locked(top / "lock"):
             self._tidy(top)
             folder = top / uuid.uuid4().hex
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
             try:
-                new = self._new_files(upload, folder / "new")
-                stored = self._checked(upload, new, folder, check)
-                yield stored, folder
+                yield folder
             finally:
                 remove_tree(folder)
 
     def _tidy(self, top: Path) -> None:
         """Finish what was planned before its process died, and remove what was not."""
         for folder in top.iterdir():
-            if folder.is_dir():
+            if folder.is_dir() and not folder.is_symlink():
                 if (folder / _PLAN).exists():
                     self._carry_out(folder)
                 remove_tree(folder)
 
     def _carry_out(self, folder: Path) -> None:
-        """Rename all files into place, bundles before the workflows that name them; once more does no harm."""
-        files = json.loads((folder / _PLAN).read_bytes())["files"]
-        for name in sorted(files, key=lambda name: not name.startswith(f"{FOLDER}/")):
-            source, target = folder / "new" / name, self._cfg / name
-            if source.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source.replace(target)
-                _sync(target.parent)
+        """Move all files into place and record who did it; once more does no harm."""
+        plan = json.loads((folder / _PLAN).read_bytes())
+        move_in(plan["files"], folder / "new", self._cfg)
+        for each in plan.get("audits", ()):
+            self._services.audit(Audit(**{**each, "actor": Actor(**each["actor"])}))
         (folder / _PLAN).unlink()
+
+    def _checked(
+        self, upload: Upload, into: Path, layout: Path, check: Check | None, authorize: Authorize | None
+    ) -> tuple[Stored, dict[str, list[str]]]:
+        """Do all checks; returns what is stored, and workflow → bundles of the upload that it runs."""
+        cfg = self._cfg
+        new = self._new_files(upload, into)
+        configs = [name for name in new if not _is_bundle(name)]
+        workflows = sorted(Path(name).stem for name in configs)
+        runs = who_runs(self._services.catalog.read(), cfg, [name for name in new if _is_bundle(name)])
+        others = [name for name in runs if name not in workflows]
+        if authorize is not None:
+            authorize(workflows, others)
+        replaced = [name for name in new if check_target(cfg, name)]
+        self._check_conflicts(upload, new, replaced)
+        for name in configs:
+            self._check_outside(into / name, name)
+        lay_out(cfg, layout)
+        before = {_what(fault) for fault in _relative(inspect_folder(layout, look_into_bundles=False), layout)}
+        for name in new:
+            put_in(layout, name, into / name)
+        self._check_faults(layout, new, workflows, before, check)
+        self._check_use(layout, new, configs)
+        return Stored(workflows=workflows, files=new, replaced=replaced, also_changed=others), runs
 
     def _new_files(self, upload: Upload, into: Path) -> dict[str, str]:
         """Lay the uploaded files out as they would be stored; returns name → sha256."""
-        wanted = [(_config_name(file.name), file.path) for file in upload.configs]
-        wanted += [(f"{FOLDER}/{_bundle_name(file.name)}", file.path) for file in upload.bundles]
-        names = [name.casefold() for name, _ in wanted]
+        configs = [(config_name(file.name), file) for file in upload.configs]
+        bundles = [(bundle_name(file.name), file) for file in upload.bundles]
+        names = [name.casefold() for name, _ in (*configs, *bundles)]
         if len(set(names)) < len(names):
             raise ConfigError("two files of the upload have the same name")
-        if not wanted:
+        if not names:
             raise ConfigError("nothing was uploaded: give a workflow file, or a bundle with the job it follows")
-        if len(wanted) > MAX_FILES:
-            raise ConfigError(f"an upload has at most {MAX_FILES} files; this one has {len(wanted)}")
+        if len(names) > MAX_FILES:
+            raise ConfigError(f"an upload has at most {MAX_FILES} files; this one has {len(names)}")
         into.mkdir()
-        (into / FOLDER).mkdir()
         digests = {}
-        for name, path in wanted:
-            digests[name] = _copy(path, into / name)
+        named: list[tuple[str, set[str]]] = []
+        for name, file in configs:
+            target = self._target(name, upload)
+            digests[target] = copy_file(file.path, into / target)
+            found = named_bundles((into / target).read_bytes(), is_json=target.endswith(".json"))
+            named.append((str(PurePath(target).parent), {str(PurePath(each)) for each in found}))
         if upload.after is not None:
             name, text = self._edited(upload.after, upload)
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            digests[name] = _write(into / name, text.encode())
-        elif not upload.configs:
+            digests[name] = write_file(into / name, text.encode())
+            named = [(str(PurePath(name).parent), {bundle for bundle, _ in bundles})]
+        elif not configs:
             raise ConfigError("no job runs the bundle: give a workflow file that names it, or the job it follows")
+        for name, file in bundles:
+            # Beside each workflow file that names it: there it is looked for.
+            folders = {folder for folder, found in named if not found.isdisjoint((name, f"{FOLDER}/{name}"))}
+            for folder in sorted(folders or {"."}):
+                target = PurePath(folder, FOLDER, name).as_posix()
+                digests[target] = copy_file(file.path, into / target)
         return digests
+
+    def _target(self, name: str, upload: Upload) -> str:
+        """Return where a workflow file is stored: where the workflow's file is now, or at the top."""
+        cfg = self._cfg
+        there = find_file(cfg, Path(name).stem)
+        if there is None or there == cfg / name:
+            return name
+        place = there.relative_to(cfg).as_posix()
+        if there.name == name and upload.replace:
+            return place
+        what = "say that it is to be replaced" if there.name == name else "use that name"
+        raise UploadConflictError(f"the workflow {Path(name).stem!r} is defined by {place} already; {what}")
 
     def _edited(self, after: After, upload: Upload) -> tuple[str, str]:
         """Return the file of an existing workflow with one more job."""
         if upload.configs or len(upload.bundles) != 1:
             raise ConfigError("to run after an existing job, upload one bundle and no workflow file")
-        bundle = _bundle_name(upload.bundles[0].name)
+        bundle = bundle_name(upload.bundles[0].name)
         workflow = read_workflow(self._cfg, check_workflow_name(after.workflow))
         jobs = workflow.model.jobs if workflow.model is not None else {}
         if after.job not in jobs:
@@ -239,71 +312,93 @@ class UploadService:
         edited = add_job(text, name, job, is_json=workflow.path.suffix == ".json")
         return workflow.path.relative_to(self._cfg).as_posix(), edited
 
-    def _checked(self, upload: Upload, new: dict[str, str], folder: Path, check: Check | None) -> Stored:
-        cfg = self._cfg
-        replaced = [name for name in new if (cfg / name).exists()]
-        edited = [name for name in new if name in replaced and upload.after is not None and not _is_bundle(name)]
+    def _check_conflicts(self, upload: Upload, new: Mapping[str, str], replaced: Collection[str]) -> None:
         for name, digest in upload.expected.items():
-            if name not in replaced or _digest(cfg / name) != digest:
+            if name not in replaced or digest_of(self._cfg / name) != digest:
                 raise UploadConflictError(f"{name} is not what it was when you looked; look again, then replace it")
+        edited = [name for name in new if upload.after is not None and not _is_bundle(name)]
         if not upload.replace and (there := [name for name in replaced if name not in edited]):
             raise UploadConflictError(f"there already: {', '.join(there)}; rename, or say that it is to be replaced")
-        for name in new:
-            other = None if _is_bundle(name) else find_file(cfg, Path(name).stem)
-            if other is not None and other != cfg / name:
-                place = other.relative_to(cfg)
-                raise UploadConflictError(
-                    f"the workflow {Path(name).stem!r} is defined by {place} already; use that name"
-                )
-        preview = folder / "preview"
-        shutil.copytree(cfg, preview, symlinks=True, ignore=_without_staging, copy_function=_link)
-        for name in new:
-            (preview / name).parent.mkdir(exist_ok=True)
-            (preview / name).unlink(missing_ok=True)
-            _link(str(folder / "new" / name), str(preview / name))
-        workflows = sorted(Path(name).stem for name in new if not _is_bundle(name))
-        self._check_faults(preview, new, workflows, check)
-        return Stored(workflows=workflows, files=new, replaced=replaced)
 
-    def _check_faults(self, preview: Path, new: Iterable[str], workflows: Sequence[str], check: Check | None) -> None:
+    def _check_outside(self, file: Path, name: str) -> None:
+        """
+        Refuse bundles of this server's disk outside of the folder; none of them is looked at.
+
+        Those that the workflow's file names today are its author's, and stay.
+        """
+        place = self._cfg / name
+        is_json = name.endswith(".json")
+        known = named_bundles(place.read_bytes(), is_json=is_json) if place.is_file() else set()
+        for bundle in sorted(named_bundles(file.read_bytes(), is_json=is_json) - known):
+            if is_outside(self._cfg, place.parent, bundle):
+                raise ConfigError(
+                    f"{name}: the bundle {bundle!r} lies outside of the folder of workflow files; an uploaded file "
+                    "names bundles in that folder, without links that lead out, or on an object store"
+                )
+
+    def _check_faults(
+        self,
+        layout: Path,
+        new: Iterable[str],
+        workflows: Sequence[str],
+        before: Collection[tuple[str, str, str]],
+        check: Check | None,
+    ) -> None:
         """
         Check what would be; faults that other files have today are not the caller's.
 
         :raises FaultsError: there are others.
         """
-        before = {
-            (fault.file, fault.key, fault.message)
-            for fault in _relative(inspect_folder(self._cfg, look_into_bundles=False), self._cfg)
-        }
-        found = inspect_folder(preview, look_into_bundles=True, check=check, bundles_of=workflows)
         names = set(new)
-        wrong = [
-            fault
-            for fault in _relative(found, preview)
-            if fault.file in names or (fault.file, fault.key, fault.message) not in before
-        ]
+        found = _relative(inspect_folder(layout, look_into_bundles=True, bundles_of=workflows), layout)
+        wrong = [fault for fault in found if fault.file in names or _what(fault) not in before]
+        if not wrong and check is not None:
+            wrong = _relative(check(layout, workflows), layout)
         if wrong:
-            texts = {name: (preview / name).read_text("utf-8", "replace") for name in names if not _is_bundle(name)}
+            texts = {name: (layout / name).read_text("utf-8", "replace") for name in names if not _is_bundle(name)}
             raise FaultsError(wrong, texts)
 
+    def _check_use(self, layout: Path, new: Iterable[str], configs: Sequence[str]) -> None:
+        """
+        Check that each file is one that is read: all others would be stored without a check.
 
-def _config_name(name: str) -> str:
-    """Return the name of a workflow file, checked: no path, an ending that is read, a name that can be."""
-    stem, dot, suffix = name.rpartition(".")
-    if dot + suffix not in SUFFIXES or stem == DEFAULTS_STEM:
-        raise ConfigError(f"{name!r} is no workflow file; expected NAME{', NAME'.join(SUFFIXES)}")
-    check_workflow_name(stem)
-    return name
+        :raises ConfigError: one is not.
+        """
+        files = {path.relative_to(layout).as_posix() for path in find_files(layout)}
+        if strange := [name for name in configs if name not in files]:
+            raise ConfigError(f"{strange[0]} is not read as a workflow file; choose another name")
+        reader = Reader(layout)
+        used = {place for name in configs for place in _bundle_places(reader.read(layout / name)[0])}
+        for name in new:
+            if _is_bundle(name) and str(layout / name) not in used:
+                raise ConfigError(
+                    f"no job of this upload runs the bundle {PurePath(name).name}: give a workflow file that names it, "
+                    "or the job it follows"
+                )
 
 
-def _bundle_name(name: str) -> str:
-    if not _BUNDLE.fullmatch(name) or name.startswith("."):
-        raise ConfigError(f"{name!r} is no name of a bundle; expected NAME.zip, with letters, digits, _, . and - alone")
-    return name
+def _bundle_places(workflow: Workflow | None) -> Iterator[str]:
+    if workflow is not None and workflow.model is not None:
+        for job in workflow.model.jobs.values():
+            if job.bundle:
+                yield os.path.normpath(locate_bundle(workflow.path.parent, job.bundle))
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UploadStorageError(f"the upload cannot be stored: {error.strerror or error}") from error
 
 
 def _is_bundle(name: str) -> bool:
-    return name.startswith(f"{FOLDER}/")
+    return PurePath(name).parent.name == FOLDER
+
+
+def _what(fault: Fault) -> tuple[str, str, str]:
+    # The nearest name may change with each file; the fault is the same.
+    return fault.file, fault.key, fault.message.partition("; did you mean ")[0]
 
 
 def _relative(faults: Iterable[Fault], folder: Path) -> list[Fault]:
@@ -317,48 +412,3 @@ def _relative(faults: Iterable[Fault], folder: Path) -> list[Fault]:
         )
         for fault in faults
     ]
-
-
-def _without_staging(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if name.startswith(".")]
-
-
-def _link(source: str, target: str) -> None:
-    """Let a second name stand for a file: a whole folder is laid out without copying it."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _copy(source: Path, target: Path) -> str:
-    digest = hashlib.sha256()
-    with source.open("rb") as file, target.open("xb") as out:
-        while data := file.read(1024 * 1024):
-            digest.update(data)
-            out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    return digest.hexdigest()
-
-
-def _write(target: Path, data: bytes) -> str:
-    with target.open("xb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    _sync(target.parent)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

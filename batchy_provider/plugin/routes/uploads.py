@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +16,18 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from batchy_provider.bundles.limits import MIB
 from batchy_provider.config.faults import Fault
-from batchy_provider.config.workflow import Workflow
+from batchy_provider.config.reader import Reader, find_file
+from batchy_provider.dag_factory.isolated import check_classes
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plugin.deployment import Deployment
 from batchy_provider.plugin.problems import documented
 from batchy_provider.plugin.security import Caller, changing
-from batchy_provider.services.uploads import MAX_FILES, After, Stored, Upload, UploadedFile
+from batchy_provider.services.uploads import MAX_FILES, After, Authorize, Stored, Upload, UploadedFile
 
 router = APIRouter(tags=["uploads"])
 
@@ -101,7 +104,14 @@ async def upload(request: Request, caller: Uploader, services: Deployment) -> St
     422 with each fault and its line when any is wrong, 409 when a file is there already, 413 when it is too much.
     """
     async with _received(request, caller) as (wanted, why):
-        return await run_in_threadpool(services.uploads.store, wanted, actor=caller.actor, why=why, check=_build)
+        return await run_in_threadpool(
+            services.uploads.store,
+            wanted,
+            actor=caller.actor,
+            why=why,
+            check=_check_classes,
+            authorize=_authorized(caller),
+        )
 
 
 @router.post(
@@ -110,7 +120,9 @@ async def upload(request: Request, caller: Uploader, services: Deployment) -> St
 async def check_upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
     """Do all checks of an upload and store nothing; returns what would be stored."""
     async with _received(request, caller) as (wanted, _):
-        return await run_in_threadpool(services.uploads.check, wanted, check=_build)
+        return await run_in_threadpool(
+            services.uploads.check, wanted, check=_check_classes, authorize=_authorized(caller)
+        )
 
 
 @contextlib.asynccontextmanager
@@ -118,16 +130,19 @@ async def _received(request: Request, caller: Caller) -> AsyncIterator[tuple[Upl
     """Read the form, once it is known who asks and how much comes."""
     most = conf.getint("batchy", "upload_max_mb", fallback=256) * MIB
     length = request.headers.get("Content-Length", "")
-    if not length.isdecimal():
+    if not length.isdecimal() or len(length) > 20:
         raise HTTPException(411, "an upload must tell its length (Content-Length)")
     if int(length) > most:
         told = f"an upload has at most {most:,} bytes ([batchy] upload_max_mb); this one has {int(length):,}"
         raise HTTPException(413, told)
-    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+    if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise HTTPException(415, "an upload is a form: multipart/form-data")
     try:
         form = await request.form(max_files=MAX_FILES, max_fields=100)
-    except FormParserError as error:  # what Starlette leaves to whoever asks for the form, in older versions
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the upload was broken off") from error
+    except (FormParserError, MultiPartException, LookupError, ValueError) as error:
+        # What Starlette leaves to its callers, other things in each version: no boundary, a charset that is none.
         raise HTTPException(400, f"the form cannot be read: {error}") from error
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(form.close)
@@ -138,6 +153,22 @@ async def _received(request: Request, caller: Caller) -> AsyncIterator[tuple[Upl
             if wanted.after is not None:
                 caller.must("PUT", wanted.after.workflow)
             yield wanted, _text(form, "why")
+
+
+def _authorized(caller: Caller) -> Authorize:
+    """Return what checks the rights for all that an upload changes."""
+
+    def authorize(workflows: Collection[str], others: Collection[str]) -> None:
+        for name in workflows:
+            caller.must("PUT", name)
+        for name in others:
+            if not caller.may("PUT", name):
+                whose = f"the workflow {name!r} runs" if caller.may("GET", name) else "a workflow of others runs"
+                raise HTTPException(
+                    403, f"{caller.actor.by} may not change a bundle that {whose} too; give yours another name"
+                )
+
+    return authorize
 
 
 def _read(form: FormData, scratch: Path) -> Upload:
@@ -181,6 +212,8 @@ def _files(form: FormData, field: str, scratch: Path) -> list[UploadedFile]:
 
 
 def _text(form: FormData, field: str) -> str | None:
+    if len(form.getlist(field)) > 1:
+        raise ConfigError(f"{field} is given more than once")
     value = form.get(field)
     if value is not None and not isinstance(value, str):
         raise ConfigError(f"{field} is text; it came as a file")
@@ -194,10 +227,16 @@ def _flag(form: FormData, field: str) -> bool:
     return _WORDS[text]
 
 
-def _build(workflow: Workflow) -> list[Fault]:
-    """Build a DAG as the DAG processor would, where only that shows what is wrong."""
-    if not workflow.uses_classes:
-        return []
-    from batchy_provider.dag_factory.loader import build_workflow
+_OPTIONS = (("core", "default_timezone"), ("core", "max_map_length"), ("batchy", "redis_conn_id"))
+"""Options of Airflow that matter to a DAG; none of them is a secret."""
 
-    return build_workflow(workflow)[1]
+
+def _check_classes(folder: Path, workflows: Sequence[str]) -> list[Fault]:
+    """Build DAGs as the DAG processor would, where only that shows what is wrong; never in this process."""
+    reader = Reader(folder)
+    paths = {name: find_file(folder, name) for name in workflows}
+    found = {name: reader.read(path)[0] for name, path in paths.items() if path is not None}
+    named = [name for name, workflow in found.items() if workflow is not None and workflow.uses_classes]
+    given = {(section, name): conf.get(section, name, fallback=None) for section, name in _OPTIONS}
+    env = {f"AIRFLOW__{section}__{name}".upper(): value for (section, name), value in given.items() if value}
+    return check_classes(folder, named, env=env)

@@ -172,17 +172,19 @@ def die_at(services: Services, wanted: Upload, place: str) -> None:
 
     def work() -> None:
         if place == "before the plan":
-            uploads._write = lambda *_: os._exit(9)  # type: ignore[assignment]
-        else:
+            uploads.write_file = lambda *_: os._exit(9)  # type: ignore[assignment]
+        elif place == "between two files":
             count = iter(range(100))
-            real = Path.replace
+            real = os.replace
 
-            def dying(self: Path, target: Path) -> Path:
+            def dying(*given: object, **more: object) -> None:
                 if next(count) == 1:
                     os._exit(9)
-                return real(self, target)
+                real(*given, **more)  # type: ignore[arg-type]
 
-            Path.replace = dying  # type: ignore[assignment, method-assign]
+            os.replace = dying  # type: ignore[assignment]
+        else:
+            Services.audit = lambda *_: os._exit(9)  # type: ignore[assignment, method-assign]
         services.uploads.store(wanted, actor=ANN)
 
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -191,16 +193,17 @@ def die_at(services: Services, wanted: Upload, place: str) -> None:
     assert process.exitcode == 9
 
 
-@pytest.mark.parametrize("place", ["before the plan", "between two files"])
+@pytest.mark.parametrize("place", ["before the plan", "between two files", "before the record"])
 def test_an_upload_that_was_killed_is_finished_or_removed_by_the_next(
-    services: Services, cfg: Path, give: Give, place: str
+    services: Services, cfg: Path, give: Give, audits: list[Audit], place: str
 ) -> None:
     wanted = Upload(configs=[give("sales.yaml", SALES)], bundles=[give("extract.zip", {"script.sh": "true"})])
     die_at(services, wanted, place)
-    assert "sales.yaml" not in tree(cfg), "a workflow comes after its bundles"
+    assert place == "before the record" or "sales.yaml" not in tree(cfg), "a workflow comes after its bundles"
     services.uploads.store(Upload(configs=[give("other.yaml", "jobs: {a: {bash: 'true'}}\n")]), actor=ANN)
-    stored = {"sales.yaml", "bundles/extract.zip"} if place == "between two files" else set()
+    stored = {"sales.yaml", "bundles/extract.zip"} if place != "before the plan" else set()
     assert set(tree(cfg)) == {"other.yaml"} | stored
+    assert [(each.workflow, each.actor) for each in audits] == [("sales", ANN)] * bool(stored) + [("other", ANN)]
     assert [path.name for path in (cfg / ".uploads").iterdir()] == ["lock"]
 
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What an upload changes: not only the workflows that it names, but each one that runs a bundle which it stores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.bundles.confined import confined, local_place
+from batchy_provider.config.bundles import FOLDER
+from batchy_provider.config.document import MAX_BYTES, DocumentError, decode, parse
+
+if TYPE_CHECKING:
+    from batchy_provider.config.reader import Folder
+
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+def who_runs(folder: Folder, top: Path, bundles: Collection[str]) -> dict[str, list[str]]:
+    """
+    Return the workflows that run one of some bundles, or may: workflow → those bundles.
+
+    A bundle named by a template counts where the template can become its name. Of a file with faults the text is
+    searched for the bundle's name: its DAG goes on as it was read last.
+
+    :param top: the folder of workflow files.
+    :param bundles: paths relative to it, with ``/``.
+    """
+    found: dict[str, list[str]] = {}
+    if not bundles:
+        return found
+    for name, workflow in folder.workflows.items():
+        for job in workflow.model.jobs.values() if workflow.model is not None else ():
+            if job.bundle:
+                found.setdefault(name, []).extend(_run_by(top, workflow.path.parent, job.bundle, bundles))
+    for path in {Path(fault.file) for fault in folder.faults}:
+        if path.stem in folder.workflows or path.stem.startswith("_"):
+            continue
+        text = _start_of(path)
+        found.setdefault(path.stem, []).extend(each for each in bundles if PurePath(each).name.encode() in text)
+    return {name: sorted({*each}) for name, each in sorted(found.items()) if each}
+
+
+def _run_by(top: Path, folder: Path, bundle: str, bundles: Collection[str]) -> Iterator[str]:
+    if _TEMPLATE.search(bundle):
+        # Where the template stands for a folder too, only the last part tells bundles apart.
+        pattern = ".*".join(re.escape(part) for part in _TEMPLATE.split(bundle.rpartition("/")[2]))
+        yield from (each for each in bundles if re.fullmatch(pattern, PurePath(each).name, re.DOTALL))
+        return
+    if (place := local_place(bundle)) is None:
+        return
+    for candidate in (folder / place, folder / FOLDER / place):
+        if (name := confined(top, candidate)) is not None:
+            text = name.as_posix()
+            yield from (each for each in bundles if each == text or each.startswith(f"{text}/"))
+
+
+def named_bundles(raw: bytes, *, is_json: bool) -> set[str]:
+    """Return the bundles that a file names, also one that has faults; none if it cannot be parsed."""
+    try:
+        data = parse(decode(raw), is_json=is_json).data
+    except DocumentError:
+        return set()
+    jobs = data.get("jobs") if isinstance(data, Mapping) else None
+    values: list[Any] = [*jobs.values()] if isinstance(jobs, Mapping) else []
+    return {job["bundle"] for job in values if isinstance(job, Mapping) and isinstance(job.get("bundle"), str)}
+
+
+def is_outside(top: Path, folder: Path, bundle: str) -> bool:
+    """Tell whether a bundle is a path of this machine that does not lead to below the folder of workflow files."""
+    if "{{" in bundle or (place := local_place(bundle)) is None:
+        return False
+    return any(confined(top, candidate) is None for candidate in (folder / place, folder / FOLDER / place))
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError):
+        return b""

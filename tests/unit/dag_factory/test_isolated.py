@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Classes that a file names are imported in a process of their own: bounded, and without what the server knows."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from batchy_provider.dag_factory.isolated import check_classes
+
+MODULE = """\
+import os, subprocess, sys
+from pathlib import Path
+with Path({told!r}).open("a") as file:
+    print(os.getpid(), file=file)
+    for name, value in os.environ.items():
+        print(name, value, file=file)
+{more}
+from airflow.sdk import BaseOperator
+class Good(BaseOperator):
+    pass
+"""
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the module wrote when it was imported."""
+    (tmp_path / "path").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://u:very-secret@db/airflow")
+    monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", "redis://:very-secret@redis")
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "very-secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    return tmp_path / "told"
+
+
+def write(told: Path, name: str, operator: str, more: str = "") -> Path:
+    cfg = told.parent / "cfg"
+    cfg.mkdir(exist_ok=True)
+    (told.parent / "path" / f"{operator.partition('.')[0]}.py").write_text(MODULE.format(told=str(told), more=more))
+    (cfg / f"{name}.yaml").write_text(f"jobs:\n  k: {{operator: {operator}, args: {{}}}}\n")
+    return cfg
+
+
+def test_faults_are_found_elsewhere_and_without_secrets(told: Path) -> None:
+    write(told, "good", "own_one.Good")
+    cfg = write(told, "bad", "own_one.Bad")
+    (cfg / "none.yaml").write_text("jobs:\n  k: {operator: nowhere_at_all.X}\n")
+    faults = check_classes(cfg, ["good", "bad", "none"])
+    assert [(Path(fault.file).stem, fault.line, fault.message) for fault in faults] == [
+        ("bad", 2, "own_one has no 'Bad'"),
+        ("none", 2, "there is no module 'nowhere_at_all'"),
+    ]
+    text = told.read_text()
+    assert "very-secret" not in text
+    assert str(os.getpid()) != text.split()[0]
+    assert not {"own_one", "nowhere_at_all"} & sys.modules.keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "timeout", "told_as"),
+    [
+        ("subprocess.Popen(['sleep', '300']); import time; time.sleep(300)", 8.0, "not checked within 8 seconds"),
+        ("os._exit(0)", 60.0, "ended early"),
+        ("os.kill(os.getpid(), 9)", 60.0, "ended early"),
+        ("raise SystemExit(0)", 60.0, "ended early"),
+    ],
+)
+def test_a_module_that_hangs_or_dies_is_a_fault_and_leaves_nothing(
+    told: Path, more: str, timeout: float, told_as: str
+) -> None:
+    cfg = write(told, "bad", "own_two.Good", more)
+    begun = time.monotonic()
+    (fault,) = check_classes(cfg, ["bad"], timeout=timeout)
+    assert told_as in fault.message
+    assert fault.file == str(cfg / "bad.yaml")
+    assert time.monotonic() - begun < 120
+    if told.exists():
+        with pytest.raises(ProcessLookupError):
+            os.killpg(int(told.read_text().split()[0]), 0)
