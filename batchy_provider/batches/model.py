@@ -136,12 +136,14 @@ class CloseRequest:
     :param batch_id: which batch; None for the open one.
     :param outcomes: job → what became of it; where a job is missing, the result stands for it.
     :param by: the person or program, for the record.
+    :param why: a reason, for the record.
     """
 
     result: Result
     batch_id: int | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     by: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,9 @@ class BatchRecord:
     :param why: the reason that a person gave.
     :param left_out: jobs that it did not open, or skipped since they were switched off: their windows stay.
     :param moved: the watermark goes to the end of its window also if that is back: somebody asked for it.
+    :param closed_by: person, program or run that ended it, if that is not who opened it.
+    :param closed_why: the reason given for that.
+    :param taken_over_by: id of the batch whose opening ended it.
     """
 
     kind: Kind
@@ -172,6 +177,9 @@ class BatchRecord:
     why: str | None = None
     left_out: Sequence[str] = ()
     moved: bool = False
+    closed_by: str | None = None
+    closed_why: str | None = None
+    taken_over_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

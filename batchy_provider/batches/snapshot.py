@@ -311,7 +311,7 @@ def load_owner(key: str, text: str | None) -> Owner | None:
     """Read who opened the latest live batch of this package."""
 
     def read(data: Any) -> Owner:
-        return Owner(data["batch_id"], Holder(**data["holder"]), BatchRecord(**data["record"]))
+        return Owner(data["batch_id"], Holder(**data["holder"]), _record(data["record"]))
 
     return None if text is None else _read(key, OWNER, text, read)
 
@@ -339,7 +339,15 @@ def load_record(key: str, batch_id: int, text: str | None) -> BatchRecord | None
     """Read the record of a batch; None for one that this package did not open."""
     if text is None:
         return None
-    return _read(key, record_field(batch_id), text, lambda data: BatchRecord(**data))
+    return _read(key, record_field(batch_id), text, _record)
+
+
+_RECORD_FIELDS = frozenset(each.name for each in fields(BatchRecord))
+
+
+def _record(data: dict[str, Any]) -> BatchRecord:
+    # What a newer version adds is passed over, so that machines can be updated one by one.
+    return BatchRecord(**{name: value for name, value in data.items() if name in _RECORD_FIELDS})
 
 
 def dump_record(record: BatchRecord) -> dict[str, Any]:

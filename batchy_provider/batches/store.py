@@ -152,9 +152,10 @@ class BatchStore:
 
         :returns: job → fields, as they are now.
         """
+        person = by.by if isinstance(by, Actor) else by
         return self._change(
             config.name,
-            lambda state, now: rules.load(state, config, now),
+            lambda state, now: rules.load(state, config, now, by=person, why=why),
             person=(by, "loaded the configuration, state set back to it", why),
             kept="anew",
         )

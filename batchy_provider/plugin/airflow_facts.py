@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from batchy_provider.batches.dates import format_date
+from batchy_provider.plugin.activity import ActiveRun, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,59 @@ def dag_facts(dag_ids: Collection[str]) -> dict[str, DagFacts]:
 
 _MOST_NAMED = 500
 """More names than that in a query cost more than the rows of all DAGs."""
+
+
+_TELLING = ("BatchyOpenOperator", "WaitsySensor")
+"""The tasks that show what a run waits for before it has opened its batch."""
+
+
+def active_runs(dag_ids: Collection[str]) -> dict[str, list[ActiveRun]]:
+    """Return the runs of DAGs that have not ended, by DAG, oldest first, each with its tasks that open or wait."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import and_, select
+
+    of_runs = select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.queued_at, DagRun.start_date)
+    of_runs = of_runs.where(DagRun.state.in_(("queued", "running"))).order_by(DagRun.id)
+    same_run = and_(TaskInstance.dag_id == DagRun.dag_id, TaskInstance.run_id == DagRun.run_id)
+    of_tasks = select(DagRun.dag_id, DagRun.run_id, *_task_columns()).join(TaskInstance, same_run)
+    of_tasks = of_tasks.where(DagRun.state == "running", TaskInstance.operator.in_(_TELLING))
+    if len(dag_ids) < _MOST_NAMED:
+        of_runs = of_runs.where(DagRun.dag_id.in_(dag_ids))
+        of_tasks = of_tasks.where(DagRun.dag_id.in_(dag_ids))
+    tasks: dict[tuple[str, str], list[TaskState]] = {}
+    found: dict[str, list[ActiveRun]] = {}
+    wanted = set(dag_ids)
+    with create_session() as session:
+        for dag_id, run_id, *columns in session.execute(of_tasks):
+            tasks.setdefault((dag_id, run_id), []).append(_task_state(*columns))
+        for dag_id, run_id, state, queued, started in session.execute(of_runs):
+            if dag_id in wanted:
+                run = ActiveRun(dag_id, run_id, str(state), _text(started or queued), tasks.get((dag_id, run_id), ()))
+                found.setdefault(dag_id, []).append(run)
+    return found
+
+
+def task_states(dag_id: str, run_id: str) -> list[TaskState]:
+    """Return all task instances of a run."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(*_task_columns()).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+    with create_session() as session:
+        return [_task_state(*columns) for columns in session.execute(query)]
+
+
+def _task_columns() -> tuple[Any, ...]:
+    from airflow.models.taskinstance import TaskInstance
+
+    return TaskInstance.task_id, TaskInstance.operator, TaskInstance.state, TaskInstance.map_index
+
+
+def _task_state(task_id: str, operator: str | None, state: object, map_index: int) -> TaskState:
+    return TaskState(task_id, operator or "", None if state is None else str(state), map_index)
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from batchy_provider.batches.dates import format_date
 from batchy_provider.batches.formats import to_infa
 from batchy_provider.batches.model import Actor, Batch, CloseRequest, Holder, OpenRequest, Result, Window
+from batchy_provider.batches.rules.coverage import Interval, coverage_of
+from batchy_provider.batches.rules.windows import position_or_none
 from batchy_provider.exceptions import UnknownWorkflowError, WindowError
-from batchy_provider.services.model import Audit, BatchView, Page
+from batchy_provider.services.model import Audit, BatchView, CoverageView, LoadedPart, Page
 
 if TYPE_CHECKING:
     from batchy_provider.batches.model import WorkflowConfig
@@ -88,7 +92,7 @@ class BatchService:
         :param batch_id: which; None for the open one.
         :raises NotOpenError: it is not open.
         """
-        request = CloseRequest(result=result, batch_id=batch_id, by=actor.by)
+        request = CloseRequest(result=result, batch_id=batch_id, by=actor.by, why=why)
         batch = self._services.store.close(workflow, request, actor=actor, why=why)
         action = "close" if result == "success" else "fail"
         self._services.audit(Audit(workflow=workflow, action=action, actor=actor, why=why, batch_id=batch.batch_id))
@@ -126,6 +130,29 @@ class BatchService:
         ]
         return Page.of(matching, limit, offset)
 
+    def coverage(self, workflow: str, *, limit: int = MAX_LIMIT) -> CoverageView:
+        """
+        Return which data the latest batches never loaded, and which more than once.
+
+        :param limit: how many batches are looked at, backfills included.
+        :raises UnknownWorkflowError: Redis does not know the workflow.
+        """
+        state = self._services.store.status(workflow)
+        batches = self._services.store.history(workflow, limit=max(1, min(limit, MAX_LIMIT)), offset=0)
+        watermarks = {}
+        for name, fields in state.jobs.items():
+            if (at := position_or_none(workflow, name, fields, state.timezone)) is not None:
+                watermarks[name] = at.watermark
+        found = coverage_of(batches, watermarks, state.timezone)
+        return CoverageView(
+            workflow=workflow,
+            batches=len(batches),
+            jobs=list(found.jobs),
+            gaps=[_part(gap.interval, gap.jobs) for gap in found.gaps],
+            overlaps=[_part(double.interval, double.jobs, double.batches) for double in found.doubles],
+            reaching_back=found.reaching_back,
+        )
+
     def get(self, workflow: str, batch_id: int) -> BatchView:
         """
         Return one batch.
@@ -153,3 +180,8 @@ class BatchService:
         except UnknownWorkflowError:
             return  # opening it will say so
         to_infa(workflow, state.jobs, state.infa)
+
+
+def _part(interval: Interval, jobs: Sequence[str], batches: Sequence[int] = ()) -> LoadedPart:
+    start, end = map(format_date, interval)
+    return LoadedPart(from_date=start, to_date=end, jobs=list(jobs), batches=list(batches))

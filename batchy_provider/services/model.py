@@ -62,6 +62,7 @@ class WorkflowSummary:
     """A workflow in a line. Dates are as the state has them: naive UTC, ISO 8601.
 
     :param status: of the latest live batch; ``new`` before the first.
+    :param run: the Airflow run that opened the batch, as `BatchView` has it.
     :param holder: who holds the open batch, for people to read.
     :param last_success: when a live batch last succeeded.
     :param in_redis: it was opened or loaded once.
@@ -82,6 +83,7 @@ class WorkflowSummary:
     started: str | None = None
     batch_end: str | None = None
     last_success: str | None = None
+    run: str | None = None
     holder: str | None = None
     timezone: str = "UTC"
     jobs: list[str] = field(default_factory=list)
@@ -105,6 +107,9 @@ class JobState:
     :param kind: ``job``, ``handler`` or ``disabled``, as `config.graph` has it; ``job`` without a file.
     :param params: all its fields but the special ones, to be looked at: secrets are `***`.
     :param upstream: the tasks that it follows in the DAG.
+    :param next_from: where its next window starts; None if its state cannot be read.
+    :param watermark: up to where it is loaded; `next_from` is earlier by what its configuration loads again.
+    :param reset_from: where its next window would start after a reset to the file; None without a file.
     """
 
     job: str
@@ -121,6 +126,9 @@ class JobState:
     progress: dict[str, Any] | None = None
     upstream: list[str] = field(default_factory=list)
     note: str = ""
+    next_from: str | None = None
+    watermark: str | None = None
+    reset_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +152,39 @@ class WorkflowDetail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedPart:
+    """A slice of data that was never loaded, or more than once.
+
+    :param jobs: the jobs that it is true of.
+    :param batches: ids of the batches that loaded it; empty where none did.
+    """
+
+    from_date: str
+    to_date: str
+    jobs: list[str]
+    batches: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageView:
+    """What the successful batches of a workflow have loaded: live ones, backfills and one-off loads.
+
+    :param batches: how many of the latest batches were looked at.
+    :param jobs: the jobs that loaded something in them.
+    :param gaps: what lies before the watermark and was never loaded, oldest first.
+    :param overlaps: what was loaded more than once, oldest first.
+    :param reaching_back: how many windows reach back over the one before because the configuration says so.
+    """
+
+    workflow: str
+    batches: int
+    jobs: list[str]
+    gaps: list[LoadedPart]
+    overlaps: list[LoadedPart]
+    reaching_back: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchView:
     """A batch with what is known of how it came about.
 
@@ -151,6 +192,9 @@ class BatchView:
     :param why: the reason that a person gave.
     :param left_out: jobs whose windows it leaves where they are.
     :param jobs: job → its fields in this batch.
+    :param closed_by: who ended it, if that is not who opened it.
+    :param closed_why: the reason that was given for that.
+    :param taken_over_by: id of the batch that took its window over.
     """
 
     workflow: str
@@ -168,6 +212,9 @@ class BatchView:
     why: str | None
     left_out: list[str]
     jobs: dict[str, Fields]
+    closed_by: str | None = None
+    closed_why: str | None = None
+    taken_over_by: int | None = None
 
     @classmethod
     def of(cls, batch: Batch) -> BatchView:
@@ -189,6 +236,9 @@ class BatchView:
             why=record.why if record else None,
             left_out=list(record.left_out) if record else [],
             jobs=batch.jobs,
+            closed_by=record.closed_by if record else None,
+            closed_why=record.closed_why if record else None,
+            taken_over_by=record.taken_over_by if record else None,
         )
 
     def data(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.batches.dates import to_utc
+from batchy_provider.batches.dates import format_date, to_utc
 from batchy_provider.batches.model import SPECIAL_FIELDS, Actor, Fields, WorkflowConfig, WorkflowState
+from batchy_provider.batches.rules.windows import position_or_none
 from batchy_provider.bundles.masking import hide
 from batchy_provider.config.between import needs
 from batchy_provider.config.faults import Fault, did_you_mean
@@ -125,7 +126,7 @@ class WorkflowService:
         fields = dict(state.jobs) if state is not None else {}
         return WorkflowDetail(
             summary=_summary(name, state, workflow, faults=len(faults), waits_for=waits, waited_for_by=waited),
-            job_states=list(_job_states(state, config, nodes)),
+            job_states=list(_job_states(name, state, config, nodes)),
             fields=fields,
             changes=list(state.changes) if state is not None else [],
             file=str(path.relative_to(self._services.catalog.folder)) if path is not None else None,
@@ -266,6 +267,7 @@ def _summary(
         from_date=batch.from_date if batch else None,
         to_date=batch.to_date if batch else None,
         started=batch.started if batch else None,
+        run=batch.record.run if batch and batch.record else None,
         batch_end=batch.batch_end if batch else None,
         last_success=last_success,
         holder=str(state.holder) if state is not None and state.holder else None,
@@ -286,15 +288,20 @@ def _summary(
 
 
 def _job_states(
-    state: WorkflowState | None, config: WorkflowConfig | None, nodes: Mapping[str, Node]
+    workflow: str, state: WorkflowState | None, config: WorkflowConfig | None, nodes: Mapping[str, Node]
 ) -> Iterable[JobState]:
     names = list(state.jobs) if state is not None else list(config.jobs) if config is not None else []
     handlers = [name for name, node in nodes.items() if node.kind == "handler"]
     for name in dict.fromkeys([*names, *handlers]):
-        fields: Mapping[str, Any] = state.jobs.get(name, {}) if state is not None else {}
+        fields: Fields = state.jobs.get(name, {}) if state is not None else {}
         given: Mapping[str, Any] = config.jobs.get(name, {}) if config is not None else {}
         node = nodes.get(name)
         report = state.progress.get(name) if state is not None else None
+        zone = state.timezone if state is not None else "UTC"
+        at = position_or_none(workflow, name, fields, zone) if fields else None
+        fresh = {**given, "status": given.get("status") or "new"}
+        known_in_file = config is not None and name in config.jobs
+        reset = position_or_none(workflow, name, fresh, config.timezone) if config and known_in_file else None
         disabled = name in (state.disabled if state is not None else config.disabled if config is not None else ())
         yield JobState(
             job=name,
@@ -311,6 +318,9 @@ def _job_states(
             progress=dict(report) if report is not None and report.get("batch_id") == fields.get("batch_id") else None,
             upstream=list(node.upstream) if node is not None else [],
             note=node.note if node is not None else "",
+            next_from=format_date(at.start) if at is not None else None,
+            watermark=format_date(at.watermark) if at is not None else None,
+            reset_from=format_date(reset.start) if reset is not None else None,
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from batchy_provider.batches.dates import format_date, unix_seconds
-from batchy_provider.batches.model import Batch, CloseRequest, Fields
+from batchy_provider.batches.model import Batch, BatchRecord, CloseRequest, Fields
 from batchy_provider.batches.rules.adoption import move_watermark
 from batchy_provider.batches.rules.views import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import (
@@ -57,7 +57,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
     change = Change(live=jobs, batches={batch_id: jobs}, history=[batch_id])
     record = state.live_record
     if record is not None and state.owner is not None:
-        record = replace(record, status=request.result)
+        record = _ended(record, request)
         change.meta[record_field(batch_id)] = dump_record(record)
         change.meta[OWNER] = dump_owner(Owner(batch_id, state.owner.holder, record))
     change.closed[batch_id] = unix_seconds(now)
@@ -75,8 +75,26 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
     return Decision(batch, change)
 
 
-def abort(state: Snapshot, change: Change, now: datetime) -> None:
-    """End the open batch, whose holder will not do it any more."""
+def _ended(record: BatchRecord, request: CloseRequest) -> BatchRecord:
+    other = request.by if request.by != record.by else None
+    return replace(record, status=request.result, closed_by=other, closed_why=request.why)
+
+
+def abort(
+    state: Snapshot,
+    change: Change,
+    now: datetime,
+    *,
+    by: str | None = None,
+    why: str | None = None,
+    taken_over_by: int | None = None,
+) -> None:
+    """End the open batch, whose holder will not do it any more.
+
+    :param by: person, program or run that ends it.
+    :param why: the reason given.
+    :param taken_over_by: id of the batch that takes its window.
+    """
     batch_id, record = state.live_id, state.live_record
     assert batch_id is not None
     end = format_date(now)
@@ -87,14 +105,15 @@ def abort(state: Snapshot, change: Change, now: datetime) -> None:
     change.closed[batch_id] = unix_seconds(now)
     change.history.append(batch_id)
     if record is not None:
-        change.meta[record_field(batch_id)] = dump_record(replace(record, status="failed"))
+        ended_record = replace(record, status="failed", closed_by=by, closed_why=why, taken_over_by=taken_over_by)
+        change.meta[record_field(batch_id)] = dump_record(ended_record)
 
 
 def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now: datetime) -> Decision[Batch]:
     assert own.record is not None
     if not own.is_open:
         return Decision(_same_result(stored_batch(state.workflow, own), request))
-    record = replace(own.record, status=request.result)
+    record = _ended(own.record, request)
     closed = StoredBatch(own.batch_id, _all_closed(own.jobs, request, now), record)
     change = Change(batches={own.batch_id: closed.jobs})
     change.meta[record_field(own.batch_id)] = dump_record(record)

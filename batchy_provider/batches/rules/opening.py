@@ -272,7 +272,7 @@ class _Opening:
                 holder=holder,
                 batch_id=state.live_id,
             )
-        abort(state, change, self.now)
+        abort(state, change, self.now, by=str(request.holder), why=request.why, taken_over_by=self.batch_id)
         return f"{since}, and was never closed; its window is taken over"
 
     def _opened(self, job: Fields, start: datetime, end: datetime) -> Fields:

@@ -62,9 +62,13 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
     return Decision(moved, change)
 
 
-def load(state: Snapshot, config: WorkflowConfig, now: datetime) -> Decision[dict[str, Fields]]:
+def load(
+    state: Snapshot, config: WorkflowConfig, now: datetime, *, by: str | None = None, why: str | None = None
+) -> Decision[dict[str, Fields]]:
     """Set a workflow back to its configuration, on purpose, as the original's ``load_cfg``; history stays.
 
+    :param by: the person who does it, for the record of a batch that this ends.
+    :param why: the reason given.
     :returns: the jobs as they are now.
     :raises BatchHeldError: while an Airflow run holds a batch open.
     :raises ConfigError: if the configuration has no job.
@@ -77,7 +81,7 @@ def load(state: Snapshot, config: WorkflowConfig, now: datetime) -> Decision[dic
     change = Change(live=jobs)
     adopt_foreign(state, change, now)
     if state.is_open:
-        abort(state, change, now)
+        abort(state, change, now, by=by, why=why or "the workflow was reset to its file")
     change.meta |= {OWNER: None, LAST_SUCCESS: None, CONFIG: dump_config(StoredConfig.of(config))}
     change.event = event(state.workflow, None, "load", "live", now)
     return Decision(jobs, change)

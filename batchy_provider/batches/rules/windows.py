@@ -11,7 +11,7 @@ from batchy_provider.batches.dates import midnight, parse_date
 from batchy_provider.batches.model import Fields
 from batchy_provider.batches.params import beginning, cuts_to_midnight, initial, overlap
 from batchy_provider.batches.snapshot import status_of
-from batchy_provider.exceptions import StateError, WindowError
+from batchy_provider.exceptions import BatchyError, StateError, WindowError
 
 
 class Position(NamedTuple):
@@ -44,6 +44,14 @@ def position(workflow: str, name: str, job: Fields, timezone: str) -> Position:
     if cuts_to_midnight(workflow, name, job):
         start = midnight(start, timezone)
     return Position(start, watermark)
+
+
+def position_or_none(workflow: str, name: str, job: Fields, timezone: str) -> Position | None:
+    """Return how far a job has been loaded, or None if its state or configuration cannot be read."""
+    try:
+        return position(workflow, name, job, timezone)
+    except (BatchyError, OverflowError):
+        return None
 
 
 def _less_overlap(watermark: datetime, workflow: str, name: str, job: Fields) -> datetime:

@@ -14,7 +14,7 @@ from batchy_provider.plugin.deployment import Deployment
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
 from batchy_provider.plugin.security import Caller, Editor, Reader, WorkflowName
 from batchy_provider.services.core import Services
-from batchy_provider.services.model import BatchView
+from batchy_provider.services.model import BatchView, CoverageView
 
 router = APIRouter(tags=["batches"])
 
@@ -64,6 +64,16 @@ def list_batches(
     """Return the batches of a workflow, newest first, backfills included."""
     page = services.batches.history(workflow, status=status, kind=kind, limit=limit, offset=offset)
     return BatchPage(items=page.items, total=page.total, limit=page.limit, offset=page.offset)
+
+
+@router.get("/workflows/{workflow}/coverage", operation_id="get_coverage", summary="What was never loaded, or twice")
+def get_coverage(workflow: WorkflowName, caller: Reader, services: Deployment, limit: Limit = 1000) -> CoverageView:
+    """
+    Return the gaps before the watermark, and what was loaded more than once, in the latest batches.
+
+    Live batches, backfills and one-off loads count alike, job by job.
+    """
+    return services.batches.coverage(workflow, limit=limit)
 
 
 @router.post("/workflows/{workflow}/batches", operation_id="open_batch", summary="Open a batch", status_code=201)

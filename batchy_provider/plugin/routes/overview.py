@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.configuration import conf
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from batchy_provider.plugin.airflow_facts import DagFacts, dag_facts
+from batchy_provider.plugin.activity import ActiveRun, Activity, activity_of, job_states
+from batchy_provider.plugin.airflow_facts import DagFacts, active_runs, dag_facts, task_states
 from batchy_provider.plugin.deployment import Deployment
 from batchy_provider.plugin.routes.workflows import Limit, Offset
 from batchy_provider.plugin.security import AnyCaller, Reader, WorkflowName
@@ -21,7 +23,7 @@ from batchy_provider.services.workflows import sort_by
 
 router = APIRouter(tags=["overview"])
 
-Kind = Literal["open", "success", "failed", "new", "late", "faults", "paused"]
+Kind = Literal["open", "success", "failed", "new", "late", "faults", "paused", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +34,22 @@ class OverviewRow(WorkflowSummary):
     :param has_dag: Airflow has a DAG of it.
     :param paused: that DAG is paused; None without one.
     :param next_run: when it is due next.
+    :param activity: what a run of the DAG does that has not opened its batch yet; None if there is no such run.
     """
 
     has_dag: bool = False
     paused: bool | None = None
     next_run: str | None = None
+    activity: Activity | None = None
 
     @classmethod
-    def of(cls, summary: WorkflowSummary, facts: DagFacts | None) -> OverviewRow:
+    def of(cls, summary: WorkflowSummary, facts: DagFacts | None, runs: Sequence[ActiveRun] = ()) -> OverviewRow:
         """Put a workflow and its DAG together."""
         known: dict[str, Any] = {field.name: getattr(summary, field.name) for field in fields(summary)}
         if facts is None:
             return cls(**known)
-        return cls(**known, has_dag=True, paused=facts.paused, next_run=facts.next_run)
+        activity = activity_of(runs, summary.run if summary.status == "open" else None)
+        return cls(**known, has_dag=True, paused=facts.paused, next_run=facts.next_run, activity=activity)
 
     def is_a(self, kind: Kind) -> bool:
         """Tell whether it belongs to those that were asked for."""
@@ -55,6 +60,8 @@ class OverviewRow(WorkflowSummary):
                 return self.faults > 0
             case "paused":
                 return self.paused is True
+            case "waiting":
+                return self.status != "open" and self.activity is not None
             case status:
                 return self.status == status
 
@@ -85,9 +92,14 @@ class OneRow(BaseModel):
 
     row: OverviewRow
     rights: Rights
+    tasks: dict[str, str] = Field(
+        default={},
+        description="Task → its state in Airflow, in the run that has the batch open; `waiting` before it begins.",
+    )
+    runs: list[str] = Field(default=[], description="Runs of the DAG that have not ended, oldest first.")
 
 
-_KINDS: tuple[Kind, ...] = ("open", "success", "failed", "new", "late", "faults", "paused")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def _may_upload(caller: AnyCaller) -> bool:
@@ -99,15 +111,18 @@ def get_overview(
     caller: AnyCaller,
     services: Deployment,
     search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
-    kind: Annotated[Kind | None, Query(description="Only those of a status, or late, faulty or paused.")] = None,
+    kind: Annotated[
+        Kind | None, Query(description="Only those of a status, or late, faulty, paused, or waiting to begin.")
+    ] = None,
     order_by: Annotated[str, Query(max_length=50, description="A column; `-` before it turns it round.")] = "workflow",
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Overview:
     """Return the workflows that the caller may read, each with its state, deadline, next run and neighbours."""
     found = services.workflows.search(search, only=caller.readable(services.workflows.all_names()))
-    facts = dag_facts([summary.workflow for summary in found])
-    rows = [OverviewRow.of(summary, facts.get(summary.workflow)) for summary in found]
+    names = [summary.workflow for summary in found]
+    facts, runs = dag_facts(names), active_runs(names)
+    rows = [OverviewRow.of(each, facts.get(each.workflow), runs.get(each.workflow, ())) for each in found]
     counts: dict[str, int] = {each: sum(row.is_a(each) for row in rows) for each in _KINDS}
     shown = sort_by([row for row in rows if kind is None or row.is_a(kind)], order_by)
     return Overview(
@@ -131,4 +146,12 @@ def get_row(workflow: WorkflowName, caller: Reader, services: Deployment) -> One
         code=caller.may("GET", workflow, DagAccessEntity.CODE),
         upload=_may_upload(caller),
     )
-    return OneRow(row=OverviewRow.of(summary, dag_facts([workflow]).get(workflow)), rights=rights)
+    runs = active_runs([workflow]).get(workflow, [])
+    row = OverviewRow.of(summary, dag_facts([workflow]).get(workflow), runs)
+    tasks = _tasks(summary.workflow, summary.run) if summary.status == "open" and summary.run else {}
+    return OneRow(row=row, rights=rights, tasks=tasks, runs=[run.run_id for run in runs])
+
+
+def _tasks(workflow: str, run: str) -> dict[str, str]:
+    before, slash, after = run.partition("/")  # "run" is of the workflow's own DAG, "dag/run" of another
+    return job_states(task_states(before, after) if slash else task_states(workflow, run))

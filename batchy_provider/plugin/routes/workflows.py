@@ -112,11 +112,11 @@ def set_window(workflow: WorkflowName, body: NewWindow, caller: Editor, services
     return services.workflows.set_window(workflow, body.from_date, jobs=body.jobs, actor=caller.actor, why=body.why)
 
 
-@router.post("/workflows/{workflow}/load", operation_id="load_workflow", summary="Set back to the file")
+@router.post("/workflows/{workflow}/load", operation_id="load_workflow", summary="Reset to the file")
 def load_workflow(
     workflow: WorkflowName, caller: Editor, services: Deployment, body: Reason | None = None
 ) -> dict[str, Fields]:
-    """Set a workflow back to its file: windows start anew, history stays. Returns its jobs."""
+    """Reset a workflow to its file: windows start at the file's initial dates, history stays. Returns its jobs."""
     return services.workflows.load(workflow, actor=caller.actor, why=body.why if body else None)
 
 

@@ -5,15 +5,15 @@
 import { html, useState } from "./vendor/preact-htm.js";
 import { airflows, ask, change, part, runOf } from "./api.js";
 import { tell, useStore, zone } from "./live.js";
-import { Dialog, Why } from "./parts.js";
-import { fromInput, moment, toInput, write, zoneName } from "./when.js";
+import { Dialog, Why, ignoreRepeats } from "./parts.js";
+import { Window, fromInput, isBeginning, moment, span, toInput, write, zoneName } from "./when.js";
 
 const text = (form, name) => form.get(name)?.trim() || undefined;
 
 // A button that opens its dialog.
 export function Action({ label, of: Form, className, disabled, title, ...rest }) {
   const [open, setOpen] = useState(false);
-  return html`<button class=${className} disabled=${disabled} aria-label=${title} onClick=${() => setOpen(true)}>${label}</button>
+  return html`<button class=${className} disabled=${disabled} aria-label=${title} onKeyDown=${ignoreRepeats} onClick=${() => setOpen(true)}>${label}</button>
     ${open ? html`<${Form} ...${rest} close=${() => setOpen(false)} />` : null}`;
 }
 
@@ -27,10 +27,40 @@ export function Moment({ name, label, value, set, required }) {
   </div>`;
 }
 
-const shown = (iso) => `${write(moment(iso), zone.get())} ${zoneName(zone.get())}`;
+const shown = (iso) => (isBeginning(iso) ? "the beginning" : `${write(moment(iso), zone.get())} ${zoneName(zone.get())}`);
 const windowText = (batch) => (batch.from_date ? `from ${shown(batch.from_date)} to ${shown(batch.to_date)}` : "");
 
-export function RunNow({ workflow, close, done }) {
+const STOPS = "Scripts of that run that are at work are stopped within about ten seconds, and their tasks fail. Tasks of other operators are not stopped: mark the run as failed in Airflow for that.";
+
+// What is loaded again, and what never, if the next window of each job starts elsewhere than where it has been loaded to.
+// `start(job)`: where it would start; jobs that it has none for stay as they are.
+function Consequences({ jobs, start }) {
+  const found = new Map();
+  const unknown = [];
+  for (const job of jobs) {
+    const at = start(job);
+    if (!at || job.kind === "handler") continue;
+    if (!job.watermark) {
+      unknown.push(job.job);
+      continue;
+    }
+    const [next, reached] = [+moment(at), +moment(job.watermark)];
+    if (next === reached) continue;
+    const line = next < reached ? ["again", at, job.watermark] : ["never", job.watermark, at];
+    const key = line.join(" ");
+    found.set(key, { line, names: [...(found.get(key)?.names || []), job.job] });
+  }
+  return html`<div class="note warn consequences" aria-live="polite">
+    ${[...found.values()].map(({ line: [kind, from, to], names }) => html`<p key=${`${kind}${from}${to}`}><b>${kind === "again" ? "Loaded again" : "Never loaded"}:</b> <${Window} from=${from} to=${to} />${isBeginning(from) ? null : ` (${span(moment(to) - moment(from))})`}${names.length < jobs.filter((job) => job.kind !== "handler").length ? `, by ${names.join(", ")}` : ""}</p>`)}
+    ${unknown.length ? html`<p>How far ${unknown.join(", ")} ${unknown.length === 1 ? "has" : "have"} been loaded is not known.</p>` : null}
+    ${found.size || unknown.length ? null : html`<p>No data is loaded again, and none is left out.</p>`}
+  </div>`;
+}
+
+export function RunNow({ row, runs = [], close, done }) {
+  const { workflow, paused } = row;
+  const byHand = row.status === "open" && !row.run;
+  const [unpause, setUnpause] = useState(false);
   const [kind, setKind] = useState("next");
   const [from, setFrom] = useState(null);
   const [to, setTo] = useState(null);
@@ -38,12 +68,18 @@ export function RunNow({ workflow, close, done }) {
   const chosen = kind === "chosen";
   const act = async () => {
     const conf = chosen ? { from_date: from, ...(to ? { to_date: to } : {}), ...(move ? { move_watermark: true } : {}) } : {};
+    if (paused && unpause) await ask(airflows(`dags/${part(workflow)}`), { method: "PATCH", json: { is_paused: false } });
     const run = await ask(airflows(`dags/${part(workflow)}/dagRuns`), { method: "POST", json: { logical_date: null, conf } });
-    tell(`Run ${run.dag_run_id} is queued.`);
+    tell(`Run ${run.dag_run_id} is queued${paused && !unpause ? " until the DAG is unpaused" : ""}.`);
     done?.(run);
   };
-  return html`<${Dialog} title="Run now" sure="Run" close=${close} act=${act} valid=${!chosen || from}
+  const waits = paused && !unpause;
+  return html`<${Dialog} title="Run now" sure=${waits ? "Queue a run" : runs.length ? "Queue another run" : "Run"} careful=${Boolean(runs.length || byHand)} close=${close} act=${act} valid=${!chosen || from}
       text="A run of the DAG starts as soon as Airflow has room. Waits for other workflows hold as at night.">
+    ${runs.length ? html`<div class="note warn"><p><b>${runs.length === 1 ? `Run ${runs[0]} has not ended` : `${runs.length} runs have not ended; the oldest is ${runs[0]}`}.</b> Another run waits in the queue until ${runs.length === 1 ? "it has" : "they have"}. Where the file allows several runs at once (max_active_runs), if_open in the file says what it does while the other's batch is open.</p></div>` : null}
+    ${byHand && !(chosen && !move) ? html`<div class="note warn"><p><b>Batch ${row.batch_id} is open, held by ${row.holder}.</b> The run closes it as failed, and loads its window itself.</p></div>` : null}
+    ${paused ? html`<div class="note warn"><p><b>The DAG is paused.</b> The run stays in the queue until the DAG is unpaused.</p>
+      <label class="check"><input type="checkbox" checked=${unpause} onChange=${(event) => setUnpause(event.target.checked)} /> <span>Unpause the DAG too: its scheduled runs start again</span></label></div>` : null}
     <fieldset class="field"><legend class="label">Window</legend>
       <label class="check"><input type="radio" name="kind" checked=${!chosen} onChange=${() => setKind("next")} /> <span>The next one: from where the last success ended, to now.</span></label>
       <label class="check"><input type="radio" name="kind" checked=${chosen} onChange=${() => setKind("chosen")} /> <span>A chosen one</span></label>
@@ -56,26 +92,31 @@ export function RunNow({ workflow, close, done }) {
 
 export function OpenBatch({ row, close }) {
   const held = row.status === "open";
-  return html`<${Dialog} title="Open a batch" close=${close} danger=${held} sure=${held ? "Take over and open" : "Open"}
-      text=${["A batch is opened with the next window, for work that is done outside Airflow. No script runs. Close it, or let it fail, when the work is done.",
-        ...(held ? [`Batch ${row.batch_id} is open, held by ${row.holder}. It is closed as failed first.`] : [])]}
+  return html`<${Dialog} title="Open a batch" close=${close} careful=${true} danger=${held} sure=${held ? "Take over and open" : "Open"}
+      text=${["A batch is opened with the next window, for work that is done outside Airflow. No script runs. Close it as success or failed when the work is done.",
+        "The next run of the DAG does not wait for it: it closes this batch as failed and loads the same window. If your work may take until then, pause the DAG.",
+        ...(held ? [`Batch ${row.batch_id} ${windowText(row)} is open, held by ${row.holder}. It is closed as failed first, and its window is part of the new one.`] : []),
+        ...(held && row.run ? [STOPS] : [])]}
       act=${async (form) => {
         const opened = await change(`workflows/${part(row.workflow)}/batches`, { why: text(form, "why"), take_over: held });
         tell(opened.warning || `Batch ${opened.batch.batch_id} is open.`);
-      }}><${Why} /><//>`;
+      }}><${Why} required=${true} /><//>`;
 }
 
 export function CloseBatch({ batch, result, close }) {
   const good = result === "success";
   const run = runOf(batch);
-  return html`<${Dialog} title=${good ? "Close as success" : "Close as failed"} danger=${!good} close=${close}
-      text=${[`Batch ${batch.batch_id} ${windowText(batch)} is closed as ${result}.`,
-        good ? "The next window starts where this one ends. Whoever waits for this workflow goes on." : "The next batch takes the same window again.",
-        ...(run ? ["It is held by a run of Airflow: scripts that run now go on. Stop the run in Airflow if they should not."] : [])]}
+  const live = batch.kind !== "history";
+  const effects = good
+    ? [`Its data counts as loaded, also what has not been loaded yet.${live ? ` The next window starts at ${shown(batch.to_date)}. Workflows that wait for this one go on at once.` : ""}`,
+      ...(run ? ["Scripts of its run that are at work are not stopped. If one of them fails later, the batch stays a success, and its data is not loaded again."] : [])]
+    : [live ? "The next run loads this window again, from its start." : "No other run loads this window by itself; the next window stays where it is.", ...(run ? [STOPS] : [])];
+  return html`<${Dialog} title=${good ? "Close as success" : "Close as failed"} careful=${true} danger=${!good} close=${close}
+      text=${[`Batch ${batch.batch_id} ${windowText(batch)} is closed as ${result}.`, ...effects]}
       act=${async (form) => {
         await change(`workflows/${part(batch.workflow)}/batches/${batch.batch_id}/${good ? "close" : "fail"}`, { why: text(form, "why") });
         tell(`Batch ${batch.batch_id} is closed as ${result}.`);
-      }}><${Why} /><//>`;
+      }}><${Why} required=${true} /><//>`;
 }
 
 const BRACKETS = ["BatchyOpenOperator", "BatchyCloseOperator"];
@@ -116,8 +157,9 @@ export function Rerun({ batch, close }) {
     await ask(airflows(`dags/${part(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
     tell("The run is cleared; it starts again as soon as Airflow has room.");
   };
-  return html`<${Dialog} title="Run again" sure="Clear and run" close=${close} act=${act}
-      text=${[`The run ${run} is cleared in Airflow and runs again, with the same window: ${windowText(batch)}.`]}>
+  return html`<${Dialog} title="Run again" sure="Clear and run" careful=${true} close=${close} act=${act}
+      text=${[`The run ${run} is cleared in Airflow and runs again, with the same window: ${windowText(batch)}.`,
+        batch.status === "success" ? "This window was loaded already. The jobs that run load it a second time." : batch.status === "open" ? "Its batch is open: tasks of it that are at work are stopped and start again." : "What the jobs that run had loaded before the failure is loaded again."]}>
     <fieldset class="field"><legend class="label">Tasks</legend>
       <label class="check"><input type="radio" name="which" checked=${failed} onChange=${() => setFailed(true)} /> <span>Only those that failed, and what follows them</span></label>
       <label class="check"><input type="radio" name="which" checked=${!failed} onChange=${() => setFailed(false)} /> <span>All</span></label>
@@ -125,30 +167,33 @@ export function Rerun({ batch, close }) {
   <//>`;
 }
 
-export function SetWindow({ row, close }) {
-  const [from, setFrom] = useState(row.status === "success" ? row.to_date : row.from_date);
+export function SetWindow({ row, jobs, close }) {
+  const [from, setFrom] = useState(row.status === "success" ? row.to_date : isBeginning(row.from_date) ? null : row.from_date);
   const [picked, setPicked] = useState([]);
   const act = async (form) => {
     await change(`workflows/${part(row.workflow)}/window`, { from_date: from, jobs: picked, why: text(form, "why") }, "PUT");
     tell(`The next window starts at ${shown(from)}.`);
   };
   const pick = (job, on) => setPicked(on ? [...picked, job] : picked.filter((each) => each !== job));
-  return html`<${Dialog} title="Set the window" sure="Set" close=${close} act=${act} valid=${Boolean(from)}
+  return html`<${Dialog} title="Set the window" sure="Set" careful=${true} close=${close} act=${act} valid=${Boolean(from)}
       text="The next batch takes data from this moment on. Set back, data is loaded again; set forward, what lies between is never loaded.">
     <${Moment} name="from" label="The next window starts at" value=${from} set=${setFrom} required=${true} />
     <fieldset class="field"><legend class="label">Jobs (none picked: all)</legend>
       ${row.jobs.map((job) => html`<label key=${job} class="check"><input type="checkbox" checked=${picked.includes(job)} onChange=${(event) => pick(job, event.target.checked)} /> <span>${job}</span></label>`)}
-    </fieldset><${Why} />
+    </fieldset>
+    ${from ? html`<${Consequences} jobs=${jobs} start=${(job) => (!picked.length || picked.includes(job.job) ? from : null)} />` : null}
+    <${Why} required=${true} />
   <//>`;
 }
 
-export function LoadFile({ row, close }) {
-  return html`<${Dialog} title="Set back to the file" danger=${true} close=${close}
-      text=${["The state in Redis is replaced by what the file says: jobs, parameters, and windows, which start anew at the file's initial dates.", "History stays. Data since the initial date is loaded again."]}
+export function LoadFile({ row, jobs, close }) {
+  return html`<${Dialog} title="Reset to the file" danger=${true} confirm=${row.workflow} close=${close}
+      text=${["The state in Redis is replaced by what the file says: jobs, parameters and windows. The next window starts at the file's initial date, or at the beginning of all data where it gives none. History stays.",
+        ...(row.status === "open" ? [`Batch ${row.batch_id} is open, held by ${row.holder}. ${row.run ? "While its run holds it, the reset is refused." : "It is closed as failed."}`] : [])]}
       act=${async (form) => {
         await change(`workflows/${part(row.workflow)}/load`, { why: text(form, "why") });
-        tell("The workflow is set back to its file.");
-      }}><${Why} /><//>`;
+        tell("The workflow is reset to its file.");
+      }}><${Consequences} jobs=${jobs} start=${(job) => job.reset_from} /><${Why} /><//>`;
 }
 
 export function Pause({ row, close, done }) {
@@ -164,8 +209,8 @@ export function Pause({ row, close, done }) {
 
 export function Switch({ workflow, job, close }) {
   const off = job.disabled;
-  return html`<${Dialog} title=${off ? `Enable ${job.job}` : `Disable ${job.job}`} close=${close}
-      text=${off ? "From the next run on it runs again, and catches up from where its window stopped." : "From the next run on it is skipped, and its window stays where it is. Jobs after it go on. Waits for this workflow no longer need it."}
+  return html`<${Dialog} title=${off ? `Enable ${job.job}` : `Disable ${job.job}`} careful=${!off} close=${close}
+      text=${off ? `From the next run on it runs again, and catches up from where its window stopped${job.next_from ? `: ${shown(job.next_from)}` : ""}.` : "From the next run on it is skipped, and its window stays where it is. Jobs after it go on. Waits for this workflow no longer need it."}
       act=${async (form) => {
         await change(`workflows/${part(workflow)}/jobs/${part(job.job)}/${off ? "enable" : "disable"}`, { why: text(form, "why") });
         tell(`${job.job} is ${off ? "enabled" : "disabled"}.`);

@@ -16,6 +16,16 @@ export class Problem extends Error {
   }
 }
 
+// The server's clock, as its answers tell it: that of this computer may be minutes off.
+let skew = 0;
+export const serverNow = () => Date.now() + skew;
+function readClock(answer) {
+  const told = Date.parse(answer.headers.get("Date") || "");
+  if (Number.isNaN(told)) return;
+  const off = told + 500 - Date.now(); // it tells whole seconds
+  skew = Math.abs(off) > 2000 ? off : 0;
+}
+
 export async function ask(url, { method = "GET", json, form, signal, headers = {} } = {}) {
   const options = { method, signal, credentials: "same-origin", headers: { Accept: "application/json", ...headers } };
   if (method !== "GET") options.headers["X-Batchy-Request"] = "1"; // a page of others cannot send it
@@ -31,6 +41,7 @@ export async function ask(url, { method = "GET", json, form, signal, headers = {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "Airflow's API server cannot be reached." });
   }
+  readClock(answer);
   const text = await answer.text();
   let body = {};
   try {

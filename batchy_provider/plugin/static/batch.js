@@ -6,7 +6,7 @@ import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, Rerun } from "./actions.js";
 import { airflows, ask, get, part, runOf } from "./api.js";
 import { useAsked } from "./live.js";
-import { AirflowLink, Badge, Doing, Failure, Heading, Zone, executionPath, size, workflowPath } from "./parts.js";
+import { AirflowLink, Badge, Doing, Failure, Heading, Nowhere, Zone, batchPath, executionPath, size, workflowPath } from "./parts.js";
 import { When, Window, moment, span } from "./when.js";
 import { Took } from "./windows.js";
 import { crumbs } from "./workflow.js";
@@ -23,14 +23,16 @@ export async function askBatch(path) {
   return { batch, executions: executions.items, tasks: tasks.task_instances, progress: detail?.summary.batch_id === batch.batch_id ? detail.summary.progress : {}, problem: executions.error || tasks.error };
 }
 
+export const isId = (text) => /^\d{1,15}$/.test(text);
 const isRunning = (task) => ["running", "queued", "scheduled", "deferred", "up_for_retry"].includes(task.state);
 export const moves = ({ batch, tasks }) => (batch.status === "open" || tasks.some(isRunning) ? 2000 : 15000);
 export const taskName = (task) => (task.map_index >= 0 ? `${task.task_id}@${task.map_index}` : task.task_id);
 
 export function Batch({ workflow, id }) {
-  const asked = useAsked(`workflows/${part(workflow)}/batches/${part(id)}`, { workflow, every: moves, asking: askBatch });
+  const asked = useAsked(isId(id) ? `workflows/${part(workflow)}/batches/${id}` : null, { workflow, every: moves, asking: askBatch });
   const rights = useAsked(`overview/${part(workflow)}`, { workflow }).data?.rights;
   const trail = crumbs([workflow, workflowPath(workflow)], ["Batches", workflowPath(workflow, "windows")]);
+  if (!isId(id) || asked.error?.status === 404) return html`<${Nowhere} crumbs=${trail} title=${`Batch ${id}`} text=${asked.error?.status === 404 ? asked.error.message : `There is no batch "${id}": the id of a batch is a number.`} href=${workflowPath(workflow, "windows")} to=${`The batches of ${workflow}`} />`;
   if (!asked.data) return html`<${Heading} crumbs=${trail} title=${`Batch ${id}`} />${asked.error ? html`<${Failure} error=${asked.error} reload=${asked.reload} />` : html`<p class="quiet">Loading…</p>`}`;
   const { batch, tasks, executions, progress } = asked.data;
   const run = runOf(batch);
@@ -45,6 +47,7 @@ export function Batch({ workflow, id }) {
       ${run ? html`<div><dt>Run</dt><dd><${AirflowLink} path=${`dags/${part(run.dag)}/runs/${part(run.run)}`}>${run.run}<//></dd></div>` : null}
       ${batch.reason ? html`<div><dt>Why this window</dt><dd>${batch.reason}</dd></div>` : null}
       ${batch.why ? html`<div><dt>Reason given</dt><dd>${batch.why}</dd></div>` : null}
+      ${batch.closed_by || batch.closed_why ? html`<div><dt>${batch.taken_over_by ? "Taken over by" : "Closed by"}</dt><dd>${batch.closed_by}${batch.taken_over_by ? html`, <a href=${batchPath(workflow, batch.taken_over_by)}>batch ${batch.taken_over_by}</a>` : null}${batch.closed_why ? html`<div>“${batch.closed_why}”</div>` : null}</dd></div>` : null}
       ${batch.left_out.length ? html`<div><dt>Left out</dt><dd>${batch.left_out.join(", ")}</dd></div>` : null}
     </dl>
     ${rights?.edit ? html`<div class="row" style=${{ marginTop: "14px" }}>
@@ -73,7 +76,7 @@ function Tries({ workflow, batch, tasks, executions, progress }) {
     <thead><tr><th scope="col">Job</th><th scope="col">State</th><th scope="col">Now</th><th scope="col">Started</th><th scope="col" class="number">Took</th><th scope="col">Tries</th><th scope="col">Kept</th></tr></thead>
     <tbody>${rows.map(({ name, task, kept, fields }) => {
       const last = kept[kept.length - 1];
-      const state = task?.state || fields?.outcome || last?.state || fields?.status;
+      const state = task ? task.state || "not_begun" : fields?.status === "open" ? "still_open" : fields?.outcome || last?.state || fields?.status;
       const from = moment(task?.start_date || last?.started);
       const to = moment(task?.end_date || last?.finished);
       const tries = [...new Set([...kept.map((each) => each.attempt), ...(task?.try_number && task.operator_name !== "_" ? [String(task.try_number)] : [])])];

@@ -4,9 +4,9 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { airflows, ask, ours, part, runOf } from "./api.js";
-import { askBatch, moves, taskName } from "./batch.js";
+import { askBatch, isId, moves, taskName } from "./batch.js";
 import { useAsked, useStore, zone } from "./live.js";
-import { AirflowLink, Badge, Doing, Download, Failure, Heading, Zone, batchPath, executionPath, size, workflowPath } from "./parts.js";
+import { AirflowLink, Badge, Doing, Download, Failure, Heading, Nowhere, Zone, batchPath, executionPath, size, workflowPath } from "./parts.js";
 import { When, Window, moment, span, useNow, write } from "./when.js";
 import { crumbs } from "./workflow.js";
 
@@ -14,22 +14,26 @@ const SHOWN_BYTES = 65536;
 const SHOWN_LINES = 5000;
 
 export function Execution({ workflow, id, job, attempt }) {
-  const asked = useAsked(`workflows/${part(workflow)}/batches/${part(id)}`, { workflow, every: moves, asking: askBatch });
+  const asked = useAsked(isId(id) ? `workflows/${part(workflow)}/batches/${id}` : null, { workflow, every: moves, asking: askBatch });
   const trail = crumbs([workflow, workflowPath(workflow)], [`Batch ${id}`, batchPath(workflow, id)]);
   const now = useNow(1000);
+  const nowhere = (text, href, to) => html`<${Nowhere} crumbs=${trail} title=${job} text=${text} href=${href} to=${to} />`;
+  if (!isId(id) || asked.error?.status === 404) return nowhere(asked.error?.status === 404 ? asked.error.message : `There is no batch "${id}": the id of a batch is a number.`, workflowPath(workflow, "windows"), `The batches of ${workflow}`);
   if (!asked.data) return html`<${Heading} crumbs=${trail} title=${job} />${asked.error ? html`<${Failure} error=${asked.error} reload=${asked.reload} />` : html`<p class="quiet">Loading…</p>`}`;
   const { batch, tasks, executions, progress } = asked.data;
   const run = runOf(batch);
   const task = tasks.find((each) => taskName(each) === job);
   const kept = executions.filter((each) => each.job === job);
   const tries = [...new Set([...kept.map((each) => each.attempt), ...(task?.try_number ? [String(task.try_number)] : [])])];
+  if (!task && !kept.length && !batch.jobs[job] && !asked.data.problem) return nowhere(`Batch ${id} has no job "${job}".`, batchPath(workflow, id), `The jobs of batch ${id}`);
+  if (attempt && tries.length && !tries.includes(attempt) && !(task && Number(attempt) >= 1 && Number(attempt) <= task.try_number)) return nowhere(`Job "${job}" has no try "${attempt}" in batch ${id}.`, executionPath(workflow, id, job), `The last try of ${job}`);
   const chosen = attempt || tries[tries.length - 1];
   const execution = kept.find((each) => each.attempt === chosen);
   const current = task && String(task.try_number) === chosen;
   const running = current && task.state === "running";
   const from = moment(execution?.started || (current && task.start_date));
   const to = moment(execution?.finished || (current && task.end_date)) || (running ? new Date(now) : null);
-  const state = execution && !current ? execution.state : task?.state || execution?.state || batch.jobs[job]?.outcome;
+  const state = execution && !current ? execution.state : task ? task.state || "not_begun" : execution?.state || batch.jobs[job]?.outcome;
   return html`<${Heading} crumbs=${trail} title=${job}><${Zone} /><//>
     ${tries.length > 1 ? html`<nav class="chips top" aria-label="Tries">${tries.map((each) => html`<a key=${each} class="button chip" aria-current=${each === chosen ? "page" : undefined} href=${executionPath(workflow, id, job, each)}>${each === chosen ? html`<b>Try ${each}</b>` : `Try ${each}`}</a>`)}</nav>` : null}
     <div class="panel pad"><dl class="facts">

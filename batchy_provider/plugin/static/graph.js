@@ -3,7 +3,7 @@
 // Graphs, laid out by dagre: the tasks of a workflow, and the workflows about it.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { executionPath, workflowPath } from "./parts.js";
+import { executionPath, inWords, jobState, looks, workflowPath } from "./parts.js";
 
 const HEIGHT = 44;
 const width = (node) => Math.max(90, 28 + short(node.label).length * 7.6, 24 + short(node.kind || "").length * 6.3);
@@ -44,15 +44,16 @@ function Graph({ nodes, edges, label }) {
   </svg></div>`;
 }
 
-export function Dependencies({ detail }) {
+export function Dependencies({ detail, tasks: running }) {
   const name = detail.summary.workflow;
   const jobs = Object.fromEntries(detail.job_states.map((job) => [job.job, job]));
   const tasks = Object.keys(detail.graph);
   const nodes = tasks.map((task) => {
     const job = jobs[task];
     if (job) {
-      const kind = job.disabled ? "disabled" : job.note || job.outcome || job.status;
-      const look = job.disabled ? "disabled" : `${job.kind === "handler" ? "handler" : ""} ${job.outcome || job.status}`;
+      const state = jobState(job, running);
+      const kind = job.disabled ? "disabled" : job.note || inWords(state);
+      const look = job.disabled ? "disabled" : `${job.kind === "handler" ? "handler" : ""} ${looks(state)}`;
       return { id: task, label: task, kind, look, href: job.batch_id ? executionPath(name, job.batch_id, task) : undefined };
     }
     const awaited = detail.summary.waits_for.find((other) => task.endsWith(other) && task !== other);

@@ -32,6 +32,7 @@ export function useStore(one) {
 
 export const trouble = store(null); // a sentence about Redis or the server, or null
 export const connected = store(false);
+export const overdue = store(false); // an answer is long in coming: a Redis that hangs refuses nothing
 export const said = store(null); // what was just done, for all to read
 export const zone = store(stored("batchy-zone") === "utc" ? "utc" : "local");
 
@@ -75,6 +76,24 @@ export function listen() {
   };
 }
 
+const OVERDUE = 6000;
+const pending = new Set();
+const judge = () => overdue.set([...pending].some((since) => performance.now() - since >= OVERDUE));
+
+// Whether answers come, told by those that do not.
+async function timed(answer) {
+  const since = performance.now();
+  pending.add(since);
+  const timer = setTimeout(judge, OVERDUE + 50);
+  try {
+    return await answer;
+  } finally {
+    clearTimeout(timer);
+    pending.delete(since);
+    judge();
+  }
+}
+
 // After an action of one's own: all views look again.
 export const nudge = () => listeners.forEach((each) => each({}));
 
@@ -99,7 +118,7 @@ export function useAsked(path, { workflow, every, asking = get, calm = false } =
       busy = true;
       let pause = 30000;
       try {
-        const data = await asking(path);
+        const data = await timed(asking(path));
         if (!alive) return;
         if (asking === get && !calm) trouble.set(null);
         setState({ path, data, error: null });

@@ -5,16 +5,17 @@
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact-htm.js";
 import { Batch } from "./batch.js";
 import { Execution } from "./execution.js";
-import { listen, said, trouble, useStore } from "./live.js";
+import { listen, overdue, said, trouble, useStore } from "./live.js";
 import { Overview } from "./overview.js";
-import { embedded, inDag } from "./parts.js";
+import { Nowhere, embedded, inDag } from "./parts.js";
 import { Upload } from "./upload.js";
 import { Workflow } from "./workflow.js";
 
 function view(hash) {
   const [, kind, ...rest] = hash.replace(/^#/, "").split("/").map(decodeURIComponent);
   if (kind === "upload") return html`<${Upload} key=${rest[0]} workflow=${rest[0]} />`;
-  if (kind !== "workflows" || !rest[0]) return html`<${Overview} />`;
+  if (!kind || (kind === "workflows" && !rest[0])) return html`<${Overview} />`;
+  if (kind !== "workflows") return html`<${Nowhere} title="Batches" text=${`There is no view "${kind}".`} />`;
   const [workflow, tab, id, job, attempt] = rest;
   if (tab !== "batches") return html`<${Workflow} key=${workflow} name=${workflow} tab=${tab || "jobs"} />`;
   if (job) return html`<${Execution} key=${`${workflow} ${id} ${job}`} workflow=${workflow} id=${id} job=${job} attempt=${attempt} />`;
@@ -26,6 +27,7 @@ function Page() {
   const [broken, mend] = useErrorBoundary();
   const redis = useStore(trouble);
   const toast = useStore(said);
+  const late = useStore(overdue);
   useEffect(() => {
     const go = () => {
       mend();
@@ -40,9 +42,10 @@ function Page() {
   try {
     shown = view(hash);
   } catch {
-    shown = html`<${Overview} />`; // an address that cannot be read
+    shown = html`<${Nowhere} title="Batches" text=${`The address ${hash} cannot be read.`} />`;
   }
   return html`<main>
+    ${late && !redis ? html`<div class="note warn" role="alert"><p>No answer for some seconds: Redis or Airflow's API server may hang. What is shown may be old; the page goes on asking.</p></div>` : null}
     ${redis ? html`<div class="note bad" role="alert"><p>${redis}</p></div>` : null}
     ${broken ? html`<div class="note bad" role="alert"><p>This view failed: ${String(broken.message || broken)}</p><p><button onClick=${() => location.reload()}>Reload</button></p></div>` : shown}
     <div aria-live="polite">${toast ? html`<div class="toast">${toast}</div>` : null}</div>

@@ -5,10 +5,10 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { LostOnes } from "./archive.js";
 import { trouble, useAsked, useStore } from "./live.js";
-import { Badge, Doing, Failure, Heading, Pager, Zone, batchPath, workflowPath } from "./parts.js";
+import { Badge, Doing, Failure, Heading, Pager, State, Zone, batchPath, workflowPath } from "./parts.js";
 import { Ago, When, Window, moment, span, useNow } from "./when.js";
 
-const KINDS = [["", "All", "all"], ["open", "Open"], ["failed", "Failed"], ["late", "Late"], ["success", "Success"], ["new", "New"], ["paused", "Paused"], ["faults", "Faulty file"]];
+const KINDS = [["", "All", "all"], ["open", "Open"], ["failed", "Failed"], ["late", "Late"], ["success", "Success"], ["new", "New"], ["waiting", "Waiting"], ["paused", "Paused"], ["faults", "Faulty file"]];
 const COLUMNS = [["workflow", "Workflow"], ["status", "State"], ["from_date", "Window"], [null, "Now"], ["last_success", "Last success"], ["late_seconds", "Deadline"], ["next_run", "Next run"], [null, "Waits"]];
 const LIMIT = 50;
 
@@ -22,7 +22,7 @@ export function Overview() {
   const query = new URLSearchParams({ order_by: asked.order, limit: LIMIT, offset: asked.offset });
   if (asked.search) query.set("search", asked.search);
   if (asked.kind) query.set("kind", asked.kind);
-  const { data, error, reload } = useAsked(`overview?${query}`, { every: (page) => (page.items.some((row) => row.status === "open") ? (page.counts.all > 100 ? 5000 : 2000) : 15000) });
+  const { data, error, reload } = useAsked(`overview?${query}`, { every: (page) => (page.items.some((row) => row.status === "open" || row.activity) ? (page.counts.all > 100 ? 5000 : 2000) : 15000) });
   const redis = useStore(trouble);
 
   return html`
@@ -73,7 +73,7 @@ function Row({ row }) {
         ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}
         ${!row.in_cfg ? html`<${Badge} state="new">no file<//>` : null}
       </div></th>
-    <td data-label="State"><${Badge} state=${row.status} /></td>
+    <td data-label="State"><div class="state"><${State} row=${row} /></div></td>
     <td data-label="Window">${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : null}</td>
     <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`<span class="soft">for ${span(now - moment(row.started))}</span>`}` : null}</td>
     <td data-label="Last success"><${Ago} at=${row.last_success} /></td>

@@ -4,8 +4,8 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { airflowPage, part } from "./api.js";
-import { connected, nudge, setZone, trouble, useStore, zone } from "./live.js";
-import { zoneName } from "./when.js";
+import { connected, nudge, overdue, setZone, trouble, useStore, zone } from "./live.js";
+import { When, zoneName } from "./when.js";
 
 export const embedded = window.parent !== window;
 export const inDag = new URLSearchParams(location.search).get("in") === "dag";
@@ -37,10 +37,39 @@ export function AirflowLink({ path, children, ...rest }) {
 export const Download = ({ href, children }) =>
   html`<a class="button" download href=${href} onClick=${byParent(href, true)}>${children}</a>`;
 
-const WORDS = { success: "success", failed: "failed", open: "open", new: "new", skipped: "skipped", running: "running" };
-const LOOKS = { running: "open", upstream_failed: "failed", removed: "new", up_for_retry: "warn", up_for_reschedule: "warn", deferred: "warn", aborted: "failed" };
-export const Badge = ({ state, children }) =>
-  html`<span class=${`badge ${LOOKS[state] || state || "new"}`}>${children || WORDS[state] || String(state ?? "none").replaceAll("_", " ")}</span>`;
+// Only what is at work pulses: a batch that is open, a task that runs. A job of an open batch may not have begun.
+const LOOKS = {
+  open: "open pulse", running: "open pulse", still_open: "open", not_begun: "new", upstream_failed: "failed", aborted: "failed", removed: "new",
+  queued: "warn", scheduled: "warn", starting: "warn", waiting: "warn", held: "warn", deferred: "warn", up_for_retry: "warn", up_for_reschedule: "warn",
+};
+const WORDS = { still_open: "open" };
+export const looks = (state) => LOOKS[state] || state || "new";
+export const inWords = (state) => WORDS[state] || String(state ?? "none").replaceAll("_", " ");
+export const Badge = ({ state, children }) => html`<span class=${`badge ${looks(state)}`}>${children || inWords(state)}</span>`;
+
+// What a job is doing. `tasks`: job → its state in Airflow, in the run that has the batch open.
+export function jobState(job, tasks) {
+  const task = tasks?.[job.job];
+  if (task && (job.status === "open" || job.kind === "handler")) return task === "waiting" ? "not_begun" : task;
+  return job.status === "open" ? "still_open" : job.outcome || job.status;
+}
+
+// What the next run of a workflow waits for, which has no batch open yet.
+const ACTIVITY = {
+  queued: "a run is in Airflow's queue", waiting: "a run waits", held: "a run waits until the open batch is closed", starting: "a run is starting", running: "a run of a past window is at work, or one whose batch has ended",
+};
+export function Activity({ row }) {
+  const { activity } = row;
+  if (!activity) return null;
+  const text = activity.doing === "queued" && row.paused ? "a run is in the queue: it starts when the DAG is unpaused" : ACTIVITY[activity.doing];
+  return html`<div class="soft">${text}${activity.waits_for.length ? html` for ${activity.waits_for.map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}` : null}${activity.since ? html`, since <${When} at=${activity.since} />` : null}</div>`;
+}
+
+// The state of a workflow: what goes on now comes before how the last batch ended.
+export function State({ row }) {
+  if (row.status === "open" || !row.activity) return html`<${Badge} state=${row.status} /><${Activity} row=${row} />`;
+  return html`<${Badge} state=${row.activity.doing} /><${Activity} row=${row} />${row.status === "new" ? null : html`<div class="soft">last batch: ${row.status}</div>`}`;
+}
 
 export function Doing({ reports }) {
   const shown = Object.entries(reports || {});
@@ -62,6 +91,11 @@ export function Failure({ error, reload }) {
     ${error.status === 404 ? html`<p><a href="#/">All workflows</a></p>` : null}
     ${reload && error.status !== 404 ? html`<button onClick=${reload}>Try again</button>` : null}
   </div>`;
+}
+
+// An address that leads to nothing: it says so, and where one can go on from.
+export function Nowhere({ crumbs, title, text, href = "#/", to = "All workflows" }) {
+  return html`<${Heading} crumbs=${crumbs} title=${title} /><div class="note warn" role="alert"><p>${text}</p><p><a href=${href}>${to}</a></p></div>`;
 }
 
 export const Faults = ({ faults }) => html`<ul>
@@ -92,8 +126,9 @@ export function Heading({ crumbs = [], title, children }) {
 export function Zone() {
   const place = useStore(zone);
   const away = useStore(trouble);
-  const on = useStore(connected) && !away;
-  return html`<span class=${`live ${on ? "on" : ""}`} role="status"><i></i>${on ? "live" : "connecting…"}</span>
+  const late = useStore(overdue);
+  const on = useStore(connected) && !away && !late;
+  return html`<span class=${`live ${on ? "on" : ""}`} role="status"><i></i>${on ? "live" : late ? "no answer yet…" : "connecting…"}</span>
     <label class="row"><span class="visually-hidden">Times are shown in</span>
       <select value=${place} onChange=${(event) => setZone(event.target.value)}>
         <option value="local">${zoneName("local")}</option><option value="utc">UTC</option>
@@ -119,16 +154,35 @@ export function Pager({ page, go }) {
   </nav>`;
 }
 
+// A key that is held down presses nothing: the second press may be meant for what was there before.
+export const ignoreRepeats = (event) => {
+  if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
+};
+
+const ARMED_AFTER = 700;
+
 // A dialog says what will happen, asks what is needed, and stays open with the reason when it is refused.
-export function Dialog({ title, text, sure, danger, close, act, children, valid = true }) {
+// `careful`: what it does cannot simply be undone, so that Enter cancels. `confirm`: a name to be typed.
+// For a moment nothing can be sent: the second half of a double click, or of a double Enter, was not meant for it.
+export function Dialog({ title, text, sure, danger, careful = danger, confirm, close, act, children, valid = true }) {
   const box = useRef(null);
+  const cancel = useRef(null);
+  const sent = useRef(false);
+  const [armed, setArmed] = useState(false);
+  const [typed, setTyped] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   useEffect(() => {
     box.current.showModal();
+    if (careful) cancel.current.focus();
+    const timer = setTimeout(() => setArmed(true), ARMED_AFTER);
+    return () => clearTimeout(timer);
   }, []);
+  const ready = armed && valid && (!confirm || typed === confirm);
   const submit = async (event) => {
     event.preventDefault();
+    if (!ready || sent.current) return;
+    sent.current = true;
     setBusy(true);
     setError(null);
     try {
@@ -138,23 +192,25 @@ export function Dialog({ title, text, sure, danger, close, act, children, valid 
     } catch (problem) {
       setError(problem);
       setBusy(false);
+      sent.current = false;
     }
   };
-  return html`<dialog ref=${box} onClose=${close} aria-labelledby="dialog-title">
+  return html`<dialog ref=${box} onClose=${close} onKeyDown=${ignoreRepeats} aria-labelledby="dialog-title">
     <form onSubmit=${submit}>
       <h2 id="dialog-title">${title}</h2>
       ${[].concat(text || []).map((each, at) => html`<p key=${at}>${each}</p>`)}
       ${children}
+      ${confirm ? html`<div class="field"><label for="confirm">Type the workflow's name to go on: <code>${confirm}</code></label><input id="confirm" type="text" required autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value.trim())} /></div>` : null}
       ${error ? html`<div class="note bad" role="alert"><p>${error.message}</p>${error.faults?.length ? html`<${Faults} faults=${error.faults} />` : null}</div>` : null}
       <div class="actions">
-        <button type="button" onClick=${() => box.current.close()}>Cancel</button>
-        <button type="submit" class=${danger ? "danger" : "main"} disabled=${busy || !valid}>${busy ? "…" : sure || title}</button>
+        <button type="button" ref=${cancel} onClick=${() => box.current.close()}>Cancel</button>
+        <button type="submit" class=${danger ? "danger" : "main"} disabled=${busy || !ready}>${busy ? "…" : sure || title}</button>
       </div>
     </form>
   </dialog>`;
 }
 
-export const Why = () => html`<div class="field"><label for="why">Why (kept in the record)</label><input id="why" name="why" type="text" maxlength="2000" autocomplete="off" /></div>`;
+export const Why = ({ required }) => html`<div class="field"><label for="why">Why (${required ? "needed; " : ""}kept in the record)</label><input id="why" name="why" type="text" maxlength="2000" required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
 
 export const size = (bytes) => {
   if (bytes < 1000) return `${bytes} B`;

@@ -3,7 +3,12 @@
 // Dates: the API's are naive UTC; people read them in their own timezone, or in UTC.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { serverNow } from "./api.js";
 import { useStore, zone } from "./live.js";
+
+// Where the first window of a job starts that has no initial date: "everything". A cut to midnight may lie before it.
+export const BEGINNING = "1776-07-04T23:59";
+export const isBeginning = (text) => Boolean(text) && +moment(text) <= +moment(BEGINNING);
 
 export const moment = (text) => (text ? new Date(/Z|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(" ", "T")}Z`) : null);
 
@@ -23,12 +28,13 @@ export function When({ at, seconds }) {
   const place = useStore(zone);
   const date = moment(at);
   if (!date || Number.isNaN(+date)) return html`<span class="soft">—</span>`;
+  if (isBeginning(at)) return html`<time datetime=${at} title=${`before all data: ${at}`}>the beginning</time>`;
   const other = place === "utc" ? "local" : "utc";
   return html`<time datetime=${date.toISOString()} title=${`${write(date, other, true)} ${zoneName(other)}`}>${write(date, place, seconds)}</time>`;
 }
 
 export const Window = ({ from, to }) =>
-  from || to ? html`<span class="window"><${When} at=${from} /><span class="arrow" aria-label="to">→</span><${When} at=${to} /></span>` : null;
+  from || to ? html`<span class="window">${isBeginning(from) ? "from " : null}<${When} at=${from} /><span class="arrow" aria-label="to">→</span><${When} at=${to} /></span>` : null;
 
 export function span(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
@@ -41,20 +47,21 @@ export function span(milliseconds) {
 }
 
 export function useNow(step = 10000) {
-  const [now, set] = useState(Date.now());
+  const [now, set] = useState(serverNow());
   useEffect(() => {
-    const timer = setInterval(() => set(Date.now()), step);
+    const timer = setInterval(() => set(serverNow()), step);
     return () => clearInterval(timer);
   }, []);
   return now;
 }
 
+// Of what has happened: it is never "in 5 s", however the clocks differ.
 export function Ago({ at }) {
   const now = useNow();
   const date = moment(at);
   if (!date) return html`<span class="soft">never</span>`;
   const past = now - date;
-  return html`<${When} at=${at} /> <span class="soft nowrap">${past >= 0 ? `${span(past)} ago` : `in ${span(-past)}`}</span>`;
+  return html`<${When} at=${at} /> <span class="soft nowrap">${past < 1000 ? "just now" : `${span(past)} ago`}</span>`;
 }
 
 // For <input type=datetime-local>, which has no timezone: the one that is shown.

@@ -6,10 +6,11 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { part } from "./api.js";
 import { useAsked, useStore, zone } from "./live.js";
 import { Badge, Failure, Pager, batchPath } from "./parts.js";
-import { When, Window, moment, span, useNow, write } from "./when.js";
+import { When, Window, isBeginning, moment, span, useNow, write } from "./when.js";
 
 const DRAWN = 60;
 const LIMIT = 30;
+const SHOWN = 8;
 
 export function Windows({ workflow }) {
   const [offset, setOffset] = useState(0);
@@ -23,7 +24,7 @@ export function Windows({ workflow }) {
   if (!drawn.data || !listed.data) return html`<p class="quiet">Loading…</p>`;
   const batches = drawn.data.items.filter((batch) => batch.from_date && batch.to_date).reverse();
   return html`
-    ${batches.length ? html`<${Seams} batches=${batches} /><div class="panel pad"><${Timeline} batches=${batches} /></div>
+    ${batches.length ? html`<${Coverage} workflow=${workflow} /><div class="panel pad"><${Timeline} batches=${batches} /></div>
       <h2>Durations</h2><div class="panel pad"><${Durations} batches=${batches} /></div>` : null}
     <div class="row between"><h2>Batches</h2>
       <label><span class="visually-hidden">Show</span><select value=${kind} onChange=${(event) => { setKind(event.target.value); setOffset(0); }}>
@@ -55,33 +56,30 @@ export function Took({ batch }) {
   return end === null ? null : html`<span>${span(end - moment(batch.started))}</span>`;
 }
 
-// Its configuration lets each window reach back over the one before.
-const reachesBack = (batch) => Object.values(batch.jobs).some((fields) => Number(fields.reprocess_hours) > 0 || isOn(fields.trunc_start));
-const isOn = (value) => !["", "0", "false", "null", "undefined"].includes(String(value).toLowerCase());
-
-// Where the data of successful live batches has holes, or was loaded twice.
-export function seams(batches) {
-  const good = batches.filter((batch) => batch.status === "success" && batch.kind === "live")
-    .map((batch) => ({ batch, from: +moment(batch.from_date), to: +moment(batch.to_date) })).sort((a, b) => a.from - b.from || a.to - b.to);
-  const found = [];
-  let reached = null;
-  for (const each of good) {
-    if (reached !== null && each.from > reached) found.push({ kind: "gap", from: reached, to: each.from });
-    if (reached !== null && each.from < reached) found.push({ kind: reachesBack(each.batch) ? "back" : "overlap", from: each.from, to: Math.min(reached, each.to) });
-    reached = Math.max(reached ?? each.to, each.to);
-  }
-  return found;
-}
-
-function Seams({ batches }) {
-  const all = seams(batches);
-  const found = all.filter((seam) => seam.kind !== "back");
-  const back = all.length - found.length;
+// Where the data of successful batches has holes, or was loaded twice: worked out on the server, for each job.
+function Coverage({ workflow }) {
+  const { data, error } = useAsked(`workflows/${part(workflow)}/coverage`, { workflow });
+  if (error && !data) return html`<${Failure} error=${error} />`;
+  if (!data) return html`<p class="quiet">Looking for gaps…</p>`;
+  if (!data.jobs.length) return html`<p class="soft">No batch has succeeded yet.</p>`;
+  const { gaps, overlaps, reaching_back: back } = data;
+  const batches = `the last ${many(data.batches, "batch", "batches")}`;
   const meant = back ? ` ${back === 1 ? "One window reaches" : `${back} windows reach`} back over the one before, as the configuration says.` : "";
-  if (!found.length) return html`<p class="soft">The successful windows of the last ${batches.length} batches follow one another without a gap${back ? "" : " or overlap"}.${meant}</p>`;
-  return html`<div class="note warn"><p>${found.length === 1 ? "A seam" : `${found.length} seams`} in the data of the last ${batches.length} batches:</p>
-    <ul>${found.slice(-8).map((seam, at) => html`<li key=${at}>${seam.kind === "gap" ? "never loaded" : "loaded twice"}: <${Window} from=${new Date(seam.from).toISOString()} to=${new Date(seam.to).toISOString()} /> <span class="soft">(${span(seam.to - seam.from)})</span></li>`)}</ul>${meant ? html`<p>${meant.trim()}</p>` : null}</div>`;
+  if (!gaps.length && !overlaps.length) return html`<p class="soft">What ${batches} loaded has no gap${back ? "" : " and no overlap"}.${meant}</p>`;
+  const counts = [gaps.length ? many(gaps.length, "gap") : null, overlaps.length ? many(overlaps.length, "overlap") : null].filter(Boolean).join(" and ");
+  const lines = [...gaps, ...overlaps].sort((a, b) => a.from_date.localeCompare(b.from_date));
+  return html`<div class="note warn"><p>${counts} in ${batches}:</p>
+    <ul>${lines.slice(-SHOWN).map((each) => html`<li key=${JSON.stringify(each)}><${Found} found=${each} jobs=${data.jobs} workflow=${workflow} /></li>`)}</ul>
+    ${lines.length > SHOWN ? html`<p>${lines.length - SHOWN} older ones are not shown.</p>` : null}${meant ? html`<p>${meant.trim()}</p>` : null}</div>`;
 }
+
+function Found({ found, jobs, workflow }) {
+  const { batches } = found;
+  const what = !batches.length ? "never loaded" : batches.length === 2 ? "loaded twice" : `loaded ${batches.length} times`;
+  return html`${what}: <${Window} from=${found.from_date} to=${found.to_date} /> <span class="soft">${isBeginning(found.from_date) ? null : `(${span(moment(found.to_date) - moment(found.from_date))})`}${found.jobs.length < jobs.length ? `, ${found.jobs.join(", ")}` : ""}${batches.length ? html`, by ${batches.map((id, at) => html`${at ? ", " : ""}<a key=${id} href=${batchPath(workflow, id)}>${id}</a>`)}` : null}</span>`;
+}
+
+const many = (count, word, more = `${word}s`) => `${count} ${count === 1 ? word : more}`;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -122,22 +120,43 @@ function Chart({ config, label, height, signature }) {
 
 const sign = (batches, place) => JSON.stringify([place, ...batches.map((batch) => [batch.batch_id, batch.status, batch.from_date, batch.to_date, batch.batch_end])]);
 
+// The stretch of time that the chart shows. A first window of all data, or a one-off load of another year, would make
+// all others too narrow to see: such bars are cut at its edge.
+export function stretch(batches) {
+  const bars = batches.map((batch) => ({ from: +moment(batch.from_date), to: +moment(batch.to_date), live: batch.kind === "live", whole: isBeginning(batch.from_date) }));
+  const lengths = bars.filter((bar) => !bar.whole).map((bar) => bar.to - bar.from).sort((a, b) => a - b);
+  const usual = 20 * Math.max(lengths[(lengths.length - 1) >> 1] ?? 0, 60000);
+  const extent = (some) => [Math.min(...some.map((bar) => bar.from)), Math.max(...some.map((bar) => bar.to))];
+  const ordinary = bars.filter((bar) => !bar.whole && bar.to - bar.from <= usual);
+  const live = ordinary.filter((bar) => bar.live);
+  let found = ordinary.length ? extent(ordinary) : [Math.max(...bars.map((bar) => bar.to)) - 86400000, Math.max(...bars.map((bar) => bar.to))];
+  if (live.length) {
+    const [low, high] = extent(live);
+    if (found[1] - found[0] > 3 * Math.max(high - low, usual)) found = [low, high];
+  }
+  const pad = Math.max((found[1] - found[0]) * 0.02, 60000);
+  return [found[0] - pad, found[1] + pad];
+}
+
 function Timeline({ batches }) {
   const place = useStore(zone);
   const bars = batches.map((batch) => [+moment(batch.from_date), +moment(batch.to_date)]);
-  const low = Math.min(...bars.map(([from]) => from));
-  const high = Math.max(...bars.map(([, to]) => to));
+  const [low, high] = stretch(batches);
+  const stub = (high - low) / 100;
+  const drawn = bars.map(([from, to]) => [Math.min(Math.max(from, low), high - stub), Math.max(Math.min(to, high), low + stub)]);
+  const cut = bars.some(([from, to]) => from < low || to > high);
+  const past = batches.some((batch) => batch.kind === "history");
   const config = ({ grid, text, colour: of }) => ({
     type: "bar",
-    data: { labels: batches.map((batch) => write(moment(batch.started), place)), datasets: [{ data: bars, backgroundColor: batches.map((batch) => of(batch.kind === "history" ? "new" : batch.status)), borderSkipped: false, borderRadius: 3, minBarLength: 4, barPercentage: 0.8, categoryPercentage: 0.9 }] },
+    data: { labels: batches.map((batch) => write(moment(batch.started), place)), datasets: [{ data: drawn, backgroundColor: batches.map((batch) => `${of(batch.status)}${batch.kind === "history" ? "55" : ""}`), borderColor: batches.map((batch) => of(batch.status)), borderWidth: 1, borderSkipped: false, borderRadius: 3, minBarLength: 4, barPercentage: 0.8, categoryPercentage: 0.9 }] },
     options: {
       indexAxis: "y", maintainAspectRatio: false, animation: false,
       plugins: { legend: { display: false }, tooltip: { callbacks: {
         title: ([item]) => `Batch ${batches[item.dataIndex].batch_id}, ${batches[item.dataIndex].status}${batches[item.dataIndex].kind === "history" ? ", history only" : ""}`,
-        label: (item) => bars[item.dataIndex].map((each) => write(new Date(each), place)).join(" → "),
+        label: (item) => [batches[item.dataIndex].from_date, batches[item.dataIndex].to_date].map((each) => (isBeginning(each) ? "the beginning" : write(moment(each), place))).join(" → "),
       } } },
       scales: {
-        x: { type: "linear", min: low - (high - low) * 0.01, max: high + (high - low) * 0.01, grid: { color: grid }, ticks: { color: text, maxRotation: 0, autoSkipPadding: 20, callback: (value) => write(new Date(value), place) } },
+        x: { type: "linear", min: low, max: high, grid: { color: grid }, ticks: { color: text, maxRotation: 0, autoSkipPadding: 20, callback: (value) => write(new Date(value), place) } },
         y: { reverse: false, grid: { display: false }, ticks: { color: text, autoSkip: true, font: { size: 11 } }, title: { display: true, text: "opened at", color: text } },
       },
       onClick: (event, [hit]) => { if (hit) location.hash = batchPath(batches[hit.index].workflow, batches[hit.index].batch_id); },
@@ -145,7 +164,8 @@ function Timeline({ batches }) {
     },
   });
   return html`<${Chart} signature=${sign(batches, place)} config=${config} height=${Math.max(160, 60 + batches.length * 18)}
-    label=${`Windows of the last ${batches.length} batches over time, the oldest at the top; the table below has the same.`} />`;
+    label=${`Windows of the last ${batches.length} batches over time, the oldest at the top; the table below has the same.`} />
+    ${cut || past ? html`<p class="soft">${[past ? "Pale bars are backfills and one-off loads." : null, cut ? "A bar that touches the left or right edge goes on beyond it." : null].filter(Boolean).join(" ")}</p>` : null}`;
 }
 
 function Durations({ batches }) {

@@ -9,7 +9,7 @@ import { Lost } from "./archive.js";
 import { Dependencies } from "./graph.js";
 import { useAsked } from "./live.js";
 import { Neighbours } from "./overview.js";
-import { AirflowLink, Badge, Doing, Failure, Faults, Heading, Tabs, Zone, batchPath, executionPath, inDag, workflowPath } from "./parts.js";
+import { AirflowLink, Badge, Doing, Failure, Faults, Heading, Nowhere, State, Tabs, Zone, batchPath, executionPath, inDag, jobState, workflowPath } from "./parts.js";
 import { Ago, When, Window, span } from "./when.js";
 import { Windows } from "./windows.js";
 
@@ -23,6 +23,8 @@ export function Workflow({ name, tab = "jobs" }) {
   const { data } = detail;
   const row = line.data?.row;
   const rights = line.data?.rights;
+  const tasks = line.data?.tasks;
+  if (!TABS.some(([key]) => key === tab)) return html`<${Nowhere} crumbs=${crumbs()} title=${name} text=${`There is no view "${tab}" of a workflow.`} href=${workflowPath(name)} to=${`The jobs of ${name}`} />`;
   if (!data) {
     if (inDag && detail.error?.status === 404) return html`<${Foreign} name=${name} />`;
     return html`<${Heading} crumbs=${crumbs()} title=${name} />${detail.error?.status === 404 ? html`<${Lost} name=${name} may=${true} />` : null}${detail.error ? html`<${Failure} error=${detail.error} reload=${detail.reload} />` : html`<p class="quiet">Loading…</p>`}`;
@@ -31,13 +33,13 @@ export function Workflow({ name, tab = "jobs" }) {
   return html`
     <${Heading} crumbs=${crumbs()} title=${name}><${Zone} /><//>
     ${data.summary.description ? html`<p class="soft">${data.summary.description}</p>` : null}
-    ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}: Airflow goes on with what it read last. <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
+    ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}. ${row?.has_dag ? "Airflow goes on with what it read last." : row ? "Airflow has no DAG of it: nothing runs until the file is right." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
     <${Lost} name=${name} may=${rights?.edit} />
-    ${row ? html`<${Facts} row=${row} rights=${rights} reload=${line.reload} />` : null}
+    ${row ? html`<${Facts} row=${row} rights=${rights} jobs=${data.job_states} runs=${line.data.runs} reload=${line.reload} />` : null}
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && faulty ? `${text} (${faulty})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
-    ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} />` : null}
+    ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} tasks=${tasks} />` : null}
     ${tab === "windows" ? html`<${Windows} workflow=${name} />` : null}
-    ${tab === "dependencies" ? html`<${Dependencies} detail=${data} />` : null}
+    ${tab === "dependencies" ? html`<${Dependencies} detail=${data} tasks=${tasks} />` : null}
     ${tab === "file" ? html`<${File} detail=${data} rights=${rights} />` : null}
     ${tab === "changes" ? html`<${Changes} changes=${data.changes} />` : null}
   `;
@@ -49,13 +51,13 @@ function Foreign({ name }) {
   return html`<${Heading} title=${name} /><div class="panel empty"><p>This DAG opens no batches: neither Redis nor a workflow file knows ${name}.</p><p>A workflow is a YAML file of that name in the folder of workflow files, or a DAG with a BatchyOpenOperator.</p></div>`;
 }
 
-function Facts({ row, rights, reload }) {
+function Facts({ row, rights, jobs, runs, reload }) {
   const may = rights?.edit;
   const open = row.status === "open";
-  const batch = { workflow: row.workflow, batch_id: row.batch_id, from_date: row.from_date, to_date: row.to_date, run: null };
+  const batch = { workflow: row.workflow, batch_id: row.batch_id, from_date: row.from_date, to_date: row.to_date, run: row.run };
   return html`<div class="panel pad">
     <dl class="facts">
-      <div><dt>State</dt><dd><${Badge} state=${row.status} /> ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}</dd></div>
+      <div><dt>State</dt><dd><${State} row=${row} /> ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}</dd></div>
       <div><dt>Window</dt><dd>${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : html`<span class="soft">no batch yet</span>`}</dd></div>
       ${open ? html`<div><dt>Now</dt><dd>${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`since <${When} at=${row.started} />`}</dd></div>` : null}
       <div><dt>Last success</dt><dd><${Ago} at=${row.last_success} /></dd></div>
@@ -66,17 +68,17 @@ function Facts({ row, rights, reload }) {
       ${row.has_dag && !inDag ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${part(row.workflow)}`}>DAG ${row.workflow}<//></dd></div>` : null}
     </dl>
     ${may ? html`<div class="row" role="group" aria-label="Actions" style=${{ marginTop: "14px" }}>
-      ${row.has_dag ? html`<${Action} label="Run now…" className="main" of=${RunNow} workflow=${row.workflow} done=${reload} />` : null}
+      ${row.has_dag ? html`<${Action} label="Run now…" className="main" of=${RunNow} row=${row} runs=${runs} done=${reload} />` : null}
       ${open ? html`<${Action} label="Close as success…" of=${CloseBatch} batch=${batch} result="success" /><${Action} label="Close as failed…" of=${CloseBatch} batch=${batch} result="failed" />` : null}
       <${Action} label="Open by hand…" of=${OpenBatch} row=${row} />
-      ${row.in_redis ? html`<${Action} label="Set window…" of=${SetWindow} row=${row} />` : null}
+      ${row.in_redis ? html`<${Action} label="Set window…" of=${SetWindow} row=${row} jobs=${jobs} />` : null}
       ${row.has_dag ? html`<${Action} label=${row.paused ? "Unpause…" : "Pause…"} of=${Pause} row=${row} done=${reload} />` : null}
-      ${row.in_cfg && !row.faults ? html`<${Action} label="Set back to the file…" of=${LoadFile} row=${row} />` : null}
+      ${row.in_cfg && !row.faults ? html`<${Action} label="Reset to the file…" of=${LoadFile} row=${row} jobs=${jobs} />` : null}
     </div>` : null}
   </div>`;
 }
 
-function Jobs({ detail, rights }) {
+function Jobs({ detail, rights, tasks }) {
   const name = detail.summary.workflow;
   if (!detail.job_states.length) return html`<div class="panel empty"><p>It has no jobs yet: its file cannot be read, or none is in it.</p></div>`;
   return html`<div class="panel scroll"><table class="cards">
@@ -85,7 +87,7 @@ function Jobs({ detail, rights }) {
     <tbody>${detail.job_states.map((job) => html`<tr key=${job.job}>
       <th scope="row">${job.batch_id ? html`<a href=${executionPath(name, job.batch_id, job.job)}>${job.job}</a>` : job.job}
         ${job.note ? html`<div class="soft">${job.note}</div>` : null}</th>
-      <td data-label="State"><${Badge} state=${job.outcome || job.status} />${job.disabled ? html` <${Badge} state="skipped">disabled<//>` : null}</td>
+      <td data-label="State"><${Badge} state=${jobState(job, tasks)} />${job.disabled ? html` <${Badge} state="skipped">disabled<//>` : null}</td>
       <td data-label="Window"><${Window} from=${job.from_date} to=${job.to_date} /></td>
       <td data-label="Now">${job.status === "open" && job.progress ? html`<${Doing} reports=${{ [job.job]: job.progress }} />` : null}</td>
       <td data-label="Ended">${job.batch_end ? html`<${When} at=${job.batch_end} />` : null}</td>
@@ -111,7 +113,7 @@ function Changes({ changes }) {
   return html`<div class="panel scroll"><table class="cards">
     <caption class="visually-hidden">Changes that people made</caption>
     <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Why</th><th scope="col">From where</th></tr></thead>
-    <tbody>${[...changes].reverse().map((change, index) => html`<tr key=${index}>
+    <tbody>${changes.map((change, index) => html`<tr key=${index}>
       <td data-label="When"><${When} at=${change.at} seconds=${true} /></td><td data-label="Who">${change.by}</td><td data-label="What">${change.what}</td><td data-label="Why">${change.why}</td>
       <td data-label="From" class="soft">${[change.source, change.address].filter(Boolean).join(" ")}</td></tr>`)}</tbody>
   </table></div>`;

@@ -103,3 +103,35 @@ def test_one_line_comes_with_the_rights_of_who_asks(api: Api, monkeypatch: pytes
 def test_it_needs_a_login(api: Api) -> None:
     assert api.client(None).get("/api/v1/overview").status_code == 401
     assert api.client("viewer", cookie=True).get("/api/v1/overview").status_code == 200
+
+
+@pytest.fixture
+def runs(dag: None) -> Iterator[None]:
+    """A run of ``sales`` waits for a workflow, a second one is in the queue; ``late`` has a run of its own."""
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import insert
+
+    at = datetime(2026, 11, 29, 1, tzinfo=timezone.utc)
+    common = {"run_type": "manual", "run_after": at, "queued_at": at, "start_date": at, "log_template_id": 1}
+    given = [("sales", "one", "running"), ("sales", "two", "queued"), ("late", "done", "success")]
+    with create_session() as session:
+        session.execute(delete(DagRun).where(DagRun.dag_id.in_(("sales", "late"))))
+        for dag_id, run_id, state in given:
+            session.execute(insert(DagRun).values(dag_id=dag_id, run_id=run_id, state=state, **common))
+    yield
+    with create_session() as session:
+        session.execute(delete(DagRun).where(DagRun.run_id.in_([run_id for _, run_id, _ in given])))
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_run_that_has_not_opened_its_batch_is_in_the_line_and_counted(api: Api) -> None:
+    (api.cfg / "late.yaml").write_text(LATE)
+    found = rows(api)
+    activity = found["sales"]["activity"]
+    assert isinstance(activity, dict)
+    assert (activity["run_id"], activity["runs"]) == ("one", 2)
+    assert str(activity["since"]).startswith("2026-11-29T01:00:00")
+    assert found["late"]["activity"] is None
+    assert set(rows(api, "kind=waiting")) == {"sales"}
+    one = api.client().get("/api/v1/overview/sales").json()
+    assert (one["runs"], one["tasks"]) == (["one", "two"], {})
