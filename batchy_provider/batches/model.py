@@ -161,7 +161,7 @@ class BatchRecord:
     :param why: the reason that a person gave.
     :param left_out: jobs that it did not open, or skipped since they were switched off: their windows stay.
     :param moved: the watermark goes to the end of its window also if that is back: somebody asked for it.
-    :param closed_by: person, program or run that ended it, if that is not who opened it.
+    :param closed_by: person, program or run that ended it; None if its own run did.
     :param closed_why: the reason given for that.
     :param taken_over_by: id of the batch whose opening ended it.
     """

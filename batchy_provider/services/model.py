@@ -192,7 +192,7 @@ class BatchView:
     :param why: the reason that a person gave.
     :param left_out: jobs whose windows it leaves where they are.
     :param jobs: job → its fields in this batch.
-    :param closed_by: who ended it, if that is not who opened it.
+    :param closed_by: who ended it; None if its own run did.
     :param closed_why: the reason that was given for that.
     :param taken_over_by: id of the batch that took its window over.
     """

@@ -145,6 +145,7 @@ def test_a_window_is_set_back_and_run_and_a_chosen_one_too(airflow: Nights, read
     expect(dialog).to_contain_text("Set back, data is loaded again")
     dialog.get_by_label("The next window starts at").fill("2026-11-20T01:00")
     expect(dialog).to_contain_text("2026-11-20 00:00 UTC")
+    expect(dialog).to_contain_text(re.compile("Loaded again: 2026-11-20 01:00→"))
     dialog.get_by_label("Why").fill("a file came late")
     night.photograph("set-window")
     dialog.get_by_role("button", name="Set").click()
@@ -177,15 +178,17 @@ def test_a_batch_is_opened_closed_failed_and_run_again_by_hand(airflow: Nights, 
     frame = night.go("workflows/page_hand")
     dialog = frame.get_by_role("dialog")
 
-    def act(label: str, sure: str) -> None:
+    def act(label: str, sure: str, why: str | None = None) -> None:
         frame.get_by_role("button", name=label).click()
+        if why is not None:
+            dialog.get_by_label("Why").fill(why)
         dialog.get_by_role("button", name=sure, exact=True).click()
         expect(dialog).to_be_hidden()
 
-    act("Open by hand…", "Open")
-    act("Close as failed…", "Close as failed")
-    act("Open by hand…", "Open")
-    act("Close as success…", "Close as success")
+    act("Open by hand…", "Open", "a load by hand")
+    act("Close as failed…", "Close as failed", "the source was wrong")
+    act("Open by hand…", "Open", "once more")
+    act("Close as success…", "Close as success", "checked")
     expect(frame.get_by_role("definition").first).to_contain_text("success")
     second, first = airflow.store.history("page_hand")
     assert (first.status, second.status, first.from_date) == ("failed", "success", second.from_date)
@@ -266,6 +269,7 @@ def test_gaps_and_overlaps_are_seen_at_once(reader: Callable[..., Reader], past:
     frame = night.go(f"workflows/{past}/windows")
     seams = frame.locator(".note.warn li")
     expect(seams).to_have_count(2)
+    expect(frame.locator(".note.warn")).to_contain_text("1 gap and 1 overlap in the last 29 batches")
     expect(seams.nth(0)).to_contain_text("never loaded: 2026-10-29 01:00→2026-10-30 01:00")
     expect(seams.nth(1)).to_contain_text("loaded twice: 2026-11-05 13:00→2026-11-06 01:00")
     expect(frame.get_by_role("img", name="Windows of the last 29 batches")).to_be_visible()

@@ -76,8 +76,9 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
 
 
 def _ended(record: BatchRecord, request: CloseRequest) -> BatchRecord:
-    other = request.by if request.by != record.by else None
-    return replace(record, status=request.result, closed_by=other, closed_why=request.why)
+    own_run = record.run is not None and request.by == record.by
+    by = None if own_run else request.by
+    return replace(record, status=request.result, closed_by=by, closed_why=request.why)
 
 
 def abort(

@@ -54,10 +54,26 @@ function Page() {
 
 // Airflow's address bar keeps where we are, so that a link to it leads here.
 const shares = embedded && !inDag;
+let home; // the address of this page in Airflow, without what follows "#"
 function tellParent() {
   if (!shares) return;
   const { history, location: bar } = window.parent;
-  if (bar.hash !== location.hash) history.replaceState(history.state, "", `${bar.pathname}${bar.search}${location.hash}`);
+  home ||= bar.pathname;
+  if (bar.pathname === home && bar.hash !== location.hash) history.replaceState(history.state, "", `${bar.pathname}${bar.search}${location.hash}`);
+}
+
+// Airflow's menu leads to the address alone and leaves our frame as it is; a bookmark, or an address that is typed, leads
+// to another view of ours. No event tells of the first.
+function followParent() {
+  if (!shares) return;
+  const bar = window.parent.location;
+  tellParent();
+  window.parent.addEventListener("hashchange", () => {
+    if (bar.pathname === home && bar.hash.startsWith("#/") && bar.hash !== location.hash) location.replace(bar.hash);
+  });
+  setInterval(() => {
+    if (!bar.hash) tellParent();
+  }, 500);
 }
 
 function followTheme() {
@@ -76,6 +92,7 @@ function followTheme() {
 try {
   followTheme();
   if (shares && window.parent.location.hash.startsWith("#/") && !location.hash) location.replace(window.parent.location.hash);
+  followParent();
 } catch {
   // shown by a page of another origin: it has no say here
 }

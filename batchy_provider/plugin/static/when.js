@@ -34,7 +34,7 @@ export function When({ at, seconds }) {
 }
 
 export const Window = ({ from, to }) =>
-  from || to ? html`<span class="window">${isBeginning(from) ? "from " : null}<${When} at=${from} /><span class="arrow" aria-label="to">→</span><${When} at=${to} /></span>` : null;
+  from || to ? html`<span class="window">${isBeginning(from) ? html`<span>from${"\u00a0"}</span>` : null}<${When} at=${from} /><span class="arrow" aria-label="to">→</span><${When} at=${to} /></span>` : null;
 
 export function span(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));

@@ -65,7 +65,7 @@ function Coverage({ workflow }) {
   const { gaps, overlaps, reaching_back: back } = data;
   const batches = `the last ${many(data.batches, "batch", "batches")}`;
   const meant = back ? ` ${back === 1 ? "One window reaches" : `${back} windows reach`} back over the one before, as the configuration says.` : "";
-  if (!gaps.length && !overlaps.length) return html`<p class="soft">What ${batches} loaded has no gap${back ? "" : " and no overlap"}.${meant}</p>`;
+  if (!gaps.length && !overlaps.length) return html`<p class="soft">No gap${back ? "" : " and no overlap"} in ${batches}.${meant}</p>`;
   const counts = [gaps.length ? many(gaps.length, "gap") : null, overlaps.length ? many(overlaps.length, "overlap") : null].filter(Boolean).join(" and ");
   const lines = [...gaps, ...overlaps].sort((a, b) => a.from_date.localeCompare(b.from_date));
   return html`<div class="note warn"><p>${counts} in ${batches}:</p>

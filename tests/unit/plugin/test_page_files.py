@@ -110,3 +110,20 @@ def test_the_text_of_a_file_needs_the_right_to_read_code(api: Api, monkeypatch: 
         lambda self, method, name, entity=None: entity is not DagAccessEntity.CODE and may(self, method, name, entity),
     )
     assert api.client("viewer").get("/api/v1/workflows/sales").json()["source"] is None
+
+
+def test_the_page_and_the_rules_mean_the_same_beginning() -> None:
+    from batchy_provider.batches.dates import BEGINNING
+
+    assert f'BEGINNING = "{BEGINNING.isoformat(timespec="minutes")}"' in (STATIC / "when.js").read_text()
+
+
+def test_what_a_batch_loaded_and_who_closed_it_is_told_over_rest(api: Api) -> None:
+    client = api.client()
+    batch = client.post("/api/v1/workflows/sales/batches").json()["batch"]["batch_id"]
+    client.post(f"/api/v1/workflows/sales/batches/{batch}/close", json={"why": "checked"})
+    told = client.get(f"/api/v1/workflows/sales/batches/{batch}").json()
+    assert (told["closed_by"], told["closed_why"]) == (told["by"], "checked")
+    found = api.client("viewer").get("/api/v1/workflows/sales/coverage").json()
+    assert (found["batches"], found["jobs"], found["gaps"]) == (1, ["extract", "load"], [])
+    assert client.get("/api/v1/workflows/nothing/coverage").status_code == 404
