@@ -54,12 +54,11 @@ function Page() {
 
 // Airflow's address bar keeps where we are, so that a link to it leads here.
 const shares = embedded && !inDag;
-let home; // the address of this page in Airflow, without what follows "#"
+const showsUs = (bar) => /\/plugin\/batches(\/|$)/.test(bar.pathname);
 function tellParent() {
   if (!shares) return;
   const { history, location: bar } = window.parent;
-  home ||= bar.pathname;
-  if (bar.pathname === home && bar.hash !== location.hash) history.replaceState(history.state, "", `${bar.pathname}${bar.search}${location.hash}`);
+  if (showsUs(bar) && bar.hash !== location.hash) history.replaceState(history.state, "", `${bar.pathname}${bar.search}${location.hash}`);
 }
 
 // Airflow's menu leads to the address alone and leaves our frame as it is; a bookmark, or an address that is typed, leads
@@ -69,7 +68,7 @@ function followParent() {
   const bar = window.parent.location;
   tellParent();
   window.parent.addEventListener("hashchange", () => {
-    if (bar.pathname === home && bar.hash.startsWith("#/") && bar.hash !== location.hash) location.replace(bar.hash);
+    if (showsUs(bar) && bar.hash.startsWith("#/") && bar.hash !== location.hash) location.replace(bar.hash);
   });
   setInterval(() => {
     if (!bar.hash) tellParent();
