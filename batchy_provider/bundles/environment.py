@@ -19,7 +19,7 @@ ALLOWED = frozenset(
 )
 """The worker's variables that a script inherits, and all that start with ``LC_``."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +118,18 @@ def build(
     return {**built, **told}
 
 
-def _text(name: Any, value: Any) -> str | None:
+def name_problem(name: Any) -> str | None:
+    """Say why no variable of a script can have a name, or return None."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise JobEnvironmentError(
-            f"env: {name!r} is no name for a variable. Expected letters, digits and '_', not a digit first."
-        )
+        return f"{name!r} is no name for a variable. Expected letters, digits and '_', not a digit first"
     if name.startswith("BATCHY_"):
-        raise JobEnvironmentError(f"env: {name} is reserved: names that start with BATCHY_ are set for the script.")
+        return f"{name} is reserved: names that start with BATCHY_ are set for the script"
+    return None
+
+
+def _text(name: Any, value: Any) -> str | None:
+    if (problem := name_problem(name)) is not None:
+        raise JobEnvironmentError(f"env: {problem}.")
     if value is None:
         return None
     if isinstance(value, bool):

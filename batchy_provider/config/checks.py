@@ -6,21 +6,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.batches.names import check_job_name, check_workflow_name
+from batchy_provider.bundles.environment import name_problem
 from batchy_provider.config.faults import KeyPath, Problem, one_of, show
 from batchy_provider.config.fields import in_zone
-from batchy_provider.config.model import After, Job, WorkflowModel
+from batchy_provider.config.jinja import template_problems
+from batchy_provider.config.model import After, Job, SharedModel, WorkflowModel
 from batchy_provider.config.order import PREVIOUS
 from batchy_provider.config.runs import check_runs, same_day_workflows
 from batchy_provider.exceptions import InvalidNameError
 
-MAX_ITEM_BYTES = 128 * 1024 - len("ITEM=\0")
-"""What Linux lets one environment variable hold."""
+ITEM = "ITEM"
+"""Variable of a script that holds its entry of ``for_each``: text as it is, all else as JSON."""
+
+MAX_VARIABLE_BYTES = 128 * 1024
+"""What Linux lets one environment variable take, with its name and the NUL at its end."""
 
 RESERVED_JOBS = ("open", "close")
 WAIT_PREFIX = "wait_for_"
@@ -56,6 +61,7 @@ FACTORY_ARGS = {
 
 def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
     """Yield what is wrong with a workflow whose keys are all right one by one."""
+    yield from check_shared(model)
     yield from _check_dates(model)
     yield from _check_waits(name, model)
     yield from check_runs(model)
@@ -66,6 +72,58 @@ def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
         yield from _check_handler(job_name, job)
         yield from _check_params(job_name, job)
         yield from _check_items(job_name, job)
+        yield from _check_initial(job.initial_date, model, ("jobs", job_name, "initial_date"))
+        yield from _check_env(job.env, ("jobs", job_name, "env"))
+        if job.for_each is not None and job.operator is None and ITEM in {**model.defaults.env, **job.env}:
+            path = ("jobs", job_name, "env", ITEM) if ITEM in job.env else ("defaults", "env", ITEM)
+            yield Problem(path, f"{ITEM} is the entry of for_each; give the variable another name", at_key=True)
+        yield from _check_templates(job_name, job)
+
+
+def check_shared(model: SharedModel) -> Iterator[Problem]:
+    """Yield what is wrong with keys that files may inherit."""
+    yield from _check_env(model.defaults.env, ("defaults", "env"))
+    yield from _check_initial(model.initial_date, model, ("initial_date",))
+    yield from _check_initial(model.defaults.initial_date, model, ("defaults", "initial_date"))
+
+
+def _check_initial(text: str | None, model: SharedModel, path: KeyPath) -> Iterator[Problem]:
+    moment = _moment(text, model) if text is not None else None  # None, too, outside of the calendar: another check
+    if moment is None or moment <= datetime.now(timezone.utc):
+        return
+    # What is scheduled only from then on may be written down before.
+    start = _moment(model.start_date, model) if model.start_date is not None else None
+    if start is None or start < moment:
+        yield Problem(
+            path,
+            f"{text} lies in the future, and no window can begin there yet; write a date that has passed, or a "
+            "start_date that is not before it",
+        )
+
+
+def _moment(text: str, model: SharedModel) -> datetime | None:
+    try:
+        return in_zone(text, model.timezone).astimezone(timezone.utc)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _check_env(env: Mapping[str, str], path: KeyPath) -> Iterator[Problem]:
+    for name, text in env.items():
+        if (problem := name_problem(name)) is not None:
+            yield Problem((*path, name), problem, at_key=True)
+        elif why := no_variable(name, text, "the value"):
+            yield Problem((*path, name), why)
+    yield from template_problems(dict(env), path)
+
+
+def _check_templates(name: str, job: Job) -> Iterator[Problem]:
+    """Yield templates of a script that cannot be rendered. Which arguments of an operator are some, its class says."""
+    if job.operator is None:
+        for key in ("bash", "bundle", "inputs", "outputs"):
+            yield from template_problems(getattr(job, key), ("jobs", name, key))
+        for index, item in enumerate(job.for_each if isinstance(job.for_each, list) else ()):
+            yield from template_problems(item_text(item), ("jobs", name, "for_each", index))
 
 
 def _check_dates(model: WorkflowModel) -> Iterator[Problem]:
@@ -174,9 +232,6 @@ def _check_action(name: str, job: Job) -> Iterator[Problem]:
         yield Problem((*path, given[1]), message, at_key=True)
     if job.bundle == "" or job.bash == "":
         yield Problem((*path, given[0]), "expected text, here is none")
-    if job.bash and "{#" in job.bash and "#}" not in job.bash:
-        message = "'{#' begins a comment of a template, as in ${#list}; put it between {% raw %} and {% endraw %}"
-        yield Problem((*path, "bash"), message)
     if job.sha256 is not None and job.bundle is None:
         yield Problem((*path, "sha256"), "only a bundle has a digest", at_key=True)
     if job.operator is None:
@@ -223,7 +278,7 @@ def _check_items(name: str, job: Job) -> Iterator[Problem]:
         text = item_text(item) if job.operator is None else json.dumps(item, sort_keys=True)
         if (first := seen.setdefault(text, index)) != index:
             yield Problem((*path, index), f"{show(item)} is the same as entry {first + 1}; each would run it again")
-        elif job.operator is None and (why := _no_variable(text)):
+        elif job.operator is None and (why := no_variable(ITEM, text, "the entry")):
             yield Problem((*path, index), why)
     if job.operator is not None:
         for index, item in enumerate(job.for_each):
@@ -241,11 +296,14 @@ def item_text(item: Any) -> str:
     return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
 
 
-def _no_variable(text: str) -> str | None:
-    """Say why a text cannot be the value of an environment variable, which only JSON files can hold."""
+def no_variable(name: str, text: str, what: str) -> str | None:
+    """Say why a text cannot be the value of an environment variable.
+
+    :param what: what the text is.
+    """
     size = len(text.encode())
-    if size > MAX_ITEM_BYTES:
-        return f"the entry has {size} bytes, and a variable holds {MAX_ITEM_BYTES}; put it into a file of the bundle"
+    if size > (most := MAX_VARIABLE_BYTES - len(f"{name}=\0")):
+        return f"{what} has {size} bytes, and a variable holds {most}; put it into a file of the bundle"
     return None
 
 

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.batches.names import check_workflow_name
 from batchy_provider.config.checks import job_name_problems
-from batchy_provider.config.fields import PRESETS, Cron, Timezone
+from batchy_provider.config.crons import PRESETS
+from batchy_provider.config.fields import Cron, Timezone
 from batchy_provider.config.order import PREVIOUS
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import InvalidNameError

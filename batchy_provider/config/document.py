@@ -56,6 +56,13 @@ class Document:
 
     data: Any
     _text: str = field(repr=False)
+    has_rewritten: bool = False
+    """Whether YAML reads one of its values as something that is written in another way, such as ``0022``."""
+
+    @property
+    def texts(self) -> Any:
+        """The data with the text of each value as it stands in the file."""
+        return _Builder(self._text, as_written=True).build()[0] if self.has_rewritten else self.data
 
     def written(self, path: KeyPath) -> KeyPath:
         """Return a path as the file has it: ``after: a`` stands for ``after: [a]``, without an index."""
@@ -131,7 +138,11 @@ def parse(text: str, *, is_json: bool = False) -> Document:
         raise DocumentError(Problem((), message), line, error.start - text.rfind("\n", 0, error.start)) from None
     if size > MAX_BYTES:
         raise _too_large()
-    document = Document(_parse_json(text) if is_json else _Builder(text).build()[0], text)
+    if is_json:
+        document = Document(_parse_json(text), text)
+    else:
+        builder = _Builder(text)
+        document = Document(builder.build()[0], text, builder.has_rewritten)
     try:
         check_plain(document.data)
     except PlainDataError as error:
@@ -166,8 +177,10 @@ def _parse_json(text: str) -> Any:
 class _Builder:
     """Builds plain data from the events of one YAML document."""
 
-    def __init__(self, text: str, *, with_marks: bool = False) -> None:
+    def __init__(self, text: str, *, with_marks: bool = False, as_written: bool = False) -> None:
         self.text = text
+        self.as_written = as_written
+        self.has_rewritten = False
         self.values = 0
         self.anchors: dict[str, tuple[Any, int]] = {}
         self.marks: _Marks | None = {} if with_marks else None
@@ -211,7 +224,9 @@ class _Builder:
             return self.alias(event)
         start = self.values
         if kind is _SCALAR:
-            data = self.scalar(event)
+            data = event.value if self.as_written else self.scalar(event)
+            if data is not event.value and canonical(data) != event.value:
+                self.has_rewritten = True
         else:
             if depth == 0:
                 self.fail(event, f"nested deeper than {MAX_DEPTH} levels")
@@ -334,6 +349,11 @@ class _Builder:
         column = control - (before.rfind("\n") + 1) + 1
         message = f"no valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
         return DocumentError(Problem((), message), before.count("\n") + 1, column)
+
+
+def canonical(value: Any) -> str:
+    """Return the one text of a value that both YAML and JSON read as this value."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _resolve(text: str) -> str:

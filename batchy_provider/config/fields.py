@@ -5,42 +5,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from batchy_provider.batches.dates import format_date, parse_date, zone
 from batchy_provider.bundles.datasets import EXPECTED, is_template, split
+from batchy_provider.config.crons import PRESETS, cron_problem
 from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION
 from batchy_provider.config.durations import MAX_DAYS, parse_duration
 from batchy_provider.config.faults import show
 from batchy_provider.exceptions import WindowError
 
-PRESETS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@quarterly": "0 0 1 */3 *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-"""Cron presets and what they stand for; ``@once`` and ``@continuous`` are no cron."""
-
-_CRON_FIELDS = {
-    "minute": "0 to 59",
-    "hour": "0 to 23",
-    "day": "1 to 31",
-    "month": "1 to 12 or JAN to DEC",
-    "weekday": "0 (Sunday) to 6 or SUN to SAT",
-}
-_LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 MAX_SIZE = 2**63
@@ -59,11 +38,18 @@ def _duration(value: Any) -> timedelta:
         return value
     if isinstance(value, str):
         try:
-            return parse_duration(value)
+            duration = parse_duration(value)
         except ValueError as error:
             raise wrong(str(error)) from None
+        return duration
     hint = f"; with a unit: {value}s" if isinstance(value, int) and not isinstance(value, bool) else ""
     raise wrong(f"expected {EXPECTED_DURATION}, not {show(value)}{hint}")
+
+
+def _above_zero(value: timedelta) -> timedelta:
+    if not value:
+        raise wrong(f"expected {EXPECTED_DURATION}, longer than nothing; without this key there is no limit")
+    return value
 
 
 def _date(value: Any) -> str:
@@ -105,7 +91,7 @@ def _env(value: Any) -> Any:
 
 
 def _hours(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:  # NaN is not
         raise wrong(f"expected a number of hours, 0 or more, such as 2 or 0.5, not {show(value)}")
     if value > MAX_DAYS * 24:
         raise wrong(f"expected a number of hours, at most {MAX_DAYS * 24} (a hundred years), not {show(value)}")
@@ -119,7 +105,8 @@ def _size(value: Any) -> int:
             size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
     if size is not None and 0 < size < MAX_SIZE:
         return size
-    raise wrong(f"expected a size such as 512M or 2G, not {show(value)}")
+    more = ", and more than nothing" if size == 0 else ""
+    raise wrong(f"expected a size such as 512M or 2G{more}, not {show(value)}")
 
 
 def _sha256(value: Any) -> str:
@@ -148,57 +135,9 @@ def _cron(value: Any) -> str:
         return value
     if value.startswith("@"):
         raise wrong(f"unknown preset {value!r}; known are {', '.join([*PRESETS, '@once', '@continuous'])}")
-    if (fields := len(value.split())) != 5:
-        raise wrong(
-            f"expected a cron expression of five fields (minute hour day month weekday), not {fields} in {show(value)}"
-        )
-    if not _is_cron(value):
-        for place, (name, expected) in enumerate(_CRON_FIELDS.items()):
-            field = value.split()[place]
-            if not _is_cron(" ".join(["*"] * place + [field] + ["*"] * (4 - place))):
-                forms = "lists (1,2), ranges (1-5) and steps (*/2)"
-                raise wrong(f"the {name} of {value!r} is {field!r}; expected {expected}, *, {forms}")
-        raise wrong(f"{value!r} is no cron expression")
-    if _never_fires(value):
-        raise wrong(f"{value!r} never fires: no such month has a day {value.split()[2]}")
+    if (problem := cron_problem(value)) is not None:
+        raise wrong(problem)
     return value
-
-
-@lru_cache(maxsize=10_000)  # workflows often run at the same time
-def _is_cron(text: str) -> bool:
-    from croniter import croniter
-
-    try:
-        croniter.expand(text)
-    except (ValueError, KeyError, AttributeError):  # CroniterBadCronError is a ValueError
-        return False
-    return True
-
-
-def _never_fires(cron: str) -> bool:
-    """Tell whether a cron names only days that its months do not have, such as the 31st of June."""
-    _, _, days, months, weekdays = cron.split()
-    if weekdays != "*" or days == "*" or months == "*":  # a weekday is an alternative to the day
-        return False
-    from croniter import croniter
-
-    fields = croniter.expand(cron)[0]
-    first = min((day for day in fields[2] if isinstance(day, int)), default=1)
-    longest = max((_LONGEST[month] for month in fields[3] if isinstance(month, int)), default=31)
-    return first > longest
-
-
-def time_of_day(crons: Iterable[str]) -> tuple[int, int] | None:
-    """Return hour and minute at which all of some cron expressions fire, or None if there are several."""
-    from croniter import croniter
-
-    times = set()
-    for cron in crons:
-        minutes, hours = croniter.expand(PRESETS.get(cron, cron))[0][:2]
-        if len(minutes) != 1 or len(hours) != 1 or not isinstance(hours[0], int) or not isinstance(minutes[0], int):
-            return None
-        times.add((hours[0], minutes[0]))
-    return times.pop() if len(times) == 1 else None
 
 
 def in_zone(text: str, timezone_name: str) -> datetime:
@@ -234,6 +173,7 @@ Duration = Annotated[
     BeforeValidator(_duration),
     _schema(type="string", pattern=f"^ *({_NUMBER} *[wdhms] *)+$", examples=["90s", "5m", "4h", "1d12h"]),
 ]
+PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
 DateText = Annotated[
     str,
     BeforeValidator(_date),
@@ -247,7 +187,7 @@ Env = Annotated[
     BeforeValidator(_env),
     _schema(type="object", additionalProperties={"type": ["string", "integer"]}),
 ]
-Hours = Annotated[Any, BeforeValidator(_hours), _schema(type="number", minimum=0)]
+Hours = Annotated[Any, BeforeValidator(_hours), _schema(type="number", minimum=0, maximum=MAX_DAYS * 24)]
 Size = Annotated[
     int,
     BeforeValidator(_size),

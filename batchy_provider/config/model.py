@@ -19,6 +19,7 @@ from batchy_provider.config.fields import (
     Env,
     Hours,
     Names,
+    PositiveDuration,
     Sha256,
     Size,
     TimeOfDay,
@@ -44,7 +45,7 @@ Owner = Annotated[str, Field(max_length=500)]
 class Limits(_Model):
     """What one execution of a script may use; over it, the script is stopped."""
 
-    cpu: Duration | None = Field(default=None, description="CPU time, such as `10m`.")
+    cpu: PositiveDuration | None = Field(default=None, description="CPU time, such as `10m`.")
     memory: Size | None = Field(default=None, description="Memory of each process (address space), such as `512M`.")
     open_files: Annotated[int, Field(ge=8, le=2**31 - 1)] | None = Field(
         default=None, description="Files open at once."
@@ -79,7 +80,7 @@ class Settings(_Model):
         default=None, description="Wait twice as long before each further try, up to `max_retry_delay`."
     )
     max_retry_delay: Duration | None = Field(default=None, description="The longest wait before a try.")
-    timeout: Duration | None = Field(default=None, description="How long one try may take; then it is stopped.")
+    timeout: PositiveDuration | None = Field(default=None, description="How long one try may take; then it is stopped.")
     kill_grace: Duration | None = Field(
         default=None, description="How long a script has between TERM and KILL when it is stopped."
     )
@@ -174,7 +175,7 @@ class Job(Settings):
 class Within(_Model):
     """A wait's scope in hours and minutes."""
 
-    within: Duration = Field(description="How recent a success has to be, such as `12h`.")
+    within: PositiveDuration = Field(description="How recent a success has to be, such as `12h`.")
 
 
 Scope = Annotated[
@@ -193,7 +194,7 @@ class Wait(_Model):
         default="today",
         description="Which success counts: `today` (the day of this run), `since_last_run`, `any`, or `{within: 12h}`.",
     )
-    timeout: Duration | None = Field(default=None, description="How long to wait before the wait fails.")
+    timeout: PositiveDuration | None = Field(default=None, description="How long to wait before the wait fails.")
     on_failed: Literal["wait", "fail"] = Field(
         default="wait", description="When the other workflow failed: `wait` (it may be re-run) or `fail`."
     )
@@ -268,7 +269,7 @@ class Deadline(_Model):
     closed_by: TimeOfDay | None = Field(
         default=None, description='Time of day in `timezone`, such as `"06:00"`; needs a schedule at one time of day.'
     )
-    within: Duration | None = Field(default=None, description="How long after the run was due.")
+    within: PositiveDuration | None = Field(default=None, description="How long after the run was due.")
     notify: Annotated[Notifiers, Field(min_length=1)] = Field(description="Whom to tell: Airflow notifiers.")
 
 
@@ -320,7 +321,7 @@ class SharedModel(_Model):
     end_date: DateText | None = Field(default=None, description="Nothing is scheduled after it.")
     catchup: bool = Field(default=False, description="Run what was missed since `start_date`.")
     max_active_runs: OneOrMore = Field(default=1, description="Runs at the same time.")
-    run_timeout: Duration | None = Field(
+    run_timeout: PositiveDuration | None = Field(
         default=None, description="How long a whole run may take, waits included; then it is failed."
     )
     max_active_jobs: OneOrMore | None = Field(

@@ -17,7 +17,9 @@ from batchy_provider.config.document import Document, DocumentError, decode, par
 from batchy_provider.config.excerpt import with_excerpts
 from batchy_provider.config.faults import Fault, Problem, did_you_mean, key_text, unexpected
 from batchy_provider.config.files import DEFAULTS_STEM, SUFFIXES, find_file, find_files, read_bytes
-from batchy_provider.config.validation import inherited_keys, merge, validate
+from batchy_provider.config.original import is_original
+from batchy_provider.config.rewritten import rewritten, with_written_text
+from batchy_provider.config.validation import drop, inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
 
@@ -148,7 +150,9 @@ class Reader:
         except InvalidNameError as error:
             return None, [Fault(str(path), None, None, "", f"{error}; rename the file")]
         workflow, problems = validate(name, path, document.data, self.defaults(path.parent), self.look)
-        return workflow, _located(path, document, problems)
+        if isinstance(document.data, dict) and not is_original(document.data):
+            problems = _with_rewritten(document, problems)
+        return (None if problems else workflow), _located(path, document, problems)
 
     def defaults(self, folder: Path) -> Mapping[str, Any]:
         """Return the keys that files of a folder inherit.
@@ -173,6 +177,8 @@ class Reader:
         try:
             document = _open(path)
             data, problems = inherited_keys(document.data)
+            for problem in (problems := _with_rewritten(document, problems)):
+                drop(data, problem.path)
             self.defaults_faults += _located(path, document, problems)
         except DocumentError as error:
             self.defaults_faults.append(_fault(path, error))
@@ -182,6 +188,14 @@ class Reader:
         else:
             return data
         return {}
+
+
+def _with_rewritten(document: Document, problems: Iterable[Problem]) -> list[Problem]:
+    """Add the values that are not what is written. What the model says of such a value is said of another one."""
+    problems = list(problems)
+    found = list(rewritten(document, {problem.path for problem in problems}))
+    places = {problem.path for problem in found}
+    return [*found, *(with_written_text(document, each) for each in problems if each.path not in places)]
 
 
 def _open(path: Path) -> Document:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from batchy_provider.config.crons import time_of_day
 from batchy_provider.config.faults import Problem, show
-from batchy_provider.config.fields import time_of_day
 from batchy_provider.config.model import After, RunParam, WorkflowModel
 
 WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
@@ -94,12 +94,21 @@ def _check_param(name: str, param: RunParam, model: WorkflowModel) -> Iterator[P
         yield Problem(place, f"{show(value)} is none of the choices")
     elif value is not None and name in WINDOW_PARAMS:
         yield Problem(place, f"{name!r} asks for a window of its own; with a default every run would")
+    elif isinstance(value, int | float) and not isinstance(value, bool) and not _is_within(param, value):
+        yield Problem(place, f"{show(value)} is not between the minimum and the maximum")
+    if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
+        yield Problem((*path, "minimum"), "the minimum is above the maximum", at_key=True)
     for index, choice in enumerate(param.choices or ()):
         if not _is_a(kind, choice):
             yield Problem((*path, "choices", index), f"expected a value of type {kind}, not {show(choice)}")
     for key in ("minimum", "maximum"):
         if getattr(param, key) is not None and kind not in ("integer", "number"):
             yield Problem((*path, key), f"only a number has a {key}, and this is of type {kind}", at_key=True)
+
+
+def _is_within(param: RunParam, value: float) -> bool:
+    least, most = param.minimum, param.maximum
+    return (least is None or least <= value) and (most is None or value <= most)
 
 
 def _is_a(kind: str, value: Any) -> bool:

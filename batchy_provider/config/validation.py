@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from batchy_provider.config.airflow_limits import check_airflow_limits
 from batchy_provider.config.bundles import BundleCheck, bundle_problem
-from batchy_provider.config.checks import check
+from batchy_provider.config.checks import check, check_shared
 from batchy_provider.config.faults import Problem, did_you_mean, show
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.order import resolve_order
@@ -117,12 +117,12 @@ def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Problem]]:
         del sound["jobs"]
         problems.append(Problem(("jobs",), "jobs cannot be inherited; write them in each file", at_key=True))
     try:
-        SharedModel.model_validate(sound)
+        found = list(check_shared(SharedModel.model_validate(sound)))
     except ValidationError as error:
         found = problems_of(error, SharedModel)
-        for problem in found:
-            drop(sound, problem.path)
-        problems += found
+    for problem in found:
+        drop(sound, problem.path)
+    problems += found
     return sound, problems
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from batchy_provider.config.checks import FACTORY_ARGS
 from batchy_provider.config.faults import KeyPath, Problem, did_you_mean
+from batchy_provider.config.jinja import template_problems
 
 
 class BuildError(Exception):
@@ -62,10 +63,27 @@ def make(cls: Any, own: Mapping[str, Any], ours: Mapping[str, Any], place: KeyPa
     :param place: where the arguments stand in the file, or else the class.
     :raises BuildError: if the class refuses them.
     """
+    check_templates(cls, own, place)
     try:
         return cls(**{**own, **ours})
     except Exception as error:
         raise refusal(cls, own, error, place) from None
+
+
+def check_templates(cls: Any, own: Mapping[str, Any], place: KeyPath) -> None:
+    """Parse the arguments that Airflow renders as templates.
+
+    :raises BuildError: if one of them cannot be rendered.
+    """
+    files = tuple(getattr(cls, "template_ext", ()))
+    problems: list[Problem] = []
+    for name in getattr(cls, "template_fields", ()):
+        value = own.get(name)
+        if not (isinstance(value, str) and files and value.endswith(files)):
+            # A class may render with names of its own.
+            problems += template_problems(value, (*place, name), any_names=True)
+    if problems:
+        raise BuildError(problems)
 
 
 def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> BuildError:

@@ -7,14 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchy_provider.config.checks import item_text
+from batchy_provider.config.checks import ITEM, item_text
 from batchy_provider.config.faults import Problem
 from batchy_provider.config.model import ForEach, Job
-from batchy_provider.dag_factory.classes import BuildError, refusal
+from batchy_provider.dag_factory.classes import BuildError, check_templates, refusal
 from batchy_provider.dag_factory.gate import JobGate
-
-ITEM = "ITEM"
-"""Variable of a script that holds its entry: text as it is, all else as JSON."""
 
 
 def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate: JobGate) -> Any:
@@ -30,6 +27,9 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
         message = f"{len(job.for_each)} entries, and Airflow here runs at most {most} ([core] max_map_length)"
         raise BuildError([Problem(("jobs", name, "for_each"), message)])
     place = ("jobs", name, "args" if job.args else "operator")
+    check_templates(cls, job.args or {}, place)
+    for index, item in enumerate(job.for_each if job.operator is not None and isinstance(job.for_each, list) else ()):
+        check_templates(cls, item, ("jobs", name, "for_each", index))
     try:
         # Here it must be the argument: the instances are made by Airflow, when they run.
         if job.operator is None:

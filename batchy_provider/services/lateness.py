@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batchy_provider.batches.cron import previous_fire
 from batchy_provider.batches.dates import format_date, parse_date
-from batchy_provider.config.fields import PRESETS
+from batchy_provider.config.crons import PRESETS
 from batchy_provider.config.runs import crons_of, time_to_deadline
 
 if TYPE_CHECKING:

@@ -262,12 +262,14 @@ class TestForEach:
         assert len(faults(text(3))) == 1
 
     def test_the_longest_entry_reaches_its_script(self, build: Any):
-        from batchy_provider.config.checks import MAX_ITEM_BYTES
+        from batchy_provider.config.checks import MAX_VARIABLE_BYTES
 
-        dag = build(f"jobs: {{a: {{bash: x, for_each: [{'x' * MAX_ITEM_BYTES}]}}}}")
+        longest = MAX_VARIABLE_BYTES - len("ITEM=\0")
+
+        dag = build(f"jobs: {{a: {{bash: x, for_each: [{'x' * longest}]}}}}")
         (env,) = dag.get_task("a").expand_input.value["env"]
         done = subprocess.run(["bash", "-c", "echo ${#ITEM}"], env=env, capture_output=True, check=True)
-        assert int(done.stdout) == MAX_ITEM_BYTES
+        assert int(done.stdout) == longest
 
     def test_arguments_that_it_refuses(self, faults: Any):
         assert faults(
