@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,3 +153,17 @@ def _emptied(server: Server) -> str:
     with server.client() as client:
         client.flushall()
     return server.url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell which groups of tests take longest: one process works through each, so the slowest sets the pace."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[group(report.nodeid)] += report.duration
+    slowest = sorted(seconds.items(), key=lambda item: -item[1])[:12]
+    if terminalreporter.config.getoption("durations") and slowest:
+        terminalreporter.section("slowest groups")
+        for name, taken in slowest:
+            terminalreporter.line(f"{taken:8.1f}s {name}")
