@@ -55,6 +55,25 @@ class ResultError(BundleError):
     """A result could not be stored, or is not there, or is not what it was when it was stored."""
 
 
+class NotKeptError(ResultError):
+    """
+    A script has run, and nothing of what it wrote could be kept.
+
+    :param exit_code: of the script; None if it was stopped, since its output could not be written
+    """
+
+    def __init__(self, text: str, exit_code: int | None) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type[NotKeptError], tuple[str, int | None]]:
+        return type(self), (str(self), self.exit_code)
+
+
+class DamagedRecordError(ResultError):
+    """The record of an execution is in the store and cannot be read."""
+
+
 class OutputGoneError(ResultError):
     """
     An output that an earlier job has stored is not there.

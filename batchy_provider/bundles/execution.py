@@ -9,7 +9,7 @@ import datetime
 import errno
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,17 @@ from typing import Any
 from batchy_provider.bundles.cache import BundleCache, Fetched
 from batchy_provider.bundles.claim import claimed
 from batchy_provider.bundles.environment import Telling, build, write_params
-from batchy_provider.bundles.errors import BundleError, ResultError
+from batchy_provider.bundles.errors import BundleError, NotKeptError, ResultError
 from batchy_provider.bundles.files import mask_values, read_values
 from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.leftovers import (
+    OUTPUT_FAULT,
+    Left,
+    LeftOut,
+    left_out_notices,
+    names_below,
+    new_files_notices,
+)
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
@@ -33,6 +41,7 @@ from batchy_provider.bundles.stored import StoredExecution
 SKIP_EXIT_CODE = 99
 TAIL_LINES = 20
 _EXACT = "stdout.exact"
+_NAMES_LOOKED_AT = 20_000
 _WAITING = (
     "Another script of this job still runs on this machine: of a try whose worker was killed, or of a batch that was "
     "taken over. Waiting until it has ended."
@@ -91,6 +100,7 @@ class Outcome:
     :param reason: one sentence, with the last lines of stderr if it failed
     :param stored: what was kept
     :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`, masked
+    :param notices: what was left and is not kept, sentences for people
     """
 
     state: str
@@ -99,6 +109,7 @@ class Outcome:
     stored: StoredExecution
     values: Mapping[str, Any]
     result: RunResult
+    notices: Sequence[str] = ()
 
     def reference(self) -> dict[str, Any]:
         """What a later job needs to find the output: ``{url, bytes, sha256}`` and the names of the values."""
@@ -141,8 +152,12 @@ class Execution:
         self._progress = progress
         self._runner: Runner | None = None
         self._cancelled: str | None = None
+        self._brought: set[str] = set()
+        self._exit_code: int | None = None
         self.running = False
         """The script is being started or is running: `cancel` ends it in order."""
+        self.has_run = False
+        """The script has ended; its result is being kept, or is."""
 
     def cancel(self, reason: str = "cancelled", *, at_once: bool = False) -> None:
         """
@@ -158,8 +173,9 @@ class Execution:
         """
         Fetch, run and keep.
 
-        :raises BundleError: the bundle was refused, or the script could not be run, or its result not be kept.
-            A script that fails is an `Outcome`, not an error.
+        :raises BundleError: the bundle was refused, or the script could not be run. A script that fails is an
+            `Outcome`, not an error.
+        :raises NotKeptError: the script was run, and nothing of it could be kept
         """
         try:
             with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
@@ -167,15 +183,25 @@ class Execution:
                 started = _now()
                 with self._alone() as locks:
                     result = self._run(scratch, draft, locks)
-                return self._keep(draft, fetched, result, started)
+                self.has_run, self._exit_code = True, result.exit_code
+                return self._keep(scratch, draft, fetched, result, started)
         except (OSError, BundleError) as error:
-            if not _is_full_disk(error):
+            full = _is_full_disk(error)
+            # A runner that cannot write what the script says stops the script.
+            self.has_run = self.has_run or (full and self._runner is not None)
+            text = self._full_disk(error) if full else str(error)
+            if self.has_run:
+                raise NotKeptError(text, self._exit_code) from error
+            if not full:
                 raise
-            raise BundleError(
-                f"A disk is full: {error}. Of this execution nothing was kept. It needs room in the folder of bundles "
-                f"and working copies, {self._work.parent}, and where the results are, {self._results.url}. Make room "
-                "and run the job again: it gets the same window."
-            ) from error
+            raise BundleError(text) from error
+
+    def _full_disk(self, error: Exception) -> str:
+        return (
+            f"A disk is full: {error}. Of this execution nothing was kept. It needs room in the folder of bundles "
+            f"and working copies, {self._work.parent}, and where the results are, {self._results.url}. Make room "
+            "and run the job again: it gets the same window."
+        )
 
     def _prepare(self, folder: Path) -> Fetched | None:
         if self._task.bundle is not None:
@@ -200,13 +226,14 @@ class Execution:
     def _run(self, scratch: ScratchFolder, draft: Draft, locks: tuple[int, ...]) -> RunResult:
         task, folder = self._task, scratch.path
         masker = Masker(self._secrets())
-        (draft.folder / "files").mkdir()
+        left = self._left = Left(draft.left)
+        self._brought = names_below(folder / "bundle", _NAMES_LOOKED_AT)
         write_params(task.telling, folder / "params.json")
         told = {
             **task.telling.variables(),
             "BATCHY_PARAMS": str(folder / "params.json"),
-            "BATCHY_OUTPUT": str(draft.folder / "output"),
-            "BATCHY_OUTPUT_DIR": str(draft.folder / "files"),
+            "BATCHY_OUTPUT": str(left.output),
+            "BATCHY_OUTPUT_DIR": str(left.files),
         }
         source = self._input(folder / "input")
         if source is not None:
@@ -251,24 +278,43 @@ class Execution:
             return None
         return path
 
-    def _keep(self, draft: Draft, fetched: Fetched | None, result: RunResult, started: str) -> Outcome:
+    def _keep(
+        self, scratch: ScratchFolder, draft: Draft, fetched: Fetched | None, result: RunResult, started: str
+    ) -> Outcome:
         masker = Masker(self._secrets())
-        values: dict[str, Any] = {}
-        fault = None
-        try:
-            values = mask_values(draft.folder / "files", read_values(draft.folder / "files"), masker)
-        except ResultError as error:
-            fault = str(error)
-        _settle_output(draft.folder)
-        state = _state(result, fault)
-        reason = masker.text(_reason(result, fault, self._task))
+        found = self._left.gather(draft.folder, masker)
+        if found.output_fault is None:
+            _settle_output(draft.folder)
+        else:
+            (draft.folder / _EXACT).unlink(missing_ok=True)
+        values, fault = _values(draft.folder / "files", masker)
         with contextlib.suppress(OSError):  # nothing was left in it
             (draft.folder / "files").rmdir()
-        stored = draft.commit(
-            {
+        new = sorted(names_below(scratch.path / "bundle", len(self._brought) + _NAMES_LOOKED_AT) - self._brought)
+        ended: dict[str, Any] = {}
+
+        def record(lost: Sequence[LeftOut]) -> dict[str, Any]:
+            output_fault = found.output_fault
+            files = list(found.left_out)
+            for each in lost:
+                if each.name == "output":
+                    output_fault = each.reason
+                else:
+                    files.append(replace(each, name=each.name.removeprefix("files/")))
+            faults = [fault] if fault else []
+            if output_fault:
+                faults.insert(0, OUTPUT_FAULT.format(output_fault))
+            state = _state(result, faults)
+            reason = masker.text(_reason(result, faults, self._task))
+            said = [*found.notices, *left_out_notices(files), *new_files_notices(new, masker)]
+            # A script that failed by itself, or asked to be skipped, says why; what else is wrong is told beside it.
+            said = [each for each in faults if each not in reason] + said
+            ended.update(state=state, reason=reason, notices=tuple(masker.text(each) for each in said))
+            return {
                 "run_id": self._task.telling.run_id,
                 "state": state,
                 "reason": reason,
+                "notices": list(ended["notices"]),
                 "ended": result.ended,
                 "exit_code": result.exit_code,
                 "signal": result.signal,
@@ -282,15 +328,30 @@ class Execution:
                 "masked": {"stdout": result.stdout_masked, "stderr": result.stderr_masked},
                 "bundle": None if fetched is None else {"name": masker.text(fetched.name), "sha256": fetched.sha256},
             }
-        )
+
+        stored = draft.commit(record)
+        values = {name: value for name, value in values.items() if f"files/{name}.json" in stored.record["contents"]}
         return Outcome(
-            state=state,
+            **ended,
             exit_code=result.exit_code,
-            reason=reason,
             stored=stored,
             values=values,
             result=result,
         )
+
+
+def _values(folder: Path, masker: Masker) -> tuple[dict[str, Any], str | None]:
+    """The values, masked, and what is wrong with those that are none."""
+    values: dict[str, Any] = {}
+    fault = None
+    try:
+        values = read_values(folder)
+    except ResultError as error:
+        fault = str(error)
+    try:
+        return mask_values(folder, values, masker), fault
+    except ResultError as error:
+        return {}, fault or str(error)
 
 
 def _masked(tell: Callable[[Progress], None], masker: Masker) -> Callable[[Progress], None]:
@@ -322,15 +383,15 @@ def _is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
-def _state(result: RunResult, fault: str | None) -> str:
+def _state(result: RunResult, faults: Sequence[str]) -> str:
     if result.ended != "exit":
         return "failed"
     if result.exit_code == SKIP_EXIT_CODE:
         return "skipped"
-    return "success" if result.exit_code == 0 and fault is None else "failed"
+    return "success" if result.exit_code == 0 and not faults else "failed"
 
 
-def _reason(result: RunResult, fault: str | None, task: Task) -> str:
+def _reason(result: RunResult, faults: Sequence[str], task: Task) -> str:
     by_signal = f" (signal {result.signal})" if result.signal else ""
     if result.ended == "timeout":
         said = f"{SCRIPT} was stopped after {result.seconds:.1f} s: its time was over"
@@ -342,8 +403,8 @@ def _reason(result: RunResult, fault: str | None, task: Task) -> str:
         return f"{SCRIPT} asked to be skipped: exit code {SKIP_EXIT_CODE}."
     elif result.exit_code:
         said = f"{SCRIPT} failed: exit code {result.exit_code}"
-    elif fault:
-        return fault
+    elif faults:
+        return " ".join(faults)
     else:
         return f"{SCRIPT} succeeded in {result.seconds:.1f} s."
     lines = result.stderr_tail.rstrip().split("\n")[-TAIL_LINES:]

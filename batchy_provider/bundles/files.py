@@ -9,20 +9,23 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.limits import KIB
-from batchy_provider.bundles.masking import Masker
+from batchy_provider.bundles.masking import MaskedStream, Masker
+from batchy_provider.bundles.values import parse_value, storage_fault
 
 VALUE_BYTES = 64 * KIB
 VALUES = 100
 _CHUNK = 1024 * KIB
 _VALUE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)\.json")
-_RESERVED = ("return_value", "exit_code")
+_RESERVED = ("return_value", "exit_code", "batchy.output")
+_LINKS = "_link_"
+"""Airflow keeps the links of a task under names that begin so."""
+_FAULTS = 20
 
 
 def is_plain(path: Any) -> bool:
@@ -48,7 +51,7 @@ def kept_files(folder: Path) -> list[str]:
     """
     All files of an execution, with ``/`` between folders.
 
-    :raises ResultError: a link, a device or the like is among them: what it leads to would not be kept
+    :raises ResultError: a link, a device or the like is among them; `Left.gather` lets none in
     """
     found = []
     folders = [""]
@@ -57,16 +60,12 @@ def kept_files(folder: Path) -> list[str]:
         with os.scandir(folder / prefix) as entries:
             for entry in entries:
                 name = prefix + entry.name
-                mode = entry.stat(follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode):
-                    folders.append(name + "/")
-                elif stat.S_ISREG(mode):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{name}/")
+                elif entry.is_file(follow_symlinks=False):
                     found.append(name)
                 else:
-                    raise ResultError(
-                        f"The script left {name!r}, which is a link, a pipe or a device. "
-                        "Only plain files can be kept: copy the content."
-                    )
+                    raise ResultError(f"{name!r}, which is a link, a pipe or a device, cannot be kept.")
     return sorted(found)
 
 
@@ -143,51 +142,78 @@ def read_values(folder: Path) -> dict[str, Any]:
     """
     The content of each ``NAME.json`` directly in a folder.
 
-    :raises ResultError: one is no JSON, too large, or has a name that is taken; all faults are named at once
+    :raises ResultError: one is no JSON, too large, has a name that is taken, or holds what Airflow cannot store; all
+        faults are named at once, each with its file and place
     """
     values: dict[str, Any] = {}
     faults = []
-    for path in sorted(folder.iterdir()):
-        match = _VALUE.fullmatch(path.name)
-        if match is None or not path.is_file():
-            continue
+    for path in _value_files(folder):
+        name = path.name.removesuffix(".json")
         fault = None
-        if match[1] in _RESERVED:
-            fault = f"the name {match[1]!r} is taken"
+        if name in _RESERVED or name.startswith(_LINKS):
+            fault = f"the name {name!r} is taken"
         elif path.stat().st_size > VALUE_BYTES:
             fault = f"it has {path.stat().st_size:,} bytes, {VALUE_BYTES:,} is the limit"
         else:
             try:
-                values[match[1]] = json.loads(path.read_bytes(), parse_constant=_no_constant)
-            except (ValueError, RecursionError) as error:
+                value = parse_value(path.read_bytes())
+            except ValueError as error:
                 fault = f"it is not JSON ({error})"
+            else:
+                fault = storage_fault(value)
+                values[name] = value
         if fault:
             faults.append(f"{path.name}: {fault}")
     if len(values) > VALUES:
         faults.append(f"there are {len(values)} of them, {VALUES} is the limit")
     if faults:
+        more = f"; and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
         raise ResultError(
-            "Files named NAME.json in $BATCHY_OUTPUT_DIR are values for later jobs. " + "; ".join(faults) + "."
+            "Files named NAME.json in $BATCHY_OUTPUT_DIR are values for later jobs, which Airflow stores. "
+            + "; ".join(faults[:_FAULTS])
+            + more
+            + "."
         )
     return values
 
 
+def _value_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if _VALUE.fullmatch(path.name) and path.is_file()]
+
+
 def mask_values(folder: Path, values: dict[str, Any], masker: Masker) -> dict[str, Any]:
-    """Mask secrets in values that `read_values` has read, and in the files that they are kept in."""
+    """
+    Mask secrets in values that `read_values` has read, and in the files that they are kept in.
+
+    A ``NAME.json`` that is no value, since something is wrong with it, is masked as text.
+    """
     if not masker:
         return values
     masked = {name: masker.value(value) for name, value in values.items()}
-    for name, value in masked.items():
-        if value == values[name]:
-            continue
-        path = folder / f"{name}.json"
+    for path in _value_files(folder):
+        name = path.name.removesuffix(".json")
         try:
-            path.unlink()  # a link, say, is replaced, not written through
-            path.write_bytes(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            if name not in masked:
+                _mask_file(path, masker)
+            elif masked[name] != values[name]:
+                path.unlink()
+                path.write_bytes(json.dumps(masked[name], ensure_ascii=False).encode("utf-8", "surrogatepass"))
         except OSError as error:
             raise ResultError(f"{path.name} has a secret in it and cannot be masked: {error}.") from None
     return masked
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
+def _mask_file(path: Path, masker: Masker) -> None:
+    new = path.with_name(f".masked-{path.name}"[:250])
+    stream = MaskedStream(masker)
+    try:
+        with path.open("rb") as source, new.open("xb") as target:
+            while data := source.read(_CHUNK):
+                target.write(stream.feed(data))
+            target.write(stream.finish())
+        if stream.count:
+            new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -18,9 +18,9 @@ An execution exists when its ``exit.json`` does. On a local disk it appears by o
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,15 @@ from batchy_provider.bundles.files import (
 )
 from batchy_provider.bundles.follow import Running, find_running, label
 from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
+from batchy_provider.bundles.leftovers import LeftOut
+from batchy_provider.bundles.object_store import ESSENTIAL, RECORD, upload_contents, upload_record
 from batchy_provider.bundles.scratch import ScratchFolder
-from batchy_provider.bundles.stored import StoredExecution, finished, is_of_try
+from batchy_provider.bundles.stored import StoredExecution, damaged_record, finished, is_of_try, read_record
 from batchy_provider.bundles.unpack import sync_folder
 
-RECORD = "exit.json"
 _DRAFTS = ".drafts"
 
+Record = Mapping[str, Any] | Callable[[Sequence[LeftOut]], Mapping[str, Any]]
 OpenPath = Callable[[str], Any]
 """From a URL to an object with the `pathlib` API."""
 
@@ -108,16 +110,17 @@ class ResultStore:
         Read back one execution.
 
         :raises ResultError: there is none
+        :raises DamagedRecordError: its record cannot be read
         """
-        found = self._read(self._folder(identity.parts()), self._url(identity.parts()))
+        found = self._read(identity.parts())
         if found is None:
             raise ResultError(f"There is no execution {self._url(identity.parts())}.")
-        return found
+        return found.checked()
 
     def find(self, workflow: str, batch_id: str | None = None, job: str | None = None) -> list[StoredExecution]:
         """All executions of a workflow, of one batch or one job, in the order in which they ended."""
         wanted = (batch_id, job, None)
-        found = list(self._walk(self._folder((folder_name(workflow),)), (folder_name(workflow),), wanted))
+        found = list(self._walk((folder_name(workflow),), wanted))
         return sorted(found, key=finished)
 
     def latest(
@@ -129,6 +132,7 @@ class ResultStore:
         :param batch_id: default: the newest batch in which the job was executed
         :param attempt: the task's try; of several executions of the same try it is the last
         :raises ResultError: there is none
+        :raises DamagedRecordError: its record cannot be read
         """
         folder = self._folder((folder_name(workflow),))
         batches = [folder_name(batch_id)] if batch_id is not None else sorted(names_in(folder), key=by_age)
@@ -139,11 +143,11 @@ class ResultStore:
             found = [
                 execution
                 for name in group
-                for execution in self._walk(folder / name, (folder_name(workflow), name), (job, None))
+                for execution in self._walk((folder_name(workflow), name), (job, None))
                 if attempt is None or is_of_try(execution, attempt)
             ]
             if found:
-                return max(found, key=finished)
+                return max(found, key=finished).checked()
         of = f"job {job} of {workflow}" + ("" if batch_id is None else f", batch {batch_id}")
         of += "" if attempt is None else f", attempt {attempt}"
         raise ResultError(
@@ -175,7 +179,7 @@ class ResultStore:
             if folder_name(name) == name:
                 found.add(name)
                 continue
-            first = next(self._walk(self.root / name, (name,), (None, None, None)), None)
+            first = next(self._walk((name,), (None, None, None)), None)
             if first is not None:
                 found.add(str(first.record["workflow"]))
         return sorted(found)
@@ -193,7 +197,7 @@ class ResultStore:
         for name in names_in(self._folder((place,))):
             ages[name] = by_age(name)
             if ages[name][0] < 0:
-                ended = [finished(each) for each in self._walk(self.root / place / name, (place, name), (None, None))]
+                ended = [finished(each) for each in self._walk((place, name), (None, None))]
                 if not ended:
                     del ages[name]  # nothing there, or being written at this moment
                     continue
@@ -237,25 +241,29 @@ class ResultStore:
     def _url(self, parts: tuple[str, ...]) -> str:
         return "/".join((self.url, *parts))
 
-    def _read(self, folder: Any, url: str) -> StoredExecution | None:
+    def _read(self, parts: tuple[str, ...]) -> StoredExecution | None:
+        folder, url = self._folder(parts), self._url(parts)
         try:
             with refreshed(folder / RECORD).open("rb") as file:
-                record = json.loads(file.read())
+                text = file.read()
         except FileNotFoundError:
             return None
+        try:
+            return StoredExecution(url, folder, read_record(text))
         except ValueError as error:
-            raise ResultError(f"The record {url}/{RECORD} cannot be read: {error}.") from None
-        return StoredExecution(url, folder, record)
+            damage = f"The record {url}/{RECORD} cannot be read: {error}."
+            return StoredExecution(url, folder, damaged_record(parts, damage))
 
-    def _walk(self, folder: Any, parts: tuple[str, ...], wanted: tuple[str | None, ...]) -> Iterator[StoredExecution]:
+    def _walk(self, parts: tuple[str, ...], wanted: tuple[str | None, ...]) -> Iterator[StoredExecution]:
+        """All executions below a place; one whose record is damaged is among them, see `StoredExecution.damage`."""
         if not wanted:
-            found = self._read(folder, self._url(parts))
+            found = self._read(parts)
             if found is not None:
                 yield found
             return
-        names = [folder_name(wanted[0])] if wanted[0] is not None else names_in(folder)
+        names = [folder_name(wanted[0])] if wanted[0] is not None else names_in(self._folder(parts))
         for name in names:
-            yield from self._walk(folder / name, (*parts, name), wanted[1:])
+            yield from self._walk((*parts, name), wanted[1:])
 
     def _remove(self, folder: Any) -> None:
         """Records go first: what is half removed is no execution any more."""
@@ -272,37 +280,42 @@ class ResultStore:
             with contextlib.suppress(Exception):
                 empty.rmdir()
 
-    def commit(self, identity: ExecutionId, folder: Path, record: Mapping[str, Any]) -> StoredExecution:
+    def commit(self, identity: ExecutionId, folder: Path, record: Record) -> StoredExecution:
         """Keep a draft; see :meth:`Draft.commit`."""
-        contents = {name: digest_of(folder / name) for name in kept_files(folder)}
-        whole = {
-            "version": 1,
-            "workflow": identity.workflow,
-            "batch_id": identity.batch_id,
-            "job": identity.job,
-            "attempt": identity.attempt,
-            **record,
-            "output": "output" if "output" in contents else "stdout",
-            "contents": contents,
-        }
-        for number in range(1, 1000):
-            attempt = identity.attempt if number == 1 else f"{identity.attempt}.{number}"
-            whole["attempt"] = attempt
-            (folder / RECORD).write_text(json.dumps(whole, indent=1))
-            parts = (*identity.parts()[:3], folder_name(attempt))
-            keep = self._move if self.is_local else self._upload
-            with told_as(
-                ResultError,
-                f"The result store {self.url} did not take what the script left",
-                "The script has ended, and of this execution nothing is kept: see to the store, and run the job again",
-            ):
-                kept = keep(folder, self._folder(parts), contents)
-            if kept:
-                return StoredExecution(self._url(parts), self._folder(parts), whole)
+        lost: list[LeftOut] = []
+        with told_as(
+            ResultError,
+            f"The result store {self.url} did not take what the script left",
+            "The script has ended, and of this execution nothing is kept: see to the store, and run the job again",
+        ):
+            contents = _digests(folder, lost)
+            for number in range(1, 1000):
+                attempt = identity.attempt if number == 1 else f"{identity.attempt}.{number}"
+                parts = (*identity.parts()[:3], folder_name(attempt))
+                target = self._folder(parts)
+                if not self.is_local:
+                    if refreshed(target / RECORD).exists():
+                        continue
+                    upload_contents(folder, target, contents, lost)
+
+                def whole(attempt: str = attempt) -> dict[str, Any]:
+                    return {
+                        "version": 1,
+                        "workflow": identity.workflow,
+                        "batch_id": identity.batch_id,
+                        "job": identity.job,
+                        "attempt": attempt,
+                        **(record(lost) if callable(record) else record),
+                        "output": "output" if "output" in contents else "stdout",
+                        "contents": contents,
+                    }
+
+                written = _write_record(folder, whole, contents, lost)
+                if self._move(folder, target) if self.is_local else upload_record(folder, target, contents):
+                    return StoredExecution(self._url(parts), target, written)
         raise ResultError(f"There are a thousand executions of {self._url(identity.parts())} already.")
 
-    def _move(self, folder: Path, target: Path, contents: Mapping[str, Any]) -> bool:
-        digest_of(folder / RECORD)  # on disk before the name is
+    def _move(self, folder: Path, target: Path) -> bool:
         sync_folder(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -314,26 +327,40 @@ class ResultStore:
         sync_folder(target.parent)
         return True
 
-    def _upload(self, folder: Path, target: Any, contents: Mapping[str, Any]) -> bool:
-        if refreshed(target / RECORD).exists():
-            return False
-        with contextlib.suppress(Exception):  # an object store has no folders to make
-            target.mkdir(parents=True, exist_ok=True)
-        done = []
+
+def _digests(folder: Path, lost: list[LeftOut]) -> dict[str, dict[str, Any]]:
+    """Bytes and sha256 of each file; one that cannot be read or written to the disk is left out."""
+    contents = {}
+    for name in kept_files(folder):
         try:
-            for name in (*contents, RECORD):
-                path = target
-                for part in name.split("/"):
-                    path = path / part
-                done.append(path)
-                with (folder / name).open("rb") as source, path.open("wb") as out:
-                    shutil.copyfileobj(source, out, 1024 * 1024)
-        except BaseException:
-            for path in done:
-                with contextlib.suppress(Exception):
-                    path.unlink()
-            raise
-        return True
+            contents[name] = digest_of(folder / name)
+        except OSError as error:
+            if name in ESSENTIAL:
+                raise
+            lost.append(LeftOut(name, f"cannot be kept ({error.strerror or error})"))
+            (folder / name).unlink(missing_ok=True)
+    return contents
+
+
+def _write_record(
+    folder: Path, whole: Callable[[], dict[str, Any]], contents: dict[str, dict[str, Any]], lost: list[LeftOut]
+) -> dict[str, Any]:
+    """Write the record; where there is no room for it, the largest files make room, and the record says so."""
+    while True:
+        written = whole()
+        try:
+            (folder / RECORD).write_text(json.dumps(written, indent=1))
+            digest_of(folder / RECORD)  # on disk before the name is
+        except OSError as error:
+            spare = [name for name in contents if name not in ESSENTIAL]
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not spare:
+                raise
+            name = max(spare, key=lambda name: (name != "output", contents[name]["bytes"]))
+            (folder / name).unlink(missing_ok=True)
+            del contents[name]
+            lost.append(LeftOut(name, f"cannot be kept ({error.strerror})"))
+        else:
+            return written
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,17 +368,25 @@ class Draft:
     """
     An execution that is still running.
 
-    :param folder: where its files are written: ``stdout``, ``stderr``, ``output``, ``files/``
+    :param folder: of its files: ``stdout``, ``stderr``, ``output``, ``files/``
     """
 
     store: ResultStore
     identity: ExecutionId
     folder: Path
 
-    def commit(self, record: Mapping[str, Any]) -> StoredExecution:
-        """
-        Keep it: all of it, or nothing if this raises.
+    @property
+    def left(self) -> Path:
+        """A place for what the script writes, on the same file system, apart from what is written about the script."""
+        return self.folder.with_name("left")
 
-        :param record: how it ended; goes into ``exit.json``
+    def commit(self, record: Record) -> StoredExecution:
+        """
+        Keep it, or nothing of it if this raises.
+
+        A file of ``output`` and ``files/`` that the store does not take is left out, and the others are kept.
+
+        :param record: how it ended; goes into ``exit.json``. A function is called with what was left out
+        :raises ResultError: the store does not take the record, ``stdout`` or ``stderr``
         """
         return self.store.commit(self.identity, self.folder, record)

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.errors import DamagedRecordError, ResultError
 from batchy_provider.bundles.files import refreshed
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.identity import ExecutionId, named_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,21 @@ class StoredExecution:
     url: str
     path: Any
     record: Mapping[str, Any]
+
+    @property
+    def damage(self) -> str | None:
+        """Why its record cannot be read; None if it can."""
+        return self.record.get("damage")
+
+    def checked(self) -> StoredExecution:
+        """
+        Return the execution.
+
+        :raises DamagedRecordError: its record cannot be read
+        """
+        if self.damage is not None:
+            raise DamagedRecordError(f"{self.damage} Restore it from a backup, or run the job again.")
+        return self
 
     def command(self) -> str:
         """The command that shows what the script wrote, to be pasted into a shell."""
@@ -57,6 +73,50 @@ class StoredExecution:
         reference = {"url": f"{self.url}/{name}", **self.record["contents"][name]}
         masked = self.record.get("masked", {}).get(name)
         return {**reference, "masked": masked} if masked else reference
+
+
+def read_record(text: bytes) -> dict[str, Any]:
+    """
+    Read what ``exit.json`` says.
+
+    :raises ValueError: it is damaged
+    """
+    try:
+        record = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise ValueError("expected a JSON object")
+    for name in ("workflow", "batch_id", "job", "attempt", "output", "contents"):
+        if name not in record:
+            raise ValueError(f"{name!r} is missing")
+    contents = record["contents"]
+    if not isinstance(contents, dict) or not all(
+        isinstance(facts, dict) and isinstance(facts.get("bytes"), int) and isinstance(facts.get("sha256"), str)
+        for facts in contents.values()
+    ):
+        raise ValueError("'contents' is not what it must be")
+    return record
+
+
+def damaged_record(parts: tuple[str, ...], damage: str) -> dict[str, Any]:
+    """
+    Return what stands for a record that cannot be read: whose it is, by its place, and why.
+
+    :param parts: names of its folders
+    """
+    workflow, batch_id, job, attempt = map(named_by, parts)
+    return {
+        "workflow": workflow,
+        "batch_id": batch_id,
+        "job": job,
+        "attempt": attempt,
+        "state": None,
+        "reason": damage,
+        "damage": damage,
+        "output": "stdout",
+        "contents": {},
+    }
 
 
 def is_of_try(execution: StoredExecution, attempt: str) -> bool:

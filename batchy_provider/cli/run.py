@@ -247,6 +247,8 @@ def _tell_progress(progress: Progress) -> None:
 def _tell_end(context: Context, arguments: argparse.Namespace, outcome: Outcome) -> None:
     # Its stderr was just shown, so only the first line of the reason says something new.
     context.output.note(f"batchy: {outcome.reason.splitlines()[0].removesuffix(' The last lines of stderr:')}")
+    for notice in outcome.notices:
+        context.output.note(f"batchy: {notice}")
     for name, value in outcome.values.items():
         context.output.note(f"batchy: {name} = {json.dumps(value, ensure_ascii=False)}")
     masked = outcome.result.stdout_masked + outcome.result.stderr_masked

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.execution import Execution, Outcome
 
 REFERENCE_KEYS = frozenset(("url", "bytes", "sha256"))
+_REFERENCE = "batchy.output"
+"""XCom of a task that did not succeed; no value of a script can have this name."""
 
 
 class BashBundleOperator(BaseOperator):
@@ -229,6 +231,8 @@ class BashBundleOperator(BaseOperator):
         from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
         ti = context["ti"]
+        for notice in outcome.notices:
+            self.log.warning("%s", notice)
         ti.xcom_push(key="exit_code", value=outcome.exit_code)
         self._lineage_written = outcome.values.get("lineage")
         for name, value in outcome.values.items():
@@ -239,7 +243,9 @@ class BashBundleOperator(BaseOperator):
         if outcome.state == "success":
             return reference
         # A task that fails returns nothing, but a later job may want to look at what there is.
-        ti.xcom_push(key="output", value=reference)
+        ti.xcom_push(key=_REFERENCE, value=reference)
+        if "output" not in outcome.values:
+            ti.xcom_push(key="output", value=reference)
         if outcome.state == "skipped":
             raise AirflowSkipException(outcome.reason)
         self.log.error("%s", outcome.reason)
@@ -320,7 +326,7 @@ class BashBundleOperator(BaseOperator):
         for task in tasks:
             state = worst_of(states[task], _WORST_FIRST)
             returned = ti.xcom_pull(task_ids=task) if state == "success" else None
-            output: Any = returned if _is_reference(returned) else ti.xcom_pull(task_ids=task, key="output")
+            output: Any = returned if _is_reference(returned) else _failed_output(ti, task)
             names = output.get("values", []) if _is_reference(output) else []
             told[task] = {
                 "state": "aborted" if state in (None, "upstream_failed", "removed") else str(state),
@@ -401,6 +407,12 @@ def _orderly_timeout(execution: Execution) -> Iterator[None]:
 
 _WORST_FIRST = ("failed", "upstream_failed", "success", "skipped", "removed")
 """States of a mapped task's instances: the first that occurs is that of the task."""
+
+
+def _failed_output(ti: Any, task: str) -> Any:
+    """The reference of a task that did not succeed; under `output` a script may have left a value of its own."""
+    found = ti.xcom_pull(task_ids=task, key=_REFERENCE)
+    return ti.xcom_pull(task_ids=task, key="output") if found is None else found
 
 
 def _is_reference(value: Any) -> bool:

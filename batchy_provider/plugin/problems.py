@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from batchy_provider import exceptions as errors
 from batchy_provider.bundles.confined import OutsideError
-from batchy_provider.bundles.errors import BundleNotFoundError, ResultError
+from batchy_provider.bundles.errors import BundleNotFoundError, DamagedRecordError, ResultError
 from batchy_provider.config.reader import FaultsError
 from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
@@ -37,6 +37,7 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     errors.UnknownBatchError: HTTPStatus.NOT_FOUND,
     OutsideError: HTTPStatus.FORBIDDEN,
     BundleNotFoundError: HTTPStatus.NOT_FOUND,
+    DamagedRecordError: HTTPStatus.INTERNAL_SERVER_ERROR,
     ResultError: HTTPStatus.NOT_FOUND,
     errors.BatchHeldError: HTTPStatus.CONFLICT,
     errors.NotOpenError: HTTPStatus.CONFLICT,

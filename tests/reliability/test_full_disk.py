@@ -92,6 +92,18 @@ def test_results_that_do_not_fit_fail_the_job_and_leave_nothing(
     assert len(ResultStore(str(places["results"])).find("wf")) == 1
 
 
+@pytest.mark.parametrize(("where", "state"), [("$BATCHY_OUTPUT_DIR/big", "success"), ("$BATCHY_OUTPUT", "failed")])
+def test_files_that_leave_no_room_for_the_record_are_left_out_and_the_record_says_so(
+    small_disk: Path, tmp_path: Path, run: Run, where: str, state: str
+) -> None:
+    places = {"results": small_disk / "results", "cache": tmp_path / "cache"}
+    outcome = run(command=f'head -c 3000000 /dev/zero > "{where}" 2> /dev/null || true; exit 0', **places)
+    record = ResultStore(str(places["results"])).latest("wf", "load").record
+    assert outcome.state == record["state"] == state
+    assert list(record["contents"]) == ["stderr", "stdout"]
+    assert "No space left on device" in " ".join([record["reason"], *record["notices"]])
+
+
 def test_a_disk_of_results_without_any_room_is_named(small_disk: Path, tmp_path: Path, run: Run) -> None:
     (small_disk / "results").mkdir()
     filler = fill(small_disk)
