@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.errors import BundleError, BundlePinError, told_as
+from batchy_provider.bundles.errors import BundleError, BundlePinError, BundleRefusedError, told_as
 from batchy_provider.bundles.limits import GIB, UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
+from batchy_provider.bundles.script import SCRIPT, script_problem
 from batchy_provider.bundles.source import Source, copy_tree
 from batchy_provider.bundles.unpack import sync_folder, unpack
 
@@ -72,7 +73,11 @@ class BundleCache:
         :raises BundlePinError: it is not the pinned one
         """
         with told_as(BundleError, f"Bundle {bundle} cannot be read", "See to where it lies, and run the job again"):
-            return self._working_copy(Source(bundle), into, sha256)
+            fetched = self._working_copy(Source(bundle), into, sha256)
+            if problem := script_problem((into / SCRIPT).read_bytes()):
+                remove_tree(into)
+                raise BundleRefusedError(fetched.name, problem, SCRIPT)
+            return fetched
 
     def _working_copy(self, source: Source, into: Path, sha256: str | None) -> Fetched:
         if source.is_folder and source.is_local:

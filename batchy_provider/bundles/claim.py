@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from batchy_provider.bundles.scratch import acquire
+from batchy_provider.bundles.scratch import acquire, locked
 
 _LOOK_AGAIN_SECONDS = 0.2
 
@@ -44,5 +44,8 @@ def claimed(file: Path, *, waiting: Callable[[], None], given_up: Callable[[], b
     try:
         yield fd
     finally:
-        file.unlink(missing_ok=True)
         os.close(fd)
+        # The guard may hold it on: what even KILL has not ended may still load.
+        with locked(file, wait=False) as mine:
+            if mine is not None:
+                file.unlink(missing_ok=True)

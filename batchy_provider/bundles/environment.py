@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ ALLOWED = frozenset(
 """The worker's variables that a script inherits, and all that start with ``LC_``."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+MAX_TEXT_BYTES = 128 * 1024
+"""What Linux lets one argument, or one variable with its name, have, the NUL at its end included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,8 @@ def build(
     :param env: the job's own; text, numbers and booleans; None takes a variable away
     :param inherit: everything of the worker, secrets included, instead of the allow-list
     :param worker: the worker's environment; default: that of this process
-    :raises JobEnvironmentError: a name or value that no process can be given, or a reserved name
+    :raises JobEnvironmentError: a name or value that no process can be given, or a reserved name, or more in all than
+        a process can be given
     """
     worker = os.environ if worker is None else worker
     built = {name: value for name, value in worker.items() if inherit or name in ALLOWED or name.startswith("LC_")}
@@ -115,7 +119,63 @@ def build(
             built.pop(name, None)
         else:
             built[name] = text
-    return {**built, **told}
+    built = {**built, **told}
+    _check_size(built)
+    return built
+
+
+def check_arguments(arguments: Sequence[Any]) -> list[str]:
+    """
+    Return the arguments of a script as text.
+
+    :param arguments: texts, numbers or booleans
+    :raises JobEnvironmentError: no process can be given one of them
+    """
+    checked = []
+    for number, value in enumerate(arguments, 1):
+        if not isinstance(value, (str, int, float)):
+            raise JobEnvironmentError(
+                f"args: argument {number} is a {type(value).__name__}. Expected text or a number; give structured "
+                "values as params, the script reads them from $BATCHY_PARAMS."
+            )
+        text = _plain(value)
+        if why := text_problem(text):
+            raise JobEnvironmentError(f"args: argument {number} {why}.")
+        checked.append(text)
+    return checked
+
+
+def text_problem(text: str, name: str | None = None) -> str | None:
+    """
+    Say why a process cannot be given a text as an argument, or as the value of a variable, or None.
+
+    :param name: of the variable
+    """
+    try:
+        size = len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return "has half a character (a lone surrogate), which neither a variable nor an argument can hold"
+    if "\0" in text:
+        return "has a NUL character, which neither a variable nor an argument can hold"
+    most = MAX_TEXT_BYTES - 1 - (0 if name is None else len(name) + 1)
+    if size > most:
+        return f"has {size:,} bytes, and {most:,} is the most: put it into a file of the bundle, or into params"
+    return None
+
+
+def _check_size(built: Mapping[str, str]) -> None:
+    """Refuse what is small enough one by one and too much in all; the kernel would say so without a name."""
+    with contextlib.suppress(ValueError, OSError):
+        most = os.sysconf("SC_ARG_MAX")
+        pointer = 8
+        sizes = {name: len(os.fsencode(name)) + len(os.fsencode(value)) + 2 + pointer for name, value in built.items()}
+        if 0 < most < sum(sizes.values()):
+            largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+            named = ", ".join(f"{name} ({sizes[name]:,} bytes)" for name in largest)
+            raise JobEnvironmentError(
+                f"env: all variables together have {sum(sizes.values()):,} bytes, and {most:,} is the most that a "
+                f"process can be given here. The largest: {named}. Put large values into files or into params."
+            )
 
 
 def name_problem(name: Any) -> str | None:
@@ -132,14 +192,18 @@ def _text(name: Any, value: Any) -> str | None:
         raise JobEnvironmentError(f"env: {problem}.")
     if value is None:
         return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if not isinstance(value, (str, int, float)):
         raise JobEnvironmentError(
             f"env: the value of {name} is a {type(value).__name__}. Expected text or a number; "
             "give structured values as params, the script reads them from $BATCHY_PARAMS."
         )
-    text = str(value)
-    if "\0" in text:
-        raise JobEnvironmentError(f"env: the value of {name} contains a NUL byte, which no variable can hold.")
+    text = _plain(value)
+    if why := text_problem(text, name):
+        raise JobEnvironmentError(f"env: the value of {name} {why}.")
     return text
+
+
+def _plain(value: str | int | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -16,7 +16,7 @@ from typing import Any
 
 from batchy_provider.bundles.cache import BundleCache, Fetched
 from batchy_provider.bundles.claim import claimed
-from batchy_provider.bundles.environment import Telling, build, write_params
+from batchy_provider.bundles.environment import Telling, build, check_arguments, write_params
 from batchy_provider.bundles.errors import BundleError, NotKeptError, ResultError
 from batchy_provider.bundles.files import mask_values, read_values
 from batchy_provider.bundles.identity import ExecutionId
@@ -31,11 +31,11 @@ from batchy_provider.bundles.leftovers import (
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
-from batchy_provider.bundles.names import SCRIPT
 from batchy_provider.bundles.progress import Progress, Throttle
 from batchy_provider.bundles.results import Draft, ResultStore
-from batchy_provider.bundles.runner import Copy, Runner, RunResult
+from batchy_provider.bundles.runner import BACKGROUND_SECONDS, BACKGROUND_TIMEOUT, Copy, Runner, RunResult
 from batchy_provider.bundles.scratch import ScratchFolder
+from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
 from batchy_provider.bundles.stored import StoredExecution
 
 SKIP_EXIT_CODE = 99
@@ -58,6 +58,7 @@ class Task:
     :param bundle: path of a folder or zip, or an object with the `pathlib` API; or else
     :param command: text of a bash script
     :param sha256: pin of the bundle
+    :param args: arguments of the script
     :param env: the job's variables
     :param inherit_env: all of the worker's environment instead of the allow-list
     :param input: reference to a stored output, which the script gets as `BATCHY_INPUT` and on stdin
@@ -65,6 +66,8 @@ class Task:
     :param claim: lock file that all scripts share of which only one may run at a time on this machine
     :param timeout: seconds; None: no limit
     :param kill_grace: seconds between TERM and KILL
+    :param background_timeout: seconds that background processes may run on after a script that succeeded; those that
+        do not end by then are stopped, and the execution fails
     :param max_output_bytes: of stdout and of stderr; more fails the execution
     :param log_limit_bytes: how much is shown live, from the beginning
     :param output_is_read: a later job reads the output: where a secret was masked in the stdout that is it, it is kept
@@ -76,6 +79,7 @@ class Task:
     bundle: Any = None
     command: str | None = None
     sha256: str | None = None
+    args: Sequence[Any] = ()
     env: Mapping[str, Any] = field(default_factory=dict)
     inherit_env: bool = False
     input: Mapping[str, Any] | None = None
@@ -84,6 +88,7 @@ class Task:
     claim: Path | None = None
     timeout: float | None = None
     kill_grace: float = 10.0
+    background_timeout: float = BACKGROUND_SECONDS
     limits: ProcessLimits = field(default_factory=ProcessLimits)
     max_output_bytes: int | None = None
     log_limit_bytes: int = LOG_LIMIT_BYTES
@@ -124,6 +129,8 @@ class Execution:
     :param work: local folder for working copies
     :param secrets: what to mask in all that is shown and kept, except in the output that a later job reads
     :param show: told the output in lines, see :data:`batchy_provider.bundles.live.Show`
+    :param note: told what is waited for, where there is no ``show``
+    :param outer: a folder around ``work`` that is to go too if this process is killed
     :param copy: told the output in bytes as they come, see :class:`batchy_provider.bundles.runner.Runner`
     :param progress: told the script's progress, at most once a second
     """
@@ -137,7 +144,9 @@ class Execution:
         work: Path,
         secrets: Secrets = tuple,
         show: Show | None = None,
+        note: Callable[[str], None] | None = None,
         copy: Copy | None = None,
+        outer: ScratchFolder | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         if (task.bundle is None) == (task.command is None):
@@ -148,7 +157,9 @@ class Execution:
         self._work = work
         self._secrets = secrets
         self._show = show
+        self._note = note
         self._copy = copy
+        self._outer = outer
         self._progress = progress
         self._runner: Runner | None = None
         self._cancelled: str | None = None
@@ -179,11 +190,11 @@ class Execution:
         """
         try:
             with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
-                fetched = self._prepare(scratch.path / "bundle")
+                command, fetched = self._prepare(scratch.path / "bundle")
                 started = _now()
                 with self._alone() as locks:
-                    result = self._run(scratch, draft, locks)
-                self.has_run, self._exit_code = True, result.exit_code
+                    result = self._run(command, scratch, draft, locks)
+                self._exit_code = result.exit_code
                 return self._keep(scratch, draft, fetched, result, started)
         except (OSError, BundleError) as error:
             full = _is_full_disk(error)
@@ -203,12 +214,19 @@ class Execution:
             "and run the job again: it gets the same window."
         )
 
-    def _prepare(self, folder: Path) -> Fetched | None:
-        if self._task.bundle is not None:
-            return self._cache.working_copy(self._task.bundle, folder, sha256=self._task.sha256)
-        folder.mkdir()
-        (folder / SCRIPT).write_text(f"{self._task.command}\n", encoding="utf-8")
-        return None
+    def _prepare(self, folder: Path) -> tuple[list[str], Fetched | None]:
+        """The command that runs the script, and what was fetched for it."""
+        task, fetched = self._task, None
+        if task.bundle is not None:
+            fetched = self._cache.working_copy(task.bundle, folder, sha256=task.sha256)
+        else:
+            folder.mkdir()
+            (folder / SCRIPT).write_bytes(f"{task.command}\n".encode("utf-8", "surrogateescape"))
+        try:
+            options = bash_options((folder / SCRIPT).read_bytes(), SCRIPT if fetched else "The command")
+        except ScriptError as error:
+            raise BundleError(str(error)) from None
+        return ["bash", *options, SCRIPT, *check_arguments(task.args)], fetched
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[tuple[int, ...]]:
@@ -222,8 +240,10 @@ class Execution:
     def _say_waiting(self) -> None:
         if self._show is not None:
             self._show("note", _WAITING)
+        elif self._note is not None:
+            self._note(_WAITING)
 
-    def _run(self, scratch: ScratchFolder, draft: Draft, locks: tuple[int, ...]) -> RunResult:
+    def _run(self, command: list[str], scratch: ScratchFolder, draft: Draft, locks: tuple[int, ...]) -> RunResult:
         task, folder = self._task, scratch.path
         masker = Masker(self._secrets())
         left = self._left = Left(draft.left)
@@ -240,7 +260,7 @@ class Execution:
             told["BATCHY_INPUT"] = str(source)
         where = f"the result files ({task.identity.command(self._results.url)})"
         self._runner = Runner(
-            ["bash", SCRIPT],
+            command,
             cwd=folder / "bundle",
             env=build(told, env=task.env, inherit=task.inherit_env),
             stdout=draft.folder / "stdout",
@@ -250,19 +270,24 @@ class Execution:
             stdin=source,
             timeout=task.timeout,
             grace=task.kill_grace,
+            background_timeout=task.background_timeout,
+            good_codes=(0, SKIP_EXIT_CODE),
             limits=task.limits,
             max_output_bytes=task.max_output_bytes,
             view=LiveView(self._show, limit_bytes=task.log_limit_bytes, where=where) if self._show else None,
             progress=Throttle(_masked(self._progress, masker)) if self._progress else None,
+            note=self._note,
             copy=self._copy,
-            scratch=folder,
-            lock_fds=(scratch.lock_fd, *locks),
+            scratch=folder if self._outer is None else self._outer.path,
+            lock_fds=(scratch.lock_fd, *(() if self._outer is None else (self._outer.lock_fd,)), *locks),
         )
         if self._cancelled:
             self._runner.cancel(self._cancelled)
         self.running = True
         try:
-            return self._runner.run()
+            result = self._runner.run()
+            self.has_run = True  # before `running` is not: a signal may come between two lines
+            return result
         finally:
             self.running = False
 
@@ -395,6 +420,13 @@ def _reason(result: RunResult, faults: Sequence[str], task: Task) -> str:
     by_signal = f" (signal {result.signal})" if result.signal else ""
     if result.ended == "timeout":
         said = f"{SCRIPT} was stopped after {result.seconds:.1f} s: its time was over"
+    elif result.ended == BACKGROUND_TIMEOUT:
+        processes = ", ".join(result.background[:TAIL_LINES]) or "a process"
+        said = (
+            f"{SCRIPT} ended with exit code {result.exit_code}, but left work in the background that did not end "
+            f"within {task.background_timeout:,.0f} s and was stopped: {processes}. Let the script `wait` for it, or "
+            "stop it when it is not needed any more; `background_timeout` says how long it may take"
+        )
     elif result.ended == "output_limit":
         said = f"{SCRIPT} was stopped: it wrote more than {task.max_output_bytes:,} bytes, which is the limit"
     elif result.ended != "exit":

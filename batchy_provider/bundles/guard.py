@@ -5,7 +5,7 @@ What ends a script whose worker was killed.
 
 A small bash waits for the other end of a pipe that the worker alone holds. The kernel closes it however the worker
 dies. It has its own session, so what kills the worker's process group does not reach it. It holds the locks of the
-working copy and of the job until it is done.
+working copy and of the job until no process of the script's session is left.
 """
 
 from __future__ import annotations
@@ -13,20 +13,28 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from batchy_provider.bundles import session
+from batchy_provider.bundles.session import Session, start_of
+
+# The group alone is what is left to do where Python has gone meanwhile, as in an environment that is being removed.
 _SCRIPT = """
 trap '' HUP INT TERM
 IFS= read -r word && exit 0
-group=$1 tenths=$2 folder=$3
-kill -TERM -- "-$group"
-kill -CONT -- "-$group"
-while [ "$tenths" -gt 0 ] && kill -0 -- "-$group"; do
-    sleep 0.1
-    tenths=$((tenths - 1))
-done
-kill -KILL -- "-$group"
+leader=$1 started=$2 grace=$3 python=$4 program=$5 folder=$6
+"$python" -I -S "$program" "$leader" "$started" "$grace" || {
+    tenths=${grace%%.*}0
+    kill -TERM -- "-$leader"
+    kill -CONT -- "-$leader"
+    while [ "$tenths" -gt 0 ] && kill -0 -- "-$leader"; do
+        sleep 0.1
+        tenths=$((tenths - 1))
+    done
+    kill -KILL -- "-$leader"
+}
 if [ -n "$folder" ]; then
     chmod -R u+rwx -- "$folder"
     rm -rf -- "$folder" "$folder.lock"
@@ -36,22 +44,25 @@ fi
 
 class Guard:
     """
-    Watches over one process group until `release`.
+    Watches over one session until `release` or `take_over`.
 
     :param bash: path of bash
-    :param group: id of the process group
+    :param session_of: the session
     :param grace: seconds between TERM and KILL
-    :param folder: removed after the group's end, with ``<folder>.lock``; None: nothing
+    :param folder: removed after the session's end, with ``<folder>.lock``; None: nothing
     :param lock_fds: kept open until then
     """
 
     def __init__(
-        self, bash: str, group: int, *, grace: float, folder: Path | None, lock_fds: Sequence[int] = ()
+        self, bash: str, session_of: Session, *, grace: float, folder: Path | None, lock_fds: Sequence[int] = ()
     ) -> None:
+        leader = session_of.leader
+        started = start_of(leader)
         read_end, self._life = os.pipe()  # not inherited by any other child
+        arguments = (leader, started or "", float(grace), sys.executable, session.__file__, folder or "")
         try:
             self._process = subprocess.Popen(  # nosec B603  # a script of ours; what varies are its arguments
-                [bash, "--norc", "-c", _SCRIPT, "guard", str(group), str(int(grace * 10)), str(folder or "")],
+                [bash, "--norc", "-c", _SCRIPT, "guard", *map(str, arguments)],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -67,8 +78,13 @@ class Guard:
             os.close(read_end)
 
     def release(self) -> None:
-        """The run is over: end the watch and leave no zombie."""
+        """The session is empty: end the watch and leave no zombie."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._life, b"done\n")
         os.close(self._life)
         self._process.wait()
+
+    def take_over(self) -> None:
+        """Leave to it a session that does not end; it holds the locks until then. Does not wait."""
+        os.close(self._life)
+        self._process.returncode = 0  # `subprocess` need not warn that it still runs

@@ -20,73 +20,9 @@ Show = Callable[[str, str], None]
 
 INTERVAL_SECONDS = 0.1
 BLOCK_BYTES = 64 * KIB
-LINE_BYTES = 16 * KIB
 TAIL_BYTES = 64 * KIB
 LOG_LIMIT_BYTES = 128 * MIB
 _NOTE_SECONDS = 30.0
-
-
-class LineSplitter:
-    """
-    Cuts a stream into blocks of whole lines; holds at most one line's first ``line_bytes``.
-
-    Longer lines are shortened to that, with a note of how many bytes are left out.
-    """
-
-    def __init__(self, line_bytes: int = LINE_BYTES) -> None:
-        self._most = line_bytes
-        self._held = bytearray()
-        self._left_out = 0
-
-    def feed(self, data: bytes) -> bytes:
-        """Take the next bytes of the stream; returns the lines that they complete, maybe none."""
-        last = data.rfind(b"\n")
-        if last < 0:
-            self._hold(data)
-            return b""
-        begin = 0
-        done = b""
-        if self._held:
-            begin = data.find(b"\n") + 1
-            self._hold(data[: begin - 1])
-            done = self._take()
-        lines = data[begin : last + 1]
-        self._hold(data[last + 1 :])
-        return done + self._shorten(lines)
-
-    def finish(self) -> bytes:
-        """Return what the stream ended with, if not by a newline; then with one."""
-        return self._take() if self._held else b""
-
-    def _hold(self, data: bytes) -> None:
-        room = self._most - len(self._held)
-        self._held += data[:room]
-        self._left_out += max(0, len(data) - room)
-
-    def _take(self) -> bytes:
-        line = bytes(self._held)
-        if self._left_out:
-            line += _left_out(self._left_out)
-        self._held.clear()
-        self._left_out = 0
-        return line + b"\n"
-
-    def _shorten(self, lines: bytes) -> bytes:
-        parts = []
-        begin = at = 0
-        while len(lines) - at > self._most:
-            end = lines.rfind(b"\n", at, at + self._most + 1)
-            if end >= 0:
-                at = end + 1
-                continue
-            end = lines.index(b"\n", at)
-            parts += [lines[begin : at + self._most], _left_out(end - at - self._most)]
-            begin, at = end, end + 1
-        return b"".join([*parts, lines[begin:]]) if parts else lines
-
-
-def _left_out(count: int) -> bytes:
-    return f" [… {count:,} more bytes of this line stand in the result file alone]".encode()
 
 
 class LiveView:
@@ -130,6 +66,16 @@ class LiveView:
         self._pending_bytes += len(lines)
         if now >= self._next or self._pending_bytes >= BLOCK_BYTES:
             self._flush(now)
+
+    def put_state(self, stream: str, line: bytes, now: float) -> None:
+        """Take what stands until now in a line that is still being written; it is none of the lines that count."""
+        if self._left > 0:
+            self.put(stream, line, now)
+
+    def note(self, text: str, now: float) -> None:
+        """Say something of our own, after all lines that came before."""
+        self._flush(now)
+        self._show("note", text)
 
     def due(self) -> float | None:
         """When `tick` has something to do (monotonic seconds), or None."""

@@ -10,8 +10,8 @@ import unicodedata
 
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.script import SCRIPT
 
-SCRIPT = "script.sh"
 FROM_PIPE = "it is what zip calls data that it reads from a pipe (`… | zip b.zip -`): zip a file named script.sh."
 _DRIVE = re.compile(r"[A-Za-z]:")
 _COMPONENT_BYTES = 255

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One process group: started behind a gate, limited, signalled, reaped."""
+"""A command as leader of its own session: started behind a gate, limited, signalled, reaped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import IO
 
 from batchy_provider.bundles.errors import RunnerError
-from batchy_provider.bundles.limits import ProcessLimits
+from batchy_provider.bundles.limits import MIB, ProcessLimits
+from batchy_provider.bundles.session import Session, peak_memory
 
 # The process waits here until its limits are set and its guard is there. If the worker dies before, the gate never
 # opens. `-p` keeps this first bash from reading BASH_ENV, which the script's own bash reads as usual.
 _GATE = 'IFS= read -r -u "$1" go || exit 125; eval "exec $1<&-"; shift; exec "$@"'
 _CPU_GRACE_SECONDS = 5
+# The kernel counts resident pages of each processor apart, so that two readings of one process differ a little.
+_INHERITED_MARGIN_BYTES = 4 * MIB
 
 
 def find_bash(path: str | None = None) -> str:
@@ -37,7 +40,7 @@ def find_bash(path: str | None = None) -> str:
     return bash
 
 
-class ProcessGroup:
+class SessionLeader:
     """
     A command as leader of its own session, stopped at the gate until `open_gate`.
 
@@ -78,8 +81,13 @@ class ProcessGroup:
         finally:
             os.close(read_end)
         self.pid = self._process.pid
+        self.session = Session(self.pid)
         self.exit_fd = -1
         self.usage: resource.struct_rusage | None = None
+        # A process takes over the peak of the one that it was forked from: up to here the kernel's is the worker's.
+        self._inherited = _bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) + _INHERITED_MARGIN_BYTES
+        self._peak_seen = 0
+        self.sample()
         with contextlib.suppress(OSError, AttributeError):  # not Linux, or forbidden: the caller polls
             self.exit_fd = os.pidfd_open(self.pid)
         try:
@@ -90,7 +98,7 @@ class ProcessGroup:
 
     @property
     def returncode(self) -> int | None:
-        """None until `reap` has said True; -n after signal n."""
+        """None until `close`; -n after signal n."""
         return self._process.returncode
 
     def open_gate(self) -> None:
@@ -99,35 +107,50 @@ class ProcessGroup:
             os.write(self._gate, b"\n")
         self._close_gate()
 
-    def reap(self) -> bool:
-        """Whether the leader has ended; takes its exit status if so. Does not wait."""
-        if self._process.returncode is None:
+    def exited(self) -> int | None:
+        """
+        Return the exit code of the leader, -n after signal n, or None while it runs. Does not wait.
+
+        The leader is not reaped here: until `close` its number is that of the session, and no one else's.
+        """
+        if self._process.returncode is None and hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):
+                found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is None:
+                    return None
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        if self._process.returncode is None:  # macOS, or somebody in this process waits for all children
             self._wait(os.WNOHANG)
-        return self._process.returncode is not None
+        return self._process.returncode
 
-    def alive(self) -> bool:
-        """Whether any process of the group still runs."""
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        # The dead count for `killpg` until their parent takes notice, and in a container that may be never.
-        return _any_runs(self.pid)
+    def sample(self) -> None:
+        """Look at the memory of the session now."""
+        with contextlib.suppress(OSError):
+            self._peak_seen = max(self._peak_seen, peak_memory(self.session.members()))
 
-    def send(self, number: signal.Signals) -> None:
-        """Signal the whole group, if any of it is left."""
-        # The id is not another group's: the leader is not reaped, or somebody was in the group a moment ago.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+    @property
+    def peak_bytes(self) -> int:
+        """
+        Largest resident size of any one process of the script.
 
-    def close(self) -> None:
-        """Kill what is left and leave no zombie."""
+        That of the kernel where it is larger than the worker has ever been. Below it is the worker's own, handed on to
+        all that it forks, so the largest sample counts.
+        """
+        kernel = _bytes(self.usage.ru_maxrss) if self.usage else 0
+        return kernel if kernel > self._inherited or not self._peak_seen else self._peak_seen
+
+    def close(self, *, wait: bool = True) -> None:
+        """
+        Kill what is left, and leave no zombie.
+
+        :param wait: False where even KILL has not ended the leader
+        """
         self._close_gate()
-        self.send(signal.SIGKILL)
         if self._process.returncode is None:
-            self._wait(0)
+            self.session.kill()
+            self._wait(0 if wait else os.WNOHANG)
+            if self._process.returncode is None:
+                self._process.returncode = -signal.SIGKILL
         if self.exit_fd >= 0:
             os.close(self.exit_fd)
             self.exit_fd = -1
@@ -166,16 +189,6 @@ class ProcessGroup:
             resource.prlimit(self.pid, kind, (value, hard))
 
 
-def _any_runs(group: int) -> bool:
-    """Whether a process of the group is anything but a zombie; True where that cannot be seen."""
-    try:
-        with os.scandir("/proc") as entries:
-            pids = [entry.name for entry in entries if entry.name.isdecimal()]
-    except OSError:
-        return True
-    for pid in pids:
-        with contextlib.suppress(OSError, ValueError):
-            facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            if int(facts[2]) == group and facts[0] not in ("Z", "X"):
-                return True
-    return False
+def _bytes(maxrss: int) -> int:
+    """What `getrusage` says: KiB, but on macOS bytes."""
+    return maxrss if sys.platform == "darwin" else maxrss * 1024

@@ -5,49 +5,61 @@ Runs one script: a small state machine around one selector, without threads.
 
 ::
 
-    RUNNING ──leader exits──> DRAINING ──pipes closed, group empty──────> over
-       │                         └──drain_seconds──> KILL ──> KILLED ───> over
-       └──timeout, cancel, limit──> TERM ──> STOPPING ──group empty─────> over
-                                               └──grace──> KILL ──> KILLED
+    RUNNING ──script exits──> WAITING ──session empty, pipes closed────────> over
+       │                         └──background_timeout, timeout, cancel─┐
+       └──timeout, cancel, limit──> TERM ──> STOPPING <─────────────────┘
+                                               │  └──session empty─────────> over
+                                               └──grace──> KILL ──> KILLED > over
 
-The script leads its own session and process group. All that it wrote is in the two files when `run` returns. A
-descendant that made a session of its own (`setsid`) is out of reach, and does not hold the run either.
+The script leads a session, and has ended when no process of the session is left. All that it wrote is in the two files
+when `run` returns. A descendant that made a session of its own (`setsid`) is out of reach, and does not hold the run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import math
 import os
 import selectors
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.guard import Guard
 from batchy_provider.bundles.limits import ProcessLimits
+from batchy_provider.bundles.lines import Clock
 from batchy_provider.bundles.live import LiveView
 from batchy_provider.bundles.masking import Masker
-from batchy_provider.bundles.process import ProcessGroup, find_bash
+from batchy_provider.bundles.process import SessionLeader, find_bash
 from batchy_provider.bundles.progress import Throttle, separate
 from batchy_provider.bundles.stream import Stream
 
 Copy = Callable[[str, bytes], None]
 
 STDERR_TAIL_BYTES = 8 * 1024
+BACKGROUND_SECONDS = 3600.0
+"""How long background processes are waited for, unless told otherwise."""
+BACKGROUND_TIMEOUT = "background_timeout"
+_NOTE_SECONDS = 60.0
 _POLL_SECONDS = 0.05
-_AFTER_KILL_SECONDS = 1.0
+_FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.01, 0.5
+_FIRST_SAMPLE_SECONDS, _LONGEST_SAMPLE_SECONDS = 0.05, 2.0
+_AFTER_KILL_SECONDS = 10.0
+_NAMED = 10
 
 
 class State(enum.Enum):
     """Where a run is."""
 
     RUNNING = "running"
-    DRAINING = "draining"
+    WAITING = "waiting"
+    """The script has exited; background processes of its session are waited for."""
     STOPPING = "stopping"
     KILLED = "killed"
 
@@ -59,12 +71,15 @@ class RunResult:
 
     :param exit_code: as a shell tells it: 0 to 255, 128 + n after signal n
     :param signal: name of the signal that ended it, or None
-    :param ended: ``exit``, ``timeout``, ``cancelled`` or ``output_limit``: who ended it
-    :param killed: KILL was needed: the grace was not enough, or a background process stayed behind
-    :param seconds: wall time; ``cpu_seconds`` and ``max_rss_bytes`` are those of the script and its waited-for children
+    :param ended: ``exit``, ``timeout``, ``cancelled``, ``output_limit`` or ``background_timeout``: who ended it
+    :param killed: KILL was needed: the grace was not enough
+    :param seconds: wall time; ``cpu_seconds`` is that of the script and of the children that it waited for
+    :param max_rss_bytes: largest resident size of any one process of the script. What is below the size of the worker
+        is not told by the kernel but sampled: what lives for less than the time between two samples may be missed
     :param stdout_bytes: bytes that the script wrote
     :param stdout_masked: secrets that were masked in them
     :param stderr_tail: the last bytes of stderr, masked, as text
+    :param background: what still ran in the background after the script's end and was stopped: pid and command, masked
     """
 
     exit_code: int
@@ -79,6 +94,7 @@ class RunResult:
     stdout_masked: int
     stderr_masked: int
     stderr_tail: str
+    background: tuple[str, ...] = ()
 
 
 class Runner:
@@ -94,12 +110,17 @@ class Runner:
     :param stdin: file to read; None: empty
     :param timeout: seconds after which it is stopped; None: never
     :param grace: seconds between TERM and KILL
-    :param drain: seconds that background processes get after the script has ended
+    :param background_timeout: seconds that background processes of the session may run on when the script has exited
+        with one of ``good_codes``; then they are stopped, and `RunResult.ended` says so
+    :param good_codes: exit codes of a script that did its work
+    :param drain: seconds that background processes get after any other end of the script, and that those have who left
+        the session and hold a pipe
     :param limits: resource limits of each process
     :param max_output_bytes: for each of the two streams; more stops the script
     :param umask: of the script
     :param view: shows lines while they come
     :param progress: told the newest progress line of stdout
+    :param note: told in one sentence what is waited for, where there is no ``view``
     :param copy: told the name of the stream and its bytes as they come, masked, before they are cut into lines
     :param scratch: folder that is removed if this process is killed, and ``lock_fds`` that stay open until then
     """
@@ -117,12 +138,15 @@ class Runner:
         stdin: Path | None = None,
         timeout: float | None = None,
         grace: float = 10.0,
+        background_timeout: float = BACKGROUND_SECONDS,
+        good_codes: Collection[int] = (0,),
         drain: float = 2.0,
         limits: ProcessLimits | None = None,
         max_output_bytes: int | None = None,
         umask: int = 0o022,
         view: LiveView | None = None,
         progress: Throttle | None = None,
+        note: Callable[[str], None] | None = None,
         copy: Copy | None = None,
         scratch: Path | None = None,
         lock_fds: Sequence[int] = (),
@@ -132,21 +156,31 @@ class Runner:
         self._files = {"stdout": (stdout, exact_stdout), "stderr": (stderr, None)}
         self._masker = masker or Masker()
         self._timeout, self._grace, self._drain = timeout, grace, drain
+        self._background_timeout, self._good_codes = background_timeout, frozenset(good_codes)
         self._limits = limits or ProcessLimits()
         self._max_output_bytes = max_output_bytes
-        self._view, self._progress, self._copy = view, progress, copy
+        self._view, self._progress, self._note, self._copy = view, progress, note, copy
         self._scratch, self._lock_fds = scratch, tuple(lock_fds)
         self._state = State.RUNNING
         self._ended = "exit"
         self._killed = False
-        self._deadline = math.inf
+        self._abandoned = False
+        self._code: int | None = None
+        self._background: tuple[str, ...] = ()
+        self._timeout_at = self._deadline = self._next_note = self._next_sample = math.inf
+        self._sample_seconds = _FIRST_SAMPLE_SECONDS
+        self._next_look, self._look_seconds = 0.0, _FIRST_LOOK_SECONDS
+        self._pipes_until: float | None = None
         self._stop_reason: str | None = None
         self._hurry = False
         self._streams: dict[str, Stream] = {}
         self._stderr_tail = b""
-        self._group: ProcessGroup | None = None
+        self._leader: SessionLeader | None = None
         self._guard: Guard | None = None
         self._selector = selectors.DefaultSelector()
+        # Whoever holds it may write to `_wake_write`, which is nobody else's descriptor meanwhile. A signal handler may
+        # come between two lines of its holder, so it must be possible to take it twice.
+        self._wake_lock = threading.RLock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -160,23 +194,29 @@ class Runner:
         """
         self._stop_reason = self._stop_reason or reason
         self._hurry = self._hurry or at_once
-        with contextlib.suppress(OSError):  # full: it will wake up anyway; closed: it is over
-            os.write(self._wake_write, b"!")
+        with self._wake_lock, contextlib.suppress(BlockingIOError):  # full: it will wake up anyway
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"!")
 
     def run(self) -> RunResult:
         """
-        Run to the end; afterwards neither the process nor its group, nor any file of ours is left open.
+        Run to the end; afterwards no process of the session is left, nor any file of ours open.
 
         :raises RunnerError: it could not be started, or its output could not be written
         """
         started = time.monotonic()
         if self._timeout is not None:
-            self._deadline = started + self._timeout
+            self._timeout_at = self._deadline = started + self._timeout
         try:
             self._start()
             self._loop()
         except BaseException as error:
             self._abort()
+            if isinstance(error, OSError) and error.errno == errno.E2BIG:
+                raise RunnerError(
+                    "The script cannot be started: its arguments and its environment together are larger than this "
+                    "machine allows. Put large values into files or into params."
+                ) from error
             if isinstance(error, OSError):
                 raise RunnerError(f"The run of {self._command[0]} broke off: {error}") from error
             raise
@@ -190,13 +230,15 @@ class Runner:
         bash = find_bash(self._env.get("PATH"))
         for name, (path, exact) in self._files.items():
             stream = self._streams[name] = Stream(name, path, self._masker, exact)
+            if self._view is not None:
+                stream.show_unfinished(self._view)
             self._selector.register(stream.read_end, selectors.EVENT_READ, stream)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         with contextlib.ExitStack() as stack:
             stdin = stack.enter_context(self._stdin.open("rb")) if self._stdin is not None else None
-            group = self._group = ProcessGroup(
+            leader = self._leader = SessionLeader(
                 bash,
-                self._command,
+                [bash if self._command[0] == "bash" else self._command[0], *self._command[1:]],
                 cwd=self._cwd,
                 env=self._env,
                 stdin=stdin,
@@ -207,31 +249,35 @@ class Runner:
             )
         for stream in self._streams.values():
             stream.close_write_end()
-        self._guard = Guard(bash, group.pid, grace=self._grace, folder=self._scratch, lock_fds=self._lock_fds)
-        if group.exit_fd >= 0:
-            self._selector.register(group.exit_fd, selectors.EVENT_READ, None)
+        self._guard = Guard(bash, leader.session, grace=self._grace, folder=self._scratch, lock_fds=self._lock_fds)
+        if leader.exit_fd >= 0:
+            self._selector.register(leader.exit_fd, selectors.EVENT_READ, None)
+        if leader.peak_bytes:
+            self._next_sample = time.monotonic() + self._sample_seconds
         if self._stop_reason is None:
-            group.open_gate()
+            leader.open_gate()
 
     def _abort(self) -> None:
         """An exception came through the loop: end the script in order all the same, and keep its output."""
-        self._view = self._progress = self._copy = None
-        if self._group is not None and self._guard is not None:
+        self._view = self._progress = self._note = self._copy = None
+        if self._leader is not None and self._guard is not None:
             self._stop("cancelled")
             with contextlib.suppress(OSError):
                 self._loop()
 
     def _close(self) -> None:
-        if self._group is not None:
-            self._group.close()
-        if self._guard is not None:
+        if self._leader is not None:
+            self._leader.close(wait=not self._abandoned)
+        if self._guard is not None and self._abandoned:
+            self._guard.take_over()
+        elif self._guard is not None:
             self._guard.release()
         self._selector.close()
         for stream in self._streams.values():
             stream.close()
-        # From here on `cancel` has nobody to wake.
-        wake, self._wake_write = self._wake_write, -1
-        os.close(wake)
+        with self._wake_lock:  # from here on `cancel` has nobody to wake
+            wake, self._wake_write = self._wake_write, -1
+            os.close(wake)
         os.close(self._wake_read)
 
     # The machine
@@ -248,19 +294,46 @@ class Runner:
         self._finish_view(time.monotonic())
 
     def _over(self, now: float) -> bool:
-        group = self._running_group
-        if not group.reap():
+        leader = self._running
+        if self._code is None:
+            self._code = leader.exited()
+            if self._code is not None:
+                self._script_ended(now)
+        if self._code is None and self._state is not State.KILLED:
             return False
-        if group.exit_fd in self._selector.get_map():
-            self._selector.unregister(group.exit_fd)
+        if not self._empty(now):
+            self._abandoned = self._state is State.KILLED and now >= self._deadline
+            if self._abandoned:
+                self._say(
+                    f"Even KILL does not end {_listed(self._members())}. The job's next try waits until it has ended."
+                )
+            return self._abandoned
+        # Who holds a pipe now has left the session on purpose.
+        assert self._pipes_until is not None
+        return not any(stream.open for stream in self._streams.values()) or now >= self._pipes_until
+
+    def _script_ended(self, now: float) -> None:
+        leader = self._running
+        if leader.exit_fd in self._selector.get_map():
+            self._selector.unregister(leader.exit_fd)
         if self._state is State.RUNNING:
-            self._state = State.DRAINING
-            self._deadline = now + self._drain
-        closed = not any(stream.open for stream in self._streams.values())
-        if self._state is State.KILLED:
-            # Whoever holds a pipe now has left the group on purpose.
-            return closed or now >= self._deadline
-        return closed and not group.alive()
+            self._state = State.WAITING
+            self._deadline = now + (self._background_timeout if self._is_good else self._drain)
+            self._next_note = now + self._drain if self._is_good else math.inf
+
+    def _empty(self, now: float) -> bool:
+        """Tell whether no process of the session is left; looks now and then only, since a look takes a while."""
+        if self._pipes_until is None and now >= self._next_look:
+            if self._running.session.empty():
+                self._pipes_until = now + self._drain
+            else:
+                self._next_look = now + self._look_seconds
+                self._look_seconds = min(_LONGEST_LOOK_SECONDS, self._look_seconds * 1.5)
+        return self._pipes_until is not None
+
+    @property
+    def _is_good(self) -> bool:
+        return self._code in self._good_codes
 
     def _tick(self, now: float) -> None:
         """What time and requests do to the state."""
@@ -269,44 +342,102 @@ class Runner:
                 self._stop(self._stop_reason)
             elif now >= self._deadline:
                 self._stop("timeout")
-        elif self._state is State.DRAINING and self._stop_reason is not None:
-            self._stop(self._stop_reason)
-        elif self._state is not State.KILLED and (self._hurry or now >= self._deadline):
+        elif self._state is State.WAITING and self._pipes_until is None:
+            if self._stop_reason is not None:
+                self._stop(self._stop_reason)
+            elif now >= self._timeout_at:
+                self._stop("timeout")
+            elif now >= self._deadline:
+                self._stop(BACKGROUND_TIMEOUT)
+            elif now >= self._next_note:
+                self._say_waiting(now)
+        elif self._state is State.STOPPING and (self._hurry or now >= self._deadline):
             self._kill(now)
-        if self._view is not None:
-            self._view.tick(now)
-        if self._progress is not None:
-            self._progress.tick(now)
+        elif self._state is State.KILLED and self._pipes_until is None:
+            self._running.session.kill()
+        if now >= self._next_sample:
+            self._running.sample()
+            self._sample_seconds = min(_LONGEST_SAMPLE_SECONDS, self._sample_seconds * 2)
+            self._next_sample = now + self._sample_seconds
+        for clock in self._clocks():
+            clock.tick(now)
 
     def _stop(self, reason: str) -> None:
         if self._state in (State.STOPPING, State.KILLED):
             return
-        if self._state is State.RUNNING:
+        if self._code is None or self._is_good:
             self._ended = reason
+        self._name_background()
         self._state = State.STOPPING
         self._deadline = time.monotonic() + self._grace
-        self._running_group.send(signal.SIGTERM)
-        self._running_group.send(signal.SIGCONT)  # a stopped process would not see the TERM
+        self._look_again()
+        session = self._running.session
+        session.send(signal.SIGTERM)
+        session.send(signal.SIGCONT)  # a stopped process would not see the TERM
 
     def _kill(self, now: float) -> None:
         self._killed = True
         self._state = State.KILLED
         self._deadline = now + _AFTER_KILL_SECONDS
-        self._running_group.send(signal.SIGKILL)
+        self._look_again()
+        self._running.session.kill()
+
+    def _look_again(self) -> None:
+        self._next_look, self._look_seconds = 0.0, _FIRST_LOOK_SECONDS
+
+    def _name_background(self) -> None:
+        """Remember what is going to be stopped after the script has exited, and say so."""
+        if self._code is None:
+            return
+        self._background = self._members()
+        if self._background:
+            self._say(f"Stopping {_listed(self._background)} that the script left in the background.")
+
+    def _say_waiting(self, now: float) -> None:
+        self._next_note = now + _NOTE_SECONDS
+        if members := self._members():
+            left = self._deadline - now
+            self._say(
+                f"The script has exited with code {self._code}. Waiting for {_listed(members)} that it left in the "
+                f"background; at most {left:,.0f} s more."
+            )
+
+    def _members(self) -> tuple[str, ...]:
+        """Pid and command of each process of the session but the leader; masked, since arguments may be secret."""
+        with contextlib.suppress(OSError):
+            members = self._running.session.members(leader=False)
+            return tuple(self._masker.text(f"{each.pid} `{each.command}`") for each in members)
+        return ("processes that cannot be listed on this machine",)
+
+    def _say(self, text: str) -> None:
+        if self._view is not None:
+            self._view.note(text, time.monotonic())
+        elif self._note is not None:
+            self._note(text)
+
+    def _clocks(self) -> list[Clock]:
+        unfinished = [stream.unfinished for stream in self._streams.values() if stream.open]
+        return [clock for clock in (*unfinished, self._view, self._progress) if clock is not None]
 
     def _wait_seconds(self) -> float | None:
-        clocks = [clock.due() for clock in (self._view, self._progress) if clock is not None]
-        if self._state is not State.KILLED:
-            clocks.append(self._deadline)
-        seconds = min((when for when in clocks if when is not None), default=math.inf) - time.monotonic()
-        if self._state is not State.RUNNING or self._running_group.exit_fd < 0:
+        times = [*(clock.due() for clock in self._clocks()), self._next_sample]
+        if self._pipes_until is not None:
+            times.append(self._pipes_until)
+        else:
+            times.append(self._deadline)
+            if self._state is State.WAITING:
+                times += [self._timeout_at, self._next_note]
+            if self._code is not None or self._state is State.KILLED:
+                times.append(self._next_look)
+        seconds = min((when for when in times if when is not None), default=math.inf) - time.monotonic()
+        if self._code is None and (self._state is not State.RUNNING or self._running.exit_fd < 0):
             seconds = min(seconds, _POLL_SECONDS)
         return None if math.isinf(seconds) else max(0.0, seconds)
 
     @property
-    def _running_group(self) -> ProcessGroup:
-        assert self._group is not None
-        return self._group
+    def _running(self) -> SessionLeader:
+        assert self._leader is not None
+        return self._leader
 
     # The output
 
@@ -333,6 +464,8 @@ class Runner:
             self._stderr_tail = (self._stderr_tail + masked)[-STDERR_TAIL_BYTES:]
         if self._view is not None or self._progress is not None:
             self._show(stream, stream.splitter.feed(masked), now)
+        if stream.unfinished is not None:
+            stream.unfinished.touch(now)
 
     def _finish_stream(self, stream: Stream, now: float) -> None:
         self._pass_on(stream, stream.finish(), now)
@@ -356,8 +489,8 @@ class Runner:
             self._view.finish(now)
 
     def _result(self, seconds: float) -> RunResult:
-        group = self._running_group
-        code, usage = group.returncode, group.usage
+        leader = self._running
+        code, usage = leader.returncode, leader.usage
         assert code is not None
         return RunResult(
             exit_code=code if code >= 0 else 128 - code,
@@ -366,7 +499,8 @@ class Runner:
             killed=self._killed,
             seconds=seconds,
             cpu_seconds=usage.ru_utime + usage.ru_stime if usage else 0.0,
-            max_rss_bytes=usage.ru_maxrss * 1024 if usage else 0,
+            max_rss_bytes=leader.peak_bytes,
+            background=self._background,
             stdout_bytes=self._streams["stdout"].bytes,
             stderr_bytes=self._streams["stderr"].bytes,
             stdout_masked=self._streams["stdout"].masked,
@@ -380,3 +514,10 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _listed(processes: Sequence[str]) -> str:
+    """Name some processes, and count the others."""
+    count = "1 process" if len(processes) == 1 else f"{len(processes):,} processes"
+    more = f" and {len(processes) - _NAMED:,} more" if len(processes) > _NAMED else ""
+    return f"{count} ({', '.join(processes[:_NAMED])}{more})"

@@ -62,17 +62,20 @@ class ScratchFolder:
     under the same ``root`` removes the folders whose lock is free: their owners were killed. Folders of other
     hosts are left alone, since not every network file system carries locks between hosts.
 
-    :param root: the folder that holds all of them; made if it is not there
+    :param root: the folder that holds all of them; made if it is not there. It may be one that others use too, such as
+        /tmp
+    :param prefix: of its name
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, prefix: str = "") -> None:
         self._root = root
-        self.path = root / f"{_host()}.{uuid.uuid4().hex}"
+        self._prefix = prefix
+        self.path = root / f"{prefix}{_host()}.{uuid.uuid4().hex}"
         self.lock_fd = -1
 
     def __enter__(self) -> ScratchFolder:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sweep(self._root)
+        sweep(self._root, self._prefix)
         fd = acquire(self._lock)
         assert fd is not None
         self.lock_fd = fd
@@ -92,14 +95,16 @@ class ScratchFolder:
         return self.path.with_name(self.path.name + ".lock")
 
 
-def sweep(root: Path) -> int:
+def sweep(root: Path, prefix: str = "") -> int:
     """
-    Remove the scratch folders of this host's dead processes.
+    Remove the scratch folders of this user's dead processes on this host.
 
     :return: how many
     """
     removed = 0
-    for lock in root.glob(f"{_host()}.*.lock"):
+    for lock in root.glob(f"{prefix}{_host()}.*.lock"):
+        if not _is_ours(lock):
+            continue
         with locked(lock, wait=False) as fd:
             if fd is None:
                 continue
@@ -109,6 +114,13 @@ def sweep(root: Path) -> int:
                 remove_tree(folder)
                 lock.unlink(missing_ok=True)
     return removed
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _host() -> str:

@@ -10,7 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from batchy_provider.bundles.live import LineSplitter
+from batchy_provider.bundles.lines import LineSplitter, Unfinished
+from batchy_provider.bundles.live import LiveView
 from batchy_provider.bundles.masking import MaskedStream, Masker
 
 READ_BYTES = 256 * 1024
@@ -37,8 +38,13 @@ class Stream:
             fcntl.fcntl(self.read_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.file = _create(path)
         self.splitter = LineSplitter()
+        self.unfinished: Unfinished | None = None
         self.bytes = 0
         self.open = True
+
+    def show_unfinished(self, view: LiveView) -> None:
+        """Show now and then the line that is being written."""
+        self.unfinished = Unfinished(self.splitter, lambda line, now: view.put_state(self.name, line, now))
 
     def read(self) -> bytes | None:
         """What is in the pipe: nothing more to come (empty), or nothing yet (None)."""

@@ -93,8 +93,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     try:
         with Context(arguments) as context:
             code = int(arguments.function(context, arguments))
-            sys.stdout.flush()
-            return code
+            return _flushed(code)
     except BatchyError as error:
         print(f"batchy: {printable(error)}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAULT
@@ -104,6 +103,21 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
         # The reader of our output has seen enough. Python must not complain about it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _flushed(code: int) -> int:
+    """Write out what is still held, and return the exit code; an answer that cannot be written is a fault."""
+    if sys.stdout is None:  # closed by who started us
+        return code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        print(f"batchy: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        return code or EXIT_FAULT
+    return code
 
 
 def waitsy() -> int:

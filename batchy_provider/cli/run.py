@@ -5,27 +5,26 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
+from batchy_provider.cli.foreground import Terminal, open_standard_files, stopped_by_signals
 from batchy_provider.cli.results import airflow_speaks_aside
-from batchy_provider.terminal import printable
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.environment import Telling
     from batchy_provider.bundles.execution import Execution, Outcome, Task
     from batchy_provider.bundles.masking import Secrets
     from batchy_provider.bundles.progress import Progress
+    from batchy_provider.bundles.scratch import ScratchFolder
 
 EXIT_NOT_RUN = 125
 """The script was not run at all: its bundle was refused, say. As `timeout` and `env` have it."""
@@ -35,10 +34,10 @@ batchy run etl/extract
 batchy run etl/extract --param region=eu --env LOG_LEVEL=debug --timeout 10m
 batchy run etl/extract --from 2026-11-21 --to 2026-11-22 --keep out   # out/stdout, out/output, out/files…
 batchy run etl/load --input out/output
+batchy run etl/load --timeout 10m -- eu --full                       # arguments of script.sh
 curl -s https://example.org/orders | batchy run load.zip --input -"""
 
 _LIMITS = ("cpu_seconds", "memory_bytes", "open_files", "file_bytes")
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def add_commands(commands: Commands) -> None:
@@ -75,6 +74,13 @@ def add_commands(commands: Commands) -> None:
     run.add_argument("--timeout", type=_duration, metavar="10m", help="stop it after this long; exit code 124")
     run.add_argument("--kill-grace", type=_duration, metavar="10s", help="between TERM and KILL (default: 10s)")
     run.add_argument(
+        "--background-timeout",
+        type=_duration,
+        metavar="1h",
+        help="how long background processes may run on after the script; then they are stopped, and it fails "
+        "(default: 1h)",
+    )
+    run.add_argument(
         "--limit", type=_limit, action="append", default=[], metavar="NAME=N", help=f"one of {', '.join(_LIMITS)}"
     )
     run.add_argument("--max-output", type=int, metavar="BYTES", help="of stdout and of stderr; more stops the script")
@@ -86,39 +92,91 @@ def add_commands(commands: Commands) -> None:
     told.add_argument("--batch", type=int, metavar="ID")
     told.add_argument("--from", dest="from_date", metavar="DATE", help="start of the window (UTC, ISO 8601)")
     told.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window")
+    _take_arguments(run)
+
+
+def _take_arguments(run: argparse.ArgumentParser) -> None:
+    """Let the script's arguments follow after ``--``, whatever they look like; argparse alone would mix them up."""
+    parse = run.parse_known_args
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        end = words.index("--") if "--" in words else len(words)
+        namespace, rest = parse(words[:end], namespace)
+        namespace.arguments = words[end + 1 :]
+        return namespace, rest
+
+    run.parse_known_args = parse_known_args  # type: ignore[method-assign]
+    run.usage = f"{run.prog} [OPTIONS] BUNDLE [-- ARGUMENT ...]"
 
 
 def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
     """Run it; returns the script's exit code."""
     from batchy_provider.bundles.errors import BundleError
+    from batchy_provider.bundles.scratch import ScratchFolder
 
-    if arguments.keep is not None and arguments.keep.exists():
-        raise UsageError(f"--keep {arguments.keep} is there already; name a new folder")
-    with tempfile.TemporaryDirectory(prefix="batchy-run-") as name:
-        folder = Path(name)
+    open_standard_files()
+    _check_keep(arguments.keep)
+    terminal = Terminal()
+    with (
+        stopped_by_signals(terminal) as stopped,
+        ScratchFolder(Path(tempfile.gettempdir()), prefix="batchy-run-") as scratch,
+    ):
         try:
-            execution, terminal = _prepare(arguments, folder)
-            with _stopped_by_signals(execution) as stopped:
-                outcome = execution.run()
-        except BundleError as error:
-            context.output.note(f"batchy: {error}")
-            return EXIT_NOT_RUN
-        if arguments.keep is not None:
-            shutil.move(outcome.stored.path, arguments.keep)
-    _tell_end(context, arguments, outcome)
+            terminal.execution = _prepare(arguments, scratch, terminal)
+            outcome = terminal.execution.run()
+        except (BundleError, OSError) as error:
+            terminal.say(str(error))
+            return EXIT_FAULT if terminal.execution is not None and terminal.execution.has_run else EXIT_NOT_RUN
+        is_kept = _keep(arguments.keep, outcome, terminal)
+    _tell_end(terminal, arguments.keep if is_kept else None, outcome)
     if terminal.is_broken:
         return 128 + signal.SIGPIPE
-    return _exit_code(outcome, stopped)
+    code = _exit_code(outcome, stopped)
+    incomplete = terminal.fault is not None or (arguments.keep is not None and not is_kept)
+    return EXIT_FAULT if incomplete and code == 0 else code
 
 
-def _prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Execution, _Terminal]:
+def _check_keep(folder: Path | None) -> None:
+    """Find out before the script runs whether its results can be kept where they are to be."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir()
+        folder.rmdir()
+    except FileExistsError:
+        raise UsageError(f"--keep {folder} is there already; name a new folder") from None
+    except OSError as error:
+        raise UsageError(
+            f"--keep {folder} cannot be made: {error.strerror}. Name a new folder in one that is there and that you "
+            "may write to"
+        ) from None
+
+
+def _keep(folder: Path | None, outcome: Outcome, terminal: Terminal) -> bool:
+    """Move the results to where they are to be; what cannot be moved there is not lost."""
+    if folder is None:
+        return False
+    try:
+        shutil.move(outcome.stored.path, folder)
+    except OSError as error:
+        rescue = tempfile.mkdtemp(prefix="batchy-kept-")
+        shutil.move(outcome.stored.path, rescue)
+        terminal.say(f"the results cannot be kept in {folder} ({error}); they are in {rescue}")
+        return False
+    return True
+
+
+def _prepare(arguments: argparse.Namespace, scratch: ScratchFolder, terminal: Terminal) -> Execution:
     from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.confined import local_place
     from batchy_provider.bundles.execution import Execution, Task
     from batchy_provider.bundles.identity import ExecutionId
     from batchy_provider.bundles.limits import ProcessLimits
     from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.runner import BACKGROUND_SECONDS
 
+    folder = scratch.path
     bundle: Any = arguments.bundle
     if (place := local_place(bundle)) is not None:
         bundle = place
@@ -129,32 +187,33 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Execution, _T
             bundle = open_path(bundle)
     given = _input(arguments.input, folder)
     telling = _telling(arguments, given)
-    grace = arguments.kill_grace
+    grace, background = arguments.kill_grace, arguments.background_timeout
     task = Task(
         identity=ExecutionId(workflow="by hand", batch_id="1", job=telling.job, attempt="1"),
         telling=telling,
         bundle=bundle,
         sha256=arguments.sha256,
+        args=arguments.arguments,
         env=dict(arguments.env),
         inherit_env=arguments.inherit_env,
         input_file=given,
         timeout=arguments.timeout.total_seconds() if arguments.timeout is not None else None,
         kill_grace=10.0 if grace is None else grace.total_seconds(),
+        background_timeout=BACKGROUND_SECONDS if background is None else background.total_seconds(),
         limits=ProcessLimits(**dict(arguments.limit)),
         max_output_bytes=arguments.max_output,
     )
-    terminal = _Terminal()
-    execution = Execution(
+    return Execution(
         task,
         cache=BundleCache(folder / "cache"),
         results=ResultStore(str(folder / "results")),
         work=folder / "work",
         secrets=_secrets(task) if arguments.mask else tuple,
         copy=terminal.write,
-        progress=_tell_progress,
+        note=terminal.say,
+        outer=scratch,
+        progress=lambda progress: _tell_progress(progress, terminal),
     )
-    terminal.execution = execution
-    return execution, terminal
 
 
 def _secrets(task: Task) -> Secrets:
@@ -189,78 +248,36 @@ def _input(name: str | None, folder: Path) -> Path | None:
         if not path.is_file():
             raise UsageError(f"--input {name} is no file that can be read")
         return path
+    if sys.stdin is None:
+        raise UsageError("--input - reads stdin, which is closed")
     path = folder / "stdin"
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path
 
 
-class _Terminal:
-    """Passes on what the script writes, as it comes; where nobody reads any more, the script is stopped."""
-
-    def __init__(self) -> None:
-        self.execution: Execution | None = None
-        self.is_broken = False
-
-    def write(self, stream: str, data: bytes) -> None:
-        file = sys.stdout if stream == "stdout" else sys.stderr
-        if self.is_broken and stream == "stdout":
-            return
-        try:
-            file.buffer.write(data)
-            file.buffer.flush()
-        except BrokenPipeError:
-            assert self.execution is not None
-            self.is_broken = True
-            with contextlib.suppress(OSError):  # Python flushes once more at its end
-                os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-            self.execution.cancel("nobody reads its output any more")
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(execution: Execution) -> Iterator[list[int]]:
-    """Ctrl-C, TERM and a closed terminal end the script in order, the second one at once; yields what came."""
-    came: list[int] = []
-
-    def on_signal(number: int, frame: Any) -> None:
-        if not execution.running:
-            raise KeyboardInterrupt
-        if not came:
-            os.write(2, b"\nbatchy: stopping the script; once more to kill it\n")
-        execution.cancel("interrupted", at_once=bool(came))
-        came.append(number)
-
-    before = {number: signal.signal(number, on_signal) for number in _STOPS}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _tell_progress(progress: Progress) -> None:
+def _tell_progress(progress: Progress, terminal: Terminal) -> None:
     share = "" if progress.progress is None else f" {progress.progress:.0%}"
-    text = printable(f"progress{share} {progress.message or ''}".rstrip(), lines=False)
-    print(f"batchy: {text}", file=sys.stderr, flush=True)
+    terminal.say(f"progress{share} {progress.message or ''}".rstrip())
 
 
-def _tell_end(context: Context, arguments: argparse.Namespace, outcome: Outcome) -> None:
+def _tell_end(terminal: Terminal, kept: Path | None, outcome: Outcome) -> None:
     # Its stderr was just shown, so only the first line of the reason says something new.
-    context.output.note(f"batchy: {outcome.reason.splitlines()[0].removesuffix(' The last lines of stderr:')}")
+    terminal.say(outcome.reason.splitlines()[0].removesuffix(" The last lines of stderr:"))
     for notice in outcome.notices:
-        context.output.note(f"batchy: {notice}")
+        terminal.say(notice)
     for name, value in outcome.values.items():
-        context.output.note(f"batchy: {name} = {json.dumps(value, ensure_ascii=False)}")
+        terminal.say(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     masked = outcome.result.stdout_masked + outcome.result.stderr_masked
     if masked:
-        context.output.note(f"batchy: {masked} secrets were masked in what it printed; --no-mask shows them")
+        terminal.say(f"{masked} secrets were masked in what it printed; --no-mask shows them")
     contents = outcome.stored.record["contents"]
-    if arguments.keep is not None:
-        context.output.note(f"batchy: kept in {arguments.keep}: {', '.join(contents)}")
+    if kept is not None:
+        terminal.say(f"kept in {kept}: {', '.join(contents)}")
         return
     left = [name for name in contents if name == "output" or name.startswith("files/")]
     if left:
-        context.output.note(f"batchy: not kept (--keep DIR): {', '.join(left)}")
+        terminal.say(f"not kept (--keep DIR): {', '.join(left)}")
 
 
 def _exit_code(outcome: Outcome, stopped: list[int]) -> int:

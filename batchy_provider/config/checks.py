@@ -19,6 +19,7 @@ from batchy_provider.config.jinja import template_problems
 from batchy_provider.config.model import After, Job, SharedModel, WorkflowModel
 from batchy_provider.config.order import PREVIOUS
 from batchy_provider.config.runs import check_runs, same_day_workflows
+from batchy_provider.config.scripts import check_script
 from batchy_provider.exceptions import InvalidNameError
 
 ITEM = "ITEM"
@@ -33,7 +34,7 @@ SPECIAL = frozenset((*STATE_FIELDS, *SETTING_FIELDS, INITIAL_DATE))
 """Fields of a job's state that have a meaning of their own, so that no param may have their names."""
 
 ACTIONS = ("bundle", "bash", "operator")
-_SCRIPT_ONLY = ("input", "inputs", "outputs", "kill_grace", "limits", "env", "inherit_env")
+_SCRIPT_ONLY = ("input", "inputs", "outputs", "kill_grace", "background_timeout", "limits", "env", "inherit_env")
 _STATE_ONLY = ("reprocess_hours", "trunc_start", "initial_date")
 # What the factory itself gives to an operator, and how the file says the same.
 FACTORY_ARGS = {
@@ -235,9 +236,11 @@ def _check_action(name: str, job: Job) -> Iterator[Problem]:
     if job.sha256 is not None and job.bundle is None:
         yield Problem((*path, "sha256"), "only a bundle has a digest", at_key=True)
     if job.operator is None:
-        if job.args is not None:
-            yield Problem((*path, "args"), "only an operator takes args; use params or env", at_key=True)
+        yield from check_script(name, job)
         return
+    if isinstance(job.args, list):
+        message = "expected a mapping of arguments of the operator; only a script takes a list"
+        yield Problem((*path, "args"), message, at_key=True)
     if "." not in job.operator:
         yield Problem(
             (*path, "operator"),
@@ -247,7 +250,7 @@ def _check_action(name: str, job: Job) -> Iterator[Problem]:
     for key in _SCRIPT_ONLY:
         if key in job.model_fields_set:
             yield Problem((*path, key), "only bundle and bash jobs know this key", at_key=True)
-    for key in job.args or {}:
+    for key in job.operator_args:
         if key in FACTORY_ARGS:
             instead = FACTORY_ARGS[key]
             hint = f"; use {instead}" if instead else ""
@@ -287,7 +290,7 @@ def _check_items(name: str, job: Job) -> Iterator[Problem]:
             else:
                 for key in item.keys() & FACTORY_ARGS.keys():
                     yield Problem((*path, index, key), f"{key!r} is set by the workflow", at_key=True)
-                for key in item.keys() & (job.args or {}).keys():
+                for key in item.keys() & job.operator_args.keys():
                     yield Problem((*path, index, key), f"{key!r} stands in args too; remove one", at_key=True)
 
 

@@ -84,6 +84,11 @@ class Settings(_Model):
     kill_grace: Duration | None = Field(
         default=None, description="How long a script has between TERM and KILL when it is stopped."
     )
+    background_timeout: Duration | None = Field(
+        default=None,
+        description="How long background processes of a script may run on after it; `1h` if not. Those that do not end "
+        "are stopped, and the job fails.",
+    )
     limits: Limits | None = Field(default=None, description="What one execution of a script may use.")
     pool: PoolOrQueue | None = Field(default=None, description="Airflow pool that the job takes a slot of.")
     queue: PoolOrQueue | None = Field(default=None, description="Airflow queue, for choosing the workers.")
@@ -124,6 +129,16 @@ Items = Annotated[
 ]
 
 
+def _kind_of_arguments(value: Any) -> str:
+    return "<list>" if isinstance(value, list) else "<mapping>"
+
+
+Args = Annotated[
+    Annotated[dict[str, Any], Tag("<mapping>")] | Annotated[list[str], Tag("<list>")],
+    Discriminator(_kind_of_arguments),
+]
+
+
 class Job(Settings):
     """One step. Exactly one of `bundle`, `bash` and `operator` says what it does."""
 
@@ -134,7 +149,10 @@ class Job(Settings):
     )
     bash: str | None = Field(default=None, description="Shell commands to run.")
     operator: str | None = Field(default=None, description="Any Airflow operator, by its full Python path.")
-    args: dict[str, Any] | None = Field(default=None, description="Arguments of the operator; may hold templates.")
+    args: Args | None = Field(
+        default=None,
+        description="Arguments: of a script a list of text, of an operator a mapping; may hold templates.",
+    )
     input: str | None = Field(
         default=None, description="Whose output the script reads: `previous`, or the name of a job before it."
     )
@@ -165,6 +183,16 @@ class Job(Settings):
     enabled: bool = Field(default=True, description="`false` skips the job; its window waits and then catches up.")
     sha256: Sha256 | None = Field(default=None, description="Digest that the bundle must have.")
     doc: str | None = Field(default=None, description="Documentation in Markdown, shown in Airflow's UI.")
+
+    @property
+    def operator_args(self) -> dict[str, Any]:
+        """Arguments of its operator."""
+        return self.args if isinstance(self.args, dict) else {}
+
+    @property
+    def script_args(self) -> list[str]:
+        """Arguments of its script."""
+        return self.args if isinstance(self.args, list) else []
 
     @property
     def is_handler(self) -> bool:

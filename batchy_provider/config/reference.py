@@ -91,6 +91,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _form(of: type[BaseModel], name: str, field: FieldInfo) -> str:
+    if of is model.Job and name == "args":
+        return "list of text, or mapping"
     if name in _FORMS and not (of is model.Wait and name == "jobs"):
         return _FORMS[name]
     text = repr(field.annotation) + "".join(map(repr, field.metadata))

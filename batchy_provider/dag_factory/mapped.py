@@ -27,7 +27,7 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
         message = f"{len(job.for_each)} entries, and Airflow here runs at most {most} ([core] max_map_length)"
         raise BuildError([Problem(("jobs", name, "for_each"), message)])
     place = ("jobs", name, "args" if job.args else "operator")
-    check_templates(cls, job.args or {}, place)
+    check_templates(cls, job.operator_args, place)
     for index, item in enumerate(job.for_each if job.operator is not None and isinstance(job.for_each, list) else ()):
         check_templates(cls, item, ("jobs", name, "for_each", index))
     try:
@@ -40,7 +40,7 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
         items = job.for_each if isinstance(job.for_each, list) else _result_of(job.for_each, arguments)
         return cls.partial(**arguments, pre_execute=gate.check_context).expand_kwargs(items)
     except Exception as error:
-        raise refusal(cls, job.args or {}, error, place) from None
+        raise refusal(cls, job.operator_args, error, place) from None
 
 
 def _longest() -> int:

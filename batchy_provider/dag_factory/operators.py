@@ -62,6 +62,7 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str) -
 
     job = model.jobs[name]
     limits, grace = setting(job, model, "limits"), setting(job, model, "kill_grace")
+    background = setting(job, model, "background_timeout")
     return BashBundleOperator, {
         "bundle": locate_bundle(workflow.path.parent, job.bundle) if job.bundle is not None else None,
         "bash_command": job.bash,
@@ -76,7 +77,9 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str) -
         "inherit_env": bool(setting(job, model, "inherit_env")),
         # What became of a job that ran many times is not told as of one.
         "previous": [other for other in order.before(name) if model.jobs[other].for_each is None],
+        "args": job.script_args,
         "kill_grace_seconds": None if grace is None else grace.total_seconds(),
+        "background_timeout": None if background is None else background.total_seconds(),
         "limits": None if limits is None else _limits(limits),
         "redis_conn_id": model.connection,
     }
@@ -87,7 +90,7 @@ def _operator(name: str, job: Job) -> tuple[type, dict[str, Any]]:
 
     assert job.operator is not None
     place = ("jobs", name, "operator")
-    return import_class(job.operator, BaseOperator, "Airflow operator", place), job.args or {}
+    return import_class(job.operator, BaseOperator, "Airflow operator", place), job.operator_args
 
 
 def _limits(limits: Limits) -> dict[str, int]:

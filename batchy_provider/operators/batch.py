@@ -125,6 +125,7 @@ class BatchyOpenOperator(_BatchOperator):
         """Open, or find open what an earlier try of this run has opened."""
         from batchy_provider.observability import events, traces
 
+        self._refuse_scripts()
         with traces.span("batchy.open", workflow=self.workflow) as span, self._store() as store:
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
@@ -133,6 +134,17 @@ class BatchyOpenOperator(_BatchOperator):
         self.batch_id_shown = batch.batch_id
         self._tell(batch)
         return _summary(batch)
+
+    def _refuse_scripts(self) -> None:
+        """Open no window for scripts that cannot run; a job that is switched off does not count."""
+        dag = self.get_dag()
+        if dag is None:
+            return
+        from batchy_provider.operators.bundle import script_problems
+
+        tasks = [task for task in dag.tasks if task.task_id not in self.disabled_jobs]
+        if problems := script_problems(tasks):
+            raise AirflowFailException("No batch is opened. " + " ".join(problems))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Try again, now that the batch has been closed or its holder is to be looked at."""

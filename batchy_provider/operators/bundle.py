@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,13 @@ class BashBundleOperator(BaseOperator):
     :param input_from: task whose output the script gets as `$BATCHY_INPUT` and on stdin
     :param inputs: addresses of what the script reads, such as ``s3://bucket/path``, for OpenLineage, where its provider
         is installed; `outputs`, of what it writes, likewise. They are no assets and start no DAG. (templated)
+    :param args: arguments of the script: text, numbers or booleans. (templated)
     :param env: variables for the script; values are text, numbers or booleans. (templated)
     :param inherit_env: give the script all of the worker's environment, secrets included
     :param previous: tasks that `$BATCHY_PARAMS` tells about
     :param kill_grace_seconds: between TERM and KILL; default `[batchy] kill_grace_seconds`
+    :param background_timeout: seconds that background processes of the script may run on after it has succeeded; those
+        that do not end by then are stopped, and the task fails. Default: an hour
     :param limits: ``cpu_seconds``, ``memory_bytes``, ``open_files``, ``file_bytes`` for each process of the script
     :param max_output_bytes: of stdout and of stderr; a script that writes more is stopped and fails
     :param log_limit_bytes: how much the task log shows of the beginning; the end is always shown, and the result
@@ -66,6 +69,7 @@ class BashBundleOperator(BaseOperator):
         "workflow",
         "job",
         "input_from",
+        "args",
         "env",
         "inputs",
         "outputs",
@@ -88,10 +92,12 @@ class BashBundleOperator(BaseOperator):
         input_from: str | None = None,
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = (),
+        args: Sequence[Any] = (),
         env: Mapping[str, Any] | None = None,
         inherit_env: bool = False,
         previous: Sequence[str] = (),
         kill_grace_seconds: float | None = None,
+        background_timeout: float | None = None,
         limits: Mapping[str, int] | None = None,
         max_output_bytes: int | None = None,
         log_limit_bytes: int | None = None,
@@ -110,10 +116,12 @@ class BashBundleOperator(BaseOperator):
         self.input_from = input_from
         self.inputs = list(inputs)
         self.outputs = list(outputs)
+        self.args = list(args)
         self.env = env
         self.inherit_env = inherit_env
         self.previous = tuple(previous)
         self.kill_grace_seconds = kill_grace_seconds
+        self.background_timeout = background_timeout
         self.limits = limits
         self.max_output_bytes = max_output_bytes
         self.log_limit_bytes = log_limit_bytes
@@ -182,6 +190,7 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.bundles.execution import Execution, Task
         from batchy_provider.bundles.limits import ProcessLimits
         from batchy_provider.bundles.live import LOG_LIMIT_BYTES
+        from batchy_provider.bundles.runner import BACKGROUND_SECONDS
         from batchy_provider.compat import supervisor_socket
         from batchy_provider.hooks.places import bundle_cache, result_store
         from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
@@ -202,9 +211,11 @@ class BashBundleOperator(BaseOperator):
                 bundle=self._place(),
                 command=self.bash_command,
                 sha256=self.sha256,
+                args=self.args,
                 env={**traces.carrier(), **(self.env or {})},
                 inherit_env=self.inherit_env,
                 kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
+                background_timeout=BACKGROUND_SECONDS if self.background_timeout is None else self.background_timeout,
                 limits=ProcessLimits(**(self.limits or {})),
                 max_output_bytes=self.max_output_bytes,
                 log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
@@ -367,6 +378,47 @@ class BashBundleOperator(BaseOperator):
             self.log.warning("%s", "stderr: " + lines.replace("\n", "\nstderr: "))
         else:
             self.log.warning("%s", lines)
+
+
+def script_problems(tasks: Iterable[Any]) -> list[str]:
+    """
+    Say which scripts bash would misread, before a batch is opened for them.
+
+    What cannot be looked at here (a store, a template, another worker's folder) is looked at when the job runs; so are
+    handlers of failures, which must not keep a night from being loaded.
+
+    :param tasks: of a DAG, mapped ones too
+    """
+    from batchy_provider.bundles.script import script_problem
+
+    problems = []
+    for task in tasks:
+        arguments = getattr(task, "partial_kwargs", None) or vars(task)
+        if not issubclass(getattr(task, "operator_class", type(task)), BashBundleOperator):
+            continue
+        if arguments.get("job_params") is None and isinstance(arguments.get("bundle"), str | Path):
+            dag = task.get_dag()
+            content = _script_of(Path(dag.fileloc).parent if dag is not None else Path(), str(arguments["bundle"]))
+            if content is not None and (why := script_problem(content)):
+                problems.append(f"job {task.task_id}, bundle {arguments['bundle']}: {why}")
+    return problems
+
+
+def _script_of(folder: Path, bundle: str) -> bytes | None:
+    """The script of a bundle on this machine, or None."""
+    import zipfile
+
+    from batchy_provider.bundles.script import SCRIPT
+
+    if "://" in bundle or "{{" in bundle:
+        return None
+    place = folder / bundle
+    with contextlib.suppress(OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError):
+        if place.is_dir():
+            return (place / SCRIPT).read_bytes()
+        with zipfile.ZipFile(place) as archive:
+            return archive.read(SCRIPT)
+    return None
 
 
 @contextlib.contextmanager

@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
+from batchy_provider.bundles import runner as runner_module
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.progress import Progress, Throttle
 from batchy_provider.bundles.runner import Runner, RunResult
 
@@ -33,7 +35,7 @@ def make(tmp_path: Path) -> Callable[..., Runner]:
         (tmp_path / "script.sh").write_text(script)
         env = {"PATH": os.environ["PATH"], "WORK": str(tmp_path), "PYTHON": sys.executable}
         return Runner(
-            ["bash", "script.sh"],
+            options.pop("command", ["bash", "script.sh"]),
             cwd=tmp_path,
             env=env,
             stdout=tmp_path / "stdout",
@@ -41,6 +43,7 @@ def make(tmp_path: Path) -> Callable[..., Runner]:
             **options,
         )
 
+    build.folder = tmp_path  # type: ignore[attr-defined]
     return build
 
 
@@ -323,19 +326,56 @@ def test_cancel_before_the_start_never_starts_the_script(make: Callable[..., Run
     assert (tmp_path / "stdout").read_bytes() == b""
 
 
-def test_a_background_child_that_holds_the_pipe_does_not_hold_the_run(run: Run, tmp_path: Path) -> None:
-    result = run("sleep 60 & echo $! > child; echo done", drain=0.3)
-    assert result.exit_code == 0
-    assert result.ended == "exit"
-    assert result.killed
-    assert result.seconds < 2
-    assert gone(int((tmp_path / "child").read_text()))
+def test_background_work_that_does_not_end_in_time_is_stopped_and_the_run_says_so(run: Run, tmp_path: Path) -> None:
+    result = run("sleep 60 & echo $! > child; echo done", background_timeout=0.3)
+    child = (tmp_path / "child").read_text().strip()
+    assert (result.exit_code, result.ended, result.killed) == (0, "background_timeout", False)
+    assert result.background == (f"{child} `sleep 60`",)
+    assert gone(int(child))
     assert (tmp_path / "stdout").read_text() == "done\n"
 
 
-def test_a_background_child_without_the_pipe_is_ended_too(run: Run, tmp_path: Path) -> None:
-    run("sleep 60 >/dev/null 2>&1 & echo $! > child", drain=0.2)
+def test_background_work_without_the_pipe_is_waited_for_too(run: Run, tmp_path: Path) -> None:
+    result = run("{ sleep 0.4; echo loaded > loaded; } >/dev/null 2>&1 &", background_timeout=60)
+    assert (result.exit_code, result.ended, result.background) == (0, "exit", ())
+    assert (tmp_path / "loaded").exists()
+
+
+def test_what_a_failed_script_left_is_stopped_soon_and_its_own_failure_stays(run: Run, tmp_path: Path) -> None:
+    result = run("sleep 60 & echo $! > child; exit 3", drain=0.2)
+    assert (result.exit_code, result.ended) == (3, "exit")
+    assert len(result.background) == 1
     assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_the_timeout_of_the_job_holds_for_background_work(run: Run) -> None:
+    result = run("sleep 60 &", timeout=0.4)
+    assert (result.exit_code, result.ended) == (0, "timeout")
+
+
+def test_a_cancel_while_background_work_is_waited_for_is_no_success(make: Callable[..., Runner]) -> None:
+    runner = make("sleep 60 &")
+    threading.Timer(0.3, runner.cancel).start()
+    assert runner.run().ended == "cancelled"
+
+
+def test_what_is_waited_for_is_named_now_and_then_and_its_secrets_are_masked(
+    make: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "_NOTE_SECONDS", 0.2)
+    for where in ("view", "note"):
+        calls, view = shown()
+        notes: list[str] = []
+        given: dict[str, Any] = {"view": view} if where == "view" else {"note": notes.append}
+        script = "echo before; bash -c 'sleep 0.5; :' load --password=hunter22 & sleep 0.05"
+        make(script, drain=0.05, masker=Masker(["hunter22"]), **given).run()
+        notes += [text for name, text in calls if name == "note"]
+        assert len(notes) >= 2
+        assert "exited with code 0. Waiting for" in notes[0]
+        assert "load --password=***" in notes[0]
+        assert not calls or calls[0] == ("stdout", "before")
+        for name in ("stdout", "stderr"):
+            (make.folder / name).unlink()  # type: ignore[attr-defined]
 
 
 def test_a_background_child_that_ends_soon_may_finish(run: Run, tmp_path: Path) -> None:
@@ -355,7 +395,7 @@ def test_a_descendant_with_a_session_of_its_own_does_not_hold_the_run(run: Run, 
 def test_nothing_of_ours_is_left_open(run: Run, tmp_path: Path) -> None:
     before = open_files(), children()
     for script in ("true", "sleep 60 &", "exit 3", "kill -9 $$"):
-        run(script, drain=0.1, timeout=5)
+        run(script, background_timeout=0.1, drain=0.1, timeout=5)
         for name in ("stdout", "stderr"):
             (tmp_path / name).unlink()
     assert not left_behind(before)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""
+One session of processes: who is in it, and how it is ended.
+
+A script leads a session. Programs in it make process groups of their own (GNU `timeout`, `set -m`, `bash -i`), so a
+signal to the script's group does not reach them; they stay in the session unless they call `setsid`.
+
+The watchdog runs this file as a program, without this package: ``python -I -S session.py LEADER STARTED GRACE``. So it
+imports the standard library alone.
+"""
+
+# A Path for each of hundreds of processes takes longer than looking at them.
+# ruff: noqa: PTH115, PTH123, PTH208
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+_DEAD = ("Z", "X", "x")
+_COMMAND_CHARACTERS = 200
+_LOOK_SECONDS = 0.05
+_ROUNDS = 50
+
+
+class Member(NamedTuple):
+    """
+    A process of the session.
+
+    :param group: its process group
+    :param command: what it runs, on one line, shortened
+    """
+
+    pid: int
+    group: int
+    command: str
+
+
+class Session:
+    """
+    The processes whose session is that of one leader.
+
+    :param leader: process id of the leader, which is the session's number
+    :param started: what `start_of` said of the leader; None: not known
+
+    Its number cannot become another session's while the leader is not reaped, or any process is in it. For one who is
+    not the leader's parent ``started`` tells the two apart.
+    """
+
+    def __init__(self, leader: int, started: int | None = None) -> None:
+        self.leader = leader
+        self._started = started
+        self._list = _ProcList(leader) if _has_proc() else _PsList(leader)
+
+    def members(self, *, leader: bool = True) -> list[Member]:
+        """
+        List the processes that run, without the dead that nobody has reaped.
+
+        :param leader: False leaves the leader out
+        :raises OSError: the processes of this machine cannot be listed
+        """
+        self._list.others.clear()  # a number may be of another process by now
+        return [each for each in self._look() if leader or each.pid != self.leader]
+
+    def empty(self) -> bool:
+        """
+        Tell for sure that no process is left.
+
+        A process may make another and end while one looks. Such a look decides nothing, and the next one follows.
+        """
+        self._list.others.clear()
+        try:
+            for _ in range(_ROUNDS):
+                if self._look():
+                    return False
+                if self._list.is_sure:
+                    return True
+        except OSError:
+            return not _group_runs(self.leader)
+        return False
+
+    def send(self, number: signal.Signals) -> None:
+        """
+        Signal each process once, by its group.
+
+        The kernel signals a whole group at once, also what is being forked in it. A group is of one session alone.
+        """
+        try:
+            groups = {each.group for each in self.members()}
+        except OSError:
+            groups = {self.leader}
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, number)
+
+    def kill(self) -> None:
+        """Send KILL until nobody new appears. What the kernel still holds, or another user owns, may be left."""
+        for _ in range(_ROUNDS):
+            self.send(signal.SIGKILL)
+            if self.empty():
+                return
+
+    def _look(self) -> list[Member]:
+        if self._started is not None and start_of(self.leader) not in (None, self._started):
+            self._list.is_sure = True  # the number is another's by now
+            return []
+        return self._list.members()
+
+    def end(self, grace: float, *, pause: Callable[[float], None] = time.sleep) -> None:
+        """
+        End it: TERM, and KILL after the grace. Returns when it is empty, however long that takes.
+
+        :param grace: seconds
+        """
+        over = time.monotonic() + grace
+        self.send(signal.SIGTERM)
+        self.send(signal.SIGCONT)  # a stopped process does not see the TERM
+        look = _LOOK_SECONDS
+        while not self.empty():
+            if time.monotonic() >= over:
+                self.kill()
+                look = min(1.0, look * 2)
+            pause(look)
+
+
+def start_of(pid: int) -> int | None:
+    """When a process was started, in ticks since boot; None where that is not known."""
+    try:
+        return int(_stat(pid)[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def peak_memory(members: Iterable[Member]) -> int:
+    """Largest resident size (bytes) that any one of some processes has had until now; 0 where it is not known."""
+    most = 0
+    for member in members:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{member.pid}/status", "rb") as file:
+            most = max(most, int(file.read().partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024)
+    return most
+
+
+def _has_proc() -> bool:
+    """Tell whether /proc shows the processes of our own namespace."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def _stat(pid: int | str) -> list[str]:
+    """What stands in /proc/PID/stat after the name, which may hold anything: state, parent, group, session …"""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].decode("ascii", "replace").split()
+
+
+class _ProcList:
+    """
+    The processes of a session, as /proc shows them.
+
+    Process ids grow, and so does the list while it is read: of a chain of processes, each the parent of the next, one
+    is in it. A look is sure if no process may have ended between the list and the question for its session, other than
+    those that the look before has found to be dead, or of another session: they cannot come to ours.
+    """
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self.others: set[str] = set()
+        self.is_sure = False
+
+    def members(self) -> list[Member]:
+        """List those that run."""
+        found = []
+        self.is_sure = True
+        pids = [name for name in os.listdir("/proc") if name.isdecimal()]
+        others = self.others.intersection(pids)
+        for pid in pids:
+            if pid in others:
+                continue
+            try:
+                if os.getsid(int(pid)) != self._session:
+                    others.add(pid)
+                    continue
+                stat = _stat(pid)
+            except OSError:
+                self.is_sure = False
+                continue
+            # A process whose first thread has ended looks dead while its other threads run.
+            if stat[0] not in _DEAD or int(stat[17]) > 1:
+                found.append(Member(int(pid), int(stat[2]), _command(pid)))
+            else:
+                others.add(pid)
+                self.is_sure = False
+        self.others = others
+        return found
+
+
+def _command(pid: str) -> str:
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read(4 * _COMMAND_CHARACTERS).rstrip(b"\0")
+        if not words:
+            with open(f"/proc/{pid}/comm", "rb") as file:
+                words = file.read().rstrip(b"\n")
+        return _one_line(words.replace(b"\0", b" ").decode("utf-8", "replace"))
+    return "?"
+
+
+def _one_line(text: str) -> str:
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return plain if len(plain) <= _COMMAND_CHARACTERS else plain[:_COMMAND_CHARACTERS] + "…"
+
+
+class _PsList:
+    """Without /proc (macOS): POSIX `ps` lists all processes, and the kernel says of each in which session it is."""
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self.others: set[str] = set()
+        self.is_sure = False
+
+    def members(self) -> list[Member]:
+        """List those that run; sure is the second of two looks that find none."""
+        import subprocess  # nosec B404  # as in the rest of this package
+
+        command = ["ps", "-A", "-o", "pid=", "-o", "pgid=", "-o", "stat=", "-o", "args="]
+        try:
+            done = subprocess.run(command, capture_output=True, check=True, timeout=10)  # nosec B603
+        except subprocess.SubprocessError as error:
+            raise OSError(f"ps fails: {error}") from error
+        found = []
+        for line in done.stdout.decode("utf-8", "replace").splitlines():
+            pid, group, state, *words = line.split(None, 3)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if os.getsid(int(pid)) == self._session and state[0] not in _DEAD:
+                    found.append(Member(int(pid), int(group), _one_line(" ".join(words))))
+        self.is_sure = not found and not self.is_sure
+        return found
+
+
+def _group_runs(group: int) -> bool:
+    """Where processes cannot be listed at all, the leader's group stands for the session."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+if __name__ == "__main__":
+    _, _leader, _since, _grace = sys.argv
+    Session(int(_leader), int(_since) if _since else None).end(float(_grace))
