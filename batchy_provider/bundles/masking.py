@@ -65,11 +65,16 @@ def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = sou
     return found
 
 
-def hide(value: Any) -> Any:
-    """Return a JSON value for people to look at: what has a name that tells of a secret is ``***``."""
+def hide(value: Any, is_secret: Callable[[str], bool] = sounds_secret) -> Any:
+    """Return a JSON value for people: ``***`` for what has a name that tells of a secret, and passwords in URLs."""
     if isinstance(value, Mapping):
-        return {name: _hidden(each) if sounds_secret(str(name)) else hide(each) for name, each in value.items()}
-    return [hide(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {name: _hidden(each) if is_secret(str(name)) else hide(each, is_secret) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hide(each, is_secret) for each in value]
+    if isinstance(value, str):
+        for password in _passwords(value):
+            value = value.replace(f":{password}@", f":{MASK}@")
+    return value
 
 
 def _hidden(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
+from starlette.datastructures import MutableHeaders
 
 from batchy_provider import __version__
 from batchy_provider.plugin import problems
@@ -38,6 +39,29 @@ Runs, pausing, clearing and task logs are in Airflow's own API: a workflow is th
 """
 
 
+class SafeHeaders:
+    """
+    Headers that every answer has: no browser guesses another type, and nothing keeps an answer that says nothing of it.
+
+    :param app: the application behind.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on."""
+
+        async def send_with(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with)
+
+
 def create_app() -> FastAPI:
     """Build the application."""
     # Airflow serves what a plugin mounts to anyone: its own pages of documentation too, so there are none but ours.
@@ -51,6 +75,7 @@ def create_app() -> FastAPI:
         responses=problems.RESPONSES,
     )
     problems.install(app)
+    app.add_middleware(SafeHeaders)
     for part in (workflows, overview, batches, archive, executions, uploads, waits, events, metrics):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)

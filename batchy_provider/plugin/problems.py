@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from batchy_provider import exceptions as errors
 from batchy_provider.bundles.confined import OutsideError
 from batchy_provider.bundles.errors import BundleNotFoundError, DamagedRecordError, ResultError
+from batchy_provider.config.faults import Fault
 from batchy_provider.config.reader import FaultsError
 from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
@@ -103,8 +104,9 @@ def problem(
     faults: list[Any] | None = None,
     headers: Any = None,
 ) -> JSONResponse:
-    """Return a problem as a response."""
+    """Return a problem as a response, with what its caller may know."""
     status = HTTPStatus(status)
+    detail, faults = _told(request, detail, faults)
     content = Problem(
         type=kind,
         title=status.phrase,
@@ -116,15 +118,53 @@ def problem(
     return JSONResponse(content.model_dump(exclude_none=True), status, media_type=MEDIA_TYPE, headers=headers)
 
 
-async def _of_ours(request: Request, error: Exception) -> JSONResponse:
+def _told(request: Request, detail: str, faults: list[Any] | None) -> tuple[str, list[Any] | None]:
+    """Leave out names and places that are not for the caller; where nobody is known, those of nobody."""
+    from batchy_provider.plugin.deployment import deployment
+    from batchy_provider.plugin.disclosure import Disclosure, without_addresses
+
+    caller = getattr(request.state, "batchy_caller", None)
+    own = {str(each) for each in request.path_params.values()}
+    try:
+        if caller is None:
+            return without_addresses(detail), None if faults is None else []
+        tells = Disclosure(caller, deployment())
+        told = None if faults is None else [_fault_told(tells, fault, own) for fault in faults]
+        return tells.text(detail, own=own), told
+    except Exception:  # an error while an error is told must not become one that says too much
+        log.exception("an error cannot be told in full")
+        return without_addresses(detail), None
+
+
+def _fault_told(tells: Any, fault: dict[str, Any], own: set[str]) -> dict[str, Any]:
+    if fault.keys() != {"file", "line", "column", "key", "message"}:
+        return fault
+    return asdict(tells.faults([Fault(**fault)], own=own)[0])
+
+
+def _of_ours(request: Request, error: Exception) -> JSONResponse:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.UNPROCESSABLE_ENTITY)
-    faults = [asdict(fault) for fault in error.faults] if isinstance(error, FaultsError) else None
+    if isinstance(error, FaultsError):
+        return _of_faults(request, status, error)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return await _of_redis(request, error)
-    return problem(request, status, str(error), kind=type(error).__name__, faults=faults)
+        return _of_redis(request, error)
+    return problem(request, status, str(error), kind=type(error).__name__)
 
 
-async def _of_redis(request: Request, error: Exception) -> JSONResponse:
+def _of_faults(request: Request, status: HTTPStatus, error: FaultsError) -> JSONResponse:
+    """Tell of faults; lines of the file itself only to whom the file belongs, since they may hold secrets."""
+    faults = [asdict(fault) for fault in error.faults]
+    caller, workflow = getattr(request.state, "batchy_caller", None), request.path_params.get("workflow")
+    if workflow is None or (caller is not None and caller.may("PUT", str(workflow))):
+        return problem(request, status, str(error), kind=type(error).__name__, faults=faults)
+    _, told = _told(request, "", faults)
+    lines = [str(Fault(**fault)) for fault in told or ()]
+    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+    detail = "\n".join([f"{count} in workflow files:", *lines])
+    return problem(request, status, detail, kind=type(error).__name__, faults=told)
+
+
+def _of_redis(request: Request, error: Exception) -> JSONResponse:
     from batchy_provider.plugin.deployment import forget
 
     forget()  # its connection may have been edited since
@@ -134,14 +174,14 @@ async def _of_redis(request: Request, error: Exception) -> JSONResponse:
     return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, text, kind=kind, headers=headers)
 
 
-async def _of_request(request: Request, error: Exception) -> JSONResponse:
+def _of_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = [{key: value for key, value in fault.items() if key in ("loc", "msg", "type")} for fault in error.errors()]
     detail = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
     return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults=jsonable_encoder(faults))
 
 
-async def _of_http(request: Request, error: Exception) -> Response:
+def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.UNAUTHORIZED and _is_person(request):
         return RedirectResponse(get_auth_manager().get_url_login(next_url=str(request.url)))
@@ -153,6 +193,6 @@ def _is_person(request: Request) -> bool:
     return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
 
-async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
+def _of_nobody(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an error of this server; its log has more")

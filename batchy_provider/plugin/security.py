@@ -60,9 +60,17 @@ class Caller:
         """Return those of some workflows that the caller may read."""
         return {name for name in workflows if self.may("GET", name)}
 
+    def may_configure(self) -> bool:
+        """
+        Tell whether the caller may know paths and addresses here: Airflow's right to change its configuration.
+
+        The right to read it is no measure: `SimpleAuthManager` gives it to every viewer.
+        """
+        return bool(get_auth_manager().is_authorized_configuration(method="POST", user=self.user))
+
     def may_upload(self) -> bool:
         """Tell whether the caller may bring code: Airflow's right to change its configuration."""
-        return bool(get_auth_manager().is_authorized_configuration(method="POST", user=self.user))
+        return self.may_configure()
 
 
 def _details(workflow: str) -> DagDetails:
@@ -83,7 +91,9 @@ def authenticated(request: Request, user: GetUserDep) -> Caller:
     """Return the caller; all that is known is that Airflow knows them."""
     source = "web" if not has_bearer(request) else "rest"
     address = request.client.host if request.client is not None else None
-    return Caller(user, Actor(str(user.get_name()), source, address))
+    caller = Caller(user, Actor(str(user.get_name()), source, address))
+    request.state.batchy_caller = caller  # for errors, which are told by handlers that know the request alone
+    return caller
 
 
 def changing(request: Request, caller: Annotated[Caller, Depends(authenticated)]) -> Caller:

@@ -46,6 +46,11 @@ class WorkflowNames:
         with self._lock:
             return set(self._names)
 
+    def seen(self) -> set[str]:
+        """Return the names that were found so far; Redis is not asked."""
+        with self._lock:
+            return set(self._names)
+
     def add(self, name: str) -> None:
         """Take in a workflow that has come to be."""
         with self._lock:

@@ -76,6 +76,11 @@ class WorkflowService:
         folder = self._services.catalog.read()
         return self._services.names.all() | folder.workflows.keys() | faults_by_name(folder.faults).keys()
 
+    def known_names(self) -> set[str]:
+        """Return the names of workflows that this process knows of; Redis is not asked, so that it may be away."""
+        folder = self._services.catalog.read()
+        return self._services.names.seen() | folder.workflows.keys() | faults_by_name(folder.faults).keys()
+
     def summaries(self, only: Collection[str] | None = None) -> list[WorkflowSummary]:
         """Return all workflows, by name."""
         folder = self._services.catalog.read()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from batchy_provider.batches.restoring import Restored, Standing
 from batchy_provider.exceptions import LostStateError, UnknownWorkflowError
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Reason
 from batchy_provider.plugin.security import AnyCaller, Editor, Reader, WorkflowName
 from batchy_provider.services.archive import ArchiveService, Written
@@ -97,7 +98,9 @@ def list_lost(caller: AnyCaller, services: Deployment, kept: PerhapsArchive) -> 
 
 
 @router.get("/workflows/{workflow}/archive", operation_id="get_archive", summary="Compare with the archive")
-def get_archive(workflow: WorkflowName, caller: Reader, services: Deployment, kept: PerhapsArchive) -> ArchiveView:
+def get_archive(
+    workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses, kept: PerhapsArchive
+) -> ArchiveView:
     """Tell whether Redis lacks something of a workflow that the archive in the result store has."""
     if kept is None:
         return ArchiveView(workflow=workflow, relation="not kept")
@@ -106,7 +109,9 @@ def get_archive(workflow: WorkflowName, caller: Reader, services: Deployment, ke
     except UnknownWorkflowError:
         services.workflows.get(workflow)  # which has a file, or there is none of that name
         return ArchiveView(workflow=workflow, relation="unknown")
-    return ArchiveView.of(found, kept.unfinished(found))
+    view = ArchiveView.of(found, kept.unfinished(found))
+    texts = {name: getattr(view, name) for name in ("redis", "archive", "in_the_way")}
+    return view.model_copy(update={name: tells.text(text, own=(workflow,)) for name, text in texts.items() if text})
 
 
 @router.post("/workflows/{workflow}/restore", operation_id="restore_workflow", summary="Bring back what Redis lost")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from batchy_provider.batches.model import Batch, Result
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
 from batchy_provider.plugin.security import Caller, Editor, Reader, WorkflowName
 from batchy_provider.services.core import Services
@@ -54,6 +55,7 @@ def list_batches(
     workflow: WorkflowName,
     caller: Reader,
     services: Deployment,
+    tells: Discloses,
     status: Annotated[Literal["open", "success", "failed"] | None, Query(description="Only those.")] = None,
     kind: Annotated[
         Literal["live", "history"] | None, Query(description="`history`: backfills, old windows run again.")
@@ -63,7 +65,7 @@ def list_batches(
 ) -> BatchPage:
     """Return the batches of a workflow, newest first, backfills included."""
     page = services.batches.history(workflow, status=status, kind=kind, limit=limit, offset=offset)
-    return BatchPage(items=page.items, total=page.total, limit=page.limit, offset=page.offset)
+    return BatchPage(items=[*map(tells.batch, page.items)], total=page.total, limit=page.limit, offset=page.offset)
 
 
 @router.get("/workflows/{workflow}/coverage", operation_id="get_coverage", summary="What was never loaded, or twice")
@@ -77,7 +79,9 @@ def get_coverage(workflow: WorkflowName, caller: Reader, services: Deployment, l
 
 
 @router.post("/workflows/{workflow}/batches", operation_id="open_batch", summary="Open a batch", status_code=201)
-def open_batch(workflow: WorkflowName, caller: Editor, services: Deployment, body: NewBatch | None = None) -> Opened:
+def open_batch(
+    workflow: WorkflowName, caller: Editor, services: Deployment, tells: Discloses, body: NewBatch | None = None
+) -> Opened:
     """Open a batch by hand. 409 while another holds one open, unless `take_over`."""
     body = body or NewBatch()
     batch = services.batches.open(
@@ -89,29 +93,42 @@ def open_batch(workflow: WorkflowName, caller: Editor, services: Deployment, bod
         take_over=body.take_over,
         why=body.why,
     )
-    return Opened(batch=BatchView.of(batch), warning=batch.warning)
+    warning = tells.text(batch.warning, own=(workflow, *batch.jobs)) if batch.warning else None
+    return Opened(batch=tells.batch(BatchView.of(batch)), warning=warning)
 
 
 @router.get("/workflows/{workflow}/batches/{batch_id}", operation_id="get_batch", summary="One batch")
-def get_batch(workflow: WorkflowName, batch_id: BatchId, caller: Reader, services: Deployment) -> BatchView:
+def get_batch(
+    workflow: WorkflowName, batch_id: BatchId, caller: Reader, services: Deployment, tells: Discloses
+) -> BatchView:
     """Return a batch with its jobs."""
-    return services.batches.get(workflow, batch_id)
+    return tells.batch(services.batches.get(workflow, batch_id))
 
 
 @router.post("/workflows/{workflow}/batches/{batch_id}/close", operation_id="close_batch", summary="Close as success")
 def close_batch(
-    workflow: WorkflowName, batch_id: BatchId, caller: Editor, services: Deployment, body: Reason | None = None
+    workflow: WorkflowName,
+    batch_id: BatchId,
+    caller: Editor,
+    services: Deployment,
+    tells: Discloses,
+    body: Reason | None = None,
 ) -> BatchView:
     """Close a batch as success: the next window starts where its own ends."""
-    return BatchView.of(_close(services, workflow, "success", caller, batch_id, body))
+    return tells.batch(BatchView.of(_close(services, workflow, "success", caller, batch_id, body)))
 
 
 @router.post("/workflows/{workflow}/batches/{batch_id}/fail", operation_id="fail_batch", summary="Close as failed")
 def fail_batch(
-    workflow: WorkflowName, batch_id: BatchId, caller: Editor, services: Deployment, body: Reason | None = None
+    workflow: WorkflowName,
+    batch_id: BatchId,
+    caller: Editor,
+    services: Deployment,
+    tells: Discloses,
+    body: Reason | None = None,
 ) -> BatchView:
     """Close a batch as failed: the next one takes the same window."""
-    return BatchView.of(_close(services, workflow, "failed", caller, batch_id, body))
+    return tells.batch(BatchView.of(_close(services, workflow, "failed", caller, batch_id, body)))
 
 
 def _close(

@@ -23,6 +23,8 @@ router = APIRouter(tags=["events"])
 
 HEARTBEAT_SECONDS = 15.0
 MOST_WAITING = 1000
+_TOLD = ("workflow", "event", "batch_id", "kind", "at")
+"""What an event tells; other programs may put more on the channel."""
 
 
 class Health(BaseModel):
@@ -81,4 +83,5 @@ async def _stream(request: Request, caller: Caller, services: Services) -> Async
                 continue
             name = event.get("workflow")
             if name is None or await run_in_threadpool(caller.may, "GET", name):
-                yield f"data: {json.dumps(event)}\n\n"
+                told = {key: event[key] for key in _TOLD if key in event and not isinstance(event[key], dict | list)}
+                yield f"data: {json.dumps(told)}\n\n"

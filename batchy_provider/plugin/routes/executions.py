@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from starlette.background import BackgroundTask
 
 from batchy_provider.bundles.scratch import remove_tree
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import Discloses, without_addresses
 from batchy_provider.plugin.routes.batches import BatchId
 from batchy_provider.plugin.routes.workflows import Offset
 from batchy_provider.plugin.security import CodeReader, Job, LogReader, WorkflowName
@@ -56,6 +58,7 @@ def list_executions(
     workflow: WorkflowName,
     caller: LogReader,
     services: Deployment,
+    tells: Discloses,
     batch_id: Annotated[int | None, Query(ge=0, le=2**53, description="Without it, of all.")] = None,
     job: Annotated[str | None, Query(max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Of how many batches.")] = 20,
@@ -64,7 +67,9 @@ def list_executions(
     """Return executions batch by batch, the newest batch first; `total`, `limit` and `offset` count batches."""
     batch = None if batch_id is None else str(batch_id)
     page = services.executions.find(workflow, batch_id=batch, job=job, limit=limit, offset=offset)
-    return ExecutionPage(items=page.items, total=page.total, limit=page.limit, offset=page.offset)
+    return ExecutionPage(
+        items=[_told(each, tells) for each in page.items], total=page.total, limit=page.limit, offset=page.offset
+    )
 
 
 @router.get(EXECUTION, operation_id="get_execution", summary="One execution")
@@ -75,9 +80,17 @@ def get_execution(
     attempt: Attempt,
     caller: LogReader,
     services: Deployment,
+    tells: Discloses,
 ) -> ExecutionView:
     """Return how an execution ended and what it left."""
-    return services.executions.get(workflow, str(batch_id), job, attempt)
+    return _told(services.executions.get(workflow, str(batch_id), job, attempt), tells)
+
+
+def _told(found: ExecutionView, tells: Discloses) -> ExecutionView:
+    """Show an execution; where its bundle lies is for callers who may know this site's machines."""
+    if found.bundle is None or tells.sees_server:
+        return found
+    return replace(found, bundle=without_addresses(found.bundle))
 
 
 @router.get(EXECUTION + "/log", operation_id="get_log", summary="Task log", status_code=307, response_class=Response)
@@ -153,7 +166,7 @@ def get_bundle(workflow: WorkflowName, job: Job, caller: CodeReader, services: D
         media_type="application/zip",
         filename=f"{workflow}-{job}.zip",
         background=BackgroundTask(remove_tree, scratch),
-        headers={**UNCHANGED, "X-Content-Type-Options": "nosniff"},
+        headers={**UNCHANGED, "Content-Security-Policy": "default-src 'none'; sandbox"},
     )
 
 

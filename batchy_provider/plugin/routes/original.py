@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Response
 from batchy_provider.batches.formats import check_format, to_json
 from batchy_provider.batches.model import Fields
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import shown_jobs
 from batchy_provider.plugin.security import BearerEditor, BearerReader, Caller, WorkflowName, bearer_only
 
 router = APIRouter(tags=["original"])
@@ -33,6 +34,7 @@ fail_batch/<workflow>             close it as failed
 
 
 def _body(jobs: Mapping[str, Fields]) -> Response:
+    """Return exact fields, for callers who may edit the workflow."""
     return Response(to_json(jobs), media_type="application/json")
 
 
@@ -50,8 +52,9 @@ def load_cfg(workflow: WorkflowName, caller: BearerEditor, services: Deployment)
 
 @router.api_route("/get_status/{workflow}", methods=METHODS, include_in_schema=False)
 def get_status(workflow: WorkflowName, caller: BearerReader, services: Deployment) -> Response:
-    """Return the jobs as they stand."""
-    return _body(services.store.status(workflow).jobs)
+    """Return the jobs as they stand; secrets are exact for callers who may edit the workflow, as its scripts do."""
+    jobs = services.store.status(workflow).jobs
+    return _body(jobs if caller.may("PUT", workflow) else shown_jobs(jobs))
 
 
 @router.api_route("/open_batch/{workflow}", methods=METHODS, include_in_schema=False)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from batchy_provider.plugin.activity import ActiveRun, Activity, activity_of, job_states
 from batchy_provider.plugin.airflow_facts import DagFacts, active_runs, dag_facts, task_states
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset
 from batchy_provider.plugin.security import AnyCaller, Reader, WorkflowName
 from batchy_provider.services.model import WorkflowSummary
@@ -75,7 +76,9 @@ class Overview(BaseModel):
     offset: int
     counts: dict[str, int] = Field(description="Kind → how many, before `kind` is looked at.")
     may_upload: bool
-    cfg_folder: str = Field(description="Where this server looks for workflow files.")
+    cfg_folder: str = Field(
+        description="The folder of workflow files; `cfg` for callers who may not change Airflow's configuration."
+    )
 
 
 class Rights(BaseModel):
@@ -110,6 +113,7 @@ def _may_upload(caller: AnyCaller) -> bool:
 def get_overview(
     caller: AnyCaller,
     services: Deployment,
+    tells: Discloses,
     search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
     kind: Annotated[
         Kind | None, Query(description="Only those of a status, or late, faulty, paused, or waiting to begin.")
@@ -126,18 +130,18 @@ def get_overview(
     counts: dict[str, int] = {each: sum(row.is_a(each) for row in rows) for each in _KINDS}
     shown = sort_by([row for row in rows if kind is None or row.is_a(kind)], order_by)
     return Overview(
-        items=shown[offset : offset + limit],
+        items=[*map(tells.summary, shown[offset : offset + limit])],
         total=len(shown),
         limit=limit,
         offset=offset,
         counts={"all": len(rows), **counts},
         may_upload=_may_upload(caller),
-        cfg_folder=str(services.catalog.folder),
+        cfg_folder=str(services.catalog.folder) if tells.sees_server else "cfg",
     )
 
 
 @router.get("/overview/{workflow}", operation_id="get_overview_row", summary="One workflow at a glance")
-def get_row(workflow: WorkflowName, caller: Reader, services: Deployment) -> OneRow:
+def get_row(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> OneRow:
     """Return a workflow's line, and what the caller may do with it."""
     summary = services.workflows.get(workflow).summary
     rights = Rights(
@@ -149,7 +153,8 @@ def get_row(workflow: WorkflowName, caller: Reader, services: Deployment) -> One
     runs = active_runs([workflow]).get(workflow, [])
     row = OverviewRow.of(summary, dag_facts([workflow]).get(workflow), runs)
     tasks = _tasks(summary.workflow, summary.run) if summary.status == "open" and summary.run else {}
-    return OneRow(row=row, rights=rights, tasks=tasks, runs=[run.run_id for run in runs])
+    told = {tells.task(task): state for task, state in tasks.items()}
+    return OneRow(row=tells.summary(row), rights=rights, tasks=told, runs=[run.run_id for run in runs])
 
 
 def _tasks(workflow: str, run: str) -> dict[str, str]:

@@ -78,6 +78,7 @@ _REFUSED = documented(
         411: "The request does not tell its length.",
         413: "It is larger than `[batchy] upload_max_mb`.",
         415: "It is no `multipart/form-data`.",
+        507: "The disk of the workflow files does not take it.",
     }
 )
 

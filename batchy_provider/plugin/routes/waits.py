@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.security import Reader, WorkflowName
 from batchy_provider.services.waits import look, make_wait
 
@@ -38,6 +39,7 @@ async def wait_for(
     request: Request,
     caller: Reader,
     services: Deployment,
+    tells: Discloses,
     job: Annotated[list[str], Query(max_length=200, description="Only these jobs.")] = [],  # noqa: B006 - FastAPI's way
     within: Annotated[
         float | None, Query(gt=0, le=1e9, description="Seconds: a success that is no older counts.")
@@ -82,7 +84,7 @@ async def wait_for(
                 return Standing(
                     state=verdict.state,
                     batch_id=verdict.batch_id,
-                    text=verdict.text,
+                    text=await run_in_threadpool(tells.text, verdict.text, own=(workflow, *job)),
                     day=wait.day,
                     timezone=wait.timezone,
                 )

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from batchy_provider.batches.model import Fields, PersonalChange
 from batchy_provider.config.faults import Fault
 from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.disclosure import Discloses, shown_jobs
 from batchy_provider.plugin.security import AnyCaller, Editor, Job, Reader, WorkflowName
 from batchy_provider.services.model import JobState, WorkflowDetail, WorkflowSummary
 
@@ -63,6 +62,7 @@ class SwitchedOff(BaseModel):
 def list_workflows(
     caller: AnyCaller,
     services: Deployment,
+    tells: Discloses,
     search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
     status: Annotated[Status | None, Query(description="Of the latest batch.")] = None,
     order_by: Annotated[str, Query(max_length=50, description="A column; `-` before it turns it round.")] = "workflow",
@@ -74,42 +74,44 @@ def list_workflows(
     page = services.workflows.find(
         search=search, status=status, order_by=order_by, limit=limit, offset=offset, only=readable
     )
-    return WorkflowPage(items=page.items, total=page.total, limit=page.limit, offset=page.offset)
+    return WorkflowPage(items=[*map(tells.summary, page.items)], total=page.total, limit=page.limit, offset=page.offset)
 
 
 @router.get("/workflows/{workflow}", operation_id="get_workflow", summary="One workflow")
-def get_workflow(workflow: WorkflowName, caller: Reader, services: Deployment) -> WorkflowDetail:
+def get_workflow(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> WorkflowDetail:
     """
     Return a workflow with its jobs, its file, the faults of that, and what people changed.
 
-    The file's text needs the right to read the DAG's code.
+    The file's text needs the right to read the DAG's code; its secrets are `***` without the right to edit the DAG.
     """
-    found = services.workflows.get(workflow)
-    return found if caller.may("GET", workflow, DagAccessEntity.CODE) else replace(found, source=None)
+    return tells.detail(services.workflows.get(workflow))
 
 
 @router.get("/workflows/{workflow}/jobs", operation_id="list_jobs", summary="Jobs of a workflow")
-def list_jobs(workflow: WorkflowName, caller: Reader, services: Deployment) -> list[JobState]:
+def list_jobs(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> list[JobState]:
     """Return the jobs as they stand, handlers too."""
-    return services.workflows.get(workflow).job_states
+    return tells.detail(services.workflows.get(workflow)).job_states
 
 
 @router.get("/workflows/{workflow}/changes", operation_id="list_changes", summary="What people changed")
-def list_changes(workflow: WorkflowName, caller: Reader, services: Deployment) -> list[PersonalChange]:
+def list_changes(
+    workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses
+) -> list[PersonalChange]:
     """Return the newest changes that people made: who, when, from where, why."""
-    return services.workflows.get(workflow).changes
+    return tells.detail(services.workflows.get(workflow)).changes
 
 
 @router.get("/workflows/{workflow}/faults", operation_id="list_faults", summary="Faults of a workflow's file")
-def list_faults(workflow: WorkflowName, caller: Reader, services: Deployment) -> list[Fault]:
+def list_faults(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> list[Fault]:
     """Return what is wrong with its file."""
-    return services.workflows.get(workflow).faults
+    return tells.detail(services.workflows.get(workflow)).faults
 
 
 @router.put("/workflows/{workflow}/window", operation_id="set_window", summary="Move the watermark")
 def set_window(workflow: WorkflowName, body: NewWindow, caller: Editor, services: Deployment) -> dict[str, Fields]:
     """Let the next window of some jobs, or of all, start at a date. Returns those jobs as they are now."""
-    return services.workflows.set_window(workflow, body.from_date, jobs=body.jobs, actor=caller.actor, why=body.why)
+    moved = services.workflows.set_window(workflow, body.from_date, jobs=body.jobs, actor=caller.actor, why=body.why)
+    return shown_jobs(moved)
 
 
 @router.post("/workflows/{workflow}/load", operation_id="load_workflow", summary="Reset to the file")
@@ -117,7 +119,7 @@ def load_workflow(
     workflow: WorkflowName, caller: Editor, services: Deployment, body: Reason | None = None
 ) -> dict[str, Fields]:
     """Reset a workflow to its file: windows start at the file's initial dates, history stays. Returns its jobs."""
-    return services.workflows.load(workflow, actor=caller.actor, why=body.why if body else None)
+    return shown_jobs(services.workflows.load(workflow, actor=caller.actor, why=body.why if body else None))
 
 
 @router.post("/workflows/{workflow}/jobs/{job}/enable", operation_id="enable_job", summary="Switch a job on")
