@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +28,17 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("what", choices=("crontab", "batchy"), help="what to read")
     parser.add_argument("path", metavar="PATH", help="a crontab (- for stdin), or the folder of the original's files")
     parser.add_argument("--to", type=Path, metavar="DIR", help="where to write (default: the folder of --cfg)")
-    parser.add_argument("--with-user", action="store_true", help="lines name a user, as in /etc/crontab")
+    parser.add_argument(
+        "--with-user", action="store_true", help="lines name a user, as in /etc/crontab (default: look at them)"
+    )
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be written")
 
 
 def convert(context: Context, arguments: argparse.Namespace) -> int:
     """Convert what others wrote."""
+    from batchy_provider.config.convert import file_text
+
     made, left = _crontab(arguments) if arguments.what == "crontab" else _original(arguments)
     folder = arguments.to or context.cfg
     files = {folder / f"{each.name}.yaml": each for each in made}
@@ -48,27 +51,34 @@ def convert(context: Context, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     for path, each in files.items():
         if arguments.dry_run:
-            context.output.document(f"# {path}\n{_text(each)}\n")
+            context.output.document(f"# {path}\n{file_text(each)}\n")
         else:
             context.output.line(f"{path}")
         for sentence in each.left:
             context.output.note(f"  {path.name}: {sentence}")
     for sentence in left:
-        context.output.note(f"  left out: {sentence}")
+        context.output.note(f"  left out: {sentence}" if sentence.startswith("line ") else f"  {sentence}")
     return EXIT_OK
 
 
 def _crontab(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]:
     from batchy_provider.config.convert import from_crontab
+    from batchy_provider.config.crontab import decode_crontab
 
-    if arguments.path == "-":
-        text = sys.stdin.read()
-    else:
-        try:
-            text = Path(arguments.path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{arguments.path} cannot be read: {error}") from None
-    return from_crontab(text, with_user=arguments.with_user)
+    try:
+        raw = _stdin() if arguments.path == "-" else Path(arguments.path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{arguments.path} cannot be read: {error}") from None
+    text, is_utf8 = decode_crontab(raw)
+    made, left = from_crontab(text, with_user=arguments.with_user or None)
+    if not is_utf8:
+        left.append("the crontab is no UTF-8 and was read as Latin-1; what is written is UTF-8")
+    return made, left
+
+
+def _stdin() -> bytes:
+    binary = getattr(sys.stdin, "buffer", None)
+    return bytes(binary.read()) if binary is not None else sys.stdin.read().encode()
 
 
 def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]:
@@ -82,19 +92,11 @@ def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]
 
 
 def _write(files: dict[Path, Converted], *, force: bool) -> None:
+    from batchy_provider.config.convert import file_text
+
     there = [str(path) for path in files if path.exists()]
     if there and not force:
         raise ConfigError(f"{', '.join(there)} would be written over; nothing was written (--force, or another --to)")
     for path, each in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_text(each), encoding="utf-8")
-
-
-def _text(converted: Converted) -> str:
-    from batchy_provider.config.editing import yaml_text
-
-    return _comments(converted.comment) + yaml_text(converted.data)
-
-
-def _comments(lines: Sequence[str]) -> str:
-    return "".join(f"# {line}\n" for line in lines)
+        path.write_text(file_text(each), encoding="utf-8")

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.batches.names import check_workflow_name
+from batchy_provider.bundles.environment import name_problem
 from batchy_provider.config.checks import job_name_problems
-from batchy_provider.config.crons import PRESETS
-from batchy_provider.config.fields import Cron, Timezone
+from batchy_provider.config.crons import PRESETS, airflow_reads_as_cron, same_days
+from batchy_provider.config.crontab import Line, read_crontab
+from batchy_provider.config.editing import yaml_text
+from batchy_provider.config.fields import Timezone
+from batchy_provider.config.jinja import literal
 from batchy_provider.config.order import PREVIOUS
+from batchy_provider.config.programs import program_of
+from batchy_provider.config.reader import Reader
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import InvalidNameError
 
-_ASSIGNMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
-_SHELLS = ("sh", "bash")
-_HANDLED = ("CRON_TZ", "TZ", "MAILTO", "SHELL")
+_HANDLED = ("CRON_TZ", "MAILTO", "MAILFROM", "SHELL", "RANDOM_DELAY", "LOGNAME", "USER")
 
 
 @dataclass(slots=True)
@@ -43,100 +45,120 @@ class Converted:
     left: list[str] = field(default_factory=list)
 
 
-def from_crontab(text: str, *, with_user: bool = False) -> tuple[list[Converted], list[str]]:
-    """Make a workflow of each line of a crontab.
+def from_crontab(text: str, *, with_user: bool | None = None) -> tuple[list[Converted], list[str]]:
+    """Make a workflow of each line of a crontab. All are valid: what would not be is left out with a word.
 
     :param text: as ``crontab -l`` prints it.
-    :param with_user: lines have a user before the command, as in ``/etc/crontab``.
-    :returns: the workflows, and what belongs to none of them and could not be carried over.
+    :param with_user: lines have a user before the command, as in ``/etc/crontab``; None looks at them.
+    :returns: the workflows; and what belongs to none of them: lines that were left out (``line 7: …``), and what
+        holds for all workflows.
     """
     made: dict[str, Converted] = {}
     left: list[str] = []
-    variables: dict[str, str] = {}
-    comment: list[str] = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            comment = [*comment, line.lstrip("# ")] if line.strip("# ") else []
-            continue
-        if assigned := _ASSIGNMENT.fullmatch(line):
-            value = assigned[2]
-            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-            variables[assigned[1]] = value[1:-1] if is_quoted else value
-            continue
-        converted = _cron_line(line, number, variables, with_user)
-        if isinstance(converted, str):
-            left.append(f"line {number}: {converted}: {line}")
-        else:
-            converted.comment = comment
+    facts: dict[str, None] = {}
+    for line in read_crontab(text, with_user=with_user):
+        converted = _cron_line(line, facts)
+        if not isinstance(converted, str):
             converted.name = _free_name(converted.name, made)
+            converted = _checked(converted)
+        if isinstance(converted, str):
+            left.append(f"line {line.number}: {converted}: {line.text}")
+        else:
             made[converted.name] = converted
-        comment = []
-    return list(made.values()), left
+    return list(made.values()), [*left, *(facts if made else ())]
 
 
-def _cron_line(line: str, number: int, variables: Mapping[str, str], with_user: bool) -> Converted | str:
-    fields = 1 if line.startswith("@") else 5
-    words = line.split(None, fields + with_user)
-    if len(words) <= fields + with_user:
+def file_text(converted: Converted) -> str:
+    """Return the text of a file, with its comment above."""
+    # YAML ends a line at characters at which an editor does not.
+    lines = ("".join(letter if letter.isprintable() else " " for letter in line) for line in converted.comment)
+    return "".join(f"# {line}\n" for line in lines) + yaml_text(converted.data)
+
+
+def _checked(converted: Converted) -> Converted | str:
+    """Return a file if it is valid, else what is wrong with it."""
+    _, faults = Reader(".").read_text(Path(f"{converted.name}.yaml"), file_text(converted))
+    return f"{faults[0].key}: {faults[0].message}" if faults else converted
+
+
+def _cron_line(line: Line, facts: dict[str, None]) -> Converted | str:
+    if not line.command:
         return "no schedule and command"
-    schedule, command = " ".join(words[:fields]), words[-1]
-    if schedule == "@reboot":
-        return "a workflow is not started by a reboot"
-    cron = PRESETS.get(schedule, schedule)
-    try:
-        TypeAdapter(Cron).validate_python(cron)
-    except ValidationError as error:
-        return str(error.errors()[0]["msg"])
+    cron = _cron_of(line)
+    if isinstance(cron, ValueError):
+        return str(cron)
     left: list[str] = []
-    command, given = _split_percent(command)
-    if given is not None:
-        command = f"{command} <<'INPUT'\n{given}\nINPUT"
+    command = line.command
+    if line.given is not None:
+        end = "INPUT"
+        while end in line.given:
+            end += "_"
+        command = f"{{ {command}\n}} <<'{end}'\n{line.given}\n{end}"
         left.append("what cron gave on stdin (after %) is a here-document now: check it")
-    job: dict[str, Any] = {"bash": command}
-    if env := {name: value for name, value in variables.items() if name not in _HANDLED}:
+    job: dict[str, Any] = {"bash": literal(command)}
+    env = {}
+    for name, value in line.variables.items():
+        if name in _HANDLED:
+            continue
+        if (problem := name_problem(name)) is not None:
+            left.append(f"the variable {problem}; left out")
+        else:
+            env[name] = literal(value)
+    if env:
         job["env"] = env
-    timezone = variables.get("CRON_TZ") or variables.get("TZ")
-    data: dict[str, Any] = {"schedule": cron if schedule not in PRESETS else schedule}
-    if timezone:
+    data: dict[str, Any] = {"schedule": cron}
+    if timezone := line.variables.get("CRON_TZ"):
         try:
             data["timezone"] = TypeAdapter(Timezone).validate_python(timezone.lstrip(":"))
         except ValidationError:
             left.append(f"the timezone {timezone!r} is not known; it runs in UTC")
     else:
-        left.append("cron ran it in the machine's timezone, and this runs in UTC: set timezone if that differs")
-    if recipient := variables.get("MAILTO"):
-        left.append(f"nobody is mailed (MAILTO={recipient}); add on_failure with a notifier")
-    if (shell := variables.get("SHELL")) and Path(shell).name not in _SHELLS:
-        left.append(f"it ran in {shell} and runs in bash now")
-    if with_user:
-        left.append(f"it ran as the user {words[fields]} and runs as Airflow's worker now")
-    name = _name_of(command, number)
-    data["jobs"] = {_job_name(name): job}
-    return Converted(name=name, data=data, left=left)
-
-
-def _split_percent(command: str) -> tuple[str, str | None]:
-    r"""Part a command at its first ``%``, as cron does; ``\%`` is a percent sign, and further ones are line breaks."""
-    parts = [part.replace(r"\%", "%") for part in re.split(r"(?<!\\)%", command)]
-    return parts[0].strip(), "\n".join(parts[1:]) if len(parts) > 1 else None
-
-
-def _name_of(command: str, number: int) -> str:
-    """Name a workflow by the program that it runs."""
+        facts["cron ran in the machine's timezone, and workflows run in UTC: set timezone if that differs"] = None
+    if line.user:
+        left.append(f"it ran as the user {line.user} and runs as Airflow's worker now")
+    facts.update(dict.fromkeys(_facts_of(line.variables)))
+    name = program_of(command) or f"line_{line.number}"
     try:
-        words = shlex.split(command.partition("\n")[0])
-    except ValueError:
-        words = command.split()
-    while words and ("=" in words[0] or words[0] in ("cd", "&&", ";", "exec", "nice", "bash", "sh")):
-        words = words[2:] if words[0] == "cd" else words[1:]
-    programs = [word for word in words if not word.startswith("-")]
-    stem = Path(programs[0]).name.partition(".")[0] if programs else ""
-    name = re.sub(r"[^A-Za-z0-9_.\-]+", "_", stem, flags=re.ASCII).strip("_.-")
-    try:
-        return check_workflow_name(name)
+        name = check_workflow_name(name[:100])
     except InvalidNameError:
-        return f"line_{number}"
+        name = f"line_{line.number}"
+    data["jobs"] = {_job_name(name): job}
+    return Converted(name=name, data=data, comment=list(line.comment), left=left)
+
+
+def _cron_of(line: Line) -> str | ValueError:
+    """Return when a line fires, in a form that Airflow reads as cron does, or why there is none."""
+    schedule = line.schedule
+    if schedule == "@reboot":
+        return ValueError("a workflow is not started by a reboot")
+    if schedule in PRESETS and schedule != "@quarterly":
+        return schedule
+    if schedule.startswith("@"):
+        return ValueError(f"cron knows no {schedule}")
+    if line.seconds not in ("", "0", "00"):
+        return ValueError(f"the first of six fields, {line.seconds!r}, is of seconds, and Airflow counts minutes")
+    try:
+        problem = airflow_reads_as_cron(schedule)
+        if problem is not None and (cron := same_days(schedule)) not in (None, schedule):
+            return str(cron) if airflow_reads_as_cron(str(cron)) is None else ValueError(problem)
+    except ValueError as error:
+        return error
+    return schedule if problem is None else ValueError(problem)
+
+
+def _facts_of(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is otherwise for all commands of a crontab."""
+    yield "cron starts a command in the home folder, and a job starts in an empty folder: write cd or whole paths"
+    shell = variables.get("SHELL", "/bin/sh")
+    if Path(shell).name != "bash":
+        yield f"commands ran in {shell} and run in bash now"
+    yield "cron sets USER, LOGNAME and HOME for its user; a job has those of Airflow's worker"
+    if recipient := variables.get("MAILTO"):
+        yield f"nobody is mailed (MAILTO={recipient}); add on_failure with a notifier"
+    elif "MAILTO" not in variables:
+        yield "nobody is mailed what commands print: it is in the task's log; add on_failure with a notifier"
+    if "RANDOM_DELAY" in variables:
+        yield "RANDOM_DELAY is left out: workflows start on time"
 
 
 def _job_name(name: str) -> str:
@@ -144,8 +166,10 @@ def _job_name(name: str) -> str:
 
 
 def _free_name(name: str, taken: Mapping[str, Any]) -> str:
-    names = (name, *(f"{name}_{count}" for count in range(2, len(taken) + 3)))
-    return next(each for each in names if each not in taken)
+    # Where capitals do not count in names of files, one would be written over the other.
+    used = {each.casefold() for each in taken}
+    names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
+    return next(each for each in names if each.casefold() not in used)
 
 
 def from_original(workflow: Workflow) -> Converted:

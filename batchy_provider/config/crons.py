@@ -50,6 +50,7 @@ FIELDS = (
 _ITEM = re.compile(r"(?:[*?]|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]+))?", re.ASCII)
 _LAST_DAY = re.compile(r"l", re.ASCII)
 _NTH_WEEKDAY = re.compile(r"(?:[0-7]|[a-z]{3})#[1-5]|l[0-7]", re.ASCII)
+_POINT = re.compile(r"(?<![0-9a-z])([0-9a-z]+)-\1(?![0-9a-z])", re.ASCII)
 _RANDOM = re.compile(r"[rh](?![a-z])|.*~", re.ASCII)
 _LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 
@@ -73,6 +74,8 @@ def cron_problem(cron: str) -> str | None:
             return f"the {field.name} of {cron!r} is {text!r}; expected {field.expected}, *, {forms}"
     if not _is_cron(cron):
         return f"{cron!r} is no cron expression"
+    if (problem := _misread(cron)) is not None:
+        return problem
     if _never_fires(cron):
         return f"{cron!r} never fires: no such month has a day {fields[2]}"
     if days_differ(cron):
@@ -176,15 +179,25 @@ def airflow_reads_as_cron(cron: str) -> str | None:
 
     :raises ValueError: if cron refuses it.
     """
+    for text, field in zip(cron.split(), FIELDS, strict=True):
+        numbers_of(text, field)
+    return cron_problem(cron)
+
+
+def _misread(cron: str) -> str | None:
+    """Say which field Airflow reads in another way than cron does: croniter takes ``3-3`` for ``*``."""
     from croniter import croniter
 
-    wanted = [numbers_of(text, field) for text, field in zip(cron.split(), FIELDS, strict=True)]
-    if (problem := cron_problem(cron)) is not None:
-        return problem
-    for field, numbers, read in zip(FIELDS, wanted, croniter.expand(cron)[0], strict=True):
+    for text, field, read in zip(cron.split(), FIELDS, croniter.expand(cron)[0], strict=True):
+        try:
+            numbers = numbers_of(text, field)
+        except ValueError:  # croniter alone knows it
+            numbers = None
         whole = set(range(field.first, (6 if field.name == "weekday" else field.last) + 1))
-        if (whole if read == ["*"] else {int(number) for number in read}) != numbers:
-            return f"the {field.name} of {cron!r} means other times to Airflow than to cron"
+        if (numbers is not None and (whole if read == ["*"] else set(read)) != numbers) or _POINT.search(text.lower()):
+            numbers_text = ",".join(map(str, sorted(numbers or ())))
+            hint = f"; write {numbers_text}" if numbers_text else ""
+            return f"the {field.name} of {cron!r} is {text!r}, which Airflow takes for other ones than cron does{hint}"
     return None
 
 

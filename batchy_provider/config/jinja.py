@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache, lru_cache
@@ -64,6 +65,7 @@ NAMES = frozenset(
 )
 """Names that Airflow, or this package, gives to templates."""
 
+_MARKS = ("{{", "{%", "{#")
 _RAW = "put it between {% raw %} and {% endraw %} if it is no template"
 
 
@@ -87,7 +89,7 @@ def template_problems(value: Any, path: KeyPath, *, any_names: bool = False) -> 
 @lru_cache(maxsize=10_000)
 def template_problem(text: str, *, any_names: bool = False) -> str | None:
     """Say why Airflow cannot render a template, or return None."""
-    if "{{" not in text and "{%" not in text and "{#" not in text:
+    if not any(mark in text for mark in _MARKS):
         return None
     from jinja2 import TemplateSyntaxError, meta
 
@@ -113,6 +115,15 @@ def template_problem(text: str, *, any_names: bool = False) -> str | None:
     for name in _unknown_of_batch(template):
         return f"the template asks for batch.{name}; batch has {one_of(BATCH)}{did_you_mean(name, BATCH)}"
     return None
+
+
+def literal(text: str) -> str:
+    """Return a template that renders as a text, braces and all."""
+    if not any(mark in text for mark in _MARKS):
+        return text
+    if "endraw" not in text:
+        return f"{{% raw %}}{text}{{% endraw %}}"
+    return re.sub(r"\{(?=[{%#])", "{{ '{' }}", text)
 
 
 @cache

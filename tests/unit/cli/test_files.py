@@ -97,11 +97,21 @@ class TestConvert:
     def test_a_crontab(self, run: Any, cfg: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(sys, "stdin", io.StringIO("CRON_TZ=UTC\n# nightly\n0 2 * * * load.sh\n@reboot x\n"))
         said = run("convert", "crontab", "-")
-        assert said == "cfg/load.yaml\n  left out: line 4: a workflow is not started by a reboot: @reboot x\n"
+        assert said.startswith(
+            "cfg/load.yaml\n  left out: line 4: a workflow is not started by a reboot: @reboot x\n  cron "
+        )
         assert (cfg / "load.yaml").read_text() == (
             "# nightly\nschedule: 0 2 * * *\ntimezone: UTC\njobs:\n  load:\n    bash: load.sh\n"
         )
         assert run("validate") == "no faults\n"
+
+    def test_a_crontab_in_latin_1(self, run: Any, cfg: Path, tmp_path: Path):
+        (tmp_path / "tab").write_bytes("CRON_TZ=UTC\n0 2 * * * load.sh é\n".encode("latin-1"))
+        assert "read as Latin-1; what is written is UTF-8" in run("convert", "crontab", "tab")
+        assert "bash: load.sh é" in (cfg / "load.yaml").read_text()
+        (tmp_path / "tab").write_bytes("\ufeffCRON_TZ=UTC\n0 2 * * * other.sh é\n".encode())
+        assert "Latin-1" not in run("convert", "crontab", "tab")
+        assert "bash: other.sh é" in (cfg / "other.yaml").read_text()
 
     def test_nothing_is_written_over(self, run: Any, cfg: Path, tmp_path: Path):
         before = (cfg / "sales.yaml").read_text()

@@ -109,7 +109,7 @@ class TestBundles:
     def test_sound_ones(self, told: Any, tmp_path: Path):
         self.zip(tmp_path / "good.zip", script_sh=b"exit 1")
         assert (
-            told(a="jobs: {a: {bundle: good.zip}, b: {bundle: 's3://far/away.zip'}, c: {bundle: '{{ x }}.zip'}}\n")
+            told(a="jobs: {a: {bundle: good.zip}, b: {bundle: 's3://far/away.zip'}, c: {bundle: '{{ ds }}.zip'}}\n")
             == []
         )
 
