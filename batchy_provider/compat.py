@@ -38,6 +38,15 @@ def crons_of_timetable(timetable: Any) -> Sequence[tuple[str, str]]:
     return [(expression, str(getattr(timezone, "name", None) or timezone or "UTC"))]
 
 
+def serialize_dag(dag: Any) -> dict[str, Any]:
+    """Serialize a DAG as the DAG processor does, by the class that has the method in this Airflow."""
+    from airflow.serialization import serialized_objects
+
+    cls: Any = getattr(serialized_objects, "DagSerialization", None) or getattr(serialized_objects, "SerializedDAG")  # noqa: B009
+    data: dict[str, Any] = cls.to_dict(dag)
+    return data
+
+
 def sync_callback_class() -> Any:
     """Return the class of a deadline's callback that is no coroutine, or None: Airflow 3.1 calls coroutines alone."""
     from airflow.sdk.definitions import deadline

@@ -84,9 +84,9 @@ def _build(workflow: Workflow) -> list[Fault]:
     """Build a DAG as Airflow's DAG processor would, where only that shows what is wrong."""
     if not workflow.uses_classes:
         return []
-    from batchy_provider.dag_factory.loader import build_workflow
+    from batchy_provider.dag_factory.loader import build_workflow, check_storage
 
-    return build_workflow(workflow)[1]
+    return build_workflow(workflow, check_storage)[1]
 
 
 def _show(context: Context, faults: Sequence[Fault]) -> None:

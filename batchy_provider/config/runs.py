@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchy_provider.config.crons import time_of_day
@@ -16,6 +17,11 @@ WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
 """What a run's conf may say of its window: a form may ask for them, a default must not give them."""
 
 _DAY = timedelta(days=1)
+_FORMS = {
+    "date": re.compile(r"\d{4}-\d\d-\d\d", re.ASCII),
+    "datetime": re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE),
+}
+_HINTS = {"date": " such as 2026-01-31", "datetime": " with its offset, such as 2026-01-31T18:30:00Z"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "multiline": (str,),
@@ -89,7 +95,8 @@ def _check_param(name: str, param: RunParam, model: WorkflowModel) -> Iterator[P
     if param.required and model.schedule is not None:
         yield Problem((*path, "required"), "nobody is asked in a scheduled run; give a default instead")
     if value is not None and not _is_a(kind, value):
-        yield Problem(place, f"expected a value of type {kind}, not {show(value)}")
+        hint = _HINTS.get(kind, "") if isinstance(value, str) else ""
+        yield Problem(place, f"expected a value of type {kind}{hint}, not {show(value)}")
     elif value is not None and param.choices is not None and value not in param.choices:
         yield Problem(place, f"{show(value)} is none of the choices")
     elif value is not None and name in WINDOW_PARAMS:
@@ -114,11 +121,12 @@ def _is_within(param: RunParam, value: float) -> bool:
 def _is_a(kind: str, value: Any) -> bool:
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
         return False
+    if kind not in _FORMS:
+        return True
+    # Airflow takes one form of each, and Python's own reading takes more of them with each version.
+    text = str(value)
     try:
-        if kind == "date":
-            date.fromisoformat(str(value))
-        elif kind == "datetime":
-            datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
     except ValueError:
         return False
-    return True
+    return _FORMS[kind].fullmatch(text) is not None

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from airflow.sdk import get_parsing_context
 from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Airflow 3.4
     AbstractDagImporter,
     DagImportError,
@@ -30,9 +31,12 @@ from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Air
     get_file_suffix,
 )
 
+from batchy_provider.config.document import DocumentError
 from batchy_provider.config.faults import Fault
+from batchy_provider.config.files import read_bytes
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, FaultsError, Reader, find_file, find_files
-from batchy_provider.dag_factory.loader import build_workflow
+from batchy_provider.config.storable import storable
+from batchy_provider.dag_factory.loader import build_workflow, check_storage
 
 
 class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
@@ -75,7 +79,8 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
             return result
         workflow, faults = Reader(folder).read(path)
         if workflow is not None:
-            dag, faults = build_workflow(workflow)
+            is_task = get_parsing_context().dag_id is not None
+            dag, faults = build_workflow(workflow, None if is_task else check_storage)
             result.dags.extend(() if dag is None else (dag,))
         result.errors.extend(_errors(faults))
         return result
@@ -83,7 +88,11 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
     def get_source_code(self, definition: Any, dag_id: str | None = None) -> Any:
         """Return a file's text, for the Code tab."""
         language = "json" if definition.suffix == ".json" else "yaml"
-        return DagSourceCode(source_code=definition.read_text(encoding="utf-8-sig"), language=language)
+        try:
+            text = storable(read_bytes(definition.path).decode("utf-8-sig", "replace").replace("\r\n", "\n"))
+        except DocumentError as error:
+            text = f"# {error}"
+        return DagSourceCode(source_code=text, language=language)
 
 
 def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,18 @@ from batchy_provider.config.workflow import Workflow
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
+    from batchy_provider.dag_factory.storable import StorageCheck
+
 log = logging.getLogger(__name__)
 
 Place = str | os.PathLike[str]
+CheckStorage = Callable[[Workflow, "DAG"], str | None]
 
 
 def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Fault]]:
     """Build the DAGs of all workflow files in a folder and the folders in it.
+
+    Each DAG is serialized once, as Airflow will do it: one that Airflow cannot store would take all others with it.
 
     :returns: workflow → DAG for all sound files, and the faults of all others. A bad file never hides a good
         one.
@@ -33,11 +38,14 @@ def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Fault]]:
     with _collector_paused():
         found = read_folder(folder)
         faults = found.faults
+        check = _storage_check(folder, found.workflows.values())
         for workflow in found.workflows.values():
-            dag, more = build_workflow(workflow)
+            dag, more = build_workflow(workflow, None if check is None else check.problem)
             if dag is not None:
                 dags[workflow.name] = dag
             faults += more
+        if check is not None:
+            check.close()
     return dags, sorted(faults, key=lambda fault: fault.file)
 
 
@@ -107,9 +115,10 @@ def raise_config_errors(folder: Place) -> None:
         raise FaultsError(faults)
 
 
-def build_workflow(workflow: Workflow) -> tuple[DAG | None, list[Fault]]:
+def build_workflow(workflow: Workflow, check: CheckStorage | None = None) -> tuple[DAG | None, list[Fault]]:
     """Build the DAG of a workflow that has been read.
 
+    :param check: says why Airflow could not store a DAG; see `storable`. Not asked at the start of a task.
     :returns: the DAG, or None and the faults; None and no fault if it makes no DAG.
     """
     if not workflow.has_dag:
@@ -117,9 +126,28 @@ def build_workflow(workflow: Workflow) -> tuple[DAG | None, list[Fault]]:
     from batchy_provider.dag_factory.build import BuildError, build_dag
 
     try:
-        return build_dag(workflow), []
+        dag = build_dag(workflow)
+        problem = None if check is None else check(workflow, dag)
     except BuildError as error:
         return None, locate(workflow.path, error.problems)
-    except Exception as error:  # whatever Airflow or an operator refuses must not take other workflows down
-        message = f"Airflow refuses this workflow: {type(error).__name__}: {error}"
-        return None, [Fault(str(workflow.path), None, None, "", message)]
+    except (Exception, SystemExit) as error:  # whatever a module or an operator does must not take other workflows down
+        log.debug("Building %s", workflow.path, exc_info=True)
+        problem = f"{type(error).__name__}: {error}"
+    if problem is not None:
+        return None, [Fault(str(workflow.path), None, None, "", f"Airflow refuses this workflow: {problem}")]
+    return dag, []
+
+
+def check_storage(workflow: Workflow, dag: DAG) -> str | None:
+    """Say why Airflow could not store the DAG of one workflow; for `build_workflow`."""
+    from batchy_provider.dag_factory.storable import storage_problem
+
+    return storage_problem(dag)
+
+
+def _storage_check(folder: Place, workflows: Iterable[Workflow]) -> StorageCheck | None:
+    if not any(workflow.has_dag for workflow in workflows):
+        return None
+    from batchy_provider.dag_factory.storable import StorageCheck
+
+    return StorageCheck(folder)

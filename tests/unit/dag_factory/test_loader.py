@@ -134,6 +134,17 @@ def test_operators_that_cannot_be_made(cfg: Path, operator: str):
     assert [str(fault) for fault in faults] == [f"{path}:{OPERATORS[operator]}"]
 
 
+def test_what_airflow_refuses_is_told_too(cfg: Path):
+    job = "{operator: airflow.providers.standard.operators.bash.BashOperator, args: {bash_command: x, weight_rule: y}}"
+    (cfg / "bad.yaml").write_text(f"jobs: {{a: {job}}}")
+    dags, faults = build_dags(cfg)
+    assert sorted(dags) == ["good", "inner"]
+    assert [str(fault) for fault in faults] == [
+        f"{cfg}/bad.yaml: Airflow refuses this workflow: SerializationError: "
+        "Failed to serialize DAG 'bad': Unknown priority strategy y"
+    ]
+
+
 def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("AIRFLOW__BATCHY__CFG_FOLDER", raising=False)
     assert cfg_folder(tmp_path / "dags" / "batchy_dags.py") == tmp_path / "cfg"
