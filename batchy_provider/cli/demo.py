@@ -354,14 +354,20 @@ class _Reports:
 
 def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> None:
     """Show the batches of all workflows, of earlier runs too."""
+    from redis.exceptions import RedisError
+
     from batchy_provider.batches.connect import connect
     from batchy_provider.batches.store import BatchStore
     from batchy_provider.cli.output import BATCH_COLUMNS, batch_data, batch_row
 
-    with connect(stack.redis_url) as client:
-        store = BatchStore(client)
-        known = store.workflows()
-        batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}
+    try:
+        with connect(stack.redis_url) as client:
+            store = BatchStore(client)
+            known = store.workflows()
+            batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}
+    except (BatchyError, RedisError, OSError) as error:  # the runs have ended nevertheless
+        context.output.note(f"batchy: the batches cannot be shown: {error}")
+        return
     if not context.output.is_table:
         context.output.data([batch_data(batch) for found in batches.values() for batch in found])
         return

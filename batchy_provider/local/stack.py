@@ -174,6 +174,7 @@ class LocalStack:
         :raises StackError: a part does not come up; everything is stopped again.
         """
         self.topology.check()
+        self._web_ui_told = False
         try:
             self._lock_folder()
             # Asked for by name: better now than after a minute.

@@ -4,17 +4,25 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from fake_airflow import FakeAirflow, serving
 
-from batchy_provider.cli.demo import EXAMPLES, examples_folder, workflows_to_run
+from batchy_provider.cli.context import Context
+from batchy_provider.cli.demo import EXAMPLES, _run, examples_folder, workflows_to_run
 from batchy_provider.cli.main import main
 from batchy_provider.exceptions import ConfigError
+from batchy_provider.local.rest import AirflowClient
 from batchy_provider.local.settings import Secrets, airflow_environment, inherited_options
+from batchy_provider.local.stack import LocalStack
 
 SHIPPED = examples_folder()
 
@@ -137,3 +145,28 @@ def test_options_of_the_caller_are_passed_on_and_those_of_the_demo_stay(tmp_path
     assert found["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert found["AIRFLOW__BATCHY__CFG_FOLDER"] == str(tmp_path / "cfg")
     assert environment(tmp_path, {})["AIRFLOW__CORE__PARALLELISM"] == "4"
+
+
+def run(client: AirflowClient, redis_url: str, *, timeout: float) -> int:
+    arguments = argparse.Namespace(exit=True, timeout=timedelta(seconds=timeout), output="json")
+    stack = SimpleNamespace(client=client, redis_url=redis_url, check=lambda: None)
+    return _run(Context(arguments), arguments, cast("LocalStack", stack), dag_ids=["sales", "mine"], to_run=["sales"])
+
+
+def test_a_demo_that_exits_says_what_has_not_ended_in_time(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    airflow = FakeAirflow()
+    airflow.dags = {"sales": [], "mine": []}
+    with serving(airflow) as client:
+        assert run(client, redis_url, timeout=0.1) == 124
+    said = capsys.readouterr().err
+    assert "Not started: mine." in said
+    assert "Not ended within 0:00:00.100000: sales is running: wait is running: waits for crm_extract" in said
+
+
+@pytest.mark.parametrize(("state", "code"), [("success", 0), ("failed", 1)])
+def test_a_demo_that_exits_leaves_with_the_result(redis_url: str, state: str, code: int) -> None:
+    airflow = FakeAirflow()
+    airflow.dags = {"sales": []}
+    airflow.starts_as = state
+    with serving(airflow) as client:
+        assert run(client, redis_url, timeout=30) == code
