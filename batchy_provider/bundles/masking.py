@@ -14,11 +14,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from batchy_provider.bundles.secret_forms import LEAST_CHARACTERS, forms
+
 MASK = "***"
 _MASK = MASK.encode()
-LEAST_CHARACTERS = 5
-"""A shorter text is no secret that could be found again: it would be masked in the middle of words. As in Airflow."""
-_LEAST_LINE = 16
 
 Secrets = Callable[[], Collection[str]]
 """Asked when the script starts, and once more when it has ended."""
@@ -118,15 +117,14 @@ class Masker:
     """
     Knows some secrets, and masks them.
 
-    Where two begin at the same place the longer one is masked. Of a secret of several lines each long line is one too,
-    since programs print it line by line.
+    Where two begin at the same place the longer one is masked. What a secret is printed as is a secret too: its lines,
+    the values of a JSON document, and its text with the escapes of JSON, see `secret_forms`.
 
     :param secrets: texts; empty ones are left out
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        texts = {text for text in secrets if text.strip("*")}
-        texts |= {line for text in texts for line in map(str.strip, text.split("\n")) if len(line) >= _LEAST_LINE}
+        texts = {form for text in secrets if text.strip("*") for form in forms(text, sounds_secret)}
         known = {text.encode("utf-8", "surrogatepass") for text in texts}
         self._known = sorted(known, key=lambda secret: (-len(secret), secret))
         self.longest = len(self._known[0]) if self._known else 0
@@ -188,7 +186,13 @@ class Masker:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.value(name): self.value(each) for name, each in value.items()}
+            masked: dict[str, Any] = {}
+            for name, each in value.items():
+                shown = key = self.value(name)
+                while key in masked:  # two names that are both secret
+                    key = f"{shown}.{len(masked) + 1}"
+                masked[key] = self.value(each)
+            return masked
         if isinstance(value, (list, tuple)):
             return [self.value(each) for each in value]
         if isinstance(value, (int, float)) and not isinstance(value, bool) and self.occurs(str(value).encode()):

@@ -7,6 +7,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,60 @@ def test_of_two_secrets_that_begin_alike_the_longer_one_is_masked() -> None:
 
 def test_each_long_line_of_a_secret_is_one_too() -> None:
     assert Masker([KEY]).text("debug: MIIEvQIBADANBgkqhkiG9w0BAQ!") == "debug: ***!"
+
+
+KEY_FILE = {
+    "type": "service_account",
+    "project_id": "nightly",
+    "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcwggSjAgEA/AoIBAQ==\n-----END",
+    "client_secret": "s3cr3t",
+    "pin_token": 1234567890123,
+    "nested": {"api_keys": ["first-key-of-many-characters", "zweiter-Schlüssel-mit-Umlaut"]},
+    "extra": json.dumps({"password": "in-a-text"}),
+}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.parametrize("how", [".", "-c .", "-a .", "-S --tab .", "-r .private_key", "'.. | strings'", "tojson"])
+def test_a_json_secret_is_masked_however_jq_writes_it(how: str) -> None:
+    secret = json.dumps(KEY_FILE)
+    printed = subprocess.run(f"jq {how}", shell=True, input=secret.encode(), capture_output=True, check=True).stdout
+    _has_nothing_of_the_key_file(Masker([secret]).bytes(printed).decode())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"indent": 4}, {"separators": (",", ":")}, {"ensure_ascii": False}, {"sort_keys": True, "indent": 1}],
+)
+def test_a_json_secret_is_masked_in_any_layout(options: dict[str, Any]) -> None:
+    masker = Masker([json.dumps(KEY_FILE)])
+    for text in (json.dumps(KEY_FILE, **options), json.dumps(KEY_FILE, **options).replace("/", "\\/"), str(KEY_FILE)):
+        _has_nothing_of_the_key_file(masker.text(text))
+
+
+def _has_nothing_of_the_key_file(shown: str) -> None:
+    parts = ("MIIEvQ", "EFAASC", "s3cr3t", "1234567890123", "first-key", "zweiter", "in-a-text")
+    assert not [part for part in parts if part in shown]
+
+
+def test_ordinary_words_of_a_json_secret_are_no_secrets() -> None:
+    assert Masker([json.dumps(KEY_FILE)]).text("nightly service_account type") == "nightly service_account type"
+
+
+def test_a_text_with_quotes_is_masked_inside_json_too() -> None:
+    secret = 'pa"ss\\wörd/1'
+    for text in (json.dumps([secret]), json.dumps([secret], ensure_ascii=False), secret):
+        assert Masker([secret]).text(text).strip('[]"') == "***"
+
+
+def test_a_secret_that_is_no_document_or_a_very_deep_one_is_one_secret() -> None:
+    for secret in ("[" * 20_000 + "]" * 20_000, "{broken: json}", '["' + "x" * 15):
+        assert Masker([secret]).text(f"<{secret}>") == "<***>"
+
+
+def test_of_two_names_that_are_secret_none_is_lost() -> None:
+    masked = Masker(["first-secret", "second-secret"]).value({"first-secret": 1, "second-secret": 2})
+    assert sorted(masked.values()) == [1, 2]
 
 
 def test_values_are_masked_at_any_depth_numbers_and_names_too() -> None:

@@ -53,6 +53,16 @@ def test_executions_are_listed_and_shown(api: Api, execution: bytes) -> None:
     assert api.client().get(BASE.replace("load", "extract")).status_code == 404
 
 
+def test_a_damaged_record_is_no_missing_one(api: Api, execution: bytes) -> None:
+    stored = deployment.deployment().results.find("sales")[0]
+    (stored.path / "exit.json").write_text("{")
+    (listed,) = api.client().get("/api/v1/workflows/sales/executions").json()["items"]
+    assert (listed["job"], listed["state"]) == ("load", None)
+    answer = api.client().get(BASE)
+    assert answer.status_code == 500
+    assert "exit.json cannot be read" in answer.json()["detail"]
+
+
 def test_a_file_is_whole_and_never_a_page(api: Api, execution: bytes) -> None:
     for name in ("stdout", "output", "files/page.html"):
         answer = api.client().get(f"{BASE}/{name}")
