@@ -247,7 +247,7 @@ class BashBundleOperator(BaseOperator):
         ti.xcom_push(key="exit_code", value=outcome.exit_code)
         self._lineage_written = outcome.values.get("lineage")
         for name, value in outcome.values.items():
-            if value is not None:  # Airflow sends no request body for it, and refuses that; a missing XCom reads as None
+            if value is not None:  # Airflow refuses to store it; a missing XCom reads as None
                 ti.xcom_push(key=name, value=value)
         whole = f"The whole output is in {outcome.stored.url}; to read it: {outcome.stored.command()}"
         self.log.info("%s", whole)
