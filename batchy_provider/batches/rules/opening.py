@@ -19,6 +19,7 @@ from batchy_provider.batches.model import (
     Window,
     WorkflowConfig,
 )
+from batchy_provider.batches.params import initial
 from batchy_provider.batches.rules.adoption import adopt_foreign
 from batchy_provider.batches.rules.closing import abort
 from batchy_provider.batches.rules.views import event, live_batch, stored_batch, unknown_workflow
@@ -140,9 +141,20 @@ class _Opening:
         spans = {}
         for name, job in self.jobs.items():
             at = self._position(name, job)
+            if name not in self.left_out:
+                self._check_beginning(name, job)
             spans[name] = (at.start, max(end, at.watermark, at.start))
         self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
+
+    def _check_beginning(self, name: str, job: Fields) -> None:
+        """Refuse a first window that begins in the future: its batch would skip what arrives until then."""
+        first = initial(self.state.workflow, name, job)
+        if job.get("from_date") is None and first is not None and first > self.now:
+            raise WindowError(
+                f"{self.state.workflow}, job {name!r}: initial_date {format_date(first)} lies in the future (it is "
+                f"{format_date(self.now)} UTC), and no window can begin there yet; write a date that has passed"
+            )
 
     def asked_spans(self) -> Spans:
         """The window that was asked for, for every job."""

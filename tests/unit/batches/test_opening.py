@@ -36,6 +36,15 @@ def test_a_configuration_without_jobs_opens_nothing(world: World) -> None:
         world.open()
 
 
+def test_a_first_window_that_would_begin_in_the_future_is_refused(world: World) -> None:
+    world.jobs = {"extract": {}, "load": {"initial_date": "2026-11-23T00:00:00"}}
+    with pytest.raises(WindowError, match=r"job 'load': initial_date 2026-11-23T00:00:00.000000 lies in the future"):
+        world.at("2026-11-22T18:39:48").open()
+    assert world.state() == {}
+    batch = world.at("2026-11-23T01:00:00").open()
+    assert window(batch, "load") == ("2026-11-23T00:00", "2026-11-23T01:00")
+
+
 def test_the_id_is_the_second_of_opening(world: World) -> None:
     assert world.at("2026-11-22T18:39:48.987654").open().batch_id == 1795372788
 
