@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -234,7 +235,7 @@ def sort_by(found: list[Any], order_by: str) -> list[Any]:
     column = order_by.removeprefix("-")
     if not found:
         return found
-    if not hasattr(found[0], column):
+    if column not in {each.name for each in dataclasses.fields(found[0])}:
         raise ConfigError(f"cannot sort by {column!r}; expected a column, such as workflow, status or -started")
     known = [item for item in found if getattr(item, column) is not None]
     unknown = [item for item in found if getattr(item, column) is None]
@@ -243,7 +244,9 @@ def sort_by(found: list[Any], order_by: str) -> list[Any]:
 
 
 def _comparable(value: Any) -> Any:
-    return len(value) if isinstance(value, list | dict) else value
+    if isinstance(value, list | dict):
+        return len(value)
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def _waits_for(workflow: Workflow) -> list[str]:

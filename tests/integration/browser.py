@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, FrameLocator, Page, sync_playwright
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
 from batchy_provider.local.stack import LocalStack
 
@@ -31,6 +31,8 @@ _ARGUMENTS = (
 )
 _HARMLESS = ("An iframe which has both allow-scripts and allow-same-origin",)
 _SERIOUS = ("serious", "critical")
+
+expect.set_options(timeout=20_000)  # a busy machine takes longer than the five seconds of the default
 
 
 @contextmanager
@@ -68,7 +70,7 @@ class Reader:
         self.url = stack.url
         self.faults: list[str] = []
         self._context = browser.new_context(**options)
-        self._context.set_default_timeout(20_000)
+        self._context.set_default_timeout(60_000)
         self.page: Page = self._context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._hear)

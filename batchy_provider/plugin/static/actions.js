@@ -41,7 +41,7 @@ function Consequences({ jobs, start }) {
     const at = start(job);
     if (!at || job.kind === "handler") continue;
     if (!job.watermark) {
-      unknown.push(job.job);
+      if (job.status !== "new") unknown.push(job.job); // a new job has loaded nothing yet
       continue;
     }
     const [next, reached] = [+moment(at), +moment(job.watermark)];

@@ -42,7 +42,7 @@ function Restore({ kept, close }) {
         over ? `What Redis has is replaced: ${kept.redis || "nothing"}.` : "What is there and newer stays as it is.",
         "A run that failed at its opening is cleared in Airflow afterwards, or the next one makes up for it."]}>
     <label class="check"><input type="checkbox" checked=${history} onChange=${(event) => setHistory(event.target.checked)} /> <span>The history too${kept.missing.length ? `: ${many(kept.missing.length, "batch", "batches")}` : ""}. It may also follow later, while nights run.</span></label>
-    <${Why} />
+    <${Why} required=${over} />
   <//>`;
 }
 

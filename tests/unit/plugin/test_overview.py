@@ -84,8 +84,9 @@ def test_pages_searches_and_orders(api: Api) -> None:
     assert list(rows(api, "order_by=-workflow&limit=2&offset=1")) == ["wf_3", "wf_2"]
     assert list(rows(api, "search=NUMBER 7")) == ["wf_2"]
     assert list(rows(api, "order_by=description&search=number")) == [f"wf_{number}" for number in (4, 3, 2, 1, 0)]
-    refused = api.client().get("/api/v1/overview?order_by=nothing")
-    assert (refused.status_code, "cannot sort by 'nothing'" in refused.text) == (422, True)
+    for column in ("nothing", "__class__", "is_a"):
+        refused = api.client().get(f"/api/v1/overview?order_by={column}")
+        assert (refused.status_code, f"cannot sort by '{column}'" in refused.text) == (422, True)
 
 
 def test_one_line_comes_with_the_rights_of_who_asks(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,3 +136,4 @@ def test_a_run_that_has_not_opened_its_batch_is_in_the_line_and_counted(api: Api
     assert set(rows(api, "kind=waiting")) == {"sales"}
     one = api.client().get("/api/v1/overview/sales").json()
     assert (one["runs"], one["tasks"]) == (["one", "two"], {})
+    assert list(rows(api, "order_by=activity")) == list(rows(api, "order_by=-activity")) == ["sales", "late"]
