@@ -155,11 +155,11 @@ def test_no_key_too_many_and_no_double_click_changes_anything(
 
 
 def test_a_reset_asks_for_the_name_and_says_what_is_loaded_again(
-    airflow: Nights, reader: Callable[..., Reader], tmp_path: Path
+    airflow: Nights, reader: Callable[..., Reader]
 ) -> None:
-    (tmp_path / "go").touch()
-    airflow.add("page_reset", CALM % (tmp_path / "go"))
-    airflow.run("page_reset")
+    text = "schedule: null\njobs: {extract: {bash: 'true'}, load: {bash: 'true'}}\n"
+    (airflow.cfg / "page_reset.yaml").write_text(text)
+    load(airflow, "page_reset", None, datetime(2026, 11, 22))
     before = airflow.watermark("page_reset")
     page = reader().alone("workflows/page_reset")
     dialog = page.get_by_role("dialog")
