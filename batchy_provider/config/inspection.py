@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchy_provider.config.between import Finding, check_between
 from batchy_provider.config.bundles import locate_bundle
-from batchy_provider.config.faults import Fault, Problem
+from batchy_provider.config.faults import Fault, Problem, unexpected
 from batchy_provider.config.reader import find_files, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 
@@ -38,7 +38,11 @@ def inspect_folder(
     """
     found = read_folder(folder)
     faults = list(found.faults)
-    findings = list(check_between(found.workflows, {path.stem for path in find_files(folder)}))
+    findings: list[Finding] = []
+    try:
+        findings += check_between(found.workflows, {path.stem for path in find_files(folder)})
+    except Exception as error:  # what is wrong with single files is told all the same
+        faults.append(unexpected(folder, error))
     closely = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
     if look_into_bundles:
         findings += _check_bundles(closely)
@@ -49,7 +53,10 @@ def inspect_folder(
         faults += locate(path, problems)
     if check is not None:
         for workflow in closely:
-            faults += check(workflow)
+            try:
+                faults += check(workflow)
+            except Exception as error:  # no workflow may hide what is wrong with another
+                faults.append(unexpected(workflow.path, error))
     return sorted(faults, key=lambda fault: (fault.file, fault.line or 0, fault.column or 0))
 
 
@@ -77,5 +84,7 @@ def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
                         remove_tree(copy)
                     except (BatchyError, OSError) as error:
                         checked[key] = str(error)
+                    except Exception as error:  # no bundle may hide what is wrong with others
+                        checked[key] = unexpected(place, error).message
                 if (message := checked[key]) is not None:
                     yield workflow.path, Problem(("jobs", name, "bundle"), message)

@@ -333,7 +333,10 @@ def _job_states(
 
 
 def _text(path: Path | None) -> str | None:
+    from batchy_provider.config.document import DocumentError
+    from batchy_provider.config.files import read_bytes
+
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path is not None else None
-    except OSError:
+        return read_bytes(path).decode("utf-8", "replace") if path is not None else None
+    except DocumentError:  # such as a FIFO, which would never end
         return None
