@@ -30,7 +30,8 @@ from batchy_provider.batches.rules.adoption import (
 )
 from batchy_provider.batches.rules.views import unknown_workflow
 from batchy_provider.batches.snapshot import Snapshot, StoredBatch
-from batchy_provider.batches.transaction import Command, Session, as_hash, decoded, own_errors, transact
+from batchy_provider.batches.state_checks import load_id
+from batchy_provider.batches.transaction import Command, Session, as_hash, decoded, own_errors
 from batchy_provider.exceptions import StateError
 
 if TYPE_CHECKING:
@@ -105,13 +106,13 @@ def adopt(store: BatchStore, workflow: str, past: Found, *, by: Actor | None, dr
     """
     keys = store.keys(workflow)
     (listed,) = store.ask(workflow, ("ZRANGE", keys.history, 0, -1))
-    ids = sorted(past.batches | {int(each) for each in listed})
+    ids = sorted(past.batches | {load_id(keys.history, each) for each in listed})
     adoption = Adoption(workflow=workflow)
     loaded: Spans = defaultdict(list)
     for start in range(0, max(len(ids), 1), _BATCHES_AT_ONCE):
         end = start + _BATCHES_AT_ONCE
         part = _Part(keys, ids[start:end], ids[end : end + 1], dry_run=dry_run)
-        state = transact(store.client, (keys.live,), part.work, patience=store.patience)
+        state = store.transact(keys, part.work)
         adoption.adopted += part.adopted
         adoption.ended += part.ended
         adoption.passed_over |= part.passed_over
@@ -157,7 +158,11 @@ class _Part:
         listed, *days = session.ask(
             ("ZRANGEBYSCORE", keys.history, self._ids[0], self._ids[-1]), *(("HGET", keys.days, day) for day in wanted)
         )
-        known = {day: int(batch_id) for day, batch_id in zip(wanted, days, strict=True) if batch_id is not None}
+        known = {
+            day: load_id(keys.days, batch_id)
+            for day, batch_id in zip(wanted, days, strict=True)
+            if batch_id is not None
+        }
         change = adopt_history(state, batches, following, frozenset(map(int, listed)), known, now)
         for batch in batches:
             for job, spans in loaded_spans(batch).items():
@@ -212,4 +217,4 @@ def _note(
         changes = sorted([*changes, *made], key=lambda change: change.at, reverse=True)
         return None, [("HSET", keys.meta, snap.CHANGES, snap.dump(snap.dump_changes(changes)))]
 
-    transact(store.client, (keys.live,), work, patience=store.patience)
+    store.transact(keys, work)

@@ -17,6 +17,7 @@ from batchy_provider.batches.dates import day_of, parse_date
 from batchy_provider.batches.mark import MAX_KEPT_TOKENS, Mark, descends
 from batchy_provider.batches.model import Fields
 from batchy_provider.batches.snapshot import Change, Snapshot, StoredBatch, StoredConfig
+from batchy_provider.batches.statuses import overall_status
 from batchy_provider.exceptions import ArchiveError, WindowError
 
 VERSION = 1
@@ -275,7 +276,7 @@ def _closed(state: Snapshot, change: Change) -> list[KeptBatch]:
     config = state.config
     for batch_id, jobs in change.batches.items():
         record = change.meta.get(snap.record_field(batch_id))
-        status = record["status"] if record is not None else snap.overall_status(jobs, None)
+        status = record["status"] if record is not None else overall_status(jobs, None)
         if status not in ("success", "failed"):
             continue
         found.append(

@@ -22,7 +22,7 @@ from batchy_provider.batches.dates import format_date
 from batchy_provider.batches.layout import read_batches, read_state
 from batchy_provider.batches.mark import Mark, descends
 from batchy_provider.batches.snapshot import Change, Snapshot
-from batchy_provider.batches.transaction import Command, Session, address_of, transact
+from batchy_provider.batches.transaction import Command, Session, address_of
 from batchy_provider.exceptions import ArchiveError, ArchiveUnavailableError, BatchyError, LostStateError
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Keeper:
                 return newer, ()
             return newer, [("HSET", keys.meta, snap.MARK, snap.dump(after.data()))]
 
-        return transact(store.client, (keys.live,), work, patience=min(store.patience, _PATIENCE_SECONDS))
+        return store.transact(keys, work, patience=min(store.patience, _PATIENCE_SECONDS))
 
     # -- how it is done ----------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ def read_kept(store: BatchStore, workflow: str, ids: Sequence[int]) -> list[Kept
             if stored.jobs and stored.status in ("success", "failed")
         ], ()
 
-    return transact(store.client, (keys.live,), work, patience=min(store.patience, _PATIENCE_SECONDS))
+    return store.transact(keys, work, patience=min(store.patience, _PATIENCE_SECONDS))
 
 
 def read_state_kept(store: BatchStore, workflow: str) -> KeptState | None:
@@ -247,7 +247,7 @@ def read_state_kept(store: BatchStore, workflow: str) -> KeptState | None:
             return None, ()
         return kept_state(state, Change(), state.mark, at=format_date(now), redis=address_of(store.client)), ()
 
-    return transact(store.client, (keys.live,), work, patience=min(store.patience, _PATIENCE_SECONDS))
+    return store.transact(keys, work, patience=min(store.patience, _PATIENCE_SECONDS))
 
 
 def marked(
@@ -276,7 +276,7 @@ def marked(
         kept = kept_state(state, Change(), mark, at=format_date(now), redis=address_of(store.client))
         return (kept, changes), [("HSET", keys.meta, snap.MARK, snap.dump(mark.data()))]
 
-    return transact(store.client, (keys.live,), work, patience=store.patience)
+    return store.transact(keys, work)
 
 
 def _write(

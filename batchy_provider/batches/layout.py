@@ -4,19 +4,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.dates import format_date, from_unix
-from batchy_provider.batches.model import Fields, WorkflowState
+from batchy_provider.batches.model import Fields, PersonalChange, WorkflowState
 from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
+from batchy_provider.batches.rare_log import RareLog
+from batchy_provider.batches.rules.views import workflow_state
 from batchy_provider.batches.snapshot import Change, Snapshot, StoredBatch
+from batchy_provider.batches.state_checks import DATE_FIELDS, check_jobs, load_id, load_progress, load_score
+from batchy_provider.batches.statuses import status_of
 from batchy_provider.batches.transaction import Command, Session, as_hash
+
+_damaged = RareLog(logging.getLogger(__name__))
 
 
 def read_state(
@@ -45,7 +50,7 @@ def read_state(
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
         state = replace(state, overtaken=overtaken)
     if of_run is not None:
-        batch_id = int(of_run)
+        batch_id = load_id(keys.runs, of_run)
     if batch_id is not None:
         if batch_id == state.live_id and state.is_open:
             own = StoredBatch(batch_id, state.jobs, state.live_record)
@@ -90,7 +95,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         disabled=snap.load_disabled(keys.meta, disabled),
         owner=snap.load_owner(keys.meta, owner),
         last_success=snap.load_last_success(keys.meta, last_success),
-        last_id=int(last[0]) if last else 0,
+        last_id=load_id(keys.history, last[0]) if last else 0,
         mark=snap.load_mark(keys.meta, mark),
     )
 
@@ -101,24 +106,35 @@ def last_success_command(keys: Keys, state: Snapshot) -> Command:
     return ("ZSCORE", keys.closed, last.batch_id if last is not None else 0)
 
 
-def with_facts(found: WorkflowState, state: Snapshot, progress: Mapping[str, str], succeeded: Any) -> WorkflowState:
-    """Add what stands beside the state itself.
+def present(
+    keys: Keys,
+    state: Snapshot,
+    progress: Mapping[str, str],
+    succeeded: Any,
+    changes: Sequence[PersonalChange] = (),
+    *,
+    parsed: Collection[str] = DATE_FIELDS,
+) -> WorkflowState:
+    """Return a workflow as callers see it.
 
+    :param progress: what ``wf:progress`` holds; a report that cannot be read is left out, with a line in the log.
     :param succeeded: reply to `last_success_command`, Unix seconds.
+    :param changes: what people changed, newest first.
+    :param parsed: see `state_checks.check_jobs`.
+    :raises StateError: if what is stored cannot be shown.
     """
-    reports = {}
-    for job, text in progress.items():
-        with contextlib.suppress(ValueError):
-            reports[job] = json.loads(text)
+    check_jobs(keys.live, state.jobs, parsed)
+    for name, job in state.jobs.items():
+        status_of(keys.workflow, name, job)
+    found = workflow_state(state, changes)
+    reports, errors = load_progress(keys.progress, progress)
+    for error in errors:
+        _damaged.warning(f"{error.args[0]}", "the progress is not shown: %s", error)
     if found.batch is not None and found.batch.status == "success":
         last = found.batch.batch_end
     else:
-        last = None if succeeded is None else format_date(from_unix(*_seconds_and_micros(float(succeeded))))
+        last = None if succeeded is None else format_date(load_score(keys.closed, succeeded))
     return replace(found, progress=reports, last_success=last)
-
-
-def _seconds_and_micros(moment: float) -> tuple[int, int]:
-    return divmod(round(moment * 1_000_000), 1_000_000)
 
 
 def write_commands(keys: Keys, change: Change) -> list[Command]:

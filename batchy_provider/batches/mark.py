@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from batchy_provider.batches.typed import FormError, build
+
 MAX_TOKENS = 32
 """How many Redis holds."""
 MAX_KEPT_TOKENS = 400
@@ -40,14 +42,14 @@ class Mark:
 
     @classmethod
     def read(cls, data: Any) -> Mark:
-        """Read what `data` wrote."""
-        return cls(
-            number=int(data["number"]),
-            tokens=tuple(data["tokens"]),
-            pending=tuple(data.get("pending", ())),
-            pruned=int(data.get("pruned", 0)),
-            kept=data.get("kept"),
-        )
+        """Read what `data` wrote.
+
+        :raises FormError: if it is something else.
+        """
+        found = build(cls, data)
+        if not {"number", "tokens"} <= data.keys():
+            raise FormError("lacks a key; expected number and tokens")
+        return replace(found, tokens=tuple(found.tokens), pending=tuple(found.pending))
 
     @property
     def line(self) -> tuple[str, ...]:

@@ -305,3 +305,14 @@ class WorkflowState:
     changes: Sequence[PersonalChange] = ()
     last_success: str | None = None
     progress: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableWorkflow:
+    """A workflow whose state in Redis cannot be read.
+
+    :param reason: what is wrong where, and what to do, for people.
+    """
+
+    workflow: str
+    reason: str

@@ -11,20 +11,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.layout import load_snapshot, read_batches
 from batchy_provider.batches.names import Keys
 from batchy_provider.batches.rules.views import stored_batch
 from batchy_provider.batches.snapshot import Snapshot, StoredBatch
-from batchy_provider.batches.transaction import PATIENCE_SECONDS, Command, Session, as_hash, transact
+from batchy_provider.batches.state_checks import load_id, read_field
+from batchy_provider.batches.transaction import Command, Session, as_hash
+from batchy_provider.batches.typed import FormError, build, fits, shown
 from batchy_provider.batches.waiting import Asking, Verdict
-from batchy_provider.exceptions import ConfigError, StateError
+from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.model import Batch
-    from batchy_provider.batches.transaction import Client
+    from batchy_provider.batches.store import BatchStore
 
 Closed = Literal["success", "failed", "closed"]
 CLOSED: tuple[Closed, ...] = ("success", "failed", "closed")
@@ -66,6 +68,14 @@ class Watch:
         return is_live and fits and (not self.outside_only or record is None or record.run is None)
 
 
+@dataclass(frozen=True, slots=True)
+class _CursorForm:
+    """JSON form of `_Cursor`."""
+
+    told: int
+    claims: dict[str, list[Any]]
+
+
 @dataclass(slots=True)
 class _Cursor:
     """How far a watch has come.
@@ -78,15 +88,21 @@ class _Cursor:
     claims: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, keys: Keys, text: str | None) -> _Cursor:
+    def read(cls, keys: Keys, field: str, text: str | None) -> _Cursor:
         if text is None:
             return cls()
-        try:
-            data = json.loads(text)
-            claims = {int(batch_id): (str(by), int(until)) for batch_id, (by, until) in data["claims"].items()}
-            return cls(int(data["told"]), claims)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StateError(f"Redis hash {keys.told!r} does not hold what batchy keeps there; remove it") from error
+        return read_field(keys.told, field, text, cls._read)
+
+    @classmethod
+    def _read(cls, data: Any) -> _Cursor:
+        found = build(_CursorForm, data)
+        claims = {}
+        for batch_id, claim in found.claims.items():
+            by, until = claim
+            if not (batch_id.isdecimal() and fits(str, by) and fits(int, until)):
+                raise FormError(f"has a claim {shown(claim)} of batch {shown(batch_id)}; expected who and until when")
+            claims[int(batch_id)] = (by, until)
+        return cls(found.told, claims)
 
     def write(self, keys: Keys, watch: Watch) -> Command:
         return ("HSET", keys.told, watch.field, json.dumps({"told": self.told, "claims": self.claims}))
@@ -105,34 +121,45 @@ class _Cursor:
             del self.claims[batch_id]
 
 
+def cursor_position(keys: Keys, field: str, text: str) -> int | None:
+    """Return the last batch that a watch is done with.
+
+    :param field: of ``wf:told``.
+    :raises StateError: if its cursor cannot be read.
+    """
+    return _Cursor.read(keys, field, text).told
+
+
 def check_news(keys: Keys, watch: Watch) -> Asking:
     """Ask whether there may be something to tell; then the verdict is done."""
     (now, _), text, live, meta = yield _questions(keys, watch)
-    cursor = _Cursor.read(keys, text)
+    cursor = _Cursor.read(keys, watch.field, text)
     is_news = cursor.told is None
     if not is_news:
         (ids,) = yield [_since(keys, cursor)]
         state = load_snapshot(keys, as_hash(live), meta, None)
         foreign = _foreign(state)
         still_open = state.live_id if state.is_open else None
-        found = {int(batch_id) for batch_id in ids} | ({foreign.batch_id} if foreign is not None else set())
+        found = {load_id(keys.history, batch_id) for batch_id in ids}
+        found |= {foreign.batch_id} if foreign is not None else set()
         is_news = any(batch_id != still_open and cursor.is_free(batch_id, int(now)) for batch_id in found)
     text = f"{keys.workflow}: there are {'' if is_news else 'no '}closed batches to look at"
     return Verdict(state="done" if is_news else "waiting", text=text)
 
 
-def claim(client: Client, keys: Keys, watch: Watch, by: str, *, patience: float = PATIENCE_SECONDS) -> list[Batch]:
+def claim(store: BatchStore, watch: Watch, by: str) -> list[Batch]:
     """Return the batches that `by` is to tell of now, oldest first; nobody else is given them meanwhile.
 
     At the first look there are none: what was closed before is no news.
     """
+    keys = store.keys(watch.workflow)
 
     def work(session: Session) -> tuple[list[Batch], Sequence[Command]]:
         _, (seconds, _), text, live, meta = session.ask(("WATCH", keys.told), *_questions(keys, watch))
-        now, cursor = int(seconds), _Cursor.read(keys, text)
+        now, cursor = int(seconds), _Cursor.read(keys, watch.field, text)
         (ids,) = session.ask(_since(keys, cursor))
         state = load_snapshot(keys, as_hash(live), meta, None)
-        free = [batch_id for each in ids if cursor.is_free(batch_id := int(each), now)]
+        free = [batch_id for each in ids if cursor.is_free(batch_id := load_id(keys.history, each), now)]
         found = [batch for batch in read_batches(session, keys, free) if not _is_open(batch)]
         foreign = _foreign(state)
         if foreign is not None and len(ids) < _AT_ONCE and cursor.is_free(foreign.batch_id, now):
@@ -147,21 +174,20 @@ def claim(client: Client, keys: Keys, watch: Watch, by: str, *, patience: float 
         cursor.done(batch.batch_id for batch in found if batch not in wanted)
         return [stored_batch(keys.workflow, batch) for batch in wanted], [cursor.write(keys, watch)]
 
-    return transact(client, (keys.live,), work, patience=patience)
+    return store.transact(keys, work)
 
 
-def confirm(
-    client: Client, keys: Keys, watch: Watch, batch_ids: Sequence[int], *, patience: float = PATIENCE_SECONDS
-) -> None:
+def confirm(store: BatchStore, watch: Watch, batch_ids: Sequence[int]) -> None:
     """Note that these batches have been told of."""
+    keys = store.keys(watch.workflow)
 
     def work(session: Session) -> tuple[None, Sequence[Command]]:
         _, text = session.ask(("WATCH", keys.told), ("HGET", keys.told, watch.field))
-        cursor = _Cursor.read(keys, text)
+        cursor = _Cursor.read(keys, watch.field, text)
         cursor.done(batch_id for batch_id in batch_ids if cursor.told is None or batch_id > cursor.told)
         return None, [cursor.write(keys, watch)]
 
-    transact(client, (keys.live,), work, patience=patience)
+    store.transact(keys, work)
 
 
 def _questions(keys: Keys, watch: Watch) -> list[Command]:

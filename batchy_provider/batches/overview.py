@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
+
 from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.layout import last_success_command, load_snapshot, with_facts
-from batchy_provider.batches.model import WorkflowState
+from batchy_provider.batches.layout import last_success_command, load_snapshot, present
+from batchy_provider.batches.model import UnreadableWorkflow, WorkflowState
 from batchy_provider.batches.names import Keys, is_workflow_name
-from batchy_provider.batches.rules.views import workflow_state
+from batchy_provider.batches.rare_log import RareLog
 from batchy_provider.batches.snapshot import Snapshot
-from batchy_provider.batches.transaction import Command, decoded, own_errors
+from batchy_provider.batches.statuses import is_ours
+from batchy_provider.batches.transaction import Command, as_hash, decoded, own_errors, reply_error
 from batchy_provider.exceptions import StateError
 
 if TYPE_CHECKING:
@@ -22,36 +25,86 @@ if TYPE_CHECKING:
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000
+_MOST_JOBS = 5000
+"""A hash with more fields, and nothing of this package's beside it, is another program's; it is not read."""
+
+_unforeseen = RareLog(logging.getLogger(__name__))
 
 
 def overview(store: BatchStore, names: Collection[str] | None = None) -> list[WorkflowState]:
-    """Return workflows as they stand, by name; hashes of other programs are passed over.
+    """Return workflows as they stand, by name; those that cannot be read are passed over, see `scan`."""
+    return [state for state in scan(store, names) if isinstance(state, WorkflowState)]
+
+
+def scan(store: BatchStore, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
+    """Return workflows as they stand, by name. Whatever is wrong with one makes that one unreadable, no other.
+
+    A hash that is plainly another program's is no workflow, see `statuses.is_ours`; but one that was asked for by name
+    and cannot be used is an unreadable one.
 
     Takes two round trips for each thousand workflows, and, without `names`, those of `candidates`.
 
     :param names: which; one that is not in Redis is left out. None for all.
     """
-    states: list[WorkflowState] = []
+    found: list[WorkflowState | UnreadableWorkflow] = []
     wanted = sorted(candidates(store) if names is None else names)
     for start in range(0, len(wanted), _SCAN_COUNT):
-        asked = [Keys(name, store.cluster) for name in wanted[start : start + _SCAN_COUNT]]
-        commands: list[Command] = []
-        for keys in asked:
-            commands += [
-                ("HGETALL", keys.live),
-                ("HMGET", keys.meta, *snap.META_FIELDS),
-                ("HGETALL", keys.progress),
-            ]
-        replies = _pipelined(store, commands)
-        found: list[tuple[Snapshot, dict[str, str]]] = []
-        for keys, live, meta, progress in zip(asked, replies[::3], replies[1::3], replies[2::3], strict=True):
-            if isinstance(live, dict) and live and isinstance(meta, list) and isinstance(progress, dict):
-                with contextlib.suppress(StateError):
-                    found.append((load_snapshot(keys, live, meta, None), progress))
-        succeeded = _pipelined(store, [last_success_command(store.keys(s.workflow), s) for s, _ in found])
-        for (state, progress), score in zip(found, succeeded, strict=True):
-            states.append(with_facts(workflow_state(state), state, progress, score))
-    return states
+        looks = [_Look(Keys(name, store.cluster)) for name in wanted[start : start + _SCAN_COUNT]]
+        replies = _pipelined(store, [command for look in looks for command in look.questions()])
+        for look in looks:
+            look.take(replies[:3])
+            replies = replies[3:]
+        known = [look for look in looks if look.state is not None]
+        scores = _pipelined(store, [last_success_command(look.keys, look.state) for look in known if look.state])
+        for look, score in zip(known, scores, strict=True):
+            look.succeeded = score
+        found += [row for look in looks if (row := look.row()) is not None]
+    return found
+
+
+class _Look:
+    """One workflow of a scan: what is asked of it, and what came back."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.state: Snapshot | None = None
+        self.succeeded: Any = None
+        self._progress: dict[str, str] = {}
+        self._error: Exception | None = None
+
+    def questions(self) -> list[Command]:
+        keys = self.keys
+        return [("HGETALL", keys.live), ("HMGET", keys.meta, *snap.META_FIELDS), ("HGETALL", keys.progress)]
+
+    def take(self, replies: Sequence[Any]) -> None:
+        """Take the replies to the questions; an error among them is one of this workflow."""
+        try:
+            for command, reply in zip(self.questions(), replies, strict=True):
+                if isinstance(reply, Exception):
+                    raise reply_error(command, reply)
+            live, meta, progress = replies
+            live, self._progress = as_hash(live), as_hash(progress)
+            if live and is_ours(live, meta):
+                self.state = load_snapshot(self.keys, live, meta, None)
+        except Exception as error:
+            self._error = error
+
+    def row(self) -> WorkflowState | UnreadableWorkflow | None:
+        """Return the workflow; None if Redis has none of that name."""
+        name = self.keys.workflow
+        try:
+            if self._error is not None:
+                raise self._error
+            if self.state is None:
+                return None
+            if isinstance(self.succeeded, Exception):
+                raise reply_error(last_success_command(self.keys, self.state), self.succeeded)
+            return present(self.keys, self.state, self._progress, self.succeeded)
+        except (StateError, RedisError) as error:
+            return UnreadableWorkflow(name, str(error))
+        except Exception as error:  # nothing that is wrong with one workflow may hide the others
+            _unforeseen.warning(name, "%s: its state cannot be read", name, exc_info=error)
+            return UnreadableWorkflow(name, f"its state in Redis cannot be read: {type(error).__name__}: {error}")
 
 
 def _pipelined(store: BatchStore, commands: Sequence[Command]) -> list[Any]:
@@ -68,7 +121,17 @@ def _pipelined(store: BatchStore, commands: Sequence[Command]) -> list[Any]:
 def candidates(store: BatchStore) -> set[str]:
     """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
     with own_errors(store.client):
-        return set(_candidates(store))
+        names = list(dict.fromkeys(_candidates(store)))
+    found: set[str] = set()
+    for start in range(0, len(names), _SCAN_COUNT):
+        part = names[start : start + _SCAN_COUNT]
+        asked = [Keys(name, store.cluster) for name in part]
+        sizes = _pipelined(store, [("HLEN", keys.live) for keys in asked])
+        big = [keys for keys, size in zip(asked, sizes, strict=True) if isinstance(size, int) and size > _MOST_JOBS]
+        # `EXISTS` answers 0 for a key that is not there, an error for a login that may not know.
+        ours = _pipelined(store, [("EXISTS", keys.meta) for keys in big])
+        found |= {*part} - {keys.workflow for keys, there in zip(big, ours, strict=True) if there == 0}
+    return found
 
 
 def _candidates(store: BatchStore) -> Iterator[str]:

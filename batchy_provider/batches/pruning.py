@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.dates import unix_seconds
 from batchy_provider.batches.layout import read_batches, read_state
 from batchy_provider.batches.names import Keys
+from batchy_provider.batches.state_checks import load_id
 from batchy_provider.batches.transaction import as_hash
 
 if TYPE_CHECKING:
@@ -19,76 +20,98 @@ if TYPE_CHECKING:
     from batchy_provider.batches.transaction import Command, Session
 
 _AT_ONCE = 500
+"""Batches, or names, in one transaction."""
 _DAY_SECONDS = 24 * 3600
 
 
 def prune(store: BatchStore, workflow: str, *, keep: int, keep_days: int | None = None) -> int:
     """Remove the history of all but the newest batches; the latest one and open ones always stay.
 
+    Goes from the oldest batch on, a part in each transaction: where it is interrupted, what is removed is removed as a
+    whole, and the next call goes on with the rest. Each batch is looked at once.
+
     :param keep: how many to keep, at least 1.
-    :param keep_days: for how many days after a batch that is gone it is still known which run opened it, and that
+    :param keep_days: for how many days after a batch is gone it is still known which run opened it, and that
         it loaded its day; None for ever. A run that is cleared after that gets the next window, not its old one.
     :returns: how many batches were removed.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
     keys = store.keys(workflow)
-    removed = 0
-    while True:
-        older = ("ZREVRANGE", keys.history, keep, keep + _AT_ONCE + removed)
-        (ids,) = store.ask(workflow, older)
-        gone = _prune_some(store, keys, [int(i) for i in ids])
-        removed += gone
-        if gone < _AT_ONCE:
+    removed, after = 0, "-inf"
+    # The oldest one that is kept; opened meanwhile, others make that one older, and more stay.
+    (oldest,) = store.ask(workflow, ("ZREVRANGE", keys.history, keep - 1, keep - 1))
+    while oldest:
+        part = ("ZRANGEBYSCORE", keys.history, after, f"({load_id(keys.history, oldest[0])}", "LIMIT", 0, _AT_ONCE)
+        (found,) = store.ask(workflow, part)
+        ids = [load_id(keys.history, each) for each in found]
+        if not ids:
             break
+        removed += _prune_some(store, keys, ids)
+        after = f"({ids[-1]}"
     if keep_days is not None:
-        _forget(store, keys, keep_days)
+        for hash_key in (keys.runs, keys.days):
+            _forget(store, keys, hash_key, keep_days)
     return removed
 
 
 def _prune_some(store: BatchStore, keys: Keys, ids: Sequence[int]) -> int:
     def work(session: Session) -> tuple[int, Sequence[Command]]:
         state, _ = read_state(session, keys)
-        found = read_batches(session, keys, ids)
-        gone = [b for b in found if b.batch_id != state.live_id and not b.is_open][:_AT_ONCE]
+        gone = [i for i in _closed(session, keys, ids) if i != state.live_id]
         if not gone:
             return 0, ()
-        numbers = [b.batch_id for b in gone]
         mark: list[Command] = []
         if state.mark is not None:
-            after = replace(state.mark.without(numbers), pruned=max(*numbers, state.mark.pruned))
+            after = replace(state.mark.without(gone), pruned=max(*gone, state.mark.pruned))
             mark = [("HSET", keys.meta, snap.MARK, snap.dump(after.data()))]
         return len(gone), (
             *mark,
-            ("DEL", *(keys.batch(i) for i in numbers)),
-            ("HDEL", keys.meta, *(snap.record_field(i) for i in numbers)),
-            ("ZREM", keys.history, *numbers),
-            ("ZREM", keys.closed, *numbers),
+            ("DEL", *(keys.batch(i) for i in gone)),
+            ("HDEL", keys.meta, *(snap.record_field(i) for i in gone)),
+            ("ZREM", keys.history, *gone),
+            ("ZREM", keys.closed, *gone),
         )
 
-    return store.transact((keys.live,), work)
+    return store.transact(keys, work)
 
 
-def _forget(store: BatchStore, keys: Keys, days: int) -> None:
-    """Forget runs and days of batches that are gone and older; a batch's id is the second in which it was opened."""
+def _closed(session: Session, keys: Keys, ids: Sequence[int]) -> list[int]:
+    """Return those of some batches that are not open; the jobs are read only where the record does not say so."""
+    sizes: list[Command] = [("HLEN", keys.batch(i)) for i in ids]  # finds another program's key before it is removed
+    *_, records = session.ask(
+        ("WATCH", *map(keys.batch, ids)), *sizes, ("HMGET", keys.meta, *map(snap.record_field, ids))
+    )
+    known = {i: snap.load_record(keys.meta, i, text) for i, text in zip(ids, records, strict=True)}
+    closed = {i for i, record in known.items() if record is not None and record.status != "open"}
+    unsure = [i for i in ids if i not in closed]
+    closed |= {batch.batch_id for batch in read_batches(session, keys, unsure) if not batch.is_open}
+    return [i for i in ids if i in closed]
 
+
+def _forget(store: BatchStore, keys: Keys, key: str, days: int) -> None:
+    """Forget runs or days of batches that are gone and older; a batch's id is the second in which it was opened."""
+    cursor: object = 0
+    while True:
+        ((cursor, pairs),) = store.ask(keys.workflow, ("HSCAN", key, cursor, "COUNT", _AT_ONCE))
+        names = list(as_hash(pairs))
+        for start in range(0, len(names), _AT_ONCE):
+            _forget_some(store, keys, key, names[start : start + _AT_ONCE], days)
+        if int(str(cursor)) == 0:
+            break
+
+
+def _forget_some(store: BatchStore, keys: Keys, key: str, names: Sequence[str], days: int) -> None:
     def work(session: Session) -> tuple[None, Sequence[Command]]:
         state, now = read_state(session, keys)
         oldest = unix_seconds(now) - days * _DAY_SECONDS
-        # All of it is read, once a night: the newest entries stand among the oldest.
-        known, runs, loaded = session.ask(
-            ("ZREVRANGE", keys.history, 0, -1), ("HGETALL", keys.runs), ("HGETALL", keys.days)
-        )
-        kept = {str(state.live_id), *known}
-        commands: list[Command] = []
-        for key, stored in ((keys.runs, as_hash(runs)), (keys.days, as_hash(loaded))):
-            gone = [name for name, batch_id in stored.items() if batch_id not in kept and int(batch_id) < oldest]
-            commands += [("HDEL", key, *some) for some in _chunks(gone)]
-        return None, commands
+        _, values = session.ask(("WATCH", key), ("HMGET", key, *names))
+        batches = {name: load_id(key, value) for name, value in zip(names, values, strict=True) if value is not None}
+        old = {name: i for name, i in batches.items() if i < oldest and i != state.live_id}
+        if not old:
+            return None, ()
+        (scores,) = session.ask(("ZMSCORE", keys.history, *old.values()))
+        gone = [name for name, score in zip(old, scores, strict=True) if score is None]
+        return None, [("HDEL", key, *gone)] if gone else []
 
-    store.transact((keys.live,), work)
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), _AT_ONCE):
-        yield names[start : start + _AT_ONCE]
+    store.transact(keys, work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,14 @@ from batchy_provider.batches.layout import read_batches, read_state, write_comma
 from batchy_provider.batches.mark import MAX_TOKENS, Mark
 from batchy_provider.batches.model import Actor, PersonalChange
 from batchy_provider.batches.names import Keys
+from batchy_provider.batches.news import cursor_position
 from batchy_provider.batches.rules.closing import abort
 from batchy_provider.batches.rules.views import event
 from batchy_provider.batches.snapshot import Change, Snapshot
-from batchy_provider.batches.transaction import Command, Session, as_hash, transact
+from batchy_provider.batches.state_checks import load_id
+from batchy_provider.batches.statuses import overall_status
+from batchy_provider.batches.transaction import Command, Session, as_hash
+from batchy_provider.exceptions import StateError
 
 if TYPE_CHECKING:
     from batchy_provider.batches.store import BatchStore
@@ -112,9 +117,7 @@ class _Look:
 def standing(store: BatchStore, workflow: str, archived: Archived) -> Standing:
     """Compare."""
     keys = store.keys(workflow)
-    look = transact(
-        store.client, (keys.live,), lambda session: (_look(session, keys, watch=False), ()), patience=store.patience
-    )
+    look = store.transact(keys, lambda session: (_look(session, keys, watch=False), ()))
     return _standing(look, archived)
 
 
@@ -142,12 +145,12 @@ def restore(
         many = f"{len(missing)} batch{'' if len(missing) == 1 else 'es'}"
         what = f"restored {'the state and ' if takes_state else ''}{many} from the archive"
         made = PersonalChange.of(by, format_date(look.now), what, why)
-        change.meta[snap.CHANGES] = _merged(made, look.changes, archived.changes)
+        change.meta[snap.CHANGES] = _merged(keys, made, look.changes, archived.changes)
         newest = max(change.history, default=0)
         done = Restored(workflow=workflow, was=found.relation, state=takes_state, batches=len(missing))
         return done, [*write_commands(keys, change), *_no_news(keys, look.told, newest)]
 
-    return transact(store.client, (keys.live,), work, patience=store.patience)
+    return store.transact(keys, work)
 
 
 def _look(session: Session, keys: Keys, *, watch: bool) -> _Look:
@@ -157,7 +160,8 @@ def _look(session: Session, keys: Keys, *, watch: bool) -> _Look:
     commands.append(("ZREVRANGE", keys.history, 0, -1))
     *hashes, ids = session.ask(*commands)[watch:]
     meta, runs, days, told = (as_hash(each) for each in hashes)
-    numbered = ((int(name.removeprefix("batch:")), text) for name, text in meta.items() if name.startswith("batch:"))
+    records_of = {name.removeprefix("batch:"): text for name, text in meta.items() if name.startswith("batch:")}
+    numbered = ((load_id(keys.meta, number), text) for number, text in records_of.items())
     records = [(i, snap.load_record(keys.meta, i, text)) for i, text in numbered]
     still_open = {i for i, record in records if record is not None and record.status == "open"}
     if state.is_open and state.live_id is not None:
@@ -165,10 +169,10 @@ def _look(session: Session, keys: Keys, *, watch: bool) -> _Look:
     return _Look(
         state=state,
         now=now,
-        history=frozenset(int(i) for i in ids),
+        history=frozenset(load_id(keys.history, i) for i in ids),
         open=frozenset(still_open),
-        runs={run: int(i) for run, i in runs.items()},
-        days={day: int(i) for day, i in days.items()},
+        runs={run: load_id(keys.runs, i) for run, i in runs.items()},
+        days={day: load_id(keys.days, i) for day, i in days.items()},
         told=told,
         changes=meta.get(snap.CHANGES),
     )
@@ -222,7 +226,7 @@ def _of_state(archived: Archived) -> dict[int, KeptBatch]:
     record = owner["record"] if owner is not None and owner["batch_id"] == kept.batch_id else None
     if record is None and kept.closed != kept.batch_id:
         return {}  # the original server's: it lists none of its own
-    status = record["status"] if record is not None else snap.overall_status(kept.live, None)
+    status = record["status"] if record is not None else overall_status(kept.live, None)
     if kept.closed != kept.batch_id and status != "open":
         return {}  # its jobs have been set to another window since
     batch = KeptBatch(workflow=kept.workflow, batch_id=kept.batch_id, status=status, jobs=kept.live, record=record)
@@ -272,8 +276,10 @@ def _days(session: Session, keys: Keys, look: _Look, found: Mapping[str, int], a
     return {day: i for day, i in found.items() if day not in asked or there.get(i, "") > here.get(look.days[day], "")}
 
 
-def _merged(made: PersonalChange, here: str | None, archived: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    known = [*json.loads(here)] if here else []
+def _merged(
+    keys: Keys, made: PersonalChange, here: str | None, archived: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    known = snap.dump_changes(snap.load_changes(keys.meta, here))
     more = [each for each in archived if each not in known]
     older = sorted([*known, *more], key=lambda each: str(each.get("at")), reverse=True)
     return [*snap.dump_changes([made]), *older][: snap.MAX_CHANGES]
@@ -283,6 +289,8 @@ def _no_news(keys: Keys, told: Mapping[str, str], newest: int) -> list[Command]:
     """Let watches that began on an empty Redis take what comes back for told: it was closed long ago."""
     found: list[Command] = []
     for name, text in told.items():
-        if json.loads(text)["told"] == 0:
-            found.append(("HSET", keys.told, name, json.dumps({"told": newest, "claims": {}})))
+        # A cursor that cannot be read is left to its watch, whose log says so.
+        with suppress(StateError):
+            if cursor_position(keys, name, text) == 0:
+                found.append(("HSET", keys.told, name, json.dumps({"told": newest, "claims": {}})))
     return found

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from batchy_provider.batches.dates import parse_date, zone
 from batchy_provider.batches.mark import Mark
 from batchy_provider.batches.model import BatchRecord, Fields, Holder, PersonalChange, Status, WorkflowConfig
-from batchy_provider.exceptions import StateError
+from batchy_provider.batches.state_checks import check_job_name, damaged, load_json, read_field
+from batchy_provider.batches.statuses import overall_status, status_of
+from batchy_provider.batches.typed import FormError, build, fits
 
 Hash = Mapping[str, str]
 
@@ -39,15 +42,6 @@ def _encoder() -> Callable[[Any], str]:
 
 _encode = _encoder()
 _decode = json.JSONDecoder().decode
-
-_STATUSES: dict[object, Status] = {
-    None: "new",
-    "new": "new",
-    "open": "open",
-    "success": "success",
-    "failed": "failed",
-    "failure": "failed",  # as the original server writes it
-}
 
 
 def record_field(batch_id: int) -> str:
@@ -80,6 +74,25 @@ class StoredConfig:
     def of(cls, config: WorkflowConfig) -> StoredConfig:
         """Return what is to be remembered of a configuration."""
         return cls(config.timezone, tuple(config.jobs), config.disabled, dict(config.infa))
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """JSON form of `StoredConfig`."""
+
+    timezone: str
+    order: list[str]
+    disabled: list[str]
+    infa: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """JSON form of `Owner`."""
+
+    batch_id: int
+    holder: dict[str, Any]
+    record: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +159,7 @@ class Snapshot:
     @cached_property
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
-        ids = [i for i in (job.get("batch_id") for job in self.jobs.values()) if isinstance(i, int)]
+        ids = [i for i in (job.get("batch_id") for job in self.jobs.values()) if type(i) is int]
         return max(ids, default=None)
 
     @cached_property
@@ -215,38 +228,6 @@ class Decision(Generic[T]):
     change: Change | None = None
 
 
-def overall_status(jobs: Mapping[str, Fields], record: BatchRecord | None) -> Status:
-    """Return the status of a batch as a whole: that of the jobs that took part in it."""
-    took_part = [job for job in jobs.values() if job.get("outcome") != "skipped"]
-    if record is None and took_part:
-        # The original, killed between two jobs, leaves some in the batch before.
-        newest = max(str(job.get("batch_id")) for job in took_part)
-        took_part = [job for job in took_part if str(job.get("batch_id")) == newest]
-    if not took_part and record is not None:
-        return record.status
-    found = {_STATUSES.get(job.get("status"), "new") for job in took_part or jobs.values()}
-    for status in ("open", "failed", "new"):
-        if status in found:
-            return status
-    return "success" if found else "new"
-
-
-def status_of(workflow: str, name: str, job: Fields) -> Status:
-    """Return a job's status in the design's words.
-
-    :raises StateError: if it is none that either system writes.
-    """
-    status = job.get("status")
-    try:
-        return _STATUSES[status]
-    except (KeyError, TypeError):
-        pass
-    raise StateError(
-        f"job {name!r} of workflow {workflow!r} has status {status!r} in Redis; expected new, open, success, "
-        "failed or failure. Correct it, or `load` the workflow's configuration anew"
-    )
-
-
 def dump(value: Any) -> str:
     """Write JSON as the original server can read it: ASCII, in the given order."""
     return _encode(value)
@@ -268,13 +249,15 @@ def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, 
         jobs = []
     if len(jobs) != len(names) or not all(type(job) is dict for job in jobs):
         jobs = [_load_job(key, name, stored[name]) for name in names]
+    for name in names:
+        check_job_name(key, name)
     return dict(zip(names, jobs, strict=True))
 
 
 def _load_job(key: str, name: str, text: str) -> Fields:
-    job = _load(key, name, text)
+    job = load_json(key, name, text)
     if not isinstance(job, dict):
-        raise _foreign(key, name, f"holds {type(job).__name__}")
+        raise damaged(key, name, f"holds {type(job).__name__}")
     return job
 
 
@@ -282,14 +265,11 @@ def load_config(key: str, text: str | None) -> StoredConfig:
     """Read what is remembered of the configuration."""
 
     def read(data: Any) -> StoredConfig:
-        return StoredConfig(
-            timezone=data["timezone"],
-            order=tuple(data["order"]),
-            disabled=frozenset(data["disabled"]),
-            infa=dict(data["infa"]),
-        )
+        found = build(_Config, data)
+        zone(found.timezone)
+        return StoredConfig(found.timezone, tuple(found.order), frozenset(found.disabled), found.infa)
 
-    return StoredConfig() if text is None else _read(key, CONFIG, text, read)
+    return StoredConfig() if text is None else read_field(key, CONFIG, text, read)
 
 
 def dump_config(config: StoredConfig) -> dict[str, Any]:
@@ -304,16 +284,23 @@ def dump_config(config: StoredConfig) -> dict[str, Any]:
 
 def load_disabled(key: str, text: str | None) -> frozenset[str]:
     """Read the jobs that were switched off at run time."""
-    return frozenset() if text is None else _read(key, DISABLED, text, frozenset)
+
+    def read(data: Any) -> frozenset[str]:
+        if not fits(list[str], data):
+            raise FormError("is none; expected a list of jobs")
+        return frozenset(data)
+
+    return frozenset() if text is None else read_field(key, DISABLED, text, read)
 
 
 def load_owner(key: str, text: str | None) -> Owner | None:
     """Read who opened the latest live batch of this package."""
 
     def read(data: Any) -> Owner:
-        return Owner(data["batch_id"], Holder(**data["holder"]), _record(data["record"]))
+        found = build(_Owner, data)
+        return Owner(found.batch_id, build(Holder, found.holder), _record(found.record))
 
-    return None if text is None else _read(key, OWNER, text, read)
+    return None if text is None else read_field(key, OWNER, text, read)
 
 
 def dump_owner(owner: Owner) -> dict[str, Any]:
@@ -327,27 +314,32 @@ def dump_owner(owner: Owner) -> dict[str, Any]:
 
 def load_last_success(key: str, text: str | None) -> LastSuccess | None:
     """Read the last success."""
-    return None if text is None else _read(key, LAST_SUCCESS, text, lambda data: LastSuccess(**data))
+
+    def read(data: Any) -> LastSuccess:
+        found = build(LastSuccess, data)
+        parse_date(found.to_date)
+        return found
+
+    return None if text is None else read_field(key, LAST_SUCCESS, text, read)
 
 
 def load_mark(key: str, text: str | None) -> Mark | None:
     """Read which version of the state it is."""
-    return None if text is None else _read(key, MARK, text, Mark.read)
+    return None if text is None else read_field(key, MARK, text, Mark.read)
 
 
 def load_record(key: str, batch_id: int, text: str | None) -> BatchRecord | None:
     """Read the record of a batch; None for one that this package did not open."""
     if text is None:
         return None
-    return _read(key, record_field(batch_id), text, _record)
+    return read_field(key, record_field(batch_id), text, _record)
 
 
-_RECORD_FIELDS = frozenset(each.name for each in fields(BatchRecord))
-
-
-def _record(data: dict[str, Any]) -> BatchRecord:
-    # What a newer version adds is passed over, so that machines can be updated one by one.
-    return BatchRecord(**{name: value for name, value in data.items() if name in _RECORD_FIELDS})
+def _record(data: Any) -> BatchRecord:
+    found = build(BatchRecord, data)
+    for date in (found.started, found.to_date):
+        parse_date(date)
+    return found
 
 
 def dump_record(record: BatchRecord) -> dict[str, Any]:
@@ -367,30 +359,15 @@ def dump_changes(changes: Sequence[PersonalChange]) -> list[dict[str, Any]]:
 
 def load_changes(key: str, text: str | None) -> list[PersonalChange]:
     """Read what people changed, newest first."""
-    return [] if text is None else _read(key, CHANGES, text, lambda data: [PersonalChange(**item) for item in data])
+
+    def read(data: Any) -> list[PersonalChange]:
+        if not isinstance(data, list):
+            raise FormError("is none; expected a list of changes")
+        return [build(PersonalChange, item) for item in data]
+
+    return [] if text is None else read_field(key, CHANGES, text, read)
 
 
 def _as_dict(instance: Any) -> dict[str, Any]:
     pairs = ((f.name, getattr(instance, f.name)) for f in fields(instance))
     return {name: value for name, value in pairs if value is not None}
-
-
-def _read(key: str, name: str, text: str, read: Callable[[Any], T]) -> T:
-    try:
-        return read(_load(key, name, text))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _foreign(key, name, "has another form than this package writes") from error
-
-
-def _load(key: str, name: str, text: str) -> Any:
-    try:
-        return _decode(text)
-    except (ValueError, RecursionError) as error:
-        raise _foreign(key, name, "does not hold JSON") from error
-
-
-def _foreign(key: str, name: str, what: str) -> StateError:
-    return StateError(
-        f"field {name!r} of Redis hash {key!r} {what}; expected a JSON object as batchy writes it. Does another "
-        "program use this key? Then give the workflow another name, or Batchy a Redis database of its own"
-    )

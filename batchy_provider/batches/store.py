@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from batchy_provider.batches import rules
 from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.archive import Note, noted
-from batchy_provider.batches.dates import format_date
+from batchy_provider.batches.dates import format_date, from_unix
 from batchy_provider.batches.layout import (
     last_success_command,
+    present,
     read_batches,
     read_state,
-    with_facts,
     write_commands,
 )
 from batchy_provider.batches.model import (
@@ -30,15 +30,17 @@ from batchy_provider.batches.model import (
     Fields,
     OpenRequest,
     PersonalChange,
+    UnreadableWorkflow,
     WorkflowConfig,
     WorkflowState,
 )
 from batchy_provider.batches.names import Keys, check_workflow_name
-from batchy_provider.batches.overview import candidates, overview
+from batchy_provider.batches.overview import candidates, overview, scan
 from batchy_provider.batches.pruning import prune
 from batchy_provider.batches.rules.opening import already_open, request_key
-from batchy_provider.batches.rules.views import stored_batch, unknown_workflow, workflow_state
+from batchy_provider.batches.rules.views import stored_batch, unknown_workflow
 from batchy_provider.batches.snapshot import Decision, Snapshot, StoredBatch
+from batchy_provider.batches.state_checks import check_jobs, load_id, load_progress
 from batchy_provider.batches.transaction import (
     NO_CONFIRMATION,
     PATIENCE_SECONDS,
@@ -225,18 +227,23 @@ class BatchStore:
             changes, progress, succeeded = session.ask(
                 ("HGET", keys.meta, snap.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
             )
-            found = workflow_state(state, snap.load_changes(keys.meta, changes))
-            return with_facts(found, state, as_hash(progress), succeeded), ()
+            known = snap.load_changes(keys.meta, changes)
+            # Who looks at one workflow, to set its window, is shown a wrong start or end of it as it is.
+            return present(keys, state, as_hash(progress), succeeded, known, parsed=("batch_end",)), ()
 
-        return self.transact((keys.live,), work)
+        return self.transact(keys, work)
 
     def workflows(self) -> list[str]:
-        """Return the names of all workflows in this Redis, those of the original server included."""
-        return [state.workflow for state in self.overview()]
+        """Return the names of all workflows in this Redis, readable or not, those of the original server included."""
+        return [state.workflow for state in self.scan()]
 
     def overview(self, names: Collection[str] | None = None) -> list[WorkflowState]:
-        """Return workflows as they stand, by name; see `overview.overview`."""
+        """Return workflows as they stand, by name, without those that cannot be read; see `overview.scan`."""
         return overview(self, names)
+
+    def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
+        """Return workflows as they stand, by name, with those that cannot be read; see `overview.scan`."""
+        return scan(self, names)
 
     def candidates(self) -> set[str]:
         """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
@@ -260,7 +267,7 @@ class BatchStore:
 
         def find(session: Session, keys: Keys) -> list[StoredBatch]:
             (batch_id,) = session.ask(("HGET", keys.runs, run))
-            return read_batches(session, keys, [int(batch_id)]) if batch_id else []
+            return read_batches(session, keys, [load_id(keys.runs, batch_id)]) if batch_id else []
 
         found = self._stored(workflow, find)
         return stored_batch(workflow, found[0]) if found and found[0].jobs else None
@@ -270,7 +277,7 @@ class BatchStore:
 
         def find(session: Session, keys: Keys) -> list[StoredBatch]:
             (ids,) = session.ask(("ZREVRANGE", keys.history, offset, offset + limit - 1))
-            return read_batches(session, keys, [int(i) for i in ids])
+            return read_batches(session, keys, [load_id(keys.history, i) for i in ids])
 
         return [stored_batch(workflow, found) for found in self._stored(workflow, find) if found.jobs]
 
@@ -281,7 +288,16 @@ class BatchStore:
 
     def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
         keys = self.keys(workflow)
-        return self.transact((keys.live,), lambda session: (find(session, keys), ()))
+        found = self.transact(keys, lambda session: (find(session, keys), ()))
+        for each in found:
+            check_jobs(keys.batch(each.batch_id), each.jobs)
+        return found
+
+    def batch_ids(self, workflow: str, *, limit: int) -> list[int]:
+        """Return the ids of the newest batches, newest first."""
+        keys = self.keys(workflow)
+        (ids,) = self.ask(workflow, ("ZREVRANGE", keys.history, 0, limit - 1))
+        return [load_id(keys.history, each) for each in ids]
 
     # -- progress ----------------------------------------------------------------------------------------
 
@@ -290,19 +306,46 @@ class BatchStore:
         self.ask(workflow, ("HSET", self.keys(workflow).progress, job, json.dumps(report)))
 
     def progress(self, workflow: str) -> dict[str, dict[str, Any]]:
-        """Return job → its latest progress."""
-        (stored,) = self.ask(workflow, ("HGETALL", self.keys(workflow).progress))
-        return {job: json.loads(text) for job, text in as_hash(stored).items()}
+        """Return job → its latest progress; a report that cannot be read is left out."""
+        keys = self.keys(workflow)
+        (stored,) = self.ask(workflow, ("HGETALL", keys.progress))
+        return load_progress(keys.progress, as_hash(stored))[0]
 
     # -- how it is done ----------------------------------------------------------------------------------
 
     def ask(self, workflow: str, *commands: Command) -> list[Any]:
         """Send commands about one workflow in one packet, in no transaction, and return their replies."""
-        return self.transact((self.keys(workflow).live,), lambda session: (session.ask(*commands), ()))
+        return self.transact(self.keys(workflow), lambda session: (session.ask(*commands), ()))
 
-    def transact(self, keys: Sequence[str], work: Callable[[Session], tuple[T, Sequence[Command]]]) -> T:
-        """Do one piece of work as a whole, or not at all; see `transaction.transact`."""
-        return transact(self.client, keys, work, patience=self.patience)
+    def transact(
+        self, keys: Keys, work: Callable[[Session], tuple[T, Sequence[Command]]], *, patience: float | None = None
+    ) -> T:
+        """Do one piece of work on a workflow as a whole, or not at all; see `transaction.transact`.
+
+        Every change of state goes through here, so each is confirmed by as many replicas as this store asks for.
+
+        :param patience: seconds, if other than the store's.
+        """
+        was_tried = False
+
+        def careful(session: Session) -> tuple[T, Sequence[Command]]:
+            nonlocal was_tried
+            result, writes = work(session)
+            if writes:
+                was_tried = True
+            elif was_tried and self.confirmation.replicas:
+                # An attempt before has made the change, and too few replicas had it.
+                ((seconds, micros),) = session.ask(("TIME",))
+                writes = self._touch(keys, from_unix(int(seconds), int(micros)))
+            return result, writes
+
+        return transact(
+            self.client,
+            (keys.live,),
+            careful,
+            patience=self.patience if patience is None else patience,
+            confirmation=self.confirmation,
+        )
 
     def _change(
         self,
@@ -351,8 +394,7 @@ class BatchStore:
                 note = noted(state, change, at=at, redis=redis, moves=moves, instead_of=instead_of)
             return (decision.result, note), write_commands(keys, change)
 
-        watched = (keys.live, keys.meta, keys.history, keys.runs)
-        result, note = transact(self.client, watched, work, patience=self.patience, confirmation=self.confirmation)
+        result, note = self.transact(keys, work)
         if keeper is not None and kept != "nothing":
             keeper.keep(self, workflow, note)
         return result

@@ -19,7 +19,9 @@ from batchy_provider.batches.layout import load_snapshot
 from batchy_provider.batches.model import Fields
 from batchy_provider.batches.names import Keys
 from batchy_provider.batches.rules.views import live_batch
-from batchy_provider.batches.snapshot import Snapshot, status_of
+from batchy_provider.batches.snapshot import Snapshot
+from batchy_provider.batches.state_checks import load_id
+from batchy_provider.batches.statuses import status_of
 from batchy_provider.batches.transaction import Command, as_hash, read
 from batchy_provider.exceptions import ConfigError, StateError, WindowError
 
@@ -160,7 +162,7 @@ def check(keys: Keys, wait: Wait) -> Asking:
     for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE) if wanted else ():
         page = ("ZREVRANGEBYSCORE", keys.closed, _score(until), _score(since), "LIMIT", start, _CLOSED_AT_ONCE)
         (ids,) = yield [page]
-        found = [_number(keys.closed, batch_id) for batch_id in ids]
+        found = [load_id(keys.closed, batch_id) for batch_id in ids]
         if not found:
             break
         hashes = yield [("HGETALL", keys.batch(batch_id)) for batch_id in found]
@@ -190,7 +192,7 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
                 return _done(name, state.live_id, state.jobs)
         text = f"{name}: no batch has loaded the data of {wait.day} yet"
         return Verdict(state="waiting", text=text, obstacle=None if state.jobs else "workflow")
-    batch_id = _number(keys.days, of_day)
+    batch_id = load_id(keys.days, of_day)
     if wait.jobs:
         (stored,) = yield [("HGETALL", keys.batch(batch_id))]
         jobs = snap.load_jobs(keys.batch(batch_id), as_hash(stored))
@@ -251,12 +253,6 @@ def _date(key: str, text: str) -> datetime:
         return parse_date(text)
     except WindowError as error:
         raise StateError(f"Redis hash {key!r}: {error}") from error
-
-
-def _number(key: str, batch_id: str) -> int:
-    if not batch_id.isdecimal():
-        raise StateError(f"Redis key {key!r} names a batch {batch_id!r}; batch ids are numbers. Remove that entry")
-    return int(batch_id)
 
 
 def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetime) -> Verdict:

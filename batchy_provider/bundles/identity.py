@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]")
 _NAME_LENGTH = 200
+RESERVED = (".drafts", ".archive")
+"""Folders that a store keeps for itself, beside those of workflows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ def folder_name(text: str) -> str:
     name = "".join(c if _PLAIN.match(c) else "".join(f"={b:02X}" for b in c.encode()) for c in text)
     if name.strip(".") == "":
         name = name.replace(".", "=2E")
+    if name in RESERVED:
+        name = name.replace(".", "=2E", 1)
     if len(name) > _NAME_LENGTH:
         name = f"{name[: _NAME_LENGTH - 20]}={hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return name

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command
+from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, end, for_each
 
 if TYPE_CHECKING:
     from batchy_provider.batches.adoption import Adoption
@@ -30,18 +30,20 @@ def add_commands(commands: Commands) -> None:
 
 def adopt(context: Context, arguments: argparse.Namespace) -> int:
     """Take the original's history over."""
-    from batchy_provider.services.adoption import adopt_all, adopt_workflow, data_of
+    from batchy_provider.services.adoption import adopt_workflow, adopters, data_of
 
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("adopt what? Name one workflow, or give --all")
     services, by, dry_run = context.services, actor(arguments), arguments.dry_run
+    faults: list[str] = []
     if arguments.all:
-        done = adopt_all(services, actor=by, dry_run=dry_run)
+        each_of = adopters(services, actor=by, dry_run=dry_run)
+        done, faults = for_each(each_of, lambda name: each_of[name]())
     else:
         done = [adopt_workflow(services, arguments.workflow, actor=by, dry_run=dry_run)]
     if not context.output.is_table:
         context.output.data([data_of(each) for each in done])
-        return 0
+        return end(context, faults)
     rows = [[each.workflow, *_counts(each)] for each in done]
     context.output.table(("workflow", "batches adopted", "left open, ended", "never loaded"), rows)
     for each in done:
@@ -55,7 +57,7 @@ def adopt(context: Context, arguments: argparse.Namespace) -> int:
             "Load such a window by a run with it in its conf: airflow dags trigger WORKFLOW --conf "
             '\'{"from_date": "…", "to_date": "…"}\''
         )
-    return 0
+    return end(context, faults)
 
 
 def _counts(done: Adoption) -> list[str]:

@@ -8,10 +8,11 @@ import argparse
 import getpass
 import os
 import socket
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailableError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from batchy_provider.cli.output import Output
     from batchy_provider.services.core import Services
     from batchy_provider.services.model import AuditLog
+
+T = TypeVar("T")
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 0, 1, 2, 124, 130
 
@@ -72,6 +75,32 @@ def add_reason(parser: argparse.ArgumentParser) -> None:
     """Add the options that say who makes a change and why, for the record."""
     parser.add_argument("--why", metavar="TEXT", help="reason, for the record")
     parser.add_argument("--by", metavar="NAME", default=None, help="who does it, for the record (default: the user)")
+
+
+def for_each(names: Iterable[str], work: Callable[[str], T]) -> tuple[list[T], list[str]]:
+    """
+    Do it for many workflows: the fault of one does not stop the others.
+
+    :returns: what was done, and the faults.
+    :raises RedisUnavailableError: Redis is away, for all of them.
+    """
+    done: list[T] = []
+    faults: list[str] = []
+    for name in names:
+        try:
+            done.append(work(name))
+        except RedisUnavailableError:
+            raise
+        except BatchyError as error:
+            faults.append(str(error) if name in str(error) else f"{name}: {error}")
+    return done, faults
+
+
+def end(context: Context, faults: Sequence[str]) -> int:
+    """Tell the faults, and return the exit code."""
+    for fault in faults:
+        context.output.note(f"batchy: {fault}")
+    return EXIT_FAULT if faults else EXIT_OK
 
 
 def actor(arguments: argparse.Namespace) -> Actor:

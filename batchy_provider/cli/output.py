@@ -28,6 +28,7 @@ STYLES = {
     "open": "yellow",
     "running": "yellow",
     "new": "cyan",
+    "unreadable": "bold red",
     "skipped": "dim",
     "aborted": "magenta",
     "upstream_failed": "magenta",

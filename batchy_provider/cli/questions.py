@@ -8,6 +8,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.batches.model import WorkflowState
 from batchy_provider.cli.context import Commands, Context, add_command
 from batchy_provider.cli.output import (
     BATCH_COLUMNS,
@@ -17,7 +18,7 @@ from batchy_provider.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import PersonalChange, WorkflowState
+    from batchy_provider.batches.model import PersonalChange, UnreadableWorkflow
 
 
 def add_commands(commands: Commands) -> None:
@@ -48,12 +49,15 @@ def add_commands(commands: Commands) -> None:
 
 def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show all workflows."""
-    states = context.store.overview()
+    states = context.store.scan()
     if not context.output.is_table:
         context.output.data([_summary(state) for state in states])
         return 0
     rows = [_summary_row(state) for state in states]
     context.output.table(("workflow", "status", *BATCH_COLUMNS[3:7], "holder", "jobs"), rows)
+    for state in states:
+        if not isinstance(state, WorkflowState):
+            context.output.note(f"batchy: {state.workflow} cannot be read: {state.reason}")
     if not rows:
         context.output.hint("No workflow is in this Redis yet: run a workflow's DAG once, or batchy load WORKFLOW.")
         context.output.hint("If there were some, Redis has lost them: batchy restore --all --dry-run.")
@@ -110,7 +114,15 @@ def show_history(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(state: WorkflowState) -> dict[str, Any]:
+def _summary(state: WorkflowState | UnreadableWorkflow) -> dict[str, Any]:
+    if isinstance(state, WorkflowState):
+        return {**_facts(state), "unreadable": None}
+    nothing = dict.fromkeys(("batch_id", "from_date", "to_date", "started", "batch_end", "holder"))
+    known = {"workflow": state.workflow, "status": "unreadable", **nothing}
+    return {**known, "timezone": "UTC", "jobs": [], "disabled": [], "unreadable": state.reason}
+
+
+def _facts(state: WorkflowState) -> dict[str, Any]:
     batch = state.batch
     return {
         "workflow": state.workflow,
@@ -127,7 +139,9 @@ def _summary(state: WorkflowState) -> dict[str, Any]:
     }
 
 
-def _summary_row(state: WorkflowState) -> list[Any]:
+def _summary_row(state: WorkflowState | UnreadableWorkflow) -> list[Any]:
+    if not isinstance(state, WorkflowState):
+        return [state.workflow, styled("unreadable"), *["-"] * 4, None, None]
     batch = state.batch
     middle = batch_row(batch)[3:7] if batch else ["-"] * 4
     jobs = ", ".join(f"{job} (disabled)" if job in state.disabled else job for job in state.jobs)

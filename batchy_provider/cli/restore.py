@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import (
     EXIT_FAULT,
@@ -19,6 +19,8 @@ from batchy_provider.cli.context import (
     actor,
     add_command,
     add_reason,
+    end,
+    for_each,
 )
 from batchy_provider.cli.results import add_place, airflow_speaks_aside, place_of, store_of
 from batchy_provider.exceptions import ArchiveError, BatchyError
@@ -26,8 +28,6 @@ from batchy_provider.exceptions import ArchiveError, BatchyError
 if TYPE_CHECKING:
     from batchy_provider.batches.restoring import Standing
     from batchy_provider.services.archive import ArchiveService
-
-T = TypeVar("T")
 
 _SHOWN = 5
 
@@ -77,7 +77,7 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show what Redis lacks, and bring it back."""
     service = archive_of(context, arguments)
-    found, faults = _each(_names(service, arguments), service.standing)
+    found, faults = for_each(_names(service, arguments), service.standing)
     unfinished = {each.workflow: service.unfinished(each) for each in found}
     lost = [each for each in found if each.is_lost]
     if arguments.dry_run or (not lost and context.output.is_table):
@@ -96,7 +96,7 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
         )
         return {**asdict(done), "unfinished": unfinished[name]}
 
-    done, more = _each([each.workflow for each in lost], bring_back)
+    done, more = for_each([each.workflow for each in lost], bring_back)
     faults += more
     refused = [f"{each['workflow']}: {each['refused']}" for each in done if each["refused"]]
     if context.output.is_table:
@@ -111,20 +111,20 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
             _tell_unfinished(context, unfinished)
     else:
         context.output.data([*done])
-    return _end(context, [*refused, *faults])
+    return end(context, [*refused, *faults])
 
 
 def archive_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Write what the archive lacks."""
     service = archive_of(context, arguments)
     names = _names(service, arguments)
-    done, faults = _each(names, lambda name: service.write(name, overwrite=arguments.overwrite))
+    done, faults = for_each(names, lambda name: service.write(name, overwrite=arguments.overwrite))
     if context.output.is_table:
         rows = [[each.workflow, "written" if each.state else "as it was", str(each.batches)] for each in done]
         context.output.table(("workflow", "state", "batches written"), rows)
     else:
         context.output.data([asdict(each) for each in done])
-    return _end(context, [*(f"{each.workflow}: {each.refused}" for each in done if each.refused), *faults])
+    return end(context, [*(f"{each.workflow}: {each.refused}" for each in done if each.refused), *faults])
 
 
 def archive_of(context: Context, arguments: argparse.Namespace) -> ArchiveService:
@@ -146,17 +146,6 @@ def _names(service: ArchiveService, arguments: argparse.Namespace) -> list[str]:
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("which workflows? Name them, or give --all")
     return service.workflows() if arguments.all else list(dict.fromkeys(arguments.workflow))
-
-
-def _each(names: Sequence[str], work: Callable[[str], T]) -> tuple[list[T], list[str]]:
-    """Do it for many workflows: the fault of one does not stop the others."""
-    done, faults = [], []
-    for name in names:
-        try:
-            done.append(work(name))
-        except BatchyError as error:
-            faults.append(str(error))
-    return done, faults
 
 
 def _ask(context: Context, found: Sequence[Standing], unfinished: dict[str, list[int]]) -> None:
@@ -205,9 +194,3 @@ def _tell_unfinished(context: Context, unfinished: dict[str, list[int]]) -> None
                 f"batchy: {name}: jobs of batch {', '.join(map(str, ids[-_SHOWN:]))}{more} have run, but the archive "
                 "knows of no end of it: a run that is still at it cannot close it, and the next one takes its window"
             )
-
-
-def _end(context: Context, faults: Sequence[str]) -> int:
-    for fault in faults:
-        context.output.note(f"batchy: {fault}")
-    return EXIT_FAULT if faults else EXIT_OK

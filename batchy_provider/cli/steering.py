@@ -104,7 +104,7 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
     for name in names:
         batches = store.prune(name, keep=keep, keep_days=arguments.keep_days) if name in known else 0
         # Asked after the pruning: what a job writes at this moment belongs to a batch that is open, or newer.
-        spare = [str(batch.batch_id) for batch in store.history(name, limit=keep + 1000)] if name in known else []
+        spare = [str(i) for i in store.batch_ids(name, limit=keep + 1000)] if name in known else []
         removed[name] = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
         if archive is not None and name in known:
             archive.prune(name)

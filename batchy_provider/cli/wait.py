@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -150,10 +149,10 @@ def _sleep(events: Any, workflows: Sequence[str], seconds: float) -> None:
 
 
 def _names(data: Any, workflows: Sequence[str]) -> bool:
-    try:
-        return json.loads(data)["workflow"] in workflows
-    except (ValueError, TypeError, KeyError):  # someone else's message on our channel
-        return False
+    from batchy_provider.batches.channel import read_event
+
+    event = read_event(data)
+    return event is not None and event["workflow"] in workflows
 
 
 def _end(context: Context, tally: Tally) -> int:

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from batchy_provider import exceptions as errors
+from batchy_provider.batches.typed import encodable
 from batchy_provider.bundles.confined import OutsideError
 from batchy_provider.bundles.errors import BundleNotFoundError, DamagedRecordError, ResultError
 from batchy_provider.config.faults import Fault
@@ -111,7 +112,7 @@ def problem(
         type=kind,
         title=status.phrase,
         status=status,
-        detail=detail,
+        detail=encodable(detail),
         instance=request.url.path,
         errors=faults,
     )

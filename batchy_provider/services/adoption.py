@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.batches.adoption import Adoption, Found, adopt, find_past
@@ -25,13 +27,17 @@ def adopt_workflow(services: Services, workflow: str, *, actor: Actor, dry_run: 
     return _adopt(services, workflow, past, actor, dry_run)
 
 
-def adopt_all(services: Services, *, actor: Actor, dry_run: bool = False) -> list[Adoption]:
-    """Take over the history of every workflow in this Redis, by name."""
+def adopters(services: Services, *, actor: Actor, dry_run: bool = False) -> dict[str, Callable[[], Adoption]]:
+    """
+    Return what takes over the history of each workflow in this Redis, by name.
+
+    Each may fail by itself, without harm to the others.
+    """
     past = find_past(services.store)
-    return [
-        _adopt(services, workflow, past.get(workflow, Found()), actor, dry_run)
+    return {
+        workflow: partial(_adopt, services, workflow, past.get(workflow, Found()), actor, dry_run)
         for workflow in services.store.workflows()
-    ]
+    }
 
 
 def data_of(adoption: Adoption) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from batchy_provider.batches import restoring
 from batchy_provider.batches import snapshot as snap
 from batchy_provider.batches.keeping import marked, read_kept
 from batchy_provider.batches.restoring import Archived, Restored, Standing
+from batchy_provider.batches.state_checks import load_id
 from batchy_provider.exceptions import UnknownWorkflowError
 from batchy_provider.services.model import Audit
 
@@ -163,7 +164,7 @@ class ArchiveService:
         mark = snap.load_mark(keys.meta, text)
         if mark is None:
             return 0
-        known = {int(i) for i in ids}
+        known = {load_id(keys.history, i) for i in ids}
         gone = [i for i in self._files.batches(workflow) if i <= mark.pruned and i not in known]
         return self._files.prune(workflow, gone)
 

@@ -106,10 +106,12 @@ class Services:
     @cached_property
     def events(self) -> EventFeed:
         """What happens, as it happens."""
-        from batchy_provider.services.events import EventFeed
+        from batchy_provider.services.events import BACK, EventFeed
 
         def hear(event: Event) -> None:
-            if isinstance(name := event.get("workflow"), str):
+            if event == BACK:
+                self.names.expire()
+            elif isinstance(name := event.get("workflow"), str):
                 self.names.add(name)
 
         return EventFeed(lambda: self.store, hear)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What happens to batches, told to all who watch: one subscription to Redis for a whole process."""
+"""What happens to batches, for all who watch: one subscription to Redis for a whole process."""
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.batches.channel import Event, read_event
 from batchy_provider.batches.names import EVENTS_CHANNEL
 
 if TYPE_CHECKING:
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Event = dict[str, Any]
+__all__ = ["BACK", "LOST", "Event", "EventFeed", "Watcher"]
+
 Watcher = Callable[[Event], object]
 
 LOST: Event = {"event": "lost"}
 """Redis cannot be reached: what happens meanwhile is not told."""
 BACK: Event = {"event": "back"}
-"""It can be reached again: whoever watches looks at everything anew."""
+"""It can be reached again, and something may have been missed: who watches looks at everything again."""
 
+SILENCE_SECONDS = 10.0
+"""After how long without a message the subscription is asked for a sign of life, and after twice that given up."""
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 2.0
 
@@ -34,18 +38,24 @@ class EventFeed:
     """
     Tells watchers of each event of the channel, and of lost connections.
 
-    A thread listens while anybody watches.
+    A thread listens while anybody watches. A message that cannot be read is dropped alone, and so is an error of one
+    watcher.
 
     :param store: returns the state in Redis.
     :param hear: told of each event before all watchers.
+    :param silence: see `SILENCE_SECONDS`.
     """
 
-    def __init__(self, store: Callable[[], BatchStore], hear: Watcher | None = None) -> None:
+    def __init__(
+        self, store: Callable[[], BatchStore], hear: Watcher | None = None, *, silence: float = SILENCE_SECONDS
+    ) -> None:
         self._store = store
         self._hear = hear
+        self._silence = silence
         self._lock = threading.Lock()
         self._watchers: set[Watcher] = set()
         self._thread: threading.Thread | None = None
+        self._is_lost = False
 
     @contextmanager
     def watch(self, watcher: Watcher) -> Iterator[None]:
@@ -62,27 +72,49 @@ class EventFeed:
                 self._watchers.discard(watcher)
 
     def _listen(self) -> None:
-        is_lost = False
+        self._is_lost = False
         while not self._is_over():
             try:
-                pubsub = self._store().client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                # Subscriptions are not ignored: redis-py makes a lost connection again by itself, and says so thus.
+                pubsub = self._store().client.pubsub()  # type: ignore[no-untyped-call]
                 try:
-                    pubsub.subscribe(EVENTS_CHANNEL)
-                    while not self._is_over():
-                        message = pubsub.get_message(timeout=_POLL_SECONDS)
-                        if is_lost:
-                            is_lost = False
-                            self._tell(BACK)
-                        if message is not None:
-                            self._tell_message(message.get("data"))
+                    self._serve(pubsub)
                 finally:
                     pubsub.close()
             except Exception as error:  # a feed outlives whatever befalls Redis
-                if not is_lost:
-                    is_lost = True
+                if not self._is_lost:
+                    self._is_lost = True
                     log.warning("events of batches are not heard: %s", error)
                     self._tell(LOST)
                 threading.Event().wait(_PAUSE_SECONDS)
+
+    def _serve(self, pubsub: Any) -> None:
+        """
+        Tell of what is published until nobody watches.
+
+        :raises ConnectionError: the subscription is dead, also where TCP does not notice.
+        """
+        pubsub.subscribe(EVENTS_CHANNEL)
+        is_subscribed = is_asked = False
+        heard = time.monotonic()
+        while not self._is_over():
+            message = pubsub.get_message(timeout=min(_POLL_SECONDS, self._silence))
+            now = time.monotonic()
+            if message is None:
+                if now - heard >= 2 * self._silence:
+                    raise ConnectionError(f"the subscription has not answered for {now - heard:.0f} seconds")
+                if now - heard >= self._silence and not is_asked:
+                    is_asked = True
+                    pubsub.ping()
+                continue
+            heard, is_asked = now, False
+            if message["type"] == "subscribe":
+                if is_subscribed or self._is_lost:
+                    self._is_lost = False
+                    self._tell(BACK)
+                is_subscribed = True
+            elif message["type"] == "message" and (event := read_event(message["data"])) is not None:
+                self._tell(event)
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -91,21 +123,12 @@ class EventFeed:
             self._thread = None
             return True
 
-    def _tell_message(self, data: Any) -> None:
-        try:
-            event = json.loads(data)
-            known = isinstance(event["workflow"], str)
-        except (ValueError, TypeError, KeyError):
-            return  # someone else's message on our channel
-        if known:
-            self._tell(event)
-
     def _tell(self, event: Event) -> None:
-        if self._hear is not None:
-            self._hear(event)
         with self._lock:
             watchers = list(self._watchers)
-        for watcher in watchers:
+        for watcher in (self._hear, *watchers):
+            if watcher is None:
+                continue
             try:
                 watcher(event)
             except Exception:

@@ -8,22 +8,29 @@ whatever was restarted. Labels are the workflow and, where a script runs that te
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
 
 from batchy_provider.batches.dates import BEGINNING, parse_date, unix_seconds
+from batchy_provider.batches.names import EVENTS_CHANNEL
+from batchy_provider.batches.rare_log import RareLog
 from batchy_provider.batches.streaks import failures_in_a_row, server_time
-from batchy_provider.exceptions import BatchyError, RedisUnavailableError
+from batchy_provider.exceptions import RedisUnavailableError
 
 if TYPE_CHECKING:
     from batchy_provider.services.core import Services
     from batchy_provider.services.model import WorkflowSummary
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+UNREADABLE = "unreadable"
+"""Status of a workflow whose state cannot be read."""
+
+_unforeseen = RareLog(logging.getLogger(__name__))
 
 Sample = tuple[dict[str, str], float]
 
@@ -45,7 +52,7 @@ UP = Gauge("batchy_redis_up", (), "1 if Redis could be asked; if not, 0, and not
 STATUS = Gauge(
     "batchy_workflow_status",
     ("workflow", "status"),
-    "1 for the status of the latest batch: new, open, success, failed.",
+    "1 for the status of the latest batch: new, open, success, failed; unreadable where Redis' state cannot be read.",
 )
 OPEN = Gauge("batchy_workflow_open_seconds", _WORKFLOW, "For how long the batch has been open that is open.")
 SUCCESS = Gauge("batchy_workflow_last_success_timestamp_seconds", _WORKFLOW, "When a batch last succeeded.")
@@ -95,12 +102,21 @@ def _samples(services: Services, summaries: list[WorkflowSummary]) -> dict[Gauge
     found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
     if not summaries:
         return found
-    now = server_time(store.client, store.keys(summaries[0].workflow).live)
+    now = server_time(store.client, EVENTS_CHANNEL)  # any key: of a cluster, it names the node that is asked
     for each in summaries:
-        with suppress(BatchyError):  # a date that is none; the workflow's own page says so
-            for gauge, labels, value in _of(each, failures.get(each.workflow, 0), now):
-                found[gauge].append(({"workflow": each.workflow, **labels}, value))
+        for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):
+            found[gauge].append(({"workflow": each.workflow, **labels}, value))
     return found
+
+
+def _all_of(one: WorkflowSummary, failures: int, now: datetime) -> list[tuple[Gauge, dict[str, str], float]]:
+    """Return the samples of one workflow; whatever is wrong with it, the others have theirs."""
+    try:
+        if one.unreadable is None:
+            return list(_of(one, failures, now))
+    except Exception as error:
+        _unforeseen.warning(one.workflow, "%s: its metrics cannot be worked out", one.workflow, exc_info=error)
+    return [(STATUS, {"status": UNREADABLE}, 1)]
 
 
 def _of(one: WorkflowSummary, failures: int, now: datetime) -> Iterator[tuple[Gauge, dict[str, str], float]]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 from batchy_provider.batches.model import Actor, Batch, Fields, PersonalChange
+from batchy_provider.batches.typed import encodable
 from batchy_provider.config.faults import Fault
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ AuditLog = Callable[[Audit], None]
 class WorkflowSummary:
     """A workflow in a line. Dates are as the state has them: naive UTC, ISO 8601.
 
-    :param status: of the latest live batch; ``new`` before the first.
+    :param status: of the latest live batch; ``new`` before the first, ``unreadable`` where Redis' state cannot be read.
     :param run: the Airflow run that opened the batch, as `BatchView` has it.
     :param holder: who holds the open batch, for people to read.
     :param last_success: when a live batch last succeeded.
@@ -73,6 +74,7 @@ class WorkflowSummary:
     :param late_seconds: for how long that has been missed.
     :param waits_for: workflows whose success it needs.
     :param waited_for_by: workflows that need its success.
+    :param unreadable: why this row could not be made, and what to do; None for all others.
     """
 
     workflow: str
@@ -98,6 +100,7 @@ class WorkflowSummary:
     late_seconds: int | None = None
     waits_for: list[str] = field(default_factory=list)
     waited_for_by: list[str] = field(default_factory=list)
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +238,7 @@ class BatchView:
             reason=record.reason if record else None,
             why=record.why if record else None,
             left_out=list(record.left_out) if record else [],
-            jobs=batch.jobs,
+            jobs=encodable(batch.jobs),
             closed_by=record.closed_by if record else None,
             closed_why=record.closed_why if record else None,
             taken_over_by=record.taken_over_by if record else None,

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from batchy_provider.batches.names import is_workflow_name
 
 if TYPE_CHECKING:
     from batchy_provider.batches.store import BatchStore
@@ -33,6 +36,7 @@ class WorkflowNames:
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._names: set[str] = set()
+        self._added: set[str] = set()
         self._looked: float | None = None
 
     def all(self) -> set[str]:
@@ -52,9 +56,17 @@ class WorkflowNames:
             return set(self._names)
 
     def add(self, name: str) -> None:
-        """Take in a workflow that has come to be."""
+        """Take in a workflow that has come to be; a text that can be no name of one is left out."""
+        if is_workflow_name(name):
+            with self._lock:
+                self._names.add(name)
+                self._added.add(name)
+
+    def expire(self) -> None:
+        """Have Redis looked at again at the next question, since what came to be may not have been told."""
         with self._lock:
-            self._names.add(name)
+            if self._looked is not None:
+                self._looked = -math.inf
 
     def _look_again(self) -> None:
         try:
@@ -65,7 +77,11 @@ class WorkflowNames:
             self._looking.release()
 
     def _look(self) -> None:
+        with self._lock:
+            self._added = set()
+        began = time.monotonic()
         found = self._store().candidates()
         with self._lock:
-            self._names = found
-            self._looked = time.monotonic()
+            # What came to be while Redis was looked at may have been missed by that look.
+            self._names = found | self._added
+            self._looked = began

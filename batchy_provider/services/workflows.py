@@ -4,20 +4,30 @@
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.batches.dates import format_date, to_utc
-from batchy_provider.batches.model import SPECIAL_FIELDS, Actor, Fields, WorkflowConfig, WorkflowState
+from batchy_provider.batches.model import (
+    SPECIAL_FIELDS,
+    Actor,
+    Fields,
+    UnreadableWorkflow,
+    WorkflowConfig,
+    WorkflowState,
+)
+from batchy_provider.batches.rare_log import RareLog
 from batchy_provider.batches.rules.windows import position_or_none
+from batchy_provider.batches.typed import encodable
 from batchy_provider.bundles.masking import hide
 from batchy_provider.config.between import needs
 from batchy_provider.config.faults import Fault, did_you_mean
 from batchy_provider.config.graph import Node, graph_of, schedule_text
-from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
+from batchy_provider.exceptions import BatchyError, ConfigError, UnknownWorkflowError
 from batchy_provider.services.lateness import deadline_of
 from batchy_provider.services.model import Audit, JobState, Page, WorkflowDetail, WorkflowSummary
 
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
     from batchy_provider.services.core import Services
 
 MAX_LIMIT = 1000
+
+_unforeseen = RareLog(logging.getLogger(__name__))
 
 
 class WorkflowService:
@@ -88,7 +100,7 @@ class WorkflowService:
         names = self._services.names.all() | folder.workflows.keys()
         if only is not None:
             names &= set(only)
-        states = {state.workflow: state for state in self._services.store.overview(names)}
+        states = {state.workflow: state for state in self._services.store.scan(names)}
         faults = faults_by_name(folder.faults)
         waits = {name: _waits_for(workflow) for name, workflow in folder.workflows.items()}
         waited: dict[str, list[str]] = {}
@@ -97,7 +109,7 @@ class WorkflowService:
                 waited.setdefault(other, []).append(name)
         all_names = sorted(states.keys() | folder.workflows.keys() | faults.keys())
         return [
-            _summary(
+            _row(
                 name,
                 states.get(name),
                 folder.workflows.get(name),
@@ -129,11 +141,10 @@ class WorkflowService:
         nodes = graph_of(workflow) if workflow is not None and workflow.model is not None else {}
         config = workflow.config() if workflow is not None else None
         path = workflow.path if workflow is not None else Path(faults[0].file) if faults else None
-        fields = dict(state.jobs) if state is not None else {}
         return WorkflowDetail(
             summary=_summary(name, state, workflow, faults=len(faults), waits_for=waits, waited_for_by=waited),
             job_states=list(_job_states(name, state, config, nodes)),
-            fields=fields,
+            fields=encodable(state.jobs) if state is not None else {},
             changes=list(state.changes) if state is not None else [],
             file=str(path.relative_to(self._services.catalog.folder)) if path is not None else None,
             source=_text(path),
@@ -226,16 +237,15 @@ def faults_by_name(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
     return by_name
 
 
-def sort_by(found: list[Any], order_by: str) -> list[Any]:
+def sort_by(found: list[Any], order_by: str, columns: Collection[str] = ()) -> list[Any]:
     """
     Sort by a column, and by name where that is equal; what has no value comes last.
 
+    :param columns: those that there are; by default the fields of `WorkflowSummary`.
     :raises ConfigError: there is no such column.
     """
     column = order_by.removeprefix("-")
-    if not found:
-        return found
-    if column not in {each.name for each in dataclasses.fields(found[0])}:
+    if column not in (columns or (field.name for field in fields(WorkflowSummary))):
         raise ConfigError(f"cannot sort by {column!r}; expected a column, such as workflow, status or -started")
     known = [item for item in found if getattr(item, column) is not None]
     unknown = [item for item in found if getattr(item, column) is None]
@@ -251,6 +261,32 @@ def _comparable(value: Any) -> Any:
 
 def _waits_for(workflow: Workflow) -> list[str]:
     return list(dict.fromkeys(other for other, _ in needs(workflow)))
+
+
+def _row(
+    name: str,
+    state: WorkflowState | UnreadableWorkflow | None,
+    workflow: Workflow | None,
+    *,
+    faults: int,
+    waits_for: list[str],
+    waited_for_by: list[str],
+) -> WorkflowSummary:
+    """Return a row of a list; whatever is wrong with one workflow makes its own row unreadable, no other."""
+    neighbours: dict[str, Any] = {"faults": faults, "waits_for": waits_for, "waited_for_by": waited_for_by}
+    try:
+        if not isinstance(state, UnreadableWorkflow):
+            return _summary(name, state, workflow, **neighbours)
+        return replace(_summary(name, None, workflow, **neighbours), **_unreadable(state.reason))
+    except Exception as error:
+        _unforeseen.warning(name, "%s: its row cannot be made", name, exc_info=error)
+        reason = f"{error}" if isinstance(error, BatchyError) else f"{type(error).__name__}: {error}"
+        in_cfg = workflow is not None or faults > 0
+        return WorkflowSummary(workflow=name, **_unreadable(encodable(reason)), in_cfg=in_cfg, **neighbours)
+
+
+def _unreadable(reason: str) -> dict[str, Any]:
+    return {"status": "unreadable", "unreadable": reason, "in_redis": True, "late_seconds": None}
 
 
 def _summary(
@@ -301,12 +337,12 @@ def _job_states(
     names = list(state.jobs) if state is not None else list(config.jobs) if config is not None else []
     handlers = [name for name, node in nodes.items() if node.kind == "handler"]
     for name in dict.fromkeys([*names, *handlers]):
-        fields: Fields = state.jobs.get(name, {}) if state is not None else {}
+        stored: Fields = state.jobs.get(name, {}) if state is not None else {}
         given: Mapping[str, Any] = config.jobs.get(name, {}) if config is not None else {}
         node = nodes.get(name)
         report = state.progress.get(name) if state is not None else None
         zone = state.timezone if state is not None else "UTC"
-        at = position_or_none(workflow, name, fields, zone) if fields else None
+        at = position_or_none(workflow, name, stored, zone) if stored else None
         fresh = {**given, "status": given.get("status") or "new"}
         known_in_file = config is not None and name in config.jobs
         reset = position_or_none(workflow, name, fresh, config.timezone) if config and known_in_file else None
@@ -314,16 +350,18 @@ def _job_states(
         yield JobState(
             job=name,
             kind="handler" if name in handlers else "job",
-            status=str(fields.get("status") or "new"),
-            outcome=fields.get("outcome"),
-            batch_id=fields.get("batch_id"),
-            from_date=fields.get("from_date"),
-            to_date=fields.get("to_date") or fields.get("batch_start"),
-            batch_start=fields.get("batch_start"),
-            batch_end=fields.get("batch_end"),
+            status=str(stored.get("status") or "new"),
+            outcome=stored.get("outcome"),
+            batch_id=stored.get("batch_id"),
+            from_date=stored.get("from_date"),
+            to_date=stored.get("to_date") or stored.get("batch_start"),
+            batch_start=stored.get("batch_start"),
+            batch_end=stored.get("batch_end"),
             disabled=disabled,
-            params=hide({key: value for key, value in (fields or given).items() if key not in SPECIAL_FIELDS}),
-            progress=dict(report) if report is not None and report.get("batch_id") == fields.get("batch_id") else None,
+            params=encodable(
+                hide({key: value for key, value in (stored or given).items() if key not in SPECIAL_FIELDS})
+            ),
+            progress=dict(report) if report is not None and report.get("batch_id") == stored.get("batch_id") else None,
             upstream=list(node.upstream) if node is not None else [],
             note=node.note if node is not None else "",
             next_from=format_date(at.start) if at is not None else None,

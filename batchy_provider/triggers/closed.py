@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -18,13 +20,15 @@ from batchy_provider.triggers.waitsy import watch
 
 if TYPE_CHECKING:
     from batchy_provider.batches.model import Batch
-    from batchy_provider.batches.names import Keys
     from batchy_provider.batches.store import BatchStore
 
 T = TypeVar("T")
 
 CONFIRM_SECONDS = 15.0
 """How long Airflow is given to store an event before it counts as told: it does so once a second."""
+STORED_SECONDS = 5.0
+"""After how long an event counts as stored where the trigger is stopped in an orderly way before that."""
+_LAST_CONFIRM_SECONDS = 5.0
 _FAULT_PAUSE_SECONDS = 60.0
 
 
@@ -34,8 +38,8 @@ class BatchClosedTrigger(BaseEventTrigger):
 
     ``Asset("batchy://sales", watchers=[AssetWatcher(name="sales", trigger=BatchClosedTrigger(workflow="sales"))])``
     is then also updated by batches of the command line, the REST API and the original Batchy server. How far it has
-    come is kept in Redis. So nothing is lost while no triggerer runs; if one is killed just after it has told, it
-    may be told once more.
+    come is kept in Redis. So nothing is lost while no triggerer runs; if one is killed within 15 seconds after it has
+    told, or stopped within 5, it may be told once more.
 
     The event holds ``workflow``, ``batch_id``, ``status``, ``from_date``, ``to_date`` and ``batch_end``.
 
@@ -80,14 +84,17 @@ class BatchClosedTrigger(BaseEventTrigger):
 
         what = Watch(workflow=self.workflow, result=self.result, outside_only=self.outside_only, name=self.name)
         by = uuid.uuid4().hex
-        confirming: set[asyncio.Task[None]] = set()
+        confirming: dict[asyncio.Task[None], tuple[float, list[int]]] = {}
+
+        async def confirm_now(batch_ids: list[int]) -> None:
+            try:
+                await self._with_store(lambda store: confirm(store, what, batch_ids))
+            except BatchyError as error:
+                self.log.warning("%s. What was told may be told once more", error)
 
         async def confirm_later(batch_ids: list[int]) -> None:
             await asyncio.sleep(CONFIRM_SECONDS)
-            try:
-                await self._with_store(lambda store, keys: confirm(store.client, keys, what, batch_ids))
-            except BatchyError as error:
-                self.log.warning("%s. What was told may be told once more", error)
+            await confirm_now(batch_ids)
 
         try:
             while True:
@@ -96,25 +103,31 @@ class BatchClosedTrigger(BaseEventTrigger):
                         async for verdict in verdicts:
                             if verdict.state != "done":
                                 continue
-                            batches = await self._with_store(lambda store, keys: claim(store.client, keys, what, by))
+                            batches = await self._with_store(lambda store: claim(store, what, by))
                             for batch in batches:
                                 yield TriggerEvent(_payload(batch))
                             if batches:
-                                task = asyncio.create_task(confirm_later([batch.batch_id for batch in batches]))
-                                confirming.add(task)
-                                task.add_done_callback(confirming.discard)
+                                told = [batch.batch_id for batch in batches]
+                                task = asyncio.create_task(confirm_later(told))
+                                confirming[task] = time.monotonic(), told
+                                task.add_done_callback(lambda done: confirming.pop(done, None))
                 except BatchyError as error:
                     # A trigger that ends is started anew at once: better to say it once a minute.
                     self.log.error("%s", error)
                     await asyncio.sleep(_FAULT_PAUSE_SECONDS)
         finally:
+            stopped = time.monotonic()
+            stored = [i for at, told in confirming.values() if stopped - at >= STORED_SECONDS for i in told]
             for task in confirming:
                 task.cancel()
+            if stored:
+                # A stop must not have them told again. Younger ones may not be stored yet: those are told again.
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(confirm_now(stored), _LAST_CONFIRM_SECONDS)
 
-    async def _with_store(self, work: Callable[[BatchStore, Keys], T]) -> T:
+    async def _with_store(self, work: Callable[[BatchStore], T]) -> T:
         """Do something with the store in a thread; it is rare, and needs no connection in between."""
-        from batchy_provider.batches.connect import client
-        from batchy_provider.batches.store import BatchStore
+        from batchy_provider.batches.connect import client, store
         from batchy_provider.hooks.batchy import BatchyHook
 
         address = await BatchyHook(self.redis_conn_id).get_address_async()
@@ -122,8 +135,7 @@ class BatchClosedTrigger(BaseEventTrigger):
         def in_thread() -> T:
             connection = client(address, client_name="batchy-news")
             try:
-                store = BatchStore(connection)
-                return work(store, store.keys(self.workflow))
+                return work(store(address, connection))
             finally:
                 connection.close()
 

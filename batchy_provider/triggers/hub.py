@@ -19,7 +19,6 @@ Airflow has shared trigger streams of its own from 3.3 on. They were measured be
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import time
@@ -326,11 +325,10 @@ def _was_cancelled() -> bool:
 
 def _workflow_of(data: Any) -> str:
     """Return the workflow that an event names; none if it is not one of ours."""
-    try:
-        workflow = json.loads(data)["workflow"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""
-    return workflow if isinstance(workflow, str) else ""
+    from batchy_provider.batches.channel import read_event
+
+    event = read_event(data)
+    return "" if event is None else str(event["workflow"])
 
 
 class _Outage:

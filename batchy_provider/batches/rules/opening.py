@@ -37,8 +37,8 @@ from batchy_provider.batches.snapshot import (
     dump_owner,
     dump_record,
     record_field,
-    status_of,
 )
+from batchy_provider.batches.statuses import status_of
 from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
 
 _STATE = frozenset(STATE_FIELDS)

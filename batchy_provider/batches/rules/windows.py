@@ -10,7 +10,7 @@ from typing import NamedTuple
 from batchy_provider.batches.dates import midnight, parse_date
 from batchy_provider.batches.model import Fields
 from batchy_provider.batches.params import beginning, cuts_to_midnight, initial, overlap
-from batchy_provider.batches.snapshot import status_of
+from batchy_provider.batches.statuses import status_of
 from batchy_provider.exceptions import BatchyError, StateError, WindowError
 
 

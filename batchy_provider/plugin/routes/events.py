@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
@@ -17,7 +18,9 @@ from batchy_provider.batches.transaction import own_errors
 from batchy_provider.plugin.deployment import Deployment
 from batchy_provider.plugin.security import AnyCaller, Caller
 from batchy_provider.services.core import Services
-from batchy_provider.services.events import Event
+from batchy_provider.services.events import BACK, Event
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["events"])
 
@@ -70,7 +73,7 @@ async def _stream(request: Request, caller: Caller, services: Services) -> Async
         if waiting.full():  # a reader that is too slow looks at everything anew instead
             while not waiting.empty():
                 waiting.get_nowait()
-            event = {"event": "back"}
+            event = BACK
         waiting.put_nowait(event)
 
     with services.events.watch(lambda event: loop.call_soon_threadsafe(put, event)):
@@ -82,6 +85,11 @@ async def _stream(request: Request, caller: Caller, services: Services) -> Async
                 yield ": still here\n\n"
                 continue
             name = event.get("workflow")
-            if name is None or await run_in_threadpool(caller.may, "GET", name):
+            try:
+                is_seen = name is None or await run_in_threadpool(caller.may, "GET", name)
+            except Exception:  # one event whose right cannot be asked must not end the stream
+                log.exception("whether %s may read %s cannot be asked", caller.actor.by, name)
+                event, is_seen = BACK, True
+            if is_seen:
                 told = {key: event[key] for key in _TOLD if key in event and not isinstance(event[key], dict | list)}
                 yield f"data: {json.dumps(told)}\n\n"

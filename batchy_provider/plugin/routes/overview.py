@@ -128,7 +128,8 @@ def get_overview(
     facts, runs = dag_facts(names), active_runs(names)
     rows = [OverviewRow.of(each, facts.get(each.workflow), runs.get(each.workflow, ())) for each in found]
     counts: dict[str, int] = {each: sum(row.is_a(each) for row in rows) for each in _KINDS}
-    shown = sort_by([row for row in rows if kind is None or row.is_a(kind)], order_by)
+    columns = [field.name for field in fields(OverviewRow)]
+    shown = sort_by([row for row in rows if kind is None or row.is_a(kind)], order_by, columns)
     return Overview(
         items=[*map(tells.summary, shown[offset : offset + limit])],
         total=len(shown),

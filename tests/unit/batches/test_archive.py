@@ -627,12 +627,12 @@ def test_a_batch_that_was_open_when_a_job_was_switched_off_can_still_be_closed(s
 def test_a_watch_does_not_tell_of_old_batches_when_they_come_back(site: Site) -> None:
     site.night()
     site.client.flushall()
-    keys, watch = site.store.keys(WORKFLOW), news.Watch(workflow=WORKFLOW, outside_only=False)
-    assert news.claim(site.client, keys, watch, "trigger") == []
+    watch = news.Watch(workflow=WORKFLOW, outside_only=False)
+    assert news.claim(BatchStore(site.client), watch, "trigger") == []
     site.service.restore(WORKFLOW, actor=OPS)
-    assert news.claim(site.client, keys, watch, "trigger") == []
+    assert news.claim(BatchStore(site.client), watch, "trigger") == []
     batch = site.night()
-    assert [each.batch_id for each in news.claim(site.client, keys, watch, "trigger")] == [batch.batch_id]
+    assert [each.batch_id for each in news.claim(BatchStore(site.client), watch, "trigger")] == [batch.batch_id]
 
 
 def test_waits_are_woken_when_a_workflow_comes_back(site: Site) -> None:

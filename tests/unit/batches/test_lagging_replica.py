@@ -119,6 +119,45 @@ def test_one_who_asks_again_is_not_answered_before_a_replica_has_what_was_done(p
             opens(hasty, "first")
 
 
+def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_path: Path) -> None:
+    """Closed as many a thing may be: pruned, adopted, restored, marked as archived, claimed by a watch."""
+    from batchy_provider.batches import news
+    from batchy_provider.batches.adoption import adopt, find_past
+    from batchy_provider.batches.keeping import marked
+    from batchy_provider.batches.model import Actor
+    from batchy_provider.bundles.archive import ArchiveFiles
+    from batchy_provider.services.archive import ArchiveService
+
+    store, hasty = pair.store(waits=True), pair.store(waits=True, patience=0.5)
+    for run in ("first", "second"):
+        opens(store, run)
+        store.close("sales", CloseRequest(result="success"))
+    archive = ArchiveService(hasty, ArchiveFiles(str(tmp_path / "results")))
+    ArchiveService(store, ArchiveFiles(str(tmp_path / "results"))).write("sales")
+    lost = store.batch_ids("sales", limit=2)[1]
+    store.client.delete(f"sales-{lost}")
+    store.client.zrem("sales:history", lost)
+    store.client.hset(
+        "sales-1500000000", "load", '{"status": "success", "batch_id": 1500000000, "batch_start": "2017-07-14"}'
+    )
+    store.client.wait(1, 10_000)
+    pair.cut_off()
+    by = Actor("ops")
+    changes = {
+        "restore": lambda: archive.restore("sales", actor=by),
+        "adopt": lambda: adopt(hasty, "sales", find_past(hasty, "sales")["sales"], by=by),
+        "mark": lambda: marked(hasty, "sales", None, written=[]),
+        "claim": lambda: news.claim(hasty, news.Watch(workflow="sales"), "me"),
+        "confirm": lambda: news.confirm(hasty, news.Watch(workflow="sales"), [lost]),
+        "prune": lambda: hasty.prune("sales", keep=1),
+    }
+    for change in changes.values():
+        with pytest.raises(RedisUnavailableError, match="0 of 1 replicas"):
+            change()
+    pair.rejoin()
+    assert store.prune("sales", keep=1) == 0
+
+
 def test_a_steering_that_waits_is_recorded_once(pair: Pair) -> None:
     store = pair.store(waits=True)
     opens(store, "first")

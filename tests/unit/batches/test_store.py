@@ -445,6 +445,67 @@ def test_pruning_takes_any_number(store: BatchStore, client: redis.Redis) -> Non
     assert client.zrange("sales:history", 0, -1) == [str(batch.batch_id).encode()]
 
 
+def test_pruning_looks_at_each_batch_once_in_packets_of_bounded_size(
+    store: BatchStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batchy_provider.batches.transaction import Session
+
+    packets: list[int] = []
+    ask = Session.ask
+    monkeypatch.setattr(Session, "ask", lambda self, *sent: packets.append(len(sent)) or ask(self, *sent))
+    sent = []
+    for many in (1500, 6000):
+        client.flushall()
+        succeed(store, "first")
+        pipe = client.pipeline(transaction=False)
+        for n in range(1, many + 1):
+            pipe.zadd("sales:history", {str(n): n})
+            pipe.hset(f"sales-{n}", "extract", '{"status": "success"}')
+            pipe.hset("sales:runs", f"run {n}", n)
+        pipe.execute()
+        packets.clear()
+        assert store.prune(WORKFLOW, keep=1, keep_days=1) == many
+        assert client.hlen("sales:runs") == 1
+        assert max(packets) < 1100
+        sent.append(sum(packets))
+    assert sent[1] < 5 * sent[0]
+
+
+def test_a_pruning_that_is_interrupted_leaves_whole_batches_and_the_next_goes_on(
+    store: BatchStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batchy_provider.batches import pruning
+
+    for n in range(1, 1201):
+        client.zadd("sales:history", {str(n): n})
+        client.hset(f"sales-{n}", "extract", '{"status": "success"}')
+    succeed(store, "first")
+    really, calls = pruning._prune_some, []
+
+    def interrupted(*given: Any) -> int:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return really(*given)
+
+    monkeypatch.setattr(pruning, "_prune_some", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.prune(WORKFLOW, keep=1)
+    left = {int(i) for i in client.zrange("sales:history", 0, -1)}
+    assert {n for n in range(1, 1201) if client.exists(f"sales-{n}")} == left & set(range(1, 1201)) != set()
+    assert store.prune(WORKFLOW, keep=1) == len(left) - 1
+
+
+def test_pruning_removes_no_key_of_another_program(store: BatchStore, client: redis.Redis) -> None:
+    first = succeed(store, "first")
+    succeed(store, "second")
+    client.delete(f"sales-{first.batch_id}")
+    client.set(f"sales-{first.batch_id}", "another program's")
+    with pytest.raises(StateError, match=f"'sales-{first.batch_id}' does not hold what batchy keeps there"):
+        store.prune(WORKFLOW, keep=1)
+    assert client.get(f"sales-{first.batch_id}") == b"another program's"
+
+
 def test_nothing_can_be_pruned_to_nothing(store: BatchStore) -> None:
     with pytest.raises(ValueError, match="keep must be at least 1"):
         store.prune(WORKFLOW, keep=0)

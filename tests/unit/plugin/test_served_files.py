@@ -63,6 +63,13 @@ def test_a_damaged_record_is_no_missing_one(api: Api, execution: bytes) -> None:
     assert "exit.json cannot be read" in answer.json()["detail"]
 
 
+def test_a_workflow_that_is_named_like_a_folder_of_the_store_has_a_folder_of_its_own(
+    api: Api, execution: bytes
+) -> None:
+    answer = api.client().get("/api/v1/workflows/.drafts/executions")
+    assert (answer.status_code, answer.json()["items"]) == (200, [])
+
+
 def test_a_file_is_whole_and_never_a_page(api: Api, execution: bytes) -> None:
     for name in ("stdout", "output", "files/page.html"):
         answer = api.client().get(f"{BASE}/{name}")

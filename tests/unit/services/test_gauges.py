@@ -201,6 +201,7 @@ def test_many_workflows_take_as_many_round_trips_as_one(services: Services, monk
         return len(sent)
 
     night(services, result="failed")
+    services.names.all()
     once = packets()
     for number in range(30):
         night(services, f"wf_{number}", result="failed")

@@ -193,6 +193,23 @@ def test_a_restart_just_after_it_was_told_loses_none(
     asyncio.run(test())
 
 
+def test_one_that_is_stopped_once_airflow_has_stored_the_event_tells_it_no_more(
+    store: BatchStore, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
+    monkeypatch.setattr(closed_module, "STORED_SECONDS", 0.1)
+    monkeypatch.setattr(news, "CLAIM_SECONDS", 1)
+
+    async def test() -> None:
+        async with watching(redis_client) as told:
+            batch_id = load(store)
+            await until(lambda: told.ids == [batch_id])
+            await asyncio.sleep(0.2)
+        assert cursor(redis_client) == {"told": batch_id, "claims": {}}
+
+    asyncio.run(test())
+
+
 def test_two_watchers_tell_each_batch_once(store: BatchStore, redis_client: Redis) -> None:
     async def test() -> None:
         async with watching(redis_client) as one, watching(redis_client) as other:
@@ -235,15 +252,15 @@ def test_state_that_cannot_be_read_does_not_end_it(
 def test_a_batch_that_is_confirmed_before_an_earlier_one_is_not_told_again(
     store: BatchStore, redis_client: Redis
 ) -> None:
-    watch, keys = news.Watch(workflow="wf"), store.keys("wf")
-    assert news.claim(redis_client, keys, watch, "one") == []
+    watch = news.Watch(workflow="wf")
+    assert news.claim(BatchStore(redis_client), watch, "one") == []
     first = load(store)
-    assert [batch.batch_id for batch in news.claim(redis_client, keys, watch, "one")] == [first]
+    assert [batch.batch_id for batch in news.claim(BatchStore(redis_client), watch, "one")] == [first]
     second = load(store)
-    assert [batch.batch_id for batch in news.claim(redis_client, keys, watch, "other")] == [second]
-    news.confirm(redis_client, keys, watch, [second])
-    assert news.claim(redis_client, keys, watch, "third") == []
-    news.confirm(redis_client, keys, watch, [first])
+    assert [batch.batch_id for batch in news.claim(BatchStore(redis_client), watch, "other")] == [second]
+    news.confirm(BatchStore(redis_client), watch, [second])
+    assert news.claim(BatchStore(redis_client), watch, "third") == []
+    news.confirm(BatchStore(redis_client), watch, [first])
     assert cursor(redis_client) == {"told": second, "claims": {}}
 
 

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Dataclasses made of stored JSON, each value checked against the type of its field.
+
+What stands in Redis may be damaged, or another program's. What passes here has the types that the code counts on, so
+that no rule and no face meets a surprise later.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+_MAX_INTEGER = 2**63
+_SHOWN = 40
+
+
+class FormError(ValueError):
+    """A value does not have the expected form; the text continues a sentence that names the value."""
+
+
+def build(kind: type[T], data: Any) -> T:
+    """Make a dataclass of a JSON object.
+
+    :param kind: a dataclass.
+    :param data: decoded JSON.
+    :raises FormError: if it is no object, lacks a key, or a value has another type.
+    """
+    if not isinstance(data, dict):
+        raise FormError(f"is {shown(data)}; expected a JSON object")
+    known = _fields(kind)
+    for name, value in data.items():
+        if name in known and not fits(hint := known[name][0], value):
+            raise FormError(f"has {name} = {shown(value)}; expected {_words(hint)}")
+    for name, (_, is_required) in known.items():
+        if is_required and name not in data:
+            raise FormError(f"lacks the key {name!r}")
+    # What a newer version adds is passed over, so that machines can be updated one by one.
+    return kind(**{name: encodable(value) for name, value in data.items() if name in known})
+
+
+def fits(hint: Any, value: Any) -> bool:
+    """Tell whether a value of JSON is of a type, as far as JSON has it."""
+    if hint is Any:
+        return True
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is int:
+        return type(value) is int and abs(value) < _MAX_INTEGER
+    if hint is float:
+        return type(value) in (int, float) and abs(value) < _MAX_INTEGER  # not NaN either
+    if isinstance(hint, type) and get_origin(hint) is None:
+        return isinstance(value, hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin in (Union, types.UnionType):
+        return any(fits(each, value) for each in arguments)
+    if issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(fits(arguments[1], each) for each in value.values())
+    return isinstance(value, list) and all(fits(arguments[0], each) for each in value)
+
+
+def encodable(value: Any) -> Any:
+    """Return a value of JSON with every text as UTF-8 can hold it; a lone surrogate becomes ``?``."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {encodable(name): encodable(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encodable(each) for each in value]
+    return value
+
+
+def shown(value: Any) -> str:
+    """Return a value for an error text: short, and in ASCII where it is not printable."""
+    text = repr(value[:_SHOWN] if isinstance(value, (str, list)) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_known: dict[type, dict[str, tuple[Any, bool]]] = {}
+
+
+def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Return name → type, and whether it must be given."""
+    if kind not in _known:
+        hints = get_type_hints(kind)
+        _known[kind] = {
+            each.name: (hints[each.name], each.default is MISSING and each.default_factory is MISSING)
+            for each in fields(kind)
+        }
+    return _known[kind]
+
+
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def _words(hint: Any) -> str:
+    if hint in _WORDS:
+        return _WORDS[hint]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(arguments)}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(each) for each in arguments)
+    if origin is not None and issubclass(origin, Mapping):
+        return "a JSON object"
+    return f"a list of {_words(arguments[0])}" if arguments else "another type"
