@@ -377,14 +377,18 @@ NOT_OF_USERS = {
     "ArgumentTypeError",
     "StackError",
     "UploadConflictError",
+    "FormError",
+    "_NoEventError",
 }
-"""Of a developer; of REST, whose page lists statuses; of the command line, which says what it expected."""
+"""Of a developer; of REST, whose page lists statuses; of the command line, which says what it expected; a part of the
+sentence of another message, which the page lists."""
 ELSEWHERE = (
     # They say all that there is to say, about one call of one's own.
     "batchy_provider/cli/",
     "batchy_provider/local/",
     "batchy_provider/plugin/",
     "batchy_provider/services/uploads.py",
+    "batchy_provider/services/upload_files.py",
     "batchy_provider/config/",
     "batchy_provider/batches/formats.py",
     "batchy_provider/batches/params.py",

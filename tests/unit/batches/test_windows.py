@@ -264,7 +264,8 @@ def test_a_clock_that_was_set_back_does_not_take_ids_back(world: World) -> None:
     assert first.batch_id < second.batch_id < third.batch_id
 
 
-def test_an_initial_date_in_the_future_makes_an_empty_window(world: World) -> None:
+def test_no_window_begins_at_an_initial_date_in_the_future(world: World) -> None:
     world.jobs = {"extract": {"initial_date": "2026-06-01"}}
-    assert window(world.night("2026-01-01T02:00")) == ("2026-06-01T00:00", "2026-06-01T00:00")
+    with pytest.raises(WindowError, match="lies in the future"):
+        world.night("2026-01-01T02:00")
     assert window(world.night("2026-07-01T02:00")) == ("2026-06-01T00:00", "2026-07-01T02:00")
