@@ -39,8 +39,9 @@ def is_one_plain_scalar(written: str) -> bool:
     if written[:1] in "\"'" or "#" in written or written != written.strip():
         return False
     try:
-        return re.sub(r"\s+", "", written) == written and not isinstance(parse(f"[{written}, 1]").data[0], dict | list)
-    except (DocumentError, IndexError):
+        value, end = parse(f"[{written}, 1]").data
+        return re.sub(r"\s+", "", written) == written and not isinstance(value, dict | list) and end == 1
+    except (DocumentError, ValueError):
         return False
 
 
