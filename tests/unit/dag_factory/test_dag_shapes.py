@@ -101,10 +101,10 @@ class TestShape:
         assert opening.if_open == "wait"
 
     def test_params_are_no_templates(self, build: Any):
-        dag = build('jobs: {a: {bash: x, params: {text: "{# {{ ds }}\\r\\n"}}}')
+        dag = build('jobs: {a: {bash: x, params: {text: "{# {{ ds }}\\n"}}}')
         opening = dag.get_task("open")
         opening.render_template_fields({"ds": "2026-01-01"})
-        assert opening.jobs == {"a": {"text": "{# {{ ds }}\r\n"}}
+        assert opening.jobs == {"a": {"text": "{# {{ ds }}\n"}}
 
 
 class TestTasks:
