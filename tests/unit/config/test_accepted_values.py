@@ -36,7 +36,7 @@ def read(text: str) -> tuple[Workflow | None, list[str]]:
 
 def is_one_plain_scalar(written: str) -> bool:
     """Tell whether YAML takes a text for a value that is written without quotes."""
-    if written[:1] in "\"'" or "#" in written or written != written.strip():
+    if written[:1] in "\"'&*!" or "#" in written or written != written.strip():
         return False
     try:
         value, end = parse(f"[{written}, 1]").data
