@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason
+from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason, end, for_each
 from batchy_provider.cli.output import date_text
 from batchy_provider.cli.restore import archive_of
 from batchy_provider.cli.results import add_place, store_of
@@ -100,20 +100,24 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
         if results is None or arguments.workflow not in results.workflows():
             store.status(arguments.workflow)  # a mistyped name is an error, not "nothing to remove"
     keep = arguments.keep
-    removed = {}
-    for name in names:
+
+    def prune(name: str) -> tuple[str, dict[str, int]]:
         batches = store.prune(name, keep=keep, keep_days=arguments.keep_days) if name in known else 0
         # Asked after the pruning: what a job writes at this moment belongs to a batch that is open, or newer.
         spare = [str(i) for i in store.batch_ids(name, limit=keep + 1000)] if name in known else []
-        removed[name] = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
+        counts = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
         if archive is not None and name in known:
             archive.prune(name)
+        return name, counts
+
+    done, faults = for_each(names, prune) if arguments.all else ([prune(names[0])], [])
+    removed = dict(done)
     if context.output.is_table:
         columns = ("workflow", "batches removed", "results of batches removed")
         context.output.table(columns, [[name, *map(str, counts.values())] for name, counts in removed.items()])
     else:
         context.output.data(removed)
-    return 0
+    return end(context, faults)
 
 
 def _show_disabled(context: Context, off: frozenset[str]) -> None:

@@ -221,6 +221,16 @@ class TestSteering:
         assert cli.json("prune", "--all", "--keep", "1") == {"sales": {"batches": 1, "results": 0}}
         assert len(cli.json("history", sales)) == 1
 
+    def test_prune_of_all_goes_on_past_a_workflow_that_cannot_be_read(self, cli: Cli, sales: str) -> None:
+        for _ in range(3):
+            cli.store.open(sales, OpenRequest())
+            cli.store.close(sales, CloseRequest(result="success"))
+        cli.store.client.hset("bad", "load", '{"status": "success"}')
+        cli.store.client.set("bad:history", "of another program")
+        out = cli("-o", "json", "prune", "--all", "--keep", "1", code=1)
+        assert json.loads(out) == {"sales": {"batches": 3, "results": 0}}
+        assert "bad:history" in cli.said
+
     @pytest.mark.parametrize("arguments", [["sales", "--keep", "0"], ["sales"], ["--keep", "x", "sales"]])
     def test_prune_keeps_at_least_one(self, cli: Cli, arguments: list[str]) -> None:
         with pytest.raises(SystemExit) as stopped:
