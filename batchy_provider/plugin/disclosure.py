@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import yaml
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.configuration import conf
 from fastapi import Depends
@@ -63,7 +64,56 @@ def shown_jobs(jobs: Mapping[str, Fields]) -> dict[str, Fields]:
 
 
 def without_secrets(text: str, *, is_json: bool = False) -> str:
-    """Return the text of a workflow file without the values of names that tell of a secret, whether sound or not."""
+    """Return the text of a workflow file without the values of names that tell of a secret, whether sound or not.
+
+    A line stays a line, so that faults stay where they are.
+    """
+    try:
+        data = parse(text, is_json=is_json).data
+        masked = _masked_by_nodes(text)
+    except (DocumentError, yaml.YAMLError):
+        return _URL_PASSWORD.sub(rf"\1{MASK}@", _masked_by_lines(text))
+    masked = _URL_PASSWORD.sub(rf"\1{MASK}@", masked)
+    values = secrets_in(data, is_secret) if isinstance(data, Mapping) else set()
+    for value in sorted((line.strip() for each in values for line in each.split("\n")), key=len, reverse=True):
+        if len(value) > 4:
+            masked = masked.replace(value, MASK)
+    return masked
+
+
+def _masked_by_nodes(text: str) -> str:
+    """Mask what the YAML parser takes for the value of such a name; an alias is masked where its anchor is."""
+    spans, waiting, seen = [], [yaml.compose(text, Loader=yaml.SafeLoader)], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and is_secret(key.value):
+                    spans.append((value.start_mark.index, value.end_mark.index))
+                else:
+                    waiting.append(value)
+    pieces, at = [], 0
+    for start, end in sorted(spans):
+        if start >= at:  # not inside of one that is masked already
+            pieces += [text[at:start], _masked_lines(text[start:end])]
+            at = end
+    return "".join([*pieces, text[at:]])
+
+
+def _masked_lines(value: str) -> str:
+    """Mask a value line by line. A block ends where the next key begins: the space before that stays."""
+    first, *others = value.rstrip().split("\n")
+    lines = [MASK if first else "", *(re.sub(r"\S.*", MASK, line) for line in others)]
+    return "\n".join(lines) + value[len(value.rstrip()) :]
+
+
+def _masked_by_lines(text: str) -> str:
+    """Mask what looks like the value of such a name, in a text that no parser takes."""
     lines, inside = [], -1
     for line in text.split("\n"):
         indent = len(line) - len(line.lstrip())
@@ -77,16 +127,7 @@ def without_secrets(text: str, *, is_json: bool = False) -> str:
             lines.append(f"{found['before']} {MASK}")
         else:
             lines.append(_PAIR.sub(_pair, line))
-    masked = _URL_PASSWORD.sub(rf"\1{MASK}@", "\n".join(lines))
-    try:
-        data = parse(text, is_json=is_json).data
-    except DocumentError:
-        return masked
-    values = secrets_in(data, is_secret) if isinstance(data, Mapping) else set()
-    for value in sorted((line.strip() for each in values for line in each.split("\n")), key=len, reverse=True):
-        if len(value) > 4:
-            masked = masked.replace(value, MASK)
-    return masked
+    return "\n".join(lines)
 
 
 def _pair(found: re.Match[str]) -> str:
