@@ -83,7 +83,7 @@ def without_secrets(text: str, *, is_json: bool = False) -> str:
 
 def _masked_by_nodes(text: str) -> str:
     """Mask what the YAML parser takes for the value of such a name; an alias is masked where its anchor is."""
-    spans, waiting, seen = [], [yaml.compose(text, Loader=yaml.SafeLoader)], set()
+    spans, waiting, seen = [], [yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))], set()
     while waiting:
         node = waiting.pop()
         if node is None or id(node) in seen:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.lines import LineSplitter
+from batchy_provider.bundles.lines import LineSplitter, Unfinished
 from batchy_provider.bundles.live import LiveView
 from batchy_provider.bundles.progress import Progress, Throttle, parse, separate
 
@@ -128,3 +128,26 @@ def test_progress_is_told_once_a_second_and_the_last_always() -> None:
     assert told[-1].progress == 0.99
     throttle.tick(2.1, last=True)
     assert len(told) == 3
+
+
+def test_a_line_that_is_written_over_is_shown_each_second_and_not_twice() -> None:
+    splitter, shown = LineSplitter(), []
+    unfinished = Unfinished(splitter, lambda line, now: shown.append((now, line)))
+    for tenth in range(31):
+        if tenth < 21:
+            splitter.feed(b"\r%d %%" % tenth)
+            unfinished.touch(tenth / 10)
+        unfinished.tick(tenth / 10)
+    assert shown == [(1.0, b"10 %\n"), (2.0, b"20 %\n")]
+    assert splitter.feed(b"\r100 %\nnext") == b"100 %\n"
+
+
+def test_a_line_that_only_grows_is_shown_ever_more_rarely() -> None:
+    splitter, shown = LineSplitter(), []
+    unfinished = Unfinished(splitter, lambda line, now: shown.append((now, len(line.split()[0]))))
+    for second in range(40):
+        splitter.feed(b".")
+        unfinished.touch(float(second))
+        unfinished.tick(float(second))
+    assert shown == [(5.0, 6), (15.0, 16), (35.0, 36)]
+    assert splitter.finish() == b"." * 40 + b"\n"

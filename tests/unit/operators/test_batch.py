@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -18,6 +19,7 @@ from batchy_provider.assets import workflow_asset
 from batchy_provider.batches.dates import parse_date
 from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest
 from batchy_provider.batches.store import BatchStore
+from batchy_provider.dag_factory.loader import build_dags
 from batchy_provider.exceptions import BatchHeldError, RedisUnavailableError
 from batchy_provider.operators.batch import HOLDER_CHECK_SECONDS, BatchyCloseOperator, BatchyOpenOperator
 from batchy_provider.operators.instances import UnknownStatesError
@@ -71,6 +73,20 @@ class TestOpen:
         assert batch.jobs["load"]["region"] == "eu"
         assert batch.record is not None
         assert (batch.record.run, batch.record.by) == ("r1", "run 'r1' of DAG 'wf'")
+
+    def test_no_window_is_opened_for_a_script_that_bash_would_misread(
+        self, store: BatchStore, airflow: Airflow, tmp_path: Path
+    ) -> None:
+        script = tmp_path / "bundles" / "etl" / "script.sh"
+        script.parent.mkdir(parents=True)
+        (tmp_path / "wf.yaml").write_text("jobs: {load: {bundle: etl}, rest: {bash: 'true'}}\n")
+        script.write_bytes(b"#!/bin/bash\r\necho loaded\r\n")
+        (dag,) = build_dags(tmp_path)[0].values()
+        with pytest.raises(AirflowFailException, match=r"No batch is opened\. job load, bundle .*etl"):
+            open_in(dag, airflow)
+        assert not store.workflows()
+        script.write_bytes(b"#!/bin/bash\necho loaded\n")
+        assert open_in(dag, airflow)["kind"] == "live"
 
     def test_a_retry_gets_the_same_batch(self, store: BatchStore, airflow: Airflow) -> None:
         dag = night()
