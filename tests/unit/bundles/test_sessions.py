@@ -49,7 +49,8 @@ GROUPINGS = {
         "threading.Thread(target=time.sleep, args=(300,)).start(); ctypes.CDLL(None).pthread_exit(None)'"
     ),
     "always another process": (
-        "$PYTHON -c 'import os, time\nfor _ in range(9000):\n if os.fork(): os._exit(0)\n os.setpgid(0, 0); time.sleep(0.02)'"
+        "$PYTHON -c 'import os, time\nfor _ in range(9000):\n if os.fork(): os._exit(0)\n"
+        " os.setpgid(0, 0); time.sleep(0.02)'"
     ),
 }
 
