@@ -332,7 +332,7 @@ class Execution:
             state = _state(result, faults)
             reason = masker.text(_reason(result, faults, self._task))
             said = [*found.notices, *left_out_notices(files), *new_files_notices(new, masker)]
-            # A script that failed by itself, or asked to be skipped, says why; what else is wrong is told beside it.
+            # A script that failed by itself, or asked to be skipped, says why; the text names what else is wrong, too.
             said = [each for each in faults if each not in reason] + said
             ended.update(state=state, reason=reason, notices=tuple(masker.text(each) for each in said))
             return {

@@ -141,7 +141,7 @@ def _check_dates(model: WorkflowModel) -> Iterator[Problem]:
 def _is_before(end: datetime, start: datetime) -> bool:
     try:
         return end < start
-    except OverflowError:  # at the ends of the calendar, which is told of either by itself
+    except OverflowError:  # at the ends of the calendar; the check of each date reports it
         return False
 
 

@@ -59,7 +59,7 @@ class Fault:
 def unexpected(file: object, error: BaseException) -> Fault:
     """Return the fault of a file whose handling ended in an error that nobody foresaw.
 
-    Whoever handles several files makes such a fault of any exception, so that one file never hides the others.
+    A caller that handles several files turns any exception into such a fault, so that one file never hides the others.
     """
     text = " ".join(str(error).split())
     text = f": {text[:300]}" if text else ""

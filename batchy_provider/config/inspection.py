@@ -41,7 +41,7 @@ def inspect_folder(
     findings: list[Finding] = []
     try:
         findings += check_between(found.workflows, {path.stem for path in find_files(folder)})
-    except Exception as error:  # what is wrong with single files is told all the same
+    except Exception as error:  # the faults of single files are reported all the same
         faults.append(unexpected(folder, error))
     closely = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
     if look_into_bundles:

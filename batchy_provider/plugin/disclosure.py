@@ -286,7 +286,7 @@ def _stems(word: str) -> tuple[str, ...]:
 
 
 def disclosure(caller: AnyCaller, services: Deployment) -> Disclosure:
-    """Return what the caller is told."""
+    """Return what the caller may see."""
     return Disclosure(caller, services)
 
 

@@ -132,7 +132,7 @@ def _told(request: Request, detail: str, faults: list[Any] | None) -> tuple[str,
         tells = Disclosure(caller, deployment())
         told = None if faults is None else [_fault_told(tells, fault, own) for fault in faults]
         return tells.text(detail, own=own), told
-    except Exception:  # an error while an error is told must not become one that says too much
+    except Exception:  # an error in this handler must not say too much either
         log.exception("an error cannot be told in full")
         return without_addresses(detail), None
 

@@ -92,7 +92,7 @@ def authenticated(request: Request, user: GetUserDep) -> Caller:
     source = "web" if not has_bearer(request) else "rest"
     address = request.client.host if request.client is not None else None
     caller = Caller(user, Actor(str(user.get_name()), source, address))
-    request.state.batchy_caller = caller  # for errors, which are told by handlers that know the request alone
+    request.state.batchy_caller = caller  # for the error handlers, which know the request alone
     return caller
 
 

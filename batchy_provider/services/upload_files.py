@@ -92,7 +92,7 @@ def lay_out(top: Path, into: Path) -> None:
         try:
             found = here.stat()
             names = sorted(os.listdir(here))  # noqa: PTH208
-        except OSError:  # whoever reads it says so
+        except OSError:  # the reader reports it
             continue
         if (found.st_dev, found.st_ino) in above:  # links in a circle
             continue

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a viewer is told: markers are planted everywhere, and searched in every GET of the OpenAPI document."""
+"""What a viewer sees: the test plants markers everywhere and searches every GET of the OpenAPI document."""
 
 from __future__ import annotations
 
