@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Holder
+    from batchy_provider.core.values import Holder
 
 
 class BatchyError(Exception):

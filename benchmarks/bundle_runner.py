@@ -33,12 +33,12 @@ from typing import Any
 
 from batchy_provider.bundles import source
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.execution import Execution, Task
 from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.results import ResultStore
 from batchy_provider.bundles.runner import Runner
+from batchy_provider.bundles.script_context import Telling
 from batchy_provider.local.stack import free_port
 
 LINES = 1_000_000

@@ -85,7 +85,7 @@ def same_by_hand(folder: Path, count: int) -> int:
 
     from airflow.sdk import DAG, CronTriggerTimetable
 
-    from batchy_provider.dag_factory.gate import JobGate
+    from batchy_provider.dag_factory.open_batch_check import JobGate
     from batchy_provider.operators.batch import BatchyCloseOperator, BatchyOpenOperator
     from batchy_provider.operators.bundle import BashBundleOperator
 

@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.runner import Runner
 

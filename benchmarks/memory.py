@@ -4,7 +4,7 @@
 
 Two ways in turns in one run, on a server of its own each time:
 
-- ``store``: `BatchStore.open` and `close`.
+- ``store``: `Store.open` and `close`.
 - ``raw``: the original server's layout, a live hash and one hash a batch with the very same JSON, and nothing else:
   the least that keeping each batch's jobs can cost.
 
@@ -28,10 +28,10 @@ from typing import Any
 
 import redis
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.local.servers import valkey_binary
 from batchy_provider.local.stack import free_port
+from batchy_provider.state.store import Store
 
 MILLION = 1_000_000
 LISTPACK = {"hash-max-listpack-entries": 128, "hash-max-listpack-value": 1024}
@@ -72,7 +72,7 @@ def config(name: str, jobs: int, params: int) -> WorkflowConfig:
 
 def nights(client: redis.Redis, names: list[str], jobs: int, params: int, count: int, first: int = 0) -> None:
     """Open and close a batch of each workflow, so many nights."""
-    store = BatchStore(client)
+    store = Store(client)
     for night in range(first, first + count):
         for name in names:
             holder = Holder(dag_id=name, run_id=f"scheduled__2026-11-{night:04}T02:00:00+00:00")
@@ -146,7 +146,7 @@ def of_connections(program: str) -> None:
 
 def part_of_night(port: int, names: list[str], jobs: int, what: str, start: Any, done: Any) -> None:
     with redis.Redis(port=port) as client:
-        store = BatchStore(client)
+        store = Store(client)
         given = {name: config(name, jobs, 2) for name in names}
         start.wait()
         for name in names:

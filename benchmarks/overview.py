@@ -62,16 +62,16 @@ def main() -> None:
 
 
 def prepare(names: list[str], cfg: Path, url: str, batches: int) -> None:
-    from batchy_provider.batches.connect import connect
-    from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
-    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+    from batchy_provider.state.connections import connect
+    from batchy_provider.state.store import Store
 
     for number, name in enumerate(names):
         wait = f"wait_for: [{names[number - 1]}]\n" if number % 10 else ""
         (cfg / f"{name}.yaml").write_text(FILE.format(number=number, wait=wait))
 
     def fill(name: str) -> None:
-        store = BatchStore(connect(url))
+        store = Store(connect(url))
         config = WorkflowConfig(name=name, jobs={"extract": {}, "load": {"table": "t"}})
         start = datetime(2026, 1, 1)
         for day in range(batches):

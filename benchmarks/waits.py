@@ -42,9 +42,9 @@ from typing import Any
 from waits_airflow import HERE, WAITED_FOR, Rig, memory, processor_time, until
 from waits_triggers import FIRED, STARTED, noted
 
-from batchy_provider.batches.model import CloseRequest, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Wait
+from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.core.waits import Wait
+from batchy_provider.state.store import Store
 
 CHANNEL = "benchmark"
 GOALS = {1_000: 0.5, 10_000: 5.0}
@@ -89,7 +89,7 @@ class Way:
     def __init__(self, rig: Rig, poll: float) -> None:
         self.rig = rig
         self.poll = poll
-        self.store = BatchStore(rig.client)
+        self.store = Store(rig.client)
 
     def prepare(self, size: int) -> None:
         """Make what is waited for; it is not done yet."""

@@ -14,11 +14,11 @@ EARLY = (
     "tests/reliability/",
     "tests/unit/test_documentation.py",
     "tests/unit/test_release.py",
-    "tests/unit/batches/test_state_machine.py",
-    "tests/unit/batches/test_restored_nights.py",
-    "tests/unit/batches/test_lost_connections.py",
-    "tests/unit/batches/test_processes.py",
-    "tests/unit/batches/test_faulty_network.py",
+    "tests/unit/state/test_state_machine.py",
+    "tests/unit/state/test_restored_nights.py",
+    "tests/unit/state/test_lost_connections.py",
+    "tests/unit/state/test_processes.py",
+    "tests/unit/state/test_faulty_network.py",
     "tests/unit/plugin/test_openapi.py",
 )
 """What takes long, longest first: begun last, it would keep one process busy while the others have nothing left."""

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.cache import BundleCache, Fetched
-from batchy_provider.bundles.claim import claimed
-from batchy_provider.bundles.environment import Telling, build, check_arguments, write_params
 from batchy_provider.bundles.errors import BundleError, NotKeptError, ResultError
-from batchy_provider.bundles.files import mask_values, read_values
+from batchy_provider.bundles.execution_record import StoredExecution
 from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.job_lock import claimed
 from batchy_provider.bundles.leftovers import (
     OUTPUT_FAULT,
     Left,
@@ -29,14 +28,15 @@ from batchy_provider.bundles.leftovers import (
     new_files_notices,
 )
 from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.live import LOG_LIMIT_BYTES, LiveView, Show
+from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES, LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
+from batchy_provider.bundles.output_files import mask_values, read_values
 from batchy_provider.bundles.progress import Progress, Throttle
 from batchy_provider.bundles.results import Draft, ResultStore
 from batchy_provider.bundles.runner import BACKGROUND_SECONDS, BACKGROUND_TIMEOUT, Copy, Runner, RunResult
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
-from batchy_provider.bundles.stored import StoredExecution
+from batchy_provider.bundles.script_context import Telling, build, check_arguments, write_params
 
 SKIP_EXIT_CODE = 99
 TAIL_LINES = 20
@@ -128,7 +128,7 @@ class Execution:
 
     :param work: local folder for working copies
     :param secrets: what to mask in all that is shown and kept, except in the output that a later job reads
-    :param show: told the output in lines, see :data:`batchy_provider.bundles.live.Show`
+    :param show: told the output in lines, see :data:`batchy_provider.bundles.live_output.Show`
     :param note: told what is waited for, where there is no ``show``
     :param outer: a folder around ``work`` that is to go too if this process is killed
     :param copy: told the output in bytes as they come, see :class:`batchy_provider.bundles.runner.Runner`

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from batchy_provider.bundles.limits import GIB
 from batchy_provider.bundles.masking import Masker
-from batchy_provider.terminal import is_printable, printable
+from batchy_provider.core.terminal_text import is_printable, printable
 
 FILES = "files"
 HOLES_BYTES = GIB

@@ -31,14 +31,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchy_provider.bundles.errors import RunnerError
-from batchy_provider.bundles.guard import Guard
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.lines import Clock
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.process import SessionLeader, find_bash
 from batchy_provider.bundles.progress import Throttle, separate
 from batchy_provider.bundles.stream import Stream
+from batchy_provider.bundles.watchdog import Guard
 
 Copy = Callable[[str, bytes], None]
 

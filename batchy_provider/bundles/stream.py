@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from batchy_provider.bundles.lines import LineSplitter, Unfinished
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import MaskedStream, Masker
 
 READ_BYTES = 256 * 1024

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batchy_provider.bundles.errors import BundleRefusedError
+from batchy_provider.bundles.file_names import Tree, check_root
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.names import Tree, check_root
 from batchy_provider.bundles.zipindex import Entry, read_index
 
 CHUNK = 256 * 1024

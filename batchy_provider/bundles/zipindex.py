@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from batchy_provider.bundles.errors import BundleRefusedError
+from batchy_provider.bundles.file_names import FROM_PIPE
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.names import FROM_PIPE
 from batchy_provider.bundles.zipnames import UnreadableNameError, is_root, raw_name, read_name
 
 _END = struct.Struct("<4s4H2LH")

@@ -11,7 +11,7 @@ from batchy_provider.cli.context import Commands, Context, UsageError, actor, ad
 from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch, Result
+    from batchy_provider.core.values import Batch, Result
 
 
 def add_commands(commands: Commands) -> None:

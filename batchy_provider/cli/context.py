@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailableError
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Actor
-    from batchy_provider.batches.store import BatchStore
     from batchy_provider.cli.output import Output
+    from batchy_provider.core.values import Actor
+    from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.core import Services
-    from batchy_provider.services.model import AuditLog
+    from batchy_provider.state.store import Store
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ def end(context: Context, faults: Sequence[str]) -> int:
 
 def actor(arguments: argparse.Namespace) -> Actor:
     """Return who makes a change, and from which machine."""
-    from batchy_provider.batches.model import Actor
+    from batchy_provider.core.values import Actor
 
     try:
         name = arguments.by or getpass.getuser()
@@ -123,7 +123,7 @@ class Context:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
-        self._store: BatchStore | None = None
+        self._store: Store | None = None
 
     def __enter__(self) -> Context:
         return self
@@ -132,7 +132,7 @@ class Context:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._store is not None:
-            self._store.client.close()
+            self._store.backend.client.close()
             if error is not None and not isinstance(error, BatchyError):
                 _raise_if_of_redis(error)
 
@@ -166,7 +166,7 @@ class Context:
         return log_in_airflow
 
     @property
-    def store(self) -> BatchStore:
+    def store(self) -> Store:
         """
         The batches of the Redis that was named.
 
@@ -178,9 +178,9 @@ class Context:
             if url and connection:
                 raise UsageError("give --redis-url or --connection, not both")
             self._store = _store_of_connection(connection) if connection else _store_of_url(url)
-            from batchy_provider.cli.results import keeper_of
+            from batchy_provider.cli.results import archive_of
 
-            self._store.keeper = keeper_of(self._arguments, lambda text: self.output.note(f"batchy: {text}"))
+            self._store.archive = archive_of(self._arguments, lambda text: self.output.note(f"batchy: {text}"))
         return self._store
 
     @property
@@ -195,7 +195,7 @@ class Context:
         return Path(named) if named else None
 
 
-def _store_of_url(url: str | None) -> BatchStore:
+def _store_of_url(url: str | None) -> Store:
     url = url or os.environ.get("BATCHY_REDIS_URL")
     if not url:
         raise UsageError(
@@ -204,7 +204,7 @@ def _store_of_url(url: str | None) -> BatchStore:
         )
     from redis.exceptions import RedisError
 
-    from batchy_provider.batches import connect
+    from batchy_provider.state import connections as connect
 
     address = connect.parse_url(url)
     try:
@@ -213,13 +213,13 @@ def _store_of_url(url: str | None) -> BatchStore:
         raise RedisUnavailableError(f"Redis cannot be used: {error}") from error
 
 
-def _store_of_connection(conn_id: str) -> BatchStore:
-    from batchy_provider.batches.transaction import PATIENCE_SECONDS
+def _store_of_connection(conn_id: str) -> Store:
     from batchy_provider.hooks.batchy import BatchyHook
+    from batchy_provider.state.transaction import RETRY_SECONDS
 
     try:
         # A person waits for the answer: not as long as a task at night would try.
-        return BatchyHook(conn_id, patience=PATIENCE_SECONDS).get_store()
+        return BatchyHook(conn_id, retry_seconds=RETRY_SECONDS).get_store()
     except BatchyError:
         raise
     except Exception as error:  # Airflow has many words for a connection that is not there

@@ -338,10 +338,10 @@ class _Reports:
     """The latest progress of a workflow's jobs; nothing while Valkey does not answer."""
 
     def __init__(self, redis_url: str) -> None:
-        from batchy_provider.batches.connect import connect
-        from batchy_provider.batches.store import BatchStore
+        from batchy_provider.state.connections import connect
+        from batchy_provider.state.store import Store
 
-        self._store = BatchStore(connect(redis_url))
+        self._store = Store(connect(redis_url))
 
     def of(self, workflow: str) -> dict[str, Any]:
         from redis.exceptions import RedisError
@@ -356,13 +356,13 @@ def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> No
     """Show the batches of all workflows, of earlier runs too."""
     from redis.exceptions import RedisError
 
-    from batchy_provider.batches.connect import connect
-    from batchy_provider.batches.store import BatchStore
     from batchy_provider.cli.output import BATCH_COLUMNS, batch_data, batch_row
+    from batchy_provider.state.connections import connect
+    from batchy_provider.state.store import Store
 
     try:
         with connect(stack.redis_url) as client:
-            store = BatchStore(client)
+            store = Store(client)
             known = store.workflows()
             batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}
     except (BatchyError, RedisError, OSError) as error:  # the runs have ended nevertheless

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.terminal import printable
+from batchy_provider.core.terminal_text import printable
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.execution import Execution

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
+from batchy_provider.cli import admin_actions as steering
 from batchy_provider.cli import (
     adopt,
     batch,
@@ -23,17 +24,16 @@ from batchy_provider.cli import (
     doctor,
     files,
     metrics,
-    questions,
     restore,
     results,
     run,
-    steering,
     validate,
     wait,
 )
+from batchy_provider.cli import queries as questions
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
+from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.terminal import printable
 
 GROUPS = (
     questions,

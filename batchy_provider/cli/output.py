@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.batches.dates import BEGINNING, parse_date
+from batchy_provider.core.dates import BEGINNING, parse_date
+from batchy_provider.core.terminal_text import is_printable, printable
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.terminal import is_printable, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from batchy_provider.batches.model import Batch
-    from batchy_provider.services.model import BatchView
+    from batchy_provider.core.values import Batch
+    from batchy_provider.services.answers import BatchView
 
 STYLES = {
     "success": "green",

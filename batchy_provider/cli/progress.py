@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchy_provider.cli.output import make_table, styled
-from batchy_provider.terminal import printable
+from batchy_provider.core.terminal_text import printable
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not any(word.partition("=")[0] in ("--redis-url", "--connection") for word in words):
         words += ["--connection", default_conn_id()]
     if "BATCHY_CFG" not in os.environ:
-        from batchy_provider.hooks.places import cfg_folder
+        from batchy_provider.hooks.deployment import cfg_folder
 
         if (folder := cfg_folder()).is_dir():
             os.environ["BATCHY_CFG"] = str(folder)

@@ -26,7 +26,7 @@ from batchy_provider.cli.results import add_place, airflow_speaks_aside, place_o
 from batchy_provider.exceptions import ArchiveError, BatchyError
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.restoring import Standing
+    from batchy_provider.archive.restoring import Standing
     from batchy_provider.services.archive import ArchiveService
 
 _SHOWN = 5
@@ -129,7 +129,7 @@ def archive_workflows(context: Context, arguments: argparse.Namespace) -> int:
 
 def archive_of(context: Context, arguments: argparse.Namespace) -> ArchiveService:
     """The archive in the result store that was named."""
-    from batchy_provider.hooks.places import archive_files
+    from batchy_provider.hooks.deployment import archive_files
     from batchy_provider.services.archive import ArchiveService
 
     with airflow_speaks_aside():

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
+from batchy_provider.core.terminal_text import ColouredText
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.terminal import ColouredText
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.keeping import Keeper
-    from batchy_provider.bundles.archive import ArchiveFiles
+    from batchy_provider.archive.archive_files import ArchiveFiles
+    from batchy_provider.archive.archiver import Archiver
+    from batchy_provider.bundles.execution_record import StoredExecution
     from batchy_provider.bundles.results import ResultStore
-    from batchy_provider.bundles.stored import StoredExecution
 
 
 def add_commands(commands: Commands) -> None:
@@ -85,7 +85,7 @@ def airflow_speaks_aside() -> Iterator[None]:
 
 def store_of(arguments: argparse.Namespace) -> ResultStore:
     """The result store; only one that is not a local folder loads Airflow."""
-    from batchy_provider.hooks.places import result_store
+    from batchy_provider.hooks.deployment import result_store
 
     with airflow_speaks_aside():
         return result_store(place_of(arguments))
@@ -96,9 +96,9 @@ def place_of(arguments: argparse.Namespace) -> str:
     return _named(arguments) or str(_default())
 
 
-def keeper_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Keeper | None:
+def archive_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Archiver | None:
     """What keeps the archive; None where it is switched off, or no result store is known on this machine."""
-    from batchy_provider.batches.keeping import Keeper
+    from batchy_provider.archive.archiver import Archiver
 
     if _option("archive").strip().lower() in ("false", "f", "0", "no", "off"):
         return None
@@ -107,12 +107,12 @@ def keeper_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Kee
         return None
 
     def files() -> ArchiveFiles:
-        from batchy_provider.hooks.places import archive_files
+        from batchy_provider.hooks.deployment import archive_files
 
         with airflow_speaks_aside():
             return archive_files(place_of(arguments))
 
-    return Keeper(files, tell=tell)
+    return Archiver(files, tell=tell)
 
 
 def _named(arguments: argparse.Namespace) -> str:
@@ -155,7 +155,7 @@ def show_logs(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _follow(context: Context, arguments: argparse.Namespace) -> int:
-    from batchy_provider.bundles.follow import Follower
+    from batchy_provider.bundles.log_tail import Follower
 
     if not context.output.is_table or arguments.file not in (None, "stdout", "stderr") or arguments.attempt:
         raise UsageError("--follow goes with --stdout and --stderr alone")

@@ -20,11 +20,11 @@ from batchy_provider.cli.foreground import Terminal, open_standard_files, stoppe
 from batchy_provider.cli.results import airflow_speaks_aside
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.environment import Telling
     from batchy_provider.bundles.execution import Execution, Outcome, Task
     from batchy_provider.bundles.masking import Secrets
     from batchy_provider.bundles.progress import Progress
     from batchy_provider.bundles.scratch import ScratchFolder
+    from batchy_provider.bundles.script_context import Telling
 
 EXIT_NOT_RUN = 125
 """The script was not run at all: its bundle was refused, say. As `timeout` and `env` have it."""
@@ -169,7 +169,7 @@ def _keep(folder: Path | None, outcome: Outcome, terminal: Terminal) -> bool:
 
 def _prepare(arguments: argparse.Namespace, scratch: ScratchFolder, terminal: Terminal) -> Execution:
     from batchy_provider.bundles.cache import BundleCache
-    from batchy_provider.bundles.confined import local_place
+    from batchy_provider.bundles.confined_files import local_place
     from batchy_provider.bundles.execution import Execution, Task
     from batchy_provider.bundles.identity import ExecutionId
     from batchy_provider.bundles.limits import ProcessLimits
@@ -181,7 +181,7 @@ def _prepare(arguments: argparse.Namespace, scratch: ScratchFolder, terminal: Te
     if (place := local_place(bundle)) is not None:
         bundle = place
     else:
-        from batchy_provider.hooks.places import open_path
+        from batchy_provider.hooks.deployment import open_path
 
         with airflow_speaks_aside():
             bundle = open_path(bundle)
@@ -225,7 +225,7 @@ def _secrets(task: Task) -> Secrets:
 
 
 def _telling(arguments: argparse.Namespace, given: Path | None) -> Telling:
-    from batchy_provider.bundles.environment import Telling
+    from batchy_provider.bundles.script_context import Telling
 
     job = arguments.job or Path(arguments.bundle.rstrip("/")).resolve().name.removesuffix(".zip")
     return Telling(
@@ -291,7 +291,7 @@ def _exit_code(outcome: Outcome, stopped: list[int]) -> int:
 
 
 def _date(text: str | None) -> str | None:
-    from batchy_provider.batches.dates import format_date, parse_date
+    from batchy_provider.core.dates import format_date, parse_date
 
     return None if text is None else format_date(parse_date(text))
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
+from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.terminal import printable
 
 if TYPE_CHECKING:
-    from batchy_provider.config.faults import Fault
+    from batchy_provider.config.diagnostics import Fault
     from batchy_provider.config.workflow import Workflow
 
 

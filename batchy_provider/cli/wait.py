@@ -23,9 +23,9 @@ from batchy_provider.cli.context import (
 )
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.batches.tally import Tally
-    from batchy_provider.batches.waiting import Wait
+    from batchy_provider.core.wait_set import Tally
+    from batchy_provider.core.waits import Wait
+    from batchy_provider.state.store import Store
 
 RECHECK_SECONDS = 60.0
 """How often the state is looked at without an event: for writers that publish nothing, as the original."""
@@ -68,7 +68,7 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
         return remote.wait(context, arguments, url)
     from redis.exceptions import RedisError
 
-    from batchy_provider.batches.tally import Tally
+    from batchy_provider.core.wait_set import Tally
     from batchy_provider.exceptions import RedisUnavailableError
     from batchy_provider.services.waits import look
 
@@ -111,7 +111,7 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
             time.sleep(pause)
 
 
-def _what(store: BatchStore, workflow: str, arguments: argparse.Namespace) -> Wait:
+def _what(store: Store, workflow: str, arguments: argparse.Namespace) -> Wait:
     from batchy_provider.services.waits import make_wait
 
     return make_wait(
@@ -127,11 +127,11 @@ def _what(store: BatchStore, workflow: str, arguments: argparse.Namespace) -> Wa
 
 
 @contextmanager
-def _events(store: BatchStore) -> Iterator[Any]:
+def _events(store: Store) -> Iterator[Any]:
     """Subscribe to what is told of batches: before the state is looked at, or what comes between would be lost."""
-    from batchy_provider.batches.names import EVENTS_CHANNEL
+    from batchy_provider.state.keys import EVENTS_CHANNEL
 
-    events = store.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    events = store.backend.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     try:
         events.subscribe(EVENTS_CHANNEL)
         yield events
@@ -149,7 +149,7 @@ def _sleep(events: Any, workflows: Sequence[str], seconds: float) -> None:
 
 
 def _names(data: Any, workflows: Sequence[str]) -> bool:
-    from batchy_provider.batches.channel import read_event
+    from batchy_provider.state.event_channel import read_event
 
     event = read_event(data)
     return event is not None and event["workflow"] in workflows

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batchy_provider.batches.dates import to_utc
-from batchy_provider.config.faults import KeyPath, Problem, show
-from batchy_provider.config.fields import in_zone
+from batchy_provider.config.diagnostics import KeyPath, Problem, show
+from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.model import WorkflowModel
+from batchy_provider.core.dates import to_utc
 from batchy_provider.exceptions import WindowError
 
 MAX_TAG = 100

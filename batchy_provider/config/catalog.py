@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from batchy_provider.config.bundles import BundleCheck, bundle_problem
+from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, Folder, Read, Reader, read_each
 
 Stamp = tuple[int, int, int, int]

@@ -11,19 +11,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from batchy_provider.batches.model import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
-from batchy_provider.batches.names import check_workflow_name
-from batchy_provider.bundles.environment import name_problem
-from batchy_provider.config.checks import job_name_problems
-from batchy_provider.config.crons import PRESETS, airflow_reads_as_cron, same_days
+from batchy_provider.bundles.script_context import name_problem
+from batchy_provider.config.cron_expressions import PRESETS, airflow_reads_as_cron, same_days
 from batchy_provider.config.crontab import Line, read_crontab
 from batchy_provider.config.editing import yaml_text
-from batchy_provider.config.fields import Timezone
+from batchy_provider.config.field_types import Timezone
 from batchy_provider.config.jinja import literal
-from batchy_provider.config.order import PREVIOUS
+from batchy_provider.config.job_order import PREVIOUS
+from batchy_provider.config.key_checks import job_name_problems
 from batchy_provider.config.programs import program_of
 from batchy_provider.config.reader import Reader
 from batchy_provider.config.workflow import Workflow
+from batchy_provider.core.names import check_workflow_name
+from batchy_provider.core.values import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.exceptions import InvalidNameError
 
 _HANDLED = ("CRON_TZ", "MAILTO", "MAILFROM", "SHELL", "RANDOM_DELAY", "LOGNAME", "USER")

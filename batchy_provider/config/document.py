@@ -19,8 +19,8 @@ from typing import Any, NoReturn, cast
 
 import yaml
 
-from batchy_provider.config.faults import KeyPath, Problem
-from batchy_provider.config.plain import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, PlainDataError, check_plain
+from batchy_provider.config.diagnostics import KeyPath, Problem
+from batchy_provider.config.plain_data import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, PlainDataError, check_plain
 
 MAX_BYTES = 1024 * 1024
 

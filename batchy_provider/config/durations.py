@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 
-from batchy_provider.config.faults import show
+from batchy_provider.config.diagnostics import show
 
 EXPECTED = "a duration such as 90s, 5m, 4h or 1d12h"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from batchy_provider.config.diagnostics import Fault
 from batchy_provider.config.document import MAX_BYTES
-from batchy_provider.config.faults import Fault
 
 MAX_WIDTH = 120
 _BEFORE = 80

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from batchy_provider.config.checks import WAIT_PREFIX
+from batchy_provider.config.key_checks import WAIT_PREFIX
 from batchy_provider.config.model import After, WorkflowModel
-from batchy_provider.config.runs import same_day_workflows
+from batchy_provider.config.run_checks import same_day_workflows
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError
 

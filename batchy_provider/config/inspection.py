@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from batchy_provider.config.between import Finding, check_between
-from batchy_provider.config.bundles import locate_bundle
-from batchy_provider.config.faults import Fault, Problem, unexpected
+from batchy_provider.config.bundle_paths import locate_bundle
+from batchy_provider.config.cross_file_checks import Finding, check_between
+from batchy_provider.config.diagnostics import Fault, Problem, unexpected
 from batchy_provider.config.reader import find_files, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 

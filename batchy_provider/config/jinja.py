@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from batchy_provider.config.faults import KeyPath, Problem, did_you_mean, one_of
+from batchy_provider.config.diagnostics import KeyPath, Problem, did_you_mean, one_of
 
 FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz")
 """Filters that Airflow adds to Jinja's."""

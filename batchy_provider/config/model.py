@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from batchy_provider.config.fields import (
+from batchy_provider.config.field_types import (
     Cron,
     Datasets,
     DateText,

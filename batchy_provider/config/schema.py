@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.batches.names import MAX_NAME_LENGTH
-from batchy_provider.config.checks import ACTIONS, RESERVED_JOBS, WAIT_PREFIX
+from batchy_provider.config.job_order import PREVIOUS
+from batchy_provider.config.key_checks import ACTIONS, RESERVED_JOBS, WAIT_PREFIX
 from batchy_provider.config.model import SharedModel, WorkflowModel
-from batchy_provider.config.order import PREVIOUS
+from batchy_provider.core.names import MAX_NAME_LENGTH
 
 SHIPPED = Path(__file__).with_name("schema.json")
 IN_CFG = ".schema.json"

@@ -11,14 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from batchy_provider.config.airflow_limits import check_airflow_limits
-from batchy_provider.config.bundles import BundleCheck, bundle_problem
-from batchy_provider.config.checks import check, check_shared
-from batchy_provider.config.faults import Problem, did_you_mean, show
+from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
+from batchy_provider.config.diagnostics import Problem, did_you_mean, show
+from batchy_provider.config.job_order import resolve_order
+from batchy_provider.config.key_checks import check, check_shared
 from batchy_provider.config.model import SharedModel, WorkflowModel
-from batchy_provider.config.order import resolve_order
-from batchy_provider.config.original import check_original, is_original
-from batchy_provider.config.problems import problems_of
+from batchy_provider.config.model_errors import problems_of
 from batchy_provider.config.workflow import Workflow
+from batchy_provider.original.param_files import check_original, is_original
 
 
 def validate(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.batches.model import INITIAL_DATE, Fields, WorkflowConfig
-from batchy_provider.config.fields import as_state_date
+from batchy_provider.config.field_types import as_state_date
+from batchy_provider.config.job_order import Order
 from batchy_provider.config.model import Job, WorkflowModel
-from batchy_provider.config.order import Order
+from batchy_provider.core.values import INITIAL_DATE, Fields, WorkflowConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,6 @@ load_dags(cfg_folder(__file__), globals())
 from __future__ import annotations
 
 from batchy_provider.dag_factory.loader import build_dags, load_dags, raise_config_errors
-from batchy_provider.hooks.places import cfg_folder
+from batchy_provider.hooks.deployment import cfg_folder
 
 __all__ = ["build_dags", "cfg_folder", "load_dags", "raise_config_errors"]

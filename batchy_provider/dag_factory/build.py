@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
-from batchy_provider.batches.model import WorkflowConfig
-from batchy_provider.config.checks import WAIT_PREFIX
-from batchy_provider.config.faults import Problem
-from batchy_provider.config.fields import in_zone
+from batchy_provider.config.diagnostics import Problem
+from batchy_provider.config.field_types import in_zone
+from batchy_provider.config.key_checks import WAIT_PREFIX
 from batchy_provider.config.model import Wait, WorkflowModel
-from batchy_provider.config.runs import same_day_workflows
+from batchy_provider.config.run_checks import same_day_workflows
 from batchy_provider.config.workflow import Workflow
+from batchy_provider.core.values import WorkflowConfig
 from batchy_provider.dag_factory.callbacks import deadlines, run_callbacks
 from batchy_provider.dag_factory.classes import BuildError
 from batchy_provider.dag_factory.operators import build_job

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchy_provider.compat import sync_callback_class
-from batchy_provider.config.faults import KeyPath, Problem
+from batchy_provider.config.diagnostics import KeyPath, Problem
 from batchy_provider.config.model import Job, Notifier, Settings, WorkflowModel
-from batchy_provider.config.runs import crons_of, time_to_deadline
+from batchy_provider.config.run_checks import crons_of, time_to_deadline
 from batchy_provider.dag_factory.classes import BuildError, import_class, make
 
 EVENTS = ("on_failure", "on_retry", "on_success")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from batchy_provider.config.checks import FACTORY_ARGS
-from batchy_provider.config.faults import KeyPath, Problem, did_you_mean
+from batchy_provider.config.diagnostics import KeyPath, Problem, did_you_mean
 from batchy_provider.config.jinja import template_problems
+from batchy_provider.config.key_checks import FACTORY_ARGS
 
 
 class BuildError(Exception):

@@ -31,11 +31,11 @@ from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Air
     get_file_suffix,
 )
 
+from batchy_provider.config.diagnostics import Fault
 from batchy_provider.config.document import DocumentError
-from batchy_provider.config.faults import Fault
-from batchy_provider.config.files import read_bytes
+from batchy_provider.config.file_scan import read_bytes
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, FaultsError, Reader, find_file, find_files
-from batchy_provider.config.storable import storable
+from batchy_provider.core.storable_text import storable
 from batchy_provider.dag_factory.loader import build_workflow, check_storage
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.config.faults import Fault
+from batchy_provider.config.diagnostics import Fault
 from batchy_provider.config.reader import FaultsError, Reader, find_file, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 

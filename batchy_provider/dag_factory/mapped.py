@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchy_provider.config.checks import ITEM, item_text
-from batchy_provider.config.faults import Problem
+from batchy_provider.config.diagnostics import Problem
+from batchy_provider.config.key_checks import ITEM, item_text
 from batchy_provider.config.model import ForEach, Job
 from batchy_provider.dag_factory.classes import BuildError, check_templates, refusal
-from batchy_provider.dag_factory.gate import JobGate
+from batchy_provider.dag_factory.open_batch_check import JobGate
 
 
 def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate: JobGate) -> Any:

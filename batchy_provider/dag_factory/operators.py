@@ -8,14 +8,14 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from batchy_provider.config.bundles import locate_bundle
+from batchy_provider.config.bundle_paths import locate_bundle
+from batchy_provider.config.job_order import Order
 from batchy_provider.config.model import Job, Limits, WorkflowModel
-from batchy_provider.config.order import Order
 from batchy_provider.config.workflow import Workflow, environment, setting
 from batchy_provider.dag_factory.callbacks import job_callbacks
 from batchy_provider.dag_factory.classes import import_class, make
-from batchy_provider.dag_factory.gate import JobGate
 from batchy_provider.dag_factory.mapped import build_mapped
+from batchy_provider.dag_factory.open_batch_check import JobGate
 
 TRIGGER_RULES = {"succeeded": "none_failed", "done": "all_done", "failed": "one_failed"}
 """``when`` → Airflow's trigger rule. A disabled job is skipped, and skipped is not failed."""

@@ -18,7 +18,7 @@ from jinja2.ext import Extension
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from batchy_provider.batches.model import SETTING_FIELDS, STATE_FIELDS, Batch, run_key
+from batchy_provider.core.values import SETTING_FIELDS, STATE_FIELDS, Batch, run_key
 
 NAME = "batch"
 FACTS = "_batchy_facts"

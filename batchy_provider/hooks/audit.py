@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchy_provider.observability import events
 
 if TYPE_CHECKING:
-    from batchy_provider.services.model import Audit
+    from batchy_provider.services.answers import Audit
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from redis import Redis
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.connect import Address
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.batches.transaction import Client
+    from batchy_provider.state.connections import Address
+    from batchy_provider.state.store import Store
+    from batchy_provider.state.transaction import Client
 
 _TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
-PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 _TIMEOUT_EXTRAS = ("socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
 _WAIT_EXTRAS = ("wait_replicas", "wait_replicas_ms")
 _WHOLE_EXTRAS = ("db", "health_check_interval", "max_connections", *_WAIT_EXTRAS)
@@ -55,7 +55,7 @@ class BatchyHook(RedisHook):
     def __init__(self, redis_conn_id: str | None = None, *, patience: float | None = None, **kwargs: Any) -> None:
         super().__init__(redis_conn_id or default_conn_id(), **kwargs)
         if patience is None:
-            patience = conf.getfloat("batchy", "redis_patience_seconds", fallback=PATIENCE_SECONDS)
+            patience = conf.getfloat("batchy", "redis_patience_seconds", fallback=RETRY_SECONDS)
         self._patience = patience
         self._client: Client | None = None
         self._address: Address | None = None
@@ -63,20 +63,20 @@ class BatchyHook(RedisHook):
     def get_conn(self) -> Client:
         """Return the client of this hook; it is made at the first call."""
         if self._client is None:
-            from batchy_provider.batches import connect
+            from batchy_provider.state import connections as connect
 
             self._address = self.get_address()
             self._client = connect.client(self._address, client_name=self._client_name())
         return self._client
 
-    def get_store(self) -> BatchStore:
+    def get_store(self) -> Store:
         """Return the store of batches on this hook's client; it keeps the archive, unless that is off."""
-        from batchy_provider.batches import connect
-        from batchy_provider.hooks.places import keeper
+        from batchy_provider.hooks.deployment import archive
+        from batchy_provider.state import connections as connect
 
         client = self.get_conn()
         assert self._address is not None
-        return connect.store(self._address, client, patience=self._patience, keeper=keeper())
+        return connect.store(self._address, client, retry_seconds=self._patience, archive=archive())
 
     def get_address(self) -> Address:
         """Return where the connection leads to."""
@@ -109,7 +109,7 @@ class BatchyHook(RedisHook):
         faults = [finding.text for finding in of_info(info) if finding.level != "ok"]
         return True, ". But: ".join([f"{' '.join(name_of(info))} answers", *faults])
 
-    def __enter__(self) -> BatchStore:
+    def __enter__(self) -> Store:
         """Return the store."""
         return self.get_store()
 
@@ -120,7 +120,7 @@ class BatchyHook(RedisHook):
         self.close()
 
     def _client_name(self) -> str:
-        from batchy_provider.batches.connect import CLIENT_NAME
+        from batchy_provider.state.connections import CLIENT_NAME
 
         return f"{CLIENT_NAME}-{self.redis_conn_id}".replace(" ", "_")
 
@@ -142,7 +142,7 @@ def to_address(connection: Any) -> Address:
 
 
 def _address(connection: Any, extra: Mapping[str, Any]) -> Address:
-    from batchy_provider.batches.connect import DEFAULT_PORT, DEFAULT_SENTINEL_PORT, Address, parse_hosts
+    from batchy_provider.state.connections import DEFAULT_PORT, DEFAULT_SENTINEL_PORT, Address, parse_hosts
 
     ssl = extra.get("ssl", False)
     wanted = (*_TLS_EXTRAS, *_TIMEOUT_EXTRAS) if ssl else _TIMEOUT_EXTRAS

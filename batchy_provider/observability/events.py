@@ -19,8 +19,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch
-    from batchy_provider.services.model import Audit
+    from batchy_provider.core.values import Batch
+    from batchy_provider.services.answers import Audit
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +237,6 @@ def _reason(batch: Batch) -> str:
 
 
 def _seconds(begin: str, end: str) -> float:
-    from batchy_provider.batches.dates import parse_date
+    from batchy_provider.core.dates import parse_date
 
     return float((parse_date(end) - parse_date(begin)).total_seconds())

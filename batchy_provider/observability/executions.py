@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from batchy_provider.observability import events, traces
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch
     from batchy_provider.bundles.execution import Outcome
+    from batchy_provider.core.values import Batch
 
 
 class Watched:

@@ -20,7 +20,7 @@ from openlineage.client.facet_v2 import RunFacet
 from batchy_provider.bundles.datasets import split, told
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch
+    from batchy_provider.core.values import Batch
     from batchy_provider.operators.bundle import BashBundleOperator
 
 log = logging.getLogger(__name__)

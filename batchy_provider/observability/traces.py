@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch
+    from batchy_provider.core.values import Batch
 
 _NO_FAULTS = ("AirflowSkipException", "AirflowRescheduleException")
 _MOST_CHARACTERS = 1000

@@ -21,15 +21,15 @@ from batchy_provider.exceptions import (
     RedisUnavailableError,
 )
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.run import CONF_MOVE, Run, is_running, patient
+from batchy_provider.operators.dag_run import CONF_MOVE, Run, is_running, patient
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from batchy_provider.batches.model import Batch, Fields, OpenRequest, Outcome, Result, WorkflowConfig
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.operators.instances import States
+    from batchy_provider.core.values import Batch, Fields, OpenRequest, Outcome, Result, WorkflowConfig
+    from batchy_provider.operators.task_instances import States
+    from batchy_provider.state.store import Store
 
 IfOpen = Literal["fail", "wait", "take_over"]
 IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
@@ -63,7 +63,7 @@ class _BatchOperator(BaseOperator):
         self.redis_conn_id = redis_conn_id
 
     @contextmanager
-    def _store(self) -> Iterator[BatchStore]:
+    def _store(self) -> Iterator[Store]:
         """Yield the store; say at once, with no retry, what only a person can mend."""
         from batchy_provider.hooks.batchy import BatchyHook
 
@@ -152,7 +152,7 @@ class BatchyOpenOperator(_BatchOperator):
         return self.execute(context)
 
     def _request(self, context: Context) -> OpenRequest:
-        from batchy_provider.batches.model import OpenRequest
+        from batchy_provider.core.values import OpenRequest
 
         run = Run.of(context)
         asked = run.asked_window()
@@ -171,9 +171,9 @@ class BatchyOpenOperator(_BatchOperator):
     def _config(self) -> WorkflowConfig | None:
         if self.jobs is None:
             return None
-        from batchy_provider.batches.model import WorkflowConfig
-        from batchy_provider.batches.names import check_job_name
-        from batchy_provider.batches.params import plain_fields
+        from batchy_provider.core.job_settings import plain_fields
+        from batchy_provider.core.names import check_job_name
+        from batchy_provider.core.values import WorkflowConfig
 
         jobs = {check_job_name(name): plain_fields(self.workflow, name, job) for name, job in self.jobs.items()}
         return WorkflowConfig(
@@ -184,7 +184,7 @@ class BatchyOpenOperator(_BatchOperator):
             infa=self.infa or {},
         )
 
-    def _open(self, store: BatchStore, request: OpenRequest, ti: RuntimeTaskInstanceProtocol) -> Batch:
+    def _open(self, store: Store, request: OpenRequest, ti: RuntimeTaskInstanceProtocol) -> Batch:
         try:
             return store.open(self.workflow, request)
         except BatchHeldError as held:
@@ -265,7 +265,7 @@ class BatchyCloseOperator(_BatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Close, or find closed what an earlier try of this task has closed."""
-        from batchy_provider.batches.model import CloseRequest
+        from batchy_provider.core.values import CloseRequest
         from batchy_provider.observability import events, traces
 
         run = Run.of(context)
@@ -326,7 +326,7 @@ class BatchyCloseOperator(_BatchOperator):
 
         What became of the latter nobody knows: Airflow calls them removed, also those that had run.
         """
-        from batchy_provider.operators.instances import states_of
+        from batchy_provider.operators.task_instances import states_of
 
         tasks = context["dag"].task_dict
         before = self.get_flat_relative_ids(upstream=True)

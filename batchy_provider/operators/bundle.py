@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from batchy_provider.batches.model import Batch
-    from batchy_provider.bundles.environment import Telling
     from batchy_provider.bundles.execution import Execution, Outcome
+    from batchy_provider.bundles.script_context import Telling
+    from batchy_provider.core.values import Batch
 
 REFERENCE_KEYS = frozenset(("url", "bytes", "sha256"))
 _REFERENCE = "batchy.output"
@@ -157,8 +157,8 @@ class BashBundleOperator(BaseOperator):
     def _batch(self, store: Any, context: Context) -> Batch:
         from airflow.providers.common.compat.sdk import AirflowFailException
 
-        from batchy_provider.batches.model import run_key
         from batchy_provider.bundles.errors import BundleError
+        from batchy_provider.core.values import run_key
 
         assert self.workflow is not None
         ti = context["ti"]
@@ -189,13 +189,13 @@ class BashBundleOperator(BaseOperator):
 
         from batchy_provider.bundles.execution import Execution, Task
         from batchy_provider.bundles.limits import ProcessLimits
-        from batchy_provider.bundles.live import LOG_LIMIT_BYTES
+        from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES
         from batchy_provider.bundles.runner import BACKGROUND_SECONDS
         from batchy_provider.compat import supervisor_socket
-        from batchy_provider.hooks.places import bundle_cache, result_store
+        from batchy_provider.hooks.deployment import bundle_cache, result_store
         from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
         from batchy_provider.observability import executions, traces
-        from batchy_provider.operators.lifeline import Ended, claim_name, watched
+        from batchy_provider.operators.batch_watchdog import Ended, claim_name, watched
         from batchy_provider.operators.progress import ProgressKeeper
 
         cache = bundle_cache()
@@ -273,10 +273,10 @@ class BashBundleOperator(BaseOperator):
         """The bundle's path: a URL through Airflow's object storage, a relative path from the DAG's folder."""
         if not isinstance(self.bundle, str):
             return self.bundle
-        from batchy_provider.bundles.confined import local_place
+        from batchy_provider.bundles.confined_files import local_place
 
         if (place := local_place(self.bundle)) is None:
-            from batchy_provider.hooks.places import open_path
+            from batchy_provider.hooks.deployment import open_path
 
             return open_path(self.bundle)
         dag = self.get_dag()
@@ -296,7 +296,7 @@ class BashBundleOperator(BaseOperator):
 
     def _tell(self, context: Context, batch: Batch | None) -> tuple[Telling, dict[str, Any]]:
         """What the script is told, and its input as arguments of `Task`."""
-        from batchy_provider.bundles.environment import Telling
+        from batchy_provider.bundles.script_context import Telling
 
         ti = context["ti"]
         tasks = list(dict.fromkeys([*self.previous, *([self.input_from] if self.input_from else [])]))
@@ -316,7 +316,7 @@ class BashBundleOperator(BaseOperator):
 
     def _own(self, context: Context, batch: Batch | None) -> dict[str, Any]:
         """Params and window of this task."""
-        from batchy_provider.batches.model import SETTING_FIELDS, STATE_FIELDS
+        from batchy_provider.core.values import SETTING_FIELDS, STATE_FIELDS
 
         if batch is None:
             return {"params": {**(context.get("params") or {}), **(self.job_params or {})}}
@@ -331,7 +331,7 @@ class BashBundleOperator(BaseOperator):
         """State, exit code, output and values of earlier tasks of this run."""
         if not tasks:
             return {}
-        from batchy_provider.operators.instances import states_of, worst_of
+        from batchy_provider.operators.task_instances import states_of, worst_of
 
         states = states_of(ti, ti.dag_id, ti.run_id, tasks)
         told = {}

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch
     from batchy_provider.bundles.progress import Progress
+    from batchy_provider.core.values import Batch
     from batchy_provider.operators.bundle import BashBundleOperator
 
 _PAUSE_SECONDS = 60.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from batchy_provider.batches.dates import format_date
+from batchy_provider.core.dates import format_date
 from batchy_provider.plugin.activity import ActiveRun, TaskState
 
 

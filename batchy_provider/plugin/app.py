@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.datastructures import MutableHeaders
 
 from batchy_provider import __version__
-from batchy_provider.plugin import problems
+from batchy_provider.plugin import error_responses as problems
 from batchy_provider.plugin.routes import (
     archive,
     batches,

@@ -23,16 +23,16 @@ from fastapi import Depends
 
 from batchy_provider.bundles.masking import MASK, hide, secrets_in, sounds_secret
 from batchy_provider.compat import secrets_masker
-from batchy_provider.config.checks import WAIT_PREFIX
 from batchy_provider.config.document import DocumentError, parse
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.config.key_checks import WAIT_PREFIX
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.security import AnyCaller, Caller
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Fields, PersonalChange
-    from batchy_provider.config.faults import Fault
+    from batchy_provider.config.diagnostics import Fault
+    from batchy_provider.core.values import Fields, PersonalChange
+    from batchy_provider.services.answers import BatchView, JobState, WorkflowDetail, WorkflowSummary
     from batchy_provider.services.core import Services
-    from batchy_provider.services.model import BatchView, JobState, WorkflowDetail, WorkflowSummary
 
 S = TypeVar("S", bound="WorkflowSummary")
 
@@ -147,7 +147,7 @@ def without_addresses(text: str) -> str:
 
 def _places() -> Iterable[tuple[str, str]]:
     """Folders of this server, the deepest first, and what to call them."""
-    from batchy_provider.hooks.places import cfg_folder
+    from batchy_provider.hooks.deployment import cfg_folder
 
     folder = cfg_folder()
     named = {str(folder): "the folder of workflow files", str(folder.resolve()): "the folder of workflow files"}

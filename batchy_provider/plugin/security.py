@@ -18,8 +18,8 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, HTTPException, Path, Request
 
-from batchy_provider.batches.model import Actor
-from batchy_provider.batches.names import check_job_name, check_workflow_name
+from batchy_provider.core.names import check_job_name, check_workflow_name
+from batchy_provider.core.values import Actor
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 

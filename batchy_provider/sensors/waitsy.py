@@ -20,13 +20,13 @@ from airflow.providers.common.compat.sdk import (
 
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.run import Run, patient
+from batchy_provider.operators.dag_run import Run, patient
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from batchy_provider.batches.tally import Tally
-    from batchy_provider.batches.waiting import Wait
+    from batchy_provider.core.wait_set import Tally
+    from batchy_provider.core.waits import Wait
 
 _SCOPES = ("today", "since_last_run", "any")
 
@@ -139,10 +139,10 @@ class WaitsySensor(BaseSensorOperator):
 
     def _look(self, context: Context) -> Tally:
         """Return how the wait stands; a Redis that cannot tell just now does not end it."""
-        from batchy_provider.batches.tally import Tally
-        from batchy_provider.batches.waiting import ask
+        from batchy_provider.core.wait_set import Tally
         from batchy_provider.hooks.batchy import BatchyHook
         from batchy_provider.services.waits import ended
+        from batchy_provider.state.wait_queries import ask
 
         try:
             # One that cannot know from when on a success counts must not go on: it is tried again.
@@ -158,7 +158,7 @@ class WaitsySensor(BaseSensorOperator):
                     self.log.info("%s", wait)
             with BatchyHook(self.redis_conn_id) as store:
                 for wait in waits:
-                    verdict = ask(store.client, store.keys(wait.workflow), wait)
+                    verdict = ask(store.backend, wait)
                     if self._tally.take(wait.workflow, verdict):
                         (self.log.warning if verdict.obstacle else self.log.info)("%s", verdict.text)
                         if verdict.obstacle == "workflow":
@@ -189,15 +189,15 @@ class WaitsySensor(BaseSensorOperator):
         traces.record("batchy.wait", time.time() - seconds, fault=fault, workflows=workflows, state=state)
 
     def _say_who_defines(self, workflow: str) -> None:
-        from batchy_provider.hooks.places import cfg_folder
+        from batchy_provider.hooks.deployment import cfg_folder
         from batchy_provider.services.waits import who_defines
 
         text, is_defined = who_defines(workflow, cfg_folder())
         (self.log.info if is_defined else self.log.warning)("%s", text)
 
     def _waits(self, context: Context) -> list[Wait]:
-        from batchy_provider.batches.names import check_workflow_name
-        from batchy_provider.batches.waiting import Wait
+        from batchy_provider.core.names import check_workflow_name
+        from batchy_provider.core.waits import Wait
         from batchy_provider.exceptions import ConfigError
 
         run = Run.of(context)
@@ -224,7 +224,7 @@ class WaitsySensor(BaseSensorOperator):
 
     def _since(self, context: Context, run: Run) -> str | None:
         """Return from when on a success counts, ISO 8601; None for any."""
-        from batchy_provider.batches.dates import format_date
+        from batchy_provider.core.dates import format_date
         from batchy_provider.hooks.batchy import BatchyHook
         from batchy_provider.services.waits import own_last_success
 

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.batches.adoption import Adoption, Found, adopt, find_past
-from batchy_provider.batches.model import Actor
-from batchy_provider.services.model import Audit
+from batchy_provider.core.values import Actor
+from batchy_provider.original.history import Adoption, Found, adopt, find_past
+from batchy_provider.services.answers import Audit
 
 if TYPE_CHECKING:
     from batchy_provider.services.core import Services
@@ -23,7 +23,7 @@ def adopt_workflow(services: Services, workflow: str, *, actor: Actor, dry_run: 
 
     :raises UnknownWorkflowError: Redis does not know it.
     """
-    past = find_past(services.store, workflow).get(workflow, Found())
+    past = find_past(services.store.backend, workflow).get(workflow, Found())
     return _adopt(services, workflow, past, actor, dry_run)
 
 
@@ -33,7 +33,7 @@ def adopters(services: Services, *, actor: Actor, dry_run: bool = False) -> dict
 
     Each may fail by itself, without harm to the others.
     """
-    past = find_past(services.store)
+    past = find_past(services.store.backend)
     return {
         workflow: partial(_adopt, services, workflow, past.get(workflow, Found()), actor, dry_run)
         for workflow in services.store.workflows()
@@ -46,7 +46,7 @@ def data_of(adoption: Adoption) -> dict[str, Any]:
 
 
 def _adopt(services: Services, workflow: str, past: Found, actor: Actor, dry_run: bool) -> Adoption:
-    done = adopt(services.store, workflow, past, by=actor, dry_run=dry_run)
+    done = adopt(services.store.backend, workflow, past, by=actor, dry_run=dry_run)
     if not dry_run and (done.adopted or done.ended):
         details = {"adopted": len(done.adopted), "ended": len(done.ended)}
         services.audit(Audit(workflow=workflow, action="adopt", actor=actor, details=details))

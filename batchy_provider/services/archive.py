@@ -8,19 +8,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from batchy_provider.batches import restoring
-from batchy_provider.batches import snapshot as snap
-from batchy_provider.batches.keeping import marked, read_kept
-from batchy_provider.batches.restoring import Archived, Restored, Standing
-from batchy_provider.batches.state_checks import load_id
+from batchy_provider.archive import restoring
+from batchy_provider.archive.archiver import marked, read_kept
+from batchy_provider.archive.restoring import Archived, Restored, Standing
 from batchy_provider.exceptions import UnknownWorkflowError
-from batchy_provider.services.model import Audit
+from batchy_provider.services.answers import Audit
+from batchy_provider.state import codec
+from batchy_provider.state.stored_values import load_id
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Actor
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.bundles.archive import ArchiveFiles
-    from batchy_provider.services.model import AuditLog
+    from batchy_provider.archive.archive_files import ArchiveFiles
+    from batchy_provider.core.values import Actor
+    from batchy_provider.services.answers import AuditLog
+    from batchy_provider.state.store import Store
 
 _READ_AT_ONCE = 100
 
@@ -58,7 +58,7 @@ class ArchiveService:
 
     def __init__(
         self,
-        store: BatchStore,
+        store: Store,
         files: ArchiveFiles,
         results: Results | None = None,
         *,
@@ -83,7 +83,7 @@ class ArchiveService:
 
         :raises UnknownWorkflowError: neither knows the workflow.
         """
-        found = restoring.standing(self._store, workflow, self._archived(workflow))
+        found = restoring.standing(self._store.backend, workflow, self._archived(workflow))
         if found.relation == "unknown" and not found.missing:
             raise UnknownWorkflowError(f"workflow {workflow!r} is in neither Redis nor the archive {self._files.url}")
         return found
@@ -116,12 +116,12 @@ class ArchiveService:
         """
         archived = self._archived(workflow)
         if history:
-            missing = restoring.standing(self._store, workflow, archived).missing
+            missing = restoring.standing(self._store.backend, workflow, archived).missing
             batches = {batch.batch_id: batch for batch in self._files.read_batches(workflow, missing)}
             runs, days = self._files.pruned(workflow)
             archived = replace(archived, batches=batches, runs=runs, days=days)
         archived = replace(archived, changes=self._files.changes(workflow))
-        done = restoring.restore(self._store, workflow, archived, by=actor, overwrite=overwrite, why=why)
+        done = restoring.restore(self._store.backend, workflow, archived, by=actor, overwrite=overwrite, why=why)
         if self._audit is not None and (done.state or done.batches):
             details = {"state": done.state, "batches": done.batches, "overwrite": overwrite}
             self._audit(Audit(workflow=workflow, action="restore", actor=actor, why=why, details=details))
@@ -138,7 +138,7 @@ class ArchiveService:
             return Written(workflow=workflow)
         batches = 0
         for ids in _parts(found.unarchived, _READ_AT_ONCE):
-            for batch in read_kept(self._store, workflow, ids):
+            for batch in read_kept(self._store.backend, workflow, ids):
                 self._files.put_batch(batch)
                 batches += 1
         kept = self._files.latest(workflow)
@@ -146,7 +146,12 @@ class ArchiveService:
         refused = None
         if found.relation in ("lost", "behind", "conflict") and not replaces:
             refused = f"Redis does not have what the archive has, {found.archive}; see `batchy restore {workflow}`"
-        state, changes = marked(self._store, workflow, kept if replaces else None, written=found.unarchived)
+        state, changes = marked(
+            self._store.backend,
+            workflow,
+            kept.revision if replaces and kept is not None else None,
+            written=found.unarchived,
+        )
         if refused is None and state is not None:
             # Also where both are in step: what the original server did since has no number.
             self._files.put_latest(state.after(kept))
@@ -159,13 +164,15 @@ class ArchiveService:
 
         :returns: how many.
         """
-        keys = self._store.keys(workflow)
-        ids, text = self._store.ask(workflow, ("ZREVRANGE", keys.history, 0, -1), ("HGET", keys.meta, snap.MARK))
-        mark = snap.load_mark(keys.meta, text)
-        if mark is None:
+        keys = self._store.backend.keys(workflow)
+        ids, text = self._store.backend.ask(
+            workflow, ("ZREVRANGE", keys.history, 0, -1), ("HGET", keys.meta, codec.REVISION)
+        )
+        revision = codec.load_revision(keys.meta, text)
+        if revision is None:
             return 0
         known = {load_id(keys.history, i) for i in ids}
-        gone = [i for i in self._files.batches(workflow) if i <= mark.pruned and i not in known]
+        gone = [i for i in self._files.batches(workflow) if i <= revision.pruned and i not in known]
         return self._files.prune(workflow, gone)
 
     def _archived(self, workflow: str) -> Archived:

@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchy_provider.batches.dates import format_date
-from batchy_provider.batches.formats import to_infa
-from batchy_provider.batches.model import Actor, Batch, CloseRequest, Holder, OpenRequest, Result, Window
-from batchy_provider.batches.rules.coverage import Interval, coverage_of
-from batchy_provider.batches.rules.windows import position_or_none
+from batchy_provider.core.coverage import Interval, coverage_of
+from batchy_provider.core.dates import format_date
+from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Result, Window
+from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import UnknownWorkflowError, WindowError
-from batchy_provider.services.model import Audit, BatchView, CoverageView, LoadedPart, Page
+from batchy_provider.original.formats import to_infa
+from batchy_provider.services.answers import Audit, BatchView, CoverageView, LoadedPart, Page
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import WorkflowConfig
+    from batchy_provider.core.values import WorkflowConfig
     from batchy_provider.services.core import Services
 
 MAX_LIMIT = 1000

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.bundles.archive import ArchiveFiles
+    from batchy_provider.archive.archive_files import ArchiveFiles
     from batchy_provider.bundles.cache import BundleCache
     from batchy_provider.bundles.results import OpenPath, ResultStore
     from batchy_provider.config.catalog import Catalog
+    from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.events import Event, EventFeed
     from batchy_provider.services.executions import ExecutionService
-    from batchy_provider.services.model import Audit, AuditLog
-    from batchy_provider.services.names import WorkflowNames
+    from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.workflows import WorkflowService
+    from batchy_provider.state.store import Store
 
 
 class Services:
@@ -47,7 +47,7 @@ class Services:
     def __init__(
         self,
         *,
-        store: Callable[[], BatchStore],
+        store: Callable[[], Store],
         cfg: Path | None = None,
         results: Callable[[], ResultStore] | None = None,
         archive: Callable[[], ArchiveFiles] | None = None,
@@ -62,13 +62,13 @@ class Services:
         self._make_cache = cache
         self._audit = audit
         self._lock = threading.Lock()
-        self._store: BatchStore | None = None
+        self._store: Store | None = None
         self.cfg = cfg
         self.open_path = open_path
         self.is_server = is_server
 
     @property
-    def store(self) -> BatchStore:
+    def store(self) -> Store:
         """The state in Redis."""
         with self._lock:
             if self._store is None:
@@ -99,7 +99,7 @@ class Services:
     @cached_property
     def names(self) -> WorkflowNames:
         """Which workflows Redis knows."""
-        from batchy_provider.services.names import WorkflowNames
+        from batchy_provider.services.known_workflows import WorkflowNames
 
         return WorkflowNames(lambda: self.store)
 
@@ -163,4 +163,4 @@ class Services:
         with self._lock:
             store, self._store = self._store, None
         if store is not None:
-            store.client.close()
+            store.backend.client.close()

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import redis
 from redis.exceptions import RedisError, ResponseError
 
-from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
-from batchy_provider.batches.refusals import explained
 from batchy_provider.exceptions import BatchyError
+from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
+from batchy_provider.state.server_errors import explained
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.batches.transaction import Command
     from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.state.store import Store
+    from batchy_provider.state.transaction import Command
 
 Level = Literal["ok", "warn", "bad"]
 
@@ -48,7 +48,7 @@ class Finding:
     text: str
 
 
-def examine(store: BatchStore, results: ResultStore | None = None) -> list[Finding]:
+def examine(store: Store, results: ResultStore | None = None) -> list[Finding]:
     """Return what all checks find.
 
     :param results: looked at too, if given.
@@ -129,9 +129,9 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
     )
 
 
-def _replicas(store: BatchStore, info: Mapping[str, Any], *, expected: bool) -> Finding:
+def _replicas(store: Store, info: Mapping[str, Any], *, expected: bool) -> Finding:
     replicas = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
-    wanted = store.confirmation.replicas
+    wanted = store.backend.confirmation.replicas
     good = [r for r in replicas if r.get("state") == "online" and int(r.get("lag", 0)) <= _LAG_SECONDS]
     if len(good) < wanted:
         text = f"{len(good)} in reach, and the connection's wait_replicas is {wanted}: no change will count as made"
@@ -146,9 +146,9 @@ def _replicas(store: BatchStore, info: Mapping[str, Any], *, expected: bool) -> 
     return Finding("replicas", "ok", f"{len(good)}, the last {behind} bytes behind" if good else "none")
 
 
-def _redis(store: BatchStore) -> Iterator[Finding]:
+def _redis(store: Store) -> Iterator[Finding]:
     nodes = _nodes(store)
-    kind = "Redis Cluster" if store.cluster else "by Sentinel" if _sentinel_manager(store) else "standalone"
+    kind = "Redis Cluster" if store.backend.cluster else "by Sentinel" if _sentinel_manager(store) else "standalone"
     yield Finding("connection", "ok", f"{kind}, {', '.join(nodes)}")
     yield _encryption(next(iter(nodes.values())))
     for address, node in nodes.items():
@@ -157,7 +157,7 @@ def _redis(store: BatchStore) -> Iterator[Finding]:
         yield from _with(where, of_info(info))
         yield from _with(where, [_replicas(store, info, expected=kind != "standalone")])
         yield from _with(where, [_clock(node)])
-    if store.cluster:
+    if store.backend.cluster:
         state = next(iter(nodes.values())).execute_command("CLUSTER INFO")
         text = state if isinstance(state, dict) else {}
         if text.get("cluster_state", "ok") != "ok":
@@ -197,16 +197,16 @@ def _encryption(node: redis.Redis) -> Finding:
 # -- who else there is -----------------------------------------------------------------------------------
 
 
-def _sentinel_manager(store: BatchStore) -> Any:
-    pool = getattr(store.client, "connection_pool", None)
+def _sentinel_manager(store: Store) -> Any:
+    pool = getattr(store.backend.client, "connection_pool", None)
     return getattr(pool, "sentinel_manager", None)
 
 
-def _sentinels(store: BatchStore) -> Iterator[Finding]:
+def _sentinels(store: Store) -> Iterator[Finding]:
     manager = _sentinel_manager(store)
     if manager is None:
         return
-    service = store.client.connection_pool.service_name  # type: ignore[union-attr]
+    service = store.backend.client.connection_pool.service_name  # type: ignore[union-attr]
     known = 0
     for sentinel in manager.sentinels:
         options = sentinel.connection_pool.connection_kwargs
@@ -225,9 +225,9 @@ def _sentinels(store: BatchStore) -> Iterator[Finding]:
         yield Finding("sentinel", "ok", f"{known} watch {service}")
 
 
-def _nodes(store: BatchStore) -> dict[str, redis.Redis]:
+def _nodes(store: Store) -> dict[str, redis.Redis]:
     """Return address → client of each master."""
-    client = store.client
+    client = store.backend.client
     if isinstance(client, redis.Redis):
         client.ping()
         options = client.connection_pool.connection_kwargs
@@ -266,10 +266,10 @@ def needed_commands(keys: Keys) -> tuple[list[Command], list[Command]]:
     return outside, queued
 
 
-def _rights(store: BatchStore) -> Iterator[Finding]:
+def _rights(store: Store) -> Iterator[Finding]:
     missing: dict[str, None] = {}
     for keys, node in _a_workflow_on_each_node(store):
-        for refused in _refused(node, keys, waits=bool(store.confirmation.replicas)):
+        for refused in _refused(node, keys, waits=bool(store.backend.confirmation.replicas)):
             missing[refused] = None
     if not missing:
         yield Finding("rights", "ok", "all that are needed")
@@ -278,10 +278,10 @@ def _rights(store: BatchStore) -> Iterator[Finding]:
         yield Finding("rights", "bad", text)
 
 
-def _a_workflow_on_each_node(store: BatchStore) -> Iterator[tuple[Keys, redis.Redis]]:
-    client = store.client
+def _a_workflow_on_each_node(store: Store) -> Iterator[tuple[Keys, redis.Redis]]:
+    client = store.backend.client
     if isinstance(client, redis.Redis):
-        yield Keys("batchy-doctor", store.cluster), client
+        yield Keys("batchy-doctor", store.backend.cluster), client
         return
     left = {node.name for node in client.get_primaries()}
     for number in range(10_000):
@@ -331,10 +331,10 @@ def _said(command: str, error: ResponseError) -> str:
     return f"{command} is refused: {error}" if "perm" in str(error).lower() else explained(error)
 
 
-def _foreign_keys(store: BatchStore) -> Iterator[Finding]:
+def _foreign_keys(store: Store) -> Iterator[Finding]:
     workflows = set(store.workflows())
     foreign: list[str] = []
-    for looked_at, key in enumerate(store.client.scan_iter(count=1000)):
+    for looked_at, key in enumerate(store.backend.client.scan_iter(count=1000)):
         if looked_at >= _KEYS_LOOKED_AT:
             break
         name = (key if isinstance(key, str) else key.decode("utf-8", "replace")).replace("{", "").replace("}", "")
@@ -352,7 +352,7 @@ def _foreign_keys(store: BatchStore) -> Iterator[Finding]:
         yield Finding("keys", "ok", f"workflows: {len(workflows)}; keys of other programs: none")
 
 
-def _is_backfilled(store: BatchStore, name: str) -> bool:
+def _is_backfilled(store: Store, name: str) -> bool:
     """Tell whether a name has batches and was never opened live."""
     try:
         return bool(store.count(name))

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.batches.channel import Event, read_event
-from batchy_provider.batches.names import EVENTS_CHANNEL
+from batchy_provider.state.event_channel import Event, read_event
+from batchy_provider.state.keys import EVENTS_CHANNEL
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.state.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class EventFeed:
     """
 
     def __init__(
-        self, store: Callable[[], BatchStore], hear: Watcher | None = None, *, silence: float = SILENCE_SECONDS
+        self, store: Callable[[], Store], hear: Watcher | None = None, *, silence: float = SILENCE_SECONDS
     ) -> None:
         self._store = store
         self._hear = hear
@@ -76,7 +76,7 @@ class EventFeed:
         while not self._is_over():
             try:
                 # Subscriptions are not ignored: redis-py makes a lost connection again by itself, and says so thus.
-                pubsub = self._store().client.pubsub()  # type: ignore[no-untyped-call]
+                pubsub = self._store().backend.client.pubsub()  # type: ignore[no-untyped-call]
                 try:
                     self._serve(pubsub)
                 finally:

@@ -12,20 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from batchy_provider.bundles.confined import OutsideError, confined, copy_below, is_on_disk, local_place, opened_below
+from batchy_provider.bundles.confined_files import (
+    OutsideError,
+    confined,
+    copy_below,
+    is_on_disk,
+    local_place,
+    opened_below,
+)
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.source import Source
 from batchy_provider.bundles.unpack import check_entries
 from batchy_provider.bundles.zipindex import read_index
-from batchy_provider.config.bundles import locate_bundle
-from batchy_provider.config.faults import did_you_mean
+from batchy_provider.config.bundle_paths import locate_bundle
+from batchy_provider.config.diagnostics import did_you_mean
 from batchy_provider.exceptions import ConfigError, UnknownJobError
-from batchy_provider.services.model import Page
+from batchy_provider.services.answers import Page
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.stored import StoredExecution
+    from batchy_provider.bundles.execution_record import StoredExecution
     from batchy_provider.services.core import Services
 
 

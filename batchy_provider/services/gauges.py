@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
 
-from batchy_provider.batches.dates import BEGINNING, parse_date, unix_seconds
-from batchy_provider.batches.names import EVENTS_CHANNEL
-from batchy_provider.batches.rare_log import RareLog
-from batchy_provider.batches.streaks import failures_in_a_row, server_time
+from batchy_provider.core.dates import BEGINNING, parse_date, unix_seconds
 from batchy_provider.exceptions import RedisUnavailableError
+from batchy_provider.state.consecutive_failures import consecutive_failures
+from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
+    from batchy_provider.services.answers import WorkflowSummary
     from batchy_provider.services.core import Services
-    from batchy_provider.services.model import WorkflowSummary
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -97,12 +96,12 @@ def exposition(services: Services, only: Collection[str] | None = None) -> tuple
 def _samples(services: Services, summaries: list[WorkflowSummary]) -> dict[Gauge, list[Sample]]:
     store = services.store
     unhappy = [each for each in summaries if each.in_redis and each.status in ("failed", "open")]
-    asked = [(store.keys(each.workflow), _unix(each.last_success)) for each in unhappy]
-    failures = dict(zip((each.workflow for each in unhappy), failures_in_a_row(store.client, asked), strict=True))
+    asked = [(store.backend.keys(each.workflow), _unix(each.last_success)) for each in unhappy]
+    failures = dict(zip((each.workflow for each in unhappy), consecutive_failures(store.backend, asked), strict=True))
     found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
     if not summaries:
         return found
-    now = server_time(store.client, EVENTS_CHANNEL)  # any key: of a cluster, it names the node that is asked
+    now = store.backend.server_time()
     for each in summaries:
         for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):
             found[gauge].append(({"workflow": each.workflow, **labels}, value))

@@ -7,10 +7,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchy_provider.batches.cron import previous_fire
-from batchy_provider.batches.dates import format_date, parse_date
-from batchy_provider.config.crons import PRESETS
-from batchy_provider.config.runs import crons_of, time_to_deadline
+from batchy_provider.config.cron_expressions import PRESETS
+from batchy_provider.config.run_checks import crons_of, time_to_deadline
+from batchy_provider.core.cron_times import previous_fire
+from batchy_provider.core.dates import format_date, parse_date
 
 if TYPE_CHECKING:
     from batchy_provider.config.model import WorkflowModel

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.bundles.confined import confined, local_place
-from batchy_provider.config.bundles import FOLDER
+from batchy_provider.bundles.confined_files import confined, local_place
+from batchy_provider.config.bundle_paths import FOLDER
 from batchy_provider.config.document import MAX_BYTES, DocumentError, decode, parse
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from batchy_provider.batches.names import check_workflow_name
-from batchy_provider.config.bundles import FOLDER, SCRIPT
+from batchy_provider.config.bundle_paths import FOLDER, SCRIPT
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES
+from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import BatchyError, ConfigError
 
 _BUNDLE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}\.zip")

@@ -21,16 +21,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from batchy_provider.batches.model import Actor
-from batchy_provider.batches.names import check_job_name, check_workflow_name
 from batchy_provider.bundles.scratch import locked, remove_tree
-from batchy_provider.config.bundles import FOLDER, locate_bundle
+from batchy_provider.config.bundle_paths import FOLDER, locate_bundle
+from batchy_provider.config.diagnostics import Fault, did_you_mean
 from batchy_provider.config.editing import add_job
-from batchy_provider.config.faults import Fault, did_you_mean
 from batchy_provider.config.inspection import inspect_folder
 from batchy_provider.config.reader import FaultsError, Reader, find_file, find_files, read_workflow
+from batchy_provider.core.names import check_job_name, check_workflow_name
+from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.services.model import Audit
+from batchy_provider.services.answers import Audit
 from batchy_provider.services.upload_effects import is_outside, named_bundles, who_runs
 from batchy_provider.services.upload_files import (
     UploadConflictError,

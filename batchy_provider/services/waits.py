@@ -10,18 +10,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.batches.dates import day_of, from_unix, parse_date
-from batchy_provider.batches.transaction import read
-from batchy_provider.batches.waiting import Verdict, Wait, ask
+from batchy_provider.core.dates import day_of, parse_date
+from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import UnknownWorkflowError
+from batchy_provider.state.wait_queries import ask
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.store import BatchStore
-    from batchy_provider.batches.tally import Tally
+    from batchy_provider.core.wait_set import Tally
+    from batchy_provider.state.store import Store
 
 
 def make_wait(
-    store: BatchStore,
+    store: Store,
     workflow: str,
     *,
     jobs: Sequence[str] = (),
@@ -52,21 +52,20 @@ def make_wait(
     elif day is not None:
         given["day"] = parse_date(day).date().isoformat()
     else:
-        ((seconds, micros),) = read(store.client, store.keys(workflow).live, ("TIME",))
-        given["day"] = day_of(from_unix(int(seconds), int(micros)), timezone)
+        given["day"] = day_of(store.backend.server_time(workflow), timezone)
     return Wait(workflow=workflow, jobs=tuple(jobs), timezone=timezone, fail_on_failed=fail_on_failed, **given)
 
 
-def look(store: BatchStore, wait: Wait) -> Verdict:
+def look(store: Store, wait: Wait) -> Verdict:
     """Say how a wait stands."""
-    return ask(store.client, store.keys(wait.workflow), wait)
+    return ask(store.backend, wait)
 
 
 _LOOKS_BACK = 500
 _READ_AT_ONCE = 20
 
 
-def own_last_success(store: BatchStore, workflow: str, run: str) -> str | None:
+def own_last_success(store: Store, workflow: str, run: str) -> str | None:
     """
     Return when the last live batch of a workflow that succeeded was opened: what came since, it has not seen.
 
@@ -105,7 +104,7 @@ def who_defines(workflow: str, folder: str | os.PathLike[str]) -> tuple[str, boo
 
     :param folder: of the workflow files; one that this machine does not have says nothing.
     """
-    from batchy_provider.config.faults import did_you_mean
+    from batchy_provider.config.diagnostics import did_you_mean
     from batchy_provider.config.reader import find_file, find_files
 
     if not Path(folder).is_dir():

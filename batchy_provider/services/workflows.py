@@ -11,25 +11,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.batches.dates import format_date, to_utc
-from batchy_provider.batches.model import (
-    SPECIAL_FIELDS,
-    Actor,
-    Fields,
-    UnreadableWorkflow,
-    WorkflowConfig,
-    WorkflowState,
-)
-from batchy_provider.batches.rare_log import RareLog
-from batchy_provider.batches.rules.windows import position_or_none
-from batchy_provider.batches.typed import encodable
 from batchy_provider.bundles.masking import hide
-from batchy_provider.config.between import needs
-from batchy_provider.config.faults import Fault, did_you_mean
+from batchy_provider.config.cross_file_checks import needs
+from batchy_provider.config.diagnostics import Fault, did_you_mean
 from batchy_provider.config.graph import Node, graph_of, schedule_text
+from batchy_provider.core.dates import format_date, to_utc
+from batchy_provider.core.typed_data import encodable
+from batchy_provider.core.values import SPECIAL_FIELDS, Actor, Fields, UnreadableWorkflow, WorkflowConfig, WorkflowState
+from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import BatchyError, ConfigError, UnknownWorkflowError
+from batchy_provider.services.answers import Audit, JobState, Page, WorkflowDetail, WorkflowSummary
 from batchy_provider.services.lateness import deadline_of
-from batchy_provider.services.model import Audit, JobState, Page, WorkflowDetail, WorkflowSummary
+from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
     from batchy_provider.config.reader import Folder
@@ -372,7 +365,7 @@ def _job_states(
 
 def _text(path: Path | None) -> str | None:
     from batchy_provider.config.document import DocumentError
-    from batchy_provider.config.files import read_bytes
+    from batchy_provider.config.file_scan import read_bytes
 
     try:
         return read_bytes(path).decode("utf-8", "replace") if path is not None else None

@@ -55,7 +55,7 @@ class BatchFreeTrigger(BaseTrigger):
         yield TriggerEvent({"text": text})
 
     async def _closed(self) -> str:
-        from batchy_provider.batches.waiting import check_free
+        from batchy_provider.state.wait_queries import check_free
 
         ask = partial(check_free, batch_id=self.batch_id)
         async with watch(self.redis_conn_id, self.workflow, ask) as verdicts:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from batchy_provider.batches.names import check_workflow_name
+from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.triggers.waitsy import watch
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.model import Batch
-    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.core.values import Batch
+    from batchy_provider.state.store import Store
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class BatchClosedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each batch, for ever."""
-        from batchy_provider.batches.news import Watch, check_news, claim, confirm
+        from batchy_provider.state.deliveries import Watch, check_news, claim, confirm
 
         what = Watch(workflow=self.workflow, result=self.result, outside_only=self.outside_only, name=self.name)
         by = uuid.uuid4().hex
@@ -88,7 +88,7 @@ class BatchClosedTrigger(BaseEventTrigger):
 
         async def confirm_now(batch_ids: list[int]) -> None:
             try:
-                await self._with_store(lambda store: confirm(store, what, batch_ids))
+                await self._with_store(lambda store: confirm(store.backend, what, batch_ids))
             except BatchyError as error:
                 self.log.warning("%s. What was told may be told once more", error)
 
@@ -103,7 +103,7 @@ class BatchClosedTrigger(BaseEventTrigger):
                         async for verdict in verdicts:
                             if verdict.state != "done":
                                 continue
-                            batches = await self._with_store(lambda store: claim(store, what, by))
+                            batches = await self._with_store(lambda store: claim(store.backend, what, by))
                             for batch in batches:
                                 yield TriggerEvent(_payload(batch))
                             if batches:
@@ -125,10 +125,10 @@ class BatchClosedTrigger(BaseEventTrigger):
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(confirm_now(stored), _LAST_CONFIRM_SECONDS)
 
-    async def _with_store(self, work: Callable[[BatchStore], T]) -> T:
+    async def _with_store(self, work: Callable[[Store], T]) -> T:
         """Do something with the store in a thread; it is rare, and needs no connection in between."""
-        from batchy_provider.batches.connect import client, store
         from batchy_provider.hooks.batchy import BatchyHook
+        from batchy_provider.state.connections import client, store
 
         address = await BatchyHook(self.redis_conn_id).get_address_async()
 

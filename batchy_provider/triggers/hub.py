@@ -30,14 +30,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from batchy_provider.batches.names import EVENTS_CHANNEL, Keys
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.observability import events
+from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.connect import Address
-    from batchy_provider.batches.transaction import Command
-    from batchy_provider.batches.waiting import Asking, Verdict
+    from batchy_provider.core.waits import Verdict
+    from batchy_provider.state.connections import Address
+    from batchy_provider.state.transaction import Command
+    from batchy_provider.state.wait_queries import Asking
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class Hub:
 
     def _tell(self) -> None:
         """Tell how many wait, and for how long; those that watch for ever are no waits."""
-        from batchy_provider.batches.waiting import Question
+        from batchy_provider.state.wait_queries import Question
 
         begun = (
             (name, [each.since for each in each_of if isinstance(each.ask, Question)])
@@ -197,7 +198,7 @@ class Hub:
 
     async def _serve(self) -> None:
         """Subscribe, then look at all waits, then at those that events name, until nobody waits any more."""
-        from batchy_provider.batches.connect import async_client, async_subscriber
+        from batchy_provider.state.connections import async_client, async_subscriber
 
         address = await self._address()
         client = async_client(address, client_name="batchy-waits")
@@ -283,7 +284,7 @@ class Hub:
 
 async def _round(client: Any, asking: list[_Look]) -> list[_Look]:
     """Send the questions, give the replies to those that asked, and return who has more questions."""
-    from batchy_provider.batches.transaction import decoded, reply_error
+    from batchy_provider.state.transaction import decoded, reply_error
 
     # What many ask for, such as the time, is asked for once.
     replies: dict[Command, Any] = {command: None for look in asking for command in look.commands}
@@ -325,7 +326,7 @@ def _was_cancelled() -> bool:
 
 def _workflow_of(data: Any) -> str:
     """Return the workflow that an event names; none if it is not one of ours."""
-    from batchy_provider.batches.channel import read_event
+    from batchy_provider.state.event_channel import read_event
 
     event = read_event(data)
     return "" if event is None else str(event["workflow"])
@@ -342,7 +343,7 @@ class _Outage:
 
     def goes_on(self, error: Exception) -> float:
         """Note one more failure; returns the seconds to pause."""
-        from batchy_provider.batches.refusals import explained
+        from batchy_provider.state.server_errors import explained
 
         now = asyncio.get_running_loop().time()
         pause = _BACKOFF_SECONDS[min(self._attempts, len(_BACKOFF_SECONDS) - 1)]
@@ -359,7 +360,7 @@ class _Outage:
 
     def verdict(self) -> Verdict:
         """Return what a wait is told meanwhile."""
-        from batchy_provider.batches.waiting import Verdict
+        from batchy_provider.core.waits import Verdict
 
         return Verdict(state="waiting", text=self._text)
 

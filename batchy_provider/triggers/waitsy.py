@@ -16,8 +16,9 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from batchy_provider.triggers.hub import RECHECK_SECONDS, hub
 
 if TYPE_CHECKING:
-    from batchy_provider.batches.names import Keys
-    from batchy_provider.batches.waiting import Asking, Verdict, Wait
+    from batchy_provider.core.waits import Verdict, Wait
+    from batchy_provider.state.keys import Keys
+    from batchy_provider.state.wait_queries import Asking
 
 
 class WaitsyTrigger(BaseTrigger):
@@ -55,8 +56,8 @@ class WaitsyTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, when the wait is over."""
-        from batchy_provider.batches.tally import Tally
-        from batchy_provider.batches.waiting import Wait
+        from batchy_provider.core.wait_set import Tally
+        from batchy_provider.core.waits import Wait
         from batchy_provider.exceptions import BatchyError
         from batchy_provider.observability import events, traces
         from batchy_provider.services.waits import ended
@@ -93,7 +94,7 @@ class WaitsyTrigger(BaseTrigger):
 
     async def _verdicts(self, waits: Sequence[Wait]) -> AsyncGenerator[tuple[str, Verdict], None]:
         """Yield each workflow's verdicts as they come."""
-        from batchy_provider.batches.waiting import Question
+        from batchy_provider.state.wait_queries import Question
 
         if len(waits) == 1:  # nearly always: ten thousand of them need no tasks of their own
             async with watch(self.redis_conn_id, waits[0].workflow, Question(waits[0])) as verdicts:
@@ -142,7 +143,7 @@ def watch(
     """
     from airflow.configuration import conf
 
-    from batchy_provider.batches.names import check_workflow_name
+    from batchy_provider.core.names import check_workflow_name
     from batchy_provider.hooks.batchy import BatchyHook
 
     hook = BatchyHook(redis_conn_id)

@@ -9,11 +9,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.model import Batch
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import Batch
 from batchy_provider.local.rest import AirflowClient, wait_for
 from batchy_provider.local.stack import LocalStack
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 
 LOADER = "batchy_dags.py"
 QUICK = {
@@ -42,7 +42,7 @@ class Nights:
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
-        self.store = BatchStore(connect(stack.redis_url))
+        self.store = Store(connect(stack.redis_url))
 
     @property
     def client(self) -> AirflowClient:

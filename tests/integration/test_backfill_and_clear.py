@@ -50,7 +50,7 @@ def test_a_backfill_of_five_days_two_at_a_time_takes_each_days_own_window(airflo
     assert windows == list(pairwise(FIRES)), "from one fire to the next: no gap, no overlap"
     assert {batch.status for batch in batches} == {"success"}
     assert airflow.watermark(workflow) == before, "the live state was not touched"
-    days = airflow.store.client.hgetall(f"{workflow}:days")
+    days = airflow.store.backend.client.hgetall(f"{workflow}:days")
     assert {b"2026-03-27", b"2026-03-28", b"2026-03-29", b"2026-03-30", b"2026-03-31"} < set(days)
 
 

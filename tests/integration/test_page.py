@@ -16,7 +16,7 @@ from browser import Reader
 from nights import Nights
 from playwright.sync_api import expect
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.local.rest import wait_for
 
 SLOW = """\

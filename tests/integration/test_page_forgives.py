@@ -16,7 +16,7 @@ from browser import Reader
 from nights import Nights
 from playwright.sync_api import Locator, Page, expect
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 
 LONG = "page_long_" + "a_name_of_eighty_characters_that_may_not_push_a_column_off_the_screen_at_any_w"[:70]
 CALM = """\

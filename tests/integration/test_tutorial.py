@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nights import Nights, moment
 
-from batchy_provider.batches.model import Batch
+from batchy_provider.core.values import Batch
 from batchy_provider.local.rest import FINISHED, wait_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()

@@ -10,7 +10,7 @@ from typing import Any
 
 from nights import Nights
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
 from batchy_provider.local.rest import wait_for
 
 PERSON = Holder(by="ann, on the command line")
@@ -27,8 +27,8 @@ def load(airflow: Nights, workflow: str, result: Result = "success") -> int:
 
 def watched(airflow: Nights, workflow: str, times: int = 1) -> None:
     """Wait until the triggerer has had a first look at a workflow's batches."""
-    key = airflow.store.keys(workflow).told
-    wait_for(lambda: airflow.store.client.hlen(key) >= times, f"a watcher of {workflow}", timeout=90)
+    key = airflow.store.backend.keys(workflow).told
+    wait_for(lambda: airflow.store.backend.client.hlen(key) >= times, f"a watcher of {workflow}", timeout=90)
 
 
 def runs(airflow: Nights, workflow: str) -> list[dict[str, Any]]:
@@ -62,10 +62,10 @@ def test_a_batch_closed_outside_airflow_starts_a_run_also_if_nobody_listened(air
     first = load(airflow, "legacy")
     (run,) = wait_for(lambda: runs(airflow, "follower"), "a run after the batch", timeout=60)
     assert airflow.client.wait_for_run("follower", run["dag_run_id"]) == "success"
-    told = airflow.store.keys("legacy").told
+    told = airflow.store.backend.keys("legacy").told
 
     def cursor() -> dict[str, Any]:
-        return dict(json.loads(airflow.store.client.hget(told, "outside:success:outside")))
+        return dict(json.loads(airflow.store.backend.client.hget(told, "outside:success:outside")))
 
     wait_for(lambda: cursor()["told"] == first, "the batch to count as told", timeout=60)
     airflow.stack.service("triggerer").kill()
@@ -88,4 +88,4 @@ def test_a_failure_starts_the_workflow_that_waits_for_failures(airflow: Nights) 
 
 def subscribers(airflow: Nights) -> bytes:
     """Names of the connections of Redis."""
-    return b" ".join(str(one["name"]).encode() for one in airflow.store.client.client_list())
+    return b" ".join(str(one["name"]).encode() for one in airflow.store.backend.client.client_list())

@@ -25,11 +25,11 @@ from chaos import Chaos, below, command
 from loading import Tables
 from workflows import FILES, TRIGGERED, write
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.model import Batch
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import Batch
 from batchy_provider.local.process import Guard, Service, StackError
 from batchy_provider.local.stack import LocalStack, remove_database
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {
@@ -107,7 +107,7 @@ class ChaosNights:
         self._guard = Guard()
         self.report = Report(seed=seed, schedulers=schedulers)
         self.parts: dict[str, Service] = {}
-        self.store: BatchStore
+        self.store: Store
 
     @contextlib.contextmanager
     def running(self) -> Iterator[ChaosNights]:
@@ -118,7 +118,7 @@ class ChaosNights:
                     self.parts[name] = self.stack.service(name)
                 for number in range(2, self.report.schedulers + 1):
                     self._add_scheduler(f"scheduler-{number}")
-                self.store = BatchStore(connect(self.stack.redis_url), patience=60)
+                self.store = Store(connect(self.stack.redis_url), retry_seconds=60)
                 # What was acknowledged is on disk: what a kill of Redis may cost otherwise is the last second.
                 with redis.Redis.from_url(self.stack.redis_url) as client:
                     client.config_set("appendfsync", "always")

@@ -14,14 +14,14 @@ from refusing_proxy import RefusingProxy
 from s3fs import S3FileSystem
 from upath import UPath
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.errors import BundleError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.script_context import Telling
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.state.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_bundle_that_the_store_refuses_is_named_and_none_is_cached(
 def test_the_window_of_a_night_on_which_the_store_refused_is_taken_again(
     run: Run, proxy: RefusingProxy, redis_client: Any
 ) -> None:
-    store = BatchStore(redis_client)
+    store = Store(redis_client)
     windows = []
     for night, refuses in (("one", True), ("two", False)):
         batch = store.open(

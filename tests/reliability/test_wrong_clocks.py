@@ -17,10 +17,10 @@ import pytest
 from fake_time import Clock, needs_faketime
 from redis_server import Server
 
-from batchy_provider.batches.model import Batch, CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.servers import valkey_binary
+from batchy_provider.state.store import Store
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def clock(tmp_path: Path) -> Clock:
 class Nights:
     """Batches of one workflow on a Redis whose clock may be set."""
 
-    def __init__(self, store: BatchStore, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self._clock = clock
         self.count = 0
@@ -42,7 +42,7 @@ class Nights:
         self._clock.set(hours)
 
         def seen() -> bool:
-            seconds, _ = self.store.client.time()
+            seconds, _ = self.store.backend.client.time()
             return bool(abs(seconds - time.time() - hours * 3600) < 600)
 
         wait_for(seen, "Redis to see its clock set", timeout=20)
@@ -63,7 +63,7 @@ def nights(clock: Clock, tmp_path: Path) -> Iterator[Nights]:
     server = Server(valkey_binary(), tmp_path, environment=clock.environment)
     server.start()
     with server.client() as client:
-        yield Nights(BatchStore(client), clock)
+        yield Nights(Store(client), clock)
     server.stop()
 
 

@@ -391,11 +391,11 @@ ELSEWHERE = (
     "batchy_provider/services/uploads.py",
     "batchy_provider/services/upload_files.py",
     "batchy_provider/config/",
-    "batchy_provider/batches/formats.py",
-    "batchy_provider/batches/params.py",
-    "batchy_provider/batches/dates.py",
-    "batchy_provider/batches/waiting.py",
-    "batchy_provider/batches/news.py",
+    "batchy_provider/original/formats.py",
+    "batchy_provider/core/job_settings.py",
+    "batchy_provider/core/dates.py",
+    "batchy_provider/state/wait_queries.py",
+    "batchy_provider/state/deliveries.py",
 )
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, Field
 
-from batchy_provider.batches.restoring import Restored, Standing
+from batchy_provider.archive.restoring import Restored, Standing
 from batchy_provider.exceptions import LostStateError, UnknownWorkflowError
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Reason
 from batchy_provider.plugin.security import AnyCaller, Editor, Reader, WorkflowName

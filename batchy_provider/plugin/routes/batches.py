@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from batchy_provider.batches.model import Batch, Result
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.core.values import Batch, Result
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
 from batchy_provider.plugin.security import Caller, Editor, Reader, WorkflowName
+from batchy_provider.services.answers import BatchView, CoverageView
 from batchy_provider.services.core import Services
-from batchy_provider.services.model import BatchView, CoverageView
 
 router = APIRouter(tags=["batches"])
 

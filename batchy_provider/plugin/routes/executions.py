@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from batchy_provider.bundles.scratch import remove_tree
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses, without_addresses
 from batchy_provider.plugin.routes.batches import BatchId
 from batchy_provider.plugin.routes.workflows import Offset

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from redis.exceptions import RedisError
 
 from batchy_provider.exceptions import RedisUnavailableError
-from batchy_provider.plugin.deployment import Deployment, forget
+from batchy_provider.plugin.airflow_services import Deployment, forget
 from batchy_provider.plugin.security import AnyCaller
 from batchy_provider.services.gauges import CONTENT_TYPE, exposition
 

@@ -14,9 +14,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from batchy_provider.batches.formats import check_format, to_json
-from batchy_provider.batches.model import Fields
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.core.values import Fields
+from batchy_provider.original.formats import check_format, to_json
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import shown_jobs
 from batchy_provider.plugin.security import BearerEditor, BearerReader, Caller, WorkflowName, bearer_only
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel, Field
 
 from batchy_provider.plugin.activity import ActiveRun, Activity, activity_of, job_states
 from batchy_provider.plugin.airflow_facts import DagFacts, active_runs, dag_facts, task_states
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset
 from batchy_provider.plugin.security import AnyCaller, Reader, WorkflowName
-from batchy_provider.services.model import WorkflowSummary
+from batchy_provider.services.answers import WorkflowSummary
 from batchy_provider.services.workflows import sort_by
 
 router = APIRouter(tags=["overview"])

@@ -20,12 +20,12 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
 from batchy_provider.bundles.limits import MIB
-from batchy_provider.config.faults import Fault
+from batchy_provider.config.diagnostics import Fault
 from batchy_provider.config.reader import Reader, find_file
 from batchy_provider.dag_factory.isolated import check_classes
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.plugin.deployment import Deployment
-from batchy_provider.plugin.problems import documented
+from batchy_provider.plugin.airflow_services import Deployment
+from batchy_provider.plugin.error_responses import documented
 from batchy_provider.plugin.security import Caller, changing
 from batchy_provider.services.uploads import MAX_FILES, After, Authorize, Stored, Upload, UploadedFile
 

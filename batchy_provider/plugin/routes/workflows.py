@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchy_provider.batches.model import Fields, PersonalChange
-from batchy_provider.config.faults import Fault
-from batchy_provider.plugin.deployment import Deployment
+from batchy_provider.config.diagnostics import Fault
+from batchy_provider.core.values import Fields, PersonalChange
+from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses, shown_jobs
 from batchy_provider.plugin.security import AnyCaller, Editor, Job, Reader, WorkflowName
-from batchy_provider.services.model import JobState, WorkflowDetail, WorkflowSummary
+from batchy_provider.services.answers import JobState, WorkflowDetail, WorkflowSummary
 
 router = APIRouter(tags=["workflows"])
 

@@ -13,8 +13,8 @@ import pytest
 import redis
 from upath import UPath
 
-from batchy_provider.batches.model import Actor
-from batchy_provider.bundles.archive import ArchiveFiles
+from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import ArchiveError, ArchiveUnavailableError, LostStateError
 
 sys.path.append(str(Path(__file__).parents[1] / "batches"))

@@ -12,10 +12,10 @@ import threading
 from pathlib import Path
 
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.script_context import Telling
 from batchy_provider.local.rest import wait_for
 
 # Takes its time to end, as a script may that has a transaction to roll back; says when it has begun and ended.

@@ -19,12 +19,12 @@ import pytest
 from bundle_archives import Part, script, zip_of
 
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.errors import BundleError, BundleRefusedError, ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.script_context import Telling
 
 Make = Callable[..., Execution]
 Run = Callable[..., Outcome]
@@ -230,7 +230,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
+from batchy_provider.bundles.script_context import Telling
 from batchy_provider.bundles.execution import Execution, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore

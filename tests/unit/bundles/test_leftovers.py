@@ -14,11 +14,11 @@ import pytest
 from upath import UPath
 
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.errors import DamagedRecordError, NotKeptError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore, local_path
+from batchy_provider.bundles.script_context import Telling
 
 Run = Callable[..., Outcome]
 SECRET = "hunter2-of-the-night"

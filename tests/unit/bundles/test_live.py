@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchy_provider.bundles.lines import LineSplitter, Unfinished
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.progress import Progress, Throttle, parse, separate
 
 PIECES = st.lists(st.binary(max_size=40) | st.just(b"\n") | st.just(b"ab\ncd\n"), max_size=20)

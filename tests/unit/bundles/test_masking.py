@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.follow import Follower
 from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.log_tail import Follower
 from batchy_provider.bundles.masking import MaskedStream, Masker, hide, secrets_in
 from batchy_provider.bundles.progress import Progress
 from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.script_context import Telling
 
 SECRET = "hunter2-and-more"
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END PRIVATE KEY-----"

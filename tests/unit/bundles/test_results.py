@@ -16,10 +16,10 @@ import pytest
 from upath import UPath
 
 from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.files import read_values
+from batchy_provider.bundles.execution_record import StoredExecution
 from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.output_files import read_values
 from batchy_provider.bundles.results import ResultStore
-from batchy_provider.bundles.stored import StoredExecution
 
 IDENTITY = ExecutionId(workflow="sales", batch_id="1795000000", job="extract", attempt="1")
 

@@ -21,7 +21,7 @@ import pytest
 from batchy_provider.bundles import runner as runner_module
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.progress import Progress, Throttle
 from batchy_provider.bundles.runner import Runner, RunResult
@@ -222,7 +222,7 @@ def test_a_last_line_without_newline_is_shown(run: Run, tmp_path: Path) -> None:
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from batchy_provider.bundles.live import LiveView
+from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.runner import Runner
 folder = Path(sys.argv[1])
 Runner(["bash", "script.sh"], cwd=folder, env={"PATH": sys.argv[3]}, stdout=folder / f"out{sys.argv[2]}",

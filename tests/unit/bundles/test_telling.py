@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from batchy_provider.bundles.environment import Telling, build, write_params
 from batchy_provider.bundles.errors import JobEnvironmentError
+from batchy_provider.bundles.script_context import Telling, build, write_params
 
 WORKER = {
     "PATH": "/bin",

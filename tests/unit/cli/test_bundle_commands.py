@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.model import CloseRequest, OpenRequest, Window, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.bundles.cache import BundleCache
-from batchy_provider.bundles.environment import Telling
 from batchy_provider.bundles.execution import Execution, Outcome, Task
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.script_context import Telling
+from batchy_provider.core.values import CloseRequest, OpenRequest, Window, WorkflowConfig
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 
 BATCHY = [sys.executable, "-m", "batchy_provider.cli.main"]
 Batchy = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -270,10 +270,10 @@ class TestLogs:
 
 class TestPrune:
     @pytest.fixture
-    def store(self, redis_url: str) -> BatchStore:
-        return BatchStore(connect(redis_url))
+    def store(self, redis_url: str) -> Store:
+        return Store(connect(redis_url))
 
-    def night(self, store: BatchStore, execute: Any, *, close: bool = True) -> int:
+    def night(self, store: Store, execute: Any, *, close: bool = True) -> int:
         batch = store.open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"load": {}})))
         execute(batch.batch_id, "load", "echo out")
         if close:
@@ -281,7 +281,7 @@ class TestPrune:
         return batch.batch_id
 
     def test_results_go_with_their_batches(
-        self, batchy: Batchy, store: BatchStore, redis_url: str, execute: Any, results: ResultStore
+        self, batchy: Batchy, store: Store, redis_url: str, execute: Any, results: ResultStore
     ) -> None:
         ids = [self.night(store, execute) for _ in range(4)]
         for number in range(3):
@@ -298,7 +298,7 @@ class TestPrune:
         assert [found.record["batch_id"] for found in results.find("a_dag")] == ["manual__2"]
 
     def test_results_of_an_open_batch_stay(
-        self, batchy: Batchy, store: BatchStore, redis_url: str, execute: Any, results: ResultStore
+        self, batchy: Batchy, store: Store, redis_url: str, execute: Any, results: ResultStore
     ) -> None:
         """A backfill that is open still, with newer batches behind it."""
         self.night(store, execute)

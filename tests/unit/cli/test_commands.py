@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.cli.main import main
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.local.stack import free_port
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 
 CONFIG = WorkflowConfig(
     name="sales", jobs={"extract": {"reprocess_hours": 2, "region": "eu", "größe": [1, 2]}, "load": {}}
@@ -40,7 +40,7 @@ class Cli:
     def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
         self._url = url
         self._capsys = capsys
-        self.store = BatchStore(connect(url))
+        self.store = Store(connect(url))
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run a command and return what it printed; its errors are in ``said``."""
@@ -70,7 +70,7 @@ def sales(cli: Cli) -> str:
     return "sales"
 
 
-def open_by_run(store: BatchStore, run_id: str = "nightly") -> int:
+def open_by_run(store: Store, run_id: str = "nightly") -> int:
     return store.open("sales", OpenRequest(holder=Holder(dag_id="sales", run_id=run_id))).batch_id
 
 
@@ -225,8 +225,8 @@ class TestSteering:
         for _ in range(3):
             cli.store.open(sales, OpenRequest())
             cli.store.close(sales, CloseRequest(result="success"))
-        cli.store.client.hset("bad", "load", '{"status": "success"}')
-        cli.store.client.set("bad:history", "of another program")
+        cli.store.backend.client.hset("bad", "load", '{"status": "success"}')
+        cli.store.backend.client.set("bad:history", "of another program")
         out = cli("-o", "json", "prune", "--all", "--keep", "1", code=1)
         assert json.loads(out) == {"sales": {"batches": 3, "results": 0}}
         assert "bad:history" in cli.said
@@ -287,7 +287,7 @@ class TestWait:
             time.sleep(0.5)
             own_server.kill()
             own_server.start()
-            store = BatchStore(connect(own_server.url))
+            store = Store(connect(own_server.url))
             store.open("sales", OpenRequest(config=CONFIG))
             store.close("sales", CloseRequest(result="success"))
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from airflow_versions import has_provider_commands
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.model import OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
 from batchy_provider.cli.main import main
+from batchy_provider.core.values import OpenRequest, WorkflowConfig
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 
 BATCHY = [sys.executable, "-m", "batchy_provider.cli.main"]
 IDENTITY = ExecutionId(workflow="sales", batch_id="7", job="load", attempt="1")
@@ -41,7 +41,7 @@ def keep(store: ResultStore, tmp_path: Path, **files: bytes) -> None:
 
 
 def test_plain_rows_are_cut_by_tabs_and_have_no_head(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    store = BatchStore(connect(redis_url))
+    store = Store(connect(redis_url))
     for name in ("crm", "sales"):
         store.open(name, OpenRequest(config=WorkflowConfig(name=name, jobs={"extract": {}, "load": {}})))
     assert main(["--redis-url", redis_url, "-o", "plain", "list"]) == 0
@@ -50,14 +50,14 @@ def test_plain_rows_are_cut_by_tabs_and_have_no_head(redis_url: str, capsys: pyt
     assert rows[0][-1] == "extract, load"
     assert main(["--redis-url", redis_url, "-o", "plain", "status", "sales"]) == 0
     assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["extract", "load"]
-    store.client.flushdb()
+    store.backend.client.flushdb()
     assert main(["--redis-url", redis_url, "-o", "plain", "list"]) == 0
     assert capsys.readouterr().out == ""
 
 
 def test_history_tells_who_from_where_and_why(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     url = ["--redis-url", redis_url]
-    BatchStore(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
+    Store(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
     assert main([*url, "open", "sales", "--by", "anna", "--why", "late files"]) == 0
     assert main([*url, "close", "sales", "--by", "ben", "--why", "looked at"]) == 0
     capsys.readouterr()
@@ -92,7 +92,7 @@ def test_a_running_script_is_followed_to_its_end(store: ResultStore, tmp_path: P
 
 
 def test_what_is_written_at_the_very_end_is_followed_too(store: ResultStore, tmp_path: Path) -> None:
-    from batchy_provider.bundles.follow import Follower
+    from batchy_provider.bundles.log_tail import Follower
 
     with store.draft(IDENTITY, tmp_path / "scratch") as draft:
         (running,) = store.running("sales", "load")
@@ -112,7 +112,7 @@ def test_what_is_written_at_the_very_end_is_followed_too(store: ResultStore, tmp
 
 def test_an_execution_that_left_nothing_is_said(store: ResultStore, tmp_path: Path) -> None:
     from batchy_provider.bundles.errors import ResultError
-    from batchy_provider.bundles.follow import Follower
+    from batchy_provider.bundles.log_tail import Follower
 
     with store.draft(IDENTITY, tmp_path / "scratch"):
         (running,) = store.running("sales", "load")
@@ -172,7 +172,7 @@ def complete(line: str, tmp_path: Path, url: str = "") -> list[str]:
 def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "cfg").mkdir()
     (tmp_path / "cfg" / "sales.yaml").write_text("jobs: {extract: {bash: x}, load: {bash: x}}\n")
-    BatchStore(connect(redis_url)).load(WorkflowConfig(name="stored", jobs={"load": {}}), by="setup")
+    Store(connect(redis_url)).load(WorkflowConfig(name="stored", jobs={"load": {}}), by="setup")
     assert {"status", "history"} <= set(complete("batchy ", tmp_path))
     assert complete("batchy status s", tmp_path, redis_url) == ["sales", "stored"]
     assert complete("batchy status s", tmp_path, "redis://127.0.0.1:1") == ["sales"]
@@ -183,7 +183,7 @@ def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_u
 @pytest.mark.skipif(not has_provider_commands(), reason="Airflow takes commands of providers since 3.2")
 def test_airflow_has_the_same_commands_on_its_own_connection(redis_url: str) -> None:
     environment = {**os.environ, "AIRFLOW_CONN_REDIS_DEFAULT": redis_url}
-    BatchStore(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
+    Store(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
 
     def airflow(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "airflow", "batchy", *words]

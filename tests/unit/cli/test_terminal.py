@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.results import ResultStore
-from batchy_provider.terminal import ColouredText, is_printable, printable
+from batchy_provider.core.terminal_text import ColouredText, is_printable, printable
 
 TITLE = "\x1b]0;owned\x07"
 HOSTILE = f"a{TITLE}\x9b2J\r\x08\x7f\u202eb"
@@ -99,11 +99,11 @@ def test_logs_are_coloured_in_a_terminal_and_exact_in_a_pipe(results: Path) -> N
 
 
 def test_errors_tables_and_plain_rows_are_written_out(tmp_path: Path, redis_url: str) -> None:
-    from batchy_provider.batches.connect import connect
-    from batchy_provider.batches.model import Actor, WorkflowConfig
-    from batchy_provider.batches.store import BatchStore
+    from batchy_provider.core.values import Actor, WorkflowConfig
+    from batchy_provider.state.connections import connect
+    from batchy_provider.state.store import Store
 
-    store = BatchStore(connect(redis_url))
+    store = Store(connect(redis_url))
     config = WorkflowConfig(name="sales", jobs={"load": {"note": HOSTILE}})
     store.load(config, by=Actor(HOSTILE, "cli", "host"), why=HOSTILE)
     for form in ("table", "plain", "json", "yaml"):

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.environment import build
-from batchy_provider.config.checks import item_text
+from batchy_provider.bundles.script_context import build
 from batchy_provider.config.document import DocumentError, parse
+from batchy_provider.config.key_checks import item_text
 from batchy_provider.config.reader import Reader
 from batchy_provider.config.workflow import Workflow, environment
 

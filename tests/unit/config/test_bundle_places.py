@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.config.bundles import bundle_problem
-from batchy_provider.hooks.places import open_path
+from batchy_provider.config.bundle_paths import bundle_problem
+from batchy_provider.hooks.deployment import open_path
 
 
 @pytest.mark.parametrize("url", ["http://example.org/a.zip", "https://u:p@example.org/a.zip", "HTTPS://EXAMPLE.ORG/a"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import SandboxedEnvironment
 
 from batchy_provider.config.convert import file_text, from_crontab
-from batchy_provider.config.crons import PRESETS, cron_problem
+from batchy_provider.config.cron_expressions import PRESETS, cron_problem
 from batchy_provider.config.crontab import decode_crontab
 from batchy_provider.config.jinja import literal
 from batchy_provider.config.programs import program_of

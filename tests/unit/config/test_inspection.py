@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from batchy_provider.config.diagnostics import Fault
 from batchy_provider.config.excerpt import with_excerpts
-from batchy_provider.config.faults import Fault
 from batchy_provider.config.inspection import inspect_folder
 from batchy_provider.config.reader import Reader
 

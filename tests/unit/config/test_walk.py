@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from batchy_provider.config import files
+from batchy_provider.config import file_scan as files
 from batchy_provider.config.catalog import Catalog
 from batchy_provider.config.reader import Folder, find_file, find_files, read_folder
 

@@ -16,9 +16,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG, BaseOperator
 
-from batchy_provider.batches.model import Batch
+from batchy_provider.core.values import Batch
 from batchy_provider.dag_factory import build_dags
-from batchy_provider.dag_factory.gate import JobGate
+from batchy_provider.dag_factory.open_batch_check import JobGate
 from batchy_provider.hooks import batchy
 
 TEXT = """

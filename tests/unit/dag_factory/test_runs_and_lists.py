@@ -262,7 +262,7 @@ class TestForEach:
         assert len(faults(text(3))) == 1
 
     def test_the_longest_entry_reaches_its_script(self, build: Any):
-        from batchy_provider.config.checks import MAX_VARIABLE_BYTES
+        from batchy_provider.config.key_checks import MAX_VARIABLE_BYTES
 
         longest = MAX_VARIABLE_BYTES - len("ITEM=\0")
 

@@ -15,11 +15,11 @@ from airflow.sdk import DAG, Asset
 from airflow_versions import deserialized, serialized
 from redis import Redis
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.config.graph import as_text
 from batchy_provider.config.reader import read_folder
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.dag_factory import build_dags
+from batchy_provider.state.store import Store
 
 JOB = "jobs: {a: {operator: airflow.providers.standard.operators.empty.EmptyOperator}}"
 
@@ -144,11 +144,11 @@ def test_it_is_said_in_words(tmp_path: Path, after: str, said: str) -> None:
 
 class TestOnTheSameDay:
     @pytest.fixture
-    def store(self, redis_client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> BatchStore:
+    def store(self, redis_client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Store:
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
-        return BatchStore(redis_client)
+        return Store(redis_client)
 
-    def load(self, store: BatchStore, workflow: str) -> None:
+    def load(self, store: Store, workflow: str) -> None:
         config = WorkflowConfig(name=workflow, jobs={"a": {}})
         store.open(workflow, OpenRequest(config=config, holder=Holder(by="test")))
         store.close(workflow, CloseRequest(result="success"))
@@ -189,7 +189,7 @@ class TestOnTheSameDay:
         return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
     def test_a_run_of_a_day_on_which_not_all_succeeded_opens_nothing(
-        self, build: Any, loader: str, store: BatchStore
+        self, build: Any, loader: str, store: Store
     ) -> None:
         self.load(store, "crm")
         self.load(store, "erp")
@@ -198,7 +198,7 @@ class TestOnTheSameDay:
         assert set(states.values()) == {"skipped"}, states
         assert store.workflows() == ["crm", "erp"]
 
-    def test_a_run_of_a_day_on_which_all_succeeded_loads(self, build: Any, loader: str, store: BatchStore) -> None:
+    def test_a_run_of_a_day_on_which_all_succeeded_loads(self, build: Any, loader: str, store: Store) -> None:
         self.load(store, "crm")
         self.load(store, "erp")
         dag = build("schedule: {after: [crm, erp], same_day: true}")
@@ -210,7 +210,7 @@ class TestOnTheSameDay:
 
 
 def test_a_workflow_outside_needs_no_file(tmp_path: Path) -> None:
-    from batchy_provider.config.between import check_between
+    from batchy_provider.config.cross_file_checks import check_between
 
     (tmp_path / "sales.yaml").write_text(f"schedule: {{after: crm, outside: true}}\n{JOB}")
     (tmp_path / "hr.yaml").write_text(f"schedule: {{after: crm}}\n{JOB}")
@@ -219,7 +219,7 @@ def test_a_workflow_outside_needs_no_file(tmp_path: Path) -> None:
 
 
 def test_what_runs_after_a_failure_closes_no_circle(tmp_path: Path) -> None:
-    from batchy_provider.config.between import check_between
+    from batchy_provider.config.cross_file_checks import check_between
 
     (tmp_path / "mend.yaml").write_text(f"schedule: {{after: load, result: failed}}\n{JOB}")
     (tmp_path / "load.yaml").write_text(f"schedule: {{after: mend}}\n{JOB}")

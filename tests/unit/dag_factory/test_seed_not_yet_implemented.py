@@ -22,9 +22,9 @@ import pytest
 from airflow_versions import store_dags
 from redis import Redis
 
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.cli.main import main
 from batchy_provider.dag_factory import build_dags
+from batchy_provider.state.store import Store
 
 LOADER = Path(__file__).parents[3] / "dags" / "batchy_dags.py"
 # A script that goes on when the test has seen what it looks for, and ends anyway if it never does.
@@ -34,7 +34,7 @@ UNTIL_SEEN = "for i in {1..900}; do test -e %s && break; sleep 0.1; done"
 class Seed:
     """A folder with one workflow, its state in Redis, and Airflow's metadata database to run it."""
 
-    def __init__(self, cfg: Path, redis_url: str, store: BatchStore) -> None:
+    def __init__(self, cfg: Path, redis_url: str, store: Store) -> None:
         self.cfg, self.url, self.store = cfg, redis_url, store
         self.file = cfg / "seed.yaml"
         self.seen = cfg.parent / "seen"
@@ -107,7 +107,7 @@ def seed(tmp_path: Path, _loader: None, redis_url: str, redis_client: Redis, mon
     # Else Airflow stores an edited DAG anew only after so many seconds.
     monkeypatch.setattr("airflow.settings.MIN_SERIALIZED_DAG_UPDATE_INTERVAL", 0, raising=False)
     (tmp_path / "cfg").mkdir()
-    return Seed(tmp_path / "cfg", redis_url, BatchStore(redis_client))
+    return Seed(tmp_path / "cfg", redis_url, Store(redis_client))
 
 
 def test_monitor_a_batchs_execution_progress(seed: Seed):
@@ -178,7 +178,7 @@ def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
 
     def edit() -> None:
         until = time.monotonic() + 90
-        while seed.store.client.hlen("seed") < 2 and time.monotonic() < until:
+        while seed.store.backend.client.hlen("seed") < 2 and time.monotonic() < until:
             time.sleep(0.05)
         seed.file.write_text(seed.file.read_text().replace("level: 1", "level: 2"))
         seed.batchy("add", "seed", "audit", "--bash", "true", "--after", "extract")

@@ -23,15 +23,16 @@ import pytest
 import redis
 from airflow.sdk import Connection
 
-from batchy_provider.batches.connect import Address
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Wait, ask, check
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.hooks.batchy import BatchyHook, to_address
 from batchy_provider.local.process import Service
 from batchy_provider.local.servers import valkey_binary
 from batchy_provider.local.stack import free_port
+from batchy_provider.state.connections import Address
+from batchy_provider.state.store import Store
+from batchy_provider.state.wait_queries import ask, check
 from batchy_provider.triggers.hub import Hub
 
 
@@ -51,17 +52,17 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., BatchyHook]:
     def make(**parts: Any) -> BatchyHook:
         made = {"conn_type": "redis", **parts}
         monkeypatch.setenv("AIRFLOW_CONN_C", json.dumps(made))
-        return BatchyHook("c", patience=1)
+        return BatchyHook("c", retry_seconds=1)
 
     return make
 
 
-def one_night(store: BatchStore) -> int:
+def one_night(store: Store) -> int:
     config = WorkflowConfig(name="wf", jobs={"a": {}, "b": {}})
     batch = store.open("wf", OpenRequest(config=config, holder=Holder(by="test")))
     store.close("wf", CloseRequest(result="success"))
     wait = Wait(workflow="wf", scope="any")
-    assert ask(store.client, store.keys("wf"), wait).batch_id == batch.batch_id
+    assert ask(store.backend, wait).batch_id == batch.batch_id
     return batch.batch_id
 
 
@@ -262,10 +263,10 @@ def test_cluster(use: Callable[..., BatchyHook], tmp_path: Path) -> None:
         patiently(lambda: all(_knows_all(node) for node in nodes))
         hook = use(host="127.0.0.1", port=ports[0], extra={"cluster": True})
         with hook as store:
-            patiently(lambda: store.client.ping())
+            patiently(lambda: store.backend.client.ping())
             batch_id = one_night(store)
             assert sorted(store.workflows()) == ["wf"]
-            assert store.client.hgetall("{wf}")
+            assert store.backend.client.hgetall("{wf}")
         assert waited_for(hook) == batch_id
         for node in nodes:
             assert not [c for c in node.client_list() if c["name"].startswith("batchy")]

@@ -16,7 +16,7 @@ import pytest
 from airflow_versions import use_stats_backend
 from redis import Redis
 
-from batchy_provider.batches.model import (
+from batchy_provider.core.values import (
     Actor,
     Batch,
     BatchRecord,
@@ -26,9 +26,9 @@ from batchy_provider.batches.model import (
     Window,
     WorkflowConfig,
 )
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.observability import events
-from batchy_provider.services.model import Audit
+from batchy_provider.services.answers import Audit
+from batchy_provider.state.store import Store
 
 CONFIG = WorkflowConfig(name="sales.eu", jobs={"load": {}})
 Told = list[tuple[str, str, Any, dict[str, str] | None]]
@@ -78,11 +78,11 @@ def backend(forget: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 @pytest.fixture
-def store(redis_client: Redis) -> BatchStore:
-    return BatchStore(redis_client)
+def store(redis_client: Redis) -> Store:
+    return Store(redis_client)
 
 
-def test_why_a_batch_has_its_window(store: BatchStore, backend: Any) -> None:
+def test_why_a_batch_has_its_window(store: Store, backend: Any) -> None:
     told = backend("OTEL_ON")
 
     def night(run: str, **request: Any) -> str:
@@ -109,7 +109,7 @@ def test_why_a_batch_has_its_window(store: BatchStore, backend: Any) -> None:
     assert night("r5", window=old, backfill=True) == "backfill"
 
 
-def test_a_batch_that_is_closed(store: BatchStore, backend: Any) -> None:
+def test_a_batch_that_is_closed(store: Store, backend: Any) -> None:
     told = backend("OTEL_ON")
     store.open("sales.eu", OpenRequest(config=CONFIG))
     time.sleep(0.01)

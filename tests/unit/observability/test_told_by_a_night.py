@@ -18,7 +18,7 @@ from airflow_versions import HAS_TASK_SPANS, telemetry
 from otlp_receiver import Receiver, receiver
 from redis import Redis
 
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.state.store import Store
 
 pytest.importorskip("airflow.providers.openlineage")
 
@@ -124,7 +124,7 @@ def test_what_a_script_has_found_out_is_told_in_the_end(night: Told) -> None:
 
 @pytest.mark.parametrize(("workflow", "kind"), [("seen_good", "COMPLETE"), ("seen_bad", "FAIL")])
 def test_the_end_says_which_batch_and_window_it_was(night: Told, workflow: str, kind: str) -> None:
-    batch = BatchStore(night.client).status(workflow).batch
+    batch = Store(night.client).status(workflow).batch
     assert batch is not None
     facet = events(night, f"{workflow}.load")[kind]["run"]["facets"]["batchy_batch"]
     assert {name: value for name, value in facet.items() if not name.startswith("_")} == {
@@ -161,7 +161,7 @@ def test_it_counts(night: Told) -> None:
 @pytest.mark.skipif(not HAS_TASK_SPANS, reason="Airflow 3.1 sets up no tracing in tasks")
 class TestSpans:
     def test_of_a_batch(self, night: Told) -> None:
-        batch = BatchStore(night.client).status("seen_good").batch
+        batch = Store(night.client).status("seen_good").batch
         assert batch is not None
         spans = night.otlp.spans(workflow="seen_good", batch_id=batch.batch_id)
         assert [span.name for span in spans] == ["batchy.open", "batchy.execution", "batchy.close"]

@@ -16,13 +16,13 @@ from airflow_runs import Airflow, context, night
 from redis import Redis
 
 from batchy_provider.assets import workflow_asset
-from batchy_provider.batches.dates import parse_date
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.dates import parse_date
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest
 from batchy_provider.dag_factory.loader import build_dags
 from batchy_provider.exceptions import BatchHeldError, RedisUnavailableError
 from batchy_provider.operators.batch import HOLDER_CHECK_SECONDS, BatchyCloseOperator, BatchyOpenOperator
-from batchy_provider.operators.instances import UnknownStatesError
+from batchy_provider.operators.task_instances import UnknownStatesError
+from batchy_provider.state.store import Store
 from batchy_provider.triggers.batch import BatchFreeTrigger
 
 ALL_GOOD = {"open": "success", "extract": "success", "load": "success"}
@@ -34,8 +34,8 @@ def _connection(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(redis_client: Redis) -> BatchStore:
-    return BatchStore(redis_client)
+def store(redis_client: Redis) -> Store:
+    return Store(redis_client)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def close_in(dag: DAG, airflow: Airflow, run_id: str = "r1", *, states: Any = AL
 
 
 class TestOpen:
-    def test_tells_the_window_of_the_batch_and_of_each_job(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_tells_the_window_of_the_batch_and_of_each_job(self, store: Store, airflow: Airflow) -> None:
         dag = night(jobs={"extract": {"initial_date": "2026-01-01"}, "load": {"region": "eu"}})
         told = open_in(dag, airflow)
         batch = store.batch("wf", told["batch_id"])
@@ -75,7 +75,7 @@ class TestOpen:
         assert (batch.record.run, batch.record.by) == ("r1", "run 'r1' of DAG 'wf'")
 
     def test_no_window_is_opened_for_a_script_that_bash_would_misread(
-        self, store: BatchStore, airflow: Airflow, tmp_path: Path
+        self, store: Store, airflow: Airflow, tmp_path: Path
     ) -> None:
         script = tmp_path / "bundles" / "etl" / "script.sh"
         script.parent.mkdir(parents=True)
@@ -88,7 +88,7 @@ class TestOpen:
         script.write_bytes(b"#!/bin/bash\necho loaded\n")
         assert open_in(dag, airflow)["kind"] == "live"
 
-    def test_a_retry_gets_the_same_batch(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_a_retry_gets_the_same_batch(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         first = open_in(dag, airflow)
         assert open_in(dag, airflow) == first
@@ -123,13 +123,13 @@ class TestOpen:
         old = open_in(dag, airflow)
         assert (old["from_date"], old["to_date"], old["kind"]) == (first["from_date"], first["to_date"], "history")
 
-    def test_a_dag_of_another_name_has_runs_of_its_own(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_a_dag_of_another_name_has_runs_of_its_own(self, store: Store, airflow: Airflow) -> None:
         told = open_in(night(dag_id="other"), airflow)
         found = store.batch_of_run("wf", "other/r1")
         assert found is not None
         assert found.batch_id == told["batch_id"]
 
-    def test_without_jobs_it_opens_what_redis_knows(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_without_jobs_it_opens_what_redis_knows(self, store: Store, airflow: Airflow) -> None:
         dag = night(jobs=None)
         with pytest.raises(AirflowFailException, match="'wf' is not in Redis; load its configuration"):
             open_in(dag, airflow)
@@ -186,7 +186,7 @@ class TestHeldByAnother:
         assert isinstance(error.value.__cause__, BatchHeldError)
 
     @pytest.mark.parametrize("state", ["queued", "running"])
-    def test_wait_defers_until_it_is_closed(self, store: BatchStore, airflow: Airflow, state: str) -> None:
+    def test_wait_defers_until_it_is_closed(self, store: Store, airflow: Airflow, state: str) -> None:
         held = open_in(night(), airflow, "r1")
         airflow.runs["wf", "r1"] = state
         dag = night(if_open="wait")
@@ -205,7 +205,7 @@ class TestHeldByAnother:
         told = task.execute_complete(of, {"text": "closed"})
         assert told["from_date"] == held["to_date"]
 
-    def test_take_over_takes_the_same_window(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_take_over_takes_the_same_window(self, store: Store, airflow: Airflow) -> None:
         held = open_in(night(), airflow, "r1")
         told = open_in(night(if_open="take_over"), airflow, "r2")
         assert told["from_date"] == held["from_date"]
@@ -217,7 +217,7 @@ class TestHeldByAnother:
     @pytest.mark.parametrize("state", ["failed", "success", None])
     @pytest.mark.parametrize("if_open", ["fail", "wait", "take_over"])
     def test_a_holder_that_is_gone_holds_nothing(
-        self, store: BatchStore, airflow: Airflow, if_open: Any, state: str | None, capsys: pytest.CaptureFixture[str]
+        self, store: Store, airflow: Airflow, if_open: Any, state: str | None, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Killed, timed out, marked by hand, or deleted: its window is loaded by the next."""
         held = open_in(night(), airflow, "r1")
@@ -231,7 +231,7 @@ class TestHeldByAnother:
         assert store.batch("wf", held["batch_id"]).status == "failed"
         assert "by run 'r1' of DAG 'wf', and was never closed" in capsys.readouterr().out
 
-    def test_what_no_run_holds_is_taken_over(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_what_no_run_holds_is_taken_over(self, store: Store, airflow: Airflow) -> None:
         open_in(night(), airflow, "r0")
         store.close("wf", CloseRequest(result="success"))
         held = store.open("wf", OpenRequest(holder=Holder(by="ada, by hand")))
@@ -245,7 +245,7 @@ class TestHeldByAnother:
 class TestWindowOfTheConf:
     CONF: ClassVar = {"from_date": "2026-02-01", "to_date": "2026-02-02T12:00:00+02:00"}
 
-    def test_is_a_one_off_load_for_history(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_is_a_one_off_load_for_history(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         live = open_in(dag, airflow, "r0")
         close_in(dag, airflow, "r0")
@@ -296,7 +296,7 @@ class TestBackfill:
             "data_interval_end": when,
         }
 
-    def test_takes_the_time_since_the_fire_before(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_takes_the_time_since_the_fire_before(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         live = open_in(dag, airflow, "live")
         run = self.run(datetime(2026, 1, 5, 2, tzinfo=timezone.utc))
@@ -304,12 +304,12 @@ class TestBackfill:
         assert (told["from_date"], told["to_date"]) == ("2026-01-04T02:00:00.000000", "2026-01-05T02:00:00.000000")
         assert told["kind"] == "history"
         close_in(dag, airflow, "b1", **run)
-        assert store.client.hgetall("wf:days") == {b"2026-01-05": str(told["batch_id"]).encode()}
+        assert store.backend.client.hgetall("wf:days") == {b"2026-01-05": str(told["batch_id"]).encode()}
         batch = store.status("wf").batch
         assert batch is not None
         assert (batch.batch_id, batch.status) == (live["batch_id"], "open")
 
-    def test_many_at_once_in_any_order(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_many_at_once_in_any_order(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         days = [datetime(2026, 1, day, 2, tzinfo=timezone.utc) for day in (9, 5, 7, 6, 8)]
         told = [open_in(dag, airflow, f"b{day.day}", **self.run(day)) for day in days]
@@ -318,7 +318,7 @@ class TestBackfill:
             close_in(dag, airflow, f"b{day.day}", **self.run(day))
         windows = sorted((one["from_date"], one["to_date"]) for one in told)
         assert all(one[1] == following[0] for one, following in pairwise(windows))
-        assert store.client.hlen("wf:days") == 5
+        assert store.backend.client.hlen("wf:days") == 5
 
     def test_its_conf_says_otherwise(self, airflow: Airflow) -> None:
         run = self.run(datetime(2026, 1, 5, 2, tzinfo=timezone.utc))
@@ -336,7 +336,7 @@ class TestBackfill:
 
 
 class TestClose:
-    def test_success(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_success(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         opened = open_in(dag, airflow)
         airflow.tasks = dict(ALL_GOOD)
@@ -357,7 +357,7 @@ class TestClose:
         ],
     )
     def test_a_failed_job_makes_batch_and_run_failed(
-        self, store: BatchStore, airflow: Airflow, states: Any, outcomes: tuple[str, str], why: str
+        self, store: Store, airflow: Airflow, states: Any, outcomes: tuple[str, str], why: str
     ) -> None:
         dag = night()
         opened = open_in(dag, airflow)
@@ -379,7 +379,7 @@ class TestClose:
         closed = close_in(dag, airflow, states={**ALL_GOOD, "close": "running", "mail": "failed", "mail_1": "failed"})
         assert closed["status"] == "success"
 
-    def test_a_run_that_was_marked_as_failed(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_a_run_that_was_marked_as_failed(self, store: Store, airflow: Airflow) -> None:
         """Airflow skips what had not run yet, and runs the teardown."""
         dag = night()
         opened = open_in(dag, airflow)
@@ -415,7 +415,7 @@ class TestClose:
         closed = close_in(dag, airflow, states={**ALL_GOOD, "load": load})
         assert (closed["status"], closed["outcomes"]["load"]) == (status, load)
 
-    def test_told_what_does_not_exist(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_told_what_does_not_exist(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         opened = open_in(dag, airflow)
         dag.get_task("close").status = "perhaps"
@@ -423,7 +423,7 @@ class TestClose:
             close_in(dag, airflow)
         assert store.batch("wf", opened["batch_id"]).status == "open"
 
-    def test_a_disabled_job_stays_where_it_was(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_a_disabled_job_stays_where_it_was(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         open_in(dag, airflow, "r0")
         close_in(dag, airflow, "r0")
@@ -461,7 +461,7 @@ class TestMappedTasks:
             (["success", None], "aborted"),
         ],
     )
-    def test_the_worst_counts(self, store: BatchStore, airflow: Airflow, instances: list[Any], outcome: str) -> None:
+    def test_the_worst_counts(self, store: Store, airflow: Airflow, instances: list[Any], outcome: str) -> None:
         dag = night()
         opened = open_in(dag, airflow)
         states: dict[str, Any] = {"open": "success", "extract": "success", "load": instances}
@@ -474,7 +474,7 @@ class TestMappedTasks:
 
     @pytest.mark.parametrize("failed", ["load", "load_1"])
     def test_a_job_with_the_name_of_an_instance_hides_no_failure_and_no_failure_hides_it(
-        self, store: BatchStore, airflow: Airflow, failed: str
+        self, store: Store, airflow: Airflow, failed: str
     ) -> None:
         dag = night(jobs={"load": {}, "load_1": {}})
         opened = open_in(dag, airflow)
@@ -485,7 +485,7 @@ class TestMappedTasks:
         jobs = store.batch("wf", opened["batch_id"]).jobs
         assert [name for name, job in jobs.items() if job["outcome"] == "failed"] == [failed]
 
-    def test_a_job_without_any_instance_is_no_success(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_a_job_without_any_instance_is_no_success(self, store: Store, airflow: Airflow) -> None:
         dag = night()
         opened = open_in(dag, airflow)
         with pytest.raises(AirflowFailException, match="load has no instance in this run"):
@@ -493,7 +493,7 @@ class TestMappedTasks:
         assert store.batch("wf", opened["batch_id"]).status == "failed"
 
     def test_a_batch_stays_open_where_airflow_hides_an_instance(
-        self, store: BatchStore, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+        self, store: Store, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         dag = night()
         opened = open_in(dag, airflow)
@@ -502,7 +502,7 @@ class TestMappedTasks:
             close_in(dag, airflow)
         assert store.batch("wf", opened["batch_id"]).status == "open"
 
-    def test_a_job_with_such_a_name_is_no_instance(self, store: BatchStore, airflow: Airflow) -> None:
+    def test_a_job_with_such_a_name_is_no_instance(self, store: Store, airflow: Airflow) -> None:
         dag = night(jobs={"load": {}, "load_1": {}})
         opened = open_in(dag, airflow)
         with pytest.raises(AirflowFailException, match="failed: load_1 failed"):

@@ -24,11 +24,11 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 from airflow_versions import deserialized, serialized
 
-from batchy_provider.batches.model import Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.hooks.places import bundle_cache, result_store
+from batchy_provider.core.values import Holder, OpenRequest, WorkflowConfig
+from batchy_provider.hooks.deployment import bundle_cache, result_store
 from batchy_provider.operators.bundle import BashBundleOperator
+from batchy_provider.state.store import Store
 
 
 class FakeTaskInstance:
@@ -105,7 +105,7 @@ def batch(redis_url: str, redis_client: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
     config = WorkflowConfig(name="sales", jobs={"extract": {"region": "eu", "reprocess_hours": 2}, "load": {}})
     holder = Holder(dag_id="sales", run_id="scheduled__1")
-    return BatchStore(redis_client).open("sales", OpenRequest(holder=holder, config=config))
+    return Store(redis_client).open("sales", OpenRequest(holder=holder, config=config))
 
 
 def test_the_window_and_the_params_come_from_the_runs_own_batch(run: Any, batch: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_job_that_the_batch_does_not_know_is_named(run: Any, batch: Any) -> No
 def test_progress_is_kept_for_those_who_watch(run: Any, batch: Any, redis_client: Any) -> None:
     script = 'echo \'::batchy {"progress": 0.5, "message": "34/68"}\''
     run(BashBundleOperator(task_id="extract", workflow="sales", bash_command=script))
-    progress = BatchStore(redis_client).progress("sales")["extract"]
+    progress = Store(redis_client).progress("sales")["extract"]
     assert (progress["batch_id"], progress["progress"], progress["message"]) == (batch.batch_id, 0.5, "34/68")
 
 
@@ -149,13 +149,13 @@ def test_batchy_status_shows_a_running_scripts_progress_written_once_a_second(
     run: Any, batch: Any, redis_url: str, redis_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[float] = []
-    really = BatchStore.set_progress
+    really = Store.set_progress
 
     def set_progress(*arguments: Any) -> None:
         written.append(time.monotonic())
         really(*arguments)
 
-    monkeypatch.setattr(BatchStore, "set_progress", set_progress)
+    monkeypatch.setattr(Store, "set_progress", set_progress)
     shown: set[str] = set()
 
     def look() -> None:
@@ -182,7 +182,7 @@ def test_batchy_status_shows_a_running_scripts_progress_written_once_a_second(
     *regular, _ = written  # the last one always arrives
     assert all(later - sooner > 0.99 for sooner, later in itertools.pairwise(regular))
     assert len(written) <= seconds + 3
-    assert BatchStore(redis_client).progress("sales")["extract"]["message"] == "all files"
+    assert Store(redis_client).progress("sales")["extract"]["message"] == "all files"
 
 
 def test_a_redis_that_goes_away_does_not_harm_the_script(
@@ -191,7 +191,7 @@ def test_a_redis_that_goes_away_does_not_harm_the_script(
     def broken(*_: Any) -> None:
         raise ConnectionError("Redis is away")
 
-    monkeypatch.setattr(BatchStore, "set_progress", broken)
+    monkeypatch.setattr(Store, "set_progress", broken)
     script = "for i in 1 2 3; do echo '::batchy {\"progress\": 0.5}'; sleep 0.5; done; echo done"
     assert output(run(BashBundleOperator(task_id="extract", workflow="sales", bash_command=script))).endswith("done\n")
     assert len([record for record in log if "Redis is away" in record]) == 1

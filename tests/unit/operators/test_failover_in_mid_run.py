@@ -23,10 +23,10 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from deployed import DURING, Deployed, deployed
 from failovers import graceful, killed_and_not_waited_for
 
-from batchy_provider.batches.connect import client, parse_url, store
-from batchy_provider.batches.dates import format_date, from_unix
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Wait
+from batchy_provider.core.dates import format_date, from_unix
+from batchy_provider.core.waits import Wait
+from batchy_provider.state.connections import client, parse_url, store
+from batchy_provider.state.store import Store
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
 SOURCE = Path(__file__).parent / "failed_over_dag.py"
@@ -53,17 +53,17 @@ def dag() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(sentinel: Deployed) -> Iterator[BatchStore]:
+def opened(sentinel: Deployed) -> Iterator[Store]:
     """The state, asked of who is the master now: a connection from before may lead to the old one for a while."""
     address = parse_url(sentinel.url)
     with closing(client(address)) as connected:
-        yield store(address, connected, patience=60)
+        yield store(address, connected, retry_seconds=60)
 
 
 def last(sentinel: Deployed) -> tuple[Any, str]:
     """The latest batch, and what time it is by the server's clock."""
     with opened(sentinel) as batches:
-        return batches.status("failed_over").batch, format_date(from_unix(*batches.client.time()))
+        return batches.status("failed_over").batch, format_date(from_unix(*batches.backend.client.time()))
 
 
 async def waited(since: str) -> list[TriggerEvent]:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.state.store import Store
 
 SOURCE = Path(__file__).parent / "nightly_dags.py"
 
@@ -37,9 +37,9 @@ def dags() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def store(redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch) -> BatchStore:
+def store(redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
-    return BatchStore(redis_client)
+    return Store(redis_client)
 
 
 def run(dag: Any, **conf: Any) -> tuple[str, dict[str, str], Any]:
@@ -51,14 +51,14 @@ def run(dag: Any, **conf: Any) -> tuple[str, dict[str, str], Any]:
     return done.state, states, done
 
 
-def outcomes(store: BatchStore, workflow: str) -> dict[str, str]:
+def outcomes(store: Store, workflow: str) -> dict[str, str]:
     batch = store.status(workflow).batch
     assert batch is not None
     return {"batch": batch.status, **{name: job.get("outcome") for name, job in batch.jobs.items()}}
 
 
 class TestNight:
-    def test_good(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_good(self, dags: dict[str, Any], store: Store) -> None:
         state, tasks, done = run(dags["nightly"])
         assert state == "success"
         assert set(tasks.values()) == {"success"}
@@ -70,7 +70,7 @@ class TestNight:
 
     @pytest.mark.parametrize(("failed", "job"), [(1, "part"), (100, "part_1")])
     def test_an_instance_and_a_job_of_one_name_hide_nothing_of_each_other(
-        self, dags: dict[str, Any], store: BatchStore, failed: int, job: str
+        self, dags: dict[str, Any], store: Store, failed: int, job: str
     ) -> None:
         state, _, _ = run(dags["collision"], fail=[failed])
         assert state == "failed"
@@ -78,7 +78,7 @@ class TestNight:
         assert outcomes(store, "collision") == expected
 
     def test_a_failed_job_fails_batch_and_run_though_the_last_job_succeeds(
-        self, dags: dict[str, Any], store: BatchStore
+        self, dags: dict[str, Any], store: Store
     ) -> None:
         state, tasks, _ = run(dags["nightly"], fail=["extract"])
         assert state == "failed"
@@ -92,7 +92,7 @@ class TestNight:
         expected = {"batch": "failed", "extract": "failed", "load": "aborted", "report": "success"}
         assert outcomes(store, "nightly") == expected
 
-    def test_the_next_run_takes_the_failed_window(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_the_next_run_takes_the_failed_window(self, dags: dict[str, Any], store: Store) -> None:
         run(dags["nightly"])
         first = store.status("nightly").batch
         run(dags["nightly"], fail=["load"])
@@ -102,22 +102,22 @@ class TestNight:
         assert third is not None
         assert (third.status, third.from_date) == ("success", first.to_date)
 
-    def test_nothing_of_a_batch_that_did_not_open_runs(self, dags: dict[str, Any], store: BatchStore) -> None:
-        store.client.set("nightly", "mine")
+    def test_nothing_of_a_batch_that_did_not_open_runs(self, dags: dict[str, Any], store: Store) -> None:
+        store.backend.client.set("nightly", "mine")
         state, tasks, _ = run(dags["nightly"])
         assert state == "failed"
         others = {task: state for task, state in tasks.items() if task != "open"}
         assert tasks["open"] == "failed"
         assert set(others.values()) == {"upstream_failed"}
 
-    def test_one_held_by_a_run_that_airflow_does_not_know(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_one_held_by_a_run_that_airflow_does_not_know(self, dags: dict[str, Any], store: Store) -> None:
         config = WorkflowConfig(name="nightly", jobs={"extract": {}, "load": {}, "report": {}})
         holder = Holder(dag_id="nightly", run_id="killed long ago")
         held = store.open("nightly", OpenRequest(config=config, holder=holder))
         assert run(dags["nightly"])[0] == "success"
         assert store.batch("nightly", held.batch_id).status == "failed"
 
-    def test_a_window_of_the_conf(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_a_window_of_the_conf(self, dags: dict[str, Any], store: Store) -> None:
         state, _, done = run(dags["nightly"], from_date="2026-01-01", to_date="2026-01-02")
         assert state == "success"
         batch = store.batch_of_run("nightly", done.run_id)
@@ -126,13 +126,13 @@ class TestNight:
 
 
 class TestMapped:
-    def test_good(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_good(self, dags: dict[str, Any], store: Store) -> None:
         state, tasks, _ = run(dags["mapped"])
         assert state == "success"
         assert [tasks[f"part[{i}]"] for i in range(3)] == ["success"] * 3
         assert outcomes(store, "mapped") == {"batch": "success", "part": "success"}
 
-    def test_one_instance_fails(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_one_instance_fails(self, dags: dict[str, Any], store: Store) -> None:
         state, tasks, _ = run(dags["mapped"], fail=[2])
         assert state == "failed"
         assert [tasks[f"part[{i}]"] for i in range(3)] == ["success", "failed", "success"]
@@ -140,20 +140,20 @@ class TestMapped:
 
 
 class TestWait:
-    def opened(self, store: BatchStore) -> None:
+    def opened(self, store: Store) -> None:
         config = WorkflowConfig(name="nightly", jobs={"extract": {}})
         store.open("nightly", OpenRequest(config=config, holder=Holder(by="test")))
 
-    def succeed(self, store: BatchStore) -> None:
+    def succeed(self, store: Store) -> None:
         self.opened(store)
         store.close("nightly", CloseRequest(result="success"))
 
-    def test_done_already(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_done_already(self, dags: dict[str, Any], store: Store) -> None:
         self.succeed(store)
         state, tasks, _ = run(dags["later"])
         assert (state, set(tasks.values())) == ("success", {"success"})
 
-    def test_woken_by_the_close(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_woken_by_the_close(self, dags: dict[str, Any], store: Store) -> None:
         """Here the triggers run inside dag.test(), on the hub."""
         closing = threading.Timer(4, self.succeed, [store])
         closing.start()
@@ -167,7 +167,7 @@ class TestWait:
         for ti in done.get_task_instances():
             assert str(ti.xcom_pull(task_ids=ti.task_id)) == str(batch.batch_id), ti.task_id
 
-    def test_a_failed_batch_ends_it(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_a_failed_batch_ends_it(self, dags: dict[str, Any], store: Store) -> None:
         self.opened(store)
         closing = threading.Timer(2, store.close, ["nightly", CloseRequest(result="failed")])
         closing.start()
@@ -177,7 +177,7 @@ class TestWait:
             closing.join()
         assert (state, tasks["wait"]) == ("failed", "failed")
 
-    def test_since_the_last_run(self, dags: dict[str, Any], store: BatchStore) -> None:
+    def test_since_the_last_run(self, dags: dict[str, Any], store: Store) -> None:
         """The run before has succeeded after this success, so one wait goes on, until a newer one."""
         self.succeed(store)
         run(dags["later"])

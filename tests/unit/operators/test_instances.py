@@ -11,7 +11,7 @@ from airflow_runs import Airflow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.operators.instances import (
+from batchy_provider.operators.task_instances import (
     NAMES_PER_REQUEST,
     PLAIN,
     UnknownStatesError,

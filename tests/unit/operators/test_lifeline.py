@@ -17,11 +17,11 @@ from redis import Redis
 from test_bundle import FakeTaskInstance, batch, run, ti  # noqa: F401 - fixtures
 
 from batchy_provider import compat
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest
 from batchy_provider.local.rest import wait_for
-from batchy_provider.operators import lifeline
+from batchy_provider.operators import batch_watchdog as lifeline
 from batchy_provider.operators.bundle import BashBundleOperator
+from batchy_provider.state.store import Store
 
 FOREVER = "touch {folder}/begun; while :; do sleep 0.1; done"
 
@@ -78,7 +78,7 @@ def test_what_the_supervisor_says_meanwhile_is_left_for_the_task_to_read(
 
 
 def taker(redis_client: Redis) -> Any:
-    return lambda: BatchStore(redis_client).open(
+    return lambda: Store(redis_client).open(
         "sales", OpenRequest(holder=Holder(dag_id="sales", run_id="another"), if_open="take_over")
     )
 
@@ -103,7 +103,7 @@ def test_a_script_ends_when_a_person_fails_its_batch(
     redis_client: Redis,
     tmp_path: Path,
 ) -> None:
-    failing = once_begun(tmp_path, lambda: BatchStore(redis_client).close("sales", CloseRequest(result="failed")))
+    failing = once_begun(tmp_path, lambda: Store(redis_client).close("sales", CloseRequest(result="failed")))
     with pytest.raises(AirflowException, match="was ended by others"):
         run(forever(tmp_path))
     failing.join()
@@ -123,7 +123,7 @@ def test_a_redis_that_cannot_be_asked_ends_no_script(
         asked.append(1)
         raise RedisUnavailableError("away")
 
-    monkeypatch.setattr(BatchStore, "batch", away)
+    monkeypatch.setattr(Store, "batch", away)
     run(BashBundleOperator(task_id="extract", workflow="sales", bash_command="sleep 2"))
     assert asked
 

@@ -13,13 +13,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_runs import Airflow, context, night
 from redis import Redis
 
-from batchy_provider.batches.keeping import Keeper
-from batchy_provider.batches.model import Actor, CloseRequest, OpenRequest, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.bundles.archive import ArchiveFiles
-from batchy_provider.dag_factory.gate import JobGate
+from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.archive.archiver import Archiver
+from batchy_provider.core.values import Actor, CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.dag_factory.open_batch_check import JobGate
 from batchy_provider.exceptions import ArchiveUnavailableError
 from batchy_provider.services.archive import ArchiveService
+from batchy_provider.state.store import Store
 
 ALL_GOOD = {"open": "success", "extract": "success", "load": "success"}
 
@@ -67,7 +67,7 @@ def test_after_restoring_the_next_run_takes_the_window_that_was_next(redis_clien
     first = run("close", "r1")
     redis_client.flushall()
     files = ArchiveFiles(str(results))
-    ArchiveService(BatchStore(redis_client), files).restore("wf", actor=Actor("ops"))
+    ArchiveService(Store(redis_client), files).restore("wf", actor=Actor("ops"))
     assert run("open", "r2")["from_date"] == first["to_date"]
 
 
@@ -116,7 +116,7 @@ def test_the_archive_is_kept_on_whatever_airflow_opens(redis_client: Redis, tmp_
 
     files = ArchiveFiles((tmp_path / "store").as_uri(), ObjectStoragePath)
     told: list[str] = []
-    store = BatchStore(redis_client, keeper=Keeper(lambda: files, tell=told.append))
+    store = Store(redis_client, archive=Archiver(lambda: files, tell=told.append))
     for _ in range(2):
         batch = store.open("wf", OpenRequest(config=WorkflowConfig(name="wf", jobs={"load": {}})))
         store.close("wf", CloseRequest(result="success", batch_id=batch.batch_id))

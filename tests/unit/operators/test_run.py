@@ -12,10 +12,10 @@ from airflow.sdk import DAG
 from airflow_runs import Airflow, context
 from airflow_versions import TIMETABLES, as_core
 
-from batchy_provider.batches.dates import to_utc
-from batchy_provider.batches.model import Holder
+from batchy_provider.core.dates import to_utc
+from batchy_provider.core.values import Holder
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.operators.run import Run, is_running
+from batchy_provider.operators.dag_run import Run, is_running
 
 UTC = timezone.utc
 

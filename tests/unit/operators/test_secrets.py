@@ -18,7 +18,7 @@ from airflow.sdk import DAG, Variable
 from airflow.sdk._shared.secrets_masker import _secrets_masker
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
-from batchy_provider.hooks.places import bundle_cache
+from batchy_provider.hooks.deployment import bundle_cache
 from batchy_provider.hooks.secrets import known_secrets, learn_secrets
 from batchy_provider.operators.bundle import BashBundleOperator
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 from test_bundle import FakeTaskInstance, run, ti  # noqa: F401 - fixtures
 
-from batchy_provider.bundles.values import DEPTH, parse_value, storage_fault
+from batchy_provider.bundles.storable_values import DEPTH, parse_value, storage_fault
 from batchy_provider.operators.bundle import BashBundleOperator
 
 try:

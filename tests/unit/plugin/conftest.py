@@ -28,7 +28,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 @pytest.fixture
 def api(_server: object, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """The server on an empty Valkey and a folder with the workflow ``sales``."""
-    from batchy_provider.plugin import deployment
+    from batchy_provider.plugin import airflow_services as deployment
 
     cfg = tmp_path / "cfg"
     cfg.mkdir()

@@ -14,8 +14,8 @@ from api_server import Api
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.batches.model import Actor, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.plugin import deployment
+from batchy_provider.core.values import Actor, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.plugin import airflow_services as deployment
 from batchy_provider.plugin.disclosure import without_addresses, without_secrets
 
 SECRET = "hunter2-marker"
@@ -75,7 +75,7 @@ def planted(api: Api, tmp_path: Path, rights: None) -> list[str]:
         (draft.folder / "stderr").write_bytes(b"")
         record = {"state": "success", "exit_code": 0, "started": "a", "finished": "b"}
         draft.commit({**record, "bundle": {"name": str(api.cfg / "bundles" / "x.zip"), "sha256": "0"}})
-    info = store.client.connection_pool.connection_kwargs
+    info = store.backend.client.connection_pool.connection_kwargs
     return [SECRET, HIDDEN, str(tmp_path), f":{info['port']}"]
 
 

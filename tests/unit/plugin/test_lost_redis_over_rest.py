@@ -73,7 +73,7 @@ def test_what_redis_lost_is_told_and_brought_back(api: Api, redis_client: Redis)
 def test_a_state_that_did_not_come_of_the_archives_is_replaced_on_demand_alone(
     api: Api, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from batchy_provider.plugin import deployment
+    from batchy_provider.plugin import airflow_services as deployment
 
     client = api.client()
     night(api)

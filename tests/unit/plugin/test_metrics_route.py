@@ -8,7 +8,7 @@ import pytest
 from api_server import Api
 
 from batchy_provider.local.stack import free_port
-from batchy_provider.plugin import deployment
+from batchy_provider.plugin import airflow_services as deployment
 
 PATH = "/api/v1/metrics"
 

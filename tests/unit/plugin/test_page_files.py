@@ -113,7 +113,7 @@ def test_the_text_of_a_file_needs_the_right_to_read_code(api: Api, monkeypatch: 
 
 
 def test_the_page_and_the_rules_mean_the_same_beginning() -> None:
-    from batchy_provider.batches.dates import BEGINNING
+    from batchy_provider.core.dates import BEGINNING
 
     assert f'BEGINNING = "{BEGINNING.isoformat(timespec="minutes")}"' in (STATIC / "when.js").read_text()
 

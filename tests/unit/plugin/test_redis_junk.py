@@ -33,14 +33,14 @@ from redis_junk import (
     _raw_field,
 )
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.model import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.names import EVENTS_CHANNEL
-from batchy_provider.batches.news import Watch, claim
-from batchy_provider.batches.store import BatchStore
 from batchy_provider.cli.main import main
+from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.plugin import deployment
+from batchy_provider.plugin import airflow_services as deployment
+from batchy_provider.state.connections import connect
+from batchy_provider.state.deliveries import Watch, claim
+from batchy_provider.state.keys import EVENTS_CHANNEL
+from batchy_provider.state.store import Store
 
 GOOD = "good"
 LISTS = ("workflows", "overview", "archive/lost")
@@ -49,7 +49,7 @@ ABOUT_ONE = ("", "/jobs", "/changes", "/batches", "/archive", "/executions", "/w
 
 def fill(redis: Redis) -> None:
     """Write a good workflow and one to be damaged: closed and open batches, a switched-off job, progress, a watch."""
-    store = BatchStore(redis)
+    store = Store(redis)
     for name in (GOOD, WORKFLOW):
         config = WorkflowConfig(name=name, jobs={"extract": {"region": "eu"}, "load": {"nested": {"list": [1, None]}}})
         batch = store.open(name, OpenRequest(config=config, holder=Holder(by="ann", token="t")))
@@ -57,7 +57,7 @@ def fill(redis: Redis) -> None:
         store.disable(name, "load", by="ann", why="late")
         batch = store.open(name, OpenRequest(config=config, holder=Holder(dag_id=name, run_id="r", token="u")))
         store.set_progress(name, "extract", {"batch_id": batch.batch_id, "progress": 0.5, "message": "half"})
-        claim(store, Watch(workflow=name), "me")
+        claim(store.backend, Watch(workflow=name), "me")
 
 
 @pytest.fixture
@@ -139,12 +139,12 @@ def test_junk_in_redis_leaves_the_neighbours_readable(
         assert code in (0, 1), words
         assert code == 0 or WORKFLOW in errors, (words, errors)
         assert GOOD in text or words[0] not in ("list", "metrics")
-    store = BatchStore(redis_client)
+    store = Store(redis_client)
     for change in (
         lambda: store.close(WORKFLOW, CloseRequest(result="success")),
         lambda: store.open(WORKFLOW, OpenRequest(if_open="take_over")),
         lambda: store.prune(WORKFLOW, keep=1, keep_days=1),
-        lambda: claim(store, Watch(workflow=WORKFLOW), "me"),
+        lambda: claim(store.backend, Watch(workflow=WORKFLOW), "me"),
     ):
         try:
             change()
@@ -158,7 +158,7 @@ def heard(api: Api) -> Iterator[list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     services = deployment.deployment()
     with services.events.watch(events.append):
-        assert until(lambda: services.store.client.pubsub_numsub(EVENTS_CHANNEL)[0][1] > 0)
+        assert until(lambda: services.store.backend.client.pubsub_numsub(EVENTS_CHANNEL)[0][1] > 0)
         yield events
 
 
@@ -271,7 +271,7 @@ def test_a_file_whose_name_can_be_no_workflow_hides_no_metrics(api: Api, redis_c
 def test_a_huge_hash_of_another_program_is_not_read(redis_client: Redis, redis_url: str) -> None:
     fill(redis_client)
     redis_client.hset("orders", mapping={str(number): '{"status": "open"}' for number in range(6000)})
-    store = BatchStore(connect(redis_url))
+    store = Store(connect(redis_url))
     assert store.workflows() == [WORKFLOW, GOOD]
     redis_client.hset("orders:meta", "config", "{}")
     assert "orders" in store.candidates()

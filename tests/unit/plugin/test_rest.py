@@ -13,7 +13,7 @@ import pytest
 from api_server import SALES, Api
 from redis import Redis
 
-from batchy_provider.plugin import deployment
+from batchy_provider.plugin import airflow_services as deployment
 
 
 def test_a_night_by_hand(api: Api) -> None:

@@ -16,7 +16,7 @@ from api_server import Api
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.confined import confined, local_place, opened_below
+from batchy_provider.bundles.confined_files import confined, local_place, opened_below
 
 MARKER = "secret-of-the-api-server"
 JOB = "/api/v1/workflows/thief/jobs/k/bundle"

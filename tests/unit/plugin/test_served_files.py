@@ -13,7 +13,7 @@ import pytest
 from api_server import SALES, Api
 
 from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.plugin import deployment
+from batchy_provider.plugin import airflow_services as deployment
 
 EVIL = b"<script>alert(1)</script>\n" * 1000
 BASE = "/api/v1/workflows/sales/batches/7/jobs/load/attempts/1"
@@ -125,7 +125,7 @@ def test_a_name_leads_to_no_other_file(api: Api, execution: bytes, name: str) ->
 
 
 def test_the_log_is_airflows_own(api: Api) -> None:
-    from batchy_provider.batches.model import Holder, OpenRequest, WorkflowConfig
+    from batchy_provider.core.values import Holder, OpenRequest, WorkflowConfig
 
     store = deployment.deployment().store
     config = WorkflowConfig(name="sales", jobs={"load": {}})

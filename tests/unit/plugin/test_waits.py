@@ -14,9 +14,9 @@ import pytest
 import uvicorn
 from api_server import Api, token
 
-from batchy_provider.batches.model import CloseRequest, OpenRequest, WorkflowConfig
 from batchy_provider.cli.main import main
-from batchy_provider.plugin import deployment
+from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.plugin import airflow_services as deployment
 
 CONFIG = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}})
 WAIT = "/api/v1/workflows/crm/wait"

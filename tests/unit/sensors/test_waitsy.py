@@ -23,12 +23,12 @@ from airflow.providers.common.compat.sdk import (
 )
 from redis import Redis
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Wait
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
+from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.local.stack import free_port
 from batchy_provider.sensors.waitsy import WaitsySensor
+from batchy_provider.state.store import Store
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
 MODES: list[dict[str, Any]] = [
@@ -44,8 +44,8 @@ def _connection(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(redis_client: Redis) -> BatchStore:
-    return BatchStore(redis_client)
+def store(redis_client: Redis) -> Store:
+    return Store(redis_client)
 
 
 @pytest.fixture(params=MODES, ids=["deferrable", "poke", "reschedule"])
@@ -75,12 +75,12 @@ def context(*, run_after: datetime | None = None, **run: Any) -> Any:
     return {"dag_run": SimpleNamespace(**{**defaults, **run}), "ti": ti, "prev_start_date_success": last}
 
 
-def opened(store: BatchStore, workflow: str = "wf", **kwargs: Any) -> int:
+def opened(store: Store, workflow: str = "wf", **kwargs: Any) -> int:
     config = WorkflowConfig(name=workflow, jobs={"a": {}, "b": {}})
     return store.open(workflow, OpenRequest(**{"config": config, "holder": Holder(by="test"), **kwargs})).batch_id
 
 
-def closed(store: BatchStore, result: Result = "success", workflow: str = "wf", **kwargs: Any) -> int:
+def closed(store: Store, result: Result = "success", workflow: str = "wf", **kwargs: Any) -> int:
     batch_id = opened(store, workflow, **kwargs)
     store.close(workflow, CloseRequest(result=result, batch_id=batch_id))
     return batch_id
@@ -106,37 +106,35 @@ def deferred(task: WaitsySensor, of: Any) -> tuple[WaitsyTrigger, TaskDeferred]:
 
 
 class TestEveryMode:
-    def test_done_at_once(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_done_at_once(self, store: Store, mode: dict[str, Any]) -> None:
         batch_id = closed(store)
         assert sensor(**mode).execute(context()) == str(batch_id)
 
-    def test_waits(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_waits(self, store: Store, mode: dict[str, Any]) -> None:
         assert waits(sensor(**mode), context()), "nothing is there"
         opened(store)
         assert waits(sensor(**mode), context())
 
-    def test_another_day(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_another_day(self, store: Store, mode: dict[str, Any]) -> None:
         closed(store)
         now = datetime.now(timezone.utc)
         assert waits(sensor(**mode), context(run_after=now + timedelta(days=1)))
         assert not waits(sensor(**mode), context(run_after=now - timedelta(days=1)))
 
-    def test_the_day_is_that_of_the_timezone(
-        self, store: BatchStore, mode: dict[str, Any], redis_client: Redis
-    ) -> None:
+    def test_the_day_is_that_of_the_timezone(self, store: Store, mode: dict[str, Any], redis_client: Redis) -> None:
         job = {"status": "success", "batch_id": 3, "batch_end": "2026-01-01T12:00:00"}
         redis_client.hset("wf", "a", json.dumps(job))
         run_after = datetime(2026, 1, 2, 2, tzinfo=timezone.utc)
         assert waits(sensor(**mode), context(run_after=run_after))
         assert not waits(sensor(**mode, timezone="America/New_York"), context(run_after=run_after))
 
-    def test_failed(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_failed(self, store: Store, mode: dict[str, Any]) -> None:
         batch_id = closed(store, "failed")
         assert waits(sensor(**mode), context())
         with pytest.raises(AirflowFailException, match=f"batch {batch_id} failed at"):
             sensor(**mode, on_failed="fail").execute(context())
 
-    def test_soft_fail_skips(self, store: BatchStore, mode: dict[str, Any], redis_client: Redis) -> None:
+    def test_soft_fail_skips(self, store: Store, mode: dict[str, Any], redis_client: Redis) -> None:
         closed(store, "failed")
         with pytest.raises(AirflowSkipException):
             sensor(**mode, on_failed="fail", soft_fail=True).execute(context())
@@ -166,7 +164,7 @@ class TestEveryMode:
         monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", "redis://127.0.0.1:1")
         assert waits(sensor(**mode), context())
 
-    def test_a_backfill_waits_for_its_own_day(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_a_backfill_waits_for_its_own_day(self, store: Store, mode: dict[str, Any]) -> None:
         run = {
             "run_type": "backfill",
             "data_interval_start": datetime(2026, 1, 4, 2, tzinfo=timezone.utc),
@@ -177,7 +175,7 @@ class TestEveryMode:
         batch_id = closed(store, backfill=True, window=Window(from_date="2026-01-04T02:00", to_date="2026-01-05T02:00"))
         assert sensor(**mode).execute(context(**run)) == str(batch_id)
 
-    def test_since_last_run(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_since_last_run(self, store: Store, mode: dict[str, Any]) -> None:
         closed(store)
         now = datetime.now(timezone.utc)
         since = {**mode, "scope": "since_last_run"}
@@ -185,9 +183,7 @@ class TestEveryMode:
         assert not waits(sensor(**since), context(last=now - timedelta(minutes=1)))
         assert waits(sensor(**since), context(last=now + timedelta(minutes=1)))
 
-    def test_since_the_own_workflows_last_success_each_is_taken_once(
-        self, store: BatchStore, mode: dict[str, Any]
-    ) -> None:
+    def test_since_the_own_workflows_last_success_each_is_taken_once(self, store: Store, mode: dict[str, Any]) -> None:
         since = {**mode, "scope": "since_last_run", "own_workflow": "mine"}
         closed(store)
         assert not waits(sensor(**since), context(run_id="first")), "who never succeeded takes any success"
@@ -213,7 +209,7 @@ class TestEveryMode:
             waits(task, context())
 
     @pytest.mark.parametrize("within", ["12h", 43_200, 43_200.0, timedelta(hours=12)])
-    def test_within(self, store: BatchStore, mode: dict[str, Any], within: Any) -> None:
+    def test_within(self, store: Store, mode: dict[str, Any], within: Any) -> None:
         closed(store)
         assert not waits(sensor(**mode, scope={"within": within}), context())
 
@@ -228,7 +224,7 @@ class TestEveryMode:
 
 
 class TestSeveralWorkflows:
-    def test_all_must_have_succeeded(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_all_must_have_succeeded(self, store: Store, mode: dict[str, Any]) -> None:
         both = sensor(**mode, workflow=["crm", "erp"])
         assert waits(both, context())
         crm = closed(store, workflow="crm")
@@ -236,11 +232,11 @@ class TestSeveralWorkflows:
         erp = closed(store, workflow="erp")
         assert json.loads(both.execute(context())) == {"crm": crm, "erp": erp}
 
-    def test_a_list_of_one_gives_an_object_too(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_a_list_of_one_gives_an_object_too(self, store: Store, mode: dict[str, Any]) -> None:
         batch_id = closed(store)
         assert json.loads(sensor(**mode, workflow=["wf"]).execute(context())) == {"wf": batch_id}
 
-    def test_any_that_fails_fails_all(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_any_that_fails_fails_all(self, store: Store, mode: dict[str, Any]) -> None:
         closed(store, workflow="crm")
         batch_id = closed(store, "failed", workflow="erp")
         assert waits(sensor(**mode, workflow=["crm", "erp"]), context())
@@ -251,13 +247,13 @@ class TestSeveralWorkflows:
         with pytest.raises(ValueError, match="workflow is empty"):
             sensor(**mode, workflow=[])
 
-    def test_one_that_is_named_twice_is_waited_for_once(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_one_that_is_named_twice_is_waited_for_once(self, store: Store, mode: dict[str, Any]) -> None:
         batch_id = closed(store)
         assert json.loads(sensor(**mode, workflow=["wf", "wf"]).execute(context())) == {"wf": batch_id}
 
 
 class TestTheVeryDay:
-    def test_only_a_success_of_the_day_itself_counts(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_only_a_success_of_the_day_itself_counts(self, store: Store, mode: dict[str, Any]) -> None:
         now = datetime.now(timezone.utc)
         yesterday = now - timedelta(days=1)
         assert waits(sensor(**mode, same_day=True), context())
@@ -267,13 +263,13 @@ class TestTheVeryDay:
         with pytest.raises(AirflowFailException, match=r"has not succeeded on .*, and that day is over"):
             sensor(**mode, same_day=True).execute(context(run_after=yesterday))
 
-    def test_a_day_that_is_over_is_skipped_with_soft_fail(self, store: BatchStore, mode: dict[str, Any]) -> None:
+    def test_a_day_that_is_over_is_skipped_with_soft_fail(self, store: Store, mode: dict[str, Any]) -> None:
         yesterday = datetime.now(timezone.utc) - timedelta(days=1)
         with pytest.raises(AirflowSkipException):
             sensor(**mode, same_day=True, soft_fail=True).execute(context(run_after=yesterday))
 
     def test_a_run_that_is_cleared_next_week_finds_the_success_of_its_day(
-        self, store: BatchStore, mode: dict[str, Any], redis_client: Redis
+        self, store: Store, mode: dict[str, Any], redis_client: Redis
     ) -> None:
         run_after = datetime(2026, 1, 2, 2, tzinfo=timezone.utc)
         of_the_day = {"status": "success", "batch_id": 1767322800, "batch_end": "2026-01-02T03:00:00"}
@@ -301,7 +297,7 @@ class TestWhatTheLogSays:
         return read
 
     def test_what_is_waited_for_and_how_it_stands(
-        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+        self, store: Store, mode: dict[str, Any], told: Callable[[], dict[str, str]]
     ) -> None:
         batch_id = opened(store)
         now = datetime.now(timezone.utc)
@@ -311,7 +307,7 @@ class TestWhatTheLogSays:
         assert f"batch {batch_id} is open since" in state
 
     def test_for_how_long_and_which_batch_ended_it(
-        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+        self, store: Store, mode: dict[str, Any], told: Callable[[], dict[str, str]]
     ) -> None:
         batch_id = closed(store)
         of = context()
@@ -323,7 +319,7 @@ class TestWhatTheLogSays:
         assert "; waited 2h3m" in ending
 
     def test_a_poke_that_finds_nothing_new_says_nothing_new(
-        self, store: BatchStore, told: Callable[[], dict[str, str]]
+        self, store: Store, told: Callable[[], dict[str, str]]
     ) -> None:
         opened(store)
         with pytest.raises(AirflowSensorTimeout):
@@ -361,7 +357,7 @@ class TestWhatTheLogSays:
         assert "wf: whether a file defines it cannot be seen here: there is no folder /nowhere" in self.warnings(told())
 
     def test_all_jobs_are_disabled(
-        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+        self, store: Store, mode: dict[str, Any], told: Callable[[], dict[str, str]]
     ) -> None:
         closed(store)
         store.disable("wf", "a", by="test")
@@ -370,7 +366,7 @@ class TestWhatTheLogSays:
         assert self.warnings(told()) == ["wf: every job waited for is switched off; enable one"]
 
     def test_a_job_that_is_not_there(
-        self, store: BatchStore, mode: dict[str, Any], told: Callable[[], dict[str, str]]
+        self, store: Store, mode: dict[str, Any], told: Callable[[], dict[str, str]]
     ) -> None:
         closed(store)
         assert waits(sensor(**mode, jobs=["c"]), context())
@@ -378,13 +374,13 @@ class TestWhatTheLogSays:
 
 
 class TestDeferring:
-    def test_hands_over_all_waits_and_when_they_began(self, store: BatchStore) -> None:
+    def test_hands_over_all_waits_and_when_they_began(self, store: Store) -> None:
         of = context()
         trigger, _ = deferred(sensor(workflow=("crm", "erp")), of)
         assert [Wait(**wait).workflow for wait in trigger.wait] == ["crm", "erp"]
         assert trigger.began == of["ti"].start_date.timestamp()
 
-    def test_hands_over_the_whole_wait(self, store: BatchStore) -> None:
+    def test_hands_over_the_whole_wait(self, store: Store) -> None:
         run_after = datetime(2026, 3, 29, 23, 30, tzinfo=timezone.utc)
         task = sensor(
             jobs=["a"], timezone="Europe/Paris", on_failed="fail", redis_conn_id="redis_default", timeout=4 * 3600
@@ -397,11 +393,11 @@ class TestDeferring:
         assert stop.timeout == timedelta(hours=4)
         assert stop.method_name == "execute_complete"
 
-    def test_the_day_of_the_run_stays_although_it_is_looked_at_tomorrow(self, store: BatchStore) -> None:
+    def test_the_day_of_the_run_stays_although_it_is_looked_at_tomorrow(self, store: Store) -> None:
         trigger, _ = deferred(sensor(), context(run_after=datetime(2026, 7, 1, 23, 59, tzinfo=timezone.utc)))
         assert trigger.wait["day"] == "2026-07-01"
 
-    def test_soft_fail_goes_along(self, store: BatchStore) -> None:
+    def test_soft_fail_goes_along(self, store: Store) -> None:
         trigger, _ = deferred(sensor(soft_fail=True), context())
         assert trigger.soft_fail
 
@@ -412,7 +408,7 @@ class TestDeferring:
 
 
 class TestPoking:
-    def test_until_it_is_done(self, store: BatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_until_it_is_done(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         batch_id = opened(store)
         task = sensor(deferrable=False)
         looks: list[Any] = []

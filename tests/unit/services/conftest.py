@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.services.answers import Audit
 from batchy_provider.services.core import Services
-from batchy_provider.services.model import Audit
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 
 
 @pytest.fixture
@@ -32,6 +32,6 @@ def cfg(tmp_path: Path) -> Path:
 @pytest.fixture
 def services(redis_url: str, cfg: Path, audits: list[Audit]) -> Iterator[Services]:
     """Services on both."""
-    services = Services(store=lambda: BatchStore(connect(redis_url)), cfg=cfg, audit=audits.append)
+    services = Services(store=lambda: Store(connect(redis_url)), cfg=cfg, audit=audits.append)
     yield services
     services.close()

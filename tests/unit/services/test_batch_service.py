@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchy_provider.batches.model import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.services.answers import BatchView
 from batchy_provider.services.core import Services
-from batchy_provider.services.model import BatchView
 
 ANN = Actor("ann", "web", "127.0.0.1")
 SALES = WorkflowConfig(name="sales", jobs={"extract": {"reprocess_hours": 2}, "load": {}})
@@ -61,7 +61,7 @@ def test_a_batch_that_a_reset_ended_says_so(services: Services) -> None:
 
 def test_a_record_of_a_newer_version_is_read_without_what_is_not_known(services: Services) -> None:
     batch = opened(services)
-    client = services.store.client
+    client = services.store.backend.client
     for field in ("owner", f"batch:{batch}"):
         text = client.hget("sales:meta", field)
         assert text is not None, field
@@ -102,6 +102,6 @@ def test_each_job_says_where_its_next_window_starts_and_where_after_a_reset(serv
     extract, load = services.workflows.get("sales").job_states
     assert (extract.next_from, extract.watermark) == ("2026-11-01T22:00:00.000000", "2026-11-02T00:00:00.000000")
     assert (extract.reset_from, load.reset_from) == ("2026-01-01T00:00:00.000000", "1776-07-04T23:59:00.000000")
-    services.store.client.hset("sales", "load", '{"status": "success", "batch_start": "soon"}')
+    services.store.backend.client.hset("sales", "load", '{"status": "success", "batch_start": "soon"}')
     load = services.workflows.get("sales").job_states[1]
     assert (load.next_from, load.watermark, load.reset_from is None) == (None, None, False)

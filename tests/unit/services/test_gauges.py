@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from batchy_provider.batches.model import Actor, CloseRequest, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import Actor, CloseRequest, OpenRequest, Window, WorkflowConfig
 from batchy_provider.services.core import Services
 from batchy_provider.services.gauges import GAUGES, exposition
 
@@ -157,9 +157,9 @@ def test_only_some(services: Services) -> None:
 def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
     from redis_server import Server
 
-    from batchy_provider.batches.connect import connect
-    from batchy_provider.batches.store import BatchStore
     from batchy_provider.local.servers import valkey_binary
+    from batchy_provider.state.connections import connect
+    from batchy_provider.state.store import Store
 
     page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
     (rule,) = re.findall(r"^```acl\nuser watcher (.*)\n```$", page, re.M)
@@ -170,20 +170,20 @@ def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
     plain, server.url = server.url, server.url.replace("://", "://admin:pw@")
     server.start()
     try:
-        night(Services(store=lambda: BatchStore(connect(server.url)), cfg=tmp_path), result="failed")
+        night(Services(store=lambda: Store(connect(server.url)), cfg=tmp_path), result="failed")
         watcher = plain.replace("://", "://watcher:pw@")
-        found = metrics(Services(store=lambda: BatchStore(connect(watcher)), cfg=tmp_path))
+        found = metrics(Services(store=lambda: Store(connect(watcher)), cfg=tmp_path))
     finally:
         server.stop()
     assert found["batchy_workflow_failures_in_a_row"] == {("sales",): 1}
 
 
 def test_a_redis_that_is_away_is_a_metric(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    from batchy_provider.batches.connect import connect
-    from batchy_provider.batches.store import BatchStore
     from batchy_provider.local.stack import free_port
+    from batchy_provider.state.connections import connect
+    from batchy_provider.state.store import Store
 
-    away = Services(store=lambda: BatchStore(connect(f"redis://127.0.0.1:{free_port()}/0")), cfg=services.cfg)
+    away = Services(store=lambda: Store(connect(f"redis://127.0.0.1:{free_port()}/0")), cfg=services.cfg)
     text, fault = exposition(away)
     assert text.splitlines()[-1] == "batchy_redis_up 0"
     assert "cannot be used" in str(fault)

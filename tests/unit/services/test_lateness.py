@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.batches.dates import format_date
 from batchy_provider.config.model import WorkflowModel
+from batchy_provider.core.dates import format_date
 from batchy_provider.services.lateness import deadline_of
 
 NOTIFY = [{"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from batchy_provider.batches.model import Actor, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import Actor, WorkflowConfig
 from batchy_provider.exceptions import ConfigError, UnknownBatchError, UnknownWorkflowError, WindowError
+from batchy_provider.services.answers import Audit
 from batchy_provider.services.core import Services
-from batchy_provider.services.model import Audit
-from batchy_provider.services.names import WorkflowNames
+from batchy_provider.services.known_workflows import WorkflowNames
+from batchy_provider.state.store import Store
 
 ANN = Actor("ann", "rest", "127.0.0.1")
 SALES = """\
@@ -208,7 +208,7 @@ def test_names_are_looked_for_once_and_again_in_the_background(redis_url: str) -
 
 
 def test_a_redis_that_is_not_there_is_told_at_every_question(services: Services) -> None:
-    def broken() -> BatchStore:
+    def broken() -> Store:
         raise ConfigError("no Redis")
 
     services = Services(store=broken)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from batchy_provider.batches import news
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
 from batchy_provider.exceptions import InvalidNameError
+from batchy_provider.state import deliveries as news
+from batchy_provider.state.store import Store
 from batchy_provider.triggers import closed as closed_module
 from batchy_provider.triggers.closed import BatchClosedTrigger
 
@@ -32,11 +32,11 @@ def _settings(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(redis_client: Redis) -> BatchStore:
-    return BatchStore(redis_client)
+def store(redis_client: Redis) -> Store:
+    return Store(redis_client)
 
 
-def load(store: BatchStore, result: Result = "success", *, holder: Holder = PERSON) -> int:
+def load(store: Store, result: Result = "success", *, holder: Holder = PERSON) -> int:
     batch_id = store.open("wf", OpenRequest(config=CONFIG, holder=holder)).batch_id
     store.close("wf", CloseRequest(result=result, batch_id=batch_id))
     return batch_id
@@ -101,7 +101,7 @@ def cursor(client: Redis, field: str = "airflow:success:outside") -> Any:
     return json.loads(client.hget("wf:told", field) or "{}")
 
 
-def test_a_batch_of_a_person_is_told_with_its_window(store: BatchStore, redis_client: Redis) -> None:
+def test_a_batch_of_a_person_is_told_with_its_window(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         load(store)  # closed before anybody watched: no news
         async with watching(redis_client) as told:
@@ -121,7 +121,7 @@ def test_a_batch_of_a_person_is_told_with_its_window(store: BatchStore, redis_cl
     asyncio.run(test())
 
 
-def test_what_the_original_server_closed_is_found_by_the_recheck(store: BatchStore, redis_client: Redis) -> None:
+def test_what_the_original_server_closed_is_found_by_the_recheck(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         load(store)
         async with watching(redis_client) as told:
@@ -137,7 +137,7 @@ def test_what_the_original_server_closed_is_found_by_the_recheck(store: BatchSto
     asyncio.run(test())
 
 
-def test_runs_of_airflow_are_told_only_if_asked_for(store: BatchStore, redis_client: Redis) -> None:
+def test_runs_of_airflow_are_told_only_if_asked_for(store: Store, redis_client: Redis) -> None:
     run = Holder(dag_id="wf", run_id="r1")
 
     async def test() -> None:
@@ -152,7 +152,7 @@ def test_runs_of_airflow_are_told_only_if_asked_for(store: BatchStore, redis_cli
 
 
 @pytest.mark.parametrize(("result", "expected"), [("success", [1]), ("failed", [0, 2]), ("closed", [0, 1, 2])])
-def test_which_result(store: BatchStore, redis_client: Redis, result: Any, expected: list[int]) -> None:
+def test_which_result(store: Store, redis_client: Redis, result: Any, expected: list[int]) -> None:
     async def test() -> None:
         async with watching(redis_client, result=result) as told:
             results: list[Result] = ["failed", "success", "failed"]
@@ -163,7 +163,7 @@ def test_which_result(store: BatchStore, redis_client: Redis, result: Any, expec
     asyncio.run(test())
 
 
-def test_what_was_closed_while_nobody_watched_is_told_afterwards(store: BatchStore, redis_client: Redis) -> None:
+def test_what_was_closed_while_nobody_watched_is_told_afterwards(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         async with watching(redis_client) as told:
             first = load(store)
@@ -177,7 +177,7 @@ def test_what_was_closed_while_nobody_watched_is_told_afterwards(store: BatchSto
 
 
 def test_a_restart_just_after_it_was_told_loses_none(
-    store: BatchStore, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+    store: Store, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow may not have stored it: so it is told once more, when the claim of the dead one has lapsed."""
     monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
@@ -194,7 +194,7 @@ def test_a_restart_just_after_it_was_told_loses_none(
 
 
 def test_one_that_is_stopped_once_airflow_has_stored_the_event_tells_it_no_more(
-    store: BatchStore, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+    store: Store, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
     monkeypatch.setattr(closed_module, "STORED_SECONDS", 0.1)
@@ -210,7 +210,7 @@ def test_one_that_is_stopped_once_airflow_has_stored_the_event_tells_it_no_more(
     asyncio.run(test())
 
 
-def test_two_watchers_tell_each_batch_once(store: BatchStore, redis_client: Redis) -> None:
+def test_two_watchers_tell_each_batch_once(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         async with watching(redis_client) as one, watching(redis_client) as other:
             ids = [load(store) for _ in range(20)]
@@ -220,7 +220,7 @@ def test_two_watchers_tell_each_batch_once(store: BatchStore, redis_client: Redi
     asyncio.run(test())
 
 
-def test_watches_with_names_of_their_own_are_each_told(store: BatchStore, redis_client: Redis) -> None:
+def test_watches_with_names_of_their_own_are_each_told(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         async with watching(redis_client, name="one") as one, watching(redis_client, name="other") as other:
             await until(lambda: redis_client.hlen("wf:told") == 2)
@@ -232,7 +232,7 @@ def test_watches_with_names_of_their_own_are_each_told(store: BatchStore, redis_
 
 
 def test_state_that_cannot_be_read_does_not_end_it(
-    store: BatchStore, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+    store: Store, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closed_module, "_FAULT_PAUSE_SECONDS", 0.1)
 
@@ -249,22 +249,20 @@ def test_state_that_cannot_be_read_does_not_end_it(
     asyncio.run(test())
 
 
-def test_a_batch_that_is_confirmed_before_an_earlier_one_is_not_told_again(
-    store: BatchStore, redis_client: Redis
-) -> None:
+def test_a_batch_that_is_confirmed_before_an_earlier_one_is_not_told_again(store: Store, redis_client: Redis) -> None:
     watch = news.Watch(workflow="wf")
-    assert news.claim(BatchStore(redis_client), watch, "one") == []
+    assert news.claim(Store(redis_client).backend, watch, "one") == []
     first = load(store)
-    assert [batch.batch_id for batch in news.claim(BatchStore(redis_client), watch, "one")] == [first]
+    assert [batch.batch_id for batch in news.claim(Store(redis_client).backend, watch, "one")] == [first]
     second = load(store)
-    assert [batch.batch_id for batch in news.claim(BatchStore(redis_client), watch, "other")] == [second]
-    news.confirm(BatchStore(redis_client), watch, [second])
-    assert news.claim(BatchStore(redis_client), watch, "third") == []
-    news.confirm(BatchStore(redis_client), watch, [first])
+    assert [batch.batch_id for batch in news.claim(Store(redis_client).backend, watch, "other")] == [second]
+    news.confirm(Store(redis_client).backend, watch, [second])
+    assert news.claim(Store(redis_client).backend, watch, "third") == []
+    news.confirm(Store(redis_client).backend, watch, [first])
     assert cursor(redis_client) == {"told": second, "claims": {}}
 
 
-def test_backfills_are_no_news(store: BatchStore, redis_client: Redis) -> None:
+def test_backfills_are_no_news(store: Store, redis_client: Redis) -> None:
     window = Window(from_date="2026-01-04T02:00", to_date="2026-01-05T02:00")
 
     async def test() -> None:
@@ -280,7 +278,7 @@ def test_backfills_are_no_news(store: BatchStore, redis_client: Redis) -> None:
     asyncio.run(test())
 
 
-def test_a_workflow_that_does_not_exist_yet(store: BatchStore, redis_client: Redis) -> None:
+def test_a_workflow_that_does_not_exist_yet(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         async with watching(redis_client) as told:
             await asyncio.sleep(0.3)

@@ -21,13 +21,14 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from batchy_provider.batches import waiting as waiting_module
-from batchy_provider.batches.connect import Address, parse_url
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.batches.names import EVENTS_CHANNEL
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Question, Verdict, Wait, check
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import BatchyError, StateError
+from batchy_provider.state import wait_queries as waiting_module
+from batchy_provider.state.connections import Address, parse_url
+from batchy_provider.state.keys import EVENTS_CHANNEL
+from batchy_provider.state.store import Store
+from batchy_provider.state.wait_queries import Question, check
 from batchy_provider.triggers import hub as hub_module
 from batchy_provider.triggers.hub import Hub
 
@@ -69,11 +70,11 @@ async def until(condition: Callable[[], Any], what: str = "") -> None:
 
 def open_batch(client: Redis, workflow: str) -> int:
     config = WorkflowConfig(name=workflow, jobs={"a": {}})
-    return BatchStore(client).open(workflow, OpenRequest(config=config, holder=Holder(by="test"))).batch_id
+    return Store(client).open(workflow, OpenRequest(config=config, holder=Holder(by="test"))).batch_id
 
 
 def close_batch(client: Redis, workflow: str) -> None:
-    BatchStore(client).close(workflow, CloseRequest(result="success"))
+    Store(client).close(workflow, CloseRequest(result="success"))
 
 
 def succeed(client: Redis, workflow: str) -> int:
@@ -326,7 +327,7 @@ class TestEvents:
     def test_closes_at_random_moments_are_all_seen(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
             hub = hub_at(redis_url)
-            store = BatchStore(redis_client)
+            store = Store(redis_client)
 
             async def one(i: int) -> None:
                 await asyncio.sleep((i * 37 % 100) / 200)
@@ -334,7 +335,7 @@ class TestEvents:
 
             async def closer(i: int) -> None:
                 await asyncio.sleep((i * 61 % 100) / 200)
-                await asyncio.to_thread(succeed, store.client, f"wf{i}")
+                await asyncio.to_thread(succeed, store.backend.client, f"wf{i}")
 
             await asyncio.wait_for(
                 asyncio.gather(*(one(i) for i in range(200)), *(closer(i) for i in range(200))), timeout=20

@@ -16,9 +16,9 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from redis import Redis
 
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Wait
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.waits import Wait
+from batchy_provider.state.store import Store
 from batchy_provider.triggers import hub as hub_module
 from batchy_provider.triggers.batch import BatchFreeTrigger
 from batchy_provider.triggers.waitsy import WaitsyTrigger
@@ -30,16 +30,16 @@ def _connection(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(redis_client: Redis) -> BatchStore:
-    return BatchStore(redis_client)
+def store(redis_client: Redis) -> Store:
+    return Store(redis_client)
 
 
-def opened(store: BatchStore, workflow: str = "wf") -> int:
+def opened(store: Store, workflow: str = "wf") -> int:
     config = WorkflowConfig(name=workflow, jobs={"a": {}})
     return store.open(workflow, OpenRequest(config=config, holder=Holder(by="test"))).batch_id
 
 
-def closed(store: BatchStore, result: Result = "success", workflow: str = "wf") -> int:
+def closed(store: Store, result: Result = "success", workflow: str = "wf") -> int:
     batch_id = opened(store, workflow)
     store.close(workflow, CloseRequest(result=result))
     return batch_id
@@ -113,20 +113,20 @@ class TestSerialize:
 
 
 class TestWaitsy:
-    def test_done_already(self, store: BatchStore) -> None:
+    def test_done_already(self, store: Store) -> None:
         batch_id = closed(store)
         (event,) = fired(waitsy())
         assert isinstance(event, TaskSuccessEvent)
         assert event.xcoms == {"return_value": batch_id}
 
-    def test_done_later(self, store: BatchStore) -> None:
+    def test_done_later(self, store: Store) -> None:
         batch_id = opened(store)
         (event,) = fired(waitsy(), meanwhile=lambda: store.close("wf", CloseRequest(result="success")))
         assert isinstance(event, TaskSuccessEvent)
         assert event.xcoms == {"return_value": batch_id}
 
     @pytest.mark.parametrize(("soft_fail", "kind"), [(False, TaskFailedEvent), (True, TaskSkippedEvent)])
-    def test_failed(self, store: BatchStore, soft_fail: bool, kind: type) -> None:
+    def test_failed(self, store: Store, soft_fail: bool, kind: type) -> None:
         opened(store)
         trigger = waitsy(fail_on_failed=True, soft_fail=soft_fail)
         (event,) = fired(trigger, meanwhile=lambda: store.close("wf", CloseRequest(result="failed")))
@@ -146,12 +146,12 @@ class TestWaitsy:
         assert type(event) is TaskFailedEvent
         assert "no scope 'someday'" in capsys.readouterr().out
 
-    def test_says_what_it_waits_for_once_a_change(self, store: BatchStore, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_says_what_it_waits_for_once_a_change(self, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         batch_id = opened(store)
 
         def meanwhile() -> None:
             for _ in range(5):
-                store.client.publish("batchy:events", json.dumps({"workflow": "wf"}))
+                store.backend.client.publish("batchy:events", json.dumps({"workflow": "wf"}))
             store.close("wf", CloseRequest(result="success"))
 
         fired(waitsy(), meanwhile=meanwhile)
@@ -169,7 +169,7 @@ class TestWaitsy:
         (event,) = fired(waitsy(), meanwhile=silently)
         assert isinstance(event, TaskSuccessEvent)
 
-    def test_cancelled_by_a_person(self, store: BatchStore) -> None:
+    def test_cancelled_by_a_person(self, store: Store) -> None:
         opened(store)
 
         async def test() -> None:
@@ -192,13 +192,13 @@ def for_both(**kwargs: Any) -> WaitsyTrigger:
 
 
 class TestSeveralWorkflows:
-    def test_the_last_one_ends_it(self, store: BatchStore) -> None:
+    def test_the_last_one_ends_it(self, store: Store) -> None:
         crm, erp = closed(store, workflow="crm"), opened(store, "erp")
         (event,) = fired(for_both(), meanwhile=lambda: store.close("erp", CloseRequest(result="success")))
         assert isinstance(event, TaskSuccessEvent)
         assert event.xcoms == {"return_value": {"crm": crm, "erp": erp}}
 
-    def test_any_that_fails_ends_it(self, store: BatchStore) -> None:
+    def test_any_that_fails_ends_it(self, store: Store) -> None:
         opened(store, "crm")
         opened(store, "erp")
         trigger = for_both(fail_on_failed=True)
@@ -212,7 +212,7 @@ class TestSeveralWorkflows:
 
 
 class TestWhatTheLogSays:
-    def test_for_how_long_and_which_batch_ended_it(self, store: BatchStore, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_for_how_long_and_which_batch_ended_it(self, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         batch_id = closed(store)
         trigger = waitsy()
         trigger.began = time.time() - 3 * 3600 - 60
@@ -221,15 +221,13 @@ class TestWhatTheLogSays:
         assert f"wf: batch {batch_id} succeeded at " in said
         assert "; waited 3h1m" in said
 
-    def test_what_keeps_it_from_ending_is_a_warning(
-        self, store: BatchStore, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_what_keeps_it_from_ending_is_a_warning(self, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         batch_id = closed(store)
         store.disable("wf", "a", by="test")
 
         def switch_on() -> None:
             store.enable("wf", "a", by="test")
-            store.client.publish("batchy:events", json.dumps({"workflow": "wf"}))
+            store.backend.client.publish("batchy:events", json.dumps({"workflow": "wf"}))
 
         fired(waitsy(), meanwhile=switch_on)
         warned, ended = (line for line in capsys.readouterr().out.splitlines() if " wf: " in line)
@@ -239,19 +237,19 @@ class TestWhatTheLogSays:
 
 
 class TestBatchFree:
-    def test_closed(self, store: BatchStore) -> None:
+    def test_closed(self, store: Store) -> None:
         batch_id = opened(store)
         trigger = made_anew(BatchFreeTrigger(workflow="wf", batch_id=batch_id))
         (event,) = fired(trigger, meanwhile=lambda: store.close("wf", CloseRequest(result="failed")))
         assert event.payload == {"text": f"wf: batch {batch_id} is not open any more"}
 
-    def test_taken_over(self, store: BatchStore) -> None:
+    def test_taken_over(self, store: Store) -> None:
         batch_id = opened(store)
         trigger = BatchFreeTrigger(workflow="wf", batch_id=batch_id)
         (event,) = fired(trigger, meanwhile=lambda: opened(store))
         assert "is not open any more" in event.payload["text"]
 
-    def test_time_to_look_whether_the_holder_still_runs(self, store: BatchStore) -> None:
+    def test_time_to_look_whether_the_holder_still_runs(self, store: Store) -> None:
         batch_id = opened(store)
         (event,) = fired(BatchFreeTrigger(workflow="wf", batch_id=batch_id, look_again_seconds=0.3))
         assert event.payload == {"text": f"wf: batch {batch_id} is still open; asking whether its holder still runs"}

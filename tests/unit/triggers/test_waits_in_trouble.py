@@ -21,11 +21,11 @@ from redis.asyncio.client import Pipeline
 from redis_cluster import started_cluster
 from redis_sentinel import Watched, started_sentinel
 
-from batchy_provider.batches.connect import connect
-from batchy_provider.batches.dates import format_date, from_unix
-from batchy_provider.batches.model import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
-from batchy_provider.batches.store import BatchStore
-from batchy_provider.batches.waiting import Wait
+from batchy_provider.core.dates import format_date, from_unix
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.waits import Wait
+from batchy_provider.state.connections import connect
+from batchy_provider.state.store import Store
 from batchy_provider.triggers import hub
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
@@ -49,23 +49,23 @@ class Night:
         self.right: dict[str, int] = {}
         """Workflow → the batch that its wait has to end with."""
 
-    def store(self) -> BatchStore:
-        return BatchStore(connect(self._url), patience=60)
+    def store(self) -> Store:
+        return Store(connect(self._url), retry_seconds=60)
 
     def before(self, workflows: list[str]) -> str:
         """Let all succeed once; returns since when a success counts."""
         store = self.store()
         for workflow in workflows:
             self._batch(store, workflow, "before", "success")
-        seconds, micros = store.client.time()
+        seconds, micros = store.backend.client.time()
         return format_date(from_unix(seconds, micros))
 
-    def load(self, workflow: str, store: BatchStore) -> None:
+    def load(self, workflow: str, store: Store) -> None:
         self._batch(store, workflow, "failing", "failed")
         self.right[workflow] = self._batch(store, workflow, "good", "success")
 
     @staticmethod
-    def _batch(store: BatchStore, workflow: str, run: str, result: Result) -> int:
+    def _batch(store: Store, workflow: str, run: str, result: Result) -> int:
         config = WorkflowConfig(name=workflow, jobs={"extract": {}, "load": {}})
         holder = Holder(dag_id=workflow, run_id=run)
         batch = store.open(workflow, OpenRequest(config=config, holder=holder))

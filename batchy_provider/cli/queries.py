@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Commands that ask and change nothing: ``list``, ``status``, ``history``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.cli.context import Commands, Context, add_command
+from batchy_provider.cli.output import (
+    BATCH_COLUMNS,
+    batch_row,
+    date_text,
+    styled,
+)
+from batchy_provider.core.values import WorkflowState
+
+if TYPE_CHECKING:
+    from batchy_provider.core.values import PersonalChange, UnreadableWorkflow
+
+
+def add_commands(commands: Commands) -> None:
+    """Add this group's commands to the parser."""
+    add_command(commands, "list", list_workflows, "show all workflows with their latest batch", "batchy list")
+
+    status = add_command(
+        commands,
+        "status",
+        show_status,
+        "show the jobs of a workflow as they stand",
+        "batchy status sales\nbatchy -o json status sales   # the original's body: job -> fields",
+    )
+    status.add_argument("workflow")
+
+    history = add_command(
+        commands,
+        "history",
+        show_history,
+        "show the batches of a workflow, newest first, or what people changed by hand",
+        "batchy history sales --limit 5\nbatchy history sales --changes",
+    )
+    history.add_argument("workflow")
+    history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
+    history.add_argument("--offset", type=int, default=0, metavar="N", help="how many of the newest to leave out")
+    history.add_argument("--changes", action="store_true", help="who changed what by hand, and why")
+
+
+def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
+    """Show all workflows."""
+    states = context.store.scan()
+    if not context.output.is_table:
+        context.output.data([_summary(state) for state in states])
+        return 0
+    rows = [_summary_row(state) for state in states]
+    context.output.table(("workflow", "status", *BATCH_COLUMNS[3:7], "holder", "jobs"), rows)
+    for state in states:
+        if not isinstance(state, WorkflowState):
+            context.output.note(f"batchy: {state.workflow} cannot be read: {state.reason}")
+    if not rows:
+        context.output.hint("No workflow is in this Redis yet: run a workflow's DAG once, or batchy load WORKFLOW.")
+        context.output.hint("If there were some, Redis has lost them: batchy restore --all --dry-run.")
+    return 0
+
+
+def show_status(context: Context, arguments: argparse.Namespace) -> int:
+    """Show the jobs of one workflow."""
+    state = context.store.status(arguments.workflow)
+    if not context.output.is_table:
+        context.output.data(state.jobs)
+        return 0
+    progress = context.store.progress(arguments.workflow)
+    rows = []
+    for job, fields in state.jobs.items():
+        status = str(fields.get("status", "new"))
+        rows.append(
+            [
+                job,
+                styled("disabled" if job in state.disabled else status),
+                styled(fields.get("outcome")),
+                str(fields.get("batch_id", "-")),
+                date_text(fields.get("from_date")),
+                date_text(fields.get("to_date") or fields.get("batch_start")),
+                date_text(fields.get("batch_end")),
+                _progress_text(progress.get(job), fields.get("batch_id")),
+            ]
+        )
+    columns = ("job", "status", "outcome", "batch", "from (UTC)", "to (UTC)", "ended (UTC)", "progress")
+    context.output.table(columns, rows)
+    if state.holder is not None and state.batch is not None:
+        since = date_text(state.batch.started)
+        context.output.hint(f"Batch {state.batch.batch_id} is held open by {state.holder} since {since} UTC.")
+    return 0
+
+
+def show_history(context: Context, arguments: argparse.Namespace) -> int:
+    """Show the batches of one workflow."""
+    if arguments.changes:
+        state = context.store.status(arguments.workflow)
+        changes = [asdict(made) for made in state.changes]
+        if context.output.is_table:
+            rows = [[date_text(made.at), made.by, _place(made), made.what, made.why] for made in state.changes]
+            context.output.table(("when (UTC)", "who", "from", "what", "why"), rows)
+        else:
+            context.output.data(changes)
+        return 0
+    page = context.services.batches.history(arguments.workflow, limit=arguments.limit, offset=arguments.offset)
+    if context.output.is_table:
+        columns = (*BATCH_COLUMNS, "by", "why")
+        context.output.table(columns, [[*batch_row(batch), batch.by or batch.run, batch.why] for batch in page.items])
+    else:
+        context.output.data([batch.data() for batch in page.items])
+    return 0
+
+
+def _summary(state: WorkflowState | UnreadableWorkflow) -> dict[str, Any]:
+    if isinstance(state, WorkflowState):
+        return {**_facts(state), "unreadable": None}
+    nothing = dict.fromkeys(("batch_id", "from_date", "to_date", "started", "batch_end", "holder"))
+    known = {"workflow": state.workflow, "status": "unreadable", **nothing}
+    return {**known, "timezone": "UTC", "jobs": [], "disabled": [], "unreadable": state.reason}
+
+
+def _facts(state: WorkflowState) -> dict[str, Any]:
+    batch = state.batch
+    return {
+        "workflow": state.workflow,
+        "status": batch.status if batch else "new",
+        "batch_id": batch.batch_id if batch else None,
+        "from_date": batch.from_date if batch else None,
+        "to_date": batch.to_date if batch else None,
+        "started": batch.started if batch else None,
+        "batch_end": batch.batch_end if batch else None,
+        "holder": str(state.holder) if state.holder else None,
+        "timezone": state.timezone,
+        "jobs": list(state.jobs),
+        "disabled": sorted(state.disabled),
+    }
+
+
+def _summary_row(state: WorkflowState | UnreadableWorkflow) -> list[Any]:
+    if not isinstance(state, WorkflowState):
+        return [state.workflow, styled("unreadable"), *["-"] * 4, None, None]
+    batch = state.batch
+    middle = batch_row(batch)[3:7] if batch else ["-"] * 4
+    jobs = ", ".join(f"{job} (disabled)" if job in state.disabled else job for job in state.jobs)
+    return [
+        state.workflow,
+        styled(batch.status if batch else "new"),
+        *middle,
+        str(state.holder) if state.holder else None,
+        jobs,
+    ]
+
+
+def _place(made: PersonalChange) -> str | None:
+    return " ".join(part for part in (made.source, made.address) if part) or None
+
+
+def _progress_text(report: dict[str, Any] | None, batch_id: Any) -> str | None:
+    if report is None or report.get("batch_id") != batch_id:
+        return None
+    share = report.get("progress")
+    parts = [f"{share:.0%}" if isinstance(share, int | float) else "", str(report.get("message") or "")]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Which files of a folder are workflow files, and their bytes. What cannot be read is one fault and hides nothing.
+
+Where `os.path` is used, it answers False for what cannot be read; `pathlib` raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchy_provider.config import bundle_paths as bundles
+from batchy_provider.config.diagnostics import Fault, Problem, unexpected
+from batchy_provider.config.document import MAX_BYTES, DocumentError
+from batchy_provider.core.names import check_workflow_name
+from batchy_provider.exceptions import ConfigError, InvalidNameError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+DEFAULTS_STEM = "_defaults"
+MAX_FOLDERS = 10_000
+"""Folders that are looked into: a link to the root of a machine must not take the time of all workflows."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO (named pipe)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return a regular file's bytes, one more than `document.MAX_BYTES` at most. Never waits, as reading a FIFO does.
+
+    :raises DocumentError: if it cannot be read or is no regular file.
+    """
+    try:
+        # Looked at first, since opening a device can have effects, and again, since it may be another file by now.
+        _must_be_regular(Path(path).stat())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            _must_be_regular(os.fstat(descriptor))
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DocumentError(Problem((), f"cannot be read: {error.strerror}")) from None
+
+
+def _must_be_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
+        raise DocumentError(Problem((), f"this is {kind}; expected a regular file"))
+
+
+def find_files(folder: str | os.PathLike[str], faults: list[Fault] | None = None) -> Iterator[Path]:
+    """Yield the workflow files of a folder and of the folders in it, in a fixed order, upper ones first.
+
+    Bundles are no workflows: folders named ``bundles`` and folders with a ``script.sh`` are left out, and so
+    is what begins with a dot. Links to folders are followed last, and no folder is looked into twice.
+
+    :param faults: what cannot be read, and files whose suffix is in capitals, are added to it.
+    :raises ConfigError: if there is no such folder.
+    """
+    if not os.path.isdir(folder):  # noqa: PTH112
+        raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
+    told: list[Fault] = [] if faults is None else faults
+    for entry in _walk(os.fspath(folder), told):
+        stem, dot, suffix = entry.name.rpartition(".")
+        if dot + suffix in SUFFIXES:
+            if stem != DEFAULTS_STEM:
+                yield Path(entry.path)
+        elif stem and (dot + suffix).lower() in SUFFIXES:
+            message = f"files that end in {dot}{suffix} are not read; rename it to {stem}{dot}{suffix.lower()}"
+            told.append(Fault(entry.path, None, None, "", message))
+
+
+def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
+    """Return the file of one workflow, the same one that `reader.read_folder` takes; nothing is opened."""
+    try:
+        check_workflow_name(workflow)
+    except InvalidNameError:
+        return None
+    if workflow == DEFAULTS_STEM:
+        return None
+    for suffix in sorted(SUFFIXES):
+        if os.path.isfile(path := Path(folder, workflow + suffix)):  # noqa: PTH113
+            return path
+    return next((path for path in find_files(folder) if path.stem == workflow), None)
+
+
+def _walk(top: str, faults: list[Fault]) -> Iterator[os.DirEntry[str]]:
+    """Yield all that is no folder, in each folder once."""
+    seen: set[tuple[int, int]] = set()
+    folders, links = [top], list[str]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        try:
+            found = Path(folder).stat()
+            if (place := (found.st_dev, found.st_ino)) in seen:
+                continue
+            if len(seen) >= MAX_FOLDERS:
+                message = f"more than {MAX_FOLDERS} folders; the rest is not read. Is this a link to another tree?"
+                faults.append(Fault(folder, None, None, "", message))
+                return
+            seen.add(place)
+            files, inner, linked = _list(folder, faults)
+        except OSError as error:
+            faults.append(Fault(folder, None, None, "", f"cannot be read: {error.strerror}"))
+        except Exception as error:  # such as of a file system that answers nonsense
+            faults.append(unexpected(folder, error))
+        else:
+            yield from files
+            folders += reversed(inner)
+            links += linked
+
+
+def _list(folder: str, faults: list[Fault]) -> tuple[list[os.DirEntry[str]], list[str], list[str]]:
+    """Return the files of a folder, its folders, and its links to folders."""
+    with os.scandir(folder) as scan:
+        entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
+    files, inner, linked = [], list[str](), list[str]()
+    for entry in entries:
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:
+            # A broken link is no file, but saying nothing of it would hide a workflow, or many.
+            if entry.name.endswith(SUFFIXES):
+                files.append(entry)
+            elif error.errno != errno.ENOENT:
+                faults.append(Fault(entry.path, None, None, "", f"cannot be read: {error.strerror}"))
+            continue
+        if not is_folder:
+            files.append(entry)
+        elif not _is_left_out(entry):
+            (linked if entry.is_symlink() else inner).append(entry.path)
+    return files, inner, linked
+
+
+def _is_left_out(folder: os.DirEntry[str]) -> bool:
+    return folder.name in (bundles.FOLDER, "__pycache__") or os.path.exists(Path(folder.path, bundles.SCRIPT))  # noqa: PTH110

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Pydantic's errors in the words of someone who writes YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from batchy_provider.config.diagnostics import KeyPath, Problem, did_you_mean, one_of, show
+from batchy_provider.config.model import (
+    After,
+    Deadline,
+    ForEach,
+    Infa,
+    Job,
+    Limits,
+    Notifier,
+    RunParam,
+    Settings,
+    Wait,
+    Within,
+)
+
+SYNONYMS = {
+    "backoff": "retry_backoff",
+    "bash_command": "bash",
+    "callbacks": "on_failure or on_success",
+    "command": "bash",
+    "cron": "schedule",
+    "dagrun_timeout": "run_timeout",
+    "dag_id": "the file's name",
+    "default_args": "defaults",
+    "dependencies": "after",
+    "depends_on": "after",
+    "environment": "env",
+    "execution_timeout": "timeout",
+    "expand": "for_each",
+    "name": "the file's name, and for a job its key",
+    "max_active_tasks": "max_active_jobs",
+    "needs": "after",
+    "notify": "on_failure or on_success",
+    "on_failure_callback": "on_failure",
+    "on_retry_callback": "on_retry",
+    "on_success_callback": "on_success",
+    "priority_weight": "priority",
+    "redis_conn_id": "connection",
+    "retry": "retries",
+    "retry_exponential_backoff": "retry_backoff",
+    "schedule_interval": "schedule",
+    "script": "bash or bundle",
+    "tasks": "jobs",
+    "trigger_rule": "when",
+    "upstream": "after",
+}
+"""What the same thing is called elsewhere."""
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping (name: value)",
+    "model_type": "a mapping (name: value)",
+    "model_attributes_type": "a mapping (name: value)",
+}
+
+
+def problems_of(error: ValidationError, top: type[BaseModel]) -> list[Problem]:
+    """Translate all errors of one validation.
+
+    :param top: the model that was validated.
+    """
+    problems = [_problem(details, top) for details in error.errors(include_url=False)]
+    # A key that is missing because it is misspelt is one fault, not two.
+    meant = {(p.path[:-1], p.message.rpartition("did you mean ")[2].rstrip("?")) for p in problems if p.at_key}
+    return [p for p in problems if not any(p == _missing(path, key) for path, key in meant)]
+
+
+def _missing(path: KeyPath, key: str) -> Problem:
+    return Problem(path, f"the key {key} is missing", at_key=True)
+
+
+def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
+    # A tagged union puts its tag into the place; keys of a file never stand in angle brackets.
+    path: KeyPath = tuple(part for part in details["loc"] if not str(part).startswith("<"))
+    kind, value, context = details["type"], details.get("input"), details.get("ctx", {})
+    match kind:
+        case "batchy":
+            return Problem(path, context["message"])
+        case "extra_forbidden":
+            return Problem(path, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True)
+        case "missing":
+            return _missing(path[:-1], repr(path[-1]))
+        case "literal_error":
+            names = [name.strip("' ") for name in context["expected"].replace(" or ", ", ").split(",")]
+            hint = did_you_mean(value, names) if isinstance(value, str) else ""
+            return Problem(path, f"expected {one_of(names)}, not {show(value)}{hint}")
+        case "greater_than_equal":
+            return Problem(path, f"expected {context['ge']} or more, not {show(value)}")
+        case "less_than_equal":
+            return Problem(path, f"expected {context['le']} or less, not {show(value)}")
+        case "string_too_long":
+            most = f"{context['max_length']} characters, which is what Airflow can store"
+            return Problem(path, f"expected at most {most}, not {len(str(value))}")
+        case "string_pattern_mismatch":
+            return Problem(path, f"expected text without brackets and line breaks, not {show(value)}")
+        case "too_short":
+            return Problem(path, "expected at least one entry, here is none")
+    expected = _EXPECTED.get(kind)
+    if expected is None:
+        return Problem(path, f"{details['msg']}, not {show(value)}")
+    hint = "; write it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
+    return Problem(path, f"expected {expected}, not {show(value)}{hint}")
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Say that a key is not known, and which one was probably meant."""
+    names = sorted(known)
+    synonym = SYNONYMS.get(key)
+    if synonym is not None and (synonym in names or " " in synonym):
+        return f"unknown key; what you mean is probably {synonym}"
+    hint = did_you_mean(key, names) or f"; expected one of {', '.join(names)}"
+    return f"unknown key{hint}"
+
+
+def known_keys(path: KeyPath, top: type[BaseModel]) -> Iterable[str]:
+    """Return the keys that the mapping at a path may have."""
+    model: type[BaseModel]
+    match path:
+        case ():
+            model = top
+        case ("defaults",):
+            model = Settings
+        case ("jobs", _):
+            model = Job
+        case (*_, "limits"):
+            model = Limits
+        case ("wait_for", int()) | ("wait_for",):
+            model = Wait
+        case ("wait_for", *_, "scope"):
+            model = Within
+        case (*_, "on_failure" | "on_retry" | "on_success" | "notify", int()) | (
+            *_,
+            "on_failure" | "on_retry" | "on_success" | "notify",
+        ):
+            model = Notifier
+        case ("deadline",):
+            model = Deadline
+        case ("run_params", _):
+            model = RunParam
+        case ("jobs", _, "for_each"):
+            model = ForEach
+        case ("schedule",):
+            model = After
+        case _:
+            model = Infa
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What the data of a document may hold: the one check of every key and value, for YAML and JSON alike.
+
+Redis, PostgreSQL, JSON, Airflow's own protocol or a terminal cannot hold what is refused here. A value that only one
+of them refuses would stop Airflow's DAG processor, and with it the workflows of all other files.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from batchy_provider.config.diagnostics import KeyPath, Problem
+from batchy_provider.core.storable_text import text_problem
+
+MAX_DEPTH = 50
+MAX_VALUES = 100_000
+MAX_DIGITS = 1000
+"""Digits of a number. Python itself refuses to write whole numbers of more than 4,300."""
+
+_MAX_BITS = int(MAX_DIGITS * math.log2(10))
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_TOO_MANY = f"more than {MAX_VALUES} values, aliases counted as often as they are used"
+_TOO_LONG = f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text"
+
+
+class PlainDataError(Exception):
+    """The data holds something that no document may hold.
+
+    :param problem: what, and where.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def check_plain(data: Any) -> None:
+    """Check every key and value of parsed data, its depth and its size.
+
+    :raises PlainDataError: at the first one that may not be there.
+    """
+    _Check().value(data, (), MAX_DEPTH)
+
+
+class _Check:
+    def __init__(self) -> None:
+        self.values = 0
+
+    def value(self, value: Any, path: KeyPath, depth: int) -> None:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise PlainDataError(Problem(path, _TOO_MANY))
+        kind = type(value)
+        if kind is str:
+            if (message := text_problem(value)) is not None:
+                raise PlainDataError(Problem(path, message))
+        elif kind is dict:
+            self.mapping(value, path, depth)
+        elif kind is list:
+            if depth == 0:
+                raise PlainDataError(Problem(path, _TOO_DEEP))
+            for index, item in enumerate(value):
+                self.value(item, (*path, index), depth - 1)
+        elif kind is int and value.bit_length() > _MAX_BITS:
+            raise PlainDataError(Problem(path, _TOO_LONG))
+        elif kind is float and not math.isfinite(value):
+            message = f"{value} is no number that JSON can hold; write it in quotes if it is text"
+            raise PlainDataError(Problem(path, message))
+
+    def mapping(self, mapping: dict[str, Any], path: KeyPath, depth: int) -> None:
+        if depth == 0:
+            raise PlainDataError(Problem(path, _TOO_DEEP))
+        for key, item in mapping.items():
+            if (message := text_problem(key, "key")) is not None:
+                raise PlainDataError(Problem((*path, key), message, at_key=True))
+            self.value(item, (*path, key), depth - 1)

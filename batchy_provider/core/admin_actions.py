@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What people do between batches: rewind, load anew, switch jobs off and on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+
+from batchy_provider.core.closing import abort
+from batchy_provider.core.dates import format_date, read_date
+from batchy_provider.core.foreign_batches import adopt_foreign
+from batchy_provider.core.presenters import event, stored_batch, unknown_workflow
+from batchy_provider.core.snapshot import Change, Decision, LastSuccess, Owner, Snapshot, StoredConfig
+from batchy_provider.core.values import Batch, Fields, WorkflowConfig
+from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownJobError, WindowError
+
+
+def set_window(state: Snapshot, start: object, names: Collection[str], now: datetime) -> Decision[dict[str, Fields]]:
+    """Let the next window of jobs start at `start`, exactly: no overlap is taken off it.
+
+    :param start: a date, or ISO 8601 text, UTC.
+    :param names: the jobs; all if empty.
+    :returns: the jobs that were set, as they are now.
+    :raises BatchHeldError: while a batch is open, whose window cannot be changed any more.
+    :raises WindowError: if `start` is not a date or lies in the future.
+    :raises UnknownJobError: if the workflow has no such job.
+    """
+    _check_jobs(state, names)
+    moment = read_date(start)
+    if moment > now:
+        raise WindowError(
+            f"{state.workflow}: from_date {format_date(moment)} lies in the future (it is {format_date(now)} UTC); "
+            "what arrives until then would be skipped"
+        )
+    if state.is_open:
+        raise _held(state)
+    text = format_date(moment)
+    moved = {name: state.jobs[name] | {"status": "new", "from_date": text} for name in names or state.jobs}
+    change = Change(live={**state.jobs, **moved})
+    adopt_foreign(state, change, now)
+    if moved.keys() == state.jobs.keys():
+        change.last_success = LastSuccess(0, text)
+    change.event = event(state.workflow, state.live_id, "window", "live", now)
+    return Decision(moved, change)
+
+
+def load(
+    state: Snapshot, config: WorkflowConfig, now: datetime, *, by: str | None = None, why: str | None = None
+) -> Decision[dict[str, Fields]]:
+    """Set a workflow back to its configuration, on purpose, as the original's ``load_cfg``; history stays.
+
+    :param by: the person who does it, for the record of a batch that this ends.
+    :param why: the reason given.
+    :returns: the jobs as they are now.
+    :raises BatchHeldError: while an Airflow run holds a batch open.
+    :raises ConfigError: if the configuration has no job.
+    """
+    if not config.jobs:
+        raise ConfigError(f"{config.name}: the configuration has no job; add at least one")
+    if state.is_open and state.holder.is_run:
+        raise _held(state)
+    jobs = {name: {**given, "status": given.get("status") or "new"} for name, given in config.jobs.items()}
+    change = Change(live=jobs)
+    adopt_foreign(state, change, now)
+    if state.is_open:
+        abort(state, change, now, by=by, why=why or "the workflow was reset to its file")
+    change.owner = change.last_success = None
+    change.config = StoredConfig.of(config)
+    change.event = event(state.workflow, None, "load", "live", now)
+    return Decision(jobs, change)
+
+
+def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decision[frozenset[str]]:
+    """Switch a job off or on at run time; from then on it is skipped, and its window does not move.
+
+    :returns: all jobs that are switched off now.
+    :raises UnknownJobError: if the workflow has no such job.
+    :raises ConfigError: if it is to be switched on, but its configuration says ``enabled: false``.
+    """
+    _check_jobs(state, [name])
+    if enabled and name in state.config.disabled:
+        raise ConfigError(
+            f"{state.workflow}: job {name!r} is switched off in its configuration; set `enabled: true` there"
+        )
+    disabled = state.disabled - {name} if enabled else state.disabled | {name}
+    if disabled == state.disabled:
+        return Decision(disabled | state.config.disabled)
+    change = Change(disabled=disabled)
+    # A wait may have been for this job alone.
+    change.event = event(state.workflow, state.live_id, "switch", "live", now)
+    return Decision(disabled | state.config.disabled, change)
+
+
+def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False) -> Decision[Batch | None]:
+    """Take a job that is switched off out of the open batch `state.own`; its window does not move.
+
+    :param removed: so is this one, which is no part of the workflow any more.
+    :returns: the batch without it, or None if the job is not switched off and may run.
+    """
+    own = state.own
+    if own is None or own.record is None or name not in own.jobs:
+        return Decision(None)
+    job = own.jobs[name]
+    if job.get("status") != "open":
+        # Left out when the batch was opened, whatever the switch says by now.
+        left_out = name in own.record.left_out
+        return Decision(stored_batch(state.workflow, own) if left_out else None)
+    if name not in state.disabled and not removed:
+        return Decision(None)
+    record = replace(own.record, left_out=sorted({*own.record.left_out, name}))
+    jobs = {**own.jobs, name: job | {"status": "new", "outcome": "skipped", "batch_end": format_date(now)}}
+    change = Change(batches={own.batch_id: jobs})
+    change.records[own.batch_id] = record
+    if own.batch_id == state.live_id and state.owner is not None:
+        change.live = jobs
+        change.owner = Owner(own.batch_id, state.owner.holder, record)
+    return Decision(stored_batch(state.workflow, replace(own, jobs=jobs, record=record)), change)
+
+
+def _check_jobs(state: Snapshot, names: Collection[str]) -> None:
+    if not state.jobs:
+        raise unknown_workflow(state.workflow)
+    for name in names:
+        if name not in state.jobs:
+            raise UnknownJobError(f"{state.workflow}: there is no job {name!r}; its jobs are {', '.join(state.jobs)}")
+
+
+def _held(state: Snapshot) -> BatchHeldError:
+    assert state.live_id is not None
+    return BatchHeldError(
+        f"{state.workflow}: batch {state.live_id} is open, by {state.holder}; close or fail it first",
+        holder=state.holder,
+        batch_id=state.live_id,
+    )

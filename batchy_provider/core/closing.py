@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Closing a batch: for the whole workflow, since jobs that hand data to each other re-run together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from batchy_provider.core.dates import format_date, unix_seconds
+from batchy_provider.core.foreign_batches import move_watermark
+from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
+from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch
+from batchy_provider.core.values import Batch, BatchRecord, CloseRequest, Fields
+from batchy_provider.exceptions import NotOpenError, UnknownBatchError
+
+
+def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decision[Batch]:
+    """Close a batch as success or failed; once more with the same result changes nothing.
+
+    :param state: with the batch asked for, if one is, as `state.own`.
+    :param now: the Redis server's time, naive UTC.
+    :raises NotOpenError: if the batch is not the open one, or was closed with the other result.
+    :raises UnknownWorkflowError: if Redis does not know the workflow.
+    :raises UnknownBatchError: if the batch asked for does not exist.
+    """
+    own = state.own
+    if own is not None and own.record is not None and own.record.kind == "history":
+        return _close_history(state, own, request, now)
+    if not state.jobs:
+        raise unknown_workflow(state.workflow)
+    batch_id = state.live_id if request.batch_id is None else request.batch_id
+    if batch_id is None:
+        raise NotOpenError(f"{state.workflow}: no batch was ever opened, so there is none to close; open one first")
+    if batch_id != state.live_id:
+        return _close_other(state, own, batch_id, request)
+    if not state.is_open:
+        # What became of it is in history: the live hash may have been set to another window since.
+        closed = live_batch(state) if own is None else stored_batch(state.workflow, own)
+        return Decision(_same_result(closed, request))
+    return _close_live(state, batch_id, request, now)
+
+
+def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: datetime) -> Decision[Batch]:
+    jobs = _all_closed(state.jobs, request, now)
+    change = Change(live=jobs, batches={batch_id: jobs}, history=[batch_id])
+    record = state.live_record
+    if record is not None and state.owner is not None:
+        record = _ended(record, request)
+        change.records[batch_id] = record
+        change.owner = Owner(batch_id, state.owner.holder, record)
+    change.closed[batch_id] = unix_seconds(now)
+    if request.result == "success":
+        move_watermark(state, change, batch_id, jobs, record)
+    change.event = event(state.workflow, batch_id, request.result, "live", now)
+    batch = Batch(
+        workflow=state.workflow,
+        batch_id=batch_id,
+        status=request.result,
+        kind="live",
+        jobs=jobs,
+        record=record,
+    )
+    return Decision(batch, change)
+
+
+def _ended(record: BatchRecord, request: CloseRequest) -> BatchRecord:
+    own_run = record.run is not None and request.by == record.by
+    by = None if own_run else request.by
+    return replace(record, status=request.result, closed_by=by, closed_why=request.why)
+
+
+def abort(
+    state: Snapshot,
+    change: Change,
+    now: datetime,
+    *,
+    by: str | None = None,
+    why: str | None = None,
+    taken_over_by: int | None = None,
+) -> None:
+    """End the open batch, whose holder will not do it any more.
+
+    :param by: person, program or run that ends it.
+    :param why: the reason given.
+    :param taken_over_by: id of the batch that takes its window.
+    """
+    batch_id, record = state.live_id, state.live_record
+    assert batch_id is not None
+    end = format_date(now)
+    ended = {"status": "failed", "batch_end": end, "outcome": "aborted"}
+    change.batches[batch_id] = {
+        name: job | ended if job.get("status") == "open" else job for name, job in state.jobs.items()
+    }
+    change.closed[batch_id] = unix_seconds(now)
+    change.history.append(batch_id)
+    if record is not None:
+        ended_record = replace(record, status="failed", closed_by=by, closed_why=why, taken_over_by=taken_over_by)
+        change.records[batch_id] = ended_record
+
+
+def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now: datetime) -> Decision[Batch]:
+    assert own.record is not None
+    if not own.is_open:
+        return Decision(_same_result(stored_batch(state.workflow, own), request))
+    record = _ended(own.record, request)
+    closed = StoredBatch(own.batch_id, _all_closed(own.jobs, request, now), record)
+    change = Change(batches={own.batch_id: closed.jobs})
+    change.records[own.batch_id] = record
+    if request.result == "success":
+        change.days[record.day] = own.batch_id
+    change.event = event(state.workflow, own.batch_id, request.result, "history", now)
+    return Decision(stored_batch(state.workflow, closed), change)
+
+
+def _close_other(state: Snapshot, own: StoredBatch | None, batch_id: int, request: CloseRequest) -> Decision[Batch]:
+    """Answer a wish to close a batch that is not the latest."""
+    if own is None or not own.jobs:
+        raise UnknownBatchError(
+            f"{state.workflow}: there is no batch {batch_id}; the latest is {state.live_id}. It may have been pruned"
+        )
+    if own.status == request.result:
+        return Decision(stored_batch(state.workflow, own))
+    raise NotOpenError(
+        f"{state.workflow}: batch {batch_id} ({own.status}) is not the open one: the latest is batch "
+        f"{state.live_id} ({state.status}), by {state.holder}. Nothing was changed"
+    )
+
+
+def _same_result(batch: Batch, request: CloseRequest) -> Batch:
+    recorded = batch.record.status if batch.record is not None else "open"
+    if request.result in (batch.status, recorded):
+        return batch
+    raise NotOpenError(
+        f"{batch.workflow}: batch {batch.batch_id} is not open: it is {batch.status} since {batch.batch_end} UTC and "
+        f"cannot be closed as {request.result}. To load its window again, rerun it or use set-window"
+    )
+
+
+def _all_closed(jobs: Mapping[str, Fields], request: CloseRequest, now: datetime) -> dict[str, Fields]:
+    """Close all jobs of a batch alike, also one that the original had closed alone before it was killed."""
+    end = format_date(now)
+    open_ids = [job.get("batch_id") for job in jobs.values() if job.get("status") == "open"]
+
+    def took_part(job: Fields) -> bool:
+        status: object = job.get("status")
+        if status in ("open", "new"):
+            return status == "open"
+        return job.get("batch_id") in open_ids and job.get("outcome") != "skipped"
+
+    return {
+        name: job | {"status": request.result, "batch_end": end, "outcome": request.outcomes.get(name, request.result)}
+        if took_part(job)
+        else job
+        for name, job in jobs.items()
+    }

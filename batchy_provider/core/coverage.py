@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Which data was never loaded, and which was loaded more than once: interval arithmetic on successful windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from batchy_provider.core.dates import midnight, parse_date
+from batchy_provider.core.job_settings import cuts_to_midnight, overlap
+from batchy_provider.core.values import Batch, Fields
+from batchy_provider.exceptions import BatchyError
+
+
+class Interval(NamedTuple):
+    """A slice of data, from `start` (inclusive) to `end` (exclusive); naive UTC."""
+
+    start: datetime
+    end: datetime
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return the same points in time as disjoint intervals that do not touch, in order; empty ones are left out."""
+    merged: list[Interval] = []
+    for each in sorted(intervals):
+        if each.start >= each.end:
+            continue
+        if merged and each.start <= merged[-1].end:
+            merged[-1] = Interval(merged[-1].start, max(merged[-1].end, each.end))
+        else:
+            merged.append(each)
+    return merged
+
+
+def missing(whole: Interval, loaded: Iterable[Interval]) -> list[Interval]:
+    """Return what of `whole` is in none of `loaded`, in order."""
+    left: list[Interval] = []
+    at = whole.start
+    for each in merge(loaded):
+        if each.start >= whole.end:
+            break
+        if each.start > at:
+            left.append(Interval(at, each.start))
+        at = max(at, each.end)
+    if at < whole.end:
+        left.append(Interval(at, whole.end))
+    return left
+
+
+def repeated(windows: Sequence[tuple[Interval, int]]) -> list[tuple[Interval, tuple[int, ...]]]:
+    """Return what is in more than one window, in order, each time with the ids of all windows that hold it.
+
+    :param windows: interval and id; one id may stand for several intervals.
+    """
+    edges = sorted({moment for window, _ in windows for moment in window})
+    begins: dict[datetime, list[tuple[Interval, int]]] = {}
+    for window in windows:
+        if window[0].start < window[0].end:
+            begins.setdefault(window[0].start, []).append(window)
+    found: list[tuple[Interval, tuple[int, ...]]] = []
+    active: list[tuple[Interval, int]] = []
+    for start, end in pairwise(edges):
+        active = [each for each in active if each[0].end > start] + begins.get(start, [])
+        ids = tuple(sorted({number for _, number in active}))
+        if len(ids) < 2:
+            continue
+        if found and found[-1][0].end == start and found[-1][1] == ids:
+            found[-1] = (Interval(found[-1][0].start, end), ids)
+        else:
+            found.append((Interval(start, end), ids))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Data before the watermark that no successful batch has loaded.
+
+    :param jobs: the jobs that lack it.
+    """
+
+    jobs: tuple[str, ...]
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """Data that several successful batches have loaded.
+
+    :param jobs: the jobs that loaded it more than once.
+    :param batches: ids of the batches, in order.
+    """
+
+    jobs: tuple[str, ...]
+    interval: Interval
+    batches: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the successful batches of a workflow have loaded, live ones, backfills and one-off loads alike.
+
+    :param jobs: the jobs that took part in one of them.
+    :param reaching_back: how many live batches load data again because ``reprocess_hours`` or ``trunc_start`` say so.
+    """
+
+    jobs: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+    doubles: tuple[Double, ...]
+    reaching_back: int
+
+
+def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], timezone: str) -> Coverage:
+    """Return what batches have loaded.
+
+    A gap lies between the first live window and the watermark. A live window that reaches back over the one before
+    as far as its configuration says does not load twice.
+
+    :param batches: in any order; those that are no success are passed over.
+    :param watermarks: job → where its next window starts; without it, where its last live window ends.
+    :param timezone: the workflow's, for ``trunc_start``.
+    """
+    per_job: dict[str, list[tuple[Batch, Interval, Fields]]] = {}
+    for batch in sorted(batches, key=lambda each: each.batch_id):
+        if batch.status == "success":
+            for name, interval, fields in _windows(batch):
+                per_job.setdefault(name, []).append((batch, interval, fields))
+
+    gaps: dict[Interval, list[str]] = {}
+    doubles: dict[tuple[Interval, tuple[int, ...]], list[str]] = {}
+    reaching: set[int] = set()
+    for name, found in per_job.items():
+        live = [interval for batch, interval, _ in found if batch.kind == "live"]
+        if live:
+            end = watermarks.get(name, max(each.end for each in live))
+            for gap in missing(Interval(min(live).start, end), (interval for _, interval, _ in found)):
+                gaps.setdefault(gap, []).append(name)
+        wanted: list[tuple[Interval, int]] = []
+        reached: datetime | None = None
+        for batch, interval, fields in found:
+            parts = [interval]
+            if batch.kind == "live":
+                if reached is not None and interval.start < reached:
+                    meant = _meant(batch, name, fields, reached, timezone)
+                    parts = missing(interval, [meant])
+                    if parts != [interval]:
+                        reaching.add(batch.batch_id)
+                reached = interval.end
+            wanted += [(part, batch.batch_id) for part in parts]
+        for double in repeated(wanted):
+            doubles.setdefault(double, []).append(name)
+    return Coverage(
+        jobs=tuple(per_job),
+        gaps=tuple(Gap(tuple(jobs), gap) for gap, jobs in sorted(gaps.items())),
+        doubles=tuple(Double(tuple(jobs), *double) for double, jobs in sorted(doubles.items())),
+        reaching_back=len(reaching),
+    )
+
+
+def _windows(batch: Batch) -> Iterable[tuple[str, Interval, Fields]]:
+    """Yield the windows of the jobs that took part in a successful batch and loaded."""
+    left_out = batch.record.left_out if batch.record is not None else ()
+    for name, fields in batch.jobs.items():
+        start, end = fields.get("from_date"), fields.get("batch_start") or fields.get("to_date")
+        if name in left_out or fields.get("status") != "success" or not (start and end):
+            continue
+        try:
+            interval = Interval(parse_date(start), parse_date(end))
+        except (BatchyError, TypeError, AttributeError):
+            continue  # another program's: what cannot be read is no date
+        if interval.start < interval.end:
+            yield name, interval, fields
+
+
+def _meant(batch: Batch, name: str, fields: Fields, reached: datetime, timezone: str) -> Interval:
+    """Return what of the windows before a live window loads again on purpose."""
+    if batch.record is not None and batch.record.moved:
+        return Interval(reached, reached)  # a window that was asked for reaches back over nothing
+    try:
+        back = overlap(batch.workflow, name, fields)
+        start = reached - back if back <= reached - datetime.min else datetime.min
+        if cuts_to_midnight(batch.workflow, name, fields):
+            start = midnight(start, timezone)
+    except (BatchyError, OverflowError):
+        start = reached
+    return Interval(start, reached)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What other programs did, the original server above all: noted as if this package had seen it; and what nobody loaded.
+
+The original writes the live hash and a hash for each batch, and nothing else: no list of batches, no day, no time of
+closing to ask for. And where it opens over an open batch, that one stays open in its own hash for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from batchy_provider.core.dates import day_of, format_date, parse_date, unix_seconds
+from batchy_provider.core.presenters import live_batch, stored_batch
+from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredBatch
+from batchy_provider.core.values import BatchRecord, Fields
+from batchy_provider.core.windows import position
+from batchy_provider.exceptions import WindowError
+
+Spans = dict[str, list[tuple[datetime, datetime]]]
+"""Job → windows (from, to), naive UTC."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """Data of one job that no success has loaded.
+
+    :param from_date: its start, ISO 8601 UTC.
+    :param to_date: its end.
+    """
+
+    job: str
+    from_date: str
+    to_date: str
+
+
+def move_watermark(
+    state: Snapshot, change: Change, batch_id: int, jobs: Mapping[str, Fields], record: BatchRecord | None
+) -> None:
+    """Note a success: how far all is loaded now, and the day."""
+    end = _end(jobs, record)
+    if end is None:
+        return
+    last = state.last_success
+    on_purpose = record is not None and record.moved
+    if last is None or on_purpose or parse_date(last.to_date) <= parse_date(end):
+        change.last_success = LastSuccess(batch_id, end)
+    change.days[_day(state, end, record)] = batch_id
+
+
+def adopt_foreign(state: Snapshot, change: Change, now: datetime) -> None:
+    """Note for waits, days and lists what the original server did since, before its traces are left behind.
+
+    :param now: when a batch ends that it has opened another one over.
+    """
+    if state.overtaken is not None:
+        settled = settle(state, change, state.overtaken, now)
+        if settled is not None and settled.status == "success":
+            move_watermark(state, change, settled.batch_id, settled.jobs, settled.record)
+    batch_id, record = state.live_id, state.live_record
+    if batch_id is None or state.is_open or (record is not None and record.status != "open"):
+        return
+    change.history.append(batch_id)
+    batch = live_batch(state)
+    if batch.status not in ("success", "failed"):
+        return
+    if batch.batch_end is not None:
+        change.closed[batch_id] = unix_seconds(parse_date(batch.batch_end))
+    if record is not None:
+        change.records[batch_id] = replace(record, status=batch.status)
+    if batch.status == "success":
+        move_watermark(state, change, batch_id, state.jobs, record)
+
+
+def settle(state: Snapshot, change: Change, stored: StoredBatch, now: datetime) -> StoredBatch | None:
+    """Note what became of a batch that is not the latest any more: closed, or left open by one that came after it.
+
+    :param now: when it ends, if it was left open.
+    :returns: the batch as it is then; None if all is known of it.
+    """
+    record, batch_id = stored.record, stored.batch_id
+    if not stored.jobs or (record is not None and (record.kind == "history" or record.status != "open")):
+        return None
+    change.history.append(batch_id)
+    if stored.is_open:
+        ended = {"status": "failed", "batch_end": format_date(now), "outcome": "aborted"}
+        jobs = {name: job | ended if job.get("status") == "open" else job for name, job in stored.jobs.items()}
+        change.batches[batch_id] = jobs
+        stored = replace(stored, jobs=jobs, record=None if record is None else replace(record, status="failed"))
+    batch = stored_batch(state.workflow, stored)
+    if batch.status not in ("success", "failed"):
+        return None
+    if record is not None:
+        change.records[batch_id] = replace(record, status=batch.status)
+    if batch.batch_end is not None:
+        change.closed[batch_id] = unix_seconds(parse_date(batch.batch_end))
+    return stored
+
+
+def adopt_history(
+    state: Snapshot,
+    batches: Sequence[StoredBatch],
+    following: StoredBatch | None,
+    listed: frozenset[int],
+    days: Mapping[str, int],
+    now: datetime,
+) -> Change:
+    """List batches that only their own hashes know, with their days and ends; end those that were left open.
+
+    :param batches: by their ids.
+    :param following: the one that came after them.
+    :param listed: ids that history lists already.
+    :param days: day → batch, as far as these batches' days are known.
+    :param now: when one ends that was left open and has none after it.
+    """
+    change = Change()
+    newest = state.live_id or max((batch.batch_id for batch in (*batches, following) if batch is not None), default=0)
+    last = state.last_success
+    for batch, after in zip(batches, [*batches[1:], following], strict=True):
+        if batch.is_open and batch.batch_id >= newest:
+            change.history.append(batch.batch_id)  # it still runs, or is being opened at this moment
+            continue
+        if batch.record is None and batch.batch_id in listed and not batch.is_open:
+            continue
+        settled = settle(state, change, batch, _started(state.workflow, after) or now)
+        if settled is None or settled.status != "success" or (end := _end(settled.jobs, settled.record)) is None:
+            continue
+        day = _day(state, end, settled.record)
+        if settled.batch_id > max(days.get(day, 0), change.days.get(day, 0)):
+            change.days[day] = settled.batch_id
+        if _is_later(state, last, settled.batch_id, end):
+            last = LastSuccess(settled.batch_id, end)
+            change.last_success = last
+    change.history[:] = [batch_id for batch_id in change.history if batch_id not in listed]
+    return change
+
+
+def days_of(state: Snapshot, batches: Iterable[StoredBatch]) -> list[str]:
+    """Return the days that `adopt_history` may want to note."""
+    ends = ((batch, _end(batch.jobs, batch.record)) for batch in batches)
+    return sorted({_day(state, end, batch.record) for batch, end in ends if end is not None})
+
+
+def why_no_batch(stored: StoredBatch) -> str | None:
+    """Say why a hash whose key looks like a batch's is none that can be listed; None if it is one."""
+    if not any(str(job.get("batch_id")) == str(stored.batch_id) for job in stored.jobs.values()):
+        return f"no job in it has the batch_id {stored.batch_id}"
+    for name, job in stored.jobs.items():
+        for field in ("from_date", "to_date", "batch_start", "batch_end"):
+            value = job.get(field)
+            try:
+                if value is not None:
+                    parse_date(value if isinstance(value, str) else str(value))
+            except WindowError as error:
+                return f"{field} of job {name!r}: {error}"
+    return None
+
+
+def loaded_spans(stored: StoredBatch) -> Spans:
+    """Return the windows that a batch has loaded."""
+    spans: Spans = {}
+    for name, job in stored.jobs.items():
+        left_out = stored.record is not None and name in stored.record.left_out
+        if stored.status != "success" or job.get("status") != "success" or left_out:
+            continue
+        start, end = job.get("from_date"), job.get("batch_start") or job.get("to_date")
+        if isinstance(start, str) and isinstance(end, str):
+            spans.setdefault(name, []).append((parse_date(start), parse_date(end)))
+    return spans
+
+
+def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime]]]) -> list[Gap]:
+    """Return what lies between the windows that were loaded, and before the next one, and was not.
+
+    The original opens after a failure at that moment, so what had failed is never loaded by it.
+
+    :param loaded: job → windows, in any order.
+    """
+    found = []
+    for name, job in state.jobs.items():
+        if not (windows := sorted(loaded.get(name, ()))):
+            continue
+        until = windows[0][1]
+        following = position(state.workflow, name, job, state.config.timezone).start
+        for start, end in [*windows[1:], (following, following)]:
+            if start > until:
+                found.append(Gap(name, format_date(until), format_date(start)))
+            until = max(until, end)
+    return found
+
+
+def _is_later(state: Snapshot, last: LastSuccess | None, batch_id: int, end: str) -> bool:
+    """Tell whether a success is the last one: where a person moved the watermark, or set all back, that stays."""
+    if last is None:
+        return state.live_id is not None
+    return 0 < last.batch_id < batch_id and parse_date(last.to_date) <= parse_date(end)
+
+
+def _end(jobs: Mapping[str, Fields], record: BatchRecord | None) -> str | None:
+    if record is not None:
+        return record.to_date
+    return max((end for job in jobs.values() if isinstance(end := job.get("batch_start"), str)), default=None)
+
+
+def _day(state: Snapshot, end: str, record: BatchRecord | None) -> str:
+    return record.day if record is not None else day_of(parse_date(end), state.config.timezone)
+
+
+def _started(workflow: str, stored: StoredBatch | None) -> datetime | None:
+    text = None if stored is None else stored_batch(workflow, stored).started
+    return None if text is None else parse_date(text)

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Opening a batch: who may, and with which window (DESIGN, section 3, "Opening")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from batchy_provider.core.closing import abort
+from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
+from batchy_provider.core.foreign_batches import adopt_foreign
+from batchy_provider.core.job_settings import initial
+from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
+from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
+from batchy_provider.core.statuses import status_of
+from batchy_provider.core.values import (
+    STATE_FIELDS,
+    Batch,
+    BatchRecord,
+    Fields,
+    Kind,
+    OpenRequest,
+    Window,
+    WorkflowConfig,
+)
+from batchy_provider.core.windows import Position, position
+from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
+
+_STATE = frozenset(STATE_FIELDS)
+
+Spans = Mapping[str, tuple[datetime, datetime]]
+"""Job → (from_date, to_date), naive UTC."""
+
+
+def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision[Batch]:
+    """Open a batch.
+
+    :param now: the Redis server's time, naive UTC.
+    :raises BatchHeldError: if another run holds the live batch open and is not known to be gone.
+    :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
+    :raises WindowError: if the window asked for cannot be.
+    :raises UnknownBatchError: if the run's earlier batch has been pruned.
+    """
+    if again := already_open(state, request):
+        return Decision(again)
+    opening = _Opening(state, request, now)
+    if request.backfill:
+        return opening.history(opening.asked_spans(), "backfill of the run's own data interval")
+    if state.own is not None:
+        return opening.rerun(state.own)
+    if request.window is not None and not request.move_watermark:
+        return opening.history(opening.asked_spans(), "one-off load of the window asked for")
+    if request.window is not None:
+        return opening.live(opening.asked_spans(), "window asked for, and the watermark moves with it", moved=True)
+    return opening.live(opening.next_spans(), "next window")
+
+
+def request_key(workflow: str, request: OpenRequest) -> str | None:
+    """Return what ``wf:runs`` knows the asker by, so that asking again finds the batch; None if it needs nothing.
+
+    A person's or program's live batch is known by its owner; its one-off loads are many.
+    """
+    if (run := request.holder.run_key(workflow)) is not None:
+        return run
+    one_off = request.backfill or (request.window is not None and not request.move_watermark)
+    return f"request:{request.holder.token}" if one_off else None
+
+
+def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
+    """Return the batch that this same request, or its run, has opened already and that is still open."""
+    mine = state.own
+    if state.is_open and state.live_id is not None:
+        same_run = mine is not None and mine.batch_id == state.live_id
+        if same_run or state.holder.token == request.holder.token:
+            return replace(live_batch(state), reused=True)
+    if mine is not None and mine.is_open and mine.record is not None and mine.record.kind == "history":
+        return replace(stored_batch(state.workflow, mine), reused=True)
+    return None
+
+
+def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Fields]:
+    """Return the jobs as they stand, with the params of the configuration.
+
+    A known job keeps its state and takes its params from the configuration; a new one starts as the
+    configuration has it, ``new`` if that says nothing; one that the configuration does not name is left out.
+    """
+    if config is None:
+        return {name: dict(job) for name, job in state.jobs.items()}
+    merged = {}
+    for name, given in config.jobs.items():
+        known = state.jobs.get(name)
+        if known is None:
+            merged[name] = {**given, "status": given.get("status") or "new"}
+            continue
+        job = {field: value for field, value in given.items() if field not in _STATE}
+        for field in STATE_FIELDS:
+            if field in known:
+                job[field] = known[field]
+        merged[name] = job
+    return merged
+
+
+class _Opening:
+    """One opening: the inputs that all its ways share, and what each of them writes."""
+
+    def __init__(self, state: Snapshot, request: OpenRequest, now: datetime) -> None:
+        self.state = state
+        self.request = request
+        self.now = now
+        self.jobs = merged_jobs(state, request.config)
+        if not self.jobs:
+            raise unknown_workflow(state.workflow)
+        self.config = StoredConfig.of(request.config) if request.config else state.config
+        self.left_out = (self.config.disabled | state.disabled) & self.jobs.keys()
+        self.end = now
+        highest = max(state.last_id, state.live_id or 0)
+        self.batch_id = max(int(unix_seconds(now)), highest + 1)
+
+    # -- which window ------------------------------------------------------------------------------------
+
+    def next_spans(self) -> Spans:
+        """Each job's next window: from where it has been loaded to, until now."""
+        last = self.state.last_success
+        # A clock that was set back must not take the watermark back with it.
+        end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
+        spans = {}
+        for name, job in self.jobs.items():
+            at = self._position(name, job)
+            if name not in self.left_out:
+                self._check_beginning(name, job)
+            spans[name] = (at.start, max(end, at.watermark, at.start))
+        self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
+        return spans
+
+    def _check_beginning(self, name: str, job: Fields) -> None:
+        """Refuse a first window that begins in the future: its batch would skip what arrives until then."""
+        first = initial(self.state.workflow, name, job)
+        if job.get("from_date") is None and first is not None and first > self.now:
+            raise WindowError(
+                f"{self.state.workflow}, job {name!r}: initial_date {format_date(first)} lies in the future (it is "
+                f"{format_date(self.now)} UTC), and no window can begin there yet; write a date that has passed"
+            )
+
+    def asked_spans(self) -> Spans:
+        """The window that was asked for, for every job."""
+        window = self.request.window or Window()
+        self.end = self.now if window.to_date is None else read_date(window.to_date)
+        if self.request.move_watermark and self.end > self.now:
+            raise WindowError(
+                f"{self.state.workflow}: to_date {format_date(self.end)} lies in the future (it is "
+                f"{format_date(self.now)} UTC); a watermark there would skip what arrives until then"
+            )
+        spans = {}
+        for name, job in self.jobs.items():
+            start = self._position(name, job).start if window.from_date is None else read_date(window.from_date)
+            if start > self.end:
+                raise WindowError(
+                    f"{self.state.workflow}, job {name!r}: the window would start at {format_date(start)} and end "
+                    f"before, at {format_date(self.end)}; give from_date and to_date (UTC) in order"
+                )
+            spans[name] = (start, self.end)
+        return spans
+
+    def rerun(self, own: StoredBatch) -> Decision[Batch]:
+        """Take the window of the run's own earlier batch again."""
+        record = own.record
+        if not own.jobs or record is None:
+            raise UnknownBatchError(
+                f"{self.state.workflow}: this run opened batch {own.batch_id} before, which has been pruned, so its "
+                "window is not known any more. Trigger a new run with the window in its conf: "
+                '{"from_date": "…", "to_date": "…"}'
+            )
+        self.end = parse_date(record.to_date)
+        spans = {
+            name: (parse_date(job["from_date"]), parse_date(job["to_date"]))
+            for name, job in own.jobs.items()
+            if name in self.jobs and name not in record.left_out and job.get("from_date")
+        }
+        reason = f"window of batch {own.batch_id} again"
+        if against := self._why_not_live(own, record, spans):
+            # Nothing of that batch is a job any more: an empty window for all, so that the run can go on.
+            spans = spans or dict.fromkeys(self.jobs, (self.end, self.end))
+            return self.history(spans, f"{reason}, for history only: {against}")
+        for name, job in self.jobs.items():
+            if name in spans:
+                continue
+            at = self._position(name, job)
+            if self._loaded_until(own, name, job, at) >= self.end:
+                self.left_out |= {name}
+            spans[name] = (at.start, self.end)
+        return self.live(spans, reason, moved=record.moved)
+
+    def _why_not_live(self, own: StoredBatch, record: BatchRecord, spans: Spans) -> str | None:
+        """Say why a re-run must not touch the live state, or return None if it may."""
+        if record.kind == "history":
+            return "that batch was so too"
+        if not spans:
+            return "none of its jobs is there any more"
+        for name, (start, end) in spans.items():
+            job = self.state.jobs.get(name)
+            if job is None:
+                continue
+            at = self._position(name, job)
+            if self._loaded_until(own, name, job, at) > end:
+                return "a later batch has succeeded since"
+            if at.watermark < start:
+                # To load this window now would set the watermark behind data that was never loaded.
+                return f"data from {format_date(at.watermark)} UTC is still to be loaded before it"
+        return None
+
+    def _loaded_until(self, own: StoredBatch, name: str, job: Fields, at: Position) -> datetime:
+        """Return how far later batches than `own` have loaded a job."""
+        state = self.state
+        if status_of(state.workflow, name, job) == "success":
+            return at.watermark
+        if state.live_record is None and state.live_id is not None:
+            # The original server opened the live batch: where it starts is all that it tells.
+            return at.watermark
+        last = state.last_success
+        if last is None or 0 < last.batch_id < own.batch_id:
+            return at.watermark
+        return max(at.watermark, parse_date(last.to_date))
+
+    def _position(self, name: str, job: Fields) -> Position:
+        return position(self.state.workflow, name, job, self.config.timezone)
+
+    # -- what is written ---------------------------------------------------------------------------------
+
+    def live(self, spans: Spans, reason: str, *, moved: bool = False) -> Decision[Batch]:
+        """Open the batch that everybody sees, after the one before it has ended.
+
+        :param moved: the watermark is to go to the end of this window, wherever it is now.
+        """
+        change = Change()
+        adopt_foreign(self.state, change, self.now)
+        warning = self._end_open_batch(change)
+        jobs = {
+            name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])
+            for name, job in self.jobs.items()
+        }
+        record = replace(self._record("live", f"{reason}, taken over" if warning else reason), moved=moved)
+        change.live = jobs
+        change.owner = Owner(self.batch_id, self.request.holder, record)
+        if self.request.config is not None:
+            change.config = self.config
+        return self._decision(jobs, record, change, warning)
+
+    def history(self, spans: Spans, reason: str) -> Decision[Batch]:
+        """Open a batch that only history and the day index will know."""
+        jobs = {
+            name: self._left_out(name, self.jobs[name])
+            if name in self.left_out
+            else self._opened(self.jobs[name], *span)
+            for name, span in spans.items()
+        }
+        return self._decision(jobs, self._record("history", reason), Change(), None)
+
+    def _end_open_batch(self, change: Change) -> str | None:
+        """End a batch that is open still, if its holder is gone or may be overruled; else refuse."""
+        state, request = self.state, self.request
+        if not state.is_open or state.live_id is None:
+            return None
+        holder = state.holder
+        since = f"batch {state.live_id} is open since {live_batch(state).started} UTC, by {holder}"
+        if holder.is_run and request.gone != state.live_id and request.if_open != "take_over":
+            raise BatchHeldError(
+                f"{state.workflow}: {since}. Wait until it has been closed, close it yourself (`batchy close` or "
+                f"`batchy fail {state.workflow}`), or open with if_open take_over",
+                holder=holder,
+                batch_id=state.live_id,
+            )
+        abort(state, change, self.now, by=str(request.holder), why=request.why, taken_over_by=self.batch_id)
+        return f"{since}, and was never closed; its window is taken over"
+
+    def _opened(self, job: Fields, start: datetime, end: datetime) -> Fields:
+        opened = job | {
+            "batch_id": self.batch_id,
+            "status": "open",
+            "from_date": format_date(start),
+            "to_date": format_date(end),
+            "batch_start": format_date(end),
+            "batch_end": None,
+        }
+        opened.pop("outcome", None)
+        return opened
+
+    def _left_out(self, name: str, job: Fields) -> Fields:
+        """Name the batch that a job is not part of; all that it knows of its own window stays."""
+        status = status_of(self.state.workflow, name, job)
+        kept = "failed" if status == "open" else status
+        return job | {"batch_id": self.batch_id, "status": kept, "outcome": "skipped"}
+
+    def _record(self, kind: Kind, reason: str) -> BatchRecord:
+        holder = self.request.holder
+        return BatchRecord(
+            kind=kind,
+            started=format_date(self.now),
+            to_date=format_date(self.end),
+            day=self.request.day or day_of(self.end, self.config.timezone),
+            reason=reason,
+            run=holder.run_key(self.state.workflow),
+            by=str(holder),
+            why=self.request.why,
+            left_out=tuple(sorted(self.left_out)),
+        )
+
+    def _decision(
+        self, jobs: dict[str, Fields], record: BatchRecord, change: Change, warning: str | None
+    ) -> Decision[Batch]:
+        change.batches[self.batch_id] = jobs
+        change.records[self.batch_id] = record
+        change.history.append(self.batch_id)
+        if (asker := request_key(self.state.workflow, self.request)) is not None:
+            change.runs[asker] = self.batch_id
+        change.event = event(self.state.workflow, self.batch_id, "open", record.kind, self.now)
+        batch = Batch(
+            workflow=self.state.workflow,
+            batch_id=self.batch_id,
+            status="open",
+            kind=record.kind,
+            jobs=jobs,
+            record=record,
+            warning=warning,
+        )
+        return Decision(batch, change)

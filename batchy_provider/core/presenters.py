@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Stored state turned into what faces show, events and the errors that all rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from batchy_provider.core.dates import format_date
+from batchy_provider.core.snapshot import Snapshot, StoredBatch
+from batchy_provider.core.values import Batch, PersonalChange, WorkflowState
+from batchy_provider.exceptions import UnknownWorkflowError
+
+
+def live_batch(state: Snapshot) -> Batch:
+    """Return the live batch as faces show it; it must have been opened."""
+    assert state.live_id is not None
+    return Batch(
+        workflow=state.workflow,
+        batch_id=state.live_id,
+        status=state.status,
+        kind="live",
+        jobs=state.jobs,
+        record=state.live_record,
+    )
+
+
+def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
+    """Return a batch of the history as faces show it."""
+    return Batch(
+        workflow=workflow,
+        batch_id=stored.batch_id,
+        status=stored.status,
+        kind=stored.record.kind if stored.record else "live",
+        jobs=stored.jobs,
+        record=stored.record,
+    )
+
+
+def event(workflow: str, batch_id: int | None, what: str, kind: str, now: datetime) -> dict[str, Any]:
+    """Return what is told on the channel: ``open``, ``success``, ``failed``, ``window``, ``load`` or ``switch``."""
+    return {"workflow": workflow, "batch_id": batch_id, "event": what, "kind": kind, "at": format_date(now)}
+
+
+def unknown_workflow(workflow: str) -> UnknownWorkflowError:
+    """Return the error for a workflow without any job."""
+    return UnknownWorkflowError(
+        f"workflow {workflow!r} is not in Redis; load its configuration (`batchy load {workflow}`) or run its DAG "
+        f"once. If it was there before, Redis has lost it: `batchy restore {workflow}`"
+    )
+
+
+def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
+    """Return a workflow as callers see it.
+
+    :param changes: what people changed, newest first.
+    """
+    return WorkflowState(
+        workflow=state.workflow,
+        jobs=state.jobs,
+        batch=live_batch(state) if state.live_id is not None else None,
+        holder=state.holder if state.is_open else None,
+        disabled=state.disabled | (state.config.disabled & state.jobs.keys()),
+        timezone=state.config.timezone,
+        infa=state.config.infa,
+        changes=changes,
+    )

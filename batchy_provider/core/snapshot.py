@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What is stored of a workflow, read once and checked, and the change that a rule makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any, Final, Generic, TypeVar
+
+from batchy_provider.core.revision import Revision
+from batchy_provider.core.statuses import overall_status, status_of
+from batchy_provider.core.values import BatchRecord, Fields, Holder, PersonalChange, Status, WorkflowConfig
+
+
+class Unchanged(Enum):
+    """The type of `UNCHANGED`."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+"""A part of the stored state that a change leaves as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastSuccess:
+    """The last successful live batch, or where a person moved the watermark since.
+
+    :param batch_id: the batch; 0 when a person moved the watermark.
+    :param to_date: the watermark.
+    """
+
+    batch_id: int
+    to_date: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConfig:
+    """What ``wf:meta`` remembers of the configuration, for callers that come without it."""
+
+    timezone: str = "UTC"
+    order: tuple[str, ...] = ()
+    disabled: frozenset[str] = frozenset()
+    infa: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: WorkflowConfig) -> StoredConfig:
+        """Return what is to be remembered of a configuration."""
+        return cls(config.timezone, tuple(config.jobs), config.disabled, dict(config.infa))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who opened the latest live batch that this package knows of, and its record."""
+
+    batch_id: int
+    holder: Holder
+    record: BatchRecord
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """One batch as history holds it."""
+
+    batch_id: int
+    jobs: dict[str, Fields]
+    record: BatchRecord | None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it was never closed nor taken over."""
+        return self.status == "open"
+
+    @property
+    def status(self) -> Status:
+        """What the batch as a whole is."""
+        if self.record is not None and self.record.status != "open":
+            # As this package closed it; the original may have closed single jobs of it before, otherwise.
+            return self.record.status
+        return overall_status(self.jobs, self.record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The stored state of a workflow at one moment, as the rules take it.
+
+    :param jobs: the live hash, in the configuration's order where that is known.
+    :param last_id: the highest batch id that history knows; 0 if none.
+    :param own: what the run that asks opened before, or the batch that is asked for.
+    :param owner: who opened the latest live batch of this package; the original server may have opened since.
+    :param overtaken: the batch `owner` speaks of, where that is so and it was not closed by this package.
+    :param revision: which revision of the state this is; None if no archive was ever written.
+    """
+
+    workflow: str
+    jobs: dict[str, Fields] = field(default_factory=dict)
+    config: StoredConfig = field(default_factory=StoredConfig)
+    disabled: frozenset[str] = frozenset()
+    owner: Owner | None = None
+    last_success: LastSuccess | None = None
+    last_id: int = 0
+    own: StoredBatch | None = None
+    overtaken: StoredBatch | None = None
+    revision: Revision | None = None
+
+    @cached_property
+    def overtaken_id(self) -> int | None:
+        """The id of the batch that `overtaken` is to be."""
+        owner = self.owner
+        is_so = owner is not None and owner.record.status == "open" and owner.batch_id != self.live_id
+        return owner.batch_id if owner is not None and is_so else None
+
+    @cached_property
+    def live_id(self) -> int | None:
+        """The id of the latest live batch; None before the first one."""
+        ids = [i for i in (job.get("batch_id") for job in self.jobs.values()) if type(i) is int]
+        return max(ids, default=None)
+
+    @cached_property
+    def live_record(self) -> BatchRecord | None:
+        """The record of the live batch; None if this package did not open it."""
+        return self.owner.record if self.owner is not None and self.owner.batch_id == self.live_id else None
+
+    @cached_property
+    def holder(self) -> Holder:
+        """Who opened the live batch; nobody known if the original server did."""
+        if self.owner is not None and self.owner.batch_id == self.live_id:
+            return self.owner.holder
+        return Holder(token="")  # nosec B106  # of nobody
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Tell whether the live batch is open."""
+        if any(status_of(self.workflow, name, job) == "open" for name, job in self.jobs.items()):
+            return True
+        # A batch whose every job is switched off has nothing that says "open" but its record.
+        record = self.live_record
+        return (
+            record is not None
+            and record.status == "open"
+            and all(job.get("outcome") == "skipped" for job in self.jobs.values())
+        )
+
+    @cached_property
+    def status(self) -> Status:
+        """What the live batch as a whole is."""
+        return "open" if self.is_open else overall_status(self.jobs, self.live_record)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a rule wants to write. The store commits all of it in one transaction.
+
+    :param live: the new live hash, complete; None leaves it as it is.
+    :param batches: batch id → its new hash, complete.
+    :param records: batch id → its new record.
+    :param owner: who opened the latest live batch; None removes it.
+    :param last_success: the last success, which holds the watermark; None removes it.
+    :param config: what to remember of the configuration; None removes it.
+    :param disabled: the jobs that are switched off at run time.
+    :param revision: the revision of the state after this change; None leaves it as it is.
+    :param audit: changes that people made, newest first; None leaves them as they are.
+    :param runs: run key → batch id.
+    :param closed: batch id → ``batch_end`` in Unix seconds.
+    :param days: ISO day → batch id.
+    :param history: batch ids to list.
+    :param event: what to publish about the change.
+    """
+
+    live: dict[str, Fields] | None = None
+    batches: dict[int, dict[str, Fields]] = field(default_factory=dict)
+    records: dict[int, BatchRecord] = field(default_factory=dict)
+    owner: Owner | Unchanged | None = UNCHANGED
+    last_success: LastSuccess | Unchanged | None = UNCHANGED
+    config: StoredConfig | Unchanged | None = UNCHANGED
+    disabled: frozenset[str] | Unchanged = UNCHANGED
+    revision: Revision | None = None
+    audit: Sequence[PersonalChange] | None = None
+    runs: dict[str, int] = field(default_factory=dict)
+    closed: dict[int, float] = field(default_factory=dict)
+    days: dict[str, int] = field(default_factory=dict)
+    history: list[int] = field(default_factory=list)
+    event: dict[str, Any] | None = None
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[T]):
+    """What a rule decided: the answer, and the change to commit; no change is a decision too."""
+
+    result: T
+    change: Change | None = None

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What a wait is for, and the verdict on how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from batchy_provider.core.dates import day_bounds, parse_date
+from batchy_provider.exceptions import ConfigError
+
+Scope = Literal["today", "within", "since_last_run", "any"]
+SCOPES: tuple[Scope, ...] = ("today", "within", "since_last_run", "any")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What is waited for.
+
+    :param workflow: whose batch.
+    :param jobs: only these jobs; all that are switched on if empty.
+    :param scope: which success counts: ``today`` (since `day` began), ``within`` the last `within_seconds`,
+        ``since_last_run`` (after `since`), or ``any``.
+    :param day: ISO day of the run that waits; yesterday's success does not count for ``today``.
+    :param timezone: IANA name of the timezone that `day` is read in.
+    :param backfill: look `day` up in the workflow's index of data days instead, where backfills are too,
+        unless any success will do.
+    :param within_seconds: for ``within``; more than 0.
+    :param since: ISO 8601, UTC, for ``since_last_run``; None if the one that waits never succeeded.
+    :param fail_on_failed: a failed batch ends the wait, too.
+    :param same_day: for ``today``: only a success before `day` ended counts, and the wait has failed when it is over.
+    """
+
+    workflow: str
+    jobs: Sequence[str] = ()
+    scope: Scope = "today"
+    day: str | None = None
+    timezone: str = "UTC"
+    backfill: bool = False
+    within_seconds: float | None = None
+    since: str | None = None
+    fail_on_failed: bool = False
+    same_day: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a wait that could never be answered."""
+        object.__setattr__(self, "jobs", tuple(self.jobs))  # it may come from JSON
+        if self.scope not in SCOPES:
+            raise ConfigError(f"{self.workflow}: there is no scope {self.scope!r}; use one of {', '.join(SCOPES)}")
+        if self.scope == "within" and (self.within_seconds is None or self.within_seconds <= 0):
+            raise ConfigError(f"{self.workflow}: scope within needs a duration of more than 0, for example 12h")
+        if (self.scope == "today" or self.backfill) and self.day is None:
+            raise ConfigError(f"{self.workflow}: scope {self.scope} needs a day")
+        if self.same_day and self.scope != "today":
+            raise ConfigError(f"{self.workflow}: same_day goes with scope today, not {self.scope}")
+
+    def __str__(self) -> str:
+        """Say what is waited for, in one sentence for people."""
+        jobs = f"job {', '.join(self.jobs)}" if self.jobs else "every enabled job"
+        if self.backfill and self.scope != "any":
+            return f"{self.workflow}: waiting until {jobs} has loaded the data of {self.day}"
+        counts = {
+            "today": f" on {self.day}{'' if self.same_day else ' or later'} ({self.timezone})",
+            "within": f" in the last {self.within_seconds:g} s" if self.within_seconds else "",
+            "since_last_run": f" since {self.since} UTC" if self.since else "",
+            "any": "",
+        }[self.scope]
+        failing = ", or until it has failed" if self.fail_on_failed else ""
+        return f"{self.workflow}: waiting until {jobs} has succeeded{counts}{failing}"
+
+    def counts_from(self, now: datetime) -> datetime:
+        """Return from when on a success counts; naive UTC."""
+        if self.scope == "today":
+            assert self.day is not None
+            return day_bounds(self.day, self.timezone)[0]
+        if self.scope == "within":
+            assert self.within_seconds is not None
+            return now - timedelta(seconds=self.within_seconds)
+        return parse_date(self.since) if self.scope == "since_last_run" and self.since else datetime.min
+
+    @property
+    def counts_until(self) -> datetime:
+        """From when on a success does not count any more; naive UTC."""
+        return day_bounds(self.day, self.timezone)[1] if self.same_day and self.day is not None else datetime.max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a wait stands.
+
+    :param state: ``done``, ``failed`` or ``waiting``.
+    :param batch_id: the batch that ended it.
+    :param text: a sentence for the log: what is so, and what it waits for.
+    :param obstacle: why it cannot end unless somebody does something: Redis knows no such ``workflow``, or it has
+        no such ``job``, or all of them are ``disabled``.
+    """
+
+    state: Literal["done", "failed", "waiting"]
+    text: str
+    batch_id: int | None = None
+    obstacle: Literal["workflow", "job", "disabled"] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the wait has ended."""
+        return self.state != "waiting"

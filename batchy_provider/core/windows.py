@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Which slice of data a job takes next: the opening table of DESIGN, section 3."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from batchy_provider.core.dates import midnight, parse_date
+from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap
+from batchy_provider.core.statuses import status_of
+from batchy_provider.core.values import Fields
+from batchy_provider.exceptions import BatchyError, StateError, WindowError
+
+
+class Position(NamedTuple):
+    """How far a job has been loaded.
+
+    :param start: where its next window starts, overlap and cut included; naive UTC.
+    :param watermark: how far it is loaded without a gap; the next window must reach at least up to here, or
+        the watermark would go back.
+    """
+
+    start: datetime
+    watermark: datetime
+
+
+def position(workflow: str, name: str, job: Fields, timezone: str) -> Position:
+    """Return how far a job has been loaded, by its latest state.
+
+    A success hands on its ``batch_start`` (always equal to ``to_date`` unless the original server has opened
+    since, and then the one that is right); whatever is not a success keeps its window.
+
+    :raises StateError: if a date or the status cannot be read.
+    """
+    last_end = _date(workflow, name, job, "batch_start")
+    last_from = _date(workflow, name, job, "from_date")
+    if status_of(workflow, name, job) == "success" and last_end is not None:
+        watermark = last_end
+        start = _less_overlap(watermark, workflow, name, job)
+    else:
+        start = watermark = beginning(workflow, name, job) if last_from is None else last_from
+    if cuts_to_midnight(workflow, name, job):
+        start = midnight(start, timezone)
+    return Position(start, watermark)
+
+
+def position_or_none(workflow: str, name: str, job: Fields, timezone: str) -> Position | None:
+    """Return how far a job has been loaded, or None if its state or configuration cannot be read."""
+    try:
+        return position(workflow, name, job, timezone)
+    except (BatchyError, OverflowError):
+        return None
+
+
+def _less_overlap(watermark: datetime, workflow: str, name: str, job: Fields) -> datetime:
+    back = overlap(workflow, name, job)
+    first = initial(workflow, name, job)
+    reach = watermark - (datetime.min if first is None else min(watermark, first))
+    if back <= reach:
+        return watermark - back
+    if first is not None:
+        return watermark - reach
+    raise WindowError(
+        f"{workflow}, job {name!r}: reprocess_hours {job['reprocess_hours']!r} reaches back before the year 1"
+    )
+
+
+def _date(workflow: str, name: str, job: Fields, field: str) -> datetime | None:
+    value = job.get(field)
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            return parse_date(value)
+        raise WindowError(f"{value!r} is not a date")
+    except WindowError as error:
+        raise StateError(
+            f"{field} of job {name!r} of workflow {workflow!r} in Redis: {error}. Set it with `set-window`, or `load` "
+            "the configuration anew"
+        ) from error

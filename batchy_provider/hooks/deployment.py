@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Where workflow files, cached bundles and results are, by Airflow's configuration; every face asks here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchy_provider.archive.archive_files import ArchiveFiles
+    from batchy_provider.archive.archiver import Archiver
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.results import ResultStore
+
+
+def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the workflow files: ``[batchy] cfg_folder``, or ``cfg`` beside the DAGs folder.
+
+    :param loader_file: ``__file__`` of a file in the DAGs folder; None takes ``[core] dags_folder``.
+    """
+    from airflow.configuration import conf
+
+    if configured := conf.get("batchy", "cfg_folder", fallback=None):
+        return Path(configured).expanduser()
+    dags = Path(loader_file).resolve().parent if loader_file else Path(conf.get_mandatory_value("core", "dags_folder"))
+    return dags.parent / "cfg"
+
+
+def open_path(url: str) -> Any:
+    """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
+    from batchy_provider.bundles.confined_files import local_place
+
+    if (place := local_place(url)) is not None:
+        return Path(place)
+    from batchy_provider.bundles.errors import BundleError
+    from batchy_provider.config.bundle_paths import WEB_ADDRESS, is_web_address
+
+    if is_web_address(url):
+        raise BundleError(f"{WEB_ADDRESS.format(url=url)}.")
+    from airflow.sdk import ObjectStoragePath
+
+    try:
+        path = ObjectStoragePath(url)
+        path.fs  # noqa: B018 - only this looks for the provider
+    except ValueError as error:
+        raise BundleError(
+            f"{url} cannot be opened: {error}. Install the Airflow provider of that store, "
+            "for s3:// apache-airflow-providers-amazon[s3fs]."
+        ) from None
+    return path
+
+
+def result_store(url: str | None = None) -> ResultStore:
+    """
+    A result store.
+
+    :param url: where; default: that of this deployment, `[batchy] results_url`
+    """
+    from batchy_provider.bundles.results import ResultStore
+
+    return ResultStore(url or _option("results_url", "results"), open_path)
+
+
+def archive_files(url: str | None = None) -> ArchiveFiles:
+    """
+    The archive of closed batches in a result store.
+
+    :param url: of the result store; default: that of this deployment, `[batchy] results_url`
+    """
+    from batchy_provider.archive.archive_files import ArchiveFiles
+
+    return ArchiveFiles(url or _option("results_url", "results"), open_path)
+
+
+def keeps_archive() -> bool:
+    """Tell whether this deployment keeps an archive: `[batchy] archive`."""
+    from airflow.providers.common.compat.sdk import conf
+
+    return bool(conf.getboolean("batchy", "archive", fallback=True))
+
+
+def archive() -> Archiver | None:
+    """What keeps the archive of this deployment; None where `[batchy] archive` is off. Opens nothing yet."""
+    if not keeps_archive():
+        return None
+    from batchy_provider.archive.archiver import Archiver
+
+    return Archiver(archive_files)
+
+
+def bundle_cache() -> BundleCache:
+    """
+    The bundle cache of this machine: `[batchy] bundle_cache`, with its limits.
+
+    A task that Airflow runs as another user (`run_as_user`) has one of its own in that user's home: what one user may
+    write, another must not run.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.limits import MIB, UnpackLimits
+
+    most = conf.getint("batchy", "bundle_max_mb", fallback=1024) * MIB
+    place = Path(_option("bundle_cache", "bundles")).expanduser()
+    if os.environ.get("_AIRFLOW__REEXECUTED_PROCESS") == "1":
+        place = Path.home() / ".cache" / "batchy" / "bundles"
+    return BundleCache(
+        place,
+        max_bytes=conf.getint("batchy", "bundle_cache_mb", fallback=2048) * MIB,
+        limits=UnpackLimits(archive_bytes=most // 2, unpacked_bytes=most),
+    )
+
+
+def _option(name: str, folder: str) -> str:
+    from airflow.providers.common.compat.sdk import conf
+
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    value: str = conf.get("batchy", name, fallback="")
+    return value or str(home / "batchy" / folder)

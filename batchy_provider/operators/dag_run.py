@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What an Airflow run means for a batch: who opens it, which window, which day, whether it still runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+    from batchy_provider.core.values import Holder, Window
+
+CONF_WINDOW = ("from_date", "to_date")
+CONF_MOVE = "move_watermark"
+_ALIVE = ["queued", "running"]
+_PATIENCE: dict[str, Any] = {
+    "retries": 6,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=2),
+}
+
+
+def patient(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a task that is safe to repeat is retried, less what its arguments say of that.
+
+    :param given: the arguments; Airflow hands the DAG's default_args on in them, merged.
+    """
+    said = given.keys() | (given.get("default_args") or {}).keys()
+    return {name: value for name, value in _PATIENCE.items() if name not in said}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One DAG run, as far as batches care."""
+
+    dag_id: str
+    run_id: str
+    is_backfill: bool
+    conf: Mapping[str, Any]
+    run_after: datetime
+    interval: tuple[datetime | None, datetime | None]
+    logical_date: datetime | None
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Run:
+        """Read the run from a task's context."""
+        run = context["dag_run"]
+        return cls(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            is_backfill=str(getattr(run.run_type, "value", run.run_type)) == "backfill",
+            conf=run.conf or {},
+            run_after=run.run_after,
+            interval=(run.data_interval_start, run.data_interval_end),
+            logical_date=run.logical_date,
+        )
+
+    def key(self, workflow: str) -> str:
+        """Return how ``wf:runs`` names this run."""
+        from batchy_provider.core.values import run_key
+
+        return run_key(workflow, self.dag_id, self.run_id)
+
+    def holder(self) -> Holder:
+        """Return this run as the holder of a batch."""
+        from batchy_provider.core.values import Holder
+
+        return Holder(dag_id=self.dag_id, run_id=self.run_id)
+
+    def day(self, timezone: str) -> str:
+        """Return the ISO day of this run: that of its data in a backfill, else when it was to start."""
+        from batchy_provider.core.dates import day_of, to_utc
+
+        moment = (self.interval[1] or self.logical_date or self.run_after) if self.is_backfill else self.run_after
+        return day_of(to_utc(moment), timezone)
+
+    def asked_window(self) -> Window | None:
+        """Return the window that the run's conf asks for, if it does."""
+        from batchy_provider.core.values import Window
+
+        if not any(self.conf.get(name) is not None for name in CONF_WINDOW):
+            return None
+        return Window(from_date=self.conf.get("from_date"), to_date=self.conf.get("to_date"))
+
+    def backfill_window(self, timetable: Any) -> Window:
+        """Return the run's own data interval.
+
+        A cron trigger timetable gives an interval of no length; then it is from the fire before to this one.
+
+        :param timetable: the DAG's, of Airflow's core or of its task SDK.
+        :raises ConfigError: if there is no interval and no cron to work it out from.
+        """
+        from batchy_provider.compat import crons_of_timetable
+        from batchy_provider.core.cron_times import previous_fire
+        from batchy_provider.core.values import Window
+        from batchy_provider.exceptions import ConfigError
+
+        start, end = self.interval
+        end = end or self.logical_date or self.run_after
+        if start is not None and start < end:
+            return Window(from_date=start, to_date=end)
+        crons = crons_of_timetable(timetable)
+        if not crons:
+            raise ConfigError(
+                f"{self.dag_id}: backfill run {self.run_id!r} has no data interval, and its schedule is no cron from "
+                "which to work one out; give from_date and to_date in the run's conf"
+            )
+        starts = [previous_fire([expression], timezone, end) for expression, timezone in crons]
+        return Window(from_date=max(starts), to_date=end)
+
+
+def is_running(ti: RuntimeTaskInstanceProtocol, holder: Holder) -> bool:
+    """Ask Airflow whether the run that holds a batch is queued or running; one that it does not know is not."""
+    assert holder.dag_id is not None
+    assert holder.run_id is not None
+    return ti.get_dr_count(dag_id=holder.dag_id, run_ids=[holder.run_id], states=_ALIVE) > 0

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The Redis keys of a workflow, and the channel on which changes are published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVENTS_CHANNEL = "batchy:events"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The Redis keys of one workflow.
+
+    :param workflow: a checked name.
+    :param cluster: put the name in braces, so that all keys of a workflow share one hash slot.
+    """
+
+    workflow: str
+    cluster: bool = False
+
+    @property
+    def live(self) -> str:
+        """Hash, job → JSON: the latest batch."""
+        return f"{{{self.workflow}}}" if self.cluster else self.workflow
+
+    def batch(self, batch_id: int) -> str:
+        """Hash, job → JSON: that batch, kept as history."""
+        return f"{self.live}-{batch_id}"
+
+    @property
+    def meta(self) -> str:
+        """Hash: what the original server knows nothing of."""
+        return f"{self.live}:meta"
+
+    @property
+    def runs(self) -> str:
+        """Hash: run key → batch id."""
+        return f"{self.live}:runs"
+
+    @property
+    def closed(self) -> str:
+        """Sorted set: closed live batches by ``batch_end``, Unix seconds."""
+        return f"{self.live}:closed"
+
+    @property
+    def days(self) -> str:
+        """Hash: data day → id of its last successful batch."""
+        return f"{self.live}:days"
+
+    @property
+    def history(self) -> str:
+        """Sorted set: all batch ids, scored by themselves."""
+        return f"{self.live}:history"
+
+    @property
+    def progress(self) -> str:
+        """Hash: job → JSON with the latest progress of its execution."""
+        return f"{self.live}:progress"
+
+    @property
+    def told(self) -> str:
+        """Hash: watch → JSON, how far it has told of closed batches."""
+        return f"{self.live}:told"

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Forgetting: old batches, and after them which run opened them and which day they loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from batchy_provider.core.dates import unix_seconds
+from batchy_provider.state import codec
+from batchy_provider.state.backend import Backend
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.layout import read_batches, read_state
+from batchy_provider.state.stored_values import load_id
+from batchy_provider.state.transaction import Command, Session, as_hash
+
+_AT_ONCE = 500
+"""Batches, or names, in one transaction."""
+_DAY_SECONDS = 24 * 3600
+
+
+def prune(backend: Backend, workflow: str, *, keep: int, keep_days: int | None = None) -> int:
+    """Remove the history of all but the newest batches; the latest one and open ones always stay.
+
+    Goes from the oldest batch on, a part in each transaction: where it is interrupted, what is removed is removed as a
+    whole, and the next call goes on with the rest. Each batch is looked at once.
+
+    :param keep: how many to keep, at least 1.
+    :param keep_days: for how many days after a batch is gone it is still known which run opened it, and that
+        it loaded its day; None for ever. A run that is cleared after that gets the next window, not its old one.
+    :returns: how many batches were removed.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, not {keep}")
+    keys = backend.keys(workflow)
+    removed, after = 0, "-inf"
+    # The oldest one that is kept; opened meanwhile, others make that one older, and more stay.
+    (oldest,) = backend.ask(workflow, ("ZREVRANGE", keys.history, keep - 1, keep - 1))
+    while oldest:
+        part = ("ZRANGEBYSCORE", keys.history, after, f"({load_id(keys.history, oldest[0])}", "LIMIT", 0, _AT_ONCE)
+        (found,) = backend.ask(workflow, part)
+        ids = [load_id(keys.history, each) for each in found]
+        if not ids:
+            break
+        removed += _prune_some(backend, keys, ids)
+        after = f"({ids[-1]}"
+    if keep_days is not None:
+        for hash_key in (keys.runs, keys.days):
+            _forget(backend, keys, hash_key, keep_days)
+    return removed
+
+
+def _prune_some(backend: Backend, keys: Keys, ids: Sequence[int]) -> int:
+    def work(session: Session) -> tuple[int, Sequence[Command]]:
+        state, _ = read_state(session, keys)
+        gone = [i for i in _closed(session, keys, ids) if i != state.live_id]
+        if not gone:
+            return 0, ()
+        revised: list[Command] = []
+        if state.revision is not None:
+            after = replace(state.revision.without(gone), pruned=max(*gone, state.revision.pruned))
+            revised = [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(after)))]
+        return len(gone), (
+            *revised,
+            ("DEL", *(keys.batch(i) for i in gone)),
+            ("HDEL", keys.meta, *(codec.record_field(i) for i in gone)),
+            ("ZREM", keys.history, *gone),
+            ("ZREM", keys.closed, *gone),
+        )
+
+    return backend.transact(keys, work)
+
+
+def _closed(session: Session, keys: Keys, ids: Sequence[int]) -> list[int]:
+    """Return those of some batches that are not open; the jobs are read only where the record does not say so."""
+    sizes: list[Command] = [("HLEN", keys.batch(i)) for i in ids]  # finds another program's key before it is removed
+    *_, records = session.ask(
+        ("WATCH", *map(keys.batch, ids)), *sizes, ("HMGET", keys.meta, *map(codec.record_field, ids))
+    )
+    known = {i: codec.load_record(keys.meta, i, text) for i, text in zip(ids, records, strict=True)}
+    closed = {i for i, record in known.items() if record is not None and record.status != "open"}
+    unsure = [i for i in ids if i not in closed]
+    closed |= {batch.batch_id for batch in read_batches(session, keys, unsure) if not batch.is_open}
+    return [i for i in ids if i in closed]
+
+
+def _forget(backend: Backend, keys: Keys, key: str, days: int) -> None:
+    """Forget runs or days of batches that are gone and older; a batch's id is the second in which it was opened."""
+    cursor: object = 0
+    while True:
+        ((cursor, pairs),) = backend.ask(keys.workflow, ("HSCAN", key, cursor, "COUNT", _AT_ONCE))
+        names = list(as_hash(pairs))
+        for start in range(0, len(names), _AT_ONCE):
+            _forget_some(backend, keys, key, names[start : start + _AT_ONCE], days)
+        if int(str(cursor)) == 0:
+            break
+
+
+def _forget_some(backend: Backend, keys: Keys, key: str, names: Sequence[str], days: int) -> None:
+    def work(session: Session) -> tuple[None, Sequence[Command]]:
+        state, now = read_state(session, keys)
+        oldest = unix_seconds(now) - days * _DAY_SECONDS
+        _, values = session.ask(("WATCH", key), ("HMGET", key, *names))
+        batches = {name: load_id(key, value) for name, value in zip(names, values, strict=True) if value is not None}
+        old = {name: i for name, i in batches.items() if i < oldest and i != state.live_id}
+        if not old:
+            return None, ()
+        (scores,) = session.ask(("ZMSCORE", keys.history, *old.values()))
+        gone = [name for name, score in zip(old, scores, strict=True) if score is None]
+        return None, [("HDEL", key, *gone)] if gone else []
+
+    backend.transact(keys, work)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Which workflows are in a Redis, and how all of them stand, in few round trips."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from batchy_provider.core.names import is_workflow_name
+from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.values import UnreadableWorkflow, WorkflowState
+from batchy_provider.exceptions import StateError
+from batchy_provider.state import codec
+from batchy_provider.state.backend import Backend
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.layout import last_success_command, load_snapshot, present
+from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.stored_values import is_workflow
+from batchy_provider.state.transaction import Command, as_hash, decoded, own_errors, reply_error
+
+_SCAN_COUNT = 1000
+_KEYS_AT_ONCE = 10_000
+_MOST_JOBS = 5000
+"""A hash with more fields, and nothing of this package's beside it, is another program's; it is not read."""
+
+_unforeseen = RareLog(logging.getLogger(__name__))
+
+
+def overview(backend: Backend, names: Collection[str] | None = None) -> list[WorkflowState]:
+    """Return workflows as they stand, by name; those that cannot be read are passed over, see `scan`."""
+    return [state for state in scan(backend, names) if isinstance(state, WorkflowState)]
+
+
+def scan(backend: Backend, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
+    """Return workflows as they stand, by name. Whatever is wrong with one makes that one unreadable, no other.
+
+    A hash that is plainly another program's is no workflow, see `stored_values.is_workflow`. A hash that was asked for
+    by name and cannot be used is an unreadable workflow.
+
+    Takes two round trips for each thousand workflows, and, without `names`, those of `candidates`.
+
+    :param names: which; one that is not in Redis is left out. None for all.
+    """
+    found: list[WorkflowState | UnreadableWorkflow] = []
+    wanted = sorted(candidates(backend) if names is None else names)
+    for start in range(0, len(wanted), _SCAN_COUNT):
+        looks = [_Look(Keys(name, backend.cluster)) for name in wanted[start : start + _SCAN_COUNT]]
+        replies = backend.pipelined([command for look in looks for command in look.questions()])
+        for look in looks:
+            look.take(replies[:3])
+            replies = replies[3:]
+        known = [look for look in looks if look.state is not None]
+        scores = backend.pipelined([last_success_command(look.keys, look.state) for look in known if look.state])
+        for look, score in zip(known, scores, strict=True):
+            look.succeeded = score
+        found += [row for look in looks if (row := look.row()) is not None]
+    return found
+
+
+class _Look:
+    """One workflow of a scan: what is asked of it, and what came back."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.state: Snapshot | None = None
+        self.succeeded: Any = None
+        self._progress: dict[str, str] = {}
+        self._error: Exception | None = None
+
+    def questions(self) -> list[Command]:
+        keys = self.keys
+        return [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS), ("HGETALL", keys.progress)]
+
+    def take(self, replies: Sequence[Any]) -> None:
+        """Take the replies to the questions; an error among them is one of this workflow."""
+        try:
+            for command, reply in zip(self.questions(), replies, strict=True):
+                if isinstance(reply, Exception):
+                    raise reply_error(command, reply)
+            live, meta, progress = replies
+            live, self._progress = as_hash(live), as_hash(progress)
+            if live and is_workflow(live, meta):
+                self.state = load_snapshot(self.keys, live, meta, None)
+        except Exception as error:
+            self._error = error
+
+    def row(self) -> WorkflowState | UnreadableWorkflow | None:
+        """Return the workflow; None if Redis has none of that name."""
+        name = self.keys.workflow
+        try:
+            if self._error is not None:
+                raise self._error
+            if self.state is None:
+                return None
+            if isinstance(self.succeeded, Exception):
+                raise reply_error(last_success_command(self.keys, self.state), self.succeeded)
+            return present(self.keys, self.state, self._progress, self.succeeded)
+        except (StateError, RedisError) as error:
+            return UnreadableWorkflow(name, str(error))
+        except Exception as error:  # nothing that is wrong with one workflow may hide the others
+            _unforeseen.warning(name, "%s: its state cannot be read", name, exc_info=error)
+            return UnreadableWorkflow(name, f"its state in Redis cannot be read: {type(error).__name__}: {error}")
+
+
+def candidates(backend: Backend) -> set[str]:
+    """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
+    with own_errors(backend.client):
+        names = list(dict.fromkeys(_candidates(backend)))
+    found: set[str] = set()
+    for start in range(0, len(names), _SCAN_COUNT):
+        part = names[start : start + _SCAN_COUNT]
+        asked = [Keys(name, backend.cluster) for name in part]
+        sizes = backend.pipelined([("HLEN", keys.live) for keys in asked])
+        big = [keys for keys, size in zip(asked, sizes, strict=True) if isinstance(size, int) and size > _MOST_JOBS]
+        # `EXISTS` answers 0 for a key that is not there, an error for a login that may not know.
+        ours = backend.pipelined([("EXISTS", keys.meta) for keys in big])
+        found |= {*part} - {keys.workflow for keys, there in zip(big, ours, strict=True) if there == 0}
+    return found
+
+
+def _candidates(backend: Backend) -> Iterator[str]:
+    for key in backend.client.scan_iter(count=_KEYS_AT_ONCE, _type="HASH"):
+        name = decoded(key)
+        if backend.cluster:
+            if not (name.startswith("{") and name.endswith("}")):
+                continue
+            name = name[1:-1]
+        if is_workflow_name(name):
+            yield name

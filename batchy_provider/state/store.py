@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The state of all workflows in one Redis.
+
+Every change reads what is stored, asks a rule and commits all that the rule wants in one transaction, so a
+crash at any point leaves the old state or the new state. Doing a change again after a lost reply is safe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from batchy_provider.core.admin_actions import load, set_window, skip_job, switch
+from batchy_provider.core.archiving import revised
+from batchy_provider.core.closing import close_batch
+from batchy_provider.core.dates import format_date, from_unix
+from batchy_provider.core.opening import already_open, open_batch, request_key
+from batchy_provider.core.presenters import stored_batch, unknown_workflow
+from batchy_provider.core.revision import Revision
+from batchy_provider.core.snapshot import Change, Decision, Snapshot, StoredBatch
+from batchy_provider.core.values import (
+    Actor,
+    Batch,
+    CloseRequest,
+    Fields,
+    OpenRequest,
+    PersonalChange,
+    UnreadableWorkflow,
+    WorkflowConfig,
+    WorkflowState,
+)
+from batchy_provider.exceptions import UnknownBatchError
+from batchy_provider.state import codec
+from batchy_provider.state.archive_port import Archive, ArchiveEffect, Committed
+from batchy_provider.state.backend import Backend
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.layout import last_success_command, present, read_batches, read_state, write_commands
+from batchy_provider.state.pruning import prune
+from batchy_provider.state.scan import candidates, overview, scan
+from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
+from batchy_provider.state.transaction import (
+    NO_CONFIRMATION,
+    RETRY_SECONDS,
+    Clock,
+    Command,
+    Confirmation,
+    Session,
+    as_hash,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from batchy_provider.state.transaction import Client
+
+T = TypeVar("T")
+Rule = Callable[[Snapshot, "datetime"], Decision[T]]
+
+
+class Store:
+    """What faces call: `load`, `status`, `open`, `close` and the steering of one Redis.
+
+    Safe to share between threads as far as the client is; it holds no state of its own.
+
+    :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
+    :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
+    :param retry_seconds: for how long a lost connection is tried again before an error.
+    :param archive: the archive of closed batches; None if there is none.
+    :param confirmation: which replicas must have a change before it counts as made.
+    :param clock: makes a date of the server's reply to TIME; tests give their own.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cluster: bool | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+        archive: Archive | None = None,
+        confirmation: Confirmation = NO_CONFIRMATION,
+        clock: Clock = from_unix,
+    ) -> None:
+        self.backend = Backend(
+            client, cluster=cluster, retry_seconds=retry_seconds, confirmation=confirmation, clock=clock
+        )
+        self.archive = archive
+
+    # -- changes -----------------------------------------------------------------------------------------
+
+    def open(self, workflow: str, request: OpenRequest, *, actor: Actor | None = None) -> Batch:
+        """Open a batch; see `core.opening` for which window it gets.
+
+        The same run, or the same request again, gets the batch that it has opened already.
+
+        :param actor: the person who does it by hand; kept among the changes.
+        :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
+        :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
+        :raises WindowError: if the window asked for cannot be.
+        :raises LostStateError: if the archive says that Redis has lost something.
+        :raises ArchiveUnavailableError: if Redis does not know the workflow and the archive cannot be asked.
+        """
+        run = request_key(workflow, request)
+        check = None if self.archive is None else self.archive.guard(workflow, self.backend.address)
+
+        def rule(state: Snapshot, now: datetime) -> Decision[Batch]:
+            if check is not None and already_open(state, request) is None:
+                check(state)
+            return open_batch(state, request, now)
+
+        return self._change(
+            workflow,
+            rule,
+            run=run,
+            person=None if actor is None else (actor, lambda batch: f"opened batch {batch.batch_id}", request.why),
+        )
+
+    def close(
+        self, workflow: str, request: CloseRequest, *, actor: Actor | None = None, why: str | None = None
+    ) -> Batch:
+        """Close a batch as success or failed; once more with the same result changes nothing.
+
+        :param actor: the person who does it by hand; kept among the changes, with `why`.
+        :raises NotOpenError: if it is not the open one.
+        """
+        done = f"closed as {request.result}"
+        return self._change(
+            workflow,
+            lambda state, now: close_batch(state, request, now),
+            batch_id=request.batch_id,
+            person=None if actor is None else (actor, lambda batch: f"batch {batch.batch_id} {done}", why),
+            effect=ArchiveEffect.CLOSING,
+        )
+
+    def load(self, config: WorkflowConfig, *, by: str | Actor, why: str | None = None) -> dict[str, Fields]:
+        """Set a workflow back to its configuration; history stays.
+
+        :returns: job → fields, as they are now.
+        """
+        person = by.by if isinstance(by, Actor) else by
+        return self._change(
+            config.name,
+            lambda state, now: load(state, config, now, by=person, why=why),
+            person=(by, "loaded the configuration, state set back to it", why),
+            effect=ArchiveEffect.SUPERSEDES,
+        )
+
+    def set_window(
+        self, workflow: str, from_date: object, *, jobs: Collection[str] = (), by: str | Actor, why: str | None = None
+    ) -> dict[str, Fields]:
+        """Let the next window start at `from_date` (UTC), for some jobs or all."""
+        what = f"set the next window of {', '.join(jobs) or 'all jobs'} to start at {from_date}"
+        return self._change(
+            workflow,
+            lambda state, now: set_window(state, from_date, jobs, now),
+            person=(by, what, why),
+            effect=ArchiveEffect.STATE if jobs else ArchiveEffect.SUPERSEDES,
+        )
+
+    def disable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
+        """Switch a job off; returns all that are off."""
+        return self._change(
+            workflow,
+            lambda state, now: switch(state, job, now, enabled=False),
+            person=(by, f"disabled {job}", why),
+            effect=ArchiveEffect.STATE,
+        )
+
+    def enable(self, workflow: str, job: str, *, by: str | Actor, why: str | None = None) -> frozenset[str]:
+        """Switch a job on again; returns all that are off still."""
+        return self._change(
+            workflow,
+            lambda state, now: switch(state, job, now, enabled=True),
+            person=(by, f"enabled {job}", why),
+            effect=ArchiveEffect.STATE,
+        )
+
+    def skip_job(self, workflow: str, batch_id: int, job: str, *, removed: bool = False) -> bool:
+        """Take a job out of a batch if it is switched off, so that its window does not move.
+
+        :param removed: or if it is not, since it is no part of the workflow any more.
+        :returns: whether it is out; then it must not run.
+        """
+        # Each job asks this when it starts: where nothing is changed, no replica needs to be waited for.
+        skipped = self._change(
+            workflow,
+            lambda state, now: skip_job(state, job, now, removed=removed),
+            batch_id=batch_id,
+            again=False,
+        )
+        return skipped is not None
+
+    def prune(self, workflow: str, *, keep: int, keep_days: int | None = None) -> int:
+        """Remove the history of all but the newest batches; see `pruning.prune`."""
+        return prune(self.backend, workflow, keep=keep, keep_days=keep_days)
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    def status(self, workflow: str) -> WorkflowState:
+        """Return a workflow as it stands.
+
+        :raises UnknownWorkflowError: if Redis does not know it.
+        """
+        keys = self.backend.keys(workflow)
+
+        def work(session: Session) -> tuple[WorkflowState, Sequence[Command]]:
+            state, _ = read_state(session, keys, watch=False)
+            if not state.jobs:
+                raise unknown_workflow(workflow)
+            changes, progress, succeeded = session.ask(
+                ("HGET", keys.meta, codec.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
+            )
+            known = codec.load_changes(keys.meta, changes)
+            # Who looks at one workflow, to set its window, is shown a wrong start or end of it as it is.
+            return present(keys, state, as_hash(progress), succeeded, known, parsed=("batch_end",)), ()
+
+        return self.backend.transact(keys, work)
+
+    def workflows(self) -> list[str]:
+        """Return the names of all workflows in this Redis, readable or not, those of the original server included."""
+        return [state.workflow for state in self.scan()]
+
+    def overview(self, names: Collection[str] | None = None) -> list[WorkflowState]:
+        """Return workflows as they stand, by name, without those that cannot be read; see `overview.scan`."""
+        return overview(self.backend, names)
+
+    def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
+        """Return workflows as they stand, by name, with those that cannot be read; see `overview.scan`."""
+        return scan(self.backend, names)
+
+    def candidates(self) -> set[str]:
+        """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
+        return candidates(self.backend)
+
+    def batch(self, workflow: str, batch_id: int) -> Batch:
+        """Return one batch.
+
+        :raises UnknownBatchError: if there is none of that id.
+        """
+        found = self._stored(workflow, lambda session, keys: read_batches(session, keys, [batch_id]))
+        if not found or not found[0].jobs:
+            raise UnknownBatchError(f"{workflow}: there is no batch {batch_id}; it may have been pruned")
+        return stored_batch(workflow, found[0])
+
+    def batch_of_run(self, workflow: str, run: str) -> Batch | None:
+        """Return the batch that a run opened last; None if it opened none.
+
+        :param run: run key, see `model.run_key`.
+        """
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            (batch_id,) = session.ask(("HGET", keys.runs, run))
+            return read_batches(session, keys, [load_id(keys.runs, batch_id)]) if batch_id else []
+
+        found = self._stored(workflow, find)
+        return stored_batch(workflow, found[0]) if found and found[0].jobs else None
+
+    def history(self, workflow: str, *, limit: int = 20, offset: int = 0) -> list[Batch]:
+        """Return batches, newest first, backfills included."""
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            (ids,) = session.ask(("ZREVRANGE", keys.history, offset, offset + limit - 1))
+            return read_batches(session, keys, [load_id(keys.history, i) for i in ids])
+
+        return [stored_batch(workflow, found) for found in self._stored(workflow, find) if found.jobs]
+
+    def count(self, workflow: str) -> int:
+        """Return how many batches the history has."""
+        (number,) = self.backend.ask(workflow, ("ZCARD", self.backend.keys(workflow).history))
+        return int(number)
+
+    def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
+        keys = self.backend.keys(workflow)
+        found = self.backend.transact(keys, lambda session: (find(session, keys), ()))
+        for each in found:
+            check_jobs(keys.batch(each.batch_id), each.jobs)
+        return found
+
+    def batch_ids(self, workflow: str, *, limit: int) -> list[int]:
+        """Return the ids of the newest batches, newest first."""
+        keys = self.backend.keys(workflow)
+        (ids,) = self.backend.ask(workflow, ("ZREVRANGE", keys.history, 0, limit - 1))
+        return [load_id(keys.history, each) for each in ids]
+
+    # -- progress ----------------------------------------------------------------------------------------
+
+    def set_progress(self, workflow: str, job: str, report: dict[str, Any]) -> None:
+        """Keep the latest progress of a job: ``batch_id``, ``progress`` from 0 to 1, ``message``, ``at``."""
+        self.backend.ask(workflow, ("HSET", self.backend.keys(workflow).progress, job, json.dumps(report)))
+
+    def progress(self, workflow: str) -> dict[str, dict[str, Any]]:
+        """Return job → its latest progress; a report that cannot be read is left out."""
+        keys = self.backend.keys(workflow)
+        (stored,) = self.backend.ask(workflow, ("HGETALL", keys.progress))
+        return load_progress(keys.progress, as_hash(stored))[0]
+
+    # -- how it is done ----------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        workflow: str,
+        rule: Rule[T],
+        *,
+        run: str | None = None,
+        batch_id: int | None = None,
+        person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
+        effect: ArchiveEffect = ArchiveEffect.NONE,
+        again: bool = True,
+    ) -> T:
+        """Make a change, whose reply may be lost, once.
+
+        :param again: where nothing is left to change, an attempt before may have done it: see that replicas have it.
+        """
+        backend, archive = self.backend, self.archive
+        keys = backend.keys(workflow)
+        superseded = None
+        if archive is not None and effect is ArchiveEffect.SUPERSEDES:
+            superseded = archive.superseded(workflow)
+        sent: list[tuple[PersonalChange, T]] = []
+
+        def work(session: Session) -> tuple[tuple[T, Committed], Sequence[Command]]:
+            state, now = read_state(session, keys, run=run, batch_id=batch_id)
+            at = format_date(now)
+
+            def committed(change: Change, revision: Revision | None, *, moves: bool = False) -> Committed:
+                return Committed(
+                    before=state,
+                    change=change,
+                    revision=revision or Revision(),
+                    at=at,
+                    redis=backend.address,
+                    moves=moves,
+                )
+
+            known = _changes(session, keys) if sent else []
+            for made, result in sent:
+                if made in known:
+                    # The reply to it was lost. To do it again, perhaps after a batch, would load a window twice.
+                    return (result, committed(Change(), state.revision)), backend.touch(keys, now)
+            decision = rule(state, now)
+            change = decision.change
+            if change is None:
+                nothing = committed(Change(), state.revision)
+                return (decision.result, nothing), backend.touch(keys, now) if again else ()
+            if person is not None:
+                by, what, why = person
+                actor = by if isinstance(by, Actor) else Actor(by)
+                done = what if isinstance(what, str) else what(decision.result)
+                made = PersonalChange.of(actor, at, done, why)
+                change.audit = [made, *(known or _changes(session, keys))]
+                sent.append((made, decision.result))
+            moves, revision = effect.moves(change), state.revision
+            if archive is not None or revision is not None:
+                # Also where this program writes no archive: a program that writes it needs to know later.
+                revision = revised(state, change, moves=moves, superseded=superseded)
+                change.revision = None if revision == (state.revision or Revision()) else revision
+            return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, change)
+
+        result, made = backend.transact(keys, work)
+        if archive is not None and effect is not ArchiveEffect.NONE:
+            archive.record(backend, made)
+        return result
+
+
+def _changes(session: Session, keys: Keys) -> list[PersonalChange]:
+    (text,) = session.ask(("HGET", keys.meta, codec.CHANGES))
+    return codec.load_changes(keys.meta, text)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""When a wait for a workflow is over.
+
+The rule is a generator: it yields the Redis commands whose replies it needs and returns a verdict. So the
+sensor (sync), the trigger (async) and the command line ask the same questions and come to the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from batchy_provider.core.dates import day_of, format_date, from_unix, parse_date, unix_seconds
+from batchy_provider.core.presenters import live_batch
+from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.statuses import status_of
+from batchy_provider.core.values import Fields
+from batchy_provider.core.waits import Verdict, Wait
+from batchy_provider.exceptions import StateError, WindowError
+from batchy_provider.state import codec
+from batchy_provider.state.backend import Backend
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.layout import load_snapshot
+from batchy_provider.state.stored_values import load_id
+from batchy_provider.state.transaction import RETRY_SECONDS, Command, as_hash
+
+_CLOSED_AT_ONCE = 20
+_CLOSED_AT_MOST = 500
+"""How far back a success is looked for behind batches that failed since."""
+
+Asking = Generator[Sequence[Command], Sequence[Any], "Verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`check` for a wait; two for equal waits are equal, so that one look can serve both."""
+
+    wait: Wait
+
+    def __call__(self, keys: Keys) -> Asking:
+        """Ask for what is needed, and return the verdict."""
+        return check(keys, self.wait)
+
+
+def check(keys: Keys, wait: Wait) -> Asking:
+    """Ask for what is needed, and return the verdict."""
+    name = wait.workflow
+    questions: list[Command] = [("TIME",), ("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS)]
+    by_day = wait.backfill and wait.scope != "any"
+    if by_day:
+        questions.append(("HGET", keys.days, wait.day))
+    (seconds, micros), live, meta, *of_day = yield questions
+    state = load_snapshot(keys, as_hash(live), meta, None)
+    if by_day:
+        verdict = yield from _check_day(keys, wait, state, *of_day)
+        return verdict
+    wanted = _wanted(state, wait)
+    now = from_unix(int(seconds), int(micros))
+    since, until = wait.counts_from(now), wait.counts_until
+    if _all_succeeded(keys.live, state.jobs, wanted, since, until):
+        return _done(name, state.live_id, state.jobs)
+    # A batch of the day that failed, or is open, after one that succeeded takes nothing from that one.
+    for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE) if wanted else ():
+        page = ("ZREVRANGEBYSCORE", keys.closed, _score(until), _score(since), "LIMIT", start, _CLOSED_AT_ONCE)
+        (ids,) = yield [page]
+        found = [load_id(keys.closed, batch_id) for batch_id in ids]
+        if not found:
+            break
+        hashes = yield [("HGETALL", keys.batch(batch_id)) for batch_id in found]
+        for batch_id, stored in zip(found, hashes, strict=True):
+            key = keys.batch(batch_id)
+            jobs = codec.load_jobs(key, as_hash(stored))
+            # The jobs that the workflow had then; but all of those that were asked for by name.
+            then = wanted if wait.jobs else [job for job in wanted if job in jobs]
+            if _all_succeeded(key, jobs, then, since, until):
+                return _done(name, batch_id, jobs)
+        if len(found) < _CLOSED_AT_ONCE:
+            break
+    if now >= until:
+        text = f"{name}: has not succeeded on {wait.day} ({wait.timezone}), and that day is over"
+        return Verdict(state="failed", text=text)
+    return _not_yet(state, wait, wanted, since)
+
+
+def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> Asking:
+    """Ask whether the data of a day is loaded, by whichever batch."""
+    name = wait.workflow
+    if of_day is None:
+        # What the original server closed last is in no index yet.
+        if state.live_id is not None and state.live_record is None and state.status == "success":
+            ends = [end for job in state.jobs.values() if isinstance(end := job.get("batch_start"), str)]
+            if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
+                return _done(name, state.live_id, state.jobs)
+        text = f"{name}: no batch has loaded the data of {wait.day} yet"
+        return Verdict(state="waiting", text=text, obstacle=None if state.jobs else "workflow")
+    batch_id = load_id(keys.days, of_day)
+    if wait.jobs:
+        (stored,) = yield [("HGETALL", keys.batch(batch_id))]
+        jobs = codec.load_jobs(keys.batch(batch_id), as_hash(stored))
+        without = [job for job in _wanted(state, wait) if not _took_part(jobs.get(job))]
+        # Of a batch that was pruned, no more is known than that it succeeded.
+        if jobs and without:
+            text = f"{name}: batch {batch_id} has loaded the data of {wait.day}, but not job {', '.join(without)}"
+            return Verdict(state="waiting", text=text)
+    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} has loaded the data of {wait.day}")
+
+
+def _took_part(job: Fields | None) -> bool:
+    return job is not None and job.get("status") == "success" and job.get("outcome") != "skipped"
+
+
+def check_free(keys: Keys, batch_id: int) -> Asking:
+    """Ask whether a batch is not the open one any more; then the verdict is done."""
+    live, meta = yield [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS)]
+    state = load_snapshot(keys, as_hash(live), meta, None)
+    if state.is_open and state.live_id == batch_id:
+        return Verdict(state="waiting", text=f"{keys.workflow}: batch {batch_id} is open, by {state.holder}")
+    return Verdict(state="done", batch_id=batch_id, text=f"{keys.workflow}: batch {batch_id} is not open any more")
+
+
+def _done(name: str, batch_id: int | None, jobs: Mapping[str, Fields]) -> Verdict:
+    end = max((job["batch_end"] for job in jobs.values() if isinstance(job.get("batch_end"), str)), default="")
+    when = f" at {end} UTC" if end else ""
+    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded{when}")
+
+
+def _score(moment: datetime) -> str:
+    return {datetime.min: "-inf", datetime.max: "+inf"}.get(moment) or repr(unix_seconds(moment))
+
+
+def _wanted(state: Snapshot, wait: Wait) -> list[str]:
+    """Return the jobs that must have succeeded; a workflow that has none is never done."""
+    off = state.disabled | state.config.disabled
+    return [job for job in (wait.jobs or state.jobs) if job not in off]
+
+
+def _all_succeeded(
+    key: str, jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime, until: datetime
+) -> bool:
+    return bool(wanted) and all(_succeeded(key, jobs.get(job), since, until) for job in wanted)
+
+
+def _succeeded(key: str, job: Fields | None, since: datetime, until: datetime) -> bool:
+    if job is None or job.get("status") != "success":
+        return False
+    if since == datetime.min:
+        return True
+    end = job.get("batch_end")
+    return isinstance(end, str) and since <= _date(key, end) < until
+
+
+def _date(key: str, text: str) -> datetime:
+    try:
+        return parse_date(text)
+    except WindowError as error:
+        raise StateError(f"Redis hash {key!r}: {error}") from error
+
+
+def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetime) -> Verdict:
+    name = wait.workflow
+    if not state.jobs:
+        text = f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded (or `batchy restore {name}`)"
+        return Verdict(state="waiting", text=text, obstacle="workflow")
+    if not wanted:
+        text = f"{name}: every job waited for is switched off; enable one"
+        return Verdict(state="waiting", text=text, obstacle="disabled")
+    if missing := [job for job in wanted if job not in state.jobs]:
+        text = f"{name}: has no job {', '.join(missing)}; its jobs are {', '.join(state.jobs)}"
+        return Verdict(state="waiting", text=text, obstacle="job")
+    if state.live_id is None:
+        return Verdict(state="waiting", text=f"{name}: no batch was opened yet")
+    batch = live_batch(state)
+    ended = batch.batch_end
+    failed_since = batch.status == "failed" and ended is not None and _date(batch.workflow, ended) >= since
+    if failed_since and wait.fail_on_failed:
+        text = f"{name}: batch {batch.batch_id} failed at {ended} UTC"
+        return Verdict(state="failed", batch_id=batch.batch_id, text=text)
+    what = {
+        "open": f"batch {batch.batch_id} is open since {batch.started} UTC",
+        "failed": f"batch {batch.batch_id} failed at {ended} UTC; waiting for a success",
+        "new": "its window was set anew and no batch was opened since",
+        "success": f"its last success, batch {batch.batch_id}, was at {ended} UTC",
+    }[batch.status]
+    # Within the last so many hours, that moves on: what stays the same is to be said once.
+    is_fixed = since != datetime.min and wait.scope != "within"
+    counts = f"; a success counts from {format_date(since)} UTC on" if is_fixed else ""
+    open_jobs = [job for job in wanted if status_of(name, job, state.jobs[job]) != "success"]
+    of_jobs = f" (jobs {', '.join(open_jobs)})" if wait.jobs and open_jobs else ""
+    return Verdict(state="waiting", text=f"{name}: {what}{of_jobs}{counts}")
+
+
+def ask(backend: Backend, wait: Wait) -> Verdict:
+    """Check a wait once, with a sync client."""
+    keys = backend.keys(wait.workflow)
+    asking = check(keys, wait)
+    commands = next(asking)
+    while True:
+        try:
+            # A caller looks again soon, so a lost connection is not tried for long.
+            commands = asking.send(backend.ask(wait.workflow, *commands, retry_seconds=RETRY_SECONDS))
+        except StopIteration as stop:
+            verdict: Verdict = stop.value
+            return verdict

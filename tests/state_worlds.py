@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""A workflow of the tests: what happens to it is told in a few words, with a clock that the test sets.
+
+The same telling runs on plain data (`PureStore`: the rules alone) and on real servers (`Store`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from batchy_provider.core.dates import from_unix, parse_date, unix_seconds
+from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
+from batchy_provider.core.values import Batch, CloseRequest, Fields, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.state import codec
+from batchy_provider.state.store import Store
+
+WORKFLOW = "sales"
+FIRST = "1776-07-04T23:59:00.000000"
+
+
+class Clock:
+    """The server's clock, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 22, 18, 39, 48, 123456)
+
+    def read(self, seconds: int, microseconds: int = 0) -> datetime:
+        """Stand in for `dates.from_unix`, which makes a date of the reply to TIME."""
+        return self.now
+
+
+class PureStore(Store):
+    """The store's methods on plain data: snapshots are made from it, and what rules decide is put into it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.archive = None
+        self.clock = clock
+        self.live: dict[str, str] = {}
+        self.batches: dict[int, dict[str, str]] = {}
+        self.meta: dict[str, str] = {}
+        self.runs: dict[str, int] = {}
+        self.closed: dict[int, float] = {}
+        self.days: dict[str, int] = {}
+        self.ids: set[int] = set()
+        self.events: list[dict[str, Any]] = []
+
+    def snapshot(self, run: str | None = None, batch_id: int | None = None) -> Snapshot:
+        meta = self.meta.get
+        config = codec.load_config("meta", meta(codec.CONFIG))
+        state = Snapshot(
+            workflow=WORKFLOW,
+            jobs=codec.load_jobs("live", self.live, config.order),
+            config=config,
+            disabled=codec.load_disabled("meta", meta(codec.DISABLED)),
+            owner=codec.load_owner("meta", meta(codec.OWNER)),
+            last_success=codec.load_last_success("meta", meta(codec.LAST_SUCCESS)),
+            last_id=max(self.ids, default=0),
+        )
+        if state.overtaken_id is not None:
+            state = replace(state, overtaken=self._stored(state.overtaken_id))
+        batch_id = self.runs.get(run, batch_id) if run is not None else batch_id
+        return state if batch_id is None else replace(state, own=self._stored(batch_id))
+
+    def _stored(self, batch_id: int) -> StoredBatch:
+        record = codec.load_record("meta", batch_id, self.meta.get(codec.record_field(batch_id)))
+        return StoredBatch(batch_id, codec.load_jobs("batch", self.batches.get(batch_id, {})), record)
+
+    def _change(self, workflow: str, rule: Any, *, run: Any = None, batch_id: Any = None, **_: Any) -> Any:
+        decision = rule(self.snapshot(run, batch_id), self.clock.now)
+        if decision.change is not None:
+            self._apply(decision.change)
+        return decision.result
+
+    def _apply(self, change: Change) -> None:
+        if change.live is not None:
+            self.live = {name: json.dumps(job) for name, job in change.live.items()}
+        for batch_id, jobs in change.batches.items():
+            self.batches.setdefault(batch_id, {}).update({name: json.dumps(job) for name, job in jobs.items()})
+        for name, value in codec.dump_meta(change).items():
+            if value is None:
+                self.meta.pop(name, None)
+            else:
+                self.meta[name] = json.dumps(value)
+        self.runs |= change.runs
+        self.closed |= change.closed
+        self.days |= change.days
+        self.ids |= set(change.history)
+        if change.event is not None:
+            self.events.append(change.event)
+
+    def status(self, workflow: str) -> Any:
+        from batchy_provider.core.presenters import workflow_state
+
+        return workflow_state(self.snapshot())
+
+    def batch(self, workflow: str, batch_id: int) -> Batch:
+        from batchy_provider.core.presenters import stored_batch
+
+        return stored_batch(workflow, self._stored(batch_id))
+
+    # -- what the original server sees and writes -----------------------------------------------------------
+
+    def raw_live(self) -> dict[str, str]:
+        return dict(self.live)
+
+    def raw_write(self, job: str, text: str, batch_id: int | None) -> None:
+        self.live[job] = text
+        if batch_id is not None:
+            self.batches.setdefault(batch_id, {})[job] = text
+
+    def raw_clear(self) -> None:
+        self.live.clear()
+
+    def raw_days(self) -> dict[str, int]:
+        return dict(self.days)
+
+    def raw_closed(self) -> dict[int, float]:
+        return dict(self.closed)
+
+
+class RealStore(Store):
+    """The store on a real server, with the bare looks at Redis that tests take."""
+
+    def raw_live(self) -> dict[str, str]:
+        return _text(self.backend.client.hgetall(self.backend.keys(WORKFLOW).live))
+
+    def raw_write(self, job: str, text: str, batch_id: int | None) -> None:
+        self.backend.client.hset(self.backend.keys(WORKFLOW).live, job, text)
+        if batch_id is not None:
+            self.backend.client.hset(self.backend.keys(WORKFLOW).batch(batch_id), job, text)
+
+    def raw_clear(self) -> None:
+        self.backend.client.delete(self.backend.keys(WORKFLOW).live)
+
+    def raw_days(self) -> dict[str, int]:
+        return {day: int(i) for day, i in _text(self.backend.client.hgetall(self.backend.keys(WORKFLOW).days)).items()}
+
+    def raw_closed(self) -> dict[int, float]:
+        found = self.backend.client.zrange(self.backend.keys(WORKFLOW).closed, 0, -1, withscores=True)
+        return {int(member): score for member, score in found}
+
+
+def _text(stored: dict[bytes, bytes]) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in stored.items()}
+
+
+class World:
+    """One workflow and the people, runs and programs that open and close its batches.
+
+    :param jobs: what its configuration says of each job.
+    """
+
+    def __init__(self, store: PureStore | RealStore, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.jobs: dict[str, Fields] = {"extract": {}}
+        self.timezone = "UTC"
+        self.off_in_file: frozenset[str] = frozenset()
+
+    # -- what happens -----------------------------------------------------------------------------------------
+
+    def at(self, moment: str) -> World:
+        """Set the clock."""
+        self.clock.now = parse_date(moment)
+        return self
+
+    def after(self, **duration: float) -> World:
+        """Let time pass; a negative duration is a clock that was set back."""
+        self.clock.now += timedelta(**duration)
+        return self
+
+    @property
+    def config(self) -> WorkflowConfig:
+        return WorkflowConfig(name=WORKFLOW, jobs=self.jobs, timezone=self.timezone, disabled=self.off_in_file)
+
+    def open(self, run: str | None = "first night", *, known: bool = True, **request: Any) -> Batch:
+        """Open as an Airflow run, or (None) as somebody who is no run.
+
+        :param known: bring the configuration; without, what Redis knows is opened.
+        :param window: (from_date, to_date) that is asked for.
+        """
+        holder = Holder(dag_id=WORKFLOW, run_id=run) if run is not None else Holder(by="ops")
+        if "window" in request:
+            start, end = request["window"]
+            request["window"] = Window(from_date=start, to_date=end)
+        wish = {"holder": holder, "config": self.config if known else None, **request}
+        return self.store.open(WORKFLOW, OpenRequest(**wish))
+
+    def close(self, result: str = "success", batch: Batch | int | None = None, **outcomes: str) -> Batch:
+        """Close the open batch, or the one given."""
+        batch_id = batch.batch_id if isinstance(batch, Batch) else batch
+        request: Any = CloseRequest(result=result, batch_id=batch_id, outcomes=outcomes)  # type: ignore[arg-type]
+        return self.store.close(WORKFLOW, request)
+
+    def night(self, moment: str, run: str | None = None, result: str = "success", **request: Any) -> Batch:
+        """Open at that moment, and close an hour later."""
+        self.at(moment)
+        batch = self.open(run or moment, **request)
+        self.after(hours=1)
+        return self.close(result, batch)
+
+    # -- what is there ----------------------------------------------------------------------------------------
+
+    def live(self, job: str = "extract") -> Fields:
+        """Return the job's fields as the live hash holds them."""
+        fields: Fields = json.loads(self.store.raw_live()[job])
+        return fields
+
+    def state(self) -> dict[str, str]:
+        """Return the live hash whole, to see that nothing changed it."""
+        return self.store.raw_live()
+
+
+class Original:
+    """The original Batchy server, as was observed of it: what it writes, and what it does wrong."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def open(self) -> int:
+        """Open as it does; returns the batch id."""
+        now = self.world.clock.now
+        batch_id = int(unix_seconds(now))
+        start = now  # a job without a success takes over what was found for the one before it: what failed is lost
+        for name, text in self.world.store.raw_live().items():
+            job = json.loads(text)
+            if job.get("status") == "success":
+                start = datetime.strptime(str(job.get("batch_start")), "%Y-%m-%dT%H:%M:%S.%f")
+                start -= timedelta(hours=job.get("reprocess_hours", 0))
+            if job.get("from_date") is None:
+                start = datetime(1776, 7, 4, 23, 59)
+            if job.get("trunc_start") is True:
+                start = start.replace(hour=0, minute=0, second=0, microsecond=0)
+            job["from_date"] = start.isoformat()
+            job |= {"batch_id": batch_id, "status": "open", "batch_start": now.isoformat(), "batch_end": None}
+            self.world.store.raw_write(name, json.dumps(job), batch_id)
+        return batch_id
+
+    def close(self, status: str = "success", only: str | None = None) -> None:
+        """Close as it does, one job after another; `only`: it is killed after that one."""
+        for name, text in self.world.store.raw_live().items():
+            job = json.loads(text) | {"status": status, "batch_end": self.world.clock.now.isoformat()}
+            self.world.store.raw_write(name, json.dumps(job), job.get("batch_id"))
+            if name == only:
+                return
+
+    def load(self, jobs: dict[str, Fields]) -> None:
+        """Load a configuration as its ``load_cfg``."""
+        self.world.store.raw_clear()
+        for name, job in jobs.items():
+            self.world.store.raw_write(name, json.dumps(job | {"status": "new"}), None)
+
+    def night(self, moment: str, status: str = "success") -> int:
+        """Open at that moment, and close an hour later."""
+        self.world.at(moment)
+        batch_id = self.open()
+        self.world.after(hours=1)
+        self.close(status)
+        return batch_id
+
+    def waits_on(self) -> bool:
+        """Tell whether its ``waitsy.py`` would go on waiting: it compares the first ten characters of ``batch_end``."""
+        today = self.world.clock.now.date().isoformat()
+        jobs = [json.loads(text) for text in self.world.store.raw_live().values()]
+        return any(job.get("status") != "success" or str(job.get("batch_end"))[:10] != today for job in jobs)
+
+
+def window(batch: Batch, job: str = "extract") -> tuple[str, str]:
+    """Return a job's window as it is stored, zeros at the end cut for reading."""
+    fields = batch.jobs[job]
+    return short(fields["from_date"]), short(fields["to_date"])
+
+
+def short(date: str) -> str:
+    """Return ``2026-01-02T02:00`` for ``2026-01-02T02:00:00.000000``."""
+    return date.removesuffix(".000000").removesuffix(":00")
+
+
+def from_time(reply: tuple[int, int]) -> datetime:
+    """Return what the server's TIME says."""
+    return from_unix(*reply)

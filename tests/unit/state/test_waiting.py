@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""When a wait is over, on a real server (DESIGN, section 4)."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from batchy_provider.core.dates import day_of, format_date
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
+from batchy_provider.core.waits import Verdict, Wait
+from batchy_provider.exceptions import BatchyError, ConfigError, StateError
+from batchy_provider.state.codec import META_FIELDS
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.store import Store
+from batchy_provider.state.wait_queries import ask, check
+
+WF = "wf"
+KEYS = Keys(WF)
+
+
+class World:
+    """A server, in which batches are closed at chosen times."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
+        self.store = Store(client)
+
+    def open(self, *jobs: str, workflow: str = WF, disabled: tuple[str, ...] = (), **request: Any) -> int:
+        config = WorkflowConfig(
+            name=workflow, jobs={job: {} for job in jobs or ("a", "b")}, disabled=frozenset(disabled)
+        )
+        request = {"holder": Holder(by="test"), "config": config, **request}
+        return self.store.open(workflow, OpenRequest(**request)).batch_id
+
+    def close(self, batch_id: int | None = None, result: Result = "success", **outcomes: Any) -> None:
+        self.store.close(WF, CloseRequest(result=result, batch_id=batch_id, outcomes=outcomes))
+
+    def batch(self, *jobs: str, result: Result = "success", ended: datetime | None = None, **kwargs: Any) -> int:
+        """Open and close a batch, and say that it ended at `ended` (naive UTC)."""
+        batch_id = self.open(*jobs, **kwargs)
+        self.close(batch_id, result)
+        if ended is not None:
+            self.ended(batch_id, ended)
+        return batch_id
+
+    def ended(self, batch_id: int, at: datetime) -> None:
+        for key in (KEYS.live, KEYS.batch(batch_id)):
+            for name, text in self.client.hgetall(key).items():
+                job = json.loads(text)
+                if job.get("batch_id") == batch_id and job.get("status") in ("success", "failed"):
+                    self.client.hset(key, name, json.dumps(job | {"batch_end": format_date(at)}))
+        self.client.zadd(KEYS.closed, {str(batch_id): at.replace(tzinfo=timezone.utc).timestamp()}, xx=True)
+
+    def write(self, **jobs: dict[str, Any]) -> None:
+        """Write as another program."""
+        self.client.hset(WF, mapping={name: json.dumps(job) for name, job in jobs.items()})
+
+    def now(self) -> datetime:
+        seconds, micros = self.client.time()
+        return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None, microsecond=micros)
+
+    def ask(self, **wait: Any) -> Verdict:
+        wait = {"workflow": WF, **wait}
+        if wait.get("scope", "today") == "today":
+            wait.setdefault("day", day_of(self.now(), wait.get("timezone", "UTC")))
+        return ask(self.store.backend, Wait(**wait))
+
+
+@pytest.fixture
+def world(any_redis_client: Redis) -> World:
+    return World(any_redis_client)
+
+
+@pytest.fixture
+def at_rest(redis_client: Redis) -> World:
+    """The same, for what differs in no kind of server."""
+    return World(redis_client)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+class TestToday:
+    def test_done_when_all_jobs_have_succeeded(self, world: World) -> None:
+        batch_id = world.open()
+        assert world.ask().state == "waiting"
+        assert f"batch {batch_id} is open since" in world.ask().text
+        world.close(batch_id)
+        verdict = world.ask()
+        assert (verdict.state, verdict.batch_id) == ("done", batch_id)
+        assert verdict.text.startswith(f"wf: batch {batch_id} succeeded at ")
+
+    def test_yesterdays_success_does_not_count(self, world: World) -> None:
+        midnight = world.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        batch_id = world.batch(ended=midnight - timedelta(microseconds=1))
+        verdict = world.ask()
+        assert verdict.state == "waiting"
+        assert f"its last success, batch {batch_id}, was at" in verdict.text
+        assert f"a success counts from {format_date(midnight)} UTC on" in verdict.text
+        world.ended(batch_id, midnight)
+        assert world.ask().state == "done"
+
+    def test_a_wait_across_midnight_ends(self, world: World) -> None:
+        world.batch(ended=utc("2026-03-02T00:20:00"))
+        assert world.ask(day="2026-03-01").state == "done"
+        assert world.ask(day="2026-03-02").state == "done"
+        assert world.ask(day="2026-03-03").state == "waiting"
+
+    @pytest.mark.parametrize(
+        ("zone", "day", "begins", "ends"),
+        [
+            ("UTC", "2026-03-29", "2026-03-29T00:00:00", "2026-03-30T00:00:00"),
+            ("Europe/Paris", "2026-03-29", "2026-03-28T23:00:00", "2026-03-29T22:00:00"),  # 23 hours
+            ("Europe/Paris", "2026-10-25", "2026-10-24T22:00:00", "2026-10-25T23:00:00"),  # 25 hours
+            ("America/New_York", "2026-03-08", "2026-03-08T05:00:00", "2026-03-09T04:00:00"),
+            ("America/New_York", "2026-11-01", "2026-11-01T04:00:00", "2026-11-02T05:00:00"),
+            ("America/Santiago", "2026-09-06", "2026-09-06T04:00:00", "2026-09-07T03:00:00"),  # no midnight
+            ("Asia/Kolkata", "2026-01-01", "2025-12-31T18:30:00", "2026-01-01T18:30:00"),
+            ("Pacific/Kiritimati", "2026-01-01", "2025-12-31T10:00:00", "2026-01-01T10:00:00"),
+        ],
+    )
+    def test_the_day_is_that_of_the_timezone(self, at_rest: World, zone: str, day: str, begins: str, ends: str) -> None:
+        batch_id = at_rest.batch(ended=utc(begins) - timedelta(microseconds=1))
+        following = (datetime.fromisoformat(day) + timedelta(days=1)).date().isoformat()
+        assert at_rest.ask(day=day, timezone=zone).state == "waiting"
+        at_rest.ended(batch_id, utc(begins))
+        assert at_rest.ask(day=day, timezone=zone).state == "done"
+        at_rest.ended(batch_id, utc(ends) - timedelta(microseconds=1))
+        assert at_rest.ask(day=following, timezone=zone).state == "waiting"
+        at_rest.ended(batch_id, utc(ends))
+        assert at_rest.ask(day=following, timezone=zone).state == "done"
+
+    def test_an_unknown_timezone_is_named(self, at_rest: World) -> None:
+        at_rest.batch()
+        with pytest.raises(BatchyError, match="'Mars/Base' is not a timezone"):
+            at_rest.ask(day="2026-01-01", timezone="Mars/Base")
+
+
+class TestAfterTheSuccess:
+    """A success on the day stays one, whatever came after it."""
+
+    def test_another_batch_is_open(self, world: World) -> None:
+        first = world.batch()
+        world.open()
+        assert (world.ask().state, world.ask().batch_id) == ("done", first)
+
+    def test_another_batch_has_failed(self, world: World) -> None:
+        first = world.batch()
+        world.batch(result="failed")
+        assert world.ask().batch_id == first
+        assert world.ask(fail_on_failed=True).state == "done"
+
+    @pytest.mark.parametrize("failures", [1, 19, 20, 21, 45])
+    def test_however_many_have_failed(self, at_rest: World, failures: int) -> None:
+        first = at_rest.batch()
+        for _ in range(failures):
+            at_rest.batch(result="failed")
+        assert at_rest.ask().batch_id == first
+
+    def test_the_window_was_set_anew(self, world: World) -> None:
+        first = world.batch()
+        world.store.set_window(WF, "2026-01-01", by="test")
+        assert world.ask().batch_id == first
+
+    def test_a_job_was_added_to_the_workflow(self, world: World) -> None:
+        """The batch succeeded with all jobs that the workflow had; but not with one that is asked for by name."""
+        first = world.batch("a")
+        world.open("a", "b")
+        assert world.ask().batch_id == first
+        assert world.ask(jobs=["a", "b"]).state == "waiting"
+
+    def test_not_when_that_was_yesterday(self, world: World) -> None:
+        world.batch(ended=world.now() - timedelta(days=1, seconds=1))
+        world.batch(result="failed")
+        assert world.ask().state == "waiting"
+
+    def test_a_backfill_is_no_success_of_today(self, world: World) -> None:
+        window = Window(from_date="2026-01-01", to_date="2026-01-02")
+        world.batch(result="failed")
+        batch_id = world.open(backfill=True, window=window)
+        world.close(batch_id)
+        assert world.ask().state == "waiting"
+        assert world.ask(scope="any").state == "waiting"
+
+
+class TestOtherScopes:
+    def test_within(self, world: World) -> None:
+        world.batch(ended=world.now() - timedelta(hours=12, seconds=5))
+        assert world.ask(scope="within", within_seconds=12 * 3600).state == "waiting"
+        assert world.ask(scope="within", within_seconds=12 * 3600 + 60).state == "done"
+
+    def test_since_last_run(self, world: World) -> None:
+        ended = utc("2026-02-03T04:05:06")
+        batch_id = world.batch(ended=ended)
+        assert world.ask(scope="since_last_run", since=format_date(ended + timedelta(seconds=1))).state == "waiting"
+        assert world.ask(scope="since_last_run", since=format_date(ended - timedelta(seconds=1))).state == "done"
+        assert world.ask(scope="since_last_run", since="2026-02-03T05:05:00+01:00").batch_id == batch_id
+        assert world.ask(scope="since_last_run", since=None).state == "done", "whoever never ran takes any"
+
+    def test_any(self, world: World) -> None:
+        assert world.ask(scope="any").state == "waiting"
+        world.batch(result="failed")
+        assert world.ask(scope="any").state == "waiting"
+        batch_id = world.batch(ended=utc("2001-01-01"))
+        assert (world.ask(scope="any").state, world.ask(scope="any").batch_id) == ("done", batch_id)
+        world.batch(result="failed")
+        assert world.ask(scope="any").batch_id == batch_id
+
+    def test_a_scope_that_is_none(self) -> None:
+        with pytest.raises(ConfigError, match="no scope 'tomorrow'; use one of today, within, since_last_run, any"):
+            Wait(workflow=WF, scope="tomorrow")  # type: ignore[arg-type]
+        for seconds in (None, 0, -1):
+            with pytest.raises(ConfigError, match="needs a duration of more than 0"):
+                Wait(workflow=WF, scope="within", within_seconds=seconds)
+        with pytest.raises(ConfigError, match="scope today needs a day"):
+            Wait(workflow=WF)
+
+
+class TestJobs:
+    def test_only_the_jobs_named(self, world: World) -> None:
+        now = format_date(world.now())
+        world.write(a={"status": "success", "batch_id": 5, "batch_end": now}, b={"status": "open", "batch_id": 5})
+        assert world.ask().state == "waiting"
+        assert world.ask(jobs=["a"]).state == "done"
+        verdict = world.ask(jobs=["a", "b"])
+        assert verdict.state == "waiting"
+        assert "(jobs b)" in verdict.text
+
+    def test_a_job_that_the_workflow_does_not_have(self, world: World) -> None:
+        world.batch()
+        verdict = world.ask(jobs=["a", "z"])
+        assert (verdict.state, verdict.text) == ("waiting", "wf: has no job z; its jobs are a, b")
+
+    def test_one_that_is_switched_off_is_not_waited_for(self, world: World) -> None:
+        world.batch(ended=world.now() - timedelta(days=2))
+        world.store.disable(WF, "b", by="test")
+        batch_id = world.batch()
+        assert world.ask().batch_id == batch_id
+        assert world.ask(jobs=["a", "b"]).batch_id == batch_id
+        world.store.enable(WF, "b", by="test")
+        assert world.ask().state == "waiting", "b has not succeeded today, and counts again"
+
+    def test_one_that_the_configuration_switches_off(self, world: World) -> None:
+        batch_id = world.batch("a", "b", disabled=("b",))
+        assert world.ask().batch_id == batch_id
+
+    @pytest.mark.parametrize("jobs", [(), ("a",), ("b", "a")])
+    def test_all_switched_off_is_never_done(self, world: World, jobs: tuple[str, ...]) -> None:
+        world.batch()
+        for job in ("a", "b"):
+            world.store.disable(WF, job, by="test")
+        verdict = world.ask(jobs=jobs)
+        assert verdict.state == "waiting"
+        assert verdict.text == "wf: every job waited for is switched off; enable one"
+
+    def test_a_workflow_without_jobs_is_never_done(self, world: World) -> None:
+        for scope in ("today", "any"):
+            verdict = world.ask(scope=scope)
+            assert verdict.state == "waiting"
+            assert "not in Redis yet" in verdict.text
+
+    def test_one_that_was_loaded_but_never_opened(self, world: World) -> None:
+        world.store.load(WorkflowConfig(name=WF, jobs={"a": {}}), by="test")
+        assert world.ask().text == "wf: no batch was opened yet"
+
+
+class TestFailed:
+    def test_is_waited_for_as_it_may_be_run_again(self, world: World) -> None:
+        batch_id = world.batch(result="failed")
+        verdict = world.ask()
+        assert verdict.state == "waiting"
+        assert f"batch {batch_id} failed at" in verdict.text
+        assert "waiting for a success" in verdict.text
+
+    def test_ends_a_wait_that_asks_for_it(self, world: World) -> None:
+        batch_id = world.batch(result="failed")
+        verdict = world.ask(fail_on_failed=True)
+        assert (verdict.state, verdict.batch_id) == ("failed", batch_id)
+        assert verdict.is_over
+
+    def test_not_if_that_was_yesterday(self, world: World) -> None:
+        world.batch(result="failed", ended=world.now() - timedelta(days=1, seconds=1))
+        assert world.ask(fail_on_failed=True).state == "waiting"
+
+    def test_not_if_it_is_run_again(self, world: World) -> None:
+        world.batch(result="failed")
+        batch_id = world.open()
+        assert world.ask(fail_on_failed=True).state == "waiting"
+        world.close(batch_id)
+        assert world.ask(fail_on_failed=True).state == "done"
+
+
+class TestBackfill:
+    def backfilled(self, world: World, day: str, result: Result = "success", **kwargs: Any) -> int:
+        start = datetime.fromisoformat(day) + timedelta(hours=2)
+        window = Window(from_date=start - timedelta(days=1), to_date=start)
+        batch_id = world.open(backfill=True, window=window, **kwargs)
+        world.close(batch_id, result)
+        return batch_id
+
+    def test_waits_for_the_data_of_the_day(self, world: World) -> None:
+        world.batch()
+        verdict = world.ask(day="2026-01-05", backfill=True)
+        assert (verdict.state, verdict.text) == ("waiting", "wf: no batch has loaded the data of 2026-01-05 yet")
+        self.backfilled(world, "2026-01-04")
+        self.backfilled(world, "2026-01-05", "failed")
+        assert world.ask(day="2026-01-05", backfill=True).state == "waiting"
+        batch_id = self.backfilled(world, "2026-01-05")
+        verdict = world.ask(day="2026-01-05", backfill=True)
+        assert (verdict.state, verdict.batch_id) == ("done", batch_id)
+
+    def test_of_a_workflow_that_has_no_live_batch(self, world: World) -> None:
+        batch_id = self.backfilled(world, "2026-01-05")
+        assert world.ask(day="2026-01-05", backfill=True).batch_id == batch_id
+
+    def test_a_live_batch_of_that_day_will_do(self, world: World) -> None:
+        batch_id = world.batch()
+        assert world.ask(day=day_of(world.now(), "UTC"), backfill=True).batch_id == batch_id
+
+    def test_what_the_original_closed_on_that_day_will_do(self, world: World) -> None:
+        world.write(a={"status": "success", "batch_id": 5, "batch_start": "2026-01-05T23:10:00.1", "batch_end": None})
+        assert world.ask(day="2026-01-05", backfill=True).batch_id == 5
+        assert world.ask(day="2026-01-04", backfill=True).state == "waiting"
+
+    def test_pruned_it_is_still_known(self, world: World) -> None:
+        batch_id = self.backfilled(world, "2026-01-05")
+        for _ in range(3):
+            world.batch()
+        world.store.prune(WF, keep=1)
+        for jobs in ((), ("a",)):
+            assert world.ask(day="2026-01-05", backfill=True, jobs=jobs).batch_id == batch_id
+
+    def test_with_a_job_that_was_left_out_of_it(self, world: World) -> None:
+        batch_id = self.backfilled(world, "2026-01-05", disabled=("b",))
+        world.batch("a", "b")
+        assert world.ask(day="2026-01-05", backfill=True, jobs=["a"]).batch_id == batch_id
+        verdict = world.ask(day="2026-01-05", backfill=True, jobs=["a", "b"])
+        assert verdict.state == "waiting"
+        assert verdict.text == f"wf: batch {batch_id} has loaded the data of 2026-01-05, but not job b"
+
+    def test_where_any_success_will_do_it_does_in_a_backfill_too(self, world: World) -> None:
+        batch_id = world.batch()
+        assert world.ask(scope="any", day="2020-01-01", backfill=True).batch_id == batch_id
+
+    def test_a_batch_that_is_no_number(self, at_rest: World) -> None:
+        at_rest.client.hset(KEYS.days, "2026-01-05", "soon")
+        with pytest.raises(StateError, match="'wf:days' names a batch 'soon'"):
+            at_rest.ask(day="2026-01-05", backfill=True)
+
+
+class TestOriginalServer:
+    """What the original Batchy server wrote: other words, naive dates of any length, no index, no event."""
+
+    @pytest.mark.parametrize("end", ["2026-05-01T02:03:04.000005", "2026-05-01T02:03:04", "2026-05-01 02:03:04.5"])
+    def test_success(self, world: World, end: str) -> None:
+        fields = {"batch_id": 1777600000, "batch_start": end, "from_date": "1776-07-04T23:59:00.000000"}
+        world.write(
+            a={"status": "success", "batch_end": end, **fields}, b={"status": "success", "batch_end": end, **fields}
+        )
+        verdict = world.ask(day="2026-05-01")
+        assert (verdict.state, verdict.batch_id) == ("done", 1777600000)
+        assert world.ask(day="2026-05-02").state == "waiting"
+
+    def test_failure(self, world: World) -> None:
+        job = {
+            "status": "failure",
+            "batch_id": 7,
+            "batch_start": "2026-05-01T02:00:00",
+            "batch_end": "2026-05-01T03:00:00",
+        }
+        world.write(a=job)
+        assert world.ask(day="2026-05-01").state == "waiting"
+        assert world.ask(day="2026-05-01", fail_on_failed=True).state == "failed"
+
+    def test_half_way_through_closing(self, world: World) -> None:
+        """It closes job by job."""
+        now = format_date(world.now())
+        world.write(a={"status": "success", "batch_id": 7, "batch_end": now}, b={"status": "open", "batch_id": 7})
+        assert world.ask().state == "waiting"
+
+    def test_ids_as_text(self, at_rest: World) -> None:
+        now = format_date(at_rest.now())
+        at_rest.write(a={"status": "success", "batch_id": "7", "batch_end": now})
+        assert at_rest.ask().state == "done"
+
+
+class TestForeignState:
+    def test_a_key_of_another_type(self, at_rest: World) -> None:
+        at_rest.client.set(WF, "mine")
+        with pytest.raises(StateError, match="Another program uses this key"):
+            at_rest.ask()
+
+    @pytest.mark.parametrize("text", ["", "[]", "nonsense", "3"])
+    def test_a_field_that_is_no_job(self, at_rest: World, text: str) -> None:
+        at_rest.client.hset(WF, "a", text)
+        with pytest.raises(StateError, match="'a'"):
+            at_rest.ask()
+
+    def test_a_date_that_is_none(self, at_rest: World) -> None:
+        at_rest.write(a={"status": "success", "batch_id": 3, "batch_end": "yesterday"})
+        with pytest.raises(StateError, match=r"'wf'.*'yesterday' is not a date"):
+            at_rest.ask()
+
+    def test_asking_changes_nothing(self, at_rest: World) -> None:
+        at_rest.batch()
+        before = at_rest.client.info("stats")["total_error_replies"], at_rest.client.dbsize()
+        for backfill in (False, True):
+            at_rest.ask(backfill=backfill, day="2026-01-01")
+        assert (at_rest.client.info("stats")["total_error_replies"], at_rest.client.dbsize()) == before
+
+
+def test_a_check_is_one_round_trip_mostly() -> None:
+    """Three questions at first, four in a backfill; more only to look behind a batch that is not done."""
+    asking = check(KEYS, Wait(workflow=WF, scope="any"))
+    assert [command[0] for command in next(asking)] == ["TIME", "HGETALL", "HMGET"]
+    job = json.dumps({"status": "success", "batch_id": 3})
+    with pytest.raises(StopIteration) as stop:
+        asking.send([[int(time.time()), 0], {"a": job}, [None] * len(META_FIELDS)])
+    assert stop.value.value.state == "done"
