@@ -39,7 +39,7 @@ from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.results import ResultStore
 from batchy_provider.bundles.runner import Runner
 from batchy_provider.bundles.script_context import Telling
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 
 LINES = 1_000_000
 MANY = """for ((i = 0; i < 100; i++)); do yes "$(printf 'x%.0s' {1..99})" | head -n 10000; done"""

@@ -29,8 +29,8 @@ from typing import Any
 import redis
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.servers import valkey_binary
-from batchy_provider.local.stack import free_port
 from batchy_provider.state.store import Store
 
 MILLION = 1_000_000

@@ -19,8 +19,9 @@ import psycopg2
 import redis
 
 from batchy_provider.local import servers, settings
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.process import Guard, Service, stop_all
-from batchy_provider.local.stack import free_port, remove_database
+from batchy_provider.local.stack import remove_database
 
 HERE = Path(__file__).parent
 WAITING, WAITED_FOR = "waiting", "waited_for"

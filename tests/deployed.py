@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from redis_server import REDIS_SERVER
 
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_SECONDS = 180

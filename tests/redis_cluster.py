@@ -12,8 +12,8 @@ from subprocess import DEVNULL, Popen
 
 import redis
 
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.servers import valkey_binary
-from batchy_provider.local.stack import free_port
 
 _SLOTS = 16384
 _NODES = 3

@@ -13,8 +13,8 @@ from typing import Any
 
 import redis
 
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.servers import valkey_binary
-from batchy_provider.local.stack import free_port
 
 SERVICE = "mymaster"
 _LOST_AFTER_MS = 500

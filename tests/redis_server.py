@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.process import Service
 from batchy_provider.local.servers import valkey_binary
-from batchy_provider.local.stack import free_port
 
 if TYPE_CHECKING:
     from redis import Redis

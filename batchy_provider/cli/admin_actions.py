@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import argparse
 
+from batchy_provider.cli.argument_types import at_least_one
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason, end, for_each
 from batchy_provider.cli.output import date_text
-from batchy_provider.cli.restore import archive_of
-from batchy_provider.cli.results import add_place, store_of
+from batchy_provider.cli.result_store import add_results_option, open_results
 
 
 def add_commands(commands: Commands) -> None:
@@ -44,15 +44,15 @@ def add_commands(commands: Commands) -> None:
     )
     prune.add_argument("workflow", nargs="?")
     prune.add_argument("--all", action="store_true", help="of every workflow, and of DAGs with results outside of any")
-    prune.add_argument("--keep", type=_at_least_one, required=True, metavar="N", help="how many batches stay")
+    prune.add_argument("--keep", type=at_least_one, required=True, metavar="N", help="how many batches stay")
     prune.add_argument(
         "--keep-days",
-        type=_at_least_one,
+        type=at_least_one,
         metavar="N",
         help="for how many days after a batch is gone its run and its day are known (default: for ever)",
     )
     prune.add_argument("--no-results", action="store_true", help="leave the result store alone")
-    add_place(prune)
+    add_results_option(prune)
 
 
 def set_window(context: Context, arguments: argparse.Namespace) -> int:
@@ -90,8 +90,8 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
     """Remove old batches, then the results of batches that are not in the history any more."""
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("prune what? Name one workflow, or give --all")
-    store, results = context.store, None if arguments.no_results else store_of(arguments)
-    archive = None if arguments.no_results else archive_of(context, arguments)
+    store, results = context.store, None if arguments.no_results else open_results(arguments)
+    archive = None if arguments.no_results else context.archive
     known = set(store.workflows())
     if arguments.all:
         names = sorted(known.union(results.workflows() if results else ()))
@@ -125,9 +125,3 @@ def _show_disabled(context: Context, off: frozenset[str]) -> None:
         context.output.line(f"Switched off: {', '.join(sorted(off)) or 'no job'}")
     else:
         context.output.data(sorted(off))
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
-    return int(text)

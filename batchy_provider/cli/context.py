@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchy_provider.cli.output import Output
     from batchy_provider.core.values import Actor
     from batchy_provider.services.answers import AuditLog
+    from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.core import Services
     from batchy_provider.state.store import Store
 
@@ -154,7 +155,26 @@ class Context:
 
         if self.cfg_given and not self.cfg.is_dir():
             raise ConfigError(f"there is no folder {self.cfg} (--cfg, BATCHY_CFG)")
-        return Services(store=lambda: self.store, cfg=self.cfg, audit=self._audit)
+        from batchy_provider.cli.result_store import open_archive, open_results
+
+        return Services(
+            store=lambda: self.store,
+            cfg=self.cfg,
+            results=lambda: open_results(self._arguments),
+            archive=lambda: open_archive(self._arguments),
+            audit=self._audit,
+        )
+
+    @property
+    def archive(self) -> ArchiveService:
+        """
+        The archive in the result store that was named.
+
+        :raises ArchiveError: the result store cannot be opened.
+        """
+        archive = self.services.archive
+        assert archive is not None  # the services above have one
+        return archive
 
     @property
     def _audit(self) -> AuditLog | None:
@@ -178,9 +198,9 @@ class Context:
             if url and connection:
                 raise UsageError("give --redis-url or --connection, not both")
             self._store = _store_of_connection(connection) if connection else _store_of_url(url)
-            from batchy_provider.cli.results import archive_of
+            from batchy_provider.cli.result_store import archiver_of
 
-            self._store.archive = archive_of(self._arguments, lambda text: self.output.note(f"batchy: {text}"))
+            self._store.archive = archiver_of(self._arguments, lambda text: self.output.note(f"batchy: {text}"))
         return self._store
 
     @property

@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.cli.argument_types import duration, port
 from batchy_provider.cli.context import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
@@ -26,7 +26,8 @@ from batchy_provider.cli.context import (
     UsageError,
     add_command,
 )
-from batchy_provider.exceptions import BatchyError, ConfigError
+from batchy_provider.cli.demo_workflows import dags_folder, dags_of, examples_folder, workflows_to_run, write_loader
+from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
     from batchy_provider.local.folder import AnotherStackError
@@ -35,17 +36,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".batchy/demo")
 PREFERRED_PORT = 8080
-EXAMPLES = ("crm_extract", "sales", "stock")
-"""The workflows that are shipped: all that a demo starts by itself."""
 TIMEOUT = timedelta(minutes=15)
 _POLL_SECONDS = 0.7
-# Airflow opens only files that hold the words "airflow" and "dag".
-LOADER = """\
-# The Airflow DAGs of the workflows.
-from batchy_provider.dag_factory import cfg_folder, load_dags
-
-load_dags(cfg_folder(__file__), globals())
-"""
 
 
 def add_commands(commands: Commands) -> None:
@@ -66,7 +58,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_duration,
+        type=duration,
         metavar="15m",
         help="with --exit: give up so long after Airflow is up (default: 15m)",
     )
@@ -91,22 +83,7 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="CeleryExecutor with N workers instead: each part has a disk of its own, results and logs are on S3",
     )
-    parser.add_argument("--port", type=_port, help=f"of the web UI (default: {PREFERRED_PORT}, if it is free)")
-
-
-def _duration(text: str) -> timedelta:
-    from batchy_provider.config.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65_535):
-        raise argparse.ArgumentTypeError(f"expected a port, 1 to 65535, not {text!r}")
-    return int(text)
+    parser.add_argument("--port", type=port, help=f"of the web UI (default: {PREFERRED_PORT}, if it is free)")
 
 
 def demo(context: Context, arguments: argparse.Namespace) -> int:
@@ -119,7 +96,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.timeout is not None and not arguments.exit:
         raise UsageError("--timeout goes with --exit; without it the demo stays until Ctrl-C")
     cfg = context.cfg_given or examples_folder()
-    dag_ids = _dag_ids(context, cfg)
+    dag_ids = dags_of(cfg, context.output.note)
     to_run = workflows_to_run(cfg, dag_ids, named=arguments.run, exits=arguments.exit)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
@@ -131,7 +108,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
     progress = _Progress(context)
     stack = local.LocalStack(
         folder,
-        dags=_dags_folder(folder, cfg),
+        dags=dags_folder(folder, cfg),
         cfg=cfg,
         port=arguments.port,
         preferred_port=PREFERRED_PORT,
@@ -147,7 +124,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
     with ExitStack() as stopping:
         stopping.callback(_stop, context, stack)
         _say_inherited(context, inherited, outside)
-        _write_loader(folder, stack.dags)
+        write_loader(folder, stack.dags)
         stack.start()
         progress.say("Airflow is up")
         return _run(context, arguments, stack, dag_ids=dag_ids, to_run=to_run)
@@ -173,79 +150,6 @@ def _stop(context: Context, stack: LocalStack) -> None:
     stack.stop()
     with contextlib.suppress(OSError):  # the terminal may be closed
         context.output.note("Everything is stopped.")
-
-
-# what it runs
-
-
-def examples_folder() -> Path:
-    """Folder of the example workflows: what the wheel brought, or the checkout's."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "examples" / "cfg", package.parent / "cfg"):
-        if folder.is_dir():
-            return folder
-    raise ConfigError("this installation has no example workflows; name a folder of your own: batchy --cfg DIR demo")
-
-
-def workflows_to_run(cfg: Path, dag_ids: list[str], *, named: list[str], exits: bool) -> list[str]:
-    """
-    Return what a demo unpauses and starts: the examples, and nothing that somebody else has written.
-
-    :param cfg: folder of the workflow files.
-    :param dag_ids: its workflows.
-    :param named: those that the caller asks for by name, instead.
-    :param exits: whether the demo leaves when they have run. A folder without an example is then run as a whole: it
-        was named for that.
-    :raises ConfigError: one that is named is not there, or nothing is left to run for a demo that exits.
-    """
-    unknown = [name for name in named if name not in dag_ids]
-    if unknown:
-        raise ConfigError(f"{cfg} has no workflow {', '.join(unknown)}, only {', '.join(dag_ids) or 'none'}")
-    shipped = examples_folder()
-    own = cfg.resolve() != shipped.resolve()
-    found = named or [name for name in dag_ids if name in EXAMPLES and (not own or _is_copy(cfg, shipped, name))]
-    if not found and exits and own:
-        found = dag_ids
-    if not found and exits:
-        raise ConfigError(f"{cfg} holds no workflow that makes a DAG: nothing to run")
-    return list(dict.fromkeys(found))
-
-
-def _is_copy(cfg: Path, shipped: Path, name: str) -> bool:
-    """Whether a folder holds the example of that name, and not a workflow of somebody's own that is called so."""
-    try:
-        return (cfg / f"{name}.yaml").read_bytes() == (shipped / f"{name}.yaml").read_bytes()
-    except OSError:
-        return False
-
-
-def _dag_ids(context: Context, cfg: Path) -> list[str]:
-    """Workflows of a folder that make DAGs; faults of others are shown, and do not stop these."""
-    from batchy_provider.config.reader import read_folder
-
-    if not cfg.is_dir():
-        raise ConfigError(f"there is no folder {cfg} (--cfg, BATCHY_CFG)")
-    found = read_folder(cfg)
-    for fault in found.faults:
-        context.output.note(f"batchy: {fault}")
-    return [workflow.name for workflow in found.workflows.values() if workflow.has_dag]
-
-
-def _dags_folder(folder: Path, cfg: Path) -> Path:
-    """Folder of DAG files: that beside the workflows, or one of the demo's own."""
-    beside = cfg.resolve().parent / "dags"
-    return beside if (beside / "batchy_dags.py").exists() else folder / "dags"
-
-
-def _write_loader(folder: Path, dags: Path) -> None:
-    """Write the loader's two lines into the demo's own folder of DAG files, if that is the one."""
-    if dags == folder / "dags":
-        try:
-            shutil.rmtree(dags, ignore_errors=True)
-            dags.mkdir(mode=0o700)
-            (dags / "batchy_dags.py").write_text(LOADER)
-        except OSError as error:
-            raise ConfigError(f"{folder} cannot be used: {error}. Choose another one with --folder") from error
 
 
 # what it says

@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, add_command
-from batchy_provider.cli.results import store_of
+from batchy_provider.cli.result_store import open_results
 
 STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
@@ -33,7 +33,7 @@ def examine_all(context: Context, arguments: argparse.Namespace) -> int:
     from batchy_provider.services.doctor import examine
 
     named = arguments.results or os.environ.get("BATCHY_RESULTS")
-    found = examine(context.store, store_of(arguments) if named else None)
+    found = examine(context.store, open_results(arguments) if named else None)
     if context.output.is_table:
         from rich.text import Text
 

@@ -22,8 +22,8 @@ from batchy_provider.cli.context import (
     end,
     for_each,
 )
-from batchy_provider.cli.results import add_place, airflow_speaks_aside, place_of, store_of
-from batchy_provider.exceptions import ArchiveError, BatchyError
+from batchy_provider.cli.result_store import add_results_option
+from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
     from batchy_provider.archive.restoring import Standing
@@ -53,7 +53,7 @@ def add_commands(commands: Commands) -> None:
         "--overwrite", action="store_true", help="also over a state in Redis that did not come of the archived one"
     )
     add_reason(restore)
-    add_place(restore)
+    add_results_option(restore)
 
     archive = add_command(
         commands,
@@ -66,7 +66,7 @@ def add_commands(commands: Commands) -> None:
     archive.add_argument(
         "--overwrite", action="store_true", help="also over an archived state that Redis knows nothing of"
     )
-    add_place(archive)
+    add_results_option(archive)
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 
 def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show what Redis lacks, and bring it back."""
-    service = archive_of(context, arguments)
+    service = context.archive
     found, faults = for_each(_names(service, arguments), service.standing)
     unfinished = {each.workflow: service.unfinished(each) for each in found}
     lost = [each for each in found if each.is_lost]
@@ -116,7 +116,7 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
 
 def archive_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Write what the archive lacks."""
-    service = archive_of(context, arguments)
+    service = context.archive
     names = _names(service, arguments)
     done, faults = for_each(names, lambda name: service.write(name, overwrite=arguments.overwrite))
     if context.output.is_table:
@@ -125,21 +125,6 @@ def archive_workflows(context: Context, arguments: argparse.Namespace) -> int:
     else:
         context.output.data([asdict(each) for each in done])
     return end(context, [*(f"{each.workflow}: {each.refused}" for each in done if each.refused), *faults])
-
-
-def archive_of(context: Context, arguments: argparse.Namespace) -> ArchiveService:
-    """The archive in the result store that was named."""
-    from batchy_provider.hooks.deployment import archive_files
-    from batchy_provider.services.archive import ArchiveService
-
-    with airflow_speaks_aside():
-        try:
-            files = archive_files(place_of(arguments))
-        except BatchyError:
-            raise
-        except Exception as error:
-            raise ArchiveError(f"the result store {place_of(arguments)} cannot be opened: {error}") from error
-        return ArchiveService(context.store, files, store_of(arguments))
 
 
 def _names(service: ArchiveService, arguments: argparse.Namespace) -> list[str]:

@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The command ``logs``, and where results are for those who do not load Airflow."""
+"""``batchy logs`` and ``batchy download``: print or copy what a job wrote."""
 
 from __future__ import annotations
 
 import argparse
-import configparser
-import contextlib
-import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
+from batchy_provider.cli.result_store import add_results_option, open_results
 from batchy_provider.core.terminal_text import ColouredText
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from batchy_provider.archive.archive_files import ArchiveFiles
-    from batchy_provider.archive.archiver import Archiver
     from batchy_provider.bundles.execution_record import StoredExecution
-    from batchy_provider.bundles.results import ResultStore
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,7 +41,7 @@ def add_commands(commands: Commands) -> None:
     which.add_argument("--stdout", action="store_const", dest="file", const="stdout", help="only this, to stdout")
     which.add_argument("--stderr", action="store_const", dest="file", const="stderr", help="only this, to stdout")
     which.add_argument("--file", metavar="NAME", help="only this: output, or files/NAME from $BATCHY_OUTPUT_DIR")
-    add_place(logs)
+    add_results_option(logs)
 
     download = add_command(
         commands,
@@ -62,86 +56,14 @@ def add_commands(commands: Commands) -> None:
     download.add_argument("--batch", metavar="ID", help="default: the newest in which the job was executed")
     download.add_argument("--attempt", metavar="N", help="which try (default: the last)")
     download.add_argument("--into", metavar="DIR", type=Path, default=Path(), help="default: here")
-    add_place(download)
-
-
-def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says where the result store is."""
-    parser.add_argument(
-        "--results",
-        metavar="URL",
-        help="folder or URL of the result store (default: BATCHY_RESULTS, Airflow's [batchy] results_url, or "
-        "batchy/results under AIRFLOW_HOME)",
-    )
-
-
-@contextlib.contextmanager
-def airflow_speaks_aside() -> Iterator[None]:
-    """Let Airflow, if it is loaded in here, log to stderr: our stdout is data. It keeps the stream that it found."""
-    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
-def store_of(arguments: argparse.Namespace) -> ResultStore:
-    """The result store; only one that is not a local folder loads Airflow."""
-    from batchy_provider.hooks.deployment import result_store
-
-    with airflow_speaks_aside():
-        return result_store(place_of(arguments))
-
-
-def place_of(arguments: argparse.Namespace) -> str:
-    """Where the result store is."""
-    return _named(arguments) or str(_default())
-
-
-def archive_of(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Archiver | None:
-    """What keeps the archive; None where it is switched off, or no result store is known on this machine."""
-    from batchy_provider.archive.archiver import Archiver
-
-    if _option("archive").strip().lower() in ("false", "f", "0", "no", "off"):
-        return None
-    # Where somebody only has the address of Redis, an archive in a folder of their own would be nobody's.
-    if not (_named(arguments) or _default().is_dir() or getattr(arguments, "connection", None)):
-        return None
-
-    def files() -> ArchiveFiles:
-        from batchy_provider.hooks.deployment import archive_files
-
-        with airflow_speaks_aside():
-            return archive_files(place_of(arguments))
-
-    return Archiver(files, tell=tell)
-
-
-def _named(arguments: argparse.Namespace) -> str:
-    return getattr(arguments, "results", None) or os.environ.get("BATCHY_RESULTS") or _option("results_url")
-
-
-def _default() -> Path:
-    return _home() / "batchy" / "results"
-
-
-def _home() -> Path:
-    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-
-
-def _option(name: str) -> str:
-    """What Airflow would answer for `[batchy] name`, found without it; empty where nothing is said."""
-    given = os.environ.get(f"AIRFLOW__BATCHY__{name.upper()}")
-    if not given:
-        config = configparser.RawConfigParser(strict=False)
-        config.read(os.environ.get("AIRFLOW_CONFIG") or _home() / "airflow.cfg", encoding="utf-8")
-        given = config.get("batchy", name, fallback="")
-    return given
+    add_results_option(download)
 
 
 def show_logs(context: Context, arguments: argparse.Namespace) -> int:
     """Print what is stored of one execution, or what it writes."""
     if arguments.follow:
         return _follow(context, arguments)
-    found = store_of(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
+    found = open_results(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
     if not context.output.is_table:
         context.output.data({"url": found.url, **found.record})
         return 0
@@ -159,7 +81,7 @@ def _follow(context: Context, arguments: argparse.Namespace) -> int:
 
     if not context.output.is_table or arguments.file not in (None, "stdout", "stderr") or arguments.attempt:
         raise UsageError("--follow goes with --stdout and --stderr alone")
-    store = store_of(arguments)
+    store = open_results(arguments)
     running = store.running(arguments.workflow, arguments.job, arguments.batch)
     if not running:
         last = store.latest(arguments.workflow, arguments.job, arguments.batch)
@@ -201,7 +123,7 @@ def download_files(context: Context, arguments: argparse.Namespace) -> int:
             shutil.copyfile(packed, target)
         context.output.line(str(target))
         return EXIT_OK
-    found = store_of(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
+    found = open_results(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
     record = found.record
     folder = into / f"{arguments.workflow}-{record['batch_id']}-{arguments.job}-{record['attempt']}"
     _check_free(folder)

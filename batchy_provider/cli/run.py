@@ -1,30 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The command ``run``: one bundle, here and now, by the rules of a job, for the one who writes its script."""
+"""``batchy run``: run one bundle here and now, by the rules of a job, while you write its script."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import sys
 import tempfile
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.cli.argument_types import duration, name_and_value
 from batchy_provider.cli.context import EXIT_FAULT, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
 from batchy_provider.cli.foreground import Terminal, open_standard_files, stopped_by_signals
-from batchy_provider.cli.results import airflow_speaks_aside
+from batchy_provider.cli.run_execution import make_execution
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.execution import Execution, Outcome, Task
-    from batchy_provider.bundles.masking import Secrets
-    from batchy_provider.bundles.progress import Progress
-    from batchy_provider.bundles.scratch import ScratchFolder
-    from batchy_provider.bundles.script_context import Telling
+    from batchy_provider.bundles.execution import Outcome
 
 EXIT_NOT_RUN = 125
 """The script was not run at all: its bundle was refused, say. As `timeout` and `env` have it."""
@@ -55,14 +50,19 @@ def add_commands(commands: Commands) -> None:
     )
     run.add_argument(
         "--param",
-        type=_pair,
+        type=name_and_value,
         action="append",
         default=[],
         metavar="K=V",
         help="a param, read as JSON where it is some, else as text; may be repeated",
     )
     run.add_argument(
-        "--env", type=_pair, action="append", default=[], metavar="K=V", help="a variable; may be repeated"
+        "--env",
+        type=name_and_value,
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="a variable; may be repeated",
     )
     run.add_argument(
         "--no-mask",
@@ -71,11 +71,11 @@ def add_commands(commands: Commands) -> None:
         help="show and keep values of --env and --param as they are, also where a name tells that they are secret",
     )
     run.add_argument("--inherit-env", action="store_true", help="pass on all variables instead of the short list")
-    run.add_argument("--timeout", type=_duration, metavar="10m", help="stop it after this long; exit code 124")
-    run.add_argument("--kill-grace", type=_duration, metavar="10s", help="between TERM and KILL (default: 10s)")
+    run.add_argument("--timeout", type=duration, metavar="10m", help="stop it after this long; exit code 124")
+    run.add_argument("--kill-grace", type=duration, metavar="10s", help="between TERM and KILL (default: 10s)")
     run.add_argument(
         "--background-timeout",
-        type=_duration,
+        type=duration,
         metavar="1h",
         help="how long background processes may run on after the script; then they are stopped, and it fails "
         "(default: 1h)",
@@ -123,13 +123,13 @@ def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
         ScratchFolder(Path(tempfile.gettempdir()), prefix="batchy-run-") as scratch,
     ):
         try:
-            terminal.execution = _prepare(arguments, scratch, terminal)
+            terminal.execution = make_execution(arguments, scratch, terminal)
             outcome = terminal.execution.run()
         except (BundleError, OSError) as error:
             terminal.say(str(error))
             return EXIT_FAULT if terminal.execution is not None and terminal.execution.has_run else EXIT_NOT_RUN
         is_kept = _keep(arguments.keep, outcome, terminal)
-    _tell_end(terminal, arguments.keep if is_kept else None, outcome)
+    _report_end(terminal, arguments.keep if is_kept else None, outcome)
     if terminal.is_broken:
         return 128 + signal.SIGPIPE
     code = _exit_code(outcome, stopped)
@@ -167,101 +167,7 @@ def _keep(folder: Path | None, outcome: Outcome, terminal: Terminal) -> bool:
     return True
 
 
-def _prepare(arguments: argparse.Namespace, scratch: ScratchFolder, terminal: Terminal) -> Execution:
-    from batchy_provider.bundles.cache import BundleCache
-    from batchy_provider.bundles.confined_files import local_place
-    from batchy_provider.bundles.execution import Execution, Task
-    from batchy_provider.bundles.identity import ExecutionId
-    from batchy_provider.bundles.limits import ProcessLimits
-    from batchy_provider.bundles.results import ResultStore
-    from batchy_provider.bundles.runner import BACKGROUND_SECONDS
-
-    folder = scratch.path
-    bundle: Any = arguments.bundle
-    if (place := local_place(bundle)) is not None:
-        bundle = place
-    else:
-        from batchy_provider.hooks.deployment import open_path
-
-        with airflow_speaks_aside():
-            bundle = open_path(bundle)
-    given = _input(arguments.input, folder)
-    telling = _telling(arguments, given)
-    grace, background = arguments.kill_grace, arguments.background_timeout
-    task = Task(
-        identity=ExecutionId(workflow="by hand", batch_id="1", job=telling.job, attempt="1"),
-        telling=telling,
-        bundle=bundle,
-        sha256=arguments.sha256,
-        args=arguments.arguments,
-        env=dict(arguments.env),
-        inherit_env=arguments.inherit_env,
-        input_file=given,
-        timeout=arguments.timeout.total_seconds() if arguments.timeout is not None else None,
-        kill_grace=10.0 if grace is None else grace.total_seconds(),
-        background_timeout=BACKGROUND_SECONDS if background is None else background.total_seconds(),
-        limits=ProcessLimits(**dict(arguments.limit)),
-        max_output_bytes=arguments.max_output,
-    )
-    return Execution(
-        task,
-        cache=BundleCache(folder / "cache"),
-        results=ResultStore(str(folder / "results")),
-        work=folder / "work",
-        secrets=_secrets(task) if arguments.mask else tuple,
-        copy=terminal.write,
-        note=terminal.say,
-        outer=scratch,
-        progress=lambda progress: _tell_progress(progress, terminal),
-    )
-
-
-def _secrets(task: Task) -> Secrets:
-    from batchy_provider.bundles.masking import secrets_in
-
-    values = {**(os.environ if task.inherit_env else {}), **task.env}
-    found = secrets_in(values) | secrets_in(task.telling.params)
-    return lambda: found
-
-
-def _telling(arguments: argparse.Namespace, given: Path | None) -> Telling:
-    from batchy_provider.bundles.script_context import Telling
-
-    job = arguments.job or Path(arguments.bundle.rstrip("/")).resolve().name.removesuffix(".zip")
-    return Telling(
-        job=job,
-        workflow=arguments.workflow,
-        batch_id=arguments.batch,
-        run_id="by hand",
-        params={name: _value(text) for name, text in arguments.param},
-        input=None if given is None else {"job": None, "state": "success", "bytes": given.stat().st_size},
-        from_date=_date(arguments.from_date),
-        to_date=_date(arguments.to_date),
-    )
-
-
-def _input(name: str | None, folder: Path) -> Path | None:
-    if name is None:
-        return None
-    if name != "-":
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"--input {name} is no file that can be read")
-        return path
-    if sys.stdin is None:
-        raise UsageError("--input - reads stdin, which is closed")
-    path = folder / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
-
-
-def _tell_progress(progress: Progress, terminal: Terminal) -> None:
-    share = "" if progress.progress is None else f" {progress.progress:.0%}"
-    terminal.say(f"progress{share} {progress.message or ''}".rstrip())
-
-
-def _tell_end(terminal: Terminal, kept: Path | None, outcome: Outcome) -> None:
+def _report_end(terminal: Terminal, kept: Path | None, outcome: Outcome) -> None:
     # Its stderr was just shown, so only the first line of the reason says something new.
     terminal.say(outcome.reason.splitlines()[0].removesuffix(" The last lines of stderr:"))
     for notice in outcome.notices:
@@ -290,40 +196,8 @@ def _exit_code(outcome: Outcome, stopped: list[int]) -> int:
     return outcome.exit_code
 
 
-def _date(text: str | None) -> str | None:
-    from batchy_provider.core.dates import format_date, parse_date
-
-    return None if text is None else format_date(parse_date(text))
-
-
-def _value(text: str) -> Any:
-    def no_constant(name: str) -> Any:
-        raise ValueError(name)
-
-    try:
-        return json.loads(text, parse_constant=no_constant)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
-    return name, value
-
-
 def _limit(text: str) -> tuple[str, int]:
-    name, value = _pair(text)
+    name, value = name_and_value(text)
     if name not in _LIMITS or not value.isdecimal() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"expected NAME=N, NAME one of {', '.join(_LIMITS)}, not {text!r}")
     return name, int(value)
-
-
-def _duration(text: str) -> timedelta:
-    from batchy_provider.config.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli import remote
+from batchy_provider.cli.argument_types import duration
 from batchy_provider.cli.context import (
     EXIT_FAULT,
     EXIT_OK,
@@ -48,16 +49,16 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("others", nargs="*", metavar="workflow", help="wait for all of these, too")
     parser.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     scope = parser.add_mutually_exclusive_group()
-    scope.add_argument("--within", type=_duration, metavar="12h", help="a success of the last 12 hours counts")
+    scope.add_argument("--within", type=duration, metavar="12h", help="a success of the last 12 hours counts")
     scope.add_argument("--any", action="store_true", help="any success counts, however old")
     scope.add_argument("--day", metavar="DATE", help="a success since that day began counts (default: today)")
     parser.add_argument("--timezone", metavar="NAME", help="whose day it is (default: the workflow's)")
-    parser.add_argument("--timeout", type=_duration, metavar="4h", help="give up after this long")
+    parser.add_argument("--timeout", type=duration, metavar="4h", help="give up after this long")
     parser.add_argument(
         "--on-failed", choices=("wait", "fail"), default="wait", help="when a batch fails (default: wait)"
     )
     remote.add_options(parser)
-    parser.add_argument("--recheck", type=_duration, default=timedelta(seconds=RECHECK_SECONDS), help=argparse.SUPPRESS)
+    parser.add_argument("--recheck", type=duration, default=timedelta(seconds=RECHECK_SECONDS), help=argparse.SUPPRESS)
 
 
 def wait(context: Context, arguments: argparse.Namespace) -> int:
@@ -164,12 +165,3 @@ def _end(context: Context, tally: Tally) -> int:
     else:
         context.output.data({"state": tally.state, "batches": batches, "text": tally.text})
     return EXIT_OK if tally.state == "done" else EXIT_FAULT
-
-
-def _duration(text: str) -> timedelta:
-    from batchy_provider.config.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

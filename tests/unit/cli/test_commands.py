@@ -18,7 +18,7 @@ import yaml
 
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
 

@@ -17,7 +17,8 @@ import pytest
 from fake_airflow import FakeAirflow, serving
 
 from batchy_provider.cli.context import Context
-from batchy_provider.cli.demo import EXAMPLES, _run, examples_folder, workflows_to_run
+from batchy_provider.cli.demo import _run
+from batchy_provider.cli.demo_workflows import EXAMPLES, examples_folder, workflows_to_run
 from batchy_provider.cli.main import main
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.local.rest import AirflowClient

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow.utils.file import might_contain_dag_via_default_heuristic
 
-from batchy_provider.cli.demo import LOADER
+from batchy_provider.cli.demo_workflows import LOADER
 
 
 def test_airflow_opens_the_loader_of_the_demo(tmp_path: Path) -> None:

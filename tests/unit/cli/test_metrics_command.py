@@ -11,7 +11,7 @@ import pytest
 
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
 

@@ -27,9 +27,9 @@ from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Workf
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.hooks.batchy import BatchyHook, to_address
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.process import Service
 from batchy_provider.local.servers import valkey_binary
-from batchy_provider.local.stack import free_port
 from batchy_provider.state.connections import Address
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask, check

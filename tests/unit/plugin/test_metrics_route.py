@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from api_server import Api
 
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 from batchy_provider.plugin import airflow_services as deployment
 
 PATH = "/api/v1/metrics"

@@ -20,8 +20,8 @@ import uvicorn
 import yaml
 from api_server import Api, token
 
+from batchy_provider.local.ports import free_port
 from batchy_provider.local.rest import wait_for
-from batchy_provider.local.stack import free_port
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 PROMETHEUS = shutil.which("prometheus")

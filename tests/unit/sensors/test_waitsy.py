@@ -26,7 +26,7 @@ from redis import Redis
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import RedisUnavailableError
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 from batchy_provider.sensors.waitsy import WaitsySensor
 from batchy_provider.state.store import Store
 from batchy_provider.triggers.waitsy import WaitsyTrigger

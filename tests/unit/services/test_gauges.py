@@ -179,7 +179,7 @@ def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_redis_that_is_away_is_a_metric(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    from batchy_provider.local.stack import free_port
+    from batchy_provider.local.ports import free_port
     from batchy_provider.state.connections import connect
     from batchy_provider.state.store import Store
 

@@ -159,8 +159,8 @@ def sentinel(own_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
     import subprocess
     import time
 
+    from batchy_provider.local.ports import free_port
     from batchy_provider.local.servers import valkey_binary
-    from batchy_provider.local.stack import free_port
 
     port, folder = free_port(), tmp_path_factory.mktemp("sentinel")
     config = folder / "sentinel.conf"

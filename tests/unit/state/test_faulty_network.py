@@ -16,7 +16,7 @@ from redis_sentinel import sentinel_of
 from redis_server import KIND, Server, programs
 
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
-from batchy_provider.local.stack import free_port
+from batchy_provider.local.ports import free_port
 from batchy_provider.state import transaction
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store

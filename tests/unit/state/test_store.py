@@ -274,7 +274,7 @@ def test_a_redis_that_is_not_there_is_told_with_its_address(ask: str, unused_url
 
 @pytest.fixture
 def unused_url() -> str:
-    from batchy_provider.local.stack import free_port
+    from batchy_provider.local.ports import free_port
 
     return f"redis://127.0.0.1:{free_port()}"
 
