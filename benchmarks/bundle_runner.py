@@ -31,12 +31,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles import source
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles import bundle_source as source
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.execution import Execution, Task
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.live_output import LiveView
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.runner import Runner
 from batchy_provider.bundles.script_context import Telling
 from batchy_provider.local.ports import free_port

@@ -26,9 +26,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from batchy_provider.archive.entries import VERSION, ArchivedBatch, ArchivedState, add_runs_and_days
-from batchy_provider.bundles.identity import folder_name
-from batchy_provider.bundles.output_files import is_plain, names_in
-from batchy_provider.bundles.results import OpenPath, local_path
+from batchy_provider.bundles.execution_id import folder_name
+from batchy_provider.bundles.result_store import OpenPath, local_path
+from batchy_provider.bundles.storage import is_plain, names_in
 from batchy_provider.bundles.unpack import sync_folder
 from batchy_provider.exceptions import ArchiveError
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
+from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
-from batchy_provider.bundles.file_names import Tree, check_root
 from batchy_provider.bundles.limits import UnpackLimits
 
 _CHUNK = 1024 * 1024

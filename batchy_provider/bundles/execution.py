@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.cache import BundleCache, Fetched
+from batchy_provider.bundles.bundle_cache import BundleCache, Fetched
 from batchy_provider.bundles.errors import BundleError, NotKeptError, ResultError
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.execution_record import StoredExecution
-from batchy_provider.bundles.identity import ExecutionId
 from batchy_provider.bundles.job_lock import claimed
 from batchy_provider.bundles.leftovers import (
     OUTPUT_FAULT,
@@ -30,13 +30,13 @@ from batchy_provider.bundles.leftovers import (
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES, LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
-from batchy_provider.bundles.output_files import mask_values, read_values
-from batchy_provider.bundles.progress import Progress, Throttle
-from batchy_provider.bundles.results import Draft, ResultStore
+from batchy_provider.bundles.progress_lines import Progress, Throttle
+from batchy_provider.bundles.result_store import Draft, ResultStore
 from batchy_provider.bundles.runner import BACKGROUND_SECONDS, BACKGROUND_TIMEOUT, Copy, Runner, RunResult
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
 from batchy_provider.bundles.script_context import Telling, build, check_arguments, write_params
+from batchy_provider.bundles.storage import mask_values, read_values
 
 SKIP_EXIT_CODE = 99
 TAIL_LINES = 20

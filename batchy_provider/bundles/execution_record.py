@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from batchy_provider.bundles.errors import DamagedRecordError, ResultError
-from batchy_provider.bundles.identity import ExecutionId, named_by
-from batchy_provider.bundles.output_files import refreshed
+from batchy_provider.bundles.execution_id import ExecutionId, named_by
+from batchy_provider.bundles.storage import refreshed
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.execution_id import ExecutionId
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.execution_record import StoredExecution
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
 
 IDENTITY = "execution.json"
 _CHUNK = 256 * 1024

@@ -32,12 +32,12 @@ from pathlib import Path
 
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.lines import Clock
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
-from batchy_provider.bundles.process import SessionLeader, find_bash
-from batchy_provider.bundles.progress import Throttle, separate
-from batchy_provider.bundles.stream import Stream
+from batchy_provider.bundles.output_lines import Clock
+from batchy_provider.bundles.output_stream import Stream
+from batchy_provider.bundles.progress_lines import Throttle, separate
+from batchy_provider.bundles.session_leader import SessionLeader, find_bash
 from batchy_provider.bundles.watchdog import Guard
 
 Copy = Callable[[str, bytes], None]

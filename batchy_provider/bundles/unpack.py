@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleRefusedError
-from batchy_provider.bundles.file_names import Tree, check_root
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.zipindex import Entry, read_index
+from batchy_provider.bundles.zip_index import Entry, read_index
 
 CHUNK = 256 * 1024
 DEFAULT_LIMITS = UnpackLimits()

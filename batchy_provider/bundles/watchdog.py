@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchy_provider.bundles import session
-from batchy_provider.bundles.session import Session, start_of
+from batchy_provider.bundles import process_session
+from batchy_provider.bundles.process_session import Session, start_of
 
 # The group alone is what is left to do where Python has gone meanwhile, as in an environment that is being removed.
 _SCRIPT = """
@@ -59,7 +59,7 @@ class Guard:
         leader = session_of.leader
         started = start_of(leader)
         read_end, self._life = os.pipe()  # not inherited by any other child
-        arguments = (leader, started or "", float(grace), sys.executable, session.__file__, folder or "")
+        arguments = (leader, started or "", float(grace), sys.executable, process_session.__file__, folder or "")
         try:
             self._process = subprocess.Popen(  # nosec B603  # a script of ours; what varies are its arguments
                 [bash, "--norc", "-c", _SCRIPT, "guard", *map(str, arguments)],

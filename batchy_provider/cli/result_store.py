@@ -18,7 +18,7 @@ from batchy_provider.exceptions import ArchiveError, BatchyError
 if TYPE_CHECKING:
     from batchy_provider.archive.archive_files import ArchiveFiles
     from batchy_provider.archive.archiver import Archiver
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
 
 
 def add_results_option(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from batchy_provider.cli.result_store import airflow_logs_to_stderr
 if TYPE_CHECKING:
     from batchy_provider.bundles.execution import Execution, Task
     from batchy_provider.bundles.masking import Secrets
-    from batchy_provider.bundles.progress import Progress
+    from batchy_provider.bundles.progress_lines import Progress
     from batchy_provider.bundles.scratch import ScratchFolder
     from batchy_provider.bundles.script_context import Telling
     from batchy_provider.cli.foreground import Terminal
@@ -32,12 +32,12 @@ def make_execution(arguments: argparse.Namespace, scratch: ScratchFolder, termin
     :param terminal: gets what the script writes.
     :raises UsageError: the input cannot be read.
     """
-    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.bundle_cache import BundleCache
     from batchy_provider.bundles.confined_files import local_place
     from batchy_provider.bundles.execution import Execution, Task
-    from batchy_provider.bundles.identity import ExecutionId
+    from batchy_provider.bundles.execution_id import ExecutionId
     from batchy_provider.bundles.limits import ProcessLimits
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
     from batchy_provider.bundles.runner import BACKGROUND_SECONDS
 
     folder = scratch.path

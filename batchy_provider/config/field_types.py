@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from batchy_provider.bundles.datasets import EXPECTED, is_template, split
+from batchy_provider.bundles.dataset_addresses import EXPECTED, is_template, split
 from batchy_provider.config.cron_expressions import PRESETS, cron_problem
 from batchy_provider.config.diagnostics import show
 from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION

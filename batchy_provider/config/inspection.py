@@ -61,7 +61,7 @@ def inspect_folder(
 
 
 def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
-    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.bundle_cache import BundleCache
     from batchy_provider.bundles.scratch import remove_tree
     from batchy_provider.exceptions import BatchyError
 

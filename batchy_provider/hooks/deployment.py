@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchy_provider.archive.archive_files import ArchiveFiles
     from batchy_provider.archive.archiver import Archiver
-    from batchy_provider.bundles.cache import BundleCache
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.bundle_cache import BundleCache
+    from batchy_provider.bundles.result_store import ResultStore
 
 
 def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
@@ -58,7 +58,7 @@ def result_store(url: str | None = None) -> ResultStore:
 
     :param url: where; default: that of this deployment, `[batchy] results_url`
     """
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
 
     return ResultStore(url or _option("results_url", "results"), open_path)
 
@@ -99,7 +99,7 @@ def bundle_cache() -> BundleCache:
     """
     from airflow.providers.common.compat.sdk import conf
 
-    from batchy_provider.bundles.cache import BundleCache
+    from batchy_provider.bundles.bundle_cache import BundleCache
     from batchy_provider.bundles.limits import MIB, UnpackLimits
 
     most = conf.getint("batchy", "bundle_max_mb", fallback=1024) * MIB

@@ -17,7 +17,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from openlineage.client.event_v2 import Dataset
 from openlineage.client.facet_v2 import RunFacet
 
-from batchy_provider.bundles.datasets import split, told
+from batchy_provider.bundles.dataset_addresses import split, told
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch

@@ -283,7 +283,7 @@ class BashBundleOperator(BaseOperator):
         return Path(dag.fileloc).parent / place if dag is not None else Path(place)
 
     def _identity(self, context: Context, batch: Batch | None) -> Any:
-        from batchy_provider.bundles.identity import ExecutionId
+        from batchy_provider.bundles.execution_id import ExecutionId
 
         ti = context["ti"]
         mapped = f"@{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.progress import Progress
+    from batchy_provider.bundles.progress_lines import Progress
     from batchy_provider.core.values import Batch
     from batchy_provider.operators.bundle import BashBundleOperator
 

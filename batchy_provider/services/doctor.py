@@ -18,7 +18,7 @@ from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.server_errors import explained
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
     from batchy_provider.state.store import Store
     from batchy_provider.state.transaction import Command
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from batchy_provider.bundles.bundle_source import Source
 from batchy_provider.bundles.confined_files import (
     OutsideError,
     confined,
@@ -21,11 +22,10 @@ from batchy_provider.bundles.confined_files import (
     opened_below,
 )
 from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.source import Source
 from batchy_provider.bundles.unpack import check_entries
-from batchy_provider.bundles.zipindex import read_index
+from batchy_provider.bundles.zip_index import read_index
 from batchy_provider.config.bundle_paths import locate_bundle
 from batchy_provider.config.diagnostics import did_you_mean
 from batchy_provider.exceptions import ConfigError, UnknownJobError

@@ -12,7 +12,7 @@ from textwrap import dedent
 import pytest
 from nights import Nights
 
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.local.rest import wait_for
 
 WORKFLOW = """

@@ -14,7 +14,7 @@ from airflow.sdk.execution_time import supervisor as airflows
 from nights import Nights
 from test_failures import airflow_processes_above, is_alive
 
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.local.rest import wait_for
 
 # Airflow 3.3 alone: with others the supervisor dies, and the pod with all that is in it.

@@ -19,8 +19,8 @@ import httpx
 import pytest
 from nights import Nights
 
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.local.rest import wait_for
 
 SCRIPT = "echo from $BATCHY_FROM_DATE; while test ! -e {folder}/go; do sleep 0.2; done; echo done\n"

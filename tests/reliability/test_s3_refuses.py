@@ -14,11 +14,11 @@ from refusing_proxy import RefusingProxy
 from s3fs import S3FileSystem
 from upath import UPath
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.state.store import Store

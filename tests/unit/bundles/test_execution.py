@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from bundle_archives import Part, script, zip_of
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError, BundleRefusedError, ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
 
 Make = Callable[..., Execution]
@@ -229,11 +229,11 @@ def test_live_lines_and_progress_arrive_while_it_runs(run: Run) -> None:
 WORKER = """
 import sys
 from pathlib import Path
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.script_context import Telling
 from batchy_provider.bundles.execution import Execution, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 root = Path(sys.argv[1])
 identity = ExecutionId(workflow="w", batch_id="1", job="j", attempt=sys.argv[2])
 task = Task(identity=identity, telling=Telling(job="j"), command=sys.argv[3])

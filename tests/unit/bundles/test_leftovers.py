@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import DamagedRecordError, NotKeptError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore, local_path
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore, local_path
 from batchy_provider.bundles.script_context import Telling
 
 Run = Callable[..., Outcome]

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.log_tail import Follower
 from batchy_provider.bundles.masking import MaskedStream, Masker, hide, secrets_in
-from batchy_provider.bundles.progress import Progress
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.progress_lines import Progress
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
 
 SECRET = "hunter2-and-more"

@@ -23,7 +23,7 @@ from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
-from batchy_provider.bundles.progress import Progress, Throttle
+from batchy_provider.bundles.progress_lines import Progress, Throttle
 from batchy_provider.bundles.runner import Runner, RunResult
 
 Run = Callable[..., RunResult]

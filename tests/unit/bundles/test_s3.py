@@ -14,11 +14,11 @@ import pytest
 from bundle_archives import script, zip_of
 from upath import UPath
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError, BundleRefusedError
 from batchy_provider.bundles.script import ScriptError, bash_options, script_problem
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
 from batchy_provider.core.values import CloseRequest, OpenRequest, Window, WorkflowConfig
 from batchy_provider.state.connections import connect

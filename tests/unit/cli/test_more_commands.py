@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from airflow_versions import has_provider_commands
 
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.state.connections import connect

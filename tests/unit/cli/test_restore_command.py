@@ -186,7 +186,7 @@ def test_pruning_leaves_what_restoring_needs(cli: Cli) -> None:
 
 
 def test_the_archive_is_in_nobodys_list_of_results(cli: Cli) -> None:
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
 
     night(cli)
     store = ResultStore(str(cli.results))

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.core.terminal_text import ColouredText, is_printable, printable
 
 TITLE = "\x1b]0;owned\x07"

@@ -372,7 +372,9 @@ def test_the_timeout_of_airflow_ends_the_script_in_order(run: Any, ti: FakeTaskI
 
 
 def test_a_timeout_before_the_script_runs_is_raised_at_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchy_provider.bundles.cache.BundleCache.working_copy", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(
+        "batchy_provider.bundles.bundle_cache.BundleCache.working_copy", lambda *_, **__: time.sleep(30)
+    )
     started = time.monotonic()
     with pytest.raises(AirflowTaskTimeout), TimeoutPosix(0.3, "over"):
         run(BashBundleOperator(task_id="t", bundle="/slow"))

@@ -58,8 +58,8 @@ def rights(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def planted(api: Api, tmp_path: Path, rights: None) -> list[str]:
     """Markers in state, history, files, changes, outputs; returns what a viewer must not see."""
-    from batchy_provider.bundles.identity import ExecutionId
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.execution_id import ExecutionId
+    from batchy_provider.bundles.result_store import ResultStore
 
     (api.cfg / "sales.yaml").write_text(FILE)
     (api.cfg / f"{HIDDEN}.yaml").write_text("wait_for: [b_of_sales]\njobs: {a: {bash: 'true'}}\n")

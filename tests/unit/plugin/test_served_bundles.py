@@ -112,8 +112,8 @@ def test_a_folder_of_workflow_files_that_is_a_link_serves(api: Api, tmp_path: Pa
 
 
 def test_a_file_of_a_result_store_is_no_link(api: Api, outside: Path, tmp_path: Path) -> None:
-    from batchy_provider.bundles.identity import ExecutionId
-    from batchy_provider.bundles.results import ResultStore
+    from batchy_provider.bundles.execution_id import ExecutionId
+    from batchy_provider.bundles.result_store import ResultStore
 
     store = ResultStore(str(tmp_path / "results"))
     with store.draft(ExecutionId(workflow="sales", batch_id="7", job="load", attempt="1"), tmp_path) as draft:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from api_server import SALES, Api
 
-from batchy_provider.bundles.identity import ExecutionId
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.plugin import airflow_services as deployment
 
 EVIL = b"<script>alert(1)</script>\n" * 1000

@@ -16,7 +16,7 @@ from redis_cluster import started_cluster
 from redis_sentinel import started_sentinel
 from redis_server import KIND, Server, programs
 
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.services.doctor import examine, needed_commands, of_info

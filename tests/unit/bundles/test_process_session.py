@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from batchy_provider.bundles import process_session as session_module
 from batchy_provider.bundles import runner as runner_module
-from batchy_provider.bundles import session as session_module
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.process_session import Session, start_of
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
-from batchy_provider.bundles.session import Session, start_of
 from batchy_provider.local.rest import wait_for
 
 FOREVER = "while :; do sleep 0.05; done"

@@ -27,12 +27,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import OutputGoneError, ResultError, told_as
+from batchy_provider.bundles.execution_id import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.execution_record import StoredExecution, damaged_record, finished, is_of_try, read_record
-from batchy_provider.bundles.identity import ExecutionId, by_age, folder_name
 from batchy_provider.bundles.leftovers import LeftOut
 from batchy_provider.bundles.log_tail import Running, find_running, label
-from batchy_provider.bundles.object_store import ESSENTIAL, RECORD, upload_contents, upload_record
-from batchy_provider.bundles.output_files import (
+from batchy_provider.bundles.result_upload import ESSENTIAL, RECORD, upload_contents, upload_record
+from batchy_provider.bundles.scratch import ScratchFolder
+from batchy_provider.bundles.storage import (
     copy_checked,
     digest_of,
     files_below,
@@ -41,7 +42,6 @@ from batchy_provider.bundles.output_files import (
     names_in,
     refreshed,
 )
-from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.unpack import sync_folder
 
 _DRAFTS = ".drafts"

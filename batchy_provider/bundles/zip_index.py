@@ -11,10 +11,10 @@ import zipfile
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from batchy_provider.bundles.entry_names import FROM_PIPE
 from batchy_provider.bundles.errors import BundleRefusedError
-from batchy_provider.bundles.file_names import FROM_PIPE
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.zipnames import UnreadableNameError, is_root, raw_name, read_name
+from batchy_provider.bundles.zip_names import UnreadableNameError, is_root, raw_name, read_name
 
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\x05\x06"

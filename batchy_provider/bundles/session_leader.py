@@ -17,7 +17,7 @@ from typing import IO
 
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import MIB, ProcessLimits
-from batchy_provider.bundles.session import Session, peak_memory
+from batchy_provider.bundles.process_session import Session, peak_memory
 
 # The process waits here until its limits are set and its guard is there. If the worker dies before, the gate never
 # opens. `-p` keeps this first bash from reading BASH_ENV, which the script's own bash reads as usual.

@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from batchy_provider.bundles import cache as cache_module
-from batchy_provider.bundles import source as source_module
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles import bundle_cache as cache_module
+from batchy_provider.bundles import bundle_source as source_module
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleNotFoundError, BundlePinError, BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
@@ -143,7 +143,7 @@ def test_a_missing_bundle_is_named(cache: BundleCache, tmp_path: Path) -> None:
 
 
 RACE = """
-import sys, pathlib, batchy_provider.bundles.cache as c
+import sys, pathlib, batchy_provider.bundles.bundle_cache as c
 real, log = c.unpack, pathlib.Path(sys.argv[4])
 def counted(*a, **k):
     with log.open("a") as f: f.write("unpacked\\n")
@@ -175,7 +175,7 @@ def test_thirty_two_processes_at_once_unpack_once(cache: BundleCache, tmp_path: 
 
 
 KILLED = """
-import sys, os, signal, pathlib, batchy_provider.bundles.cache as c
+import sys, os, signal, pathlib, batchy_provider.bundles.bundle_cache as c
 c._seal = lambda tree: os.kill(os.getpid(), signal.SIGKILL)
 c.BundleCache(pathlib.Path(sys.argv[1])).working_copy(sys.argv[2], pathlib.Path(sys.argv[3]))
 """

@@ -16,10 +16,10 @@ import pytest
 from upath import UPath
 
 from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.execution_record import StoredExecution
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.output_files import read_values
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.result_store import ResultStore
+from batchy_provider.bundles.storage import read_values
 
 IDENTITY = ExecutionId(workflow="sales", batch_id="1795000000", job="extract", attempt="1")
 
@@ -224,8 +224,8 @@ def test_a_store_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 
 RACE = """
 import sys, pathlib
-from batchy_provider.bundles.identity import *
-from batchy_provider.bundles.results import *
+from batchy_provider.bundles.execution_id import *
+from batchy_provider.bundles.result_store import *
 store = ResultStore(sys.argv[1])
 sys.stdin.readline()
 identity = ExecutionId(workflow="w", batch_id="1", job="j", attempt="1")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.lines import LineSplitter, Unfinished
 from batchy_provider.bundles.live_output import LiveView
-from batchy_provider.bundles.progress import Progress, Throttle, parse, separate
+from batchy_provider.bundles.output_lines import LineSplitter, Unfinished
+from batchy_provider.bundles.progress_lines import Progress, Throttle, parse, separate
 
 PIECES = st.lists(st.binary(max_size=40) | st.just(b"\n") | st.just(b"ab\ncd\n"), max_size=20)
 

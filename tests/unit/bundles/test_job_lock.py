@@ -11,10 +11,10 @@ import sys
 import threading
 from pathlib import Path
 
-from batchy_provider.bundles.cache import BundleCache
+from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.execution import Execution, Outcome, Task
-from batchy_provider.bundles.identity import ExecutionId
-from batchy_provider.bundles.results import ResultStore
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import Telling
 from batchy_provider.local.rest import wait_for
 

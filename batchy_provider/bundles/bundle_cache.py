@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchy_provider.bundles.bundle_source import Source, copy_tree
 from batchy_provider.bundles.errors import BundleError, BundlePinError, BundleRefusedError, told_as
 from batchy_provider.bundles.limits import GIB, UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
 from batchy_provider.bundles.script import SCRIPT, script_problem
-from batchy_provider.bundles.source import Source, copy_tree
 from batchy_provider.bundles.unpack import sync_folder, unpack
 
 

@@ -10,9 +10,9 @@ import os
 import shutil
 from pathlib import Path
 
-from batchy_provider.bundles.lines import LineSplitter, Unfinished
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import MaskedStream, Masker
+from batchy_provider.bundles.output_lines import LineSplitter, Unfinished
 
 READ_BYTES = 256 * 1024
 PIPE_BYTES = 1024 * 1024

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
-from batchy_provider.bundles.file_names import Tree, check_root
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.output_files import children, is_plain, refreshed
+from batchy_provider.bundles.storage import children, is_plain, refreshed
 
 CHUNK = 1024 * 1024
 SETTLE_SECONDS = 2.0

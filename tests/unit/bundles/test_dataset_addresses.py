@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchy_provider.bundles.datasets import split, told
+from batchy_provider.bundles.dataset_addresses import split, told
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from batchy_provider.bundles.limits import KIB
-from batchy_provider.bundles.progress import MARK
+from batchy_provider.bundles.progress_lines import MARK
 
 LINE_BYTES = 16 * KIB
 STATE_BYTES = 1 * KIB
