@@ -29,7 +29,7 @@ while :; do sleep 0.05; done
 QUICK = "echo began {name} >> {log}; echo ended {name} >> {log}"
 WORKER = """
 import sys
-from test_claim import execution
+from test_job_lock import execution
 execution(sys.argv[1], sys.argv[2], sys.argv[3]).run()
 """
 

@@ -135,7 +135,7 @@ def test_no_process_outlives_its_script(tmp_path: Path, ending: str, options: di
 WORKER = """
 import sys, threading
 from pathlib import Path
-from test_sessions import GROUPINGS, execution
+from test_process_session import GROUPINGS, execution
 place = Path(sys.argv[1])
 for number, script in enumerate(GROUPINGS.values()):
     script = f"touch {place}/begun{number}; {script}"
@@ -143,7 +143,7 @@ for number, script in enumerate(GROUPINGS.values()):
 """
 LIVING = """
 import sys
-from test_sessions import living
+from test_process_session import living
 print(*living(sys.argv[1]))
 """
 
