@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EXIT_OK, EXIT_FAULT, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 0, 1, 2, 124, 130
+EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 0, 1, 2, 124, 130
 
 
 class UsageError(BatchyError):
@@ -101,7 +101,7 @@ def end(context: Context, faults: Sequence[str]) -> int:
     """Tell the faults, and return the exit code."""
     for fault in faults:
         context.output.note(f"batchy: {fault}")
-    return EXIT_FAULT if faults else EXIT_OK
+    return EXIT_ERROR if faults else EXIT_OK
 
 
 def actor(arguments: argparse.Namespace) -> Actor:

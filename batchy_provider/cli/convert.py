@@ -86,7 +86,7 @@ def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]
     from batchy_provider.config.reader import read_folder
 
     found = read_folder(arguments.path)
-    left = [str(fault) for fault in found.faults]
+    left = [str(diagnostic) for diagnostic in found.diagnostics]
     left += [f"{each.path} is no file of the original" for each in found.workflows.values() if each.original is None]
     return [from_original(each) for each in found.workflows.values() if each.original is not None], left
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.argument_types import duration, port
 from batchy_provider.cli.context import (
-    EXIT_FAULT,
+    EXIT_ERROR,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TIMEOUT,
@@ -180,7 +180,7 @@ def _say_another_runs(context: Context, error: AnotherStackError) -> int:
     by_id = f", or: kill {running.pid}" if running is not None else ""
     note(f"To stop it: Ctrl-C where it runs{by_id}")
     note("To run another one beside it: batchy demo --folder ANOTHER")
-    return EXIT_FAULT
+    return EXIT_ERROR
 
 
 def _run(
@@ -212,7 +212,7 @@ def _run(
     if not arguments.exit:
         _show_login(context, stack)
         _stay(stack)
-    return EXIT_OK if runs.succeeded else EXIT_FAULT
+    return EXIT_OK if runs.succeeded else EXIT_ERROR
 
 
 def _follow(stack: LocalStack, runs: Runs, timeout: timedelta | None) -> bool:

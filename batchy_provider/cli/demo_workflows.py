@@ -63,14 +63,14 @@ def _is_copy(cfg: Path, shipped: Path, name: str) -> bool:
 
 
 def dags_of(cfg: Path, warn: Callable[[str], None]) -> list[str]:
-    """Workflows of a folder that make DAGs; faults of others are shown, and do not stop these."""
+    """Workflows of a folder that make DAGs; errors in other files are shown, and do not stop these."""
     from batchy_provider.config.reader import read_folder
 
     if not cfg.is_dir():
         raise ConfigError(f"there is no folder {cfg} (--cfg, BATCHY_CFG)")
     found = read_folder(cfg)
-    for fault in found.faults:
-        warn(f"batchy: {fault}")
+    for diagnostic in found.diagnostics:
+        warn(f"batchy: {diagnostic}")
     return [workflow.name for workflow in found.workflows.values() if workflow.has_dag]
 
 

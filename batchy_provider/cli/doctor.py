@@ -8,7 +8,7 @@ import argparse
 import os
 from dataclasses import asdict
 
-from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, add_command
+from batchy_provider.cli.context import EXIT_ERROR, EXIT_OK, Commands, Context, add_command
 from batchy_provider.cli.result_store import open_results
 
 STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
@@ -42,4 +42,4 @@ def examine_all(context: Context, arguments: argparse.Namespace) -> int:
     else:
         context.output.data([asdict(finding) for finding in found])
     grave = ("bad", "warn") if arguments.strict else ("bad",)
-    return EXIT_FAULT if any(finding.level in grave for finding in found) else EXIT_OK
+    return EXIT_ERROR if any(finding.level in grave for finding in found) else EXIT_OK

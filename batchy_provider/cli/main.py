@@ -31,7 +31,7 @@ from batchy_provider.cli import (
     wait,
 )
 from batchy_provider.cli import queries as questions
-from batchy_provider.cli.context import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
+from batchy_provider.cli.context import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import BatchyError
 
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
             return _flushed(code)
     except BatchyError as error:
         print(f"batchy: {printable(error)}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAULT
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -116,7 +116,7 @@ def _flushed(code: int) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         print(f"batchy: the answer cannot be written: {error.strerror}", file=sys.stderr)
-        return code or EXIT_FAULT
+        return code or EXIT_ERROR
     return code
 
 

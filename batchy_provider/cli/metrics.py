@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from batchy_provider.cli.context import EXIT_FAULT, Commands, Context, add_command
+from batchy_provider.cli.context import EXIT_ERROR, Commands, Context, add_command
 from batchy_provider.exceptions import ConfigError
 
 
@@ -38,7 +38,7 @@ def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
         _replace(arguments.file, text)
     if fault is not None:
         context.output.note(f"batchy: {fault}")
-        return EXIT_FAULT
+        return EXIT_ERROR
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, EXIT_TIMEOUT, Context, UsageError
+from batchy_provider.cli.context import EXIT_ERROR, EXIT_OK, EXIT_TIMEOUT, Context, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -117,4 +117,4 @@ def _end(context: Context, standing: dict[str, Any]) -> int:
         context.output.line(standing["text"])
     else:
         context.output.data({name: standing[name] for name in ("state", "batch_id", "text")})
-    return EXIT_OK if standing["state"] == "done" else EXIT_FAULT
+    return EXIT_OK if standing["state"] == "done" else EXIT_ERROR

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import (
-    EXIT_FAULT,
+    EXIT_ERROR,
     EXIT_OK,
     Commands,
     Context,
@@ -82,7 +82,7 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     lost = [each for each in found if each.is_lost]
     if arguments.dry_run or (not lost and context.output.is_table):
         _show(context, found, unfinished, faults)
-        return EXIT_FAULT if lost or faults else EXIT_OK
+        return EXIT_ERROR if lost or faults else EXIT_OK
     if lost and not arguments.yes:
         _ask(context, found, unfinished)
 

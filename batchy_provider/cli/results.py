@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
+from batchy_provider.cli.context import EXIT_ERROR, EXIT_OK, Commands, Context, UsageError, add_command
 from batchy_provider.cli.result_store import add_results_option, open_results
 from batchy_provider.core.terminal_text import ColouredText
 from batchy_provider.exceptions import ConfigError
@@ -106,7 +106,7 @@ def _follow(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _code(ended: StoredExecution) -> int:
-    return EXIT_FAULT if ended.record.get("state") == "failed" else EXIT_OK
+    return EXIT_ERROR if ended.record.get("state") == "failed" else EXIT_OK
 
 
 def download_files(context: Context, arguments: argparse.Namespace) -> int:

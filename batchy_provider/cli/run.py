@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.argument_types import duration, name_and_value
-from batchy_provider.cli.context import EXIT_FAULT, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
+from batchy_provider.cli.context import EXIT_ERROR, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
 from batchy_provider.cli.foreground import Terminal, open_standard_files, stopped_by_signals
 from batchy_provider.cli.run_execution import make_execution
 
@@ -127,14 +127,14 @@ def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
             outcome = terminal.execution.run()
         except (BundleError, OSError) as error:
             terminal.say(str(error))
-            return EXIT_FAULT if terminal.execution is not None and terminal.execution.has_run else EXIT_NOT_RUN
+            return EXIT_ERROR if terminal.execution is not None and terminal.execution.has_run else EXIT_NOT_RUN
         is_kept = _keep(arguments.keep, outcome, terminal)
     _report_end(terminal, arguments.keep if is_kept else None, outcome)
     if terminal.is_broken:
         return 128 + signal.SIGPIPE
     code = _exit_code(outcome, stopped)
     incomplete = terminal.fault is not None or (arguments.keep is not None and not is_kept)
-    return EXIT_FAULT if incomplete and code == 0 else code
+    return EXIT_ERROR if incomplete and code == 0 else code
 
 
 def _check_keep(folder: Path | None) -> None:
@@ -192,7 +192,7 @@ def _exit_code(outcome: Outcome, stopped: list[int]) -> int:
     if outcome.result.ended == "timeout":
         return EXIT_TIMEOUT
     if outcome.state == "failed" and outcome.exit_code == 0:
-        return EXIT_FAULT
+        return EXIT_ERROR
     return outcome.exit_code
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy validate``: all faults of workflow files, also between them, for people and for programs."""
+"""``batchy validate``: all errors of workflow files, also between them, for people and for programs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchy_provider.cli.context import EXIT_FAULT, EXIT_OK, Commands, Context, UsageError, add_command
+from batchy_provider.cli.context import EXIT_ERROR, EXIT_OK, Commands, Context, UsageError, add_command
 from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from batchy_provider.config.diagnostics import Fault
+    from batchy_provider.config.diagnostics import Diagnostic
     from batchy_provider.config.workflow import Workflow
 
 
@@ -40,19 +40,21 @@ def validate(context: Context, arguments: argparse.Namespace) -> int:
     """Check workflow files."""
     from batchy_provider.config.inspection import inspect_folder
 
-    faults: list[Fault] = []
+    diagnostics: list[Diagnostic] = []
     for top, paths in _tops(context, arguments.paths).items():
         check = None if arguments.no_airflow else _build
         found = inspect_folder(top, look_into_bundles=not arguments.no_bundles, check=check)
-        faults += [fault for fault in found if any(_lies_in(Path(fault.file), path) for path in paths)]
+        diagnostics += [
+            diagnostic for diagnostic in found if any(_lies_in(Path(diagnostic.file), path) for path in paths)
+        ]
     if arguments.format == "github":
-        for fault in faults:
-            print(printable(annotation(fault)))
+        for diagnostic in diagnostics:
+            print(printable(annotation(diagnostic)))
     elif context.output.is_table:
-        _show(context, faults)
+        _show(context, diagnostics)
     else:
-        context.output.data([asdict(fault) for fault in faults])
-    return EXIT_FAULT if faults else EXIT_OK
+        context.output.data([asdict(diagnostic) for diagnostic in diagnostics])
+    return EXIT_ERROR if diagnostics else EXIT_OK
 
 
 def _tops(context: Context, paths: Sequence[Path]) -> dict[Path, list[Path]]:
@@ -80,7 +82,7 @@ def _lies_in(path: Path, folder: Path) -> bool:
     return path.absolute().is_relative_to(folder.absolute())
 
 
-def _build(workflow: Workflow) -> list[Fault]:
+def _build(workflow: Workflow) -> list[Diagnostic]:
     """Build a DAG as Airflow's DAG processor would, where only that shows what is wrong."""
     if not workflow.uses_classes:
         return []
@@ -89,28 +91,28 @@ def _build(workflow: Workflow) -> list[Fault]:
     return build_workflow(workflow, check_storage)[1]
 
 
-def _show(context: Context, faults: Sequence[Fault]) -> None:
+def _show(context: Context, diagnostics: Sequence[Diagnostic]) -> None:
     from batchy_provider.config.excerpt import with_excerpts
 
-    for text in with_excerpts(faults):
+    for text in with_excerpts(diagnostics):
         context.output.line(text)
-    files = len({fault.file for fault in faults})
-    if faults:
-        how_many = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    files = len({diagnostic.file for diagnostic in diagnostics})
+    if diagnostics:
+        how_many = "1 error" if len(diagnostics) == 1 else f"{len(diagnostics)} errors"
         context.output.line(f"{how_many} in {'1 file' if files == 1 else f'{files} files'}")
     else:
-        context.output.line("no faults")
+        context.output.line("no errors")
 
 
-def annotation(fault: Fault) -> str:
-    """Write a fault as a command of GitHub Actions, which shows it beside the line."""
-    place = [("file", fault.file)]
-    if fault.line is not None:
-        place += [("line", str(fault.line)), ("col", str(fault.column))]
-    if fault.key:
-        place.append(("title", fault.key))
+def annotation(diagnostic: Diagnostic) -> str:
+    """Write a diagnostic as a command of GitHub Actions, which shows it beside the line."""
+    place = [("file", diagnostic.file)]
+    if diagnostic.line is not None:
+        place += [("line", str(diagnostic.line)), ("col", str(diagnostic.column))]
+    if diagnostic.key:
+        place.append(("title", diagnostic.key))
     properties = ",".join(f"{name}={_escape(value, in_property=True)}" for name, value in place)
-    return f"::error {properties}::{_escape(fault.message)}"
+    return f"::error {properties}::{_escape(diagnostic.message)}"
 
 
 def _escape(text: str, *, in_property: bool = False) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batchy_provider.cli import remote
 from batchy_provider.cli.argument_types import duration
 from batchy_provider.cli.context import (
-    EXIT_FAULT,
+    EXIT_ERROR,
     EXIT_OK,
     EXIT_TIMEOUT,
     Commands,
@@ -164,4 +164,4 @@ def _end(context: Context, tally: Tally) -> int:
         context.output.data({"state": tally.state, "batch_id": next(iter(batches.values())), "text": tally.text})
     else:
         context.output.data({"state": tally.state, "batches": batches, "text": tally.text})
-    return EXIT_OK if tally.state == "done" else EXIT_FAULT
+    return EXIT_OK if tally.state == "done" else EXIT_ERROR

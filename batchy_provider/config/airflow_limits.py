@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Problem, show
+from batchy_provider.config.diagnostics import KeyPath, Violation, show
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.core.dates import to_utc
@@ -21,20 +21,20 @@ MAX_OWNERS = 2000
 _BITS = 63
 
 
-def check_airflow_limits(model: WorkflowModel) -> Iterator[Problem]:
+def check_airflow_limits(model: WorkflowModel) -> Iterator[Violation]:
     """Yield dates outside of the calendar, numbers of more than 64 bits, and texts that are too long together."""
     yield from _check_calendar(model)
     yield from _check_numbers(model)
     for index, tag in enumerate(model.tags):
         if len(tag) > MAX_TAG:
-            yield Problem(("tags", index), f"expected at most {MAX_TAG} characters, not {len(tag)}")
+            yield Violation(("tags", index), f"expected at most {MAX_TAG} characters, not {len(tag)}")
     owners = {job.owner or model.defaults.owner or model.owner or "" for job in model.jobs.values()}
     if (length := len(", ".join(owners))) > MAX_OWNERS:
         message = f"the owners of all jobs have {length} characters together, and Airflow can store {MAX_OWNERS}"
-        yield Problem(("jobs",), message, at_key=True)
+        yield Violation(("jobs",), message, at_key=True)
 
 
-def _check_calendar(model: WorkflowModel) -> Iterator[Problem]:
+def _check_calendar(model: WorkflowModel) -> Iterator[Violation]:
     dates: list[tuple[KeyPath, str | None]] = [
         (("start_date",), model.start_date),
         (("end_date",), model.end_date),
@@ -48,10 +48,10 @@ def _check_calendar(model: WorkflowModel) -> Iterator[Problem]:
         try:
             to_utc(in_zone(text, model.timezone), written=text)
         except WindowError as error:
-            yield Problem(path, f"{error} (the timezone is {model.timezone})")
+            yield Violation(path, f"{error} (the timezone is {model.timezone})")
 
 
-def _check_numbers(model: WorkflowModel) -> Iterator[Problem]:
+def _check_numbers(model: WorkflowModel) -> Iterator[Violation]:
     """Look into values that Airflow stores as they are; params go to Redis, and a script gets text."""
     given: list[tuple[KeyPath, Any]] = []
     for name, param in model.run_params.items():
@@ -69,7 +69,7 @@ def _check_numbers(model: WorkflowModel) -> Iterator[Problem]:
         yield from _too_big(value, path)
 
 
-def _too_big(value: Any, path: KeyPath) -> Iterator[Problem]:
+def _too_big(value: Any, path: KeyPath) -> Iterator[Violation]:
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _too_big(item, (*path, key))
@@ -77,4 +77,4 @@ def _too_big(value: Any, path: KeyPath) -> Iterator[Problem]:
         for index, item in enumerate(value):
             yield from _too_big(item, (*path, index))
     elif isinstance(value, int) and value.bit_length() > _BITS:
-        yield Problem(path, f"Airflow stores whole numbers of up to 64 bits, not {show(value)}; write it in quotes")
+        yield Violation(path, f"Airflow stores whole numbers of up to 64 bits, not {show(value)}; write it in quotes")

@@ -47,7 +47,7 @@ class Catalog:
         self._known: dict[Path, _Known] = {}
 
     def read(self) -> Folder:
-        """Return the workflows and faults of all files as they are now; see `reader.read_folder`."""
+        """Return the workflows and diagnostics of all files as they are now; see `reader.read_folder`."""
         if not os.path.isdir(self.folder):  # noqa: PTH112 - False, not an error, for what cannot be read
             return Folder()
         with self._lock:
@@ -62,7 +62,7 @@ class Catalog:
             self._known = known
             for folder in {path.parent for path in known} or {self.folder}:
                 reader.defaults(folder)  # files that were not read anew did not ask for it
-            found.faults += reader.defaults_faults
+            found.diagnostics += reader.defaults_diagnostics
         return found
 
     def _read_file(self, reader: Reader, look: BundleCheck, path: Path, known: dict[Path, _Known]) -> Read:

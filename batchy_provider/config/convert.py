@@ -18,7 +18,7 @@ from batchy_provider.config.editing import yaml_text
 from batchy_provider.config.field_types import Timezone
 from batchy_provider.config.jinja import literal
 from batchy_provider.config.job_order import PREVIOUS
-from batchy_provider.config.key_checks import job_name_problems
+from batchy_provider.config.key_checks import job_name_violations
 from batchy_provider.config.programs import program_of
 from batchy_provider.config.reader import Reader
 from batchy_provider.config.workflow import Workflow
@@ -77,8 +77,8 @@ def file_text(converted: Converted) -> str:
 
 def _checked(converted: Converted) -> Converted | str:
     """Return a file if it is valid, else what is wrong with it."""
-    _, faults = Reader(".").read_text(Path(f"{converted.name}.yaml"), file_text(converted))
-    return f"{faults[0].key}: {faults[0].message}" if faults else converted
+    _, diagnostics = Reader(".").read_text(Path(f"{converted.name}.yaml"), file_text(converted))
+    return f"{diagnostics[0].key}: {diagnostics[0].message}" if diagnostics else converted
 
 
 def _cron_line(line: Line, facts: dict[str, None]) -> Converted | str:
@@ -187,7 +187,7 @@ def from_original(workflow: Workflow) -> Converted:
         renamed = _job_name(name)
         if renamed != name:
             left.append(f"the job {name!r} is {renamed!r} now, and its state in Redis stays behind")
-        if any(job_name_problems(renamed, ())):
+        if any(job_name_violations(renamed, ())):
             left.append(f"the job {name!r} has a name that no job may have")
             continue
         jobs[renamed] = dict(_original_job(renamed, fields, left))

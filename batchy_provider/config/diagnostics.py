@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is wrong with a configuration file, and where: one `Fault` each, for people and for programs."""
+"""What is wrong with a configuration file, and where: one `Diagnostic` each, for people and for programs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ KeyPath = tuple[str | int, ...]
 """The keys and list indexes that lead from the top of a file to one value."""
 
 
-class Problem(NamedTuple):
-    """A fault before anyone has looked up in which line it stands.
+class Violation(NamedTuple):
+    """A diagnostic before anyone has looked up in which line it stands.
 
     :param path: the keys that lead to it.
     :param message: what is wrong, what was expected, what to do.
@@ -29,13 +29,13 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Diagnostic:
     """One thing that is wrong with a configuration file.
 
     Its texts can be stored and shown everywhere, also where a file's name or a key cannot.
 
     :param file: its path, as it was given.
-    :param line: counted from 1; None where the file as a whole is at fault.
+    :param line: counted from 1; None where the file as a whole is at diagnostic.
     :param column: counted from 1, in characters.
     :param key: key path such as ``jobs.load.retries`` or ``wait_for[1].jobs``; empty for the whole file.
     :param message: what is wrong, what was expected, what to do.
@@ -56,14 +56,14 @@ class Fault:
         return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
 
 
-def unexpected(file: object, error: BaseException) -> Fault:
-    """Return the fault of a file whose handling ended in an error that nobody foresaw.
+def unexpected(file: object, error: BaseException) -> Diagnostic:
+    """Return the diagnostic for a file whose handling failed with an unexpected exception.
 
-    A caller that handles several files turns any exception into such a fault, so that one file never hides the others.
+    A caller that handles several files catches every exception this way, so that one file never hides the others.
     """
     text = " ".join(str(error).split())
     text = f": {text[:300]}" if text else ""
-    return Fault(str(file), None, None, "", f"this cannot be handled: {type(error).__name__}{text}")
+    return Diagnostic(str(file), None, None, "", f"this cannot be handled: {type(error).__name__}{text}")
 
 
 def key_text(path: KeyPath) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 
 import yaml
 
-from batchy_provider.config.diagnostics import KeyPath, Problem
+from batchy_provider.config.diagnostics import KeyPath, Violation
 from batchy_provider.config.plain_data import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, PlainDataError, check_plain
 
 MAX_BYTES = 1024 * 1024
@@ -42,7 +42,7 @@ class DocumentError(Exception):
     :param line: where, counted from 1, or None.
     """
 
-    def __init__(self, problem: Problem, line: int | None = None, column: int | None = None) -> None:
+    def __init__(self, problem: Violation, line: int | None = None, column: int | None = None) -> None:
         super().__init__(problem.message)
         self.problem, self.line, self.column = problem, line, column
 
@@ -116,12 +116,12 @@ def decode(raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        problem = Problem((), f"byte 0x{raw[error.start]:02x} is no UTF-8; save the file as UTF-8")
+        problem = Violation((), f"byte 0x{raw[error.start]:02x} is no UTF-8; save the file as UTF-8")
         raise DocumentError(problem, line, 1) from None
 
 
 def _too_large() -> DocumentError:
-    return DocumentError(Problem((), f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow"))
+    return DocumentError(Violation((), f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow"))
 
 
 def parse(text: str, *, is_json: bool = False) -> Document:
@@ -135,7 +135,7 @@ def parse(text: str, *, is_json: bool = False) -> Document:
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         message = "half a character (a lone surrogate) stands here; save the file as UTF-8"
-        raise DocumentError(Problem((), message), line, error.start - text.rfind("\n", 0, error.start)) from None
+        raise DocumentError(Violation((), message), line, error.start - text.rfind("\n", 0, error.start)) from None
     if size > MAX_BYTES:
         raise _too_large()
     if is_json:
@@ -158,20 +158,20 @@ def _parse_json(text: str) -> Any:
         if len(mapping) < len(items):
             seen: set[str] = set()
             twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise DocumentError(Problem((), f"the key {twice!r} stands twice in one object; remove one"))
+            raise DocumentError(Violation((), f"the key {twice!r} stands twice in one object; remove one"))
         return mapping
 
     def constant(name: str) -> NoReturn:
-        raise DocumentError(Problem((), f"{name} is no number that JSON knows; write it as text in quotes"))
+        raise DocumentError(Violation((), f"{name} is no number that JSON knows; write it as text in quotes"))
 
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except json.JSONDecodeError as error:
-        raise DocumentError(Problem((), f"no valid JSON: {error.msg}"), error.lineno, error.colno) from None
+        raise DocumentError(Violation((), f"no valid JSON: {error.msg}"), error.lineno, error.colno) from None
     except RecursionError:
-        raise DocumentError(Problem((), f"nested deeper than {MAX_DEPTH} levels")) from None
+        raise DocumentError(Violation((), f"nested deeper than {MAX_DEPTH} levels")) from None
     except ValueError as error:  # an integer of thousands of digits
-        raise DocumentError(Problem((), f"no valid JSON: {error}")) from None
+        raise DocumentError(Violation((), f"no valid JSON: {error}")) from None
 
 
 class _Builder:
@@ -205,7 +205,7 @@ class _Builder:
     def document(self) -> Any:
         self.next()  # start of the stream
         if not isinstance(self.next(), yaml.events.DocumentStartEvent):
-            raise DocumentError(Problem((), "the file is empty; expected a mapping with a key jobs"))
+            raise DocumentError(Violation((), "the file is empty; expected a mapping with a key jobs"))
         event = self.next()
         if self.marks is not None:
             self.marks[()] = (_place(event), _place(event))
@@ -326,20 +326,20 @@ class _Builder:
         return number
 
     def fail(self, event: Any, message: str) -> NoReturn:
-        raise DocumentError(Problem((), message), *_place(event))
+        raise DocumentError(Violation((), message), *_place(event))
 
     def malformed(self, error: yaml.MarkedYAMLError) -> DocumentError:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part)
         if mark is None:
-            return DocumentError(Problem((), f"no valid YAML: {message}"))
+            return DocumentError(Violation((), f"no valid YAML: {message}"))
         lines = self.text.splitlines()
         line = lines[mark.line] if mark.line < len(lines) else ""
         if "\t" in line[: len(line) - len(line.lstrip())] or line[mark.column : mark.column + 1] == "\t":
             message += "; YAML is indented with spaces, and here is a tab"
         elif "mapping values are not allowed" in message:
             message += "; put a text that holds ': ' in quotes, or check the indentation"
-        return DocumentError(Problem((), f"no valid YAML: {message}"), mark.line + 1, mark.column + 1)
+        return DocumentError(Violation((), f"no valid YAML: {message}"), mark.line + 1, mark.column + 1)
 
     def unreadable(self, error: yaml.reader.ReaderError) -> DocumentError:
         control = next(
@@ -348,7 +348,7 @@ class _Builder:
         before = self.text[:control]
         column = control - (before.rfind("\n") + 1) + 1
         message = f"no valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
-        return DocumentError(Problem((), message), before.count("\n") + 1, column)
+        return DocumentError(Violation((), message), before.count("\n") + 1, column)
 
 
 def canonical(value: Any) -> str:

@@ -164,13 +164,13 @@ def check_edited(folder: str | os.PathLike[str], path: Path, text: str) -> None:
     """Read a text as if it were in its file, and say what is wrong with it.
 
     :param folder: the top of the workflow files.
-    :raises FaultsError: with all faults; their lines are those of the text.
+    :raises InvalidFilesError: with all diagnostics; their lines are those of the text.
     """
-    from batchy_provider.config.reader import FaultsError, Reader
+    from batchy_provider.config.reader import InvalidFilesError, Reader
 
-    faults = Reader(folder).read_text(path, text)[1]
-    if faults:
-        raise FaultsError(faults, texts={str(path): text})
+    diagnostics = Reader(folder).read_text(path, text)[1]
+    if diagnostics:
+        raise InvalidFilesError(diagnostics, texts={str(path): text})
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The line of a file that a fault is about, with a caret under its column."""
+"""The line of a file that a diagnostic is about, with a caret under its column."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.document import MAX_BYTES
 
 MAX_WIDTH = 120
@@ -23,21 +23,21 @@ class Excerpts:
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         self._lines = {file: _lines(text) for file, text in (texts or {}).items()}
 
-    def of(self, fault: Fault) -> str | None:
-        """Return two lines, the file's own and one with a caret; None if the fault is of no line."""
-        if fault.line is None or fault.column is None:
+    def of(self, diagnostic: Diagnostic) -> str | None:
+        """Return two lines, the file's own and one with a caret; None if the diagnostic is of no line."""
+        if diagnostic.line is None or diagnostic.column is None:
             return None
-        lines = self._read(fault.file)
-        if not fault.line <= len(lines) + 1:
+        lines = self._read(diagnostic.file)
+        if not diagnostic.line <= len(lines) + 1:
             return None
         # What is missing at the end of a file is told behind its last line.
-        line = lines[fault.line - 1] if fault.line <= len(lines) else ""
+        line = lines[diagnostic.line - 1] if diagnostic.line <= len(lines) else ""
         # A terminal must show the same width for both lines: a tab or a control character is one blank.
         line = "".join(letter if letter.isprintable() else " " for letter in line)
-        start = max(0, fault.column - 1 - _BEFORE) if len(line) > MAX_WIDTH else 0
+        start = max(0, diagnostic.column - 1 - _BEFORE) if len(line) > MAX_WIDTH else 0
         shown = line[start : start + MAX_WIDTH].rstrip()
-        number = f"{fault.line:>5}"
-        return f"{number} | {shown}\n{'':>5} | {' ' * (fault.column - 1 - start)}^"
+        number = f"{diagnostic.line:>5}"
+        return f"{number} | {shown}\n{'':>5} | {' ' * (diagnostic.column - 1 - start)}^"
 
     def _read(self, file: str) -> list[str]:
         if file not in self._lines:
@@ -54,12 +54,12 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").split("\n")
 
 
-def with_excerpts(faults: Iterable[Fault], texts: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Yield each fault as text, the line of its file below it.
+def with_excerpts(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield each diagnostic as text, the line of its file below it.
 
     :param texts: file → its text, where that is not what is on the disk.
     """
     excerpts = Excerpts(texts)
-    for fault in faults:
-        lines = excerpts.of(fault)
-        yield str(fault) if lines is None else f"{fault}\n{lines}"
+    for diagnostic in diagnostics:
+        lines = excerpts.of(diagnostic)
+        yield str(diagnostic) if lines is None else f"{diagnostic}\n{lines}"

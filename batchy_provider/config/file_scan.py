@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which files of a folder are workflow files, and their bytes. What cannot be read is one fault and hides nothing.
+"""Which files of a folder are workflow files, and their bytes. What cannot be read is one diagnostic and hides nothing.
 
 Where `os.path` is used, it answers False for what cannot be read; `pathlib` raises.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from batchy_provider.config import bundle_paths as bundles
-from batchy_provider.config.diagnostics import Fault, Problem, unexpected
+from batchy_provider.config.diagnostics import Diagnostic, Violation, unexpected
 from batchy_provider.config.document import MAX_BYTES, DocumentError
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import ConfigError, InvalidNameError
@@ -46,27 +46,27 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             _must_be_regular(os.fstat(descriptor))
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DocumentError(Problem((), f"cannot be read: {error.strerror}")) from None
+        raise DocumentError(Violation((), f"cannot be read: {error.strerror}")) from None
 
 
 def _must_be_regular(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
-        raise DocumentError(Problem((), f"this is {kind}; expected a regular file"))
+        raise DocumentError(Violation((), f"this is {kind}; expected a regular file"))
 
 
-def find_files(folder: str | os.PathLike[str], faults: list[Fault] | None = None) -> Iterator[Path]:
+def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | None = None) -> Iterator[Path]:
     """Yield the workflow files of a folder and of the folders in it, in a fixed order, upper ones first.
 
     Bundles are no workflows: folders named ``bundles`` and folders with a ``script.sh`` are left out, and so
     is what begins with a dot. Links to folders are followed last, and no folder is looked into twice.
 
-    :param faults: what cannot be read, and files whose suffix is in capitals, are added to it.
+    :param diagnostics: what cannot be read, and files whose suffix is in capitals, are added to it.
     :raises ConfigError: if there is no such folder.
     """
     if not os.path.isdir(folder):  # noqa: PTH112
         raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
-    told: list[Fault] = [] if faults is None else faults
+    told: list[Diagnostic] = [] if diagnostics is None else diagnostics
     for entry in _walk(os.fspath(folder), told):
         stem, dot, suffix = entry.name.rpartition(".")
         if dot + suffix in SUFFIXES:
@@ -74,7 +74,7 @@ def find_files(folder: str | os.PathLike[str], faults: list[Fault] | None = None
                 yield Path(entry.path)
         elif stem and (dot + suffix).lower() in SUFFIXES:
             message = f"files that end in {dot}{suffix} are not read; rename it to {stem}{dot}{suffix.lower()}"
-            told.append(Fault(entry.path, None, None, "", message))
+            told.append(Diagnostic(entry.path, None, None, "", message))
 
 
 def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
@@ -91,7 +91,7 @@ def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
     return next((path for path in find_files(folder) if path.stem == workflow), None)
 
 
-def _walk(top: str, faults: list[Fault]) -> Iterator[os.DirEntry[str]]:
+def _walk(top: str, diagnostics: list[Diagnostic]) -> Iterator[os.DirEntry[str]]:
     """Yield all that is no folder, in each folder once."""
     seen: set[tuple[int, int]] = set()
     folders, links = [top], list[str]()
@@ -103,21 +103,21 @@ def _walk(top: str, faults: list[Fault]) -> Iterator[os.DirEntry[str]]:
                 continue
             if len(seen) >= MAX_FOLDERS:
                 message = f"more than {MAX_FOLDERS} folders; the rest is not read. Is this a link to another tree?"
-                faults.append(Fault(folder, None, None, "", message))
+                diagnostics.append(Diagnostic(folder, None, None, "", message))
                 return
             seen.add(place)
-            files, inner, linked = _list(folder, faults)
+            files, inner, linked = _list(folder, diagnostics)
         except OSError as error:
-            faults.append(Fault(folder, None, None, "", f"cannot be read: {error.strerror}"))
+            diagnostics.append(Diagnostic(folder, None, None, "", f"cannot be read: {error.strerror}"))
         except Exception as error:  # such as of a file system that answers nonsense
-            faults.append(unexpected(folder, error))
+            diagnostics.append(unexpected(folder, error))
         else:
             yield from files
             folders += reversed(inner)
             links += linked
 
 
-def _list(folder: str, faults: list[Fault]) -> tuple[list[os.DirEntry[str]], list[str], list[str]]:
+def _list(folder: str, diagnostics: list[Diagnostic]) -> tuple[list[os.DirEntry[str]], list[str], list[str]]:
     """Return the files of a folder, its folders, and its links to folders."""
     with os.scandir(folder) as scan:
         entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
@@ -130,7 +130,7 @@ def _list(folder: str, faults: list[Fault]) -> tuple[list[os.DirEntry[str]], lis
             if entry.name.endswith(SUFFIXES):
                 files.append(entry)
             elif error.errno != errno.ENOENT:
-                faults.append(Fault(entry.path, None, None, "", f"cannot be read: {error.strerror}"))
+                diagnostics.append(Diagnostic(entry.path, None, None, "", f"cannot be read: {error.strerror}"))
             continue
         if not is_folder:
             files.append(entry)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from batchy_provider.config.bundle_paths import locate_bundle
 from batchy_provider.config.cross_file_checks import Finding, check_between
-from batchy_provider.config.diagnostics import Fault, Problem, unexpected
+from batchy_provider.config.diagnostics import Diagnostic, Violation, unexpected
 from batchy_provider.config.reader import find_files, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 
-Check = Callable[[Workflow], list[Fault]]
+Check = Callable[[Workflow], list[Diagnostic]]
 
 
 def inspect_folder(
@@ -28,8 +28,8 @@ def inspect_folder(
     look_into_bundles: bool = True,
     check: Check | None = None,
     bundles_of: Collection[str] | None = None,
-) -> list[Fault]:
-    """Return all faults of the workflow files of a folder, in the order of files and lines.
+) -> list[Diagnostic]:
+    """Return all diagnostics of the workflow files of a folder, in the order of files and lines.
 
     :param look_into_bundles: unpack each bundle of this machine once, by the rules of a run.
     :param check: a further check of each sound workflow.
@@ -37,27 +37,27 @@ def inspect_folder(
     :raises ConfigError: if there is no such folder.
     """
     found = read_folder(folder)
-    faults = list(found.faults)
+    diagnostics = list(found.diagnostics)
     findings: list[Finding] = []
     try:
         findings += check_between(found.workflows, {path.stem for path in find_files(folder)})
-    except Exception as error:  # the faults of single files are reported all the same
-        faults.append(unexpected(folder, error))
+    except Exception as error:  # the diagnostics of single files are reported all the same
+        diagnostics.append(unexpected(folder, error))
     closely = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
     if look_into_bundles:
         findings += _check_bundles(closely)
-    by_file: dict[Path, list[Problem]] = {}
+    by_file: dict[Path, list[Violation]] = {}
     for path, problem in findings:
         by_file.setdefault(path, []).append(problem)
-    for path, problems in by_file.items():
-        faults += locate(path, problems)
+    for path, violations in by_file.items():
+        diagnostics += locate(path, violations)
     if check is not None:
         for workflow in closely:
             try:
-                faults += check(workflow)
+                diagnostics += check(workflow)
             except Exception as error:  # no workflow may hide what is wrong with another
-                faults.append(unexpected(workflow.path, error))
-    return sorted(faults, key=lambda fault: (fault.file, fault.line or 0, fault.column or 0))
+                diagnostics.append(unexpected(workflow.path, error))
+    return sorted(diagnostics, key=lambda diagnostic: (diagnostic.file, diagnostic.line or 0, diagnostic.column or 0))
 
 
 def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
@@ -87,4 +87,4 @@ def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
                     except Exception as error:  # no bundle may hide what is wrong with others
                         checked[key] = unexpected(place, error).message
                 if (message := checked[key]) is not None:
-                    yield workflow.path, Problem(("jobs", name, "bundle"), message)
+                    yield workflow.path, Violation(("jobs", name, "bundle"), message)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Problem, did_you_mean, one_of
+from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean, one_of
 
 FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz")
 """Filters that Airflow adds to Jinja's."""
@@ -69,7 +69,7 @@ _MARKS = ("{{", "{%", "{#")
 _RAW = "put it between {% raw %} and {% endraw %} if it is no template"
 
 
-def template_problems(value: Any, path: KeyPath, *, any_names: bool = False) -> Iterator[Problem]:
+def template_violations(value: Any, path: KeyPath, *, any_names: bool = False) -> Iterator[Violation]:
     """Yield the templates within a value that Airflow cannot render.
 
     :param any_names: they may use names that are not Airflow's.
@@ -77,13 +77,13 @@ def template_problems(value: Any, path: KeyPath, *, any_names: bool = False) -> 
     match value:
         case str():
             if (message := template_problem(value, any_names=any_names)) is not None:
-                yield Problem(path, message)
+                yield Violation(path, message)
         case dict():
             for key, item in value.items():
-                yield from template_problems(item, (*path, key), any_names=any_names)
+                yield from template_violations(item, (*path, key), any_names=any_names)
         case list():
             for index, item in enumerate(value):
-                yield from template_problems(item, (*path, index), any_names=any_names)
+                yield from template_violations(item, (*path, index), any_names=any_names)
 
 
 @lru_cache(maxsize=10_000)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from batchy_provider.config.diagnostics import Problem, did_you_mean
+from batchy_provider.config.diagnostics import Violation, did_you_mean
 from batchy_provider.config.model import ForEach, Job
 
 PREVIOUS = "previous"
@@ -50,67 +50,67 @@ class Order:
         return [name for name in self.upstream if name not in waited_for]
 
 
-def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Problem]]:
+def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
     """Find out what follows what, and what cannot be.
 
-    :returns: the order, sound only if there are no problems.
+    :returns: the order, sound only if there are no violations.
     """
-    problems: list[Problem] = []
+    violations: list[Violation] = []
     upstream: Upstream = {}
     holders = [name for name, job in jobs.items() if not job.is_handler]
     last: str | None = None
     for name, job in jobs.items():
         if job.after is not None:
-            upstream[name] = _named(name, job.after, jobs, problems)
+            upstream[name] = _named(name, job.after, jobs, violations)
         elif job.is_handler:
             upstream[name] = tuple(holders)
         else:
             upstream[name] = () if last is None else (last,)
         if not job.is_handler:
             last = name
-    if problems:
-        return Order(upstream, {}), problems
+    if violations:
+        return Order(upstream, {}), violations
     if circle := find_circle(upstream):
         path = " → ".join([*circle, circle[0]])
-        problems.append(Problem(("jobs", circle[0], "after"), f"jobs follow each other in a circle: {path}"))
-        return Order(upstream, {}), problems
+        violations.append(Violation(("jobs", circle[0], "after"), f"jobs follow each other in a circle: {path}"))
+        return Order(upstream, {}), violations
     for name, job in jobs.items():
         if job.is_handler and not upstream[name]:
-            problems.append(Problem(("jobs", name), "a handler (when: failed) needs a job to watch"))
+            violations.append(Violation(("jobs", name), "a handler (when: failed) needs a job to watch"))
     order = Order(upstream, {})
-    inputs = {name: _input(name, job.input, jobs, order, problems) for name, job in jobs.items() if job.input}
+    inputs = {name: _input(name, job.input, jobs, order, violations) for name, job in jobs.items() if job.input}
     for name, wanted in inputs.items():
         if wanted in jobs and jobs[wanted].for_each is not None:
             message = f"the job {wanted!r} runs for each entry of a list and has many outputs, none to read"
-            problems.append(Problem(("jobs", name, "input"), message))
+            violations.append(Violation(("jobs", name, "input"), message))
     for name, job in jobs.items():
         if isinstance(job.for_each, ForEach):
-            _check_source(name, job.for_each.from_, jobs, order, problems)
-    return Order(upstream, inputs), problems
+            _check_source(name, job.for_each.from_, jobs, order, violations)
+    return Order(upstream, inputs), violations
 
 
-def _check_source(name: str, source: str, jobs: Mapping[str, Job], order: Order, problems: list[Problem]) -> None:
+def _check_source(name: str, source: str, jobs: Mapping[str, Job], order: Order, violations: list[Violation]) -> None:
     path = ("jobs", name, "for_each", "from")
     if source not in jobs:
-        problems.append(Problem(path, f"no job {source!r} in this file{did_you_mean(source, jobs)}"))
+        violations.append(Violation(path, f"no job {source!r} in this file{did_you_mean(source, jobs)}"))
     elif source not in order.before(name):
-        problems.append(Problem(path, f"the job {source!r} does not come before {name!r}; add it to after"))
+        violations.append(Violation(path, f"the job {source!r} does not come before {name!r}; add it to after"))
     elif jobs[source].operator is None:
-        problems.append(
-            Problem(path, f"{source!r} is a script, whose result is a reference to its output; expected an operator")
+        violations.append(
+            Violation(path, f"{source!r} is a script, whose result is a reference to its output; expected an operator")
         )
 
 
-def _named(name: str, after: Sequence[str], jobs: Mapping[str, Job], problems: list[Problem]) -> tuple[str, ...]:
+def _named(name: str, after: Sequence[str], jobs: Mapping[str, Job], violations: list[Violation]) -> tuple[str, ...]:
     for index, other in enumerate(after):
         path = ("jobs", name, "after", index)
         if other == name:
-            problems.append(Problem(path, f"the job {name!r} cannot follow itself"))
+            violations.append(Violation(path, f"the job {name!r} cannot follow itself"))
         elif other not in jobs:
-            problems.append(Problem(path, f"no job {other!r} in this file{did_you_mean(other, jobs)}"))
+            violations.append(Violation(path, f"no job {other!r} in this file{did_you_mean(other, jobs)}"))
         elif jobs[other].is_handler and not jobs[name].is_handler:
-            problems.append(
-                Problem(
+            violations.append(
+                Violation(
                     path,
                     f"{other!r} is a handler (when: failed) and holds no state; only handlers can follow it",
                 )
@@ -119,23 +119,23 @@ def _named(name: str, after: Sequence[str], jobs: Mapping[str, Job], problems: l
     return tuple(other for other in jobs if other in wanted)
 
 
-def _input(name: str, wanted: str, jobs: Mapping[str, Job], order: Order, problems: list[Problem]) -> str:
+def _input(name: str, wanted: str, jobs: Mapping[str, Job], order: Order, violations: list[Violation]) -> str:
     path = ("jobs", name, "input")
     before = order.before(name)
     if wanted == PREVIOUS:
         direct = order.upstream[name]
         if len(direct) != 1:
             how_many = "no job" if not direct else f"{len(direct)} jobs ({', '.join(direct)})"
-            problems.append(Problem(path, f"this job follows {how_many}; expected the name of a job before it"))
+            violations.append(Violation(path, f"this job follows {how_many}; expected the name of a job before it"))
             return wanted
         wanted = direct[0]
     elif wanted == name:
-        problems.append(Problem(path, f"the job {name!r} cannot read its own output"))
+        violations.append(Violation(path, f"the job {name!r} cannot read its own output"))
     elif wanted not in jobs:
         hint = did_you_mean(wanted, [PREVIOUS, *before]) or f"; expected previous or one of {', '.join(before)}"
-        problems.append(Problem(path, f"no job {wanted!r} in this file{hint if before else ''}"))
+        violations.append(Violation(path, f"no job {wanted!r} in this file{hint if before else ''}"))
     elif wanted not in before:
-        problems.append(Problem(path, f"the job {wanted!r} does not come before {name!r}; add it to after"))
+        violations.append(Violation(path, f"the job {wanted!r} does not come before {name!r}; add it to after"))
     return wanted
 
 

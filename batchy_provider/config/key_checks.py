@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from batchy_provider.bundles.script_context import name_problem
-from batchy_provider.config.diagnostics import KeyPath, Problem, one_of, show
+from batchy_provider.config.diagnostics import KeyPath, Violation, one_of, show
 from batchy_provider.config.field_types import in_zone
-from batchy_provider.config.jinja import template_problems
+from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.job_order import PREVIOUS
 from batchy_provider.config.model import After, Job, SharedModel, WorkflowModel
 from batchy_provider.config.run_checks import check_runs, same_day_workflows
@@ -60,7 +60,7 @@ FACTORY_ARGS = {
 }
 
 
-def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
+def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
     """Yield what is wrong with a workflow whose keys are all right one by one."""
     yield from check_shared(model)
     yield from _check_dates(model)
@@ -77,25 +77,25 @@ def check(name: str, model: WorkflowModel) -> Iterator[Problem]:
         yield from _check_env(job.env, ("jobs", job_name, "env"))
         if job.for_each is not None and job.operator is None and ITEM in {**model.defaults.env, **job.env}:
             path = ("jobs", job_name, "env", ITEM) if ITEM in job.env else ("defaults", "env", ITEM)
-            yield Problem(path, f"{ITEM} is the entry of for_each; give the variable another name", at_key=True)
+            yield Violation(path, f"{ITEM} is the entry of for_each; give the variable another name", at_key=True)
         yield from _check_templates(job_name, job)
 
 
-def check_shared(model: SharedModel) -> Iterator[Problem]:
+def check_shared(model: SharedModel) -> Iterator[Violation]:
     """Yield what is wrong with keys that files may inherit."""
     yield from _check_env(model.defaults.env, ("defaults", "env"))
     yield from _check_initial(model.initial_date, model, ("initial_date",))
     yield from _check_initial(model.defaults.initial_date, model, ("defaults", "initial_date"))
 
 
-def _check_initial(text: str | None, model: SharedModel, path: KeyPath) -> Iterator[Problem]:
+def _check_initial(text: str | None, model: SharedModel, path: KeyPath) -> Iterator[Violation]:
     moment = _moment(text, model) if text is not None else None  # None, too, outside of the calendar: another check
     if moment is None or moment <= datetime.now(timezone.utc):
         return
     # What is scheduled only from then on may be written down before.
     start = _moment(model.start_date, model) if model.start_date is not None else None
     if start is None or start < moment:
-        yield Problem(
+        yield Violation(
             path,
             f"{text} lies in the future, and no window can begin there yet; write a date that has passed, or a "
             "start_date that is not before it",
@@ -109,33 +109,33 @@ def _moment(text: str, model: SharedModel) -> datetime | None:
         return None
 
 
-def _check_env(env: Mapping[str, str], path: KeyPath) -> Iterator[Problem]:
+def _check_env(env: Mapping[str, str], path: KeyPath) -> Iterator[Violation]:
     for name, text in env.items():
         if (problem := name_problem(name)) is not None:
-            yield Problem((*path, name), problem, at_key=True)
+            yield Violation((*path, name), problem, at_key=True)
         elif why := no_variable(name, text, "the value"):
-            yield Problem((*path, name), why)
-    yield from template_problems(dict(env), path)
+            yield Violation((*path, name), why)
+    yield from template_violations(dict(env), path)
 
 
-def _check_templates(name: str, job: Job) -> Iterator[Problem]:
+def _check_templates(name: str, job: Job) -> Iterator[Violation]:
     """Yield templates of a script that cannot be rendered. Which arguments of an operator are some, its class says."""
     if job.operator is None:
         for key in ("bash", "bundle", "inputs", "outputs"):
-            yield from template_problems(getattr(job, key), ("jobs", name, key))
+            yield from template_violations(getattr(job, key), ("jobs", name, key))
         for index, item in enumerate(job.for_each if isinstance(job.for_each, list) else ()):
-            yield from template_problems(item_text(item), ("jobs", name, "for_each", index))
+            yield from template_violations(item_text(item), ("jobs", name, "for_each", index))
 
 
-def _check_dates(model: WorkflowModel) -> Iterator[Problem]:
+def _check_dates(model: WorkflowModel) -> Iterator[Violation]:
     if model.catchup and model.start_date is None:
-        yield Problem(("catchup",), "catching up needs a start_date to begin at")
+        yield Violation(("catchup",), "catching up needs a start_date to begin at")
     if model.start_date is not None and model.end_date is not None:
         start, end = (in_zone(each, model.timezone) for each in (model.start_date, model.end_date))
         if _is_before(end, start):
-            yield Problem(("end_date",), f"{model.end_date} is before start_date, {model.start_date}")
+            yield Violation(("end_date",), f"{model.end_date} is before start_date, {model.start_date}")
     if model.schedule == "@continuous" and model.max_active_runs != 1:
-        yield Problem(("max_active_runs",), "schedule @continuous allows one run at a time")
+        yield Violation(("max_active_runs",), "schedule @continuous allows one run at a time")
 
 
 def _is_before(end: datetime, start: datetime) -> bool:
@@ -145,70 +145,70 @@ def _is_before(end: datetime, start: datetime) -> bool:
         return False
 
 
-def _check_waits(name: str, model: WorkflowModel) -> Iterator[Problem]:
+def _check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
     seen: set[str] = set()
     for index, wait in enumerate(model.wait_for):
         path = ("wait_for", index, "workflow")
         yield from _check_workflow(wait.workflow, path)
         if wait.workflow == name:
-            yield Problem(path, "a workflow cannot wait for itself")
+            yield Violation(path, "a workflow cannot wait for itself")
         if wait.workflow in seen:
-            yield Problem(path, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry")
+            yield Violation(path, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry")
         seen.add(wait.workflow)
     if isinstance(model.schedule, After):
         if not model.schedule.after:
-            yield Problem(("schedule", "after"), "expected at least one workflow, here is none")
+            yield Violation(("schedule", "after"), "expected at least one workflow, here is none")
         for index, other in enumerate(model.schedule.after):
             yield from _check_workflow(other, ("schedule", "after", index))
             if other == name:
-                yield Problem(("schedule", "after", index), "a workflow cannot be scheduled by its own success")
+                yield Violation(("schedule", "after", index), "a workflow cannot be scheduled by its own success")
         yield from _check_after(model.schedule, seen)
 
 
-def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Problem]:
+def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Violation]:
     path = ("schedule", "same_day")
     if after.same_day and after.any:
-        yield Problem(path, "one of them is enough with any; on the same day goes with all", at_key=True)
+        yield Violation(path, "one of them is enough with any; on the same day goes with all", at_key=True)
     if after.same_day and after.result != "success":
-        yield Problem(path, f"only successes are waited for on the same day, not result: {after.result}", at_key=True)
+        yield Violation(path, f"only successes are waited for on the same day, not result: {after.result}", at_key=True)
     if after.same_day:
         for index, other in enumerate(after.after):
             if other in waited_for:
                 message = f"{other!r} stands in wait_for too; same_day waits for it already"
-                yield Problem(("schedule", "after", index), message)
+                yield Violation(("schedule", "after", index), message)
     if after.outside and after.result == "failed":
-        yield Problem(("schedule", "outside"), "failures outside Airflow count anyway", at_key=True)
+        yield Violation(("schedule", "outside"), "failures outside Airflow count anyway", at_key=True)
 
 
-def _check_workflow(name: str, path: KeyPath) -> Iterator[Problem]:
+def _check_workflow(name: str, path: KeyPath) -> Iterator[Violation]:
     try:
         check_workflow_name(name)
     except InvalidNameError as error:
-        yield Problem(path, str(error))
+        yield Violation(path, str(error))
 
 
-def job_name_problems(name: str, path: KeyPath) -> Iterator[Problem]:
+def job_name_violations(name: str, path: KeyPath) -> Iterator[Violation]:
     """Yield what is wrong with a job's name as such."""
     try:
         check_job_name(name)
     except InvalidNameError as error:
-        yield Problem(path, str(error), at_key=True)
+        yield Violation(path, str(error), at_key=True)
 
 
-def _check_job_name(name: str) -> Iterator[Problem]:
-    yield from job_name_problems(name, ("jobs", name))
+def _check_job_name(name: str) -> Iterator[Violation]:
+    yield from job_name_violations(name, ("jobs", name))
     if name in RESERVED_JOBS or name.startswith(WAIT_PREFIX):
-        yield Problem(
+        yield Violation(
             ("jobs", name),
             f"{name!r} is the name of a task that every DAG of a workflow has; name the job another way",
             at_key=True,
         )
     elif name == PREVIOUS:
         message = f"{name!r} means the job before in input; name the job another way"
-        yield Problem(("jobs", name), message, at_key=True)
+        yield Violation(("jobs", name), message, at_key=True)
 
 
-def _check_instances(model: WorkflowModel) -> Iterator[Problem]:
+def _check_instances(model: WorkflowModel) -> Iterator[Violation]:
     """Yield tasks that have the name which Airflow gives to an instance of a mapped job, however many it has today."""
     waits = [WAIT_PREFIX + name for name in (*(wait.workflow for wait in model.wait_for), *same_day_workflows(model))]
     for mapped in (name for name, job in model.jobs.items() if job.for_each is not None):
@@ -220,78 +220,78 @@ def _check_instances(model: WorkflowModel) -> Iterator[Problem]:
                 )
                 path = ("jobs", task if task in model.jobs else mapped)
                 other = f"{task!r} is taken for an entry of the job {mapped!r}, {what}; name one of them another way"
-                yield Problem(path, other, at_key=True)
+                yield Violation(path, other, at_key=True)
 
 
-def _check_action(name: str, job: Job) -> Iterator[Problem]:
+def _check_action(name: str, job: Job) -> Iterator[Violation]:
     path = ("jobs", name)
     given = [key for key in ACTIONS if getattr(job, key) is not None]
     if not given:
-        yield Problem(path, f"the job does nothing yet; give it one of {one_of(ACTIONS)}", at_key=True)
+        yield Violation(path, f"the job does nothing yet; give it one of {one_of(ACTIONS)}", at_key=True)
     elif len(given) > 1:
         message = f"a job has only one of {one_of(ACTIONS)}; make two jobs of it"
-        yield Problem((*path, given[1]), message, at_key=True)
+        yield Violation((*path, given[1]), message, at_key=True)
     if job.bundle == "" or job.bash == "":
-        yield Problem((*path, given[0]), "expected text, here is none")
+        yield Violation((*path, given[0]), "expected text, here is none")
     if job.sha256 is not None and job.bundle is None:
-        yield Problem((*path, "sha256"), "only a bundle has a digest", at_key=True)
+        yield Violation((*path, "sha256"), "only a bundle has a digest", at_key=True)
     if job.operator is None:
         yield from check_script(name, job)
         return
     if isinstance(job.args, list):
         message = "expected a mapping of arguments of the operator; only a script takes a list"
-        yield Problem((*path, "args"), message, at_key=True)
+        yield Violation((*path, "args"), message, at_key=True)
     if "." not in job.operator:
-        yield Problem(
+        yield Violation(
             (*path, "operator"),
             f"expected a full Python path such as airflow.providers.standard.operators.empty.EmptyOperator, "
             f"not {job.operator!r}",
         )
     for key in _SCRIPT_ONLY:
         if key in job.model_fields_set:
-            yield Problem((*path, key), "only bundle and bash jobs know this key", at_key=True)
+            yield Violation((*path, key), "only bundle and bash jobs know this key", at_key=True)
     for key in job.operator_args:
         if key in FACTORY_ARGS:
             instead = FACTORY_ARGS[key]
             hint = f"; use {instead}" if instead else ""
-            yield Problem((*path, "args", key), f"{key!r} is set by the workflow{hint}", at_key=True)
+            yield Violation((*path, "args", key), f"{key!r} is set by the workflow{hint}", at_key=True)
 
 
-def _check_handler(name: str, job: Job) -> Iterator[Problem]:
+def _check_handler(name: str, job: Job) -> Iterator[Violation]:
     path = ("jobs", name)
     if job.independent and "when" in job.model_fields_set and job.when != "done":
         message = f"independent is when: done; it cannot be when: {job.when} too"
-        yield Problem((*path, "independent"), message, at_key=True)
+        yield Violation((*path, "independent"), message, at_key=True)
     if job.is_handler:
         for key in _STATE_ONLY:
             if key in job.model_fields_set:
-                yield Problem((*path, key), "a handler (when: failed) holds no window", at_key=True)
+                yield Violation((*path, key), "a handler (when: failed) holds no window", at_key=True)
 
 
-def _check_items(name: str, job: Job) -> Iterator[Problem]:
+def _check_items(name: str, job: Job) -> Iterator[Violation]:
     path = ("jobs", name, "for_each")
     if job.for_each is None:
         return
     if job.is_handler:
-        yield Problem(path, "a handler (when: failed) runs once", at_key=True)
+        yield Violation(path, "a handler (when: failed) runs once", at_key=True)
     if not isinstance(job.for_each, list):
         return
     seen: dict[str, int] = {}
     for index, item in enumerate(job.for_each):
         text = item_text(item) if job.operator is None else json.dumps(item, sort_keys=True)
         if (first := seen.setdefault(text, index)) != index:
-            yield Problem((*path, index), f"{show(item)} is the same as entry {first + 1}; each would run it again")
+            yield Violation((*path, index), f"{show(item)} is the same as entry {first + 1}; each would run it again")
         elif job.operator is None and (why := no_variable(ITEM, text, "the entry")):
-            yield Problem((*path, index), why)
+            yield Violation((*path, index), why)
     if job.operator is not None:
         for index, item in enumerate(job.for_each):
             if not isinstance(item, dict) or not item:
-                yield Problem((*path, index), f"expected a mapping of arguments of the operator, not {show(item)}")
+                yield Violation((*path, index), f"expected a mapping of arguments of the operator, not {show(item)}")
             else:
                 for key in item.keys() & FACTORY_ARGS.keys():
-                    yield Problem((*path, index, key), f"{key!r} is set by the workflow", at_key=True)
+                    yield Violation((*path, index, key), f"{key!r} is set by the workflow", at_key=True)
                 for key in item.keys() & job.operator_args.keys():
-                    yield Problem((*path, index, key), f"{key!r} stands in args too; remove one", at_key=True)
+                    yield Violation((*path, index, key), f"{key!r} stands in args too; remove one", at_key=True)
 
 
 def item_text(item: Any) -> str:
@@ -310,9 +310,11 @@ def no_variable(name: str, text: str, what: str) -> str | None:
     return None
 
 
-def _check_params(name: str, job: Job) -> Iterator[Problem]:
+def _check_params(name: str, job: Job) -> Iterator[Violation]:
     for key in job.params:
         if key in SPECIAL:
             settings = (*SETTING_FIELDS, INITIAL_DATE)
             hint = "write it beside params" if key in settings else "give the param another name"
-            yield Problem(("jobs", name, "params", key), f"{key!r} is a field of the batch itself; {hint}", at_key=True)
+            yield Violation(
+                ("jobs", name, "params", key), f"{key!r} is a field of the batch itself; {hint}", at_key=True
+            )

@@ -208,7 +208,7 @@ class Within(_Model):
 
 Scope = Annotated[
     Annotated[Literal["today", "since_last_run", "any"], Tag("<name>")] | Annotated[Within, Tag("<within>")],
-    # Tags are in angle brackets, so that `problems` can tell them from keys in the place of an error.
+    # Tags are in angle brackets, so that `violations` can tell them from keys in the place of an error.
     Discriminator(lambda value: "<within>" if isinstance(value, dict | Within) else "<name>"),
 ]
 

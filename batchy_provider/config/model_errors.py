@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from batchy_provider.config.diagnostics import KeyPath, Problem, did_you_mean, one_of, show
+from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean, one_of, show
 from batchy_provider.config.model import (
     After,
     Deadline,
@@ -69,52 +69,52 @@ _EXPECTED = {
 }
 
 
-def problems_of(error: ValidationError, top: type[BaseModel]) -> list[Problem]:
+def violations_of(error: ValidationError, top: type[BaseModel]) -> list[Violation]:
     """Translate all errors of one validation.
 
     :param top: the model that was validated.
     """
-    problems = [_problem(details, top) for details in error.errors(include_url=False)]
-    # A key that is missing because it is misspelt is one fault, not two.
-    meant = {(p.path[:-1], p.message.rpartition("did you mean ")[2].rstrip("?")) for p in problems if p.at_key}
-    return [p for p in problems if not any(p == _missing(path, key) for path, key in meant)]
+    violations = [_problem(details, top) for details in error.errors(include_url=False)]
+    # A key that is missing because it is misspelt is one diagnostic, not two.
+    meant = {(p.path[:-1], p.message.rpartition("did you mean ")[2].rstrip("?")) for p in violations if p.at_key}
+    return [p for p in violations if not any(p == _missing(path, key) for path, key in meant)]
 
 
-def _missing(path: KeyPath, key: str) -> Problem:
-    return Problem(path, f"the key {key} is missing", at_key=True)
+def _missing(path: KeyPath, key: str) -> Violation:
+    return Violation(path, f"the key {key} is missing", at_key=True)
 
 
-def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Problem:
+def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Violation:
     # A tagged union puts its tag into the place; keys of a file never stand in angle brackets.
     path: KeyPath = tuple(part for part in details["loc"] if not str(part).startswith("<"))
     kind, value, context = details["type"], details.get("input"), details.get("ctx", {})
     match kind:
         case "batchy":
-            return Problem(path, context["message"])
+            return Violation(path, context["message"])
         case "extra_forbidden":
-            return Problem(path, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True)
+            return Violation(path, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True)
         case "missing":
             return _missing(path[:-1], repr(path[-1]))
         case "literal_error":
             names = [name.strip("' ") for name in context["expected"].replace(" or ", ", ").split(",")]
             hint = did_you_mean(value, names) if isinstance(value, str) else ""
-            return Problem(path, f"expected {one_of(names)}, not {show(value)}{hint}")
+            return Violation(path, f"expected {one_of(names)}, not {show(value)}{hint}")
         case "greater_than_equal":
-            return Problem(path, f"expected {context['ge']} or more, not {show(value)}")
+            return Violation(path, f"expected {context['ge']} or more, not {show(value)}")
         case "less_than_equal":
-            return Problem(path, f"expected {context['le']} or less, not {show(value)}")
+            return Violation(path, f"expected {context['le']} or less, not {show(value)}")
         case "string_too_long":
             most = f"{context['max_length']} characters, which is what Airflow can store"
-            return Problem(path, f"expected at most {most}, not {len(str(value))}")
+            return Violation(path, f"expected at most {most}, not {len(str(value))}")
         case "string_pattern_mismatch":
-            return Problem(path, f"expected text without brackets and line breaks, not {show(value)}")
+            return Violation(path, f"expected text without brackets and line breaks, not {show(value)}")
         case "too_short":
-            return Problem(path, "expected at least one entry, here is none")
+            return Violation(path, "expected at least one entry, here is none")
     expected = _EXPECTED.get(kind)
     if expected is None:
-        return Problem(path, f"{details['msg']}, not {show(value)}")
+        return Violation(path, f"{details['msg']}, not {show(value)}")
     hint = "; write it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
-    return Problem(path, f"expected {expected}, not {show(value)}{hint}")
+    return Violation(path, f"expected {expected}, not {show(value)}{hint}")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

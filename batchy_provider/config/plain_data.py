@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Problem
+from batchy_provider.config.diagnostics import KeyPath, Violation
 from batchy_provider.core.storable_text import text_problem
 
 MAX_DEPTH = 50
@@ -31,7 +31,7 @@ class PlainDataError(Exception):
     :param problem: what, and where.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Violation) -> None:
         super().__init__(problem.message)
         self.problem = problem
 
@@ -51,28 +51,28 @@ class _Check:
     def value(self, value: Any, path: KeyPath, depth: int) -> None:
         self.values += 1
         if self.values > MAX_VALUES:
-            raise PlainDataError(Problem(path, _TOO_MANY))
+            raise PlainDataError(Violation(path, _TOO_MANY))
         kind = type(value)
         if kind is str:
             if (message := text_problem(value)) is not None:
-                raise PlainDataError(Problem(path, message))
+                raise PlainDataError(Violation(path, message))
         elif kind is dict:
             self.mapping(value, path, depth)
         elif kind is list:
             if depth == 0:
-                raise PlainDataError(Problem(path, _TOO_DEEP))
+                raise PlainDataError(Violation(path, _TOO_DEEP))
             for index, item in enumerate(value):
                 self.value(item, (*path, index), depth - 1)
         elif kind is int and value.bit_length() > _MAX_BITS:
-            raise PlainDataError(Problem(path, _TOO_LONG))
+            raise PlainDataError(Violation(path, _TOO_LONG))
         elif kind is float and not math.isfinite(value):
             message = f"{value} is no number that JSON can hold; write it in quotes if it is text"
-            raise PlainDataError(Problem(path, message))
+            raise PlainDataError(Violation(path, message))
 
     def mapping(self, mapping: dict[str, Any], path: KeyPath, depth: int) -> None:
         if depth == 0:
-            raise PlainDataError(Problem(path, _TOO_DEEP))
+            raise PlainDataError(Violation(path, _TOO_DEEP))
         for key, item in mapping.items():
             if (message := text_problem(key, "key")) is not None:
-                raise PlainDataError(Problem((*path, key), message, at_key=True))
+                raise PlainDataError(Violation((*path, key), message, at_key=True))
             self.value(item, (*path, key), depth - 1)

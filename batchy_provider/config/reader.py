@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Files → workflows and faults. A bad file never hides a good one, and all its faults are told at once."""
+"""Files → workflows and diagnostics. A bad file never hides a good one, and all its diagnostics are told at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
-from batchy_provider.config.diagnostics import Fault, Problem, did_you_mean, key_text, unexpected
+from batchy_provider.config.diagnostics import Diagnostic, Violation, did_you_mean, key_text, unexpected
 from batchy_provider.config.document import Document, DocumentError, decode, parse
 from batchy_provider.config.excerpt import with_excerpts
 from batchy_provider.config.file_scan import DEFAULTS_STEM, SUFFIXES, find_file, find_files, read_bytes
@@ -23,26 +23,26 @@ from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
 from batchy_provider.original.param_files import is_original
 
-__all__ = ["DEFAULTS_STEM", "SUFFIXES", "FaultsError", "Folder", "Reader", "find_file", "find_files", "locate"]
+__all__ = ["DEFAULTS_STEM", "SUFFIXES", "Folder", "InvalidFilesError", "Reader", "find_file", "find_files", "locate"]
 __all__ += ["read_each", "read_folder", "read_workflow"]
 
 log = logging.getLogger(__name__)
 
-Read = tuple[Workflow | None, list[Fault]]
+Read = tuple[Workflow | None, list[Diagnostic]]
 """What comes of one file: the workflow, or None and what is wrong with it."""
 
 
-class FaultsError(ConfigError):
-    """Configuration files have faults; the text lists each, with the line of its file.
+class InvalidFilesError(ConfigError):
+    """Configuration files have diagnostics; the text lists each, with the line of its file.
 
-    :param faults: all of them.
+    :param diagnostics: all of them.
     :param texts: file → its text, where that is not what is on the disk.
     """
 
-    def __init__(self, faults: Iterable[Fault], texts: Mapping[str, str] | None = None) -> None:
-        self.faults = list(faults)
-        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n".join([f"{count} in workflow files:", *with_excerpts(self.faults, texts)]))
+    def __init__(self, diagnostics: Iterable[Diagnostic], texts: Mapping[str, str] | None = None) -> None:
+        self.diagnostics = list(diagnostics)
+        count = "1 error" if len(self.diagnostics) == 1 else f"{len(self.diagnostics)} errors"
+        super().__init__("\n".join([f"{count} in workflow files:", *with_excerpts(self.diagnostics, texts)]))
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ class Folder:
     """What was found in a folder of workflow files.
 
     :param workflows: name → workflow, of all sound files.
-    :param faults: what is wrong with the others.
+    :param diagnostics: what is wrong with the others.
     """
 
     workflows: dict[str, Workflow] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Folder:
@@ -64,7 +64,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Folder:
     """
     reader = Reader(folder)
     found = read_each(folder, reader.read)
-    found.faults += reader.defaults_faults
+    found.diagnostics += reader.defaults_diagnostics
     return found
 
 
@@ -76,15 +76,15 @@ def read_each(folder: str | os.PathLike[str], read: Callable[[Path], Read]) -> F
     """
     found = Folder()
     first: dict[str, Path] = {}
-    for path in find_files(folder, found.faults):
+    for path in find_files(folder, found.diagnostics):
         if (other := first.setdefault(path.stem, path)) != path:
             message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
-            found.faults.append(Fault(str(path), None, None, "", message))
+            found.diagnostics.append(Diagnostic(str(path), None, None, "", message))
             continue
-        workflow, faults = read(path)
+        workflow, diagnostics = read(path)
         if workflow is not None:
             found.workflows[workflow.name] = workflow
-        found.faults += faults
+        found.diagnostics += diagnostics
     return found
 
 
@@ -92,24 +92,24 @@ def read_workflow(folder: str | os.PathLike[str], name: str) -> Workflow:
     """Read the file of one workflow.
 
     :raises UnknownWorkflowError: if there is none; it names the nearest.
-    :raises FaultsError: if it has faults.
+    :raises InvalidFilesError: if it has diagnostics.
     """
     path = find_file(folder, name)
     if path is None:
         hint = did_you_mean(name, (other.stem for other in find_files(folder)))
         raise UnknownWorkflowError(f"no file of workflow {name!r} in {folder}{hint}")
-    workflow, faults = Reader(folder).read(path)
+    workflow, diagnostics = Reader(folder).read(path)
     if workflow is None:
-        raise FaultsError(faults)
+        raise InvalidFilesError(diagnostics)
     return workflow
 
 
-def locate(path: Path, problems: Iterable[Problem]) -> list[Fault]:
-    """Find the lines of problems that showed up only when a sound file was used."""
+def locate(path: Path, violations: Iterable[Violation]) -> list[Diagnostic]:
+    """Find the lines of violations that showed up only when a sound file was used."""
     try:
-        return _located(path, _open(path), problems)
+        return _located(path, _open(path), violations)
     except DocumentError as error:  # it was changed a moment ago
-        return [_fault(path, error)]
+        return [_diagnostic(path, error)]
 
 
 class Reader:
@@ -121,11 +121,11 @@ class Reader:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.look: BundleCheck = bundle_problem
-        self.defaults_faults: list[Fault] = []
+        self.defaults_diagnostics: list[Diagnostic] = []
         self._defaults: dict[Path, Mapping[str, Any]] = {}
 
     def read(self, path: Path) -> Read:
-        """Read one file. Whatever is wrong with it is a fault; nothing is raised.
+        """Read one file. Whatever is wrong with it is a diagnostic; nothing is raised.
 
         :returns: the workflow, or None and what is wrong with it.
         """
@@ -139,7 +139,7 @@ class Reader:
         try:
             return self._validate(path, document())
         except DocumentError as error:
-            return None, [_fault(path, error)]
+            return None, [_diagnostic(path, error)]
         except Exception as error:  # no file may hide another, whatever is in it
             log.debug("Reading %s", path, exc_info=True)
             return None, [unexpected(path, error)]
@@ -148,11 +148,11 @@ class Reader:
         try:
             name = check_workflow_name(path.stem)
         except InvalidNameError as error:
-            return None, [Fault(str(path), None, None, "", f"{error}; rename the file")]
-        workflow, problems = validate(name, path, document.data, self.defaults(path.parent), self.look)
+            return None, [Diagnostic(str(path), None, None, "", f"{error}; rename the file")]
+        workflow, violations = validate(name, path, document.data, self.defaults(path.parent), self.look)
         if isinstance(document.data, dict) and not is_original(document.data):
-            problems = _with_rewritten(document, problems)
-        return (None if problems else workflow), _located(path, document, problems)
+            violations = _with_rewritten(document, violations)
+        return (None if violations else workflow), _located(path, document, violations)
 
     def defaults(self, folder: Path) -> Mapping[str, Any]:
         """Return the keys that files of a folder inherit.
@@ -176,40 +176,40 @@ class Reader:
             return {}
         try:
             document = _open(path)
-            data, problems = inherited_keys(document.data)
-            for problem in (problems := _with_rewritten(document, problems)):
+            data, violations = inherited_keys(document.data)
+            for problem in (violations := _with_rewritten(document, violations)):
                 drop(data, problem.path)
-            self.defaults_faults += _located(path, document, problems)
+            self.defaults_diagnostics += _located(path, document, violations)
         except DocumentError as error:
-            self.defaults_faults.append(_fault(path, error))
+            self.defaults_diagnostics.append(_diagnostic(path, error))
         except Exception as error:  # as for any other file
             log.debug("Reading %s", path, exc_info=True)
-            self.defaults_faults.append(unexpected(path, error))
+            self.defaults_diagnostics.append(unexpected(path, error))
         else:
             return data
         return {}
 
 
-def _with_rewritten(document: Document, problems: Iterable[Problem]) -> list[Problem]:
+def _with_rewritten(document: Document, violations: Iterable[Violation]) -> list[Violation]:
     """Add the values that are not what is written. What the model says of such a value is said of another one."""
-    problems = list(problems)
-    found = list(rewritten(document, {problem.path for problem in problems}))
+    violations = list(violations)
+    found = list(rewritten(document, {problem.path for problem in violations}))
     places = {problem.path for problem in found}
-    return [*found, *(with_written_text(document, each) for each in problems if each.path not in places)]
+    return [*found, *(with_written_text(document, each) for each in violations if each.path not in places)]
 
 
 def _open(path: Path) -> Document:
     return parse(decode(read_bytes(path)), is_json=path.suffix == ".json")
 
 
-def _located(path: Path, document: Document, problems: Iterable[Problem]) -> list[Fault]:
-    faults = []
-    for problem in problems:
+def _located(path: Path, document: Document, violations: Iterable[Violation]) -> list[Diagnostic]:
+    diagnostics = []
+    for problem in violations:
         written = document.written(problem.path)
         line, column = document.position(written, at_key=problem.at_key)
-        faults.append(Fault(str(path), line, column, key_text(written), problem.message))
-    return sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
+        diagnostics.append(Diagnostic(str(path), line, column, key_text(written), problem.message))
+    return sorted(diagnostics, key=lambda diagnostic: (diagnostic.line or 0, diagnostic.column or 0))
 
 
-def _fault(path: Path, error: DocumentError) -> Fault:
-    return Fault(str(path), error.line, error.column, key_text(error.problem.path), error.problem.message)
+def _diagnostic(path: Path, error: DocumentError) -> Diagnostic:
+    return Diagnostic(str(path), error.line, error.column, key_text(error.problem.path), error.problem.message)

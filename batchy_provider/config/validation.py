@@ -12,18 +12,18 @@ from pydantic import ValidationError
 
 from batchy_provider.config.airflow_limits import check_airflow_limits
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
-from batchy_provider.config.diagnostics import Problem, did_you_mean, show
+from batchy_provider.config.diagnostics import Violation, did_you_mean, show
 from batchy_provider.config.job_order import resolve_order
 from batchy_provider.config.key_checks import check, check_shared
 from batchy_provider.config.model import SharedModel, WorkflowModel
-from batchy_provider.config.model_errors import problems_of
+from batchy_provider.config.model_errors import violations_of
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.original.param_files import check_original, is_original
 
 
 def validate(
     name: str, path: Path, data: Any, defaults: Mapping[str, Any], look: BundleCheck = bundle_problem
-) -> tuple[Workflow | None, list[Problem]]:
+) -> tuple[Workflow | None, list[Violation]]:
     """Make a workflow of what a file says.
 
     :param name: a checked name.
@@ -31,30 +31,30 @@ def validate(
     :param data: plain data.
     :param defaults: keys that the file inherits.
     :param look: looks at a bundle.
-    :returns: the workflow, or None and the problems.
+    :returns: the workflow, or None and the violations.
     """
     if not isinstance(data, dict):
-        return None, [Problem((), f"expected a mapping with a key jobs, not {show(data)}")]
+        return None, [Violation((), f"expected a mapping with a key jobs, not {show(data)}")]
     if is_original(data):
-        problems = list(check_original(data))
+        violations = list(check_original(data))
         original = {job: fields or {} for job, fields in data.items()}
-        return (None if problems else Workflow(name=name, path=path, original=original)), problems
+        return (None if violations else Workflow(name=name, path=path, original=original)), violations
     merged = merge(defaults, _without_notes(data))
     try:
         model = WorkflowModel.model_validate(merged)
     except ValidationError as error:
-        problems = problems_of(error, WorkflowModel)
-        return None, [*problems, *_further_problems(name, path.parent, merged, problems, look)]
-    problems = list(_check(name, path.parent, model, look))
+        violations = violations_of(error, WorkflowModel)
+        return None, [*violations, *_further_violations(name, path.parent, merged, violations, look)]
+    violations = list(_check(name, path.parent, model, look))
     order, of_order = resolve_order(model.jobs)
-    if problems or of_order:
-        return None, [*problems, *of_order]
+    if violations or of_order:
+        return None, [*violations, *of_order]
     return Workflow(name=name, path=path, model=model, order=order), []
 
 
-def _further_problems(
-    name: str, folder: Path, data: Mapping[str, Any], known: list[Problem], look: BundleCheck
-) -> Iterator[Problem]:
+def _further_violations(
+    name: str, folder: Path, data: Mapping[str, Any], known: list[Violation], look: BundleCheck
+) -> Iterator[Violation]:
     """Look past the keys that are wrong, so that a person need not mend a file in turns."""
     sound = dict(data)
     for problem in known:
@@ -63,7 +63,7 @@ def _further_problems(
         model = WorkflowModel.model_validate(sound)
     except ValidationError:
         return
-    # Without its wrong keys a job may look as if it had other faults, and follow another one.
+    # Without its wrong keys a job may look as if it had other diagnostics, and follow another one.
     places = {problem.path[:2] if problem.path[:1] == ("jobs",) else problem.path[:1] for problem in known}
     for problem in _check(name, folder, model, look):
         if problem.path[:2] not in places and problem.path[:1] not in places:
@@ -75,19 +75,19 @@ def _further_problems(
         for index, other in enumerate(job.after or ()):
             if ("jobs", job_name) not in places and other not in data["jobs"]:
                 message = f"no job {other!r} in this file{did_you_mean(other, data['jobs'])}"
-                yield Problem(("jobs", job_name, "after", index), message)
+                yield Violation(("jobs", job_name, "after", index), message)
 
 
-def _check(name: str, folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Problem]:
+def _check(name: str, folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Violation]:
     yield from check(name, model)
     yield from check_airflow_limits(model)
     yield from _check_bundles(folder, model, look)
 
 
-def _check_bundles(folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Problem]:
+def _check_bundles(folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Violation]:
     for name, job in model.jobs.items():
         if job.bundle and (message := look(folder, job.bundle)):
-            yield Problem(("jobs", name, "bundle"), message)
+            yield Violation(("jobs", name, "bundle"), message)
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,23 +107,23 @@ def _without_notes(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in data.items() if not key.startswith("x-")}
 
 
-def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Problem]]:
+def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Violation]]:
     """Return the sound keys of a defaults file, and what is wrong with the others."""
     if not isinstance(data, dict):
-        return {}, [Problem((), f"expected a mapping of keys that the files below inherit, not {show(data)}")]
+        return {}, [Violation((), f"expected a mapping of keys that the files below inherit, not {show(data)}")]
     sound = dict(_without_notes(data))
-    problems: list[Problem] = []
+    violations: list[Violation] = []
     if "jobs" in sound:
         del sound["jobs"]
-        problems.append(Problem(("jobs",), "jobs cannot be inherited; write them in each file", at_key=True))
+        violations.append(Violation(("jobs",), "jobs cannot be inherited; write them in each file", at_key=True))
     try:
         found = list(check_shared(SharedModel.model_validate(sound)))
     except ValidationError as error:
-        found = problems_of(error, SharedModel)
+        found = violations_of(error, SharedModel)
     for problem in found:
         drop(sound, problem.path)
-    problems += found
-    return sound, problems
+    violations += found
+    return sound, violations
 
 
 def drop(data: dict[str, Any], path: tuple[str | int, ...]) -> None:

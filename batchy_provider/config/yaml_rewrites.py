@@ -7,7 +7,7 @@ compared with the canonical text of the value that was read. What differs is a p
 
 - where text is meant: variables of scripts, entries of ``for_each``, values of runs;
 - anywhere else, if another reader of YAML (1.2, JSON) would read another value, or if digits are lost. So ``1.50`` and
-  ``0x1F`` are numbers in ``params``, and ``012`` and ``no`` are problems.
+  ``0x1F`` are numbers in ``params``, and ``012`` and ``no`` are violations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Problem, show
+from batchy_provider.config.diagnostics import KeyPath, Violation, show
 from batchy_provider.config.document import Document, canonical
 
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -28,7 +28,7 @@ _FREE = ("params", "args", "for_each")
 """Keys of jobs whose values have no type of their own, so that ``no`` may be a text there."""
 
 
-def rewritten(document: Document, invalid: Collection[KeyPath] = ()) -> Iterator[Problem]:
+def rewritten(document: Document, invalid: Collection[KeyPath] = ()) -> Iterator[Violation]:
     """Yield the values of a workflow file, or of a defaults file, that are not what is written.
 
     :param invalid: places where the value that was read cannot be what is meant.
@@ -36,10 +36,10 @@ def rewritten(document: Document, invalid: Collection[KeyPath] = ()) -> Iterator
     for path, value, text in _differences(document.data, document.texts, ()) if document.has_rewritten else ():
         if _means_text(value, path) or _is_ambiguous(value, text, path):
             instead = "" if path in invalid or path[-2:-1] == ("env",) else _or(value)
-            yield Problem(path, f"YAML reads {text} as {show(value)}; {QUOTES}: {_quoted(text)}{instead}")
+            yield Violation(path, f"YAML reads {text} as {show(value)}; {QUOTES}: {_quoted(text)}{instead}")
 
 
-def with_written_text(document: Document, problem: Problem) -> Problem:
+def with_written_text(document: Document, problem: Violation) -> Violation:
     """Add the text itself to the advice to write a value in quotes."""
     if not problem.message.endswith(QUOTES):
         return problem

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
-from batchy_provider.config.diagnostics import Problem
+from batchy_provider.config.diagnostics import Violation
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.key_checks import WAIT_PREFIX
 from batchy_provider.config.model import Wait, WorkflowModel
@@ -54,14 +54,14 @@ def build_dag(workflow: Workflow) -> DAG:
         gate.set_downstream(opening)
 
     tasks: dict[str, BaseOperator] = {}
-    problems: list[Problem] = []
+    violations: list[Violation] = []
     for name in model.jobs:
         try:
             tasks[name] = build_job(dag, workflow, model, order, name)
         except BuildError as error:
-            problems += error.problems
-    if problems:
-        raise BuildError(problems)
+            violations += error.violations
+    if violations:
+        raise BuildError(violations)
     for name, upstream in order.upstream.items():
         tasks[name].set_upstream([tasks[other] for other in upstream] or [opening])
 

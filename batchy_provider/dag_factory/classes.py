@@ -9,20 +9,20 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Problem, did_you_mean
-from batchy_provider.config.jinja import template_problems
+from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean
+from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.key_checks import FACTORY_ARGS
 
 
 class BuildError(Exception):
     """Tasks cannot be made of a sound file.
 
-    :param problems: why, each with its place in the file.
+    :param violations: why, each with its place in the file.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__("; ".join(problem.message for problem in self.problems))
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = list(violations)
+        super().__init__("; ".join(problem.message for problem in self.violations))
 
 
 def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
@@ -35,23 +35,23 @@ def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
     """
     module_name, _, class_name = path.rpartition(".")
     if not module_name:
-        raise BuildError([Problem(place, f"expected a full Python path, package.module.Class, not {path!r}")])
+        raise BuildError([Violation(place, f"expected a full Python path, package.module.Class, not {path!r}")])
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         hint = "; is its provider installed here?" if missing.startswith("airflow.providers") else ""
-        raise BuildError([Problem(place, f"there is no module {missing!r}{hint}")]) from None
+        raise BuildError([Violation(place, f"there is no module {missing!r}{hint}")]) from None
     except Exception as error:
         message = f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
-        raise BuildError([Problem(place, message)]) from None
+        raise BuildError([Violation(place, message)]) from None
     try:
         cls = getattr(module, class_name)
     except AttributeError:
         hint = did_you_mean(class_name, (each for each in vars(module) if not each.startswith("_")))
-        raise BuildError([Problem(place, f"{module_name} has no {class_name!r}{hint}")]) from None
+        raise BuildError([Violation(place, f"{module_name} has no {class_name!r}{hint}")]) from None
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise BuildError([Problem(place, f"{path} is no {what} (a class of {base.__name__})")])
+        raise BuildError([Violation(place, f"{path} is no {what} (a class of {base.__name__})")])
     return cls
 
 
@@ -76,14 +76,14 @@ def check_templates(cls: Any, own: Mapping[str, Any], place: KeyPath) -> None:
     :raises BuildError: if one of them cannot be rendered.
     """
     files = tuple(getattr(cls, "template_ext", ()))
-    problems: list[Problem] = []
+    violations: list[Violation] = []
     for name in getattr(cls, "template_fields", ()):
         value = own.get(name)
         if not (isinstance(value, str) and files and value.endswith(files)):
             # A class may render with names of its own.
-            problems += template_problems(value, (*place, name), any_names=True)
-    if problems:
-        raise BuildError(problems)
+            violations += template_violations(value, (*place, name), any_names=True)
+    if violations:
+        raise BuildError(violations)
 
 
 def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> BuildError:
@@ -93,10 +93,10 @@ def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> 
     unknown = [arg for arg in own if arg not in known]
     if unknown and isinstance(error, TypeError):
         return BuildError(
-            Problem((*place, arg), f"{path} takes no argument {arg!r}{did_you_mean(arg, known)}", True)
+            Violation((*place, arg), f"{path} takes no argument {arg!r}{did_you_mean(arg, known)}", True)
             for arg in unknown
         )
-    return BuildError([Problem(place, f"{path} refuses its arguments: {error}")])
+    return BuildError([Violation(place, f"{path} refuses its arguments: {error}")])
 
 
 def _parameters(cls: type) -> set[str]:

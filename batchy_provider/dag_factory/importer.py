@@ -31,10 +31,10 @@ from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Air
     get_file_suffix,
 )
 
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.document import DocumentError
 from batchy_provider.config.file_scan import read_bytes
-from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, FaultsError, Reader, find_file, find_files
+from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, InvalidFilesError, Reader, find_file, find_files
 from batchy_provider.core.storable_text import storable
 from batchy_provider.dag_factory.loader import build_workflow, check_storage
 
@@ -58,7 +58,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
         if root.is_file():
             yield from _file(root, self.supported_extensions)
             return
-        unreadable: list[Fault] = []
+        unreadable: list[Diagnostic] = []
         ours = set(find_files(root, unreadable))
         yield from _errors(unreadable)
         reader = Reader(root)
@@ -67,22 +67,22 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
             if definition.path in ours:
                 reader.defaults(definition.path.parent)
                 yield definition
-        yield from _errors(reader.defaults_faults)
+        yield from _errors(reader.defaults_diagnostics)
 
     def import_definition(self, definition: Any, bundle: Any) -> Any:
-        """Return the DAG of one file, or its faults: all in one import error, with their lines."""
+        """Return the DAG of one file, or its diagnostics: all in one import error, with their lines."""
         result = DagImportResult(definition=definition)
         path, folder = Path(definition.path), Path(bundle.path)
         if (other := find_file(folder, path.stem)) not in (path, None):
             message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
-            result.errors.extend(_errors([Fault(str(path), None, None, "", message)]))
+            result.errors.extend(_errors([Diagnostic(str(path), None, None, "", message)]))
             return result
-        workflow, faults = Reader(folder).read(path)
+        workflow, diagnostics = Reader(folder).read(path)
         if workflow is not None:
             is_task = get_parsing_context().dag_id is not None
-            dag, faults = build_workflow(workflow, None if is_task else check_storage)
+            dag, diagnostics = build_workflow(workflow, None if is_task else check_storage)
             result.dags.extend(() if dag is None else (dag,))
-        result.errors.extend(_errors(faults))
+        result.errors.extend(_errors(diagnostics))
         return result
 
     def get_source_code(self, definition: Any, dag_id: str | None = None) -> Any:
@@ -96,7 +96,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
 
 
 def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:
-    """Yield a file that is parsed by itself: a workflow, or one that others inherit, if it has faults."""
+    """Yield a file that is parsed by itself: a workflow, or one that others inherit, if it has diagnostics."""
     if path.suffix not in extensions:
         return
     if path.stem != DEFAULTS_STEM:
@@ -104,19 +104,19 @@ def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:
         return
     reader = Reader(path.parent)
     reader.defaults(path.parent)
-    yield from _errors(reader.defaults_faults)
+    yield from _errors(reader.defaults_diagnostics)
 
 
-def _errors(faults: Iterable[Fault]) -> Iterator[Any]:
+def _errors(diagnostics: Iterable[Diagnostic]) -> Iterator[Any]:
     """Yield one import error a file: Airflow keeps no more."""
-    by_file: dict[str, list[Fault]] = {}
-    for fault in faults:
-        by_file.setdefault(os.fspath(fault.file), []).append(fault)
+    by_file: dict[str, list[Diagnostic]] = {}
+    for diagnostic in diagnostics:
+        by_file.setdefault(os.fspath(diagnostic.file), []).append(diagnostic)
     for file, all_of_it in by_file.items():
         first = all_of_it[0]
         yield DagImportError(
             source_reference=file,
-            message=str(FaultsError(all_of_it)),
+            message=str(InvalidFilesError(all_of_it)),
             error_type="config",
             line_number=first.line,
             column_number=first.column,

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 
 TIMEOUT_SECONDS = 60.0
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -28,12 +28,12 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SS
 
 def check_classes(
     folder: Path, workflows: Sequence[str], *, timeout: float = TIMEOUT_SECONDS, env: Mapping[str, str] | None = None
-) -> list[Fault]:
+) -> list[Diagnostic]:
     """
     Build the DAGs of some workflows in another process, and return what is wrong with them.
 
     :param folder: of the workflow files.
-    :param timeout: seconds; then the process is killed, and that is a fault of each workflow.
+    :param timeout: seconds; then the process is killed, and that is a diagnostic of each workflow.
     :param env: further variables for it, such as Airflow's options that matter to a DAG.
     """
     if not workflows:
@@ -60,18 +60,18 @@ def check_classes(
             process.wait()
         try:
             found = json.loads(answer.read_bytes())
-            return [Fault(**fault) for fault in found]
+            return [Diagnostic(**diagnostic) for diagnostic in found]
         except (OSError, ValueError, TypeError):
             text = f"the process that checks its classes ended early (exit code {process.returncode})"
             return _of_each(folder, workflows, text)
 
 
-def _of_each(folder: Path, workflows: Sequence[str], message: str) -> list[Fault]:
+def _of_each(folder: Path, workflows: Sequence[str], message: str) -> list[Diagnostic]:
     from batchy_provider.config.reader import find_file
 
     places = [find_file(folder, name) or folder / name for name in workflows]
     text = f"{message}; does a module that it names do much when it is imported?"
-    return [Fault(str(place), None, None, "", text) for place in places]
+    return [Diagnostic(str(place), None, None, "", text) for place in places]
 
 
 def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:
@@ -88,13 +88,13 @@ def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Answer one question: JSON on stdin, faults as JSON in the file that it names."""
+    """Answer one question: JSON on stdin, diagnostics as JSON in the file that it names."""
     from dataclasses import asdict
 
     from batchy_provider.dag_factory.loader import build_one
 
     asked = json.load(sys.stdin)
-    found = [asdict(fault) for name in asked["workflows"] for fault in build_one(asked["folder"], name)[1]]
+    found = [asdict(diagnostic) for name in asked["workflows"] for diagnostic in build_one(asked["folder"], name)[1]]
     # Written at once: what ends early leaves no answer.
     draft = Path(asked["answer"] + ".draft")
     draft.write_text(json.dumps(found))

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchy_provider.config.diagnostics import Problem
-from batchy_provider.config.key_checks import ACTIONS, job_name_problems
+from batchy_provider.config.diagnostics import Violation
+from batchy_provider.config.key_checks import ACTIONS, job_name_violations
 from batchy_provider.config.model import Job, SharedModel, WorkflowModel
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -33,7 +33,7 @@ def is_original(data: Mapping[str, Any]) -> bool:
     return not only or not all(isinstance(job, dict) and not job.keys().isdisjoint(ACTIONS) for job in only)
 
 
-def check_original(data: Mapping[str, Any]) -> Iterator[Problem]:
+def check_original(data: Mapping[str, Any]) -> Iterator[Violation]:
     """Yield what is wrong with a file in the original's form."""
     if workflows := [name for name, fields in data.items() if fields and _is_workflow(fields)]:
         message = (
@@ -42,17 +42,17 @@ def check_original(data: Mapping[str, Any]) -> Iterator[Problem]:
         )
         if len(workflows) > 1:
             message += f", and so for {', '.join(workflows[1:6])}{', …' if len(workflows) > 6 else ''}"
-        yield Problem((workflows[0],), message, at_key=True)
+        yield Violation((workflows[0],), message, at_key=True)
         return
     if jobs := [name for name, fields in data.items() if fields and _says_what_it_runs(fields)]:
         message = (
             f"{jobs[0]!r} is a job, and jobs stand below the key jobs: write 'jobs:' above, and indent all jobs. "
             "Without it this file makes no DAG"
         )
-        yield Problem((jobs[0],), message, at_key=True)
+        yield Violation((jobs[0],), message, at_key=True)
         return
     for job in data:
-        yield from job_name_problems(job, (job,))
+        yield from job_name_violations(job, (job,))
 
 
 def _is_workflow(fields: Mapping[str, Any]) -> bool:

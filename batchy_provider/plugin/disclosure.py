@@ -29,7 +29,7 @@ from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.security import AnyCaller, Caller
 
 if TYPE_CHECKING:
-    from batchy_provider.config.diagnostics import Fault
+    from batchy_provider.config.diagnostics import Diagnostic
     from batchy_provider.core.values import Fields, PersonalChange
     from batchy_provider.services.answers import BatchView, JobState, WorkflowDetail, WorkflowSummary
     from batchy_provider.services.core import Services
@@ -66,7 +66,7 @@ def shown_jobs(jobs: Mapping[str, Fields]) -> dict[str, Fields]:
 def without_secrets(text: str, *, is_json: bool = False) -> str:
     """Return the text of a workflow file without the values of names that tell of a secret, whether sound or not.
 
-    A line stays a line, so that faults stay where they are.
+    A line stays a line, so that diagnostics stay where they are.
     """
     try:
         data = parse(text, is_json=is_json).data
@@ -232,7 +232,7 @@ class Disclosure:
             fields=shown_jobs(found.fields),
             changes=[self._change(each, own) for each in found.changes],
             source=source,
-            faults=self.faults(found.faults, own=own),
+            faults=self.diagnostics(found.faults, own=own),
             graph={task(node): [task(other) for other in upstream] for node, upstream in found.graph.items()},
         )
 
@@ -259,16 +259,16 @@ class Disclosure:
             closed_why=self._maybe(found.closed_why, own),
         )
 
-    def faults(self, faults: Iterable[Fault], *, own: Collection[str] = ()) -> list[Fault]:
+    def diagnostics(self, diagnostics: Iterable[Diagnostic], *, own: Collection[str] = ()) -> list[Diagnostic]:
         """Show what is wrong with a file."""
-        return [self._fault(fault, own) for fault in faults]
+        return [self._diagnostic(diagnostic, own) for diagnostic in diagnostics]
 
-    def _fault(self, fault: Fault, own: Collection[str]) -> Fault:
-        message = fault.message
-        if any(is_secret(part) for part in re.split(r"[.\[\]]", fault.key) if part):
+    def _diagnostic(self, diagnostic: Diagnostic, own: Collection[str]) -> Diagnostic:
+        message = diagnostic.message
+        if any(is_secret(part) for part in re.split(r"[.\[\]]", diagnostic.key) if part):
             message = _QUOTED.sub(f"'{MASK}'", message)
-        file = fault.file if self.sees_server else without_addresses(fault.file)
-        return replace(fault, file=file, message=self.text(message, own=(Path(fault.file).stem, *own)))
+        file = diagnostic.file if self.sees_server else without_addresses(diagnostic.file)
+        return replace(diagnostic, file=file, message=self.text(message, own=(Path(diagnostic.file).stem, *own)))
 
     def _maybe(self, text: str | None, own: Collection[str]) -> str | None:
         return None if text is None else self.text(text, own=own)

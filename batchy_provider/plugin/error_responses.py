@@ -21,8 +21,8 @@ from starlette.exceptions import HTTPException
 from batchy_provider import exceptions as errors
 from batchy_provider.bundles.confined_files import OutsideError
 from batchy_provider.bundles.errors import BundleNotFoundError, DamagedRecordError, ResultError
-from batchy_provider.config.diagnostics import Fault
-from batchy_provider.config.reader import FaultsError
+from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
@@ -54,6 +54,10 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
 """Error → status; all others are the caller's input."""
 
 
+_INVALID_FILES = "FaultsError"
+"""The type of the problem of an `InvalidFilesError`: a stable name, which programs compare."""
+
+
 class Problem(BaseModel):
     """What went wrong."""
 
@@ -63,7 +67,7 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong, what was expected, what to do.")
     instance: str = Field(description="The path that was asked for.")
     errors: list[dict[str, Any]] | None = Field(
-        default=None, description="Each fault: of a workflow file with file, line, column, key; of a request with loc."
+        default=None, description="Each error: of a workflow file with file, line, column, key; of a request with loc."
     )
 
 
@@ -102,24 +106,24 @@ def problem(
     detail: str,
     *,
     kind: str = "about:blank",
-    faults: list[Any] | None = None,
+    diagnostics: list[Any] | None = None,
     headers: Any = None,
 ) -> JSONResponse:
     """Return a problem as a response, with what its caller may know."""
     status = HTTPStatus(status)
-    detail, faults = _told(request, detail, faults)
+    detail, diagnostics = _told(request, detail, diagnostics)
     content = Problem(
         type=kind,
         title=status.phrase,
         status=status,
         detail=encodable(detail),
         instance=request.url.path,
-        errors=faults,
+        errors=diagnostics,
     )
     return JSONResponse(content.model_dump(exclude_none=True), status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _told(request: Request, detail: str, faults: list[Any] | None) -> tuple[str, list[Any] | None]:
+def _told(request: Request, detail: str, diagnostics: list[Any] | None) -> tuple[str, list[Any] | None]:
     """Leave out names and places that are not for the caller; where nobody is known, those of nobody."""
     from batchy_provider.plugin.airflow_services import deployment
     from batchy_provider.plugin.disclosure import Disclosure, without_addresses
@@ -128,41 +132,41 @@ def _told(request: Request, detail: str, faults: list[Any] | None) -> tuple[str,
     own = {str(each) for each in request.path_params.values()}
     try:
         if caller is None:
-            return without_addresses(detail), None if faults is None else []
+            return without_addresses(detail), None if diagnostics is None else []
         tells = Disclosure(caller, deployment())
-        told = None if faults is None else [_fault_told(tells, fault, own) for fault in faults]
+        told = None if diagnostics is None else [_disclosed(tells, diagnostic, own) for diagnostic in diagnostics]
         return tells.text(detail, own=own), told
     except Exception:  # an error in this handler must not say too much either
         log.exception("an error cannot be told in full")
         return without_addresses(detail), None
 
 
-def _fault_told(tells: Any, fault: dict[str, Any], own: set[str]) -> dict[str, Any]:
-    if fault.keys() != {"file", "line", "column", "key", "message"}:
-        return fault
-    return asdict(tells.faults([Fault(**fault)], own=own)[0])
+def _disclosed(tells: Any, diagnostic: dict[str, Any], own: set[str]) -> dict[str, Any]:
+    if diagnostic.keys() != {"file", "line", "column", "key", "message"}:
+        return diagnostic
+    return asdict(tells.diagnostics([Diagnostic(**diagnostic)], own=own)[0])
 
 
 def _of_ours(request: Request, error: Exception) -> JSONResponse:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.UNPROCESSABLE_ENTITY)
-    if isinstance(error, FaultsError):
-        return _of_faults(request, status, error)
+    if isinstance(error, InvalidFilesError):
+        return _of_diagnostics(request, status, error)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return _of_redis(request, error)
     return problem(request, status, str(error), kind=type(error).__name__)
 
 
-def _of_faults(request: Request, status: HTTPStatus, error: FaultsError) -> JSONResponse:
-    """Tell of faults; lines of the file itself only to whom the file belongs, since they may hold secrets."""
-    faults = [asdict(fault) for fault in error.faults]
+def _of_diagnostics(request: Request, status: HTTPStatus, error: InvalidFilesError) -> JSONResponse:
+    """Tell of diagnostics; lines of the file itself only to whom the file belongs, since they may hold secrets."""
+    diagnostics = [asdict(diagnostic) for diagnostic in error.diagnostics]
     caller, workflow = getattr(request.state, "batchy_caller", None), request.path_params.get("workflow")
     if workflow is None or (caller is not None and caller.may("PUT", str(workflow))):
-        return problem(request, status, str(error), kind=type(error).__name__, faults=faults)
-    _, told = _told(request, "", faults)
-    lines = [str(Fault(**fault)) for fault in told or ()]
-    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+        return problem(request, status, str(error), kind=_INVALID_FILES, diagnostics=diagnostics)
+    _, told = _told(request, "", diagnostics)
+    lines = [str(Diagnostic(**diagnostic)) for diagnostic in told or ()]
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     detail = "\n".join([f"{count} in workflow files:", *lines])
-    return problem(request, status, detail, kind=type(error).__name__, faults=told)
+    return problem(request, status, detail, kind=_INVALID_FILES, diagnostics=told)
 
 
 def _of_redis(request: Request, error: Exception) -> JSONResponse:
@@ -177,9 +181,12 @@ def _of_redis(request: Request, error: Exception) -> JSONResponse:
 
 def _of_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    faults = [{key: value for key, value in fault.items() if key in ("loc", "msg", "type")} for fault in error.errors()]
-    detail = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults=jsonable_encoder(faults))
+    diagnostics = [
+        {key: value for key, value in diagnostic.items() if key in ("loc", "msg", "type")}
+        for diagnostic in error.errors()
+    ]
+    detail = "; ".join(f"{'.'.join(map(str, diagnostic['loc']))}: {diagnostic['msg']}" for diagnostic in diagnostics)
+    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, diagnostics=jsonable_encoder(diagnostics))
 
 
 def _of_http(request: Request, error: Exception) -> Response:

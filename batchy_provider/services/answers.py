@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Actor, Batch, Fields, PersonalChange
 
@@ -150,7 +150,7 @@ class WorkflowDetail:
     changes: list[PersonalChange]
     file: str | None = None
     source: str | None = None
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Diagnostic] = field(default_factory=list)
     graph: dict[str, list[str]] = field(default_factory=dict)
 
 

@@ -23,7 +23,7 @@ def who_runs(folder: Folder, top: Path, bundles: Collection[str]) -> dict[str, l
     """
     Return the workflows that run one of some bundles, or may: workflow → those bundles.
 
-    A bundle named by a template counts where the template can become its name. Of a file with faults the text is
+    A bundle named by a template counts where the template can become its name. Of a file with errors the text is
     searched for the bundle's name: its DAG goes on as it was read last.
 
     :param top: the folder of workflow files.
@@ -36,7 +36,7 @@ def who_runs(folder: Folder, top: Path, bundles: Collection[str]) -> dict[str, l
         for job in workflow.model.jobs.values() if workflow.model is not None else ():
             if job.bundle:
                 found.setdefault(name, []).extend(_run_by(top, workflow.path.parent, job.bundle, bundles))
-    for path in {Path(fault.file) for fault in folder.faults}:
+    for path in {Path(diagnostic.file) for diagnostic in folder.diagnostics}:
         if path.stem in folder.workflows or path.stem.startswith("_"):
             continue
         text = _start_of(path)
@@ -59,7 +59,7 @@ def _run_by(top: Path, folder: Path, bundle: str, bundles: Collection[str]) -> I
 
 
 def named_bundles(raw: bytes, *, is_json: bool) -> set[str]:
-    """Return the bundles that a file names, also one that has faults; none if it cannot be parsed."""
+    """Return the bundles that a file names, also one that has errors; none if it cannot be parsed."""
     try:
         data = parse(decode(raw), is_json=is_json).data
     except DocumentError:

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from batchy_provider.bundles.scratch import locked, remove_tree
 from batchy_provider.config.bundle_paths import FOLDER, locate_bundle
-from batchy_provider.config.diagnostics import Fault, did_you_mean
+from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
 from batchy_provider.config.editing import add_job
 from batchy_provider.config.inspection import inspect_folder
-from batchy_provider.config.reader import FaultsError, Reader, find_file, find_files, read_workflow
+from batchy_provider.config.reader import InvalidFilesError, Reader, find_file, find_files, read_workflow
 from batchy_provider.core.names import check_job_name, check_workflow_name
 from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import ConfigError
@@ -54,8 +54,8 @@ STAGING = ".uploads"
 MAX_FILES = 100
 _PLAN = "plan.json"
 
-Check = Callable[[Path, Sequence[str]], list[Fault]]
-"""From a folder of workflow files and names in it to further faults."""
+Check = Callable[[Path, Sequence[str]], list[Diagnostic]]
+"""From a folder of workflow files and names in it to further diagnostics."""
 Authorize = Callable[[Collection[str], Collection[str]], None]
 """From workflows that an upload names, and others that run its bundles; raises if the caller may not change one."""
 
@@ -162,7 +162,7 @@ class UploadService:
         :param check: a further check of the sound workflows.
         :param authorize: told of all workflows that change, before anything is said of the files.
         :raises ConfigError: it is no upload: a name that cannot be, nothing in it, too much.
-        :raises FaultsError: its files have faults, or others would have new ones; each is told.
+        :raises InvalidFilesError: its files have errors, or others would have new ones; it lists each.
         :raises BundleRefusedError: a bundle breaks a rule of unpacking.
         :raises UploadConflictError: what is there is not to be replaced, or is not what the caller expects.
         :raises UploadStorageError: the disk does not take it.
@@ -238,10 +238,12 @@ class UploadService:
         for name in configs:
             self._check_outside(into / name, name)
         lay_out(cfg, layout)
-        before = {_what(fault) for fault in _relative(inspect_folder(layout, look_into_bundles=False), layout)}
+        before = {
+            _what(diagnostic) for diagnostic in _relative(inspect_folder(layout, look_into_bundles=False), layout)
+        }
         for name in new:
             put_in(layout, name, into / name)
-        self._check_faults(layout, new, workflows, before, check)
+        self._check_diagnostics(layout, new, workflows, before, check)
         self._check_use(layout, new, configs)
         return Stored(workflows=workflows, files=new, replaced=replaced, also_changed=others), runs
 
@@ -336,7 +338,7 @@ class UploadService:
                     "names bundles in that folder, without links that lead out, or on an object store"
                 )
 
-    def _check_faults(
+    def _check_diagnostics(
         self,
         layout: Path,
         new: Iterable[str],
@@ -345,18 +347,18 @@ class UploadService:
         check: Check | None,
     ) -> None:
         """
-        Check what would be; faults that other files have today are not the caller's.
+        Check what would be; errors that other files have today are not the caller's.
 
-        :raises FaultsError: there are others.
+        :raises InvalidFilesError: there are others.
         """
         names = set(new)
         found = _relative(inspect_folder(layout, look_into_bundles=True, bundles_of=workflows), layout)
-        wrong = [fault for fault in found if fault.file in names or _what(fault) not in before]
+        wrong = [diagnostic for diagnostic in found if diagnostic.file in names or _what(diagnostic) not in before]
         if not wrong and check is not None:
             wrong = _relative(check(layout, workflows), layout)
         if wrong:
             texts = {name: (layout / name).read_text("utf-8", "replace") for name in names if not _is_bundle(name)}
-            raise FaultsError(wrong, texts)
+            raise InvalidFilesError(wrong, texts)
 
     def _check_use(self, layout: Path, new: Iterable[str], configs: Sequence[str]) -> None:
         """
@@ -396,19 +398,19 @@ def _is_bundle(name: str) -> bool:
     return PurePath(name).parent.name == FOLDER
 
 
-def _what(fault: Fault) -> tuple[str, str, str]:
-    # The nearest name may change with each file; the fault is the same.
-    return fault.file, fault.key, fault.message.partition("; did you mean ")[0]
+def _what(diagnostic: Diagnostic) -> tuple[str, str, str]:
+    # The nearest name may change with each file; the diagnostic is the same.
+    return diagnostic.file, diagnostic.key, diagnostic.message.partition("; did you mean ")[0]
 
 
-def _relative(faults: Iterable[Fault], folder: Path) -> list[Fault]:
+def _relative(diagnostics: Iterable[Diagnostic], folder: Path) -> list[Diagnostic]:
     """Name files as a caller knows them, who has never seen this machine's folders."""
     prefix = f"{folder}{os.sep}"
     return [
         replace(
-            fault,
-            file=fault.file.removeprefix(prefix),
-            message=fault.message.replace(prefix, "").replace(str(folder), "cfg"),
+            diagnostic,
+            file=diagnostic.file.removeprefix(prefix),
+            message=diagnostic.message.replace(prefix, "").replace(str(folder), "cfg"),
         )
-        for fault in faults
+        for diagnostic in diagnostics
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.bundles.masking import hide
 from batchy_provider.config.cross_file_checks import needs
-from batchy_provider.config.diagnostics import Fault, did_you_mean
+from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
 from batchy_provider.config.graph import Node, graph_of, schedule_text
 from batchy_provider.core.dates import format_date, to_utc
 from batchy_provider.core.typed_data import encodable
@@ -80,12 +80,14 @@ class WorkflowService:
     def all_names(self) -> set[str]:
         """Return the names of all workflows, those in Redis and those with a file, sound or not."""
         folder = self._services.catalog.read()
-        return self._services.names.all() | folder.workflows.keys() | faults_by_name(folder.faults).keys()
+        return self._services.names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
 
     def known_names(self) -> set[str]:
         """Return the names of workflows that this process knows of; Redis is not asked, so that it may be away."""
         folder = self._services.catalog.read()
-        return self._services.names.seen() | folder.workflows.keys() | faults_by_name(folder.faults).keys()
+        return (
+            self._services.names.seen() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
+        )
 
     def summaries(self, only: Collection[str] | None = None) -> list[WorkflowSummary]:
         """Return all workflows, by name."""
@@ -94,19 +96,19 @@ class WorkflowService:
         if only is not None:
             names &= set(only)
         states = {state.workflow: state for state in self._services.store.scan(names)}
-        faults = faults_by_name(folder.faults)
+        diagnostics = diagnostics_by_workflow(folder.diagnostics)
         waits = {name: _waits_for(workflow) for name, workflow in folder.workflows.items()}
         waited: dict[str, list[str]] = {}
         for name, others in waits.items():
             for other in others:
                 waited.setdefault(other, []).append(name)
-        all_names = sorted(states.keys() | folder.workflows.keys() | faults.keys())
+        all_names = sorted(states.keys() | folder.workflows.keys() | diagnostics.keys())
         return [
             _row(
                 name,
                 states.get(name),
                 folder.workflows.get(name),
-                faults=len(faults.get(name, ())),
+                faults=len(diagnostics.get(name, ())),
                 waits_for=waits.get(name, []),
                 waited_for_by=sorted(waited.get(name, [])),
             )
@@ -122,26 +124,26 @@ class WorkflowService:
         """
         folder = self._services.catalog.read()
         workflow = folder.workflows.get(name)
-        faults = faults_by_name(folder.faults).get(name, [])
+        diagnostics = diagnostics_by_workflow(folder.diagnostics).get(name, [])
         try:
             state: WorkflowState | None = self._services.store.status(name)
         except UnknownWorkflowError:
-            if workflow is None and not faults:
+            if workflow is None and not diagnostics:
                 raise self._unknown(name, folder) from None
             state = None
         waits = _waits_for(workflow) if workflow is not None else []
         waited = sorted(other for other, found in folder.workflows.items() if name in _waits_for(found))
         nodes = graph_of(workflow) if workflow is not None and workflow.model is not None else {}
         config = workflow.config() if workflow is not None else None
-        path = workflow.path if workflow is not None else Path(faults[0].file) if faults else None
+        path = workflow.path if workflow is not None else Path(diagnostics[0].file) if diagnostics else None
         return WorkflowDetail(
-            summary=_summary(name, state, workflow, faults=len(faults), waits_for=waits, waited_for_by=waited),
+            summary=_summary(name, state, workflow, faults=len(diagnostics), waits_for=waits, waited_for_by=waited),
             job_states=list(_job_states(name, state, config, nodes)),
             fields=encodable(state.jobs) if state is not None else {},
             changes=list(state.changes) if state is not None else [],
             file=str(path.relative_to(self._services.catalog.folder)) if path is not None else None,
             source=_text(path),
-            faults=faults,
+            faults=diagnostics,
             graph={task: list(node.upstream) for task, node in nodes.items()},
         )
 
@@ -150,18 +152,18 @@ class WorkflowService:
         Return what the state needs of a workflow's file.
 
         :returns: None if there is none.
-        :raises FaultsError: the file has faults.
+        :raises InvalidFilesError: the file has errors.
         """
-        from batchy_provider.config.reader import FaultsError, Reader, find_file
+        from batchy_provider.config.reader import InvalidFilesError, Reader, find_file
 
         folder = self._services.catalog.folder
         path = find_file(folder, name) if folder.is_dir() else None
         if path is None:
             return None
         reader = Reader(folder)
-        found, faults = reader.read(path)
-        if found is None or faults or reader.defaults_faults:
-            raise FaultsError([*faults, *reader.defaults_faults])
+        found, diagnostics = reader.read(path)
+        if found is None or diagnostics or reader.defaults_diagnostics:
+            raise InvalidFilesError([*diagnostics, *reader.defaults_diagnostics])
         return found.config()
 
     def load(
@@ -201,13 +203,13 @@ class WorkflowService:
         self._services.audit(Audit(workflow=name, action=action, actor=actor, why=why, job=job))
         return off
 
-    def validate(self, paths: Iterable[Path] = ()) -> list[Fault]:
-        """Return the faults of all workflow files, or of some, without looking into bundles."""
+    def validate(self, paths: Iterable[Path] = ()) -> list[Diagnostic]:
+        """Return the diagnostics of all workflow files, or of some, without looking into bundles."""
         from batchy_provider.config.inspection import inspect_folder
 
         wanted = {str(path) for path in paths}
         found = inspect_folder(self._services.catalog.folder, look_into_bundles=False)
-        return [fault for fault in found if not wanted or fault.file in wanted]
+        return [diagnostic for diagnostic in found if not wanted or diagnostic.file in wanted]
 
     def _unknown(self, name: str, folder: Folder) -> UnknownWorkflowError:
         hint = did_you_mean(name, self._services.names.all() | folder.workflows.keys())
@@ -221,12 +223,12 @@ def folder_text(folder: Path) -> str:
     return f"the folder {folder}" if folder.is_dir() else f"a folder of workflow files (there is none at {folder})"
 
 
-def faults_by_name(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
-    """Sort faults by the workflow whose file they are in; those of ``_defaults`` are no workflow's."""
-    by_name: dict[str, list[Fault]] = {}
-    for fault in faults:
-        if not Path(fault.file).stem.startswith("_") and Path(fault.file).suffix:
-            by_name.setdefault(Path(fault.file).stem, []).append(fault)
+def diagnostics_by_workflow(diagnostics: Iterable[Diagnostic]) -> dict[str, list[Diagnostic]]:
+    """Sort diagnostics by the workflow whose file they are in; those of ``_defaults`` are no workflow's."""
+    by_name: dict[str, list[Diagnostic]] = {}
+    for diagnostic in diagnostics:
+        if not Path(diagnostic.file).stem.startswith("_") and Path(diagnostic.file).suffix:
+            by_name.setdefault(Path(diagnostic.file).stem, []).append(diagnostic)
     return by_name
 
 

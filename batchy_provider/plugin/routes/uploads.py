@@ -20,7 +20,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
 from batchy_provider.bundles.limits import MIB
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.reader import Reader, find_file
 from batchy_provider.dag_factory.isolated import check_classes
 from batchy_provider.exceptions import ConfigError
@@ -232,7 +232,7 @@ _OPTIONS = (("core", "default_timezone"), ("core", "max_map_length"), ("batchy",
 """Options of Airflow that matter to a DAG; none of them is a secret."""
 
 
-def _check_classes(folder: Path, workflows: Sequence[str]) -> list[Fault]:
+def _check_classes(folder: Path, workflows: Sequence[str]) -> list[Diagnostic]:
     """Build DAGs as the DAG processor would, where only that shows what is wrong; never in this process."""
     reader = Reader(folder)
     paths = {name: find_file(folder, name) for name in workflows}

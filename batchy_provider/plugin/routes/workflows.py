@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.core.values import Fields, PersonalChange
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses, shown_jobs
@@ -102,7 +102,7 @@ def list_changes(
 
 
 @router.get("/workflows/{workflow}/faults", operation_id="list_faults", summary="Faults of a workflow's file")
-def list_faults(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> list[Fault]:
+def list_faults(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> list[Diagnostic]:
     """Return what is wrong with its file."""
     return tells.detail(services.workflows.get(workflow)).faults
 

@@ -103,7 +103,7 @@ class TestConvert:
         assert (cfg / "load.yaml").read_text() == (
             "# nightly\nschedule: 0 2 * * *\ntimezone: UTC\njobs:\n  load:\n    bash: load.sh\n"
         )
-        assert run("validate") == "no faults\n"
+        assert run("validate") == "no errors\n"
 
     def test_a_crontab_in_latin_1(self, run: Any, cfg: Path, tmp_path: Path):
         (tmp_path / "tab").write_bytes("CRON_TZ=UTC\n0 2 * * * load.sh é\n".encode("latin-1"))
@@ -128,4 +128,4 @@ class TestConvert:
         assert [each["file"] for each in said["files"]] == ["new/wf1.yaml"]
         assert "the original does not say what jobs run" in said["files"][0]["left"][0]
         assert "cfg/sales.yaml is no file of the original" in said["left"]
-        assert run("validate", "new") == "no faults\n"
+        assert run("validate", "new") == "no errors\n"

@@ -42,7 +42,7 @@ def bad(tmp_path: Path, run: Any) -> Path:
 
 def test_nothing_wrong(run: Any, tmp_path: Path):
     (tmp_path / "cfg" / "good.yaml").write_text(GOOD)
-    assert run() == "no faults\n"
+    assert run() == "no errors\n"
     assert json.loads(run("-o", "json")) == []
     assert run("--format", "github") == ""
 
@@ -53,7 +53,7 @@ def test_for_people(run: Any, bad: Path):
         "cfg/bad.yaml:2:25: jobs.a.retries: expected a whole number, not 'x'\n"
         "    2 |   a: {bash: x, retries: x}\n"
         "      |                         ^\n"
-        "1 fault in 1 file\n"
+        "1 error in 1 file\n"
     )
 
 
@@ -78,7 +78,7 @@ def test_one_file_is_checked_among_all(run: Any, bad: Path, tmp_path: Path):
     (tmp_path / "cfg" / "_defaults.yaml").write_text("timezone: Europe/Paris\n")
     sales = tmp_path / "cfg" / "sales.yaml"
     sales.write_text(f"wait_for: good\n{GOOD}")
-    assert run("cfg/sales.yaml") == "no faults\n"
+    assert run("cfg/sales.yaml") == "no errors\n"
     sales.write_text(f"wait_for: nobody\n{GOOD}")
     assert json.loads(run("-o", "json", str(sales), code=1))[0]["key"] == "wait_for"
 
@@ -99,18 +99,18 @@ def test_what_is_not_there_or_no_workflow_file(run: Any, tmp_path: Path):
 def test_operators_are_checked_unless_airflow_is_to_stay_out(run: Any, tmp_path: Path):
     (tmp_path / "cfg" / "a.yaml").write_text("jobs:\n  a: {operator: pathlib.Path}\n")
     assert "cfg/a.yaml:2:17: jobs.a.operator: pathlib.Path is no Airflow operator" in run(code=1)
-    assert run("--no-airflow") == "no faults\n"
+    assert run("--no-airflow") == "no errors\n"
 
 
 def test_bundles_are_unpacked_unless_they_are_to_be_left(run: Any, tmp_path: Path):
     (tmp_path / "cfg" / "a.yaml").write_text("jobs:\n  a: {bundle: b.zip}\n")
     (tmp_path / "cfg" / "b.zip").touch()
     assert "cfg/a.yaml:2:15: jobs.a.bundle: Bundle cfg/b.zip refused" in run(code=1)
-    assert run("--no-bundles") == "no faults\n"
+    assert run("--no-bundles") == "no errors\n"
 
 
 def test_the_examples_have_no_faults(run: Any):
-    assert run(str(ROOT / "cfg")) == "no faults\n"
+    assert run(str(ROOT / "cfg")) == "no errors\n"
 
 
 def test_the_hook_for_pre_commit_calls_it():

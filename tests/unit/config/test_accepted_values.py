@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a file says is what a script receives, character by character, or it is a fault."""
+"""What a file says is what a script receives, character by character, or it is a diagnostic."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ LIKE_A_VALUE = st.one_of(
 
 
 def read(text: str) -> tuple[Workflow | None, list[str]]:
-    workflow, faults = Reader("cfg").read_text(FILE, text)
-    return workflow, [fault.message for fault in faults]
+    workflow, diagnostics = Reader("cfg").read_text(FILE, text)
+    return workflow, [diagnostic.message for diagnostic in diagnostics]
 
 
 def is_one_plain_scalar(written: str) -> bool:
@@ -52,19 +52,19 @@ def is_one_plain_scalar(written: str) -> bool:
 @example(written="1.10")
 @example(written="no")
 def test_a_variable_is_what_is_written_or_a_fault_that_says_how_to_write_it(written: str) -> None:
-    workflow, faults = read(f"jobs: {{a: {{bash: x, env: {{X: {written}, Y: 1}}}}}}\n")
+    workflow, diagnostics = read(f"jobs: {{a: {{bash: x, env: {{X: {written}, Y: 1}}}}}}\n")
     if workflow is None:
         quoted = json.dumps(written)
         assert (
-            any(f"in quotes: {quoted}" in fault for fault in faults)
+            any(f"in quotes: {quoted}" in diagnostic for diagnostic in diagnostics)
             or written in ("~", "null", "Null", "NULL", "")
-            or "if it is text" in faults[0]
-            or "template" in faults[0]
+            or "if it is text" in diagnostics[0]
+            or "template" in diagnostics[0]
         )
-        workflow, faults = read(f"jobs: {{a: {{bash: x, env: {{X: {quoted}, Y: 1}}}}}}\n")
-        if any("template" in fault for fault in faults):
+        workflow, diagnostics = read(f"jobs: {{a: {{bash: x, env: {{X: {quoted}, Y: 1}}}}}}\n")
+        if any("template" in diagnostic for diagnostic in diagnostics):
             return
-    assert workflow is not None, faults
+    assert workflow is not None, diagnostics
     assert workflow.model is not None
     env = build({}, env=environment(workflow.model.jobs["a"], workflow.model), worker={})
     assert (env["X"], env["Y"]) == (written, "1")
@@ -91,8 +91,8 @@ def test_a_process_receives_it() -> None:
         "QUOTES": "\"'$`\\",
     }
     written = json.dumps({**env, "PORT": 8080}, ensure_ascii=False)
-    workflow, faults = read(f"jobs: {{a: {{bash: x, env: {written}}}}}\n")
-    assert workflow is not None, faults
+    workflow, diagnostics = read(f"jobs: {{a: {{bash: x, env: {written}}}}}\n")
+    assert workflow is not None, diagnostics
     assert workflow.model is not None
     given = build({}, env=environment(workflow.model.jobs["a"], workflow.model), worker={"PATH": "/usr/bin:/bin"})
     done = subprocess.run(["env", "-0"], env=given, capture_output=True, check=True)
@@ -106,12 +106,12 @@ def test_a_wrong_value_that_files_inherit_is_a_fault_of_that_file_alone(tmp_path
     (tmp_path / "_defaults.yaml").write_text(defaults)
     (tmp_path / "sales.yaml").write_text("jobs: {a: {bash: x}}\n")
     reader = Reader(tmp_path)
-    workflow, faults = reader.read(tmp_path / "sales.yaml")
-    assert not faults
+    workflow, diagnostics = reader.read(tmp_path / "sales.yaml")
+    assert not diagnostics
     assert workflow is not None
     assert workflow.model is not None
     assert workflow.model.defaults.env == {"OK": "1"}
-    assert [(fault.line, fault.key) for fault in reader.defaults_faults] == [
+    assert [(diagnostic.line, diagnostic.key) for diagnostic in reader.defaults_diagnostics] == [
         (1, "defaults.env.UMASK"),
         (1, "defaults.env.BATCHY_X"),
         (2, "initial_date"),

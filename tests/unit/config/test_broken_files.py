@@ -12,7 +12,7 @@ from batchy_provider.config.reader import Reader
 
 
 def _read_cases() -> dict[str, tuple[str, list[str]]]:
-    """Fault → (the file, what is told)."""
+    """Diagnostic → (the file, what is told)."""
     cases = {}
     for section in (Path(__file__).parent / "broken_files.txt").read_text().split("\n## ")[1:]:
         name, _, rest = section.partition("\n")
@@ -35,14 +35,14 @@ def cfg(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("fault", BROKEN)
-def test_tells_what_is_wrong(cfg: Path, fault: str):
-    text, expected = BROKEN[fault]
+@pytest.mark.parametrize("diagnostic", BROKEN)
+def test_tells_what_is_wrong(cfg: Path, diagnostic: str):
+    text, expected = BROKEN[diagnostic]
     path = cfg / "broken.yaml"
     path.write_text(text)
-    workflow, faults = Reader(cfg).read(path)
+    workflow, diagnostics = Reader(cfg).read(path)
     assert workflow is None
-    told = [str(each).removeprefix(str(path)).removeprefix(":").strip() for each in faults]
+    told = [str(each).removeprefix(str(path)).removeprefix(":").strip() for each in diagnostics]
     assert [line.replace(str(cfg), "CFG") for line in told] == expected
 
 
@@ -146,15 +146,15 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", BROKEN_FILES)
-def test_files_that_cannot_even_be_parsed(tmp_path: Path, fault: str):
-    name, raw, expected = BROKEN_FILES[fault]
+@pytest.mark.parametrize("diagnostic", BROKEN_FILES)
+def test_files_that_cannot_even_be_parsed(tmp_path: Path, diagnostic: str):
+    name, raw, expected = BROKEN_FILES[diagnostic]
     path = tmp_path / name
     path.write_bytes(raw)
-    workflow, faults = Reader(tmp_path).read(path)
+    workflow, diagnostics = Reader(tmp_path).read(path)
     assert workflow is None
-    assert len(faults) == 1
-    assert expected in str(faults[0])
+    assert len(diagnostics) == 1
+    assert expected in str(diagnostics[0])
 
 
 PARAMS = {
@@ -170,8 +170,8 @@ PARAMS = {
 def test_params_of_the_original_are_sound(tmp_path: Path, params: str):
     path = tmp_path / "state.yaml"
     path.write_text(PARAMS[params])
-    workflow, faults = Reader(tmp_path).read(path)
-    assert faults == []
+    workflow, diagnostics = Reader(tmp_path).read(path)
+    assert diagnostics == []
     assert workflow is not None
     assert not workflow.has_dag
 
@@ -179,6 +179,6 @@ def test_params_of_the_original_are_sound(tmp_path: Path, params: str):
 def test_a_file_that_cannot_be_opened(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.symlink_to(tmp_path / "nowhere")
-    assert [str(fault) for fault in Reader(tmp_path).read(path)[1]] == [
+    assert [str(diagnostic) for diagnostic in Reader(tmp_path).read(path)[1]] == [
         f"{path}: cannot be read: No such file or directory"
     ]

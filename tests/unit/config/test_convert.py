@@ -44,8 +44,8 @@ MAILTO=ops@example.com
 def sound(converted: Converted, folder: Path) -> Workflow:
     path = folder / f"{converted.name}.yaml"
     path.write_text(yaml_text(converted.data))
-    workflow, faults = Reader(folder).read(path)
-    assert faults == []
+    workflow, diagnostics = Reader(folder).read(path)
+    assert diagnostics == []
     assert workflow is not None
     return workflow
 

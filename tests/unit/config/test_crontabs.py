@@ -131,8 +131,8 @@ def test_every_file_that_is_written_is_valid(lines: list[str], with_user: bool |
     made, _ = from_crontab("\n".join(lines), with_user=with_user)
     assert len({each.name.casefold() for each in made}) == len(made)
     for each in made:
-        _, faults = Reader("cfg").read_text(Path(f"cfg/{each.name}.yaml"), file_text(each))
-        assert faults == []
+        _, diagnostics = Reader("cfg").read_text(Path(f"cfg/{each.name}.yaml"), file_text(each))
+        assert diagnostics == []
 
 
 @given(st.text(st.sampled_from("{}%# endraw'\"x\n-"), max_size=25))

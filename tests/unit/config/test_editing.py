@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchy_provider.config.document import DocumentError, parse
 from batchy_provider.config.editing import add_job, check_edited, replace_text
-from batchy_provider.config.reader import FaultsError
+from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.exceptions import ConfigError
 
 JOB = {"after": ["a"], "bash": "echo 'x'\necho y\n", "params": {"n": 1}}
@@ -187,5 +187,5 @@ def test_a_file_is_replaced_at_once_and_keeps_its_mode_and_its_link(tmp_path: Pa
 def test_faults_of_an_edited_text_show_its_own_lines(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.write_text("jobs: {a: {bash: x}}\n")
-    with pytest.raises(FaultsError, match=re.escape("2 |   a: {bash: x, retries: no}")):
+    with pytest.raises(InvalidFilesError, match=re.escape("2 |   a: {bash: x, retries: no}")):
         check_edited(tmp_path, path, "jobs:\n  a: {bash: x, retries: no}\n")

@@ -23,8 +23,8 @@ EXAMPLES = ("crm_extract", "sales", "stock")
 def test_it_is_that_of_the_dag(name: str):
     from batchy_provider.dag_factory.loader import build_one
 
-    dag, faults = build_one(CFG, name)
-    assert not faults
+    dag, diagnostics = build_one(CFG, name)
+    assert not diagnostics
     assert dag is not None
     nodes = graph_of(read_workflow(CFG, name))
     assert {task.task_id: task.upstream_task_ids - {"open"} for task in dag.tasks} == {

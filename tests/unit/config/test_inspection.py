@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchy_provider.config.diagnostics import Fault
+from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.excerpt import with_excerpts
 from batchy_provider.config.inspection import inspect_folder
 from batchy_provider.config.reader import Reader
@@ -23,7 +23,7 @@ def told(tmp_path: Path) -> Any:
     def told(**files: str) -> list[str]:
         for name, text in files.items():
             (tmp_path / f"{name}.yaml").write_text(text)
-        return [str(fault).removeprefix(f"{tmp_path}/") for fault in inspect_folder(tmp_path)]
+        return [str(diagnostic).removeprefix(f"{tmp_path}/") for diagnostic in inspect_folder(tmp_path)]
 
     return told
 
@@ -96,8 +96,8 @@ class TestNames:
         ]
 
     def test_like_a_history_key_in_redis(self, told: Any):
-        (fault,) = told(**{"sales-1467149783": JOB})
-        assert "which is how the key of an old batch ends" in fault
+        (diagnostic,) = told(**{"sales-1467149783": JOB})
+        assert "which is how the key of an old batch ends" in diagnostic
 
 
 class TestBundles:
@@ -115,36 +115,36 @@ class TestBundles:
 
     def test_no_zip(self, told: Any, tmp_path: Path):
         (tmp_path / "bad.zip").write_text("hello")
-        (fault,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
-        assert fault == (
+        (diagnostic,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
+        assert diagnostic == (
             "a.yaml:2:15: jobs.a.bundle: Bundle CFG/bad.zip refused: it is not a zip file. "
             "Expected a zip, or a folder, with a script.sh at its root."
         )
 
     def test_no_script(self, told: Any, tmp_path: Path):
         self.zip(tmp_path / "bad.zip", other=b"")
-        (fault,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
-        assert "a.yaml:2:15: jobs.a.bundle: Bundle CFG/bad.zip refused: " in fault
-        assert "script.sh" in fault
+        (diagnostic,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
+        assert "a.yaml:2:15: jobs.a.bundle: Bundle CFG/bad.zip refused: " in diagnostic
+        assert "script.sh" in diagnostic
 
     def test_damaged_data(self, told: Any, tmp_path: Path):
         self.zip(tmp_path / "bad.zip", script_sh=b"echo hello")
         raw = (tmp_path / "bad.zip").read_bytes()
         (tmp_path / "bad.zip").write_bytes(raw.replace(b"hello", b"hullo"))
-        (fault,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
-        assert "The zip is damaged or forged" in fault
+        (diagnostic,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
+        assert "The zip is damaged or forged" in diagnostic
 
     def test_not_the_pinned_one(self, told: Any, tmp_path: Path):
         self.zip(tmp_path / "good.zip", script_sh=b"exit 1")
-        (fault,) = told(a=f"jobs:\n  a: {{bundle: good.zip, sha256: {'a' * 64}}}\n")
-        assert "is pinned" in fault
+        (diagnostic,) = told(a=f"jobs:\n  a: {{bundle: good.zip, sha256: {'a' * 64}}}\n")
+        assert "is pinned" in diagnostic
 
     def test_a_link_in_a_folder(self, told: Any, tmp_path: Path):
         (tmp_path / "folder").mkdir()
         (tmp_path / "folder" / "script.sh").touch()
         (tmp_path / "folder" / "link").symlink_to("/etc/hostname")
-        (fault,) = told(a="jobs:\n  a: {bundle: folder}\n")
-        assert fault == (
+        (diagnostic,) = told(a="jobs:\n  a: {bundle: folder}\n")
+        assert diagnostic == (
             "a.yaml:2:15: jobs.a.bundle: Bundle CFG/folder refused, entry 'link': "
             "it is a link; put a copy of the file in its place."
         )
@@ -152,8 +152,8 @@ class TestBundles:
 
 @pytest.fixture(autouse=True)
 def _cfg_for_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plain = Fault.__str__
-    monkeypatch.setattr(Fault, "__str__", lambda fault: plain(fault).replace(f" {tmp_path}/", " CFG/"))
+    plain = Diagnostic.__str__
+    monkeypatch.setattr(Diagnostic, "__str__", lambda diagnostic: plain(diagnostic).replace(f" {tmp_path}/", " CFG/"))
 
 
 class TestExcerpts:

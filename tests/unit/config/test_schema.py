@@ -23,7 +23,7 @@ EXAMPLES = [path for path in sorted((ROOT / "cfg").glob("*.yaml")) if path.stem 
 RENEW = "renew it: python -m batchy_provider.config.schema"
 
 
-def faults(text: str) -> list[str]:
+def diagnostics(text: str) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(parse(text).data)]
 
 
@@ -48,7 +48,7 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_sound_and_name_it(path: Path):
     text = path.read_text()
-    assert faults(text) == []
+    assert diagnostics(text) == []
     assert text.startswith(f"# yaml-language-server: $schema={IN_CFG}\n")
 
 
@@ -67,7 +67,7 @@ def test_what_the_page_shows_is_sound(text: str):
         text = text.partition("\n")[2]
     if "\njobs:" not in f"\n{text}":
         text += "\njobs: {a: {bash: x}}\n"
-    assert faults(text) == []
+    assert diagnostics(text) == []
 
 
 WRITTEN = [
@@ -88,7 +88,7 @@ WRITTEN = [
 
 @pytest.mark.parametrize("text", WRITTEN)
 def test_allows_what_people_write(text: str):
-    assert faults(f"{text}\njobs: {{a: {{bash: x}}}}\n") == []
+    assert diagnostics(f"{text}\njobs: {{a: {{bash: x}}}}\n") == []
 
 
 WRONG = [
@@ -109,7 +109,7 @@ WRONG = [
 
 @pytest.mark.parametrize("text", WRONG)
 def test_refuses_what_the_models_refuse(text: str):
-    assert faults(f"{text}\njobs: {{a: {{bash: x}}}}\n")
+    assert diagnostics(f"{text}\njobs: {{a: {{bash: x}}}}\n")
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_refuses_what_the_models_refuse(text: str):
     ["{}", "{a: {}}", "{a: {bash: x, bundle: y}}", "{open: {bash: x}}", "{'a b': {bash: x}}", "[a]", "{a: {when: no}}"],
 )
 def test_refuses_jobs_that_are_none(jobs: Any):
-    assert faults(f"jobs: {jobs}\n")
+    assert diagnostics(f"jobs: {jobs}\n")

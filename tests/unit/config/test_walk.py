@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What cannot be read: links, loops, special files, closed folders. Each is one fault, and hides nothing."""
+"""What cannot be read: links, loops, special files, closed folders. Each is one diagnostic, and hides nothing."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def test_what_cannot_be_read_is_one_fault(cfg: Path, make: Callable[[Path], None
     make(cfg)
     found = READERS[reader](cfg)
     assert sorted(found.workflows) == ["crm", "last"]
-    assert len(found.faults) == 1
-    assert CASES[make] in str(found.faults[0])
-    str(found.faults[0]).encode()  # it can be stored and shown
+    assert len(found.diagnostics) == 1
+    assert CASES[make] in str(found.diagnostics[0])
+    str(found.diagnostics[0]).encode()  # it can be stored and shown
 
 
 def test_folders_that_link_to_each_other_are_read_once(cfg: Path):
@@ -128,7 +128,7 @@ def test_folders_that_link_to_each_other_are_read_once(cfg: Path):
     (cfg / "b" / "to_a").symlink_to("../a")
     (cfg / "b" / "up").symlink_to("..")
     found = read_folder(cfg)
-    assert (sorted(found.workflows), found.faults) == (["crm", "last", "one"], [])
+    assert (sorted(found.workflows), found.diagnostics) == (["crm", "last", "one"], [])
     assert [path.relative_to(cfg).as_posix() for path in find_files(cfg)] == ["crm.yaml", "a/one.yaml", "zzz/last.yaml"]
 
 
@@ -137,7 +137,7 @@ def test_a_linked_folder_is_read(cfg: Path, tmp_path: Path):
     (tmp_path / "team" / "theirs.yaml").write_text(GOOD)
     (cfg / "aaa").symlink_to(tmp_path / "team")
     found = read_folder(cfg)
-    assert (sorted(found.workflows), found.faults) == (["crm", "last", "theirs"], [])
+    assert (sorted(found.workflows), found.diagnostics) == (["crm", "last", "theirs"], [])
     assert find_file(cfg, "theirs") == cfg / "aaa" / "theirs.yaml"
 
 
@@ -149,7 +149,7 @@ def test_folders_nested_hundreds_of_times(cfg: Path):
     try:
         Path(inner, "deep.yaml").write_text(GOOD)
         found = read_folder(cfg)
-        assert (sorted(found.workflows), found.faults) == (["crm", "deep", "last"], [])
+        assert (sorted(found.workflows), found.diagnostics) == (["crm", "deep", "last"], [])
     finally:
         subprocess.run(["rm", "-rf", cfg], check=True)  # Python's own way follows each level by a call
 
@@ -161,7 +161,7 @@ def test_a_link_to_a_huge_tree_is_a_fault(cfg: Path, tmp_path: Path, monkeypatch
     (cfg / "aaa").symlink_to(tmp_path / "huge")
     found = read_folder(cfg)
     assert sorted(found.workflows) == ["crm", "last"]
-    assert [fault.message for fault in found.faults] == [
+    assert [diagnostic.message for diagnostic in found.diagnostics] == [
         "more than 5 folders; the rest is not read. Is this a link to another tree?"
     ]
 
@@ -182,7 +182,7 @@ os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for read in (read_folder, lambda folder: Catalog(folder).read()):
     found = read(sys.argv[1])
     print(*sorted(found.workflows))
-    print(*sorted(str(fault) for fault in found.faults), sep="\\n")
+    print(*sorted(str(diagnostic) for diagnostic in found.diagnostics), sep="\\n")
 print(len(inspect_folder(sys.argv[1])), find_file(sys.argv[1], "inner"))
 """
 
@@ -230,16 +230,18 @@ class TestCatalog:
     def test_notices_bundles_that_come_and_go(self, cfg: Path):
         (cfg / "load.yaml").write_text("jobs: {a: {bundle: job}, b: {bundle: two.zip}}")
         catalog = Catalog(cfg)
-        assert [fault.key for fault in catalog.read().faults] == ["jobs.a.bundle", "jobs.b.bundle"]
+        assert [diagnostic.key for diagnostic in catalog.read().diagnostics] == ["jobs.a.bundle", "jobs.b.bundle"]
         (cfg / "bundles" / "job").mkdir(parents=True)
         (cfg / "bundles" / "two.zip").touch()
-        assert [fault.message for fault in catalog.read().faults] == [f"the folder {cfg}/bundles/job has no script.sh"]
+        assert [diagnostic.message for diagnostic in catalog.read().diagnostics] == [
+            f"the folder {cfg}/bundles/job has no script.sh"
+        ]
         (cfg / "bundles" / "job" / "script.sh").touch()
-        assert (catalog.read().faults, "load" in catalog.read().workflows) == ([], True)
+        assert (catalog.read().diagnostics, "load" in catalog.read().workflows) == ([], True)
         (cfg / "bundles" / "two.zip").unlink()
-        assert [fault.key for fault in catalog.read().faults] == ["jobs.b.bundle"]
+        assert [diagnostic.key for diagnostic in catalog.read().diagnostics] == ["jobs.b.bundle"]
         os.mkfifo(cfg / "two.zip")
-        assert "is neither" in catalog.read().faults[0].message
+        assert "is neither" in catalog.read().diagnostics[0].message
 
     def test_reads_no_file_twice(self, cfg: Path, monkeypatch: pytest.MonkeyPatch):
         catalog = Catalog(cfg)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchy_provider.config.reader import FaultsError, Reader, find_file, find_files, read_folder, read_workflow
+from batchy_provider.config.reader import InvalidFilesError, Reader, find_file, find_files, read_folder, read_workflow
 from batchy_provider.config.workflow import Workflow, environment, setting
 from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
 
@@ -27,8 +27,8 @@ def write(tmp_path: Path) -> Any:
 
 
 def sound(path: Path) -> Workflow:
-    workflow, faults = Reader(path.parent).read(path)
-    assert faults == []
+    workflow, diagnostics = Reader(path.parent).read(path)
+    assert diagnostics == []
     assert workflow is not None
     return workflow
 
@@ -133,7 +133,7 @@ class TestDefaults:
         write("team/_defaults.yaml", "owner: team\ndefaults: {retries: 3, env: {B: 3}}")
         write("team/sales.yaml", "tags: [sales]\ndefaults: {timeout: 2h}\njobs: {a: {bash: x, env: {C: 4}}}")
         found = read_folder(tmp_path)
-        assert found.faults == []
+        assert found.diagnostics == []
         model = found.workflows["sales"].model
         assert model is not None
         assert (model.timezone, model.owner, model.tags) == ("Europe/Paris", "team", ["sales"])
@@ -149,7 +149,7 @@ class TestDefaults:
         model = found.workflows["sales"].model
         assert model is not None
         assert (model.owner, model.defaults.pool, model.defaults.retries) == ("team", "p", None)
-        assert [str(fault).removeprefix(str(tmp_path)) for fault in found.faults] == [
+        assert [str(diagnostic).removeprefix(str(tmp_path)) for diagnostic in found.diagnostics] == [
             "/_defaults.yaml:1:1: timezon: unknown key; did you mean 'timezone'?",
             "/_defaults.yaml:3:21: defaults.retries: expected a whole number, not 'x'",
             "/_defaults.yaml:4:1: jobs: jobs cannot be inherited; write them in each file",
@@ -160,7 +160,7 @@ class TestDefaults:
         write("sales.yaml", "jobs: {a: {bash: x}}")
         found = read_folder(tmp_path)
         assert list(found.workflows) == ["sales"]
-        assert len(found.faults) == 1
+        assert len(found.diagnostics) == 1
 
     def test_files_of_the_original_inherit_nothing(self, write: Any, tmp_path: Path):
         write("_defaults.yaml", "timezone: Europe/Paris")
@@ -174,7 +174,7 @@ class TestFolder:
         write("good.yaml", "jobs: {a: {bash: x}}")
         found = read_folder(tmp_path)
         assert list(found.workflows) == ["good"]
-        assert [fault.file for fault in found.faults] == [str(tmp_path / "bad.yaml")]
+        assert [diagnostic.file for diagnostic in found.diagnostics] == [str(tmp_path / "bad.yaml")]
 
     def test_bundles_are_no_workflows(self, write: Any, tmp_path: Path):
         for name in ("a.yaml", "b.yml", "c.json", "team/d.yaml", "notes.txt", "_defaults.yaml", ".hidden.yaml"):
@@ -192,7 +192,7 @@ class TestFolder:
 
     def test_a_broken_link_is_told(self, write: Any, tmp_path: Path):
         (tmp_path / "a.yaml").symlink_to(tmp_path / "nowhere")
-        assert [fault.message for fault in read_folder(tmp_path).faults] == [
+        assert [diagnostic.message for diagnostic in read_folder(tmp_path).diagnostics] == [
             "cannot be read: No such file or directory"
         ]
 
@@ -206,7 +206,7 @@ class TestFolder:
         assert read_workflow(tmp_path, "sales").name == "sales"
         with pytest.raises(UnknownWorkflowError, match=r"no file of workflow 'sale' in .*; did you mean 'sales'\?"):
             read_workflow(tmp_path, "sale")
-        with pytest.raises(FaultsError, match=r"jobs: expected a mapping"):
+        with pytest.raises(InvalidFilesError, match=r"jobs: expected a mapping"):
             read_workflow(tmp_path, "bad")
 
     def test_the_same_name_twice(self, write: Any, tmp_path: Path):
@@ -214,7 +214,7 @@ class TestFolder:
         write("team/sales.yml", "jobs: {b: {bash: x}}")
         found = read_folder(tmp_path)
         assert list(found.workflows["sales"].config().jobs) == ["a"]
-        assert [str(fault) for fault in found.faults] == [
+        assert [str(diagnostic) for diagnostic in found.diagnostics] == [
             f"{tmp_path}/team/sales.yml: the workflow 'sales' is already defined by {tmp_path}/sales.yaml; "
             "rename one of the files"
         ]

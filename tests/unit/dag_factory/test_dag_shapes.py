@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[3]
 def build(tmp_path: Path) -> Any:
     def build(text: str, name: str = "sales") -> DAG:
         (tmp_path / f"{name}.yaml").write_text(text)
-        dags, faults = build_dags(tmp_path)
-        assert faults == []
+        dags, diagnostics = build_dags(tmp_path)
+        assert diagnostics == []
         return dags[name]
 
     return build
@@ -247,8 +247,8 @@ def test_serialized_dags_are_the_same_from_parse_to_parse():
         f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
         "from airflow_versions import serialized\n"
         "from batchy_provider.dag_factory import build_dags\n"
-        f"dags, faults = build_dags({str(ROOT / 'cfg')!r})\n"
-        "assert not faults, faults\n"
+        f"dags, diagnostics = build_dags({str(ROOT / 'cfg')!r})\n"
+        "assert not diagnostics, diagnostics\n"
         "for _ in range(2):\n"
         # Airflow puts the keys in an order of its own before it compares; lists have to be as they are.
         "    all_of_them = {name: serialized(dag) for name, dag in dags.items()}\n"

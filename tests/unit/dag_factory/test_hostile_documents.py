@@ -203,17 +203,17 @@ def _check(raw: bytes, suffix: str) -> None:
         found = read_folder(cfg)
         assert "good" in found.workflows
         again = Catalog(cfg).read()
-        assert (again.workflows.keys(), again.faults) == (found.workflows.keys(), found.faults)
-        faults = inspect_folder(cfg)
-        for fault in faults:
-            assert fault.file == str(victim)
-            assert fault.line is None or fault.line >= 1
-            f"{fault}".encode()
+        assert (again.workflows.keys(), again.diagnostics) == (found.workflows.keys(), found.diagnostics)
+        diagnostics = inspect_folder(cfg)
+        for diagnostic in diagnostics:
+            assert diagnostic.file == str(victim)
+            assert diagnostic.line is None or diagnostic.line >= 1
+            f"{diagnostic}".encode()
         dags, of_build = build_dags(cfg)
         assert "good" in dags
-        assert {fault.file for fault in of_build} <= {str(victim)}
+        assert {diagnostic.file for diagnostic in of_build} <= {str(victim)}
         workflow = found.workflows.get("a_victim")
-        assert (workflow is None) == bool(found.faults)
+        assert (workflow is None) == bool(found.diagnostics)
         if workflow is None:
             return
         json.dumps(workflow.config().jobs, allow_nan=False).encode()
@@ -241,7 +241,7 @@ def test_the_document_with_every_key_is_sound_without_its_bundle():
         cfg = Path(scratch)
         (cfg / "good.yaml").write_text(GOOD)
         (cfg / "a_victim.json").write_text(json.dumps(document))
-        assert [str(fault) for fault in inspect_folder(cfg)] == []
+        assert [str(diagnostic) for diagnostic in inspect_folder(cfg)] == []
     _check(json.dumps(document).encode(), ".json")
 
 

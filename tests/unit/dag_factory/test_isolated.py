@@ -52,8 +52,8 @@ def test_faults_are_found_elsewhere_and_without_secrets(told: Path) -> None:
     write(told, "good", "own_one.Good")
     cfg = write(told, "bad", "own_one.Bad")
     (cfg / "none.yaml").write_text("jobs:\n  k: {operator: nowhere_at_all.X}\n")
-    faults = check_classes(cfg, ["good", "bad", "none"])
-    assert [(Path(fault.file).stem, fault.line, fault.message) for fault in faults] == [
+    diagnostics = check_classes(cfg, ["good", "bad", "none"])
+    assert [(Path(diagnostic.file).stem, diagnostic.line, diagnostic.message) for diagnostic in diagnostics] == [
         ("bad", 2, "own_one has no 'Bad'"),
         ("none", 2, "there is no module 'nowhere_at_all'"),
     ]
@@ -88,9 +88,9 @@ def test_a_module_that_hangs_or_dies_is_a_fault_and_leaves_nothing(
 ) -> None:
     cfg = write(told, "bad", "own_two.Good", more)
     begun = time.monotonic()
-    (fault,) = check_classes(cfg, ["bad"], timeout=timeout)
-    assert told_as in fault.message
-    assert fault.file == str(cfg / "bad.yaml")
+    (diagnostic,) = check_classes(cfg, ["bad"], timeout=timeout)
+    assert told_as in diagnostic.message
+    assert diagnostic.file == str(cfg / "bad.yaml")
     assert time.monotonic() - begun < 120
     if told.exists():
         group = int(told.read_text().split()[0])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batchy_provider.config import reader
-from batchy_provider.config.reader import FaultsError
+from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.dag_factory import build_dags, cfg_folder, load_dags, raise_config_errors
 
 ROOT = Path(__file__).parents[3]
@@ -63,12 +63,12 @@ def test_loads_what_is_a_dag(cfg: Path):
 
 def test_a_bad_file_hides_no_good_one_and_is_told(cfg: Path, caplog: pytest.LogCaptureFixture):
     (cfg / "bad.yaml").write_text("shedule: '@daily'\n" + GOOD)
-    fault = f"{cfg}/bad.yaml:1:1: shedule: unknown key; did you mean 'schedule'?"
+    diagnostic = f"{cfg}/bad.yaml:1:1: shedule: unknown key; did you mean 'schedule'?"
     assert sorted(load_dags(cfg, {})) == ["good", "inner"]
-    assert fault in caplog.text
-    with pytest.raises(FaultsError) as error:
+    assert diagnostic in caplog.text
+    with pytest.raises(InvalidFilesError) as error:
         raise_config_errors(cfg)
-    assert str(error.value) == f"1 fault in workflow files:\n{fault}\n    1 | shedule: '@daily'\n      | ^"
+    assert str(error.value) == f"1 error in workflow files:\n{diagnostic}\n    1 | shedule: '@daily'\n      | ^"
 
 
 def test_no_fault_raises_nothing(cfg: Path):
@@ -95,7 +95,7 @@ def test_a_task_start_reads_the_defaults_on_the_way(cfg: Path, opened: list[str]
 def test_a_task_start_of_a_bad_file_says_why(cfg: Path, start_task: Any):
     (cfg / "bad.yaml").write_text("[")
     start_task("bad")
-    with pytest.raises(FaultsError, match=r"bad\.yaml:2:1: no valid YAML"):
+    with pytest.raises(InvalidFilesError, match=r"bad\.yaml:2:1: no valid YAML"):
         load_dags(cfg, {})
 
 
@@ -129,17 +129,17 @@ OPERATORS = {
 def test_operators_that_cannot_be_made(cfg: Path, operator: str):
     path = cfg / "bad.yaml"
     path.write_text(f"jobs:\n  a: {{operator: {operator}}}\n")
-    dags, faults = build_dags(cfg)
+    dags, diagnostics = build_dags(cfg)
     assert sorted(dags) == ["good", "inner"]
-    assert [str(fault) for fault in faults] == [f"{path}:{OPERATORS[operator]}"]
+    assert [str(diagnostic) for diagnostic in diagnostics] == [f"{path}:{OPERATORS[operator]}"]
 
 
 def test_what_airflow_refuses_is_told_too(cfg: Path):
     job = "{operator: airflow.providers.standard.operators.bash.BashOperator, args: {bash_command: x, weight_rule: y}}"
     (cfg / "bad.yaml").write_text(f"jobs: {{a: {job}}}")
-    dags, faults = build_dags(cfg)
+    dags, diagnostics = build_dags(cfg)
     assert sorted(dags) == ["good", "inner"]
-    assert [str(fault) for fault in faults] == [
+    assert [str(diagnostic) for diagnostic in diagnostics] == [
         f"{cfg}/bad.yaml: Airflow refuses this workflow: SerializationError: "
         "Failed to serialize DAG 'bad': Unknown priority strategy y"
     ]

@@ -57,20 +57,20 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def faults(tmp_path: Path) -> Any:
-    def faults(text: str) -> list[str]:
+def diagnostics(tmp_path: Path) -> Any:
+    def diagnostics(text: str) -> list[str]:
         (tmp_path / "sales.yaml").write_text(text)
-        return [str(fault).removeprefix(f"{tmp_path}/") for fault in build_dags(tmp_path)[1]]
+        return [str(diagnostic).removeprefix(f"{tmp_path}/") for diagnostic in build_dags(tmp_path)[1]]
 
-    return faults
+    return diagnostics
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Any:
     def build(text: str) -> DAG:
         (tmp_path / "sales.yaml").write_text(text)
-        dags, faults = build_dags(tmp_path)
-        assert [str(fault) for fault in faults] == []
+        dags, diagnostics = build_dags(tmp_path)
+        assert [str(diagnostic) for diagnostic in diagnostics] == []
         return dags["sales"]
 
     return build
@@ -163,17 +163,17 @@ class TestNotifiers:
         dag.on_failure_callback[0]({"dag": dag})
         assert messages == ["sales failed"]
 
-    def test_that_cannot_be_made(self, faults: Any):
-        assert faults(f"on_failure: {HERE}.Tol\n{JOB}") == [
+    def test_that_cannot_be_made(self, diagnostics: Any):
+        assert diagnostics(f"on_failure: {HERE}.Tol\n{JOB}") == [
             f"sales.yaml:1:13: on_failure: {HERE} has no 'Tol'; did you mean 'Told'?"
         ]
-        assert faults(f"on_failure: {{notifier: {HERE}.Told, args: {{txt: x}}}}\n{JOB}") == [
+        assert diagnostics(f"on_failure: {{notifier: {HERE}.Told, args: {{txt: x}}}}\n{JOB}") == [
             f"sales.yaml:1:80: on_failure.args.txt: {HERE}.Told takes no argument 'txt'; did you mean 'text'?"
         ]
-        assert faults(f"jobs:\n  a: {{bash: x, on_retry: [{HERE}.Lister]}}") == [
+        assert diagnostics(f"jobs:\n  a: {{bash: x, on_retry: [{HERE}.Lister]}}") == [
             f"sales.yaml:2:27: jobs.a.on_retry[0]: {HERE}.Lister is no Airflow notifier (a class of BaseNotifier)"
         ]
-        assert faults(f"defaults: {{on_retry: Told}}\n{JOB}") == [
+        assert diagnostics(f"defaults: {{on_retry: Told}}\n{JOB}") == [
             "sales.yaml:1:22: defaults.on_retry: expected a full Python path, package.module.Class, not 'Told'"
         ]
 
@@ -250,16 +250,16 @@ class TestForEach:
         assert dag.get_task("c").upstream_task_ids == {"a", "b"}
         assert type(dag.get_task("c").expand_input.value["env"]).__name__ == "MapXComArg"
 
-    def test_more_entries_than_airflow_runs(self, faults: Any, build: Any, monkeypatch: pytest.MonkeyPatch):
+    def test_more_entries_than_airflow_runs(self, diagnostics: Any, build: Any, monkeypatch: pytest.MonkeyPatch):
         def text(count: int) -> str:
             return f"jobs:\n  a: {{for_each: {list(range(count))}, bash: x}}\n"
 
         assert len(build(text(1024)).get_task("a").expand_input.value["env"]) == 1024
-        assert faults(text(1025)) == [
+        assert diagnostics(text(1025)) == [
             "sales.yaml:2:17: jobs.a.for_each: 1025 entries, and Airflow here runs at most 1024 ([core] max_map_length)"
         ]
         monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
-        assert len(faults(text(3))) == 1
+        assert len(diagnostics(text(3))) == 1
 
     def test_the_longest_entry_reaches_its_script(self, build: Any):
         from batchy_provider.config.key_checks import MAX_VARIABLE_BYTES
@@ -271,8 +271,8 @@ class TestForEach:
         done = subprocess.run(["bash", "-c", "echo ${#ITEM}"], env=env, capture_output=True, check=True)
         assert int(done.stdout) == longest
 
-    def test_arguments_that_it_refuses(self, faults: Any):
-        assert faults(
+    def test_arguments_that_it_refuses(self, diagnostics: Any):
+        assert diagnostics(
             f"jobs:\n  a: {{operator: {HERE}.Lister, args: {{taste: x}}, for_each: [{{flavour: sweet}}]}}\n"
         ) == [f"sales.yaml:2:75: jobs.a.args.taste: {HERE}.Lister takes no argument 'taste'"]
 

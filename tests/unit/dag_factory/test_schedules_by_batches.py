@@ -28,8 +28,8 @@ JOB = "jobs: {a: {operator: airflow.providers.standard.operators.empty.EmptyOper
 def build(tmp_path: Path) -> Any:
     def build(text: str, name: str = "sales") -> DAG:
         (tmp_path / f"{name}.yaml").write_text(f"{text}\n{JOB}")
-        dags, faults = build_dags(tmp_path)
-        assert faults == []
+        dags, diagnostics = build_dags(tmp_path)
+        assert diagnostics == []
         return dags[name]
 
     return build
@@ -124,9 +124,9 @@ def test_a_dag_with_watchers_survives_serialization(build: Any) -> None:
 )
 def test_what_does_not_go_together_is_said(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "sales.yaml").write_text(f"{text}\n{JOB}")
-    dags, (fault,) = build_dags(tmp_path)
+    dags, (diagnostic,) = build_dags(tmp_path)
     assert dags == {}
-    assert message in str(fault)
+    assert message in str(diagnostic)
 
 
 @pytest.mark.parametrize(

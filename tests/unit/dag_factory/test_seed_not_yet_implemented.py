@@ -45,16 +45,16 @@ class Seed:
 
         :param watch: what is done meanwhile; the scripts may wait for its end.
         """
-        dags, faults = build_dags(self.cfg)
-        assert [str(fault) for fault in faults] == []
-        problems: list[BaseException] = []
+        dags, diagnostics = build_dags(self.cfg)
+        assert [str(diagnostic) for diagnostic in diagnostics] == []
+        violations: list[BaseException] = []
 
         def watching() -> None:
             try:
                 assert watch is not None
                 watch()
             except BaseException as error:
-                problems.append(error)
+                violations.append(error)
             finally:
                 self.seen.touch()
 
@@ -66,8 +66,8 @@ class Seed:
         done = dags["seed"].test()
         if watch is not None:
             watcher.join()
-        if problems:
-            raise problems[0]
+        if violations:
+            raise violations[0]
         return {"": str(done.state), **{ti.task_id: str(ti.state) for ti in done.get_task_instances()}}
 
     def jobs(self) -> dict[str, dict[str, Any]]:

@@ -89,17 +89,17 @@ def serialized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("operator", REFUSED)
 def test_what_airflow_cannot_store_is_dropped_alone(cfg: Path, operator: str):
     (cfg / "bad.yaml").write_text(f"jobs: {{a: {{operator: hostile_operators.{operator}}}}}\n")
-    dags, faults = build_dags(cfg)
+    dags, diagnostics = build_dags(cfg)
     assert list(dags) == ["good"]
-    assert [fault.file for fault in faults] == [str(cfg / "bad.yaml")]
-    assert REFUSED[operator] in faults[0].message
+    assert [diagnostic.file for diagnostic in diagnostics] == [str(cfg / "bad.yaml")]
+    assert REFUSED[operator] in diagnostics[0].message
 
 
 def test_a_module_that_exits_takes_no_other_workflow_with_it(cfg: Path):
     (cfg / "bad.yaml").write_text("jobs: {a: {operator: exits_at_import.Operator}}\n")
-    dags, faults = build_dags(cfg)
+    dags, diagnostics = build_dags(cfg)
     assert list(dags) == ["good"]
-    assert "SystemExit: no" in faults[0].message
+    assert "SystemExit: no" in diagnostics[0].message
 
 
 def test_a_backslash_before_a_u_is_no_nul(cfg: Path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batchy_provider.config.reader import FaultsError
+from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services.answers import Audit
@@ -158,7 +158,7 @@ def test_a_check_writes_nothing_and_needs_no_right_to_write(services: Services, 
     (cfg / "old.yaml").write_text("jobs:\n  a: {bundle: folder}\n  b: {bundle: ../elsewhere.zip}\n")
     before = state(cfg)
     services.uploads.check(Upload(configs=[give("mine.yaml", MINE)], bundles=[give("shared.zip", "true")]))
-    with pytest.raises(FaultsError):
+    with pytest.raises(InvalidFilesError):
         services.uploads.check(Upload(configs=[give("mine.yaml", "jobs: {k: {bsh: 1}}\n")]))
     assert state(cfg) == before
 

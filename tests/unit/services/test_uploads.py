@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.config.reader import FaultsError
+from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services import uploads
@@ -88,9 +88,9 @@ def test_one_fault_and_nothing_is_stored(
 ) -> None:
     good = give("good.yaml", "jobs: {a: {bash: 'true'}}\n")
     wanted = Upload(configs=[good, give("sales.yaml", config)], bundles=[give("extract.zip", bundle)])
-    with pytest.raises(FaultsError, match=told) as raised:
+    with pytest.raises(InvalidFilesError, match=told) as raised:
         services.uploads.store(wanted, actor=ANN)
-    assert {fault.file for fault in raised.value.faults} == {"sales.yaml"}
+    assert {fault.file for fault in raised.value.diagnostics} == {"sales.yaml"}
     assert str(cfg) not in str(raised.value), "the folders of this machine are nobody's business"
     assert tree(cfg) == {}
 
@@ -99,7 +99,7 @@ def test_a_circle_that_an_upload_would_close_is_found(services: Services, cfg: P
     job = "jobs: {a: {bash: 'true'}}\n"
     services.uploads.store(Upload(configs=[give("a.yaml", job)]), actor=ANN)
     services.uploads.store(Upload(configs=[give("b.yaml", f"wait_for: [a]\n{job}")]), actor=ANN)
-    with pytest.raises(FaultsError, match="circle"):
+    with pytest.raises(InvalidFilesError, match="circle"):
         services.uploads.store(Upload(configs=[give("a.yaml", f"wait_for: [b]\n{job}")], replace=True), actor=ANN)
     assert (cfg / "a.yaml").read_text() == job
 
