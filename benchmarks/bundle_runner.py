@@ -33,12 +33,13 @@ from typing import Any
 
 from batchy_provider.bundles import bundle_source as source
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.execution import Execution, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.runner import Runner
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.local.ports import free_port
 
 LINES = 1_000_000
@@ -137,9 +138,9 @@ def first_line(folder: Path, rounds: int) -> None:
             process.stdout.readline()
             plain.append(time.perf_counter() - started)
         seen: list[float] = []
-        task = Task(
+        task = ExecutionRequest(
             identity=ExecutionId(workflow="w", batch_id=str(i), job="j", attempt="1"),
-            telling=Telling(job="j"),
+            script_context=ScriptContext(job="j"),
             bundle=bundle,
         )
         started = time.perf_counter()
@@ -167,9 +168,9 @@ def hand_over(folder: Path, megabytes: int, open_results: Callable[[], ResultSto
         worker = folder / job
         started = time.perf_counter()
         outcome = Execution(
-            Task(
+            ExecutionRequest(
                 identity=ExecutionId(workflow="w", batch_id="1", job=job, attempt="1"),
-                telling=Telling(job=job),
+                script_context=ScriptContext(job=job),
                 command=command,
                 input=reference,
             ),

@@ -27,8 +27,7 @@ from typing import Any
 
 from batchy_provider.archive.entries import VERSION, ArchivedBatch, ArchivedState, add_runs_and_days
 from batchy_provider.bundles.execution_id import folder_name
-from batchy_provider.bundles.result_store import OpenPath, local_path
-from batchy_provider.bundles.storage import is_plain, names_in
+from batchy_provider.bundles.storage import OpenPath, is_local_path, list_names, open_local_path
 from batchy_provider.bundles.unpack import sync_folder
 from batchy_provider.exceptions import ArchiveError
 
@@ -47,9 +46,9 @@ class ArchiveFiles:
     :param open_path: makes the object with the `pathlib` API; default: local paths alone
     """
 
-    def __init__(self, results: str, open_path: OpenPath = local_path) -> None:
+    def __init__(self, results: str, open_path: OpenPath = open_local_path) -> None:
         root = open_path(results)
-        self._is_local = is_plain(root)
+        self._is_local = is_local_path(root)
         if self._is_local:
             root = root.absolute()
         self._root = root / FOLDER
@@ -66,13 +65,13 @@ class ArchiveFiles:
         """All workflows that have something here."""
         with self._faults():
             self._forget()
-            return names_in(self._root)
+            return list_names(self._root)
 
     def batches(self, workflow: str) -> list[int]:
         """Ids of all batches that are kept, oldest first."""
         with self._faults():
             self._forget()
-            names = names_in(self._folder(workflow) / _BATCHES)
+            names = list_names(self._folder(workflow) / _BATCHES)
         stems = (name.removesuffix(".json") for name in names)
         return sorted(int(stem) for stem in stems if stem.isdecimal())
 

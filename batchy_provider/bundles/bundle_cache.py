@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.bundle_source import Source, copy_tree
-from batchy_provider.bundles.errors import BundleError, BundlePinError, BundleRefusedError, told_as
+from batchy_provider.bundles.errors import BundleError, BundlePinError, BundleRefusedError, wrap_store_errors
 from batchy_provider.bundles.limits import GIB, UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
 from batchy_provider.bundles.script import SCRIPT, script_problem
@@ -72,7 +72,9 @@ class BundleCache:
         :raises BundleRefusedError: it breaks a rule
         :raises BundlePinError: it is not the pinned one
         """
-        with told_as(BundleError, f"Bundle {bundle} cannot be read", "See to where it lies, and run the job again"):
+        with wrap_store_errors(
+            BundleError, f"Bundle {bundle} cannot be read", "See to where it lies, and run the job again"
+        ):
             fetched = self._working_copy(Source(bundle), into, sha256)
             if problem := script_problem((into / SCRIPT).read_bytes()):
                 remove_tree(into)

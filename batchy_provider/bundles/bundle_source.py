@@ -22,7 +22,7 @@ from typing import Any
 from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.storage import children, is_plain, refreshed
+from batchy_provider.bundles.storage import drop_listing_cache, is_local_path, list_children
 
 CHUNK = 1024 * 1024
 SETTLE_SECONDS = 2.0
@@ -46,8 +46,8 @@ class Source:
     def __init__(self, bundle: Any) -> None:
         self.path = _local(bundle)
         self.name = str(bundle)
-        self.is_local = is_plain(self.path)
-        if refreshed(self.path).is_file():
+        self.is_local = is_local_path(self.path)
+        if drop_listing_cache(self.path).is_file():
             self.is_folder = False
         elif self.path.is_dir():
             self.is_folder = True
@@ -124,7 +124,7 @@ def _local(bundle: Any) -> Any:
     """A plain `Path` for what lies on this machine, whatever kind of object names it."""
     if isinstance(bundle, str):
         return Path(bundle)
-    if is_plain(bundle):
+    if is_local_path(bundle):
         return bundle
     if getattr(bundle, "protocol", None) in _LOCAL:
         return Path(bundle.path)
@@ -142,7 +142,7 @@ def _of_file(path: Any, local: bool) -> str | None:
 
 def _info(path: Any) -> Mapping[str, Any]:
     """What a store says of a file."""
-    file_system = getattr(refreshed(path), "fs", None)
+    file_system = getattr(drop_listing_cache(path), "fs", None)
     if file_system is not None and hasattr(path, "path"):
         info: Mapping[str, Any] = file_system.info(path.path)
         return info
@@ -164,7 +164,7 @@ def _of_folder(path: Any, local: bool) -> str | None:
     folders = [("", path)]
     while folders:
         prefix, folder = folders.pop()
-        for child, is_folder in children(folder):
+        for child, is_folder in list_children(folder):
             name = prefix + child.name
             if is_folder:
                 folders.append((name + "/", child))
@@ -181,7 +181,7 @@ def _walk(top: Any, tree: Tree, local: bool) -> Iterator[tuple[str, Any]]:
     folders = [("", top)]
     while folders:
         prefix, folder = folders.pop()
-        for child, is_folder in children(folder):
+        for child, is_folder in list_children(folder):
             name = prefix + child.name
             if local:
                 _check_kind(child, name, tree.bundle)

@@ -28,11 +28,11 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class OutsideError(BundleRefusedError):
+class OutsideFolderError(BundleRefusedError):
     """The bundle lies on this server's disk, and not in the folder that it may serve."""
 
 
-def local_place(place: str) -> str | None:
+def as_local_path(place: str) -> str | None:
     """
     Return the path on this machine that a text names, or None if it names another machine's.
 
@@ -59,7 +59,7 @@ def is_on_disk(path: object) -> bool:
     return False
 
 
-def confined(top: str | os.PathLike[str], place: str | os.PathLike[str]) -> PurePath | None:
+def path_below(top: str | os.PathLike[str], place: str | os.PathLike[str]) -> PurePath | None:
     """Return where a path leads, relative to a folder, links resolved; None if it does not lead to below the folder."""
     try:
         found = Path(place).resolve().relative_to(Path(top).resolve())
@@ -69,7 +69,7 @@ def confined(top: str | os.PathLike[str], place: str | os.PathLike[str]) -> Pure
 
 
 @contextmanager
-def opened_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
+def open_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
     """
     Open a file or folder below a folder; no part of the name may be a link.
 
@@ -96,7 +96,7 @@ def opened_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
                 os.close(descriptor)
 
 
-def copy_below(top: Path, name: PurePath, into: Path, *, bundle: str, limits: UnpackLimits) -> bool:
+def copy_bundle_below(top: Path, name: PurePath, into: Path, *, bundle: str, limits: UnpackLimits) -> bool:
     """
     Copy a bundle that lies below a folder, a zip or a folder with a ``script.sh``.
 
@@ -107,7 +107,7 @@ def copy_below(top: Path, name: PurePath, into: Path, *, bundle: str, limits: Un
     :raises BundleRefusedError: it breaks a rule of unpacking: a link, a device, too large.
     """
     try:
-        with opened_below(top, name) as found:
+        with open_below(top, name) as found:
             if stat.S_ISREG(os.fstat(found).st_mode):
                 _copy(found, into, limits.archive_bytes, bundle)
                 return False

@@ -55,7 +55,7 @@ class ResultError(BundleError):
     """A result could not be stored, or is not there, or is not what it was when it was stored."""
 
 
-class NotKeptError(ResultError):
+class ResultNotStoredError(ResultError):
     """
     A script has run, and nothing of what it wrote could be kept.
 
@@ -66,7 +66,7 @@ class NotKeptError(ResultError):
         super().__init__(text)
         self.exit_code = exit_code
 
-    def __reduce__(self) -> tuple[type[NotKeptError], tuple[str, int | None]]:
+    def __reduce__(self) -> tuple[type[ResultNotStoredError], tuple[str, int | None]]:
         return type(self), (str(self), self.exit_code)
 
 
@@ -98,7 +98,7 @@ class OutputGoneError(ResultError):
 
 
 @contextlib.contextmanager
-def told_as(kind: type[BundleError], what: str, then: str) -> Iterator[None]:
+def wrap_store_errors(kind: type[BundleError], what: str, then: str) -> Iterator[None]:
     """
     Say in our words what an object store refuses: each has errors of its own, and they seldom name the place.
 

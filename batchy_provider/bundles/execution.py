@@ -9,117 +9,42 @@ import datetime
 import errno
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from batchy_provider.bundles.bundle_cache import BundleCache, Fetched
-from batchy_provider.bundles.errors import BundleError, NotKeptError, ResultError
-from batchy_provider.bundles.execution_id import ExecutionId
-from batchy_provider.bundles.execution_record import StoredExecution
-from batchy_provider.bundles.job_lock import claimed
+from batchy_provider.bundles.errors import BundleError, ResultError, ResultNotStoredError
+from batchy_provider.bundles.execution_outcome import SKIP_EXIT_CODE, ExecutionOutcome, reason_of, state_of
+from batchy_provider.bundles.execution_request import ExecutionRequest
+from batchy_provider.bundles.job_lock import hold_job_lock
 from batchy_provider.bundles.leftovers import (
     OUTPUT_FAULT,
-    Left,
-    LeftOut,
+    OutputFolder,
+    SkippedFile,
     left_out_notices,
     names_below,
     new_files_notices,
 )
-from batchy_provider.bundles.limits import ProcessLimits
-from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES, LiveView, Show
+from batchy_provider.bundles.live_output import LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
 from batchy_provider.bundles.progress_lines import Progress, Throttle
 from batchy_provider.bundles.result_store import Draft, ResultStore
-from batchy_provider.bundles.runner import BACKGROUND_SECONDS, BACKGROUND_TIMEOUT, Copy, Runner, RunResult
+from batchy_provider.bundles.run_result import RunResult
+from batchy_provider.bundles.runner import Copy, Runner
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
-from batchy_provider.bundles.script_context import Telling, build, check_arguments, write_params
+from batchy_provider.bundles.script_context import write_params_file
+from batchy_provider.bundles.script_environment import build_environment, check_arguments
 from batchy_provider.bundles.storage import mask_values, read_values
 
-SKIP_EXIT_CODE = 99
-TAIL_LINES = 20
 _EXACT = "stdout.exact"
 _NAMES_LOOKED_AT = 20_000
 _WAITING = (
     "Another script of this job still runs on this machine: of a try whose worker was killed, or of a batch that was "
     "taken over. Waiting until it has ended."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """
-    What to run, and how.
-
-    :param identity: under what it is kept
-    :param telling: what the script is told
-    :param bundle: path of a folder or zip, or an object with the `pathlib` API; or else
-    :param command: text of a bash script
-    :param sha256: pin of the bundle
-    :param args: arguments of the script
-    :param env: the job's variables
-    :param inherit_env: all of the worker's environment instead of the allow-list
-    :param input: reference to a stored output, which the script gets as `BATCHY_INPUT` and on stdin
-    :param input_bytes: the same from memory; or ``input_file``, a copy of a local file
-    :param claim: lock file that all scripts share of which only one may run at a time on this machine
-    :param timeout: seconds; None: no limit
-    :param kill_grace: seconds between TERM and KILL
-    :param background_timeout: seconds that background processes may run on after a script that succeeded; those that
-        do not end by then are stopped, and the execution fails
-    :param max_output_bytes: of stdout and of stderr; more fails the execution
-    :param log_limit_bytes: how much is shown live, from the beginning
-    :param output_is_read: a later job reads the output: where a secret was masked in the stdout that is it, it is kept
-        as it was beside the masked one. Data are never masked
-    """
-
-    identity: ExecutionId
-    telling: Telling
-    bundle: Any = None
-    command: str | None = None
-    sha256: str | None = None
-    args: Sequence[Any] = ()
-    env: Mapping[str, Any] = field(default_factory=dict)
-    inherit_env: bool = False
-    input: Mapping[str, Any] | None = None
-    input_bytes: bytes | None = None
-    input_file: Path | None = None
-    claim: Path | None = None
-    timeout: float | None = None
-    kill_grace: float = 10.0
-    background_timeout: float = BACKGROUND_SECONDS
-    limits: ProcessLimits = field(default_factory=ProcessLimits)
-    max_output_bytes: int | None = None
-    log_limit_bytes: int = LOG_LIMIT_BYTES
-    output_is_read: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """
-    How it went.
-
-    :param state: ``success``, ``skipped`` or ``failed``
-    :param exit_code: as a shell tells it
-    :param reason: one sentence, with the last lines of stderr if it failed
-    :param stored: what was kept
-    :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`, masked
-    :param notices: what was left and is not kept, sentences for people
-    """
-
-    state: str
-    exit_code: int
-    reason: str
-    stored: StoredExecution
-    values: Mapping[str, Any]
-    result: RunResult
-    notices: Sequence[str] = ()
-
-    def reference(self) -> dict[str, Any]:
-        """What a later job needs to find the output: ``{url, bytes, sha256}`` and the names of the values."""
-        reference = self.stored.reference()
-        return {**reference, "values": sorted(self.values)} if self.values else reference
 
 
 class Execution:
@@ -137,7 +62,7 @@ class Execution:
 
     def __init__(
         self,
-        task: Task,
+        task: ExecutionRequest,
         *,
         cache: BundleCache,
         results: ResultStore,
@@ -180,13 +105,13 @@ class Execution:
         if self._runner is not None:
             self._runner.cancel(reason, at_once=at_once)
 
-    def run(self) -> Outcome:
+    def run(self) -> ExecutionOutcome:
         """
         Fetch, run and keep.
 
         :raises BundleError: the bundle was refused, or the script could not be run. A script that fails is an
-            `Outcome`, not an error.
-        :raises NotKeptError: the script was run, and nothing of it could be kept
+            `ExecutionOutcome`, not an error.
+        :raises ResultNotStoredError: the script was run, and nothing of it could be kept
         """
         try:
             with ScratchFolder(self._work) as scratch, self._results.draft(self._task.identity, scratch.path) as draft:
@@ -202,7 +127,7 @@ class Execution:
             self.has_run = self.has_run or (full and self._runner is not None)
             text = self._full_disk(error) if full else str(error)
             if self.has_run:
-                raise NotKeptError(text, self._exit_code) from error
+                raise ResultNotStoredError(text, self._exit_code) from error
             if not full:
                 raise
             raise BundleError(text) from error
@@ -231,10 +156,12 @@ class Execution:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[tuple[int, ...]]:
         """Wait until no other script of the job runs; yields the descriptor of the lock."""
-        if self._task.claim is None:
+        if self._task.job_lock is None:
             yield ()
             return
-        with claimed(self._task.claim, waiting=self._say_waiting, given_up=lambda: bool(self._cancelled)) as lock:
+        with hold_job_lock(
+            self._task.job_lock, waiting=self._say_waiting, given_up=lambda: bool(self._cancelled)
+        ) as lock:
             yield () if lock is None else (lock,)
 
     def _say_waiting(self) -> None:
@@ -246,11 +173,11 @@ class Execution:
     def _run(self, command: list[str], scratch: ScratchFolder, draft: Draft, locks: tuple[int, ...]) -> RunResult:
         task, folder = self._task, scratch.path
         masker = Masker(self._secrets())
-        left = self._left = Left(draft.left)
+        left = self._left = OutputFolder(draft.left)
         self._brought = names_below(folder / "bundle", _NAMES_LOOKED_AT)
-        write_params(task.telling, folder / "params.json")
+        write_params_file(task.script_context, folder / "params.json")
         told = {
-            **task.telling.variables(),
+            **task.script_context.variables(),
             "BATCHY_PARAMS": str(folder / "params.json"),
             "BATCHY_OUTPUT": str(left.output),
             "BATCHY_OUTPUT_DIR": str(left.files),
@@ -262,7 +189,7 @@ class Execution:
         self._runner = Runner(
             command,
             cwd=folder / "bundle",
-            env=build(told, env=task.env, inherit=task.inherit_env),
+            env=build_environment(told, env=task.env, inherit=task.inherit_env),
             stdout=draft.folder / "stdout",
             stderr=draft.folder / "stderr",
             masker=masker,
@@ -305,7 +232,7 @@ class Execution:
 
     def _keep(
         self, scratch: ScratchFolder, draft: Draft, fetched: Fetched | None, result: RunResult, started: str
-    ) -> Outcome:
+    ) -> ExecutionOutcome:
         masker = Masker(self._secrets())
         found = self._left.gather(draft.folder, masker)
         if found.output_fault is None:
@@ -318,7 +245,7 @@ class Execution:
         new = sorted(names_below(scratch.path / "bundle", len(self._brought) + _NAMES_LOOKED_AT) - self._brought)
         ended: dict[str, Any] = {}
 
-        def record(lost: Sequence[LeftOut]) -> dict[str, Any]:
+        def record(lost: Sequence[SkippedFile]) -> dict[str, Any]:
             output_fault = found.output_fault
             files = list(found.left_out)
             for each in lost:
@@ -329,14 +256,14 @@ class Execution:
             faults = [fault] if fault else []
             if output_fault:
                 faults.insert(0, OUTPUT_FAULT.format(output_fault))
-            state = _state(result, faults)
-            reason = masker.text(_reason(result, faults, self._task))
+            state = state_of(result, faults)
+            reason = masker.text(reason_of(result, faults, self._task))
             said = [*found.notices, *left_out_notices(files), *new_files_notices(new, masker)]
             # A script that failed by itself, or asked to be skipped, says why; the text names what else is wrong, too.
             said = [each for each in faults if each not in reason] + said
             ended.update(state=state, reason=reason, notices=tuple(masker.text(each) for each in said))
             return {
-                "run_id": self._task.telling.run_id,
+                "run_id": self._task.script_context.run_id,
                 "state": state,
                 "reason": reason,
                 "notices": list(ended["notices"]),
@@ -356,7 +283,7 @@ class Execution:
 
         stored = draft.commit(record)
         values = {name: value for name, value in values.items() if f"files/{name}.json" in stored.record["contents"]}
-        return Outcome(
+        return ExecutionOutcome(
             **ended,
             exit_code=result.exit_code,
             stored=stored,
@@ -406,42 +333,6 @@ def _is_full_disk(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _state(result: RunResult, faults: Sequence[str]) -> str:
-    if result.ended != "exit":
-        return "failed"
-    if result.exit_code == SKIP_EXIT_CODE:
-        return "skipped"
-    return "success" if result.exit_code == 0 and not faults else "failed"
-
-
-def _reason(result: RunResult, faults: Sequence[str], task: Task) -> str:
-    by_signal = f" (signal {result.signal})" if result.signal else ""
-    if result.ended == "timeout":
-        said = f"{SCRIPT} was stopped after {result.seconds:.1f} s: its time was over"
-    elif result.ended == BACKGROUND_TIMEOUT:
-        processes = ", ".join(result.background[:TAIL_LINES]) or "a process"
-        said = (
-            f"{SCRIPT} ended with exit code {result.exit_code}, but left work in the background that did not end "
-            f"within {task.background_timeout:,.0f} s and was stopped: {processes}. Let the script `wait` for it, or "
-            "stop it when it is not needed any more; `background_timeout` says how long it may take"
-        )
-    elif result.ended == "output_limit":
-        said = f"{SCRIPT} was stopped: it wrote more than {task.max_output_bytes:,} bytes, which is the limit"
-    elif result.ended != "exit":
-        said = f"{SCRIPT} was stopped: {result.ended}"
-    elif result.exit_code == SKIP_EXIT_CODE:
-        return f"{SCRIPT} asked to be skipped: exit code {SKIP_EXIT_CODE}."
-    elif result.exit_code:
-        said = f"{SCRIPT} failed: exit code {result.exit_code}"
-    elif faults:
-        return " ".join(faults)
-    else:
-        return f"{SCRIPT} succeeded in {result.seconds:.1f} s."
-    lines = result.stderr_tail.rstrip().split("\n")[-TAIL_LINES:]
-    tail = "\n".join(lines)
-    return f"{said}{by_signal}." + (f" The last lines of stderr:\n{tail}" if tail else " It wrote nothing to stderr.")
 
 
 def _now() -> str:

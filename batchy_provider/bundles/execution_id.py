@@ -56,12 +56,12 @@ def folder_name(text: str) -> str:
     return name
 
 
-def named_by(folder: str) -> str:
+def name_from_folder(folder: str) -> str:
     """Return what `folder_name` has made a folder name of; of a long text only its beginning is known."""
     raw = re.sub(rb"=([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), folder.encode())
     return raw.decode("utf-8", "replace")
 
 
-def by_age(name: str) -> tuple[int, str]:
+def batch_age(name: str) -> tuple[int, str]:
     """Sorts names of batches, oldest first: their numbers grow. Names of runs outside of a workflow tell no age."""
     return (int(name), name) if name.isdecimal() else (-1, name)

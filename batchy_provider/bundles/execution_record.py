@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from batchy_provider.bundles.errors import DamagedRecordError, ResultError
-from batchy_provider.bundles.execution_id import ExecutionId, named_by
-from batchy_provider.bundles.storage import refreshed
+from batchy_provider.bundles.execution_id import ExecutionId, name_from_folder
+from batchy_provider.bundles.storage import drop_listing_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class StoredExecution:
         path = self.path
         for part in name.split("/"):
             path = path / part
-        opened: BinaryIO = refreshed(path).open("rb")
+        opened: BinaryIO = drop_listing_cache(path).open("rb")
         return opened
 
     def reference(self, name: str | None = None) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def damaged_record(parts: tuple[str, ...], damage: str) -> dict[str, Any]:
 
     :param parts: names of its folders
     """
-    workflow, batch_id, job, attempt = map(named_by, parts)
+    workflow, batch_id, job, attempt = map(name_from_folder, parts)
     return {
         "workflow": workflow,
         "batch_id": batch_id,
@@ -119,7 +119,7 @@ def damaged_record(parts: tuple[str, ...], damage: str) -> dict[str, Any]:
     }
 
 
-def is_of_try(execution: StoredExecution, attempt: str) -> bool:
+def belongs_to_try(execution: StoredExecution, attempt: str) -> bool:
     """Tell whether it belongs to a try: `1` names `1.2` too."""
     stored = str(execution.record["attempt"])
     return stored == attempt or stored.partition(".")[0] == attempt

@@ -22,7 +22,7 @@ _LOOK_AGAIN_SECONDS = 0.2
 
 
 @contextlib.contextmanager
-def claimed(file: Path, *, waiting: Callable[[], None], given_up: Callable[[], bool]) -> Iterator[int | None]:
+def hold_job_lock(file: Path, *, waiting: Callable[[], None], given_up: Callable[[], bool]) -> Iterator[int | None]:
     """
     Hold a lock for the block, after whoever holds it now.
 

@@ -3,8 +3,8 @@
 """
 What a script leaves: which of it can be kept, and what becomes of the rest.
 
-A script writes into a folder of its own, `Left`. When it has ended, what can be kept is moved from there to the files
-of the execution. All else is named and stays behind, so that one odd file never costs the others.
+A script writes into a folder of its own, `OutputFolder`. When it has ended, what can be kept is moved from there to
+the files of the execution. All else is named and stays behind, so that one odd file never costs the others.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkippedFile:
     """
     Something that was left and is not kept.
 
@@ -58,7 +58,7 @@ class LeftOut:
 
 
 @dataclass(slots=True)
-class Leftovers:
+class CollectedOutput:
     """
     What became of the things that a script left.
 
@@ -68,11 +68,11 @@ class Leftovers:
     """
 
     output_fault: str | None = None
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[SkippedFile] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
-class Left:
+class OutputFolder:
     """
     The folder that a script may write to.
 
@@ -88,14 +88,14 @@ class Left:
         # Whatever is made or removed in it sets its time to now: so it is known that an output was written and removed.
         os.utime(self.output.parent, ns=(0, 0))
 
-    def gather(self, into: Path, masker: Masker) -> Leftovers:
+    def gather(self, into: Path, masker: Masker) -> CollectedOutput:
         """
         Move what can be kept to ``into/output`` and ``into/files``.
 
         :param into: the folder of the execution's files
         :param masker: masks secrets in names
         """
-        found = Leftovers(output_fault=self._take_output(into / "output"))
+        found = CollectedOutput(output_fault=self._take_output(into / "output"))
         problem = _folder_problem(self.files)
         if problem:
             found.notices.append(f"$BATCHY_OUTPUT_DIR {problem}: no file in it is kept.")
@@ -122,7 +122,7 @@ class Left:
 class _Gathering:
     """Moves files out of one folder, each by itself."""
 
-    def __init__(self, into: Path, masker: Masker, found: Leftovers) -> None:
+    def __init__(self, into: Path, masker: Masker, found: CollectedOutput) -> None:
         self._into = into
         self._masker = masker
         self._found = found
@@ -182,7 +182,7 @@ class _Gathering:
         return place
 
     def _leave_out(self, name: str, reason: str) -> None:
-        self._found.left_out.append(LeftOut(shown_name(name, self._masker), reason))
+        self._found.left_out.append(SkippedFile(shown_name(name, self._masker), reason))
 
 
 def take(path: Path, target: Path) -> None:
@@ -300,7 +300,7 @@ def names_below(folder: Path, most: int) -> set[str]:
     return found
 
 
-def left_out_notices(left_out: Sequence[LeftOut]) -> list[str]:
+def left_out_notices(left_out: Sequence[SkippedFile]) -> list[str]:
     """Say what is not kept: by reason, a few names of each."""
     reasons: dict[str, list[str]] = {}
     for each in left_out:

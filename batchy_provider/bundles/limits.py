@@ -9,6 +9,8 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+BACKGROUND_SECONDS = 3600.0
+"""How long background processes may run after a script that succeeded, by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

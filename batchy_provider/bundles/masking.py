@@ -40,13 +40,13 @@ _WORDS = (
 )
 
 
-def sounds_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Tell whether what bears this name is a secret; for where there is no Airflow, which has a list of its own."""
     plain = re.sub(r"\W+", "_", name.lower())
     return any(word in plain for word in _WORDS)
 
 
-def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = sounds_secret) -> set[str]:
+def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = is_secret_name) -> set[str]:
     """
     Find what is secret by its name: texts and numbers, at any depth below such a name; of a URL also its password.
 
@@ -64,7 +64,7 @@ def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = sou
     return found
 
 
-def hide(value: Any, is_secret: Callable[[str], bool] = sounds_secret) -> Any:
+def hide(value: Any, is_secret: Callable[[str], bool] = is_secret_name) -> Any:
     """Return a JSON value for people: ``***`` for what has a name that tells of a secret, and passwords in URLs."""
     if isinstance(value, Mapping):
         return {name: _hidden(each) if is_secret(str(name)) else hide(each, is_secret) for name, each in value.items()}
@@ -124,7 +124,7 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        texts = {form for text in secrets if text.strip("*") for form in forms(text, sounds_secret)}
+        texts = {form for text in secrets if text.strip("*") for form in forms(text, is_secret_name)}
         known = {text.encode("utf-8", "surrogatepass") for text in texts}
         self._known = sorted(known, key=lambda secret: (-len(secret), secret))
         self.longest = len(self._known[0]) if self._known else 0

@@ -24,45 +24,36 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from batchy_provider.bundles.errors import OutputGoneError, ResultError, told_as
-from batchy_provider.bundles.execution_id import ExecutionId, by_age, folder_name
-from batchy_provider.bundles.execution_record import StoredExecution, damaged_record, finished, is_of_try, read_record
-from batchy_provider.bundles.leftovers import LeftOut
+from batchy_provider.bundles.errors import OutputGoneError, ResultError, wrap_store_errors
+from batchy_provider.bundles.execution_id import ExecutionId, batch_age, folder_name
+from batchy_provider.bundles.execution_record import (
+    StoredExecution,
+    belongs_to_try,
+    damaged_record,
+    finished,
+    read_record,
+)
+from batchy_provider.bundles.leftovers import SkippedFile
 from batchy_provider.bundles.log_tail import Running, find_running, label
 from batchy_provider.bundles.result_upload import ESSENTIAL, RECORD, upload_contents, upload_record
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.storage import (
-    copy_checked,
+    OpenPath,
+    copy_hashed,
     digest_of,
-    files_below,
-    is_plain,
-    kept_files,
-    names_in,
-    refreshed,
+    drop_listing_cache,
+    is_local_path,
+    list_names,
+    list_output_files,
+    open_local_path,
+    walk_files,
 )
 from batchy_provider.bundles.unpack import sync_folder
 
 _DRAFTS = ".drafts"
 
-Record = Mapping[str, Any] | Callable[[Sequence[LeftOut]], Mapping[str, Any]]
-OpenPath = Callable[[str], Any]
-"""From a URL to an object with the `pathlib` API."""
-
-
-def local_path(url: str) -> Path:
-    """
-    The path that a ``file:`` URL or a plain path names.
-
-    :raises ResultError: it is a URL of another kind
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    if parts.scheme:
-        raise ResultError(f"Results at {url} cannot be read here: only local paths can be.")
-    return Path(url)
+Record = Mapping[str, Any] | Callable[[Sequence[SkippedFile]], Mapping[str, Any]]
 
 
 class ResultStore:
@@ -73,10 +64,10 @@ class ResultStore:
     :param open_path: makes the object with the `pathlib` API; default: local paths alone
     """
 
-    def __init__(self, url: str, open_path: OpenPath = local_path) -> None:
+    def __init__(self, url: str, open_path: OpenPath = open_local_path) -> None:
         path = open_path(url)
         self._open_path = open_path
-        self.is_local = is_plain(path)
+        self.is_local = is_local_path(path)
         self.root = path.absolute() if self.is_local else path
         self.url = self.root.as_uri() if self.is_local else url.rstrip("/")
 
@@ -135,7 +126,7 @@ class ResultStore:
         :raises DamagedRecordError: its record cannot be read
         """
         folder = self._folder((folder_name(workflow),))
-        batches = [folder_name(batch_id)] if batch_id is not None else sorted(names_in(folder), key=by_age)
+        batches = [folder_name(batch_id)] if batch_id is not None else sorted(list_names(folder), key=batch_age)
         numbered = [name for name in batches if name.isdecimal()]
         # One folder after the other, so that of a long history only the end is read.
         groups = [[name] for name in reversed(numbered)] + [[name for name in batches if name not in set(numbered)]]
@@ -144,7 +135,7 @@ class ResultStore:
                 execution
                 for name in group
                 for execution in self._walk((folder_name(workflow), name), (job, None))
-                if attempt is None or is_of_try(execution, attempt)
+                if attempt is None or belongs_to_try(execution, attempt)
             ]
             if found:
                 return max(found, key=finished).checked()
@@ -156,8 +147,8 @@ class ResultStore:
 
     def batches(self, workflow: str) -> list[str]:
         """Names of a workflow's batches with results, newest first; runs outside of a workflow come last."""
-        names = names_in(self._folder((folder_name(workflow),)))
-        return sorted(names, key=by_age, reverse=True)
+        names = list_names(self._folder((folder_name(workflow),)))
+        return sorted(names, key=batch_age, reverse=True)
 
     def running(self, workflow: str, job: str, batch_id: str | None = None) -> list[Running]:
         """
@@ -175,7 +166,7 @@ class ResultStore:
     def workflows(self) -> list[str]:
         """All names of workflows, and of DAGs outside of any, that have results."""
         found = set()
-        for name in names_in(self.root):
+        for name in list_names(self.root):
             if folder_name(name) == name:
                 found.add(name)
                 continue
@@ -194,8 +185,8 @@ class ResultStore:
         """
         place = folder_name(workflow)
         ages: dict[str, tuple[int, str]] = {}
-        for name in names_in(self._folder((place,))):
-            ages[name] = by_age(name)
+        for name in list_names(self._folder((place,))):
+            ages[name] = batch_age(name)
             if ages[name][0] < 0:
                 ended = [finished(each) for each in self._walk((place, name), (None, None))]
                 if not ended:
@@ -220,10 +211,12 @@ class ResultStore:
                 f"The output {url} is no data: it is what a script printed, and {reference['masked']} secrets were "
                 "masked in it. A script that hands over data writes them to $BATCHY_OUTPUT, which is never masked."
             )
-        with told_as(ResultError, f"The output {url} cannot be read", "See to the store, and run the job again"):
+        with wrap_store_errors(
+            ResultError, f"The output {url} cannot be read", "See to the store, and run the job again"
+        ):
             try:
-                with refreshed(self._open_path(url)).open("rb") as source:
-                    found = copy_checked(source, into)
+                with drop_listing_cache(self._open_path(url)).open("rb") as source:
+                    found = copy_hashed(source, into)
             except FileNotFoundError:
                 raise OutputGoneError(url) from None
         if found != {"bytes": reference["bytes"], "sha256": reference["sha256"]}:
@@ -244,7 +237,7 @@ class ResultStore:
     def _read(self, parts: tuple[str, ...]) -> StoredExecution | None:
         folder, url = self._folder(parts), self._url(parts)
         try:
-            with refreshed(folder / RECORD).open("rb") as file:
+            with drop_listing_cache(folder / RECORD).open("rb") as file:
                 text = file.read()
         except FileNotFoundError:
             return None
@@ -261,7 +254,7 @@ class ResultStore:
             if found is not None:
                 yield found
             return
-        names = [folder_name(wanted[0])] if wanted[0] is not None else names_in(self._folder(parts))
+        names = [folder_name(wanted[0])] if wanted[0] is not None else list_names(self._folder(parts))
         for name in names:
             yield from self._walk((*parts, name), wanted[1:])
 
@@ -271,7 +264,7 @@ class ResultStore:
             with ScratchFolder(self.root / _DRAFTS) as own:
                 folder.rename(own.path / "gone")
             return
-        files = list(files_below(folder))
+        files = list(walk_files(folder))
         for path in sorted(files, key=lambda path: path.name != RECORD):
             path.unlink()
         # Only stores that know folders keep empty ones.
@@ -282,8 +275,8 @@ class ResultStore:
 
     def commit(self, identity: ExecutionId, folder: Path, record: Record) -> StoredExecution:
         """Keep a draft; see :meth:`Draft.commit`."""
-        lost: list[LeftOut] = []
-        with told_as(
+        lost: list[SkippedFile] = []
+        with wrap_store_errors(
             ResultError,
             f"The result store {self.url} did not take what the script left",
             "The script has ended, and of this execution nothing is kept: see to the store, and run the job again",
@@ -294,7 +287,7 @@ class ResultStore:
                 parts = (*identity.parts()[:3], folder_name(attempt))
                 target = self._folder(parts)
                 if not self.is_local:
-                    if refreshed(target / RECORD).exists():
+                    if drop_listing_cache(target / RECORD).exists():
                         continue
                     upload_contents(folder, target, contents, lost)
 
@@ -328,22 +321,22 @@ class ResultStore:
         return True
 
 
-def _digests(folder: Path, lost: list[LeftOut]) -> dict[str, dict[str, Any]]:
+def _digests(folder: Path, lost: list[SkippedFile]) -> dict[str, dict[str, Any]]:
     """Bytes and sha256 of each file; one that cannot be read or written to the disk is left out."""
     contents = {}
-    for name in kept_files(folder):
+    for name in list_output_files(folder):
         try:
             contents[name] = digest_of(folder / name)
         except OSError as error:
             if name in ESSENTIAL:
                 raise
-            lost.append(LeftOut(name, f"cannot be kept ({error.strerror or error})"))
+            lost.append(SkippedFile(name, f"cannot be kept ({error.strerror or error})"))
             (folder / name).unlink(missing_ok=True)
     return contents
 
 
 def _write_record(
-    folder: Path, whole: Callable[[], dict[str, Any]], contents: dict[str, dict[str, Any]], lost: list[LeftOut]
+    folder: Path, whole: Callable[[], dict[str, Any]], contents: dict[str, dict[str, Any]], lost: list[SkippedFile]
 ) -> dict[str, Any]:
     """Write the record; where there is no room for it, the largest files make room, and the record says so."""
     while True:
@@ -358,7 +351,7 @@ def _write_record(
             name = max(spare, key=lambda name: (name != "output", contents[name]["bytes"]))
             (folder / name).unlink(missing_ok=True)
             del contents[name]
-            lost.append(LeftOut(name, f"cannot be kept ({error.strerror})"))
+            lost.append(SkippedFile(name, f"cannot be kept ({error.strerror})"))
         else:
             return written
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.leftovers import LeftOut
+from batchy_provider.bundles.leftovers import SkippedFile
 
 RECORD = "exit.json"
 ESSENTIAL = ("stderr", "stdout")
@@ -23,7 +23,7 @@ _CHUNK = 1024 * 1024
 _REFUSED_IN_A_ROW = 3
 
 
-def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any]], lost: list[LeftOut]) -> None:
+def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any]], lost: list[SkippedFile]) -> None:
     """
     Upload the files of an execution.
 
@@ -47,7 +47,7 @@ def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any
                 remove(target, [name])
                 del contents[name]
                 text = f"{type(error).__name__}: {error}".partition("\n")[0]
-                lost.append(LeftOut(name, f"was refused by the store ({text})"))
+                lost.append(SkippedFile(name, f"was refused by the store ({text})"))
             else:
                 refused = 0
     except BaseException:

@@ -27,25 +27,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from batchy_provider.bundles.errors import RunnerError
-from batchy_provider.bundles.limits import ProcessLimits
+from batchy_provider.bundles.limits import BACKGROUND_SECONDS, ProcessLimits
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.output_lines import Clock
 from batchy_provider.bundles.output_stream import Stream
 from batchy_provider.bundles.progress_lines import Throttle, separate
+from batchy_provider.bundles.run_result import BACKGROUND_TIMEOUT, RunResult
 from batchy_provider.bundles.session_leader import SessionLeader, find_bash
 from batchy_provider.bundles.watchdog import Guard
 
 Copy = Callable[[str, bytes], None]
 
 STDERR_TAIL_BYTES = 8 * 1024
-BACKGROUND_SECONDS = 3600.0
-"""How long background processes are waited for, unless told otherwise."""
-BACKGROUND_TIMEOUT = "background_timeout"
 _NOTE_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.01, 0.5
@@ -62,39 +59,6 @@ class State(enum.Enum):
     """The script has exited; background processes of its session are waited for."""
     STOPPING = "stopping"
     KILLED = "killed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """
-    How a script ended.
-
-    :param exit_code: as a shell tells it: 0 to 255, 128 + n after signal n
-    :param signal: name of the signal that ended it, or None
-    :param ended: ``exit``, ``timeout``, ``cancelled``, ``output_limit`` or ``background_timeout``: who ended it
-    :param killed: KILL was needed: the grace was not enough
-    :param seconds: wall time; ``cpu_seconds`` is that of the script and of the children that it waited for
-    :param max_rss_bytes: largest resident size of any one process of the script. What is below the size of the worker
-        is not told by the kernel but sampled: what lives for less than the time between two samples may be missed
-    :param stdout_bytes: bytes that the script wrote
-    :param stdout_masked: secrets that were masked in them
-    :param stderr_tail: the last bytes of stderr, masked, as text
-    :param background: what still ran in the background after the script's end and was stopped: pid and command, masked
-    """
-
-    exit_code: int
-    signal: str | None
-    ended: str
-    killed: bool
-    seconds: float
-    cpu_seconds: float
-    max_rss_bytes: int
-    stdout_bytes: int
-    stderr_bytes: int
-    stdout_masked: int
-    stderr_masked: int
-    stderr_tail: str
-    background: tuple[str, ...] = ()
 
 
 class Runner:

@@ -33,7 +33,7 @@ Place = tuple[Any, "str | int"] | None
 
 def parse_value(data: bytes) -> Any:
     """
-    Read JSON; ``NaN`` and numbers of any length are read too, for `storage_fault` to name their place.
+    Read JSON; ``NaN`` and numbers of any length are read too, for `storage_problem` to name their place.
 
     :raises ValueError: it is not JSON; the text has line and column
     """
@@ -48,7 +48,7 @@ def _integer(text: str) -> int:
     return int(text) if len(text) <= len(str(LEAST)) else MOST + 1
 
 
-def storage_fault(value: Any) -> str | None:
+def storage_problem(value: Any) -> str | None:
     """
     Return the first place in a JSON value that cannot be stored, and why; None if all of it can.
 

@@ -9,14 +9,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import BundleError, ResultError
 from batchy_provider.bundles.limits import KIB
 from batchy_provider.bundles.masking import MaskedStream, Masker
-from batchy_provider.bundles.storable_values import parse_value, storage_fault
+from batchy_provider.bundles.storable_values import parse_value, storage_problem
 
 VALUE_BYTES = 64 * KIB
 VALUES = 100
@@ -28,12 +29,30 @@ _LINKS = "_link_"
 _FAULTS = 20
 
 
-def is_plain(path: Any) -> bool:
+OpenPath = Callable[[str], Any]
+"""Makes an object with the `pathlib` API of a URL or a path."""
+
+
+def open_local_path(url: str) -> Path:
+    """
+    Return the path that a ``file:`` URL or a plain path names.
+
+    :raises ResultError: a URL of another kind
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    if parts.scheme:
+        raise ResultError(f"Results at {url} cannot be read here: only local paths can be.")
+    return Path(url)
+
+
+def is_local_path(path: Any) -> bool:
     """Tell whether a path is one of this machine's; a `UPath` before 0.3 is a `Path` too, on whatever store."""
     return type(path).__module__.partition(".")[0] == "pathlib"
 
 
-def refreshed(path: Any) -> Any:
+def drop_listing_cache(path: Any) -> Any:
     """
     Return the path, after its file system has forgotten what it remembers of what is there.
 
@@ -47,11 +66,11 @@ def refreshed(path: Any) -> Any:
     return path
 
 
-def kept_files(folder: Path) -> list[str]:
+def list_output_files(folder: Path) -> list[str]:
     """
     All files of an execution, with ``/`` between folders.
 
-    :raises ResultError: a link, a device or the like is among them; `Left.gather` lets none in
+    :raises ResultError: a link, a device or the like is among them; `OutputFolder.gather` lets none in
     """
     found = []
     folders = [""]
@@ -69,7 +88,7 @@ def kept_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def children(folder: Any) -> Iterator[tuple[Any, bool]]:
+def list_children(folder: Any) -> Iterator[tuple[Any, bool]]:
     """
     Yield what is in a folder: the path, and whether it is a folder itself.
 
@@ -78,7 +97,7 @@ def children(folder: Any) -> Iterator[tuple[Any, bool]]:
 
     :raises BundleError: an object without a name of its own in the folder, such as ``lib//a`` or a marker with data
     """
-    file_system = getattr(refreshed(folder), "fs", None)
+    file_system = getattr(drop_listing_cache(folder), "fs", None)
     if file_system is None or not hasattr(folder, "path"):
         for child in folder.iterdir():
             yield child, child.is_dir()
@@ -95,19 +114,19 @@ def children(folder: Any) -> Iterator[tuple[Any, bool]]:
             raise BundleError(f"{folder} holds an object {name!r}, whose name ends in a slash and which is no folder.")
 
 
-def names_in(folder: Any) -> list[str]:
+def list_names(folder: Any) -> list[str]:
     """Sorted names in a folder, hidden ones left out; none if it is not there."""
     try:
-        return sorted(child.name for child, _ in children(folder) if not child.name.startswith("."))
+        return sorted(child.name for child, _ in list_children(folder) if not child.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def files_below(folder: Any) -> Iterator[Any]:
+def walk_files(folder: Any) -> Iterator[Any]:
     """All files of a folder and of those in it, as objects with the `pathlib` API."""
-    for child, is_folder in children(folder):
+    for child, is_folder in list_children(folder):
         if is_folder:
-            yield from files_below(child)
+            yield from walk_files(child)
         else:
             yield child
 
@@ -124,7 +143,7 @@ def digest_of(path: Path) -> dict[str, Any]:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def copy_checked(source: BinaryIO, into: Path) -> dict[str, Any]:
+def copy_hashed(source: BinaryIO, into: Path) -> dict[str, Any]:
     """Copy a stream to a new file; returns its bytes and sha256."""
     digest = hashlib.sha256()
     size = 0
@@ -160,7 +179,7 @@ def read_values(folder: Path) -> dict[str, Any]:
             except ValueError as error:
                 fault = f"it is not JSON ({error})"
             else:
-                fault = storage_fault(value)
+                fault = storage_problem(value)
                 values[name] = value
         if fault:
             faults.append(f"{path.name}: {fault}")

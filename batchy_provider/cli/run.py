@@ -19,7 +19,7 @@ from batchy_provider.cli.foreground import Terminal, open_standard_files, stoppe
 from batchy_provider.cli.run_execution import make_execution
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.execution import Outcome
+    from batchy_provider.bundles.execution_outcome import ExecutionOutcome
 
 EXIT_NOT_RUN = 125
 """The script was not run at all: its bundle was refused, say. As `timeout` and `env` have it."""
@@ -153,7 +153,7 @@ def _check_keep(folder: Path | None) -> None:
         ) from None
 
 
-def _keep(folder: Path | None, outcome: Outcome, terminal: Terminal) -> bool:
+def _keep(folder: Path | None, outcome: ExecutionOutcome, terminal: Terminal) -> bool:
     """Move the results to where they are to be; what cannot be moved there is not lost."""
     if folder is None:
         return False
@@ -167,7 +167,7 @@ def _keep(folder: Path | None, outcome: Outcome, terminal: Terminal) -> bool:
     return True
 
 
-def _report_end(terminal: Terminal, kept: Path | None, outcome: Outcome) -> None:
+def _report_end(terminal: Terminal, kept: Path | None, outcome: ExecutionOutcome) -> None:
     # Its stderr was just shown, so only the first line of the reason says something new.
     terminal.say(outcome.reason.splitlines()[0].removesuffix(" The last lines of stderr:"))
     for notice in outcome.notices:
@@ -186,7 +186,7 @@ def _report_end(terminal: Terminal, kept: Path | None, outcome: Outcome) -> None
         terminal.say(f"not kept (--keep DIR): {', '.join(left)}")
 
 
-def _exit_code(outcome: Outcome, stopped: list[int]) -> int:
+def _exit_code(outcome: ExecutionOutcome, stopped: list[int]) -> int:
     if stopped:
         return 128 + stopped[0]
     if outcome.result.ended == "timeout":

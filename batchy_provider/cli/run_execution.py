@@ -16,11 +16,12 @@ from batchy_provider.cli.context import UsageError
 from batchy_provider.cli.result_store import airflow_logs_to_stderr
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.execution import Execution, Task
+    from batchy_provider.bundles.execution import Execution
+    from batchy_provider.bundles.execution_request import ExecutionRequest
     from batchy_provider.bundles.masking import Secrets
     from batchy_provider.bundles.progress_lines import Progress
     from batchy_provider.bundles.scratch import ScratchFolder
-    from batchy_provider.bundles.script_context import Telling
+    from batchy_provider.bundles.script_context import ScriptContext
     from batchy_provider.cli.foreground import Terminal
 
 
@@ -33,16 +34,16 @@ def make_execution(arguments: argparse.Namespace, scratch: ScratchFolder, termin
     :raises UsageError: the input cannot be read.
     """
     from batchy_provider.bundles.bundle_cache import BundleCache
-    from batchy_provider.bundles.confined_files import local_place
-    from batchy_provider.bundles.execution import Execution, Task
+    from batchy_provider.bundles.confined_files import as_local_path
+    from batchy_provider.bundles.execution import Execution
     from batchy_provider.bundles.execution_id import ExecutionId
-    from batchy_provider.bundles.limits import ProcessLimits
+    from batchy_provider.bundles.execution_request import ExecutionRequest
+    from batchy_provider.bundles.limits import BACKGROUND_SECONDS, ProcessLimits
     from batchy_provider.bundles.result_store import ResultStore
-    from batchy_provider.bundles.runner import BACKGROUND_SECONDS
 
     folder = scratch.path
     bundle: Any = arguments.bundle
-    if (place := local_place(bundle)) is not None:
+    if (place := as_local_path(bundle)) is not None:
         bundle = place
     else:
         from batchy_provider.hooks.deployment import open_path
@@ -50,11 +51,11 @@ def make_execution(arguments: argparse.Namespace, scratch: ScratchFolder, termin
         with airflow_logs_to_stderr():
             bundle = open_path(bundle)
     given = _input(arguments.input, folder)
-    telling = _telling(arguments, given)
+    script_context = _telling(arguments, given)
     grace, background = arguments.kill_grace, arguments.background_timeout
-    task = Task(
-        identity=ExecutionId(workflow="by hand", batch_id="1", job=telling.job, attempt="1"),
-        telling=telling,
+    task = ExecutionRequest(
+        identity=ExecutionId(workflow="by hand", batch_id="1", job=script_context.job, attempt="1"),
+        script_context=script_context,
         bundle=bundle,
         sha256=arguments.sha256,
         args=arguments.arguments,
@@ -80,19 +81,19 @@ def make_execution(arguments: argparse.Namespace, scratch: ScratchFolder, termin
     )
 
 
-def _secrets(task: Task) -> Secrets:
+def _secrets(task: ExecutionRequest) -> Secrets:
     from batchy_provider.bundles.masking import secrets_in
 
     values = {**(os.environ if task.inherit_env else {}), **task.env}
-    found = secrets_in(values) | secrets_in(task.telling.params)
+    found = secrets_in(values) | secrets_in(task.script_context.params)
     return lambda: found
 
 
-def _telling(arguments: argparse.Namespace, given: Path | None) -> Telling:
-    from batchy_provider.bundles.script_context import Telling
+def _telling(arguments: argparse.Namespace, given: Path | None) -> ScriptContext:
+    from batchy_provider.bundles.script_context import ScriptContext
 
     job = arguments.job or Path(arguments.bundle.rstrip("/")).resolve().name.removesuffix(".zip")
-    return Telling(
+    return ScriptContext(
         job=job,
         workflow=arguments.workflow,
         batch_id=arguments.batch,

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from batchy_provider.bundles.confined_files import local_place
+from batchy_provider.bundles.confined_files import as_local_path
 from batchy_provider.config.diagnostics import did_you_mean, show
 
 FOLDER = "bundles"
@@ -43,7 +43,7 @@ def locate_bundle(folder: Path, bundle: str) -> str:
     :param folder: the folder of the workflow file.
     :returns: the path, also of a ``file:`` or ``local:`` URL; that in ``bundles/`` also if it is in neither.
     """
-    if "{{" in bundle or (place := local_place(bundle)) is None:
+    if "{{" in bundle or (place := as_local_path(bundle)) is None:
         return bundle
     if os.path.isabs(place):  # noqa: PTH117
         return place

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from batchy_provider.bundles.script_context import name_problem
+from batchy_provider.bundles.script_environment import variable_name_problem
 from batchy_provider.config.cron_expressions import PRESETS, airflow_reads_as_cron, same_days
 from batchy_provider.config.crontab import Line, read_crontab
 from batchy_provider.config.editing import yaml_text
@@ -100,7 +100,7 @@ def _cron_line(line: Line, facts: dict[str, None]) -> Converted | str:
     for name, value in line.variables.items():
         if name in _HANDLED:
             continue
-        if (problem := name_problem(name)) is not None:
+        if (problem := variable_name_problem(name)) is not None:
             left.append(f"the variable {problem}; left out")
         else:
             env[name] = literal(value)

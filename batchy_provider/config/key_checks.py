@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from batchy_provider.bundles.script_context import name_problem
+from batchy_provider.bundles.script_environment import variable_name_problem
 from batchy_provider.config.diagnostics import KeyPath, Violation, one_of, show
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.jinja import template_violations
@@ -111,7 +111,7 @@ def _moment(text: str, model: SharedModel) -> datetime | None:
 
 def _check_env(env: Mapping[str, str], path: KeyPath) -> Iterator[Violation]:
     for name, text in env.items():
-        if (problem := name_problem(name)) is not None:
+        if (problem := variable_name_problem(name)) is not None:
             yield Violation((*path, name), problem, at_key=True)
         elif why := no_variable(name, text, "the value"):
             yield Violation((*path, name), why)

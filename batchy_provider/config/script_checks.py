@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchy_provider.bundles.script import script_problem
-from batchy_provider.bundles.script_context import text_problem
+from batchy_provider.bundles.script_environment import text_problem
 from batchy_provider.config.diagnostics import Violation
 from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.model import Job

@@ -30,9 +30,9 @@ def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
 
 def open_path(url: str) -> Any:
     """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
-    from batchy_provider.bundles.confined_files import local_place
+    from batchy_provider.bundles.confined_files import as_local_path
 
-    if (place := local_place(url)) is not None:
+    if (place := as_local_path(url)) is not None:
         return Path(place)
     from batchy_provider.bundles.errors import BundleError
     from batchy_provider.config.bundle_paths import WEB_ADDRESS, is_web_address

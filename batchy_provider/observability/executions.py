@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batchy_provider.observability import events, traces
 
 if TYPE_CHECKING:
-    from batchy_provider.bundles.execution import Outcome
+    from batchy_provider.bundles.execution_outcome import ExecutionOutcome
     from batchy_provider.core.values import Batch
 
 
@@ -26,7 +26,7 @@ class Watched:
         self._tags = {"workflow": workflow, "job": job}
         self.is_told = False
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: ExecutionOutcome) -> None:
         """Tell how it ended."""
         self.is_told = True
         self._span.set(exit_code=outcome.exit_code, state=outcome.state, url=outcome.stored.url)

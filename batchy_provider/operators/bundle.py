@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from batchy_provider.bundles.execution import Execution, Outcome
-    from batchy_provider.bundles.script_context import Telling
+    from batchy_provider.bundles.execution import Execution
+    from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+    from batchy_provider.bundles.script_context import ScriptContext
     from batchy_provider.core.values import Batch
 
 REFERENCE_KEYS = frozenset(("url", "bytes", "sha256"))
@@ -187,10 +188,10 @@ class BashBundleOperator(BaseOperator):
     def _run(self, context: Context, store: Any, batch: Batch | None) -> dict[str, Any]:
         from airflow.providers.common.compat.sdk import conf
 
-        from batchy_provider.bundles.execution import Execution, Task
-        from batchy_provider.bundles.limits import ProcessLimits
+        from batchy_provider.bundles.execution import Execution
+        from batchy_provider.bundles.execution_request import ExecutionRequest
+        from batchy_provider.bundles.limits import BACKGROUND_SECONDS, ProcessLimits
         from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES
-        from batchy_provider.bundles.runner import BACKGROUND_SECONDS
         from batchy_provider.compat import supervisor_socket
         from batchy_provider.hooks.deployment import bundle_cache, result_store
         from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
@@ -202,12 +203,12 @@ class BashBundleOperator(BaseOperator):
         grace = self.kill_grace_seconds
         ti = context["ti"]
         with executions.watched(self.workflow or ti.dag_id, self.job, batch, ti.try_number) as told:
-            telling, given = self._tell(context, batch)
-            learn_secrets(self.env or {}, telling.params, inherit_env=self.inherit_env)
+            script_context, given = self._tell(context, batch)
+            learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
             close_process()
-            task = Task(
+            task = ExecutionRequest(
                 identity=self._identity(context, batch),
-                telling=telling,
+                script_context=script_context,
                 bundle=self._place(),
                 command=self.bash_command,
                 sha256=self.sha256,
@@ -220,7 +221,7 @@ class BashBundleOperator(BaseOperator):
                 max_output_bytes=self.max_output_bytes,
                 log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
                 output_is_read=self._is_read(),
-                claim=cache.root / "claims" / claim_name(self, context, batch),
+                job_lock=cache.root / "claims" / claim_name(self, context, batch),
                 **given,
             )
             self._execution = Execution(
@@ -238,7 +239,7 @@ class BashBundleOperator(BaseOperator):
                 told.ended(outcome)
                 return self._finish(context, outcome)
 
-    def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+    def _finish(self, context: Context, outcome: ExecutionOutcome) -> dict[str, Any]:
         from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
         ti = context["ti"]
@@ -273,9 +274,9 @@ class BashBundleOperator(BaseOperator):
         """The bundle's path: a URL through Airflow's object storage, a relative path from the DAG's folder."""
         if not isinstance(self.bundle, str):
             return self.bundle
-        from batchy_provider.bundles.confined_files import local_place
+        from batchy_provider.bundles.confined_files import as_local_path
 
-        if (place := local_place(self.bundle)) is None:
+        if (place := as_local_path(self.bundle)) is None:
             from batchy_provider.hooks.deployment import open_path
 
             return open_path(self.bundle)
@@ -294,15 +295,15 @@ class BashBundleOperator(BaseOperator):
             attempt=str(ti.try_number),
         )
 
-    def _tell(self, context: Context, batch: Batch | None) -> tuple[Telling, dict[str, Any]]:
-        """What the script is told, and its input as arguments of `Task`."""
-        from batchy_provider.bundles.script_context import Telling
+    def _tell(self, context: Context, batch: Batch | None) -> tuple[ScriptContext, dict[str, Any]]:
+        """What the script is told, and its input as arguments of `ExecutionRequest`."""
+        from batchy_provider.bundles.script_context import ScriptContext
 
         ti = context["ti"]
         tasks = list(dict.fromkeys([*self.previous, *([self.input_from] if self.input_from else [])]))
         previous = {task: facts for task, facts in self._previous(ti, tasks).items() if facts}
         given, source = self._input(ti, previous)
-        telling = Telling(
+        script_context = ScriptContext(
             job=self.job,
             workflow=self.workflow,
             batch_id=None if batch is None else batch.batch_id,
@@ -312,7 +313,7 @@ class BashBundleOperator(BaseOperator):
             previous=previous,
             input=source,
         )
-        return telling, given
+        return script_context, given
 
     def _own(self, context: Context, batch: Batch | None) -> dict[str, Any]:
         """Params and window of this task."""
@@ -349,7 +350,7 @@ class BashBundleOperator(BaseOperator):
         return told
 
     def _input(self, ti: Any, previous: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """The input as arguments of `Task`, and what `$BATCHY_PARAMS` says of it."""
+        """The input as arguments of `ExecutionRequest`, and what `$BATCHY_PARAMS` says of it."""
         import json
 
         if self.input_from is None:

@@ -21,7 +21,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.configuration import conf
 from fastapi import Depends
 
-from batchy_provider.bundles.masking import MASK, hide, secrets_in, sounds_secret
+from batchy_provider.bundles.masking import MASK, hide, is_secret_name, secrets_in
 from batchy_provider.compat import secrets_masker
 from batchy_provider.config.document import DocumentError, parse
 from batchy_provider.config.key_checks import WAIT_PREFIX
@@ -49,7 +49,7 @@ _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s/]+@")
 
 def is_secret(name: str) -> bool:
     """Tell whether a name tells of a secret: by our list, by Airflow's, or by the site's `sensitive_var_conn_names`."""
-    return sounds_secret(name) or bool(secrets_masker().should_hide_value_for_key(name))
+    return is_secret_name(name) or bool(secrets_masker().should_hide_value_for_key(name))
 
 
 def shown(fields: Mapping[str, Any]) -> dict[str, Any]:

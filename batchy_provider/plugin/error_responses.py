@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from batchy_provider import exceptions as errors
-from batchy_provider.bundles.confined_files import OutsideError
+from batchy_provider.bundles.confined_files import OutsideFolderError
 from batchy_provider.bundles.errors import BundleNotFoundError, DamagedRecordError, ResultError
 from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.reader import InvalidFilesError
@@ -37,7 +37,7 @@ STATUS: dict[type[errors.BatchyError], HTTPStatus] = {
     errors.UnknownWorkflowError: HTTPStatus.NOT_FOUND,
     errors.UnknownJobError: HTTPStatus.NOT_FOUND,
     errors.UnknownBatchError: HTTPStatus.NOT_FOUND,
-    OutsideError: HTTPStatus.FORBIDDEN,
+    OutsideFolderError: HTTPStatus.FORBIDDEN,
     BundleNotFoundError: HTTPStatus.NOT_FOUND,
     DamagedRecordError: HTTPStatus.INTERNAL_SERVER_ERROR,
     ResultError: HTTPStatus.NOT_FOUND,

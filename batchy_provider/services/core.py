@@ -15,7 +15,8 @@ from batchy_provider.exceptions import ConfigError
 if TYPE_CHECKING:
     from batchy_provider.archive.archive_files import ArchiveFiles
     from batchy_provider.bundles.bundle_cache import BundleCache
-    from batchy_provider.bundles.result_store import OpenPath, ResultStore
+    from batchy_provider.bundles.result_store import ResultStore
+    from batchy_provider.bundles.storage import OpenPath
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService

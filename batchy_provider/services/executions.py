@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batchy_provider.bundles.bundle_source import Source
 from batchy_provider.bundles.confined_files import (
-    OutsideError,
-    confined,
-    copy_below,
+    OutsideFolderError,
+    as_local_path,
+    copy_bundle_below,
     is_on_disk,
-    local_place,
-    opened_below,
+    open_below,
+    path_below,
 )
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution_id import ExecutionId
@@ -128,7 +128,7 @@ class KeptFile:
             return
         place = PurePath(self.execution.path, *self.name.split("/")).relative_to(self.root)
         try:
-            with opened_below(self.root, place) as found, os.fdopen(os.dup(found), "rb") as file:
+            with open_below(self.root, place) as found, os.fdopen(os.dup(found), "rb") as file:
                 yield file
         except OSError as error:
             raise ResultError(f"{self.name} cannot be read: {error.strerror or error}") from None
@@ -205,7 +205,7 @@ class ExecutionService:
         :param into: a private folder.
         :returns: the zip in that folder; a folder is packed, the same each time as long as it does not change.
         :raises ConfigError: the job has none, or it is named by a template.
-        :raises OutsideError: a server was asked, and may not hand it out.
+        :raises OutsideFolderError: a server was asked, and may not hand it out.
         :raises BundleRefusedError: it is no bundle.
         :raises UnknownJobError: the file has no such job.
         """
@@ -222,11 +222,11 @@ class ExecutionService:
         if "{{" in place:
             raise ConfigError(f"{workflow}: the bundle of {job!r} is known only when it runs: {bundle}")
         target = into / f"{job}.zip"
-        if self._services.is_server and local_place(place) is not None:
+        if self._services.is_server and as_local_path(place) is not None:
             return self._served(found.path.parent, bundle, into, target)
         source = Source(self._services.open_path(place))
         if self._services.is_server and is_on_disk(source.path):
-            raise OutsideError(bundle, _OUTSIDE)
+            raise OutsideFolderError(bundle, _OUTSIDE)
         if source.is_folder:
             source.copy_folder(into / "folder", limits=UnpackLimits())
             _pack(into / "folder", target)
@@ -239,11 +239,11 @@ class ExecutionService:
     def _served(self, folder: Path, bundle: str, into: Path, target: Path) -> Path:
         """Copy a bundle of this server's disk: only from below the folder of workflow files."""
         top = self._services.catalog.folder
-        name = confined(top, locate_bundle(folder, bundle))
+        name = path_below(top, locate_bundle(folder, bundle))
         if name is None or any(part.startswith(".") for part in name.parts):
-            raise OutsideError(bundle, _OUTSIDE)
+            raise OutsideFolderError(bundle, _OUTSIDE)
         copy = into / "copy"
-        if copy_below(top, name, copy, bundle=bundle, limits=UnpackLimits()):
+        if copy_bundle_below(top, name, copy, bundle=bundle, limits=UnpackLimits()):
             _pack(copy, target)
         else:
             _check_zip(copy, bundle)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.bundles.confined_files import confined, local_place
+from batchy_provider.bundles.confined_files import as_local_path, path_below
 from batchy_provider.config.bundle_paths import FOLDER
 from batchy_provider.config.document import MAX_BYTES, DocumentError, decode, parse
 
@@ -50,10 +50,10 @@ def _run_by(top: Path, folder: Path, bundle: str, bundles: Collection[str]) -> I
         pattern = ".*".join(re.escape(part) for part in _TEMPLATE.split(bundle.rpartition("/")[2]))
         yield from (each for each in bundles if re.fullmatch(pattern, PurePath(each).name, re.DOTALL))
         return
-    if (place := local_place(bundle)) is None:
+    if (place := as_local_path(bundle)) is None:
         return
     for candidate in (folder / place, folder / FOLDER / place):
-        if (name := confined(top, candidate)) is not None:
+        if (name := path_below(top, candidate)) is not None:
             text = name.as_posix()
             yield from (each for each in bundles if each == text or each.startswith(f"{text}/"))
 
@@ -71,9 +71,9 @@ def named_bundles(raw: bytes, *, is_json: bool) -> set[str]:
 
 def is_outside(top: Path, folder: Path, bundle: str) -> bool:
     """Tell whether a bundle is a path of this machine that does not lead to below the folder of workflow files."""
-    if "{{" in bundle or (place := local_place(bundle)) is None:
+    if "{{" in bundle or (place := as_local_path(bundle)) is None:
         return False
-    return any(confined(top, candidate) is None for candidate in (folder / place, folder / FOLDER / place))
+    return any(path_below(top, candidate) is None for candidate in (folder / place, folder / FOLDER / place))
 
 
 def _start_of(path: Path) -> bytes:

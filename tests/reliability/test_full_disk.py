@@ -14,10 +14,12 @@ import pytest
 
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 
 
 @pytest.fixture
@@ -34,15 +36,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-Run = Callable[..., Outcome]
+Run = Callable[..., ExecutionOutcome]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def execute(*, results: Path, cache: Path, **what: object) -> Outcome:
-        task = Task(
+    def execute(*, results: Path, cache: Path, **what: object) -> ExecutionOutcome:
+        task = ExecutionRequest(
             identity=ExecutionId(workflow="wf", batch_id="1", job="load", attempt="1"),
-            telling=Telling(job="load", from_date="2026-11-01", to_date="2026-11-02"),
+            script_context=ScriptContext(job="load", from_date="2026-11-01", to_date="2026-11-02"),
             **what,  # type: ignore[arg-type]
         )
         store, bundles = ResultStore(str(results)), BundleCache(cache)
@@ -51,7 +53,7 @@ def run(tmp_path: Path) -> Run:
     return execute
 
 
-def files_below(folder: Path) -> list[str]:
+def walk_files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -112,7 +114,7 @@ def test_a_disk_of_results_without_any_room_is_named(small_disk: Path, tmp_path:
         run(command="echo loaded", **places)
     assert str(small_disk) in str(raised.value), "which disk it is"
     filler.unlink()
-    assert files_below(small_disk) == []
+    assert walk_files(small_disk) == []
     assert run(command="echo loaded", **places).state == "success"
 
 
@@ -134,7 +136,7 @@ def test_a_bundle_that_does_not_fit_in_the_cache_is_not_half_there_afterwards(
         run(bundle=bundle, **places)
     assert str(small_disk) in str(raised.value), "which disk it is"
     assert room(small_disk) > 900_000, "nothing of the bundle"
-    assert files_below(tmp_path / "results") == []
+    assert walk_files(tmp_path / "results") == []
     places["cache"] = tmp_path / "bigger"
     assert run(bundle=bundle, **places).state == "success"
 

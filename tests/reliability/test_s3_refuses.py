@@ -16,10 +16,12 @@ from upath import UPath
 
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.state.store import Store
 
@@ -52,16 +54,16 @@ def s3(proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     return open_path
 
 
-Run = Callable[..., Outcome]
+Run = Callable[..., ExecutionOutcome]
 
 
 @pytest.fixture
 def run(tmp_path: Path, s3: Callable[[str], Any]) -> Run:
-    def execute(*, attempt: str = "1", **what: Any) -> Outcome:
+    def execute(*, attempt: str = "1", **what: Any) -> ExecutionOutcome:
         return Execution(
-            Task(
+            ExecutionRequest(
                 identity=ExecutionId(workflow=tmp_path.name, batch_id="1", job="load", attempt=attempt),
-                telling=Telling(job="load"),
+                script_context=ScriptContext(job="load"),
                 **what,
             ),
             cache=BundleCache(tmp_path / "cache"),

@@ -20,15 +20,17 @@ from bundle_archives import Part, script, zip_of
 
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError, BundleRefusedError, ResultError
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 
 Make = Callable[..., Execution]
-Run = Callable[..., Outcome]
-NIGHT = Telling(
+Run = Callable[..., ExecutionOutcome]
+NIGHT = ScriptContext(
     job="extract",
     workflow="sales",
     batch_id=1795000000,
@@ -44,10 +46,10 @@ NIGHT = Telling(
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     def build(command: str | None = None, show: Any = None, progress: Any = None, **options: Any) -> Execution:
-        telling = options.pop("telling", NIGHT)
-        identity = ExecutionId(workflow="sales", batch_id="1795000000", job=telling.job, attempt="2")
+        script_context = options.pop("script_context", NIGHT)
+        identity = ExecutionId(workflow="sales", batch_id="1795000000", job=script_context.job, attempt="2")
         return Execution(
-            Task(identity=identity, telling=telling, command=command, **options),
+            ExecutionRequest(identity=identity, script_context=script_context, command=command, **options),
             cache=BundleCache(tmp_path / "cache"),
             results=ResultStore(str(tmp_path / "results")),
             work=tmp_path / "work",
@@ -63,7 +65,7 @@ def run(make: Make) -> Run:
     return lambda *args, **options: make(*args, **options).run()
 
 
-def text(outcome: Outcome, name: str = "stdout") -> str:
+def text(outcome: ExecutionOutcome, name: str = "stdout") -> str:
     with outcome.stored.open(name) as file:
         return file.read().decode()
 
@@ -230,13 +232,14 @@ WORKER = """
 import sys
 from pathlib import Path
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.script_context import Telling
-from batchy_provider.bundles.execution import Execution, Task
+from batchy_provider.bundles.script_context import ScriptContext
+from batchy_provider.bundles.execution import Execution
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.result_store import ResultStore
 root = Path(sys.argv[1])
 identity = ExecutionId(workflow="w", batch_id="1", job="j", attempt=sys.argv[2])
-task = Task(identity=identity, telling=Telling(job="j"), command=sys.argv[3])
+task = ExecutionRequest(identity=identity, script_context=ScriptContext(job="j"), command=sys.argv[3])
 Execution(task, cache=BundleCache(root / "cache"), results=ResultStore(str(root / "results")), work=root / "work").run()
 """
 

@@ -12,10 +12,12 @@ import threading
 from pathlib import Path
 
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.local.rest import wait_for
 
 # Takes its time to end, as a script may that has a transaction to roll back; says when it has begun and ended.
@@ -37,11 +39,11 @@ execution(sys.argv[1], sys.argv[2], sys.argv[3]).run()
 def execution(folder: str, name: str, script: str, shown: list[str] | None = None) -> Execution:
     place = Path(folder)
     return Execution(
-        Task(
+        ExecutionRequest(
             identity=ExecutionId(workflow="wf", batch_id="1", job="load", attempt=name),
-            telling=Telling(job="load"),
+            script_context=ScriptContext(job="load"),
             command=script.format(name=name, log=place / "log"),
-            claim=place / "claims" / "load",
+            job_lock=place / "claims" / "load",
             kill_grace=60,
         ),
         cache=BundleCache(place / "cache"),
@@ -83,7 +85,7 @@ def test_a_try_that_waits_can_be_cancelled_and_never_runs(tmp_path: Path) -> Non
     wait_for(lambda: log(tmp_path) == ["began first"], "the script to begin", timeout=60)
     shown: list[str] = []
     second = execution(str(tmp_path), "second", QUICK, shown)
-    outcomes: list[Outcome] = []
+    outcomes: list[ExecutionOutcome] = []
     waiting = threading.Thread(target=lambda: outcomes.append(second.run()))
     waiting.start()
     wait_for(lambda: shown, "the second to wait", timeout=60)

@@ -14,19 +14,22 @@ import pytest
 from upath import UPath
 
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.errors import DamagedRecordError, NotKeptError
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.errors import DamagedRecordError, ResultNotStoredError
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
-from batchy_provider.bundles.result_store import ResultStore, local_path
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
+from batchy_provider.bundles.result_store import ResultStore
+from batchy_provider.bundles.script_context import ScriptContext
+from batchy_provider.bundles.storage import open_local_path
 
-Run = Callable[..., Outcome]
+Run = Callable[..., ExecutionOutcome]
 SECRET = "hunter2-of-the-night"
 IDENTITY = ExecutionId(workflow="sales", batch_id="1", job="extract", attempt="1")
 
 
 def open_path(url: str) -> Any:
-    return UPath(url) if "memory:" in url else local_path(url)
+    return UPath(url) if "memory:" in url else open_local_path(url)
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -38,9 +41,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ResultStore:
 
 @pytest.fixture
 def run(tmp_path: Path, store: ResultStore) -> Run:
-    def execute(command: str, *secrets: str, **options: Any) -> Outcome:
+    def execute(command: str, *secrets: str, **options: Any) -> ExecutionOutcome:
         return Execution(
-            Task(identity=IDENTITY, telling=Telling(job="extract"), command=command, **options),
+            ExecutionRequest(
+                identity=IDENTITY, script_context=ScriptContext(job="extract"), command=command, **options
+            ),
             cache=BundleCache(tmp_path / "cache"),
             results=store,
             work=tmp_path / "work",
@@ -50,7 +55,7 @@ def run(tmp_path: Path, store: ResultStore) -> Run:
     return execute
 
 
-def text(outcome: Outcome, name: str) -> str:
+def text(outcome: ExecutionOutcome, name: str) -> str:
     with outcome.stored.open(name) as file:
         return file.read().decode()
 
@@ -268,7 +273,7 @@ def test_a_store_that_refuses_all_says_that_the_script_has_run(
     if store.is_local:
         pytest.skip("as above")
     _refuse(monkeypatch, lambda path: True)
-    with pytest.raises(NotKeptError, match="did not take what the script left") as caught:
+    with pytest.raises(ResultNotStoredError, match="did not take what the script left") as caught:
         run("exit 7")
     assert caught.value.exit_code == 7
     assert store.find("sales") == []

@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import ResultError
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.log_tail import Follower
 from batchy_provider.bundles.masking import MaskedStream, Masker, hide, secrets_in
 from batchy_provider.bundles.progress_lines import Progress
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 
 SECRET = "hunter2-and-more"
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END PRIVATE KEY-----"
@@ -188,12 +190,14 @@ def store(tmp_path: Path) -> ResultStore:
 
 
 @pytest.fixture
-def run(tmp_path: Path, store: ResultStore) -> Callable[..., Outcome]:
-    def execute(command: str, *known: str, env: Any = None, told: dict[str, Any] | None = None, **task: Any) -> Outcome:
+def run(tmp_path: Path, store: ResultStore) -> Callable[..., ExecutionOutcome]:
+    def execute(
+        command: str, *known: str, env: Any = None, told: dict[str, Any] | None = None, **task: Any
+    ) -> ExecutionOutcome:
         return Execution(
-            Task(
+            ExecutionRequest(
                 identity=ExecutionId(workflow="w", batch_id="1", job="j", attempt="1"),
-                telling=Telling(job="j"),
+                script_context=ScriptContext(job="j"),
                 command=command,
                 env={"S": SECRET, "KEY": KEY, **(env or {})},
                 **task,
@@ -208,17 +212,17 @@ def run(tmp_path: Path, store: ResultStore) -> Callable[..., Outcome]:
     return execute
 
 
-def everything(outcome: Outcome) -> bytes:
+def everything(outcome: ExecutionOutcome) -> bytes:
     """All bytes that an execution left in the store."""
     return b"".join(path.read_bytes() for path in outcome.stored.path.rglob("*") if path.is_file())
 
 
-def read(outcome: Outcome, name: str) -> bytes:
+def read(outcome: ExecutionOutcome, name: str) -> bytes:
     with outcome.stored.open(name) as file:
         return file.read()
 
 
-def test_nothing_that_is_shown_or_kept_has_the_secret(run: Callable[..., Outcome]) -> None:
+def test_nothing_that_is_shown_or_kept_has_the_secret(run: Callable[..., ExecutionOutcome]) -> None:
     shown: list[str] = []
     copied: list[bytes] = []
     said: list[Progress] = []
@@ -251,7 +255,9 @@ def test_nothing_that_is_shown_or_kept_has_the_secret(run: Callable[..., Outcome
     assert outcome.stored.record["masked"] == {"stdout": 3, "stderr": 1}
 
 
-def test_a_secret_of_several_lines_is_masked_on_stderr_too_whose_lines_are_marked(run: Callable[..., Outcome]) -> None:
+def test_a_secret_of_several_lines_is_masked_on_stderr_too_whose_lines_are_marked(
+    run: Callable[..., ExecutionOutcome],
+) -> None:
     shown: list[str] = []
     outcome = run('echo "$KEY" >&2; head -n 2 <<< "$KEY"', KEY, told={"show": lambda _, lines: shown.append(lines)})
     assert read(outcome, "stderr") == b"***\n"
@@ -259,7 +265,7 @@ def test_a_secret_of_several_lines_is_masked_on_stderr_too_whose_lines_are_marke
     assert "MII" not in "".join(shown)
 
 
-def test_a_lone_line_is_shown_at_once_all_the_same(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_lone_line_is_shown_at_once_all_the_same(run: Callable[..., ExecutionOutcome], tmp_path: Path) -> None:
     shown: list[str] = []
 
     def show(stream: str, lines: str) -> None:
@@ -271,7 +277,9 @@ def test_a_lone_line_is_shown_at_once_all_the_same(run: Callable[..., Outcome], 
     assert (outcome.state, shown) == ("success", ["ready hunter"])
 
 
-def test_a_follower_of_the_running_script_reads_it_masked(run: Callable[..., Outcome], store: ResultStore) -> None:
+def test_a_follower_of_the_running_script_reads_it_masked(
+    run: Callable[..., ExecutionOutcome], store: ResultStore
+) -> None:
     read_so_far: list[bytes] = []
 
     def show(stream: str, lines: str) -> None:
@@ -283,14 +291,14 @@ def test_a_follower_of_the_running_script_reads_it_masked(run: Callable[..., Out
     assert read_so_far == [b"a ***\n"]
 
 
-def test_output_that_is_written_as_data_is_exact(run: Callable[..., Outcome]) -> None:
+def test_output_that_is_written_as_data_is_exact(run: Callable[..., ExecutionOutcome]) -> None:
     outcome = run('echo "$S"; echo "row $S" > "$BATCHY_OUTPUT"', SECRET, output_is_read=True)
     assert (read(outcome, "stdout"), read(outcome, "output")) == (b"***\n", f"row {SECRET}\n".encode())
     assert "masked" not in outcome.reference()
 
 
 def test_stdout_that_a_later_job_reads_is_handed_over_exactly(
-    run: Callable[..., Outcome], store: ResultStore, tmp_path: Path
+    run: Callable[..., ExecutionOutcome], store: ResultStore, tmp_path: Path
 ) -> None:
     outcome = run('seq 100000; echo "row $S"; printf "%s" "${S:0:5}"', SECRET, output_is_read=True)
     exact = "".join(f"{n}\n" for n in range(1, 100_001)) + f"row {SECRET}\nhunte"
@@ -301,13 +309,13 @@ def test_stdout_that_a_later_job_reads_is_handed_over_exactly(
     assert sorted(outcome.stored.record["contents"]) == ["output", "stderr", "stdout"]
 
 
-def test_stdout_without_secrets_is_kept_once(run: Callable[..., Outcome]) -> None:
+def test_stdout_without_secrets_is_kept_once(run: Callable[..., ExecutionOutcome]) -> None:
     outcome = run("echo data", SECRET, output_is_read=True)
     assert sorted(outcome.stored.record["contents"]) == ["stderr", "stdout"]
 
 
 def test_masked_stdout_is_refused_as_input_and_the_error_says_what_to_do(
-    run: Callable[..., Outcome], store: ResultStore, tmp_path: Path
+    run: Callable[..., ExecutionOutcome], store: ResultStore, tmp_path: Path
 ) -> None:
     reference = run('echo "$S"', SECRET).reference()
     assert reference["masked"] == 1
@@ -315,7 +323,7 @@ def test_masked_stdout_is_refused_as_input_and_the_error_says_what_to_do(
         store.fetch(reference, tmp_path / "input")
 
 
-def test_a_value_that_is_a_link_is_not_written_through(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_value_that_is_a_link_is_not_written_through(run: Callable[..., ExecutionOutcome], tmp_path: Path) -> None:
     target = tmp_path / "other.json"
     target.write_text(json.dumps(SECRET))
     outcome = run('ln -s "$TARGET" "$BATCHY_OUTPUT_DIR/x.json"', SECRET, env={"TARGET": str(target)})
@@ -329,9 +337,9 @@ def test_a_secret_that_came_to_be_known_while_the_script_ran_is_not_in_the_recor
 ) -> None:
     known: list[str] = []
     outcome = Execution(
-        Task(
+        ExecutionRequest(
             identity=ExecutionId(workflow="w", batch_id="1", job="j", attempt="1"),
-            telling=Telling(job="j"),
+            script_context=ScriptContext(job="j"),
             command='echo "{\\"k\\": \\"$S\\"}" > "$BATCHY_OUTPUT_DIR/v.json"; echo "$S" >&2; exit 1',
             env={"S": SECRET},
         ),

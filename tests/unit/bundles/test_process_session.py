@@ -19,11 +19,13 @@ import pytest
 from batchy_provider.bundles import process_session as session_module
 from batchy_provider.bundles import runner as runner_module
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.process_session import Session, start_of
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.local.rest import wait_for
 
 FOREVER = "while :; do sleep 0.05; done"
@@ -69,12 +71,12 @@ def living(marker: str) -> list[str]:
 
 def execution(place: Path, name: str, script: str, marker: str = "MARK=x", **options: object) -> Execution:
     variable, _, value = marker.partition("=")
-    task = Task(
+    task = ExecutionRequest(
         identity=ExecutionId(workflow="w", batch_id=name, job="load", attempt="1"),
-        telling=Telling(job="load"),
+        script_context=ScriptContext(job="load"),
         command=script,
         env={variable: value, "PYTHON": sys.executable},
-        claim=place / "claims" / name,
+        job_lock=place / "claims" / name,
         **{"kill_grace": 0.4, **options},  # type: ignore[arg-type]
     )
     return Execution(
@@ -82,9 +84,9 @@ def execution(place: Path, name: str, script: str, marker: str = "MARK=x", **opt
     )
 
 
-def all_at_once(place: Path, ending: str, **options: object) -> dict[str, Outcome]:
+def all_at_once(place: Path, ending: str, **options: object) -> dict[str, ExecutionOutcome]:
     """Run each grouping, side by side, and end it."""
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, ExecutionOutcome] = {}
 
     def run(number: int, name: str) -> None:
         script = f"touch {place}/begun{number}; {GROUPINGS[name]}"

@@ -16,10 +16,12 @@ from upath import UPath
 
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError, ResultError
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 
 
 @pytest.fixture
@@ -36,16 +38,16 @@ def lasting(endpoint: str, s3: Callable[[str], Any]) -> Callable[[str], Any]:
     return open_path
 
 
-Run = Callable[..., Outcome]
+Run = Callable[..., ExecutionOutcome]
 
 
 @pytest.fixture
 def run(tmp_path: Path, s3: Callable[[str], Any]) -> Run:
-    def execute(worker: str, job: str, command: str | None = None, **options: Any) -> Outcome:
+    def execute(worker: str, job: str, command: str | None = None, **options: Any) -> ExecutionOutcome:
         return Execution(
-            Task(
+            ExecutionRequest(
                 identity=ExecutionId(workflow="sales", batch_id=tmp_path.name, job=job, attempt="1"),
-                telling=Telling(job=job),
+                script_context=ScriptContext(job=job),
                 command=command,
                 **options,
             ),

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from batchy_provider.bundles.errors import JobEnvironmentError
-from batchy_provider.bundles.script_context import Telling, build, write_params
+from batchy_provider.bundles.script_context import ScriptContext, write_params_file
+from batchy_provider.bundles.script_environment import build_environment
 
 WORKER = {
     "PATH": "/bin",
@@ -28,19 +29,21 @@ WORKER = {
 
 
 def test_only_the_allow_list_is_inherited() -> None:
-    assert set(build({}, worker=WORKER)) == {"PATH", "HOME", "LANG", "LC_ALL", "TZ"}
+    assert set(build_environment({}, worker=WORKER)) == {"PATH", "HOME", "LANG", "LC_ALL", "TZ"}
 
 
 def test_everything_is_inherited_on_request() -> None:
-    assert build({}, inherit=True, worker=WORKER) == WORKER
+    assert build_environment({}, inherit=True, worker=WORKER) == WORKER
 
 
 def test_there_is_always_a_path() -> None:
-    assert build({}, worker={})["PATH"]
+    assert build_environment({}, worker={})["PATH"]
 
 
 def test_the_jobs_variables_win_and_none_takes_away() -> None:
-    built = build({"BATCHY_JOB": "j"}, env={"TZ": "UTC", "HOME": None, "N": 3, "F": 1.5, "B": True}, worker=WORKER)
+    built = build_environment(
+        {"BATCHY_JOB": "j"}, env={"TZ": "UTC", "HOME": None, "N": 3, "F": 1.5, "B": True}, worker=WORKER
+    )
     assert (built["TZ"], built["N"], built["F"], built["B"], built["BATCHY_JOB"]) == ("UTC", "3", "1.5", "true", "j")
     assert "HOME" not in built
 
@@ -59,11 +62,11 @@ def test_the_jobs_variables_win_and_none_takes_away() -> None:
 )
 def test_what_no_process_can_be_given_is_refused(env: dict[str, Any], reason: str) -> None:
     with pytest.raises(JobEnvironmentError, match=reason):
-        build({}, env=env)
+        build_environment({}, env=env)
 
 
 def test_unknown_facts_are_empty_not_missing() -> None:
-    told = Telling(job="j").variables()
+    told = ScriptContext(job="j").variables()
     assert set(told) == {
         "BATCHY_WORKFLOW",
         "BATCHY_JOB",
@@ -78,7 +81,7 @@ def test_unknown_facts_are_empty_not_missing() -> None:
 
 def test_params_are_written_as_they_are(tmp_path: Path) -> None:
     params = {"big": 2**70, "empty": [], "é": "ü\ud800", "none": None, "deep": {"z": 1, "a": [1.5]}}
-    write_params(Telling(job="j", params=params, previous={"a": {"state": "aborted"}}), tmp_path / "p")
+    write_params_file(ScriptContext(job="j", params=params, previous={"a": {"state": "aborted"}}), tmp_path / "p")
     read = json.loads((tmp_path / "p").read_bytes().decode("utf-8", "surrogatepass"))
     assert read["params"] == params
     assert list(read["params"]) == list(params)
@@ -88,4 +91,4 @@ def test_params_are_written_as_they_are(tmp_path: Path) -> None:
 
 def test_params_that_are_no_json_are_named(tmp_path: Path) -> None:
     with pytest.raises(JobEnvironmentError, match="job j"):
-        write_params(Telling(job="j", params={"x": object()}), tmp_path / "p")
+        write_params_file(ScriptContext(job="j", params={"x": object()}), tmp_path / "p")

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.execution import Execution, Outcome, Task
+from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.script_context import Telling
+from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.core.values import CloseRequest, OpenRequest, Window, WorkflowConfig
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
@@ -211,10 +213,12 @@ def results(tmp_path: Path) -> ResultStore:
 
 
 @pytest.fixture
-def execute(results: ResultStore, tmp_path: Path) -> Callable[..., Outcome]:
-    def run(batch_id: int | str, job: str, command: str, *, workflow: str = "sales", attempt: str = "1") -> Outcome:
+def execute(results: ResultStore, tmp_path: Path) -> Callable[..., ExecutionOutcome]:
+    def run(
+        batch_id: int | str, job: str, command: str, *, workflow: str = "sales", attempt: str = "1"
+    ) -> ExecutionOutcome:
         identity = ExecutionId(workflow=workflow, batch_id=str(batch_id), job=job, attempt=attempt)
-        task = Task(identity=identity, telling=Telling(job=job), command=command)
+        task = ExecutionRequest(identity=identity, script_context=ScriptContext(job=job), command=command)
         return Execution(task, cache=BundleCache(tmp_path / "cache"), results=results, work=tmp_path / "work").run()
 
     return run

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.script_context import build
+from batchy_provider.bundles.script_environment import build_environment
 from batchy_provider.config.document import DocumentError, parse
 from batchy_provider.config.key_checks import item_text
 from batchy_provider.config.reader import Reader
@@ -66,7 +66,7 @@ def test_a_variable_is_what_is_written_or_a_fault_that_says_how_to_write_it(writ
             return
     assert workflow is not None, diagnostics
     assert workflow.model is not None
-    env = build({}, env=environment(workflow.model.jobs["a"], workflow.model), worker={})
+    env = build_environment({}, env=environment(workflow.model.jobs["a"], workflow.model), worker={})
     assert (env["X"], env["Y"]) == (written, "1")
 
 
@@ -94,7 +94,9 @@ def test_a_process_receives_it() -> None:
     workflow, diagnostics = read(f"jobs: {{a: {{bash: x, env: {written}}}}}\n")
     assert workflow is not None, diagnostics
     assert workflow.model is not None
-    given = build({}, env=environment(workflow.model.jobs["a"], workflow.model), worker={"PATH": "/usr/bin:/bin"})
+    given = build_environment(
+        {}, env=environment(workflow.model.jobs["a"], workflow.model), worker={"PATH": "/usr/bin:/bin"}
+    )
     done = subprocess.run(["env", "-0"], env=given, capture_output=True, check=True)
     received = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
     assert {name: received[name] for name in env} == env

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 from test_bundle import FakeTaskInstance, run, ti  # noqa: F401 - fixtures
 
-from batchy_provider.bundles.storable_values import DEPTH, parse_value, storage_fault
+from batchy_provider.bundles.storable_values import DEPTH, parse_value, storage_problem
 from batchy_provider.operators.bundle import BashBundleOperator
 
 try:
@@ -77,14 +77,14 @@ def texts(value: Any) -> list[str]:
 @example({"": [""], "\x7f\x80\u2028": "\uffff\U0010ffff"})
 def test_what_passes_the_check_is_stored_and_comes_back_as_it_was(value: Any) -> None:
     read = parse_value(json.dumps(value).encode())
-    if storage_fault(read) is None:
+    if storage_problem(read) is None:
         assert through_airflow(read) == read
         assert not any("\0" in text for text in texts(read)), "JSONB refuses it"
 
 
 @pytest.mark.parametrize("depth", [DEPTH + 1, 300, 100_000])
 def test_too_deep_a_value_is_no_recursion_error(depth: int) -> None:
-    assert "nested more than 64 levels deep" in (storage_fault(nested(depth)) or "")
+    assert "nested more than 64 levels deep" in (storage_problem(nested(depth)) or "")
 
 
 def test_an_output_json_of_a_failed_job_is_a_value_and_hides_no_reference(

@@ -16,7 +16,7 @@ from api_server import Api
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.bundles.confined_files import confined, local_place, opened_below
+from batchy_provider.bundles.confined_files import as_local_path, open_below, path_below
 
 MARKER = "secret-of-the-api-server"
 JOB = "/api/v1/workflows/thief/jobs/k/bundle"
@@ -147,9 +147,9 @@ def test_what_is_exchanged_meanwhile_is_not_followed(tmp_path: Path, outside: Pa
     try:
         for _ in range(2000):
             try:
-                name = confined(top, top / "a" / "airflow.cfg")
+                name = path_below(top, top / "a" / "airflow.cfg")
                 if name is not None:
-                    with opened_below(top, name) as descriptor:
+                    with open_below(top, name) as descriptor:
                         found.add(os.read(descriptor, 100))
             except OSError:
                 continue
@@ -166,5 +166,5 @@ def test_what_is_exchanged_meanwhile_is_not_followed(tmp_path: Path, outside: Pa
     st.text(),
 )
 def test_each_spelling_of_a_local_url_is_a_path(scheme: str, slashes: str, rest: str) -> None:
-    place = local_place(scheme + slashes + rest)
+    place = as_local_path(scheme + slashes + rest)
     assert place is not None
