@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from batchy_provider.core.values import Actor
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.archive import ArchiveService
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
     from batchy_provider.state.store import Store
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class Context:
 
         :raises ConfigError: the folder of workflow files was named, and is not there.
         """
-        from batchy_provider.services.core import Services
+        from batchy_provider.services.composition import Services
 
         if self.cfg_given and not self.cfg.is_dir():
             raise ConfigError(f"there is no folder {self.cfg} (--cfg, BATCHY_CFG)")

@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
 
 def examine_all(context: Context, arguments: argparse.Namespace) -> int:
     """Check everything."""
-    from batchy_provider.services.doctor import examine
+    from batchy_provider.services.health_checks import examine
 
     named = arguments.results or os.environ.get("BATCHY_RESULTS")
     found = examine(context.store, open_results(arguments) if named else None)

@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
 
 def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
     """Show or write the metrics. A Redis that is away is one of them, and a fault."""
-    from batchy_provider.services.gauges import exposition
+    from batchy_provider.services.prometheus import exposition
 
     text, fault = exposition(context.services)
     if arguments.file is None:

@@ -19,7 +19,7 @@ from batchy_provider.hooks.deployment import (
     open_path,
     result_store,
 )
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 
 if TYPE_CHECKING:
     from batchy_provider.state.store import Store
@@ -57,7 +57,7 @@ def forget() -> None:
 
 
 def _store() -> Store:
-    return BatchyHook(retry_seconds=PATIENCE_SECONDS).get_store()
+    return BatchyHook(patience=PATIENCE_SECONDS).get_store()
 
 
 Deployment = Annotated[Services, Depends(deployment)]

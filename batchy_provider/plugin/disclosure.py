@@ -31,8 +31,8 @@ from batchy_provider.plugin.security import AnyCaller, Caller
 if TYPE_CHECKING:
     from batchy_provider.config.diagnostics import Diagnostic
     from batchy_provider.core.values import Fields, PersonalChange
-    from batchy_provider.services.answers import BatchView, JobState, WorkflowDetail, WorkflowSummary
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.answers import BatchView, JobSummary, WorkflowDetail, WorkflowSummary
+    from batchy_provider.services.composition import Services
 
 S = TypeVar("S", bound="WorkflowSummary")
 
@@ -240,7 +240,7 @@ class Disclosure:
         by, what = self.text(change.by, own=own), self.text(change.what, own=own)
         return replace(change, by=by, what=what, why=self._maybe(change.why, own))
 
-    def job(self, state: JobState) -> JobState:
+    def job(self, state: JobSummary) -> JobSummary:
         """Show a job."""
         progress = None if state.progress is None else shown(state.progress)
         return replace(state, params=shown(state.params), progress=progress, upstream=[*map(self.task, state.upstream)])

@@ -14,7 +14,7 @@ from batchy_provider.original.history import Adoption, Found, adopt, find_past
 from batchy_provider.services.answers import Audit
 
 if TYPE_CHECKING:
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
 
 
 def adopt_workflow(services: Services, workflow: str, *, actor: Actor, dry_run: bool = False) -> Adoption:

@@ -14,7 +14,7 @@ from batchy_provider.core.values import Actor, Batch, Fields, PersonalChange
 
 T = TypeVar("T")
 
-__all__ = ["Actor", "Audit", "BatchView", "JobState", "Page", "WorkflowDetail", "WorkflowSummary"]
+__all__ = ["Actor", "Audit", "BatchView", "JobSummary", "Page", "WorkflowDetail", "WorkflowSummary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class WorkflowSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
+class JobSummary:
     """A job as it stands.
 
     :param kind: ``job``, ``handler`` or ``disabled``, as `config.graph` has it; ``job`` without a file.
@@ -145,7 +145,7 @@ class WorkflowDetail:
     """
 
     summary: WorkflowSummary
-    job_states: list[JobState]
+    job_states: list[JobSummary]
     fields: dict[str, Fields]
     changes: list[PersonalChange]
     file: str | None = None

@@ -17,7 +17,7 @@ from batchy_provider.services.answers import Audit, BatchView, CoverageView, Loa
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import WorkflowConfig
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
 
 MAX_LIMIT = 1000
 _READ_AT_ONCE = 200

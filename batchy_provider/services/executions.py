@@ -33,7 +33,7 @@ from batchy_provider.services.answers import Page
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.execution_record import StoredExecution
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
 
 
 _CHUNK = 1024 * 1024

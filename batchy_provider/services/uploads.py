@@ -48,7 +48,7 @@ from batchy_provider.services.upload_files import (
 
 if TYPE_CHECKING:
     from batchy_provider.config.workflow import Workflow
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
 
 STAGING = ".uploads"
 MAX_FILES = 100

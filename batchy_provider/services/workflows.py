@@ -20,14 +20,14 @@ from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import SPECIAL_FIELDS, Actor, Fields, UnreadableWorkflow, WorkflowConfig, WorkflowState
 from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import BatchyError, ConfigError, UnknownWorkflowError
-from batchy_provider.services.answers import Audit, JobState, Page, WorkflowDetail, WorkflowSummary
-from batchy_provider.services.lateness import deadline_of
+from batchy_provider.services.answers import Audit, JobSummary, Page, WorkflowDetail, WorkflowSummary
+from batchy_provider.services.deadlines import deadline_of
 from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
     from batchy_provider.config.reader import Folder
     from batchy_provider.config.workflow import Workflow
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
 
 MAX_LIMIT = 1000
 
@@ -328,7 +328,7 @@ def _summary(
 
 def _job_states(
     workflow: str, state: WorkflowState | None, config: WorkflowConfig | None, nodes: Mapping[str, Node]
-) -> Iterable[JobState]:
+) -> Iterable[JobSummary]:
     names = list(state.jobs) if state is not None else list(config.jobs) if config is not None else []
     handlers = [name for name, node in nodes.items() if node.kind == "handler"]
     for name in dict.fromkeys([*names, *handlers]):
@@ -342,7 +342,7 @@ def _job_states(
         known_in_file = config is not None and name in config.jobs
         reset = position_or_none(workflow, name, fresh, config.timezone) if config and known_in_file else None
         disabled = name in (state.disabled if state is not None else config.disabled if config is not None else ())
-        yield JobState(
+        yield JobSummary(
             job=name,
             kind="handler" if name in handlers else "job",
             status=str(stored.get("status") or "new"),

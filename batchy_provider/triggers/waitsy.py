@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from batchy_provider.triggers.hub import RECHECK_SECONDS, hub
+from batchy_provider.triggers.wait_multiplexer import RECHECK_SECONDS, multiplexer
 
 if TYPE_CHECKING:
     from batchy_provider.core.waits import Verdict, Wait
@@ -84,7 +84,7 @@ class WaitsyTrigger(BaseTrigger):
                 event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]
         except BatchyError as error:
             fault = str(error)
-        # Only now that the wait is off the hub: nobody comes back to a trigger that has fired.
+        # Only now that the wait is off the multiplexer: nobody comes back to a trigger that has fired.
         yield event
         # And only now that it has fired: where thousands fire at once, logging is what takes the time.
         self._say(self.log.error if fault else self.log.info, fault or said)
@@ -137,7 +137,7 @@ class WaitsyTrigger(BaseTrigger):
 def watch(
     redis_conn_id: str | None, workflow: str, ask: Callable[[Keys], Asking]
 ) -> AbstractAsyncContextManager[AsyncIterator[Verdict]]:
-    """Watch what `ask` asks about a workflow, on the hub of the connection; the wait ends with the context.
+    """Watch what `ask` asks about a workflow, on the multiplexer of the connection; the wait ends with the context.
 
     :param ask: takes the workflow's keys and returns the generator of questions, see `batches.waiting`.
     """
@@ -147,6 +147,6 @@ def watch(
     from batchy_provider.hooks.batchy import BatchyHook
 
     hook = BatchyHook(redis_conn_id)
-    waits = hub(hook.redis_conn_id, hook.get_address_async)
+    waits = multiplexer(hook.redis_conn_id, hook.get_address_async)
     waits.recheck_seconds = conf.getfloat("batchy", "recheck_seconds", fallback=RECHECK_SECONDS)
     return aclosing(waits.watch(check_workflow_name(workflow), ask))

@@ -15,7 +15,7 @@ from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
 from batchy_provider.plugin.security import Caller, Editor, Reader, WorkflowName
 from batchy_provider.services.answers import BatchView, CoverageView
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 
 router = APIRouter(tags=["batches"])
 

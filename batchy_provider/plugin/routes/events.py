@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.security import AnyCaller, Caller
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.events import BACK, Event
 from batchy_provider.state.transaction import own_errors
 

@@ -23,7 +23,7 @@ from batchy_provider.plugin.disclosure import Discloses, without_addresses
 from batchy_provider.plugin.routes.batches import BatchId
 from batchy_provider.plugin.routes.workflows import Offset
 from batchy_provider.plugin.security import CodeReader, Job, LogReader, WorkflowName
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.executions import ExecutionView, KeptFile
 
 router = APIRouter(tags=["executions"])

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.plugin.airflow_services import Deployment, forget
 from batchy_provider.plugin.security import AnyCaller
-from batchy_provider.services.gauges import CONTENT_TYPE, exposition
+from batchy_provider.services.prometheus import CONTENT_TYPE, exposition
 
 router = APIRouter(tags=["metrics"])
 

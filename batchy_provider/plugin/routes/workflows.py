@@ -14,7 +14,7 @@ from batchy_provider.core.values import Fields, PersonalChange
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses, shown_jobs
 from batchy_provider.plugin.security import AnyCaller, Editor, Job, Reader, WorkflowName
-from batchy_provider.services.answers import JobState, WorkflowDetail, WorkflowSummary
+from batchy_provider.services.answers import JobSummary, WorkflowDetail, WorkflowSummary
 
 router = APIRouter(tags=["workflows"])
 
@@ -88,7 +88,7 @@ def get_workflow(workflow: WorkflowName, caller: Reader, services: Deployment, t
 
 
 @router.get("/workflows/{workflow}/jobs", operation_id="list_jobs", summary="Jobs of a workflow")
-def list_jobs(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> list[JobState]:
+def list_jobs(workflow: WorkflowName, caller: Reader, services: Deployment, tells: Discloses) -> list[JobSummary]:
     """Return the jobs as they stand, handlers too."""
     return tells.detail(services.workflows.get(workflow)).job_states
 

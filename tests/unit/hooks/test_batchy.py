@@ -33,7 +33,7 @@ from batchy_provider.local.servers import valkey_binary
 from batchy_provider.state.connections import Address
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask, check
-from batchy_provider.triggers.hub import Hub
+from batchy_provider.triggers.wait_multiplexer import WaitMultiplexer
 
 
 def connection(**parts: Any) -> Connection:
@@ -67,11 +67,11 @@ def one_night(store: Store) -> int:
 
 
 def waited_for(hook: BatchyHook) -> int | None:
-    """Wait on a hub, as the triggerer does."""
+    """Wait on a multiplexer, as the triggerer does."""
 
     async def test() -> int | None:
         wait = Wait(workflow="wf", scope="any")
-        async for verdict in Hub(hook.get_address_async).watch("wf", lambda keys: check(keys, wait)):
+        async for verdict in WaitMultiplexer(hook.get_address_async).watch("wf", lambda keys: check(keys, wait)):
             assert verdict.is_over, verdict.text
             return verdict.batch_id
         return None

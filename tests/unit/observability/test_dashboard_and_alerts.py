@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from batchy_provider.observability.events import METRICS, Metric
-from batchy_provider.services.gauges import GAUGES
+from batchy_provider.services.prometheus import GAUGES
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

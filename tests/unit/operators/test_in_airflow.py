@@ -154,7 +154,7 @@ class TestWait:
         assert (state, set(tasks.values())) == ("success", {"success"})
 
     def test_woken_by_the_close(self, dags: dict[str, Any], store: Store) -> None:
-        """Here the triggers run inside dag.test(), on the hub."""
+        """Here the triggers run inside dag.test(), on the multiplexer."""
         closing = threading.Timer(4, self.succeed, [store])
         closing.start()
         try:

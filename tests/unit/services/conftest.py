@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchy_provider.services.answers import Audit
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
 

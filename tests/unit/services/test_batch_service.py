@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.services.answers import BatchView
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 
 ANN = Actor("ann", "web", "127.0.0.1")
 SALES = WorkflowConfig(name="sales", jobs={"extract": {"reprocess_hours": 2}, "load": {}})

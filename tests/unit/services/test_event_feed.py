@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from redis_server import Server
 
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.events import BACK, LOST, EventFeed
 from batchy_provider.services.known_workflows import WorkflowNames
 from batchy_provider.state.connections import connect

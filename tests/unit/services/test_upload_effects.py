@@ -16,7 +16,7 @@ from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services.answers import Audit
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.upload_files import UploadStorageError
 from batchy_provider.services.uploads import After, Upload, UploadConflictError, UploadedFile
 

@@ -20,7 +20,7 @@ from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services import uploads
 from batchy_provider.services.answers import Audit
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.uploads import After, Upload, UploadConflictError, UploadedFile
 
 ANN = Actor("ann", "rest", "127.0.0.1")

@@ -12,7 +12,7 @@ import pytest
 from batchy_provider.core.values import Actor, WorkflowConfig
 from batchy_provider.exceptions import ConfigError, UnknownBatchError, UnknownWorkflowError, WindowError
 from batchy_provider.services.answers import Audit
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.known_workflows import WorkflowNames
 from batchy_provider.state.store import Store
 

@@ -19,7 +19,7 @@ from redis_server import REDIS_SERVER, Server, programs
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig, run_key
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.local.ports import free_port
-from batchy_provider.services.core import Services
+from batchy_provider.services.composition import Services
 from batchy_provider.services.waits import look, make_wait
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store

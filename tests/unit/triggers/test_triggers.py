@@ -19,7 +19,7 @@ from redis import Redis
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
-from batchy_provider.triggers import hub as hub_module
+from batchy_provider.triggers import wait_multiplexer as multiplexer_module
 from batchy_provider.triggers.batch import BatchFreeTrigger
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
@@ -75,8 +75,8 @@ def fired(trigger: BaseTrigger, *, meanwhile: Any = None) -> list[TriggerEvent]:
             assert not task.done()
             meanwhile()
         found = await asyncio.wait_for(task, timeout=10)
-        (hub,) = hub_module._hubs[asyncio.get_running_loop()].values()
-        assert not hub._waiters, "the trigger has fired and still waits"
+        (multiplexer,) = multiplexer_module._multiplexers[asyncio.get_running_loop()].values()
+        assert not multiplexer._waiters, "the trigger has fired and still waits"
         return found
 
     return asyncio.run(test())
@@ -175,12 +175,12 @@ class TestWaitsy:
         async def test() -> None:
             task = asyncio.create_task(_all(waitsy()))
             await asyncio.wait_for(_looked(), timeout=10)
-            (hub,) = hub_module._hubs[asyncio.get_running_loop()].values()
-            assert hub._waiters
+            (multiplexer,) = multiplexer_module._multiplexers[asyncio.get_running_loop()].values()
+            assert multiplexer._waiters
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not hub._waiters
+            assert not multiplexer._waiters
 
         asyncio.run(test())
 
@@ -261,10 +261,13 @@ class TestBatchFree:
 
 
 async def _looked() -> None:
-    """Wait until the one hub of this loop has nothing to look at but what events will name."""
-    hubs = hub_module._hubs
+    """Wait until the one multiplexer of this loop has nothing to look at but what events will name."""
+    multiplexers = multiplexer_module._multiplexers
     loop = asyncio.get_running_loop()
-    while not (loop in hubs and all(hub._recheck_at and not hub._dirty for hub in hubs[loop].values())):
+    while not (
+        loop in multiplexers
+        and all(multiplexer._recheck_at and not multiplexer._dirty for multiplexer in multiplexers[loop].values())
+    ):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
 

@@ -26,7 +26,7 @@ from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Resul
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
-from batchy_provider.triggers import hub
+from batchy_provider.triggers import wait_multiplexer
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
 
@@ -203,7 +203,7 @@ def test_a_client_that_never_gets_rid_of_its_connection(redis_url: str, monkeypa
     """Seen of redis-py, after a timeout in a triggerer that was starting 10,000 triggers."""
     night = Night(redis_url, monkeypatch)
     since = night.before(["wf0"])
-    monkeypatch.setattr(hub, "_STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(wait_multiplexer, "_STUCK_SECONDS", 0.5)
     rightly, stuck = Pipeline.reset, asyncio.Event()
 
     async def reset(pipe: Any) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The hub: all waits of an event loop on two connections, none lost, none woken for nothing."""
+"""The multiplexer: all waits of an event loop on two connections, none lost, none woken for nothing."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from batchy_provider.state.connections import Address, parse_url
 from batchy_provider.state.keys import EVENTS_CHANNEL
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import Question, check
-from batchy_provider.triggers import hub as hub_module
-from batchy_provider.triggers.hub import Hub
+from batchy_provider.triggers import wait_multiplexer as multiplexer_module
+from batchy_provider.triggers.wait_multiplexer import WaitMultiplexer
 
 PATIENCE = 15.0
 
@@ -42,17 +42,19 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
-def hub_at(url: str, **kwargs: Any) -> Hub:
+def multiplexer_at(url: str, **kwargs: Any) -> WaitMultiplexer:
     async def address() -> Address:
         return parse_url(url)
 
-    return Hub(address, **kwargs)
+    return WaitMultiplexer(address, **kwargs)
 
 
-async def first(hub: Hub, workflow: str, *, over: bool = True, verdicts: list[Verdict] | None = None) -> Verdict:
+async def first(
+    multiplexer: WaitMultiplexer, workflow: str, *, over: bool = True, verdicts: list[Verdict] | None = None
+) -> Verdict:
     """Wait for a workflow's success; notes in `verdicts` all that was said on the way."""
     wait = Wait(workflow=workflow, scope="any")
-    async with aclosing(hub.watch(workflow, lambda keys: check(keys, wait))) as found:
+    async with aclosing(multiplexer.watch(workflow, lambda keys: check(keys, wait))) as found:
         async for verdict in found:
             if verdicts is not None:
                 verdicts.append(verdict)
@@ -98,10 +100,10 @@ def commands(client: Redis, name: str) -> int:
 
 
 @asynccontextmanager
-async def waiting(hub: Hub, *workflows: str) -> AsyncIterator[list[asyncio.Task[Verdict]]]:
+async def waiting(multiplexer: WaitMultiplexer, *workflows: str) -> AsyncIterator[list[asyncio.Task[Verdict]]]:
     """Waits that have been looked at once."""
     said: list[list[Verdict]] = [[] for _ in workflows]
-    tasks = [asyncio.create_task(first(hub, w, verdicts=v)) for w, v in zip(workflows, said, strict=True)]
+    tasks = [asyncio.create_task(first(multiplexer, w, verdicts=v)) for w, v in zip(workflows, said, strict=True)]
     try:
         await until(lambda: all(said), "not all waits were looked at")
         yield tasks
@@ -114,11 +116,11 @@ async def waiting(hub: Hub, *workflows: str) -> AsyncIterator[list[asyncio.Task[
 class TestTwoConnections:
     def test_however_many_waits(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            hub = hub_at(redis_url)
-            async with waiting(hub, *(f"wf{i}" for i in range(500))):
+            multiplexer = multiplexer_at(redis_url)
+            async with waiting(multiplexer, *(f"wf{i}" for i in range(500))):
                 assert hub_clients(redis_client) == ["batchy-events", "batchy-waits"]
             succeed(redis_client, "wf1")
-            assert (await first(hub, "wf1")).state == "done"
+            assert (await first(multiplexer, "wf1")).state == "done"
             assert hub_clients(redis_client) == ["batchy-events", "batchy-waits"]
 
         run(test())
@@ -126,31 +128,31 @@ class TestTwoConnections:
     def test_closed_a_while_after_the_last_wait_and_made_anew_for_the_next(
         self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hub_module, "_IDLE_SECONDS", 0.3)
+        monkeypatch.setattr(multiplexer_module, "_IDLE_SECONDS", 0.3)
 
         async def test() -> None:
-            hub = hub_at(redis_url, recheck_seconds=0.5)
-            async with waiting(hub, "wf"):
+            multiplexer = multiplexer_at(redis_url, recheck_seconds=0.5)
+            async with waiting(multiplexer, "wf"):
                 pass
             assert len(hub_clients(redis_client)) == 2
             await until(lambda: not hub_clients(redis_client), "the connections stay open")
-            assert hub._task is not None
-            await until(hub._task.done)
+            assert multiplexer._task is not None
+            await until(multiplexer._task.done)
             succeed(redis_client, "wf")
-            assert (await first(hub, "wf")).state == "done"
+            assert (await first(multiplexer, "wf")).state == "done"
 
         run(test())
 
     def test_a_wait_that_comes_while_the_last_connection_closes(
         self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hub_module, "_IDLE_SECONDS", 0.01)
+        monkeypatch.setattr(multiplexer_module, "_IDLE_SECONDS", 0.01)
 
         async def test() -> None:
-            hub = hub_at(redis_url, recheck_seconds=0.1)
+            multiplexer = multiplexer_at(redis_url, recheck_seconds=0.1)
             batch_id = succeed(redis_client, "wf")
             for i in range(60):
-                verdict = await asyncio.wait_for(first(hub, "wf"), timeout=5)
+                verdict = await asyncio.wait_for(first(multiplexer, "wf"), timeout=5)
                 assert verdict.batch_id == batch_id
                 await asyncio.sleep(i * 0.0007)
 
@@ -159,11 +161,11 @@ class TestTwoConnections:
     def test_foreign_events_do_not_keep_an_idle_hub_alive(
         self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hub_module, "_IDLE_SECONDS", 0.3)
+        monkeypatch.setattr(multiplexer_module, "_IDLE_SECONDS", 0.3)
 
         async def test() -> None:
-            hub = hub_at(redis_url, recheck_seconds=0.3)
-            async with waiting(hub, "wf"):
+            multiplexer = multiplexer_at(redis_url, recheck_seconds=0.3)
+            async with waiting(multiplexer, "wf"):
                 pass
             deadline = time.monotonic() + PATIENCE
             while hub_clients(redis_client):
@@ -180,13 +182,13 @@ class TestTwoConnections:
             return parse_url(redis_url)
 
         async def test() -> None:
-            one = hub_module.hub("conn", address)
-            assert hub_module.hub("conn", address) is one
-            assert hub_module.hub("other", address) is not one
+            one = multiplexer_module.multiplexer("conn", address)
+            assert multiplexer_module.multiplexer("conn", address) is one
+            assert multiplexer_module.multiplexer("other", address) is not one
             seen.append(one)
             assert (await first(one, "wf")).state == "done"
 
-        seen: list[Hub] = []
+        seen: list[WaitMultiplexer] = []
         run(test())
         run(test())
         assert seen[0] is not seen[1]
@@ -195,7 +197,7 @@ class TestTwoConnections:
 class TestEvents:
     def test_an_event_wakes_the_wait_at_once(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url), "wf") as (task,):
+            async with waiting(multiplexer_at(redis_url), "wf") as (task,):
                 batch_id = succeed(redis_client, "wf")
                 verdict = await asyncio.wait_for(task, timeout=5)
                 assert (verdict.state, verdict.batch_id) == ("done", batch_id)
@@ -204,7 +206,7 @@ class TestEvents:
 
     def test_only_waits_of_that_workflow_are_looked_at(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url), *(f"wf{i}" for i in range(50))) as tasks:
+            async with waiting(multiplexer_at(redis_url), *(f"wf{i}" for i in range(50))) as tasks:
                 before = commands(redis_client, "hgetall")
                 for _ in range(20):
                     redis_client.publish(EVENTS_CHANNEL, json.dumps({"workflow": "not-waited-for"}))
@@ -237,7 +239,7 @@ class TestEvents:
         self, redis_url: str, redis_client: Redis, message: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url), "wf") as (task,):
+            async with waiting(multiplexer_at(redis_url), "wf") as (task,):
                 redis_client.publish(EVENTS_CHANNEL, message)
                 succeed(redis_client, "wf")
                 assert (await asyncio.wait_for(task, timeout=5)).state == "done"
@@ -247,7 +249,7 @@ class TestEvents:
 
     def test_a_burst_of_5000_foreign_events_delays_nobody_for_long(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url), *(f"wf{i}" for i in range(100))) as tasks:
+            async with waiting(multiplexer_at(redis_url), *(f"wf{i}" for i in range(100))) as tasks:
                 before = commands(redis_client, "hgetall")
                 pipe = redis_client.pipeline(transaction=False)
                 for i in range(5_000):
@@ -267,7 +269,7 @@ class TestEvents:
 
     def test_a_burst_about_one_workflow_is_few_looks(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url), "wf") as (task,):
+            async with waiting(multiplexer_at(redis_url), "wf") as (task,):
                 before = commands(redis_client, "time")
                 pipe = redis_client.pipeline(transaction=False)
                 for _ in range(5_000):
@@ -280,11 +282,11 @@ class TestEvents:
         run(test())
 
     def test_between_the_look_and_the_sleep(self, redis_url: str, redis_client: Redis) -> None:
-        """The batch succeeds after Redis has answered and before the hub has heard the answer."""
+        """The batch succeeds after Redis has answered and before the multiplexer has heard the answer."""
 
         async def test() -> None:
-            hub = hub_at(redis_url)
-            original, done = hub_module._round, []
+            multiplexer = multiplexer_at(redis_url)
+            original, done = multiplexer_module._round, []
 
             async def late(client: Any, asking: Any) -> Any:
                 left = await original(client, asking)
@@ -292,12 +294,12 @@ class TestEvents:
                     done.append(succeed(redis_client, "wf"))
                 return left
 
-            hub_module._round = late
+            multiplexer_module._round = late
             try:
-                verdict = await asyncio.wait_for(first(hub, "wf"), timeout=5)
+                verdict = await asyncio.wait_for(first(multiplexer, "wf"), timeout=5)
                 assert verdict.batch_id == done[0]
             finally:
-                hub_module._round = original
+                multiplexer_module._round = original
 
         run(test())
 
@@ -312,10 +314,10 @@ class TestEvents:
                 await asyncio.sleep(0.2)
                 return parse_url(redis_url)
 
-            hub = Hub(slowly)
-            early = asyncio.create_task(first(hub, "wf1"))
+            multiplexer = WaitMultiplexer(slowly)
+            early = asyncio.create_task(first(multiplexer, "wf1"))
             await connecting.wait()
-            late = asyncio.create_task(first(hub, "wf2"))
+            late = asyncio.create_task(first(multiplexer, "wf2"))
             await asyncio.sleep(0)
             succeed(redis_client, "wf1")
             succeed(redis_client, "wf2")
@@ -326,12 +328,12 @@ class TestEvents:
 
     def test_closes_at_random_moments_are_all_seen(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            hub = hub_at(redis_url)
+            multiplexer = multiplexer_at(redis_url)
             store = Store(redis_client)
 
             async def one(i: int) -> None:
                 await asyncio.sleep((i * 37 % 100) / 200)
-                assert (await first(hub, f"wf{i}")).state == "done"
+                assert (await first(multiplexer, f"wf{i}")).state == "done"
 
             async def closer(i: int) -> None:
                 await asyncio.sleep((i * 61 % 100) / 200)
@@ -349,7 +351,7 @@ class TestEvents:
             for name in names:
                 open_batch(redis_client, name)
             since = time.monotonic()
-            async with waiting(hub_at(redis_url), *names) as tasks:
+            async with waiting(multiplexer_at(redis_url), *names) as tasks:
                 ready = time.monotonic() - since
                 await asyncio.to_thread(lambda: [close_batch(redis_client, name) for name in names[:-1]])
                 since = time.monotonic()
@@ -361,7 +363,7 @@ class TestEvents:
                 f"\n1,000 waits: ready after {ready:.2f} s; done {woken * 1000:.0f} ms after the last of 1,000 closes"
             )
 
-            async with waiting(hub_at(redis_url), *(["one"] * 1_000)) as tasks:
+            async with waiting(multiplexer_at(redis_url), *(["one"] * 1_000)) as tasks:
                 open_batch(redis_client, "one")
                 await asyncio.sleep(0.5)
                 since = time.monotonic()
@@ -386,15 +388,15 @@ class TestOneLookForMany:
 
         monkeypatch.setattr(waiting_module, "check", counted)
 
-        async def one(hub: Hub, workflow: str, jobs: list[str]) -> Verdict:
+        async def one(multiplexer: WaitMultiplexer, workflow: str, jobs: list[str]) -> Verdict:
             wait = Wait(workflow=workflow, scope="any", jobs=jobs)
-            async with aclosing(hub.watch(workflow, Question(wait))) as verdicts:
+            async with aclosing(multiplexer.watch(workflow, Question(wait))) as verdicts:
                 return await anext(verdicts)
 
         async def test() -> None:
-            hub = hub_at(redis_url)
+            multiplexer = multiplexer_at(redis_url)
             asking = [("wf", ["a"])] * 50 + [("wf", ["b"])] * 50 + [("other", ["a"])] * 50
-            verdicts = await asyncio.gather(*(one(hub, *asked) for asked in asking))
+            verdicts = await asyncio.gather(*(one(multiplexer, *asked) for asked in asking))
             assert [v.text.partition(":")[0] for v in verdicts] == ["wf"] * 100 + ["other"] * 50
 
         run(test())
@@ -403,14 +405,14 @@ class TestOneLookForMany:
     def test_a_fault_ends_all_who_asked_for_it_and_no_others(self, redis_url: str, redis_client: Redis) -> None:
         redis_client.hset("bad", "a", "nonsense")
 
-        async def one(hub: Hub) -> None:
-            async with aclosing(hub.watch("bad", Question(Wait(workflow="bad", scope="any")))) as verdicts:
+        async def one(multiplexer: WaitMultiplexer) -> None:
+            async with aclosing(multiplexer.watch("bad", Question(Wait(workflow="bad", scope="any")))) as verdicts:
                 await anext(verdicts)
 
         async def test() -> None:
-            hub = hub_at(redis_url)
-            async with waiting(hub, "good") as (good,):
-                ends = await asyncio.gather(*(one(hub) for _ in range(20)), return_exceptions=True)
+            multiplexer = multiplexer_at(redis_url)
+            async with waiting(multiplexer, "good") as (good,):
+                ends = await asyncio.gather(*(one(multiplexer) for _ in range(20)), return_exceptions=True)
                 assert [type(end) for end in ends] == [StateError] * 20
                 succeed(redis_client, "good")
                 assert (await asyncio.wait_for(good, timeout=5)).state == "done"
@@ -421,7 +423,7 @@ class TestOneLookForMany:
 class TestRecheck:
     def test_finds_what_the_original_server_closed_and_told_nobody(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url, recheck_seconds=0.3), "wf") as (task,):
+            async with waiting(multiplexer_at(redis_url, recheck_seconds=0.3), "wf") as (task,):
                 succeed_silently(redis_client, "wf")
                 assert (await asyncio.wait_for(task, timeout=5)).batch_id == 7
 
@@ -429,7 +431,7 @@ class TestRecheck:
 
     def test_comes_in_time_although_another_workflow_never_rests(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url, recheck_seconds=0.5), "busy", "quiet") as (_, quiet):
+            async with waiting(multiplexer_at(redis_url, recheck_seconds=0.5), "busy", "quiet") as (_, quiet):
                 succeed_silently(redis_client, "quiet")
                 deadline = time.monotonic() + 5
                 while not quiet.done():
@@ -441,7 +443,7 @@ class TestRecheck:
 
     def test_is_all_that_happens_while_nothing_happens(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            async with waiting(hub_at(redis_url, recheck_seconds=0.4), "a", "a", "b", "c"):
+            async with waiting(multiplexer_at(redis_url, recheck_seconds=0.4), "a", "a", "b", "c"):
                 before = commands(redis_client, "hgetall"), commands(redis_client, "time")
                 await asyncio.sleep(1.0)
                 rechecks = commands(redis_client, "time") - before[1]
@@ -454,38 +456,38 @@ class TestRecheck:
 class TestEnds:
     def test_a_cancelled_wait_leaves_nothing_behind(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            hub = hub_at(redis_url)
-            async with waiting(hub, "wf", "wf", "other") as tasks:
+            multiplexer = multiplexer_at(redis_url)
+            async with waiting(multiplexer, "wf", "wf", "other") as tasks:
                 tasks[0].cancel()
                 await asyncio.gather(tasks[0], return_exceptions=True)
-                assert {name: len(of) for name, of in hub._waiters.items()} == {"wf": 1, "other": 1}
+                assert {name: len(of) for name, of in multiplexer._waiters.items()} == {"wf": 1, "other": 1}
                 succeed(redis_client, "wf")
                 assert (await asyncio.wait_for(tasks[1], timeout=5)).state == "done"
-            assert not hub._waiters
-            assert not hub._dirty
+            assert not multiplexer._waiters
+            assert not multiplexer._dirty
 
         run(test())
 
     def test_cancelled_before_it_was_looked_at(self, redis_url: str) -> None:
         async def test() -> None:
-            hub = hub_at(redis_url)
-            tasks = [asyncio.create_task(first(hub, "wf")) for _ in range(20)]
+            multiplexer = multiplexer_at(redis_url)
+            tasks = [asyncio.create_task(first(multiplexer, "wf")) for _ in range(20)]
             await asyncio.sleep(0)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert not hub._waiters
-            assert not hub._dirty
+            assert not multiplexer._waiters
+            assert not multiplexer._dirty
 
         run(test())
 
     def test_a_key_of_the_wrong_type_ends_its_wait_with_words(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
-            hub = hub_at(redis_url)
+            multiplexer = multiplexer_at(redis_url)
             redis_client.set("wf", "mine")
             with pytest.raises(StateError, match="'wf' does not hold what batchy keeps there"):
-                await first(hub, "wf")
-            async with waiting(hub, "later", "good") as (later, good):
+                await first(multiplexer, "wf")
+            async with waiting(multiplexer, "later", "good") as (later, good):
                 redis_client.rpush("later", "mine")
                 redis_client.publish(EVENTS_CHANNEL, json.dumps({"workflow": "later"}))
                 with pytest.raises(StateError, match="'later'"):
@@ -498,12 +500,12 @@ class TestEnds:
     @pytest.mark.parametrize("stored", ["nonsense", "[]", '{"status": "success", "batch_id": 1, "batch_end": "soon"}'])
     def test_what_cannot_be_read_ends_its_wait_alone(self, redis_url: str, redis_client: Redis, stored: str) -> None:
         async def test() -> None:
-            hub = hub_at(redis_url)
+            multiplexer = multiplexer_at(redis_url)
             redis_client.hset("bad", "a", stored)
             wait = Wait(workflow="bad", day="2026-01-01")
-            async with waiting(hub, "good") as (good,):
+            async with waiting(multiplexer, "good") as (good,):
                 with pytest.raises(StateError, match="bad"):
-                    async for _ in hub.watch("bad", lambda keys: check(keys, wait)):
+                    async for _ in multiplexer.watch("bad", lambda keys: check(keys, wait)):
                         pass
                 succeed(redis_client, "good")
                 assert (await asyncio.wait_for(good, timeout=5)).state == "done"
@@ -517,11 +519,11 @@ class TestEnds:
             raise ZeroDivisionError
 
         async def test() -> None:
-            hub = hub_at(redis_url)
-            async with waiting(hub, "good") as (good,):
+            multiplexer = multiplexer_at(redis_url)
+            async with waiting(multiplexer, "good") as (good,):
                 for late in (False, True):
                     with pytest.raises(ZeroDivisionError):
-                        async for _ in hub.watch("bad", partial(broken, late=late)):
+                        async for _ in multiplexer.watch("bad", partial(broken, late=late)):
                             pass
                 succeed(redis_client, "good")
                 assert (await asyncio.wait_for(good, timeout=5)).state == "done"
@@ -533,10 +535,10 @@ class TestEnds:
         url = redis_url.replace("redis://", "redis://reader:pw@")
 
         async def test() -> None:
-            hub = hub_at(url)
-            async with waiting(hub, "good") as (good,):
+            multiplexer = multiplexer_at(url)
+            async with waiting(multiplexer, "good") as (good,):
                 with pytest.raises(BatchyError, match="ACL"):
-                    await asyncio.wait_for(first(hub, "secret"), timeout=5)
+                    await asyncio.wait_for(first(multiplexer, "secret"), timeout=5)
                 succeed(redis_client, "good")
                 assert (await asyncio.wait_for(good, timeout=5)).state == "done"
 
@@ -548,16 +550,16 @@ class TestEnds:
 
 class TestOutage:
     def test_redis_stopped_and_started_again(self, own_server: Any, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO, logger=hub_module.log.name)
+        caplog.set_level(logging.INFO, logger=multiplexer_module.log.name)
 
         async def test() -> None:
-            hub = hub_at(own_server.url)
+            multiplexer = multiplexer_at(own_server.url)
             said: list[Verdict] = []
-            told = asyncio.create_task(first(hub, "told", verdicts=said))
-            async with waiting(hub, *(f"wf{i}" for i in range(20))) as tasks:
+            told = asyncio.create_task(first(multiplexer, "told", verdicts=said))
+            async with waiting(multiplexer, *(f"wf{i}" for i in range(20))) as tasks:
                 for _ in range(2):
                     await asyncio.to_thread(own_server.kill)
-                    joined = asyncio.create_task(first(hub, "joined"))
+                    joined = asyncio.create_task(first(multiplexer, "joined"))
                     await asyncio.sleep(0.3)
                     await asyncio.to_thread(own_server.start)
                 with own_server.client() as client:
@@ -581,7 +583,7 @@ class TestOutage:
         """redis-py makes a lost subscription anew by itself; what was published in between is found."""
 
         async def test() -> None:
-            async with waiting(hub_at(redis_url), "wf") as (task,):
+            async with waiting(multiplexer_at(redis_url), "wf") as (task,):
                 subscription = next(c for c in redis_client.client_list() if c["name"] == "batchy-events")
                 pipe = redis_client.pipeline(transaction=True)
                 pipe.client_kill_filter(_id=subscription["id"])
@@ -596,7 +598,7 @@ class TestOutage:
         own_server.stop()
 
         async def test() -> None:
-            task = asyncio.create_task(first(hub_at(own_server.url), "wf"))
+            task = asyncio.create_task(first(multiplexer_at(own_server.url), "wf"))
             await asyncio.sleep(1.5)
             assert not task.done()
             await asyncio.to_thread(own_server.start)
@@ -620,7 +622,7 @@ class TestOutage:
 
         async def test() -> None:
             said: list[Verdict] = []
-            task = asyncio.create_task(first(Hub(address), "wf", verdicts=said))
+            task = asyncio.create_task(first(WaitMultiplexer(address), "wf", verdicts=said))
             await until(lambda: said, "the wait was not told")
             assert "Redis cannot be used (" in said[0].text
             addresses.append(good)
@@ -634,10 +636,10 @@ class TestOutage:
         self, own_server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         """As behind a firewall that forgot the connection: TCP itself does not notice."""
-        monkeypatch.setattr(hub_module, "_SILENCE_SECONDS", 0.4)
+        monkeypatch.setattr(multiplexer_module, "_SILENCE_SECONDS", 0.4)
 
         async def test() -> None:
-            async with waiting(hub_at(own_server.url), "wf") as (task,):
+            async with waiting(multiplexer_at(own_server.url), "wf") as (task,):
                 with own_server.client() as client:
                     process = client.info("server")["process_id"]
                 os.kill(process, signal.SIGSTOP)
@@ -655,10 +657,10 @@ class TestOutage:
     def test_a_quiet_subscription_is_not_given_up(
         self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(hub_module, "_SILENCE_SECONDS", 0.1)
+        monkeypatch.setattr(multiplexer_module, "_SILENCE_SECONDS", 0.1)
 
         async def test() -> None:
-            async with waiting(hub_at(redis_url), "wf") as (task,):
+            async with waiting(multiplexer_at(redis_url), "wf") as (task,):
                 ids = {c["id"] for c in redis_client.client_list()}
                 await asyncio.sleep(1)
                 assert ids == {c["id"] for c in redis_client.client_list()}
@@ -681,7 +683,7 @@ class TestOutage:
 
         async def test() -> None:
             succeed(redis_client, "wf")
-            assert (await first(Hub(address), "wf")).state == "done"
+            assert (await first(WaitMultiplexer(address), "wf")).state == "done"
 
         run(test())
         assert "the secrets backend sleeps" in caplog.text
@@ -691,18 +693,18 @@ class TestOutage:
         own_server.stop()
 
         async def test() -> None:
-            hub = hub_at(own_server.url)
-            tasks = [asyncio.create_task(first(hub, "wf")) for _ in range(5)]
+            multiplexer = multiplexer_at(own_server.url)
+            tasks = [asyncio.create_task(first(multiplexer, "wf")) for _ in range(5)]
             await asyncio.sleep(0.3)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert hub._task is not None
-            await until(hub._task.done, "it goes on for nobody")
+            assert multiplexer._task is not None
+            await until(multiplexer._task.done, "it goes on for nobody")
             await asyncio.to_thread(own_server.start)
             with own_server.client() as client:
                 succeed(client, "wf")
-            assert (await asyncio.wait_for(first(hub, "wf"), timeout=PATIENCE)).state == "done"
+            assert (await asyncio.wait_for(first(multiplexer, "wf"), timeout=PATIENCE)).state == "done"
 
         run(test())
 
@@ -717,26 +719,26 @@ def test_the_hub_logs_for_itself_and_not_for_the_trigger_that_happened_to_be_fir
             seen.append(whose.get())
 
     handler = Handler()
-    hub_module.log.addHandler(handler)
+    multiplexer_module.log.addHandler(handler)
     own_server.stop()
 
     async def test() -> None:
         whose.set("the first trigger")
-        task: Awaitable[Verdict] = asyncio.create_task(first(hub_at(own_server.url), "wf", over=False))
+        task: Awaitable[Verdict] = asyncio.create_task(first(multiplexer_at(own_server.url), "wf", over=False))
         assert (await task).state == "waiting"
 
     try:
         run(test())
     finally:
-        hub_module.log.removeHandler(handler)
+        multiplexer_module.log.removeHandler(handler)
     assert seen == ["nobody"]
 
 
 def test_a_look_that_finds_nothing_new_wakes_nobody(redis_url: str, redis_client: Redis) -> None:
     async def test() -> None:
-        hub, said = hub_at(redis_url, recheck_seconds=0.1), list[Verdict]()
+        multiplexer, said = multiplexer_at(redis_url, recheck_seconds=0.1), list[Verdict]()
         open_batch(redis_client, "wf")
-        wait = asyncio.create_task(first(hub, "wf", verdicts=said))
+        wait = asyncio.create_task(first(multiplexer, "wf", verdicts=said))
         await until(lambda: said)
         looked = commands(redis_client, "hgetall")
         await until(lambda: commands(redis_client, "hgetall") >= looked + 5)

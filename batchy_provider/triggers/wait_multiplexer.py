@@ -54,19 +54,19 @@ triggerer that had no time for it (10,000 triggers started), it waited for ever 
 _CLOSE_SECONDS = 5.0
 _REPEAT_WARNING_SECONDS = 300.0
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
+_multiplexers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, WaitMultiplexer]] = WeakKeyDictionary()
 
 
-def hub(conn_id: str, address: Callable[[], Awaitable[Address]]) -> Hub:
-    """Return the hub of an Airflow connection in the running event loop.
+def multiplexer(conn_id: str, address: Callable[[], Awaitable[Address]]) -> WaitMultiplexer:
+    """Return the multiplexer of an Airflow connection in the running event loop.
 
     :param address: asks for where the connection leads to; called at each new connection, so that a changed
         one is taken up.
     """
-    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
-    if conn_id not in hubs:
-        hubs[conn_id] = Hub(address)
-    return hubs[conn_id]
+    multiplexers = _multiplexers.setdefault(asyncio.get_running_loop(), {})
+    if conn_id not in multiplexers:
+        multiplexers[conn_id] = WaitMultiplexer(address)
+    return multiplexers[conn_id]
 
 
 @dataclass(eq=False)
@@ -116,7 +116,7 @@ class _Look:
             waiter.tell(verdict)
 
 
-class Hub:
+class WaitMultiplexer:
     """The waits of one event loop on one Redis.
 
     :param address: asks for where Redis is.
@@ -148,7 +148,7 @@ class Hub:
         self._mark([waiter])
         if self._task is None or self._task.done():
             # In a context of its own: Airflow sends what is logged in a trigger's context to that trigger's log.
-            self._task = Context().run(asyncio.create_task, self._run(), name="batchy-hub")
+            self._task = Context().run(asyncio.create_task, self._run(), name="batchy-waits")
         try:
             while True:
                 verdict = await waiter.verdicts.get()

@@ -22,7 +22,7 @@ from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import WorkflowSummary
-    from batchy_provider.services.core import Services
+    from batchy_provider.services.composition import Services
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from batchy_provider.core.values import Actor, CloseRequest, OpenRequest, Window, WorkflowConfig
-from batchy_provider.services.core import Services
-from batchy_provider.services.gauges import GAUGES, exposition
+from batchy_provider.services.composition import Services
+from batchy_provider.services.prometheus import GAUGES, exposition
 
 ANN = Actor("ann")
 FILE = """\

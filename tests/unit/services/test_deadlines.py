@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.core.dates import format_date
-from batchy_provider.services.lateness import deadline_of
+from batchy_provider.services.deadlines import deadline_of
 
 NOTIFY = [{"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}]
 
