@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Stored state turned into what faces show, events and the errors that all rules share."""
+"""Turn stored state into what faces show, and make the events and errors that all rules share.
+
+What faces show is valid UTF-8, whatever stands in Redis: a lone surrogate would break each answer that holds it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
+from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Batch, PersonalChange, WorkflowState
 from batchy_provider.exceptions import UnknownWorkflowError
 
@@ -22,7 +26,7 @@ def live_batch(state: Snapshot) -> Batch:
         batch_id=state.live_id,
         status=state.status,
         kind="live",
-        jobs=state.jobs,
+        jobs=encodable(state.jobs),
         record=state.live_record,
     )
 
@@ -34,7 +38,7 @@ def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
         batch_id=stored.batch_id,
         status=stored.status,
         kind=stored.record.kind if stored.record else "live",
-        jobs=stored.jobs,
+        jobs=encodable(stored.jobs),
         record=stored.record,
     )
 
@@ -59,7 +63,7 @@ def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> W
     """
     return WorkflowState(
         workflow=state.workflow,
-        jobs=state.jobs,
+        jobs=encodable(state.jobs),
         batch=live_batch(state) if state.live_id is not None else None,
         holder=state.holder if state.is_open else None,
         disabled=state.disabled | (state.config.disabled & state.jobs.keys()),

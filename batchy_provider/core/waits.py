@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from batchy_provider.core.dates import day_bounds, parse_date
+from batchy_provider.core.typed_data import encodable
 from batchy_provider.exceptions import ConfigError
 
 Scope = Literal["today", "within", "since_last_run", "any"]
@@ -102,6 +103,10 @@ class Verdict:
     text: str
     batch_id: int | None = None
     obstacle: Literal["workflow", "job", "disabled"] | None = None
+
+    def __post_init__(self) -> None:
+        """Keep the sentence valid UTF-8: it may quote what stands in Redis."""
+        object.__setattr__(self, "text", encodable(self.text))
 
     @property
     def is_over(self) -> bool:

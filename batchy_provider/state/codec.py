@@ -13,7 +13,7 @@ from typing import Any
 from batchy_provider.core.dates import parse_date, zone
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner, StoredConfig
-from batchy_provider.core.typed_data import FormError, build, fits
+from batchy_provider.core.typed_data import FormError, build, encodable, fits
 from batchy_provider.core.values import BatchRecord, Fields, Holder, PersonalChange
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
 
@@ -127,7 +127,7 @@ def load_disabled(key: str, text: str | None) -> frozenset[str]:
     def read(data: Any) -> frozenset[str]:
         if not fits(list[str], data):
             raise FormError("is none; expected a list of jobs")
-        return frozenset(data)
+        return frozenset(encodable(data))
 
     return frozenset() if text is None else read_field(key, DISABLED, text, read)
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -205,3 +205,14 @@ EVENTS = (
     b'{"workflow":"' + b"x" * 300 + b'"}',
 )
 """Messages that are no events of a workflow, or that only their known fields are taken of."""
+
+
+def everywhere(redis: Redis, value: Any) -> Iterator[Damage]:
+    """Yield damage that puts a value into each place of the first field of each hash."""
+    for key, name in enumerate(_hashes(redis)):
+        try:
+            data = json.loads(redis.hget(name, sorted(redis.hkeys(name))[0]) or b"")
+        except (ValueError, RecursionError):
+            continue
+        for place in range(len(list(_places(data)))):
+            yield _inside(key, 0, place, value)

@@ -31,6 +31,7 @@ from redis_junk import (
     _new_field,
     _of_others,
     _raw_field,
+    everywhere,
 )
 
 from batchy_provider.cli.main import main
@@ -84,6 +85,22 @@ def cli(url: str, *words: str) -> tuple[int, str, str]:
         code = main(["--redis-url", url, *words])
     out.getvalue().encode()
     return code, out.getvalue(), errors.getvalue()
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}])
+def test_text_that_is_not_utf8_breaks_no_answer_wherever_it_stands(
+    api: Api, redis_client: Redis, world: dict[bytes, Any], value: Any
+) -> None:
+    broken = []
+    client = api.client()
+    for number, damage in enumerate([*everywhere(redis_client, value)]):
+        put_back(redis_client, world)
+        damage(redis_client)
+        for part in ABOUT_ONE:
+            answer = client.get(f"/api/v1/workflows/{WORKFLOW}{part}")
+            if answer.status_code not in (200, 404, 409):
+                broken.append((number, part, answer.status_code))
+    assert not broken
 
 
 @example([_of_others(b"orders", b"17", b'{"status":"shipped"}')])
