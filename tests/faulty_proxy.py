@@ -22,7 +22,7 @@ EVERY_BYTE = bool(os.environ.get("BATCHY_TEST_EVERY_BYTE"))
 
 
 @dataclass(eq=False)
-class Diagnostic:
+class Fault:
     """
     What happens once, to the first connection that comes that far.
 
@@ -67,14 +67,14 @@ class FaultyProxy:
         """What went through since `watch`."""
         self.packets: dict[Way, list[int]] = {"request": [], "reply": []}
         """Where in it a packet began."""
-        self._fault: Diagnostic | None = None
+        self._fault: Fault | None = None
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listener.close()
 
-    def watch(self, fault: Diagnostic | None = None) -> None:
+    def watch(self, fault: Fault | None = None) -> None:
         """Begin to count, and let one fault happen."""
         with self._lock:
             self.seen = {"request": b"", "reply": b""}
@@ -96,7 +96,7 @@ class FaultyProxy:
                 for way in ("request", "reply"):
                     threading.Thread(target=link.pump, args=(way,), daemon=True).start()
 
-    def _next(self, way: Way, data: bytes) -> tuple[int, Diagnostic | None]:
+    def _next(self, way: Way, data: bytes) -> tuple[int, Fault | None]:
         """Note what arrives; returns how much of it does, and the fault that keeps the rest."""
         with self._lock:
             before = len(self.seen[way])

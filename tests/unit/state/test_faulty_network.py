@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from faulty_proxy import Diagnostic, FaultyProxy, boundaries
+from faulty_proxy import Fault, FaultyProxy, boundaries
 from redis_sentinel import sentinel_of
 from redis_server import KIND, Server, programs
 
@@ -187,7 +187,7 @@ def _without_ids(traces: Any) -> Any:
     return [status for _, status in traces] if isinstance(traces, list) else traces
 
 
-def disturbed(setting: Setting, store: Store, change: Change, name: str, fault: Diagnostic, expected: Any) -> None:
+def disturbed(setting: Setting, store: Store, change: Change, name: str, fault: Fault, expected: Any) -> None:
     change.prepare(setting.direct, name)
     setting.events()
     setting.client.ping()
@@ -212,7 +212,7 @@ def test_cut_at_any_message_a_change_is_made_once(setting: Setting, what: str) -
         store = Store(client, retry_seconds=60)
         store.progress("warm")
         expected, seen, _ = undisturbed(setting, store, change, "wf00000")
-        faults = [Diagnostic(way, at) for way, data in seen.items() for at in boundaries(way, data)]
+        faults = [Fault(way, at) for way, data in seen.items() for at in boundaries(way, data)]
         for number, fault in enumerate(faults, 1):
             disturbed(setting, store, change, f"wf{number:05}", fault, expected)
         # The clock's microseconds have one digit to six, so a later reply may end a few bytes before the first one did.
@@ -229,7 +229,7 @@ def test_what_comes_late_comes_to_nothing(setting: Setting, what: str) -> None:
         store = Store(client, retry_seconds=60)
         store.progress("warm")
         expected, _, packets = undisturbed(setting, store, change, "wf00000")
-        faults = [Diagnostic(way, at, "hold") for way, places in packets.items() for at in places]
+        faults = [Fault(way, at, "hold") for way, places in packets.items() for at in places]
         assert len(faults) >= 4
         for number, fault in enumerate(faults, 1):
             disturbed(setting, store, change, f"wf{number:05}", fault, expected)
