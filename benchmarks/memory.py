@@ -193,7 +193,7 @@ def of_postgres(jobs: int) -> None:
 
     import psycopg2
 
-    from batchy_provider.local.servers import Postgres
+    from batchy_provider.local.postgres import Postgres
 
     batches = 2000
     with tempfile.TemporaryDirectory(prefix="batchy-memory-") as folder:

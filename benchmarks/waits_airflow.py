@@ -20,8 +20,8 @@ import redis
 
 from batchy_provider.local import servers, settings
 from batchy_provider.local.ports import free_port
+from batchy_provider.local.postgres import Postgres, remove_database
 from batchy_provider.local.process import Guard, Service, stop_all
-from batchy_provider.local.stack import remove_database
 
 HERE = Path(__file__).parent
 WAITING, WAITED_FOR = "waiting", "waited_for"
@@ -55,7 +55,7 @@ class Rig:
         self._valkey = servers.valkey(
             folder / "valkey", port=port, password=keys.redis_password, env=env, watch=self._watch
         )
-        self._postgres = servers.Postgres(folder / "postgres", env=env, watch=self._watch)
+        self._postgres = Postgres(folder / "postgres", env=env, watch=self._watch)
         options = {
             "triggerer.capacity": str(CAPACITY),
             # As it is, Airflow hands out 50 a second, and the start of 10,000 would take minutes.

@@ -17,7 +17,10 @@ from batchy_provider.exceptions import StackError
 from batchy_provider.local import guard
 from batchy_provider.local.interrupts import held_back
 
-__all__ = ["Guard", "Service", "StackError", "stop_all"]
+__all__ = ["Guard", "Service", "StackError", "Watch", "stop_all"]
+
+Watch = Callable[[int], None]
+"""Takes the process id of each program that is started."""
 
 
 class Service:
@@ -40,7 +43,7 @@ class Service:
         log: Path,
         env: Mapping[str, str],
         user: str | None = None,
-        watch: Callable[[int], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.name = name
         self.command = list(command)

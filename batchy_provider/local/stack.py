@@ -10,18 +10,18 @@ them has a disk of its own, and an S3 server is started beside the others.
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
-from batchy_provider.local import servers, settings
+from batchy_provider.local import settings
+from batchy_provider.local.airflow_programs import AirflowPrograms
+from batchy_provider.local.data_servers import DataServers
 from batchy_provider.local.folder import StackFolder, check_owned
 from batchy_provider.local.interrupts import held_back
 from batchy_provider.local.ports import free_port, port_is_free, why_port_is_taken
+from batchy_provider.local.postgres import remove_database
 from batchy_provider.local.process import Guard, Service, StackError, stop_all
 from batchy_provider.local.rest import AirflowClient
 from batchy_provider.local.topology import (
@@ -30,11 +30,10 @@ from batchy_provider.local.topology import (
     S3_CONNECTION,
     Machine,
     Topology,
-    make_bucket,
     s3_connection,
 )
 
-__all__ = ["LocalStack", "free_port", "port_is_free", "remove", "remove_database"]
+__all__ = ["LocalStack", "remove_database"]
 
 START_TIMEOUT = 600.0
 """Seconds for one step of the start on a very busy machine. A part that dies ends the wait at once."""
@@ -99,7 +98,6 @@ class LocalStack:
         self._own = StackFolder(self.folder, report=report)
         self._client: AirflowClient | None = None
         self.environment: dict[str, str] = {}
-        self.s3_endpoint: str | None = None
 
     def __enter__(self) -> LocalStack:
         self.start()
@@ -128,6 +126,11 @@ class LocalStack:
         return self.environment["BATCHY_REDIS_URL"]
 
     @property
+    def s3_endpoint(self) -> str | None:
+        """Address of the S3 server; None where all share one disk."""
+        return self._data.s3_endpoint
+
+    @property
     def shell_file(self) -> Path:
         """File to source in a shell, to use ``airflow`` and ``batchy`` on this stack by hand."""
         return self.folder / "env.sh"
@@ -138,10 +141,6 @@ class LocalStack:
         if self._client is None:
             self._client = AirflowClient(self.url, self.user, self.password)
         return self._client
-
-    def client_as_viewer(self) -> AirflowClient:
-        """Its REST API, as a user who may only look; the caller closes it."""
-        return AirflowClient(self.url, settings.VIEWER, self._keys.viewer_password)
 
     def service(self, name: str) -> Service:
         """
@@ -229,7 +228,7 @@ class LocalStack:
         service = self._services[name]
         service.start()
         if name == "valkey":
-            service.wait_until(self._redis_answers, timeout=30)
+            service.wait_until(self._data.redis_answers, timeout=30)
         elif name in self._components:
             self.wait_until_healthy()
 
@@ -294,38 +293,30 @@ class LocalStack:
     def _start_servers(self) -> None:
         self._report("Starting Valkey and PostgreSQL")
         base = settings.clean_environment()
-        watch = self._watcher(SERVERS_WAVE)
-        redis_port = free_port()
-        valkey = servers.valkey(
-            self.folder / "valkey", port=redis_port, password=self._keys.redis_password, env=base, watch=watch
+        self._data = data = DataServers(
+            self.folder,
+            redis_password=self._keys.redis_password,
+            env=base,
+            watch=self._watcher(SERVERS_WAVE),
+            services=self._services,
         )
-        self._services["valkey"] = valkey
-        valkey.start()
-        self._postgres = servers.Postgres(self.folder / "postgres", env=base, watch=watch)
-        if not self._postgres.initialized:
-            self._postgres.initialize()
-        self._postgres.forget_dead_server()
-        self._services["postgres"] = postgres = self._postgres.service()
-        postgres.start()
-        database = self._postgres.url
-        broker = f"redis://:{self._keys.redis_password}@127.0.0.1:{redis_port}/1"
-        connections = {**self._start_s3(base, watch), **self._connections}
+        data.start(with_s3=self.topology.own_disks, timeout=START_TIMEOUT)
+        connections = {} if data.s3_endpoint is None else {S3_CONNECTION: s3_connection(data.s3_endpoint)}
+        programs_options = self.topology.options(database_url=data.database_url, broker_url=data.broker_url)
         variables = settings.airflow_environment(
             self.folder,
             dags=self.dags,
             cfg=self.cfg,
-            database_url=database,
-            redis_port=redis_port,
+            database_url=data.database_url,
+            redis_port=data.redis_port,
             api_port=self._choose_port(),
             keys=self._keys,
-            options={**self.topology.options(database_url=database, broker_url=broker), **self._options},
-            connections=connections,
+            options={**programs_options, **self._options},
+            connections={**connections, **self._connections},
             inherited=self._inherited,
         )
         settings.write_shell_file(self.shell_file, variables)
         self.environment = {**base, **variables, **self._more_environment}
-        valkey.wait_until(self._redis_answers, timeout=START_TIMEOUT)
-        postgres.wait_until(self._postgres.ready, timeout=START_TIMEOUT)
 
     def _choose_port(self) -> int:
         if self._port is not None:
@@ -333,85 +324,16 @@ class LocalStack:
         preferred = self._preferred_port
         return preferred if preferred is not None and port_is_free(preferred) else free_port()
 
-    def _start_s3(self, env: Mapping[str, str], watch: Callable[[int], None]) -> dict[str, str]:
-        """Start the S3 server where one is needed; returns the connections to it."""
-        if not self.topology.own_disks:
-            return {}
-        port = free_port()
-        self._services["s3"] = s3 = servers.s3(self.folder / "s3.log", port=port, env=env, watch=watch)
-        s3.start()
-        s3.wait_until(lambda: not port_is_free(port), timeout=START_TIMEOUT)
-        self.s3_endpoint = f"http://127.0.0.1:{port}"
-        make_bucket(self.s3_endpoint)
-        return {S3_CONNECTION: s3_connection(self.s3_endpoint)}
-
     def _start_airflow(self) -> None:
-        (self.folder / "logs").mkdir(exist_ok=True)
-        migrated = self.folder / "migrated"
-        # The stamp names the data too: where a temp folder was cleaned, PostgreSQL is new and the stamp is not.
-        data = self._postgres.folder / "PG_VERSION"
-        stamp = f"{version('apache-airflow-core')} {data.stat().st_ctime_ns}"
-        if not migrated.exists() or migrated.read_text() != stamp:
+        programs = AirflowPrograms(
+            self.folder, topology=self.topology, environment=self.environment, watch=self._watcher(AIRFLOW_WAVE)
+        )
+        if not programs.is_migrated(self._data.database_file):
             self._report("Making Airflow's tables")
-            self._airflow("db-migrate", ["db", "migrate"]).run(timeout=START_TIMEOUT)
-            migrated.write_text(stamp)
+            programs.migrate(self._data.database_file, timeout=START_TIMEOUT)
         self._report("Starting Airflow's components")
         self.deploy()
-        for name, arguments in self._components.items():
-            self._services[name] = self._component(name, arguments)
+        for name in self._components:
+            self._services[name] = programs.component(name)
             self._services[name].start()
         self.wait_until_healthy()
-
-    def _component(self, name: str, arguments: list[str]) -> Service:
-        if not self.topology.own_disks:
-            return self._airflow(name, arguments)
-        machine = self.machine(name)
-        variables = machine.environment(self.environment)
-        changed = {key: value for key, value in variables.items() if self.environment.get(key) != value}
-        settings.write_shell_file(machine.disk / "env.sh", changed)
-        return self._airflow(name, arguments, machine=machine, env=variables)
-
-    def _airflow(
-        self, name: str, arguments: list[str], *, machine: Machine | None = None, env: Mapping[str, str] | None = None
-    ) -> Service:
-        command = [sys.executable, "-m", "airflow", *arguments]
-        return Service(
-            f"Airflow's {name}",
-            machine.hiding_others(command) if machine is not None and self.topology.hidden else command,
-            log=self.folder / "logs" / f"{name}.log",
-            env=self.environment if env is None else env,
-            watch=self._watcher(AIRFLOW_WAVE),
-        )
-
-    def _redis_answers(self) -> bool:
-        import redis
-
-        try:
-            with redis.Redis.from_url(self.redis_url) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
-
-
-def remove(folder: Path) -> None:
-    """
-    Remove a stack's folder with all that it kept.
-
-    :raises StackError: it is not one, so that a mistyped path loses nothing; or a stack runs in it.
-    """
-    folder = folder.expanduser().resolve()
-    if not folder.exists():
-        return
-    check_owned(folder)
-    own = StackFolder(folder)
-    own.lock()
-    remove_database(folder)
-    shutil.rmtree(folder)
-    own.release()
-
-
-def remove_database(folder: Path) -> None:
-    """Remove what PostgreSQL keeps of a stack that is stopped, wherever that is."""
-    place = servers.Postgres.place(folder.resolve() / "postgres")
-    for each in (place, place.with_name(f"{place.name}-new"), *place.parent.glob(f"{place.name}-programs*")):
-        shutil.rmtree(each, ignore_errors=True)

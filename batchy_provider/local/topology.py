@@ -192,17 +192,3 @@ def s3_connection(endpoint: str) -> str:
     """Airflow connection to an S3 server, as JSON."""
     extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
     return json.dumps({"conn_type": "aws", "login": _S3_LOGIN, "password": _S3_LOGIN, "extra": extra})
-
-
-def make_bucket(endpoint: str) -> None:
-    """Make the bucket on an S3 server, unless it is there."""
-    import httpx
-
-    # The server asks for no signature. No proxy of the user's must be asked for 127.0.0.1.
-    for left in (2, 1, 0):
-        try:
-            httpx.put(f"{endpoint}/{BUCKET}", timeout=30, trust_env=False).raise_for_status()
-            return
-        except httpx.HTTPError as error:
-            if not left:
-                raise StackError(f"The S3 server at {endpoint} made no bucket: {error}") from error

