@@ -9,8 +9,10 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from night_client import NightClient
+
 from batchy_provider.core.values import Batch
-from batchy_provider.local.rest import AirflowClient, wait_for
+from batchy_provider.local.rest import wait_for
 from batchy_provider.local.stack import LocalStack
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
@@ -43,11 +45,14 @@ class Nights:
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
         self.store = Store(connect(stack.redis_url))
+        self._client: NightClient | None = None
 
     @property
-    def client(self) -> AirflowClient:
+    def client(self) -> NightClient:
         """Airflow's REST API."""
-        return self.stack.client
+        if self._client is None or self._client.url != self.stack.url:
+            self._client = NightClient(self.stack.url, self.stack.user, self.stack.password)
+        return self._client
 
     @property
     def cfg(self) -> Path:

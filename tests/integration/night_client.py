@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What the tests ask of Airflow's REST API beyond what `batchy demo` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from batchy_provider.local.process import StackError
+from batchy_provider.local.rest import FINISHED, AirflowClient, wait_for
+
+
+class NightClient(AirflowClient):
+    """Airflow's public API, as an admin."""
+
+    def has_dag(self, dag_id: str) -> bool:
+        """Whether a DAG can be run: it is listed, and Airflow has stored all of it, which comes a moment later."""
+        if dag_id not in self.dags():
+            return False
+        try:
+            self.request("GET", f"/dags/{dag_id}/details")
+        except StackError as error:
+            if "answered 404" in str(error):
+                return False
+            raise
+        return True
+
+    def reparse(self, dag_id: str) -> None:
+        """Have the file of a DAG read again now."""
+        token = self.request("GET", f"/dags/{dag_id}")["file_token"]
+        self.request("PUT", f"/parseDagFile/{token}")
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """One run."""
+        return cast("dict[str, Any]", self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run, as a person does in the UI."""
+        self.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """State of each task of a run, by task id."""
+        return {task_id: ti["state"] for task_id, ti in self.task_instances(dag_id, run_id).items()}
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """What a task has returned, or left under a key."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.request("GET", path)["value"]
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str] | None = None, **body: Any) -> list[str]:
+        """
+        Clear tasks of a run so that they run again.
+
+        :param task_ids: all unless given.
+        :param body: further options, ``include_downstream`` say.
+        :returns: ids of the tasks that were cleared.
+        """
+        body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "reset_dag_runs": True, **body}
+        if task_ids is not None:
+            body["task_ids"] = list(task_ids)
+        answer = self.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+        return [ti["task_id"] for ti in answer["task_instances"]]
+
+    def backfill(self, dag_id: str, from_date: str, to_date: str, *, max_active_runs: int = 1, **body: Any) -> int:
+        """
+        Create a backfill.
+
+        :param from_date: ISO dates; both ends are included.
+        :param body: ``run_backwards``, ``reprocess_behavior``, ``dag_run_conf``…
+        :returns: its id.
+        """
+        body = {
+            "dag_id": dag_id,
+            "from_date": from_date,
+            "to_date": to_date,
+            "max_active_runs": max_active_runs,
+            **body,
+        }
+        return int(self.request("POST", "/backfills", json=body)["id"])
+
+    def backfill_done(self, backfill_id: int) -> bool:
+        """Whether all runs of a backfill have ended."""
+        return self.request("GET", f"/backfills/{backfill_id}")["completed_at"] is not None
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 120, states: Iterable[str] = FINISHED) -> str:
+        """
+        Wait until a run has one of some states.
+
+        :param timeout: seconds.
+        :returns: the state.
+        :raises StackError: it has not in time; the text gives the states of its tasks.
+        """
+        wanted = frozenset(states)
+
+        def state() -> str | None:
+            now = str(self.run(dag_id, run_id)["state"])
+            return now if now in wanted else None
+
+        try:
+            return str(wait_for(state, f"run {run_id} of {dag_id}", timeout=timeout))
+        except StackError as error:
+            raise StackError(f"{error} Its tasks: {self.task_states(dag_id, run_id)}") from None
+
+    def wait_for_task(
+        self, dag_id: str, run_id: str, task_id: str, states: Iterable[str], *, timeout: float = 60
+    ) -> str:
+        """
+        Wait until a task has one of some states.
+
+        :param timeout: seconds.
+        :returns: the state.
+        :raises StackError: it has not in time.
+        """
+        wanted = frozenset(states)
+
+        def state() -> str | None:
+            now = self.task_states(dag_id, run_id).get(task_id)
+            return now if now in wanted else None
+
+        return str(wait_for(state, f"task {task_id} of {dag_id} to be {' or '.join(wanted)}", timeout=timeout))
