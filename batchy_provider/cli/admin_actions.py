@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Commands that steer: ``set-window``, ``enable``, ``disable``, ``prune``. Each change is kept with who and why."""
+"""``batchy set-window``, ``enable``, ``disable`` and ``prune``: change a workflow, with who and why on record."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def add_commands(commands: Commands) -> None:
         commands,
         "set-window",
         set_window,
-        "let the next window of a workflow start at a date",
+        "set where the next window of a workflow starts",
         "batchy set-window sales 2026-11-01 --why 'late files'\nbatchy set-window sales 2026-11-01 --job extract",
     )
     window.add_argument("workflow")
-    window.add_argument("from_date", metavar="DATE", help="UTC, ISO 8601")
+    window.add_argument("from_date", metavar="DATE", help="UTC, ISO 8601; inclusive")
     window.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     add_reason(window)
 
     for name, function, help in (
-        ("enable", enable, "switch a job on again; it catches up from where its window stopped"),
-        ("disable", disable, "switch a job off: it is skipped and its window does not move"),
+        ("enable", enable, "switch a job on again; it loads what it missed"),
+        ("disable", disable, "switch a job off: runs skip it and its window does not move"),
     ):
         switch = add_command(commands, name, function, help, f"batchy {name} sales load")
         switch.add_argument("workflow")
@@ -39,19 +39,21 @@ def add_commands(commands: Commands) -> None:
         commands,
         "prune",
         prune_history,
-        "remove the history of all but the newest batches, and with it what their jobs wrote",
+        "remove all but the newest batches from the history, with the results of their jobs",
         "batchy prune sales --keep 400\nbatchy prune --all --keep 400 --keep-days 1000",
     )
     prune.add_argument("workflow", nargs="?")
-    prune.add_argument("--all", action="store_true", help="of every workflow, and of DAGs with results outside of any")
-    prune.add_argument("--keep", type=at_least_one, required=True, metavar="N", help="how many batches stay")
+    prune.add_argument(
+        "--all", action="store_true", help="every workflow, and every DAG with results outside of a workflow"
+    )
+    prune.add_argument("--keep", type=at_least_one, required=True, metavar="N", help="how many batches to keep")
     prune.add_argument(
         "--keep-days",
         type=at_least_one,
         metavar="N",
-        help="for how many days after a batch is gone its run and its day are known (default: for ever)",
+        help="remember the run and the day of a removed batch for this many days (default: forever)",
     )
-    prune.add_argument("--no-results", action="store_true", help="leave the result store alone")
+    prune.add_argument("--no-results", action="store_true", help="do not touch the result store")
     add_results_option(prune)
 
 
@@ -69,12 +71,12 @@ def set_window(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def enable(context: Context, arguments: argparse.Namespace) -> int:
-    """Switch a job on."""
+    """Enable a job."""
     return _switch(context, arguments, enabled=True)
 
 
 def disable(context: Context, arguments: argparse.Namespace) -> int:
-    """Switch a job off."""
+    """Disable a job."""
     return _switch(context, arguments, enabled=False)
 
 
@@ -87,9 +89,9 @@ def _switch(context: Context, arguments: argparse.Namespace, *, enabled: bool) -
 
 
 def prune_history(context: Context, arguments: argparse.Namespace) -> int:
-    """Remove old batches, then the results of batches that are not in the history any more."""
+    """Remove old batches, then the results of batches that are no longer in the history."""
     if bool(arguments.workflow) == arguments.all:
-        raise UsageError("prune what? Name one workflow, or give --all")
+        raise UsageError("which workflow? Name one, or give --all")
     store, results = context.store, None if arguments.no_results else open_results(arguments)
     archive = None if arguments.no_results else context.archive
     known = set(store.workflows())
@@ -98,12 +100,12 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
     else:
         names = [arguments.workflow]
         if results is None or arguments.workflow not in results.workflows():
-            store.status(arguments.workflow)  # a mistyped name is an error, not "nothing to remove"
+            store.status(arguments.workflow)  # a mistyped name is an error
     keep = arguments.keep
 
     def prune(name: str) -> tuple[str, dict[str, int]]:
         batches = store.prune(name, keep=keep, keep_days=arguments.keep_days) if name in known else 0
-        # Asked after the pruning: what a job writes at this moment belongs to a batch that is open, or newer.
+        # Read after pruning: what a job writes now belongs to a batch that is open, or to a newer one.
         spare = [str(i) for i in store.batch_ids(name, limit=keep + 1000)] if name in known else []
         counts = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
         if archive is not None and name in known:

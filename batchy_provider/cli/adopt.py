@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy adopt``: the history that the original server left, and the data that nobody loaded."""
+"""``batchy adopt``: take over the history of the original server, and show data that no batch has loaded."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def add_commands(commands: Commands) -> None:
         commands,
         "adopt",
         adopt,
-        "list the batches of the original server, end those that it left open, and show what nobody has loaded",
+        "list the batches of the original server, end those that it left open, and show windows that were never loaded",
         "batchy adopt --all --dry-run\nbatchy adopt sales",
     )
     parser.add_argument("workflow", nargs="?")
-    parser.add_argument("--all", action="store_true", help="every workflow in this Redis")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
-    parser.add_argument("--by", metavar="NAME", default=None, help="who does it, for the record (default: the user)")
+    parser.add_argument("--all", action="store_true", help="all workflows in this Redis")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, change nothing")
+    parser.add_argument("--by", metavar="NAME", default=None, help="name for the record (default: your user name)")
 
 
 def adopt(context: Context, arguments: argparse.Namespace) -> int:
-    """Take the original's history over."""
+    """Take over the original's history."""
     from batchy_provider.services.adoption import adopt_workflow, adopters, data_of
 
     if bool(arguments.workflow) == arguments.all:
-        raise UsageError("adopt what? Name one workflow, or give --all")
+        raise UsageError("which workflow? Name one, or give --all")
     services, by, dry_run = context.services, actor(arguments), arguments.dry_run
     faults: list[str] = []
     if arguments.all:
@@ -51,10 +51,10 @@ def adopt(context: Context, arguments: argparse.Namespace) -> int:
             window = f"{gap.from_date} to {gap.to_date} UTC"
             context.output.line(f"{each.workflow}, {gap.job}: no batch has loaded {window}")
         for key, why in each.passed_over.items():
-            context.output.line(f"{key} was passed over: {why}")
+            context.output.line(f"{key} was left out: {why}")
     if any(each.gaps for each in done):
         context.output.hint(
-            "Load such a window by a run with it in its conf: airflow dags trigger WORKFLOW --conf "
+            "To load such a window, start a run with it: airflow dags trigger WORKFLOW --conf "
             '\'{"from_date": "…", "to_date": "…"}\''
         )
     return end(context, faults)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Commands of a batch's life: ``load``, ``open``, ``close``, ``fail``. Their JSON is the original's body."""
+"""``batchy load``, ``open``, ``close`` and ``fail``: open and close batches by hand.
+
+Their JSON is the body that the original server answers with: job → fields.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def add_commands(commands: Commands) -> None:
         commands,
         "load",
         load_workflow,
-        "set a workflow back to its file: windows start anew, history stays",
+        "reset a workflow to its file: windows start again from initial_date, the history stays",
         "batchy load sales --why 'new warehouse'",
     )
     load.add_argument("workflow")
@@ -36,29 +39,37 @@ def add_commands(commands: Commands) -> None:
         "batchy open sales --from 2026-11-01 --to 2026-11-08   # reload a week; the watermark stays",
     )
     opening.add_argument("workflow")
-    opening.add_argument("--format", choices=("json", "infa"), help="print the batch in this form, nothing else")
-    opening.add_argument("--from", dest="from_date", metavar="DATE", help="start of the window (UTC, ISO 8601)")
-    opening.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window (UTC, ISO 8601)")
-    opening.add_argument("--move-watermark", action="store_true", help="go on from --to afterwards; else history only")
-    opening.add_argument("--take-over", action="store_true", help="even if a run holds the batch open")
+    opening.add_argument("--format", choices=("json", "infa"), help="print only the batch, in this format")
+    opening.add_argument(
+        "--from", dest="from_date", metavar="DATE", help="start of the window, inclusive (UTC, ISO 8601)"
+    )
+    opening.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window, exclusive (UTC, ISO 8601)")
+    opening.add_argument(
+        "--move-watermark",
+        action="store_true",
+        help="start the next window at --to; without it, the batch is history only",
+    )
+    opening.add_argument("--take-over", action="store_true", help="also when a run holds the batch open")
     add_reason(opening)
 
     for name, function, help in (
         ("close", close_batch, "close a batch as success"),
-        ("fail", fail_batch, "close a batch as failed; the next one takes the same window"),
+        ("fail", fail_batch, "close a batch as failed; the next one loads the same window"),
     ):
         closing = add_command(commands, name, function, help, f"batchy {name} sales")
         closing.add_argument("workflow")
-        closing.add_argument("--batch", type=int, metavar="ID", help="which one (default: the open one)")
+        closing.add_argument("--batch", type=int, metavar="ID", help="which batch (default: the open one)")
         add_reason(closing)
 
 
 def load_workflow(context: Context, arguments: argparse.Namespace) -> int:
-    """Set a workflow back to its file."""
+    """Reset a workflow to its file."""
     jobs = context.services.workflows.load(arguments.workflow, actor=actor(arguments), why=arguments.why)
     if context.output.is_table:
         rows = [[job, date_text(fields.get("from_date"))] for job, fields in jobs.items()]
-        context.output.table(("job", "next window starts (UTC)"), rows, title=f"{arguments.workflow}, loaded anew")
+        context.output.table(
+            ("job", "next window starts (UTC)"), rows, title=f"{arguments.workflow}, reset to its file"
+        )
     else:
         context.output.data(jobs)
     return 0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Completion in the shell: commands and options by the parser, names of workflows and jobs by what is there."""
+"""``batchy completion``: complete commands, options, workflows and jobs in the shell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from batchy_provider.cli.context import EXIT_OK, Commands, Context, add_command
 
 SHELLS = ("bash", "zsh", "fish")
 MARK = "_ARGCOMPLETE"
-"""Set by the shell when it asks for words."""
+"""The shell sets this variable when it asks for completions."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -24,7 +24,7 @@ def add_commands(commands: Commands) -> None:
         commands,
         "completion",
         print_code,
-        "print what a shell must read once to complete batchy's commands and names",
+        "print a script that lets your shell complete commands, workflows and jobs",
         "source <(batchy completion bash)     # in ~/.bashrc\\n"
         "batchy completion fish > ~/.config/fish/completions/batchy.fish".replace("\\n", "\n"),
     )
@@ -32,7 +32,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def print_code(context: Context, arguments: argparse.Namespace) -> int:
-    """Print the shell's code."""
+    """Print the script for the shell."""
     from argcomplete.shell_integration import shellcode
 
     sys.stdout.write(shellcode(["batchy", "waitsy"], True, arguments.shell))
@@ -40,7 +40,7 @@ def print_code(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell, if it is it that asks, and end; else do nothing."""
+    """Answer the shell and exit, if it asks for completions. Otherwise do nothing."""
     if MARK not in os.environ:
         return
     import argcomplete
@@ -68,7 +68,7 @@ def _cfg(parsed: argparse.Namespace) -> Path:
 
 
 def _workflows(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Return names of workflow files, and of the workflows in Redis where that answers at once."""
+    """Return the names of workflow files, and of workflows in Redis if it answers."""
     from batchy_provider.config.reader import find_files
 
     folder = _cfg(parsed_args)
@@ -77,7 +77,7 @@ def _workflows(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[s
         from batchy_provider.state.connections import connect
         from batchy_provider.state.store import Store
 
-        with contextlib.suppress(Exception):  # a shell that completes has no place for an error
+        with contextlib.suppress(Exception):  # the shell cannot show an error here
             names |= Store(connect(url), retry_seconds=0).candidates()
     return sorted(names)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What every command needs: the store it was pointed to, the workflow files, and how to print."""
+"""What every command shares: its context (store, services, workflow files, output), common options, exit codes."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 0, 1, 2, 124, 
 
 
 class UsageError(BatchyError):
-    """The command line is not one, in a way that argparse cannot see."""
+    """The arguments are wrong in a way that argparse cannot detect."""
 
 
-Commands = Any  # argparse keeps the type of what add_subparsers returns to itself
+Commands = Any  # argparse does not export the type that add_subparsers returns
 
 
 def common_options() -> argparse.ArgumentParser:
-    """Return the options that may stand before the command and after it."""
-    # SUPPRESS: a command's parser must not overwrite with its default what stood before the command.
+    """Return the options that every command takes, before its name and after it."""
+    # SUPPRESS: the default of the command's parser must not overwrite an option before the command.
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     where = options.add_argument_group("where the state is")
     where.add_argument("--redis-url", metavar="URL", help="redis://, rediss://, redis+cluster://, redis+sentinel://")
-    where.add_argument("--connection", metavar="ID", help="an Airflow connection instead (loads Airflow)")
+    where.add_argument("--connection", metavar="ID", help="use this Airflow connection instead (loads Airflow)")
     where.add_argument("--cfg", metavar="DIR", type=Path, help="folder of the workflow files (default: cfg)")
-    options.add_argument("-o", "--output", choices=("table", "plain", "json", "yaml"), help="default: table")
+    options.add_argument(
+        "-o", "--output", choices=("table", "plain", "json", "yaml"), help="output format (default: table)"
+    )
     return options
 
 
@@ -53,8 +55,8 @@ def add_command(commands: Commands, name: str, function: Any, help: str, example
     Add a command to the parser.
 
     :param function: takes the context and the arguments, returns the exit code.
-    :param help: what it does, in one sentence.
-    :param example: one call or more, a line each.
+    :param help: what it does, one sentence without a full stop.
+    :param example: calls, one on each line.
     """
     parser = commands.add_parser(
         name,
@@ -73,17 +75,17 @@ def _indented(text: str) -> str:
 
 
 def add_reason(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say who makes a change and why, for the record."""
-    parser.add_argument("--why", metavar="TEXT", help="reason, for the record")
-    parser.add_argument("--by", metavar="NAME", default=None, help="who does it, for the record (default: the user)")
+    """Add the options for the record of a change: who made it, and why."""
+    parser.add_argument("--why", metavar="TEXT", help="reason for the record")
+    parser.add_argument("--by", metavar="NAME", default=None, help="name for the record (default: your user name)")
 
 
 def for_each(names: Iterable[str], work: Callable[[str], T]) -> tuple[list[T], list[str]]:
     """
-    Do it for many workflows: the fault of one does not stop the others.
+    Call a function for many workflows; an error of one does not stop the others.
 
-    :returns: what was done, and the faults.
-    :raises RedisUnavailableError: Redis is away, for all of them.
+    :returns: the results, and the messages of the errors.
+    :raises RedisUnavailableError: Redis does not answer, which stops all of them.
     """
     done: list[T] = []
     faults: list[str] = []
@@ -98,26 +100,26 @@ def for_each(names: Iterable[str], work: Callable[[str], T]) -> tuple[list[T], l
 
 
 def end(context: Context, faults: Sequence[str]) -> int:
-    """Tell the faults, and return the exit code."""
+    """Print the errors, and return the exit code."""
     for fault in faults:
         context.output.note(f"batchy: {fault}")
     return EXIT_ERROR if faults else EXIT_OK
 
 
 def actor(arguments: argparse.Namespace) -> Actor:
-    """Return who makes a change, and from which machine."""
+    """Return who makes the change, and on which machine."""
     from batchy_provider.core.values import Actor
 
     try:
         name = arguments.by or getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in a container
+    except (OSError, KeyError):  # the user id has no name, as in a container
         name = f"uid {os.getuid()}"
     return Actor(str(name), "cli", socket.gethostname())
 
 
 class Context:
     """
-    Opens what a command asks for, and closes it in the end.
+    Opens what a command needs when it first asks for it, and closes it at the end.
 
     :param arguments: the parsed command line.
     """
@@ -139,7 +141,7 @@ class Context:
 
     @cached_property
     def output(self) -> Output:
-        """How to print."""
+        """Prints the answer."""
         from batchy_provider.cli.output import Output
 
         return Output(getattr(self._arguments, "output", "table"))
@@ -147,9 +149,9 @@ class Context:
     @cached_property
     def services(self) -> Services:
         """
-        What the commands call.
+        The services that the commands call.
 
-        :raises ConfigError: the folder of workflow files was named, and is not there.
+        :raises ConfigError: the user named a folder of workflow files that does not exist.
         """
         from batchy_provider.services.composition import Services
 
@@ -168,17 +170,17 @@ class Context:
     @property
     def archive(self) -> ArchiveService:
         """
-        The archive in the result store that was named.
+        The archive in the result store.
 
         :raises ArchiveError: the result store cannot be opened.
         """
         archive = self.services.archive
-        assert archive is not None  # the services above have one
+        assert archive is not None  # see `services`
         return archive
 
     @property
     def _audit(self) -> AuditLog | None:
-        """Airflow's own log of what people do, where Airflow's connection was named."""
+        """Airflow's audit log, if the user named an Airflow connection."""
         if not getattr(self._arguments, "connection", None):
             return None
         from batchy_provider.hooks.audit import log_in_airflow
@@ -188,9 +190,10 @@ class Context:
     @property
     def store(self) -> Store:
         """
-        The batches of the Redis that was named.
+        The state in the Redis that the user named.
 
-        :raises ConfigError: none was, or it cannot be one.
+        :raises ConfigError: the address is wrong.
+        :raises UsageError: the user named no Redis.
         """
         if self._store is None:
             url = getattr(self._arguments, "redis_url", None)
@@ -205,12 +208,12 @@ class Context:
 
     @property
     def cfg(self) -> Path:
-        """Folder of the workflow files, whether it is there or not."""
+        """Folder of the workflow files; it may not exist."""
         return Path(self.cfg_given or "cfg")
 
     @property
     def cfg_given(self) -> Path | None:
-        """Folder of the workflow files that was named."""
+        """Folder of the workflow files that the user named, if any."""
         named = getattr(self._arguments, "cfg", None) or os.environ.get("BATCHY_CFG")
         return Path(named) if named else None
 
@@ -229,7 +232,7 @@ def _store_of_url(url: str | None) -> Store:
     address = connect.parse_url(url)
     try:
         return connect.store(address, connect.client(address, client_name="batchy-cli"))
-    except RedisError as error:  # a Cluster is asked for its nodes at once
+    except RedisError as error:  # the client of a Cluster connects at once
         raise RedisUnavailableError(f"Redis cannot be used: {error}") from error
 
 
@@ -238,11 +241,11 @@ def _store_of_connection(conn_id: str) -> Store:
     from batchy_provider.state.transaction import RETRY_SECONDS
 
     try:
-        # A person waits for the answer: not as long as a task at night would try.
+        # A person is waiting: give up earlier than a task at night.
         return BatchyHook(conn_id, retry_seconds=RETRY_SECONDS).get_store()
     except BatchyError:
         raise
-    except Exception as error:  # Airflow has many words for a connection that is not there
+    except Exception as error:  # Airflow raises many types of errors for a missing connection
         raise ConfigError(f"Airflow connection {conn_id!r} cannot be used: {error}") from error
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy convert``: workflow files made of a crontab, or of the original Batchy's files."""
+"""``batchy convert``: make workflow files from a crontab or from the original Batchy's files."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ def add_commands(commands: Commands) -> None:
         commands,
         "convert",
         convert,
-        "write workflow files made of a crontab or of the original Batchy's files, and list what was left behind",
+        "make workflow files from a crontab or from the original Batchy's files, and list what could not be converted",
         "crontab -l | batchy convert crontab - --to cfg\nbatchy convert batchy old/cfg --to cfg --dry-run",
     )
     parser.add_argument("what", choices=("crontab", "batchy"), help="what to read")
     parser.add_argument("path", metavar="PATH", help="a crontab (- for stdin), or the folder of the original's files")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write (default: the folder of --cfg)")
     parser.add_argument(
-        "--with-user", action="store_true", help="lines name a user, as in /etc/crontab (default: look at them)"
+        "--to", type=Path, metavar="DIR", help="where to write the files (default: the folder of --cfg)"
     )
-    parser.add_argument("--force", action="store_true", help="write over files that are there")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would be written")
+    parser.add_argument(
+        "--with-user", action="store_true", help="each line has a user, as in /etc/crontab (default: detected)"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--dry-run", action="store_true", help="show the files, write nothing")
 
 
 def convert(context: Context, arguments: argparse.Namespace) -> int:
-    """Convert what others wrote."""
+    """Convert a crontab or the original's files."""
     from batchy_provider.config.convert import file_text
 
     made, left = _crontab(arguments) if arguments.what == "crontab" else _original(arguments)
@@ -72,7 +74,7 @@ def _crontab(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]
     text, is_utf8 = decode_crontab(raw)
     made, left = from_crontab(text, with_user=arguments.with_user or None)
     if not is_utf8:
-        left.append("the crontab is no UTF-8 and was read as Latin-1; what is written is UTF-8")
+        left.append("the crontab is not UTF-8 and was read as Latin-1; the workflow files are UTF-8")
     return made, left
 
 
@@ -87,7 +89,7 @@ def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]
 
     found = read_folder(arguments.path)
     left = [str(diagnostic) for diagnostic in found.diagnostics]
-    left += [f"{each.path} is no file of the original" for each in found.workflows.values() if each.original is None]
+    left += [f"{each.path} is not a file of the original" for each in found.workflows.values() if each.original is None]
     return [from_original(each) for each in found.workflows.values() if each.original is not None], left
 
 
@@ -96,7 +98,9 @@ def _write(files: dict[Path, Converted], *, force: bool) -> None:
 
     there = [str(path) for path in files if path.exists()]
     if there and not force:
-        raise ConfigError(f"{', '.join(there)} would be written over; nothing was written (--force, or another --to)")
+        raise ConfigError(
+            f"cannot overwrite {', '.join(there)}; nothing was written. Give --force, or another folder with --to"
+        )
     for path, each in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file_text(each), encoding="utf-8")

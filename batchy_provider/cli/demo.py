@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy demo``: the example workflows on a whole Airflow of their own, started here and stopped at the end."""
+"""``batchy demo``: run the example workflows on a separate Airflow, which it starts and stops."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def add_commands(commands: Commands) -> None:
         commands,
         "demo",
         demo,
-        "run the example workflows on an Airflow of their own, show the batches, and stay until Ctrl-C; workflows of "
-        "your own in the same folder are there too, and only you start them",
+        "run the example workflows on a separate Airflow, show the batches, and keep running until Ctrl-C. Your own "
+        "workflows in the same folder appear in the web UI, but only you start them",
         "batchy demo\nbatchy demo --exit --fresh\nbatchy --cfg my/cfg demo --run my_workflow",
     )
     parser.add_argument(
         "--exit",
         action="store_true",
-        help="leave when all have run: exit code 0 if all succeeded, 1 if not, 124 if --timeout is over. In a folder "
-        "of your own (--cfg) without any of the examples, all its workflows run",
+        help="stop when all runs have ended: exit code 0 if all succeeded, 1 if not, 124 at the timeout. In a folder "
+        "of your own (--cfg) that contains none of the examples, all workflows run",
     )
     parser.add_argument(
         "--timeout",
         type=duration,
         metavar="15m",
-        help="with --exit: give up so long after Airflow is up (default: 15m)",
+        help="with --exit: give up this long after Airflow is up (default: 15m)",
     )
     parser.add_argument(
         "--run",
@@ -73,35 +73,35 @@ def add_commands(commands: Commands) -> None:
         "--folder",
         type=Path,
         default=FOLDER,
-        help=f"where it keeps everything (default: {FOLDER}); a second run goes on from there, like a second night",
+        help=f"folder of the demo (default: {FOLDER}); a second demo continues there like a second night",
     )
-    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs left in the folder")
+    parser.add_argument("--fresh", action="store_true", help="delete what earlier demos left in the folder")
     parser.add_argument(
         "--workers",
         type=int,
         default=0,
         metavar="N",
-        help="CeleryExecutor with N workers instead: each part has a disk of its own, results and logs are on S3",
+        help="CeleryExecutor with N workers: each part has its own disk, results and logs are on S3",
     )
-    parser.add_argument("--port", type=port, help=f"of the web UI (default: {PREFERRED_PORT}, if it is free)")
+    parser.add_argument("--port", type=port, help=f"port of the web UI (default: {PREFERRED_PORT}, if it is free)")
 
 
 def demo(context: Context, arguments: argparse.Namespace) -> int:
-    """Run the examples, show them, and stay until Ctrl-C."""
+    """Run the examples, show them, and keep running until Ctrl-C."""
     from batchy_provider.local import settings
     from batchy_provider.local import stack as local
     from batchy_provider.local.folder import AnotherStackError
     from batchy_provider.local.topology import ONE_MACHINE, many_machines
 
     if arguments.timeout is not None and not arguments.exit:
-        raise UsageError("--timeout goes with --exit; without it the demo stays until Ctrl-C")
+        raise UsageError("--timeout needs --exit; without it the demo runs until Ctrl-C")
     cfg = context.cfg_given or examples_folder()
     dag_ids = dags_of(cfg, context.output.note)
     to_run = workflows_to_run(cfg, dag_ids, named=arguments.run, exits=arguments.exit)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Started in the background by a script. The servers must not ignore it too: it stops them in good order.
+        # A script has started us in the background. The servers must not inherit this: SIGINT stops them in order.
         signal.signal(signal.SIGINT, lambda signum, frame: None)
     folder = arguments.folder.expanduser().resolve()
     inherited, outside = settings.inherited_options(os.environ)
@@ -131,7 +131,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Lines with the seconds since the start."""
+    """Writes lines with the seconds since the start."""
 
     def __init__(self, context: Context) -> None:
         self._note = context.output.note
@@ -152,7 +152,7 @@ def _stop(context: Context, stack: LocalStack) -> None:
         context.output.note("Everything is stopped.")
 
 
-# what it says
+# messages
 
 
 def _show_login(context: Context, stack: LocalStack) -> None:
@@ -160,23 +160,23 @@ def _show_login(context: Context, stack: LocalStack) -> None:
 
 
 def _say_inherited(context: Context, inherited: dict[str, str], outside: list[str]) -> None:
-    """Name the variables of the caller's, never their values: passwords may be among them."""
+    """Name the caller's variables, but not their values, which may be passwords."""
     if inherited:
         names = [f"AIRFLOW__{name.replace('.', '__', 1)}".upper() for name in inherited]
         context.output.note(f"From your environment: {', '.join(names)}")
     if outside:
-        context.output.note(f"Not from your environment, since the demo has its own: {', '.join(outside)}")
+        context.output.note(f"Ignored from your environment, because the demo sets its own: {', '.join(outside)}")
 
 
 def _say_another_runs(context: Context, error: AnotherStackError) -> int:
-    """Say where the demo is that runs in the folder; it is not touched."""
+    """Say where the demo runs that uses the folder. It is not touched."""
     note = context.output.note
     running = error.running
-    note(f"batchy: a demo already runs in {error.folder}. It goes on as it is.")
+    note(f"batchy: a demo already runs in {error.folder}. It continues.")
     if running is not None and running.url:
         note(f"Web UI:    {running.url}   user {running.user}   password {running.password}")
     elif running is not None:
-        note(f"It is {running.state}; its address and login follow where it runs.")
+        note(f"It is {running.state}; it prints its address and login in its own terminal.")
     by_id = f", or: kill {running.pid}" if running is not None else ""
     note(f"To stop it: Ctrl-C where it runs{by_id}")
     note("To run another one beside it: batchy demo --folder ANOTHER")
@@ -217,9 +217,9 @@ def _run(
 
 def _follow(stack: LocalStack, runs: Runs, timeout: timedelta | None) -> bool:
     """
-    Show how runs go on until all have ended.
+    Show the progress of runs until all have ended.
 
-    :param timeout: how long at most; None for no end.
+    :param timeout: None waits forever.
     :returns: whether they have ended.
     """
     from batchy_provider.cli.progress import RunView, progress_view
@@ -239,7 +239,7 @@ def _follow(stack: LocalStack, runs: Runs, timeout: timedelta | None) -> bool:
 
 
 class _Reports:
-    """The latest progress of a workflow's jobs; nothing while Valkey does not answer."""
+    """Reads the latest progress of a workflow's jobs; nothing while Valkey does not answer."""
 
     def __init__(self, redis_url: str) -> None:
         from batchy_provider.state.connections import connect
@@ -257,7 +257,7 @@ class _Reports:
 
 
 def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> None:
-    """Show the batches of all workflows, of earlier runs too."""
+    """Show the batches of all workflows, also of earlier demos."""
     from redis.exceptions import RedisError
 
     from batchy_provider.cli.output import BATCH_COLUMNS, batch_data, batch_row
@@ -269,7 +269,7 @@ def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> No
             store = Store(client)
             known = store.workflows()
             batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}
-    except (BatchyError, RedisError, OSError) as error:  # the runs have ended nevertheless
+    except (BatchyError, RedisError, OSError) as error:  # the runs have ended all the same
         context.output.note(f"batchy: the batches cannot be shown: {error}")
         return
     if not context.output.is_table:
@@ -280,7 +280,7 @@ def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> No
 
 
 def _stay(stack: LocalStack) -> None:
-    """Stay until Ctrl-C; a part that dies meanwhile is an error."""
+    """Keep running until Ctrl-C. A part that dies meanwhile is an error."""
     try:
         while True:
             time.sleep(1)

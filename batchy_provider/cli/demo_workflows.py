@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which workflows a demo has, and which of them it starts."""
+"""Find the workflows of a demo, and decide which of them it starts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from batchy_provider.exceptions import ConfigError
 
 EXAMPLES = ("crm_extract", "sales", "stock")
-"""The workflows that are shipped: all that a demo starts by itself."""
-# Airflow opens only files that hold the words "airflow" and "dag".
+"""The example workflows: a demo starts only these by itself."""
+# Airflow reads only files that contain the words "airflow" and "dag".
 LOADER = """\
 # The Airflow DAGs of the workflows.
 from batchy_provider.dag_factory import cfg_folder, load_dags
@@ -22,7 +22,7 @@ load_dags(cfg_folder(__file__), globals())
 
 
 def examples_folder() -> Path:
-    """Folder of the example workflows: what the wheel brought, or the checkout's."""
+    """Return the folder of the example workflows, from the wheel or from the checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "examples" / "cfg", package.parent / "cfg"):
         if folder.is_dir():
@@ -32,14 +32,13 @@ def examples_folder() -> Path:
 
 def workflows_to_run(cfg: Path, dag_ids: list[str], *, named: list[str], exits: bool) -> list[str]:
     """
-    Return what a demo unpauses and starts: the examples, and nothing that somebody else has written.
+    Return the workflows that a demo unpauses and starts: the examples, and none that you wrote.
 
     :param cfg: folder of the workflow files.
     :param dag_ids: its workflows.
-    :param named: those that the caller asks for by name, instead.
-    :param exits: whether the demo leaves when they have run. A folder without an example is then run as a whole: it
-        was named for that.
-    :raises ConfigError: one that is named is not there, or nothing is left to run for a demo that exits.
+    :param named: workflows that the user asks for by name, instead.
+    :param exits: the demo exits when all have run. In a folder without an example it then runs all workflows.
+    :raises ConfigError: a named workflow does not exist, or a demo that exits has nothing to run.
     """
     unknown = [name for name in named if name not in dag_ids]
     if unknown:
@@ -55,7 +54,7 @@ def workflows_to_run(cfg: Path, dag_ids: list[str], *, named: list[str], exits: 
 
 
 def _is_copy(cfg: Path, shipped: Path, name: str) -> bool:
-    """Whether a folder holds the example of that name, and not a workflow of somebody's own that is called so."""
+    """Tell whether a folder contains the example of that name, and not another workflow with the same name."""
     try:
         return (cfg / f"{name}.yaml").read_bytes() == (shipped / f"{name}.yaml").read_bytes()
     except OSError:
@@ -63,7 +62,7 @@ def _is_copy(cfg: Path, shipped: Path, name: str) -> bool:
 
 
 def dags_of(cfg: Path, warn: Callable[[str], None]) -> list[str]:
-    """Workflows of a folder that make DAGs; errors in other files are shown, and do not stop these."""
+    """Return the workflows of a folder that make DAGs. Errors in other files are only shown."""
     from batchy_provider.config.reader import read_folder
 
     if not cfg.is_dir():
@@ -75,13 +74,13 @@ def dags_of(cfg: Path, warn: Callable[[str], None]) -> list[str]:
 
 
 def dags_folder(folder: Path, cfg: Path) -> Path:
-    """Folder of DAG files: that beside the workflows, or one of the demo's own."""
+    """Return the folder of DAG files: the one beside the workflows, or else the demo's own."""
     beside = cfg.resolve().parent / "dags"
     return beside if (beside / "batchy_dags.py").exists() else folder / "dags"
 
 
 def write_loader(folder: Path, dags: Path) -> None:
-    """Write the loader's two lines into the demo's own folder of DAG files, if that is the one."""
+    """Write the loader of DAGs, if the demo uses its own folder of DAG files."""
     if dags == folder / "dags":
         try:
             shutil.rmtree(dags, ignore_errors=True)

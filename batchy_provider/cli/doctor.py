@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy doctor``: whether this Redis is one that nights can depend on."""
+"""``batchy doctor``: check that Redis is set up so that workflows can depend on it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def add_commands(commands: Commands) -> None:
         commands,
         "doctor",
         examine_all,
-        "check the Redis: version, memory, persistence, replicas, clock, rights, keys of other programs; changes "
-        "nothing; exit code 1 if anything is bad",
+        "check the Redis: version, memory, persistence, replicas, clock, permissions, keys of other programs; "
+        "changes nothing; exit code 1 if anything is bad",
         "batchy doctor\nbatchy doctor --results s3://batchy/results\nbatchy -o json doctor",
     )
-    parser.add_argument("--results", metavar="URL", help="a result store to look at too (default: BATCHY_RESULTS)")
-    parser.add_argument("--strict", action="store_true", help="exit code 1 for warnings too")
+    parser.add_argument("--results", metavar="URL", help="a result store to check, too (default: BATCHY_RESULTS)")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 for warnings, too")
 
 
 def examine_all(context: Context, arguments: argparse.Namespace) -> int:

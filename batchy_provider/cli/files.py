@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Commands about workflow files themselves: their schema, a workflow's graph, one more job."""
+"""``batchy schema``, ``render`` and ``add``: a workflow file's schema, its graph, one more job."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ def add_commands(commands: Commands) -> None:
         commands,
         "schema",
         print_schema,
-        "print the JSON Schema of workflow files, with which editors complete and check them",
+        "print the JSON Schema of workflow files, for editors",
         "batchy schema > cfg/.schema.json     # then in a file: # yaml-language-server: $schema=.schema.json",
     )
-    schema.add_argument("--defaults", action="store_true", help="that of _defaults.yaml, which has no jobs")
+    schema.add_argument("--defaults", action="store_true", help="the schema of _defaults.yaml, which has no jobs")
 
     rendering = add_command(
         commands,
         "render",
         render,
-        "show the graph of a workflow's DAG, as its file says, without Airflow",
+        "show the graph of a workflow's DAG, without Airflow",
         "batchy render sales\nbatchy render sales --format svg > sales.svg\n"
         "batchy render sales --format dot | dot -Tpng > sales.png",
     )
     rendering.add_argument("workflow")
-    rendering.add_argument("--format", choices=("text", "dot", "svg"), help="text, Graphviz's, or a picture")
+    rendering.add_argument(
+        "--format", choices=("text", "dot", "svg"), help="text (default), a Graphviz file, or a picture"
+    )
 
     adding = add_command(
         commands,
         "add",
         add,
-        "add a job to a workflow's file; all that is in it stays as it is, comments too",
+        "add a job to a workflow's file; the rest of the file does not change",
         "batchy add sales archive --bash 'gzip out/*.csv'\n"
         "batchy add sales audit --after extract --bundle audit --input extract --set retries=2 --set params.level=3",
     )
@@ -52,20 +54,25 @@ def add_commands(commands: Commands) -> None:
     what = adding.add_mutually_exclusive_group(required=True)
     what.add_argument("--bundle", metavar="PATH", help="folder or zip to run")
     what.add_argument("--bash", metavar="TEXT", help="shell commands to run")
-    what.add_argument("--operator", metavar="CLASS", help="an Airflow operator's full Python path")
+    what.add_argument("--operator", metavar="CLASS", help="full Python path of an Airflow operator")
     adding.add_argument(
-        "--after", action="append", metavar="JOB", help="follows this one; may be repeated (default: the last job)"
+        "--after",
+        action="append",
+        metavar="JOB",
+        help="the job runs after this one; may be repeated (default: the last job)",
     )
-    adding.add_argument("--input", metavar="JOB", help="whose output the script reads")
-    adding.add_argument("--when", choices=("succeeded", "failed", "done"), help="what must have become of those before")
+    adding.add_argument("--input", metavar="JOB", help="the script reads the output of this job")
+    adding.add_argument(
+        "--when", choices=("succeeded", "failed", "done"), help="run if the jobs before it have ended so"
+    )
     adding.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any other key, its value in YAML; params.x=1 too",
+        help="any other key, with its value in YAML; also params.x=1",
     )
-    adding.add_argument("--dry-run", action="store_true", help="only show what would change")
+    adding.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
 
 
 def print_schema(context: Context, arguments: argparse.Namespace) -> int:
@@ -99,7 +106,7 @@ def add(context: Context, arguments: argparse.Namespace) -> int:
 
     workflow = read_workflow(context.cfg, arguments.workflow)
     if workflow.model is None:
-        raise ConfigError(f"{workflow.path} is a file of the original Batchy; batchy convert makes one of ours of it")
+        raise ConfigError(f"{workflow.path} is a file of the original Batchy. Convert it first: batchy convert")
     if arguments.job in workflow.model.jobs:
         raise ConfigError(f"{workflow.path} has a job {arguments.job!r} already")
     with workflow.path.open(encoding="utf-8", newline="") as file:
@@ -117,11 +124,11 @@ def add(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _job(arguments: argparse.Namespace, workflow: Workflow) -> dict[str, Any]:
-    """Return the keys of the new job, in the order in which people write them."""
+    """Return the keys of the new job, in the usual order."""
     assert workflow.model is not None
     job: dict[str, Any] = {}
     holders = [name for name, job in workflow.model.jobs.items() if not job.is_handler]
-    # The last job is what it follows anyway; a handler without `after` watches all.
+    # By default a job runs after the last one, and a handler without `after` watches all jobs.
     if arguments.after is not None and (arguments.after != holders[-1:] or arguments.when == "failed"):
         job["after"] = arguments.after
     for key in ("when", "bundle", "bash", "operator", "input"):
@@ -147,5 +154,5 @@ def _set(job: dict[str, Any], setting: str) -> None:
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise UsageError(f"--set {setting}: {parent} is no mapping")
+            raise UsageError(f"--set {setting}: {parent} is not a mapping")
     place[last] = value

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A script in the foreground of a terminal: its output is passed on, signals to us end it in order."""
+"""Run a script in the foreground of a terminal: pass on its output, stop it when a signal comes."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.execution import Execution
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE = 3
-"""This many signals end us even while the result is being kept."""
+_MAX_SIGNALS = 3
+"""After more signals than this, exit even while the result is being written."""
 
 
 def open_standard_files() -> None:
-    """Give the numbers 0 to 2 to /dev/null where they are closed, so that no file of ours gets them."""
+    """Open /dev/null as stdin, stdout and stderr where they are closed, so that no other file gets these numbers."""
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 class Terminal:
     """
-    Passes on what the script writes, as it comes.
+    Pass on what the script writes.
 
-    Where nobody reads any more, the script is stopped, as a program in a pipe would be. Where our stdout cannot be
-    written for another reason (the disk is full, it is closed), the script goes on and our exit code tells.
+    If nobody reads the output any more, stop the script, as happens to any program in a pipe. If stdout cannot be
+    written for another reason (full disk, closed file), let the script finish; the exit code reports the failure.
     """
 
     def __init__(self) -> None:
@@ -60,10 +60,10 @@ class Terminal:
                     self.execution.cancel("nobody reads its output any more")
             elif stream == "stdout":
                 self.fault = getattr(error, "strerror", None) or str(error)
-                self.say(f"its output cannot be passed on ({self.fault}); the script goes on")
+                self.say(f"its output cannot be written ({self.fault}); the script continues")
 
     def say(self, text: str) -> None:
-        """Write a line of our own to stderr, if it can be written."""
+        """Write a message to stderr, if possible."""
         if "stderr" not in self._silent:
             try:
                 _write(sys.stderr, f"batchy: {printable(text)}\n".encode("utf-8", "backslashreplace"))
@@ -71,7 +71,7 @@ class Terminal:
                 self._silence("stderr")
 
     def _silence(self, stream: str) -> None:
-        """Python flushes once more at its end, which must not fail again."""
+        """Send the rest to /dev/null: Python flushes again when it exits, and that must not fail."""
         self._silent.add(stream)
         file = sys.stdout if stream == "stdout" else sys.stderr
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -84,7 +84,7 @@ def _write(file: Any, data: bytes) -> None:
     file.flush()
     try:
         fd = file.fileno()
-    except (OSError, ValueError):  # no file of the system, as in a test
+    except (OSError, ValueError):  # not a real file, as in a test
         file.buffer.write(data)
         file.buffer.flush()
         return
@@ -92,28 +92,30 @@ def _write(file: Any, data: bytes) -> None:
     while view:
         try:
             view = view[os.write(fd, view) :]
-        except BlockingIOError:  # another program of this terminal does not want to wait
+        except BlockingIOError:  # another program has made the terminal non-blocking
             select.select([], [fd], [])
 
 
 @contextlib.contextmanager
 def stopped_by_signals(terminal: Terminal) -> Iterator[list[int]]:
     """
-    End the script in order at Ctrl-C, TERM and the end of the terminal, the second one at once; yields what came.
+    Stop the script when SIGINT, SIGTERM or SIGHUP comes, and kill it at the second signal.
 
-    A signal that we were started to ignore (`nohup`, a job in the background of a script) stays ignored.
+    A signal that this process ignores from its start (`nohup`, a background job of a script) stays ignored.
+
+    :returns: the signals that have come, in a list that grows.
     """
     came: list[int] = []
 
     def on_signal(number: int, frame: Any) -> None:
         execution = terminal.execution
         came.append(number)
-        if execution is None or not (execution.running or execution.has_run) or len(came) > _PATIENCE:
+        if execution is None or not (execution.running or execution.has_run) or len(came) > _MAX_SIGNALS:
             raise SystemExit(128 + number)
         if execution.has_run:
-            return  # the result is being kept
+            return  # the result is being written
         if len(came) == 1:
-            terminal.say("stopping the script; once more to kill it")
+            terminal.say("stopping the script; press Ctrl-C again to kill it")
         execution.cancel("interrupted", at_once=len(came) > 1)
 
     before = {number: signal.getsignal(number) for number in _STOPS}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-The ``batchy`` command: parses, hands over to a command, turns errors into one line and an exit code.
+Entry point of ``batchy``: parse the arguments, run a command, turn errors into one line and an exit code.
 
-Airflow, pydantic, redis and rich are imported by the commands that use them: ``batchy --help`` needs none.
+Commands import Airflow, pydantic, redis and rich when they need them, so that ``batchy --help`` is fast.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 
 from batchy_provider import __version__
-from batchy_provider.cli import admin_actions as steering
 from batchy_provider.cli import (
+    admin_actions,
     adopt,
     batch,
     completion,
@@ -24,24 +24,24 @@ from batchy_provider.cli import (
     doctor,
     files,
     metrics,
+    queries,
     restore,
     results,
     run,
     validate,
     wait,
 )
-from batchy_provider.cli import queries as questions
 from batchy_provider.cli.context import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
 from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import BatchyError
 
 GROUPS = (
-    questions,
+    queries,
     metrics,
     results,
     batch,
     wait,
-    steering,
+    admin_actions,
     restore,
     run,
     validate,
@@ -53,18 +53,18 @@ GROUPS = (
     demo,
 )
 
-DESCRIPTION = "See and steer batches: windows of data that nightly workflows take, kept in Redis."
+DESCRIPTION = "See, change and wait for the batches of your workflows: the windows of data that each run loads."
 EPILOG = """\
-exit codes: 0 done, 1 a fault, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 time is over;
+exit codes: 0 done, 1 error, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 timeout;
 batchy run: the script's own.
 
-environment: BATCHY_REDIS_URL stands for --redis-url, BATCHY_CFG for --cfg, BATCHY_RESULTS for --results; NO_COLOR is
-respected.
+environment: BATCHY_REDIS_URL is the default of --redis-url, BATCHY_CFG of --cfg, BATCHY_RESULTS of --results;
+NO_COLOR switches colors off.
 """
 
 
 def build_parser(program: str = "batchy") -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=DESCRIPTION,
@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     """
     Run one command.
 
-    :param argv: arguments without the program's name; those of this process unless given.
-    :param program: the name that help and errors call it by.
+    :param argv: arguments without the program's name; by default those of this process.
+    :param program: name of the program in help and errors.
     :returns: exit code.
     """
     parser = build_parser(program)
@@ -100,28 +100,28 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has seen enough. Python must not complain about it once more at its end.
+        # The reader has closed the pipe. Python flushes stdout again when it exits, and must not fail then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _flushed(code: int) -> int:
-    """Write out what is still held, and return the exit code; an answer that cannot be written is a fault."""
-    if sys.stdout is None:  # closed by who started us
+    """Flush stdout and return the exit code: 1 if the output cannot be written."""
+    if sys.stdout is None:  # closed by the calling program
         return code
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        print(f"batchy: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again when it exits
+        print(f"batchy: the output cannot be written: {error.strerror}", file=sys.stderr)
         return code or EXIT_ERROR
     return code
 
 
 def waitsy() -> int:
-    """Run ``waitsy -wf NAME``: the original's command, as ``batchy wait NAME``."""
+    """Run the original's command ``waitsy -wf NAME`` as ``batchy wait NAME``."""
     arguments = sys.argv[1:]
     named = [index for index, word in enumerate(arguments) if word in ("-wf", "--workflow")]
     if named and named[0] + 1 < len(arguments):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy metrics``: the state of all workflows as Prometheus reads it."""
+"""``batchy metrics``: show the state of all workflows in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def add_commands(commands: Commands) -> None:
         "batchy metrics\nbatchy metrics --file /var/lib/prometheus/node-exporter/batchy.prom",
     )
     metrics.add_argument(
-        "--file", type=Path, metavar="FILE", help="put them there, as a whole, instead of showing them"
+        "--file", type=Path, metavar="FILE", help="write them to this file, in one step, instead of showing them"
     )
 
 
 def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
-    """Show or write the metrics. A Redis that is away is one of them, and a fault."""
+    """Show or write the metrics. If Redis does not answer, one of them says so, and the exit code is 1."""
     from batchy_provider.services.prometheus import exposition
 
     text, fault = exposition(context.services)
@@ -43,12 +43,12 @@ def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file that its reader finds either as it was or whole."""
+    """Replace a file in one step, so that no reader sees half of it."""
     try:
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
             try:
                 new.write(text)
-                # A collector runs as a user of its own; a temporary file is for its maker alone.
+                # The collector runs as another user, and only its owner can read a temporary file.
                 os.fchmod(new.fileno(), 0o644)
                 new.flush()
                 Path(new.name).replace(file)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Tables for people, JSON and YAML for programs."""
+"""Print the answer of a command: tables for people, JSON and YAML for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.dates import BEGINNING, parse_date
@@ -34,15 +33,15 @@ STYLES = {
     "upstream_failed": "magenta",
     "disabled": "dim",
 }
-# In a pipe a line must not be broken at some width that nobody chose.
+# In a pipe, no line may be wrapped.
 _PIPE_WIDTH = 1000
 
 
 class Output:
     """
-    Where a command's answer goes.
+    Print the answer of a command in the format that the user asked for.
 
-    :param form: ``table``, ``plain`` (the same cells with tabs between, for `cut` and `awk`), ``json`` or ``yaml``.
+    :param form: ``table``, ``plain`` (the same cells, separated by tabs, for `cut` and `awk`), ``json`` or ``yaml``.
     """
 
     def __init__(self, form: str = "table") -> None:
@@ -50,7 +49,7 @@ class Output:
 
     @property
     def is_table(self) -> bool:
-        """Whether it has rows: for people, or plain."""
+        """Whether the answer has rows: ``table`` or ``plain``."""
         return self.form in ("table", "plain")
 
     def data(self, data: Any) -> None:
@@ -64,7 +63,7 @@ class Output:
             print(json.dumps(data, indent=4).replace("\x7f", "\\u007f"))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-        """Write a table for people; a cell may be text, rich's text, or None."""
+        """Write a table for people. A cell is a string, rich's `Text`, or None."""
         if self.form == "plain":
             for row in rows:
                 print("\t".join(_plain(cell) for cell in row))
@@ -73,23 +72,23 @@ class Output:
         out.print(fitting(columns, [[_cell(cell) for cell in row] for row in rows], out, title=title), crop=False)
 
     def line(self, text: str) -> None:
-        """Write a line for people; nothing where programs read."""
+        """Write a line for people; nothing in JSON and YAML."""
         if self.form == "plain":
             print(printable(text))
         elif self.is_table:
             console().print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def hint(self, text: str) -> None:
-        """Write a line that only people want."""
+        """Write a line that only the ``table`` format has."""
         if self.form == "table":
             self.line(text)
 
     def note(self, text: str) -> None:
-        """Write a line about what is done; not part of the answer."""
+        """Write a line to stderr: it is not part of the answer."""
         print(printable(text), file=sys.stderr, flush=True)
 
     def document(self, text: str) -> None:
-        """Write a text that is meant for a file, such as a parameter file: exact, unless a terminal shows it."""
+        """Write the content of a file, such as a parameter file: exact, but with escapes in a terminal."""
         sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
@@ -99,14 +98,14 @@ def _plain(cell: Any) -> str:
 
 
 def console() -> Console:
-    """Return where tables are written to."""
+    """Return rich's console for stdout."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
-    """Return a table without frame, as wide as its content."""
+    """Return a table without a frame, as wide as its content."""
     from rich import box
     from rich.cells import cell_len
     from rich.table import Table
@@ -114,7 +113,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
     cells = [[_cell(cell) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        # In a narrow terminal a cell goes on in the next line, between its words: a word is never cut.
+        # In a narrow terminal a cell wraps between words; a word is never cut.
         words = [word for text in (column, *(str(row[number]) for row in cells)) for word in text.split()]
         table.add_column(column, min_width=max(map(cell_len, words), default=1), overflow="fold")
     for row in cells:
@@ -124,15 +123,14 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
 
 def fitting(columns: Sequence[str], rows: Sequence[Sequence[Text]], out: Console, *, title: str | None = None) -> Any:
     """
-    Return rows in the form that a terminal has room for.
+    Return the widest layout of rows that fits into the terminal.
 
-    As a table; where that is too wide, without the columns that are empty; where that is too wide too, a block of
-    lines for each row.
+    A table; if it is too wide, a table without empty columns; if that is too wide, too, a block of lines for each row.
     """
     from rich.segment import Segment
 
     def fits(table: Table) -> bool:
-        # As it is drawn: rich's own measure leaves a column out of the frame's account.
+        # Measure the rendered lines: rich's own measure forgets one column of the frame.
         lines = Segment.split_lines(out.render(table, out.options))
         return all(sum(segment.cell_length for segment in line) <= out.width for line in lines)
 
@@ -171,14 +169,14 @@ def _cell(cell: Any) -> Text:
 
 
 def styled(word: str | None) -> Text:
-    """Return a status or outcome in its colour."""
+    """Return a status or outcome in its color."""
     from rich.text import Text
 
     return Text(word or "-", style=STYLES.get(word or "", ""))
 
 
 def date_text(stored: Any) -> str:
-    """Write a date of the state for people: UTC, to the second."""
+    """Format a stored date for people: UTC, to the second."""
     if not isinstance(stored, str):
         return "-"
     try:
@@ -191,7 +189,7 @@ def date_text(stored: Any) -> str:
 
 
 def duration_text(start: str | None, end: str | None) -> str:
-    """Write how long something took, both ends as the state has them."""
+    """Format the time between two stored dates."""
     if start is None or end is None:
         return "-"
     seconds = int((parse_date(end) - parse_date(start)).total_seconds())
@@ -200,15 +198,8 @@ def duration_text(start: str | None, end: str | None) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
 
 
-def now_utc() -> datetime:
-    """Return this machine's time, for what is only shown."""
-    from datetime import timezone
-
-    return datetime.now(timezone.utc).replace(tzinfo=None)
-
-
 def outcomes_text(jobs: Mapping[str, Mapping[str, Any]]) -> Text:
-    """Write what became of each job, in colour, in one line."""
+    """Format the outcome of each job, in color, on one line."""
     from rich.text import Text
 
     parts = []
@@ -222,7 +213,7 @@ BATCH_COLUMNS = ("batch", "kind", "status", "from (UTC)", "to (UTC)", "started (
 
 
 def batch_row(batch: Batch | BatchView) -> list[Any]:
-    """Return a row of a table of batches; its columns are ``BATCH_COLUMNS``."""
+    """Return the row of a batch in a table with the columns ``BATCH_COLUMNS``."""
     return [
         str(batch.batch_id),
         batch.kind,
@@ -236,7 +227,7 @@ def batch_row(batch: Batch | BatchView) -> list[Any]:
 
 
 def batch_data(batch: Batch) -> dict[str, Any]:
-    """Return a batch for programs."""
+    """Return a batch as data for programs."""
     record = batch.record
     return {
         "workflow": batch.workflow,

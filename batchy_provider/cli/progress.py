@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Shows runs as they go on: a live table in a terminal, a line for each step elsewhere."""
+"""Show the progress of runs: a live table in a terminal, otherwise one line for each change."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RunView:
     """
-    One run at one moment.
+    The state of one run, as the view shows it.
 
-    :param name: what to call it.
-    :param state: of the run.
-    :param tasks: task → task instance, as Airflow's REST API tells it.
+    :param name: of the run, for people.
+    :param tasks: task id → task instance, as in Airflow's REST API.
     :param reports: job → its latest progress.
     """
 
@@ -34,7 +33,7 @@ class RunView:
     reports: Mapping[str, Mapping[str, Any]]
 
     def steps(self) -> Iterator[tuple[str, str, str]]:
-        """Yield task, state and progress, in the order in which they started; those that have not, last."""
+        """Yield task id, state and progress of each task, in the order in which they started."""
         for task_id, instance in sorted(self.tasks.items(), key=lambda item: item[1].get("start_date") or "9999"):
             state = str(instance["state"] or "none")
             yield task_id, state, _report_text(self.reports.get(task_id)) if state == "running" else ""
@@ -45,15 +44,15 @@ _MARKS = {"success": "✓", "failed": "✗", "upstream_failed": "✗", "skipped"
 
 
 class View(Protocol):
-    """What is told of each look at the runs."""
+    """Shows the runs after each poll."""
 
     def show(self, runs: Sequence[RunView]) -> None:
-        """Show how things stand."""
+        """Show the runs as they are now."""
 
 
 @contextmanager
 def progress_view() -> Iterator[View]:
-    """Return a view that fits where standard error leads to."""
+    """Yield the view for stderr: a terminal, or a file or pipe."""
     if not sys.stderr.isatty():
         yield Lines()
         return
@@ -65,35 +64,35 @@ def progress_view() -> Iterator[View]:
 
 
 class Lines:
-    """One line for each change."""
+    """Write one line for each change."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, ...], str] = {}
+        self._shown: dict[tuple[str, ...], str] = {}
 
     def show(self, runs: Sequence[RunView]) -> None:
-        """Tell what has changed."""
+        """Write what has changed."""
         for run in runs:
             for task_id, state, report in run.steps():
-                self._tell((run.name, task_id), state)
+                self._write_change((run.name, task_id), state)
                 if report:
-                    self._tell((run.name, task_id, "progress"), report)
-            self._tell((run.name,), run.state)
+                    self._write_change((run.name, task_id, "progress"), report)
+            self._write_change((run.name,), run.state)
 
-    def _tell(self, place: tuple[str, ...], what: str) -> None:
-        if self._told.get(place) != what and what.lower() not in _WAITING:
-            self._told[place] = what
-            text = printable(f"{' · '.join(place)}: {what}", lines=False)
+    def _write_change(self, key: tuple[str, ...], what: str) -> None:
+        if self._shown.get(key) != what and what.lower() not in _WAITING:
+            self._shown[key] = what
+            text = printable(f"{' · '.join(key)}: {what}", lines=False)
             print(f"  {text}", file=sys.stderr, flush=True)
 
 
 class LiveTable:
-    """A table that changes in its place."""
+    """Redraw one table in its place."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     def show(self, runs: Sequence[RunView]) -> None:
-        """Draw it anew."""
+        """Redraw the table."""
         from rich.text import Text
 
         rows: list[list[Any]] = []

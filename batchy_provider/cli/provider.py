@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``airflow batchy …``: the same commands as ``batchy …``, on Airflow's own connection and folder of files."""
+"""``airflow batchy …``: the commands of ``batchy``, with Airflow's own connection and workflow folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "batchy"
 
 
 def get_commands() -> list[Any]:
-    """Return the group of commands; Airflow asks for it at every start of its command line, from 3.2 on."""
+    """Return the group of commands. Airflow 3.2 and newer calls this whenever its command line starts."""
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
 
     from batchy_provider.cli.main import DESCRIPTION, EPILOG, build_parser
@@ -33,7 +33,7 @@ def get_commands() -> list[Any]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run one command: ours reads the words anew, by its own rules, on what Airflow is configured with."""
+    """Run one command: parse the arguments again with our own parser, and use what Airflow is configured with."""
     from batchy_provider.cli.main import main
     from batchy_provider.hooks.batchy import default_conn_id
 
@@ -54,7 +54,7 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
-    """Return the arguments of a command, as Airflow's classes take them."""
+    """Return the arguments of a command in the form that Airflow's classes take."""
     found = []
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction):

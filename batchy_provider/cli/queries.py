@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Commands that ask and change nothing: ``list``, ``status``, ``history``."""
+"""``batchy list``, ``status`` and ``history``: show workflows, jobs and batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
         commands,
         "status",
         show_status,
-        "show the jobs of a workflow as they stand",
+        "show the current state of a workflow's jobs",
         "batchy status sales\nbatchy -o json status sales   # the original's body: job -> fields",
     )
     status.add_argument("workflow")
@@ -43,8 +43,8 @@ def add_commands(commands: Commands) -> None:
     )
     history.add_argument("workflow")
     history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
-    history.add_argument("--offset", type=int, default=0, metavar="N", help="how many of the newest to leave out")
-    history.add_argument("--changes", action="store_true", help="who changed what by hand, and why")
+    history.add_argument("--offset", type=int, default=0, metavar="N", help="leave out this many of the newest")
+    history.add_argument("--changes", action="store_true", help="show who changed what by hand, and why")
 
 
 def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
@@ -59,8 +59,10 @@ def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
         if not isinstance(state, WorkflowState):
             context.output.note(f"batchy: {state.workflow} cannot be read: {state.reason}")
     if not rows:
-        context.output.hint("No workflow is in this Redis yet: run a workflow's DAG once, or batchy load WORKFLOW.")
-        context.output.hint("If there were some, Redis has lost them: batchy restore --all --dry-run.")
+        context.output.hint("This Redis has no workflows yet. Run a workflow's DAG once, or: batchy load WORKFLOW")
+        context.output.hint(
+            "If it had some, Redis has lost them. See what can be restored: batchy restore --all --dry-run"
+        )
     return 0
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Commands for the night on which Redis has lost something: ``restore``, and ``archive`` for the way there."""
+"""``batchy restore`` and ``archive``: bring back what Redis has lost, archive what the archive lacks."""
 
 from __future__ import annotations
 
@@ -38,19 +38,21 @@ def add_commands(commands: Commands) -> None:
         commands,
         "restore",
         restore_workflows,
-        "bring back into Redis what it has lost, from the archive in the result store",
-        "batchy restore --all --dry-run     # what Redis lacks; exit code 1 if it lacks something\n"
-        "batchy restore sales               # shows it, asks, and brings it back\n"
-        "batchy restore --all --yes --no-history   # at three in the morning: what the next windows hang on, first",
+        "restore what Redis has lost from the archive in the result store",
+        "batchy restore --all --dry-run     # show what Redis has lost; exit code 1 if anything\n"
+        "batchy restore sales               # show it, ask, and restore it\n"
+        "batchy restore --all --yes --no-history   # in a hurry: only what the next windows need",
     )
     _add_which(restore)
-    restore.add_argument("-n", "--dry-run", action="store_true", help="only show what Redis lacks")
+    restore.add_argument("-n", "--dry-run", action="store_true", help="show what Redis has lost, change nothing")
     restore.add_argument("-y", "--yes", action="store_true", help="do not ask")
     restore.add_argument(
-        "--no-history", action="store_true", help="only the latest state; the batches may follow while nights run"
+        "--no-history", action="store_true", help="restore only the latest state; you can restore the batches later"
     )
     restore.add_argument(
-        "--overwrite", action="store_true", help="also over a state in Redis that did not come of the archived one"
+        "--overwrite",
+        action="store_true",
+        help="also replace a state in Redis that is not an older version of the archived one",
     )
     add_reason(restore)
     add_results_option(restore)
@@ -59,23 +61,23 @@ def add_commands(commands: Commands) -> None:
         commands,
         "archive",
         archive_workflows,
-        "write into the archive what Redis has and it has not, such as batches closed before there was one",
+        "write to the archive what is in Redis and missing in the archive",
         "batchy archive --all",
     )
     _add_which(archive)
     archive.add_argument(
-        "--overwrite", action="store_true", help="also over an archived state that Redis knows nothing of"
+        "--overwrite", action="store_true", help="also replace an archived state that Redis does not know"
     )
     add_results_option(archive)
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workflow", nargs="*")
-    parser.add_argument("--all", action="store_true", help="every workflow that Redis or the archive knows")
+    parser.add_argument("--all", action="store_true", help="all workflows in Redis and in the archive")
 
 
 def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
-    """Show what Redis lacks, and bring it back."""
+    """Show what Redis has lost, and restore it."""
     service = context.archive
     found, faults = for_each(_names(service, arguments), service.standing)
     unfinished = {each.workflow: service.unfinished(each) for each in found}
@@ -86,7 +88,7 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     if lost and not arguments.yes:
         _ask(context, found, unfinished)
 
-    def bring_back(name: str) -> dict[str, object]:
+    def restore(name: str) -> dict[str, object]:
         done = service.restore(
             name,
             actor=actor(arguments),
@@ -96,31 +98,31 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
         )
         return {**asdict(done), "unfinished": unfinished[name]}
 
-    done, more = for_each([each.workflow for each in lost], bring_back)
+    done, more = for_each([each.workflow for each in lost], restore)
     faults += more
     refused = [f"{each['workflow']}: {each['refused']}" for each in done if each["refused"]]
     if context.output.is_table:
         rows = [
-            [each["workflow"], each["was"], "restored" if each["state"] else "as it was", str(each["batches"])]
+            [each["workflow"], each["was"], "restored" if each["state"] else "unchanged", str(each["batches"])]
             for each in done
             if not each["refused"]
         ]
         if rows:
             context.output.table(("workflow", "Redis was", "state", "batches restored"), rows)
         if arguments.yes:
-            _tell_unfinished(context, unfinished)
+            _warn_unfinished(context, unfinished)
     else:
         context.output.data([*done])
     return end(context, [*refused, *faults])
 
 
 def archive_workflows(context: Context, arguments: argparse.Namespace) -> int:
-    """Write what the archive lacks."""
+    """Write to the archive what it lacks."""
     service = context.archive
     names = _names(service, arguments)
     done, faults = for_each(names, lambda name: service.write(name, overwrite=arguments.overwrite))
     if context.output.is_table:
-        rows = [[each.workflow, "written" if each.state else "as it was", str(each.batches)] for each in done]
+        rows = [[each.workflow, "written" if each.state else "unchanged", str(each.batches)] for each in done]
         context.output.table(("workflow", "state", "batches written"), rows)
     else:
         context.output.data([asdict(each) for each in done])
@@ -135,9 +137,9 @@ def _names(service: ArchiveService, arguments: argparse.Namespace) -> list[str]:
 
 def _ask(context: Context, found: Sequence[Standing], unfinished: dict[str, list[int]]) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked: give --yes to restore, or --dry-run to look")
+        raise UsageError("there is no terminal to ask for confirmation: give --yes to restore, or --dry-run to look")
     _show(context, found, unfinished, [])
-    print("Bring it back into Redis? [y/N] ", end="", file=sys.stderr, flush=True)
+    print("Restore it into Redis? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BatchyError("nothing was restored")
 
@@ -146,7 +148,7 @@ def _show(context: Context, found: Sequence[Standing], unfinished: dict[str, lis
     if context.output.is_table:
         rows = [[each.workflow, _words(each), each.redis or "nothing", each.archive or "nothing"] for each in found]
         context.output.table(("workflow", "Redis is", "Redis has", "the archive has"), rows)
-        _tell_unfinished(context, unfinished)
+        _warn_unfinished(context, unfinished)
     else:
         context.output.data([{**each.data(), "unfinished": unfinished[each.workflow]} for each in found])
     for fault in faults:
@@ -154,7 +156,7 @@ def _show(context: Context, found: Sequence[Standing], unfinished: dict[str, lis
 
 
 def _words(found: Standing) -> str:
-    """Say how one workflow stands; batches are closed ones."""
+    """Describe the state of one workflow in Redis, compared with the archive."""
     text = {
         "unknown": "empty",
         "not archived": "not in the archive yet",
@@ -171,11 +173,12 @@ def _words(found: Standing) -> str:
     return text
 
 
-def _tell_unfinished(context: Context, unfinished: dict[str, list[int]]) -> None:
+def _warn_unfinished(context: Context, unfinished: dict[str, list[int]]) -> None:
     for name, ids in unfinished.items():
         if ids:
             more = f" and {len(ids) - _SHOWN} before" if len(ids) > _SHOWN else ""
             context.output.note(
-                f"batchy: {name}: jobs of batch {', '.join(map(str, ids[-_SHOWN:]))}{more} have run, but the archive "
-                "knows of no end of it: a run that is still at it cannot close it, and the next one takes its window"
+                f"batchy: {name}: jobs of batch {', '.join(map(str, ids[-_SHOWN:]))}{more} have run, but the batch "
+                "was never closed as far as the archive knows: a run that is still active cannot close it, and the "
+                "next run loads its window"
             )

@@ -25,42 +25,44 @@ def add_commands(commands: Commands) -> None:
         commands,
         "logs",
         show_logs,
-        "print what a job wrote, byte for byte, as it is kept in the result store: stdout to stdout, stderr to stderr",
+        "print what a job wrote, byte for byte, from the result store: stdout to stdout, stderr to stderr",
         "batchy logs sales load                          # the newest batch in which the job was executed\n"
         "batchy logs sales load --follow                 # while it runs; exit code 1 if it fails\n"
         "batchy logs sales load --batch 1795370388 --stderr\n"
-        "batchy logs sales extract --file output > orders.csv   # what the next job was handed\n"
+        "batchy logs sales extract --file output > orders.csv   # what the next job got as input\n"
         "batchy -o json logs sales load                  # exit code, times, bundle, sizes and digests of the files",
     )
-    logs.add_argument("workflow", help="or the id of a DAG, for a task outside of any workflow")
-    logs.add_argument("job", help="a mapped task is task@index")
-    logs.add_argument("--batch", metavar="ID", help="default: the newest; outside of a workflow the id of the run")
-    logs.add_argument("--attempt", metavar="N", help="which try (default: the last)")
-    logs.add_argument("-f", "--follow", action="store_true", help="of a job that runs now, as it writes, to its end")
+    logs.add_argument("workflow", help="or a DAG id, for a task outside of a workflow")
+    logs.add_argument("job", help="for a mapped task: task@index")
+    logs.add_argument("--batch", metavar="ID", help="default: the newest batch; outside of a workflow: the run id")
+    logs.add_argument("--attempt", metavar="N", help="which attempt (default: the last)")
+    logs.add_argument("-f", "--follow", action="store_true", help="print what a running job writes, until it ends")
     which = logs.add_mutually_exclusive_group()
-    which.add_argument("--stdout", action="store_const", dest="file", const="stdout", help="only this, to stdout")
-    which.add_argument("--stderr", action="store_const", dest="file", const="stderr", help="only this, to stdout")
-    which.add_argument("--file", metavar="NAME", help="only this: output, or files/NAME from $BATCHY_OUTPUT_DIR")
+    which.add_argument("--stdout", action="store_const", dest="file", const="stdout", help="only this file, to stdout")
+    which.add_argument("--stderr", action="store_const", dest="file", const="stderr", help="only this file, to stdout")
+    which.add_argument("--file", metavar="NAME", help="only this file: output, or files/NAME from $BATCHY_OUTPUT_DIR")
     add_results_option(logs)
 
     download = add_command(
         commands,
         "download",
         download_files,
-        "copy what a job wrote and left, or the bundle that it runs, into a folder",
+        "copy the results of a job, or the bundle that it runs, into a folder",
         "batchy download sales load --into /tmp/last\nbatchy download sales load --bundle   # load.zip",
     )
     download.add_argument("workflow")
     download.add_argument("job")
-    download.add_argument("--bundle", action="store_true", help="the bundle, as the workflow's file names it now")
-    download.add_argument("--batch", metavar="ID", help="default: the newest in which the job was executed")
-    download.add_argument("--attempt", metavar="N", help="which try (default: the last)")
-    download.add_argument("--into", metavar="DIR", type=Path, default=Path(), help="default: here")
+    download.add_argument("--bundle", action="store_true", help="the bundle that the workflow's file names now")
+    download.add_argument("--batch", metavar="ID", help="default: the newest batch in which the job ran")
+    download.add_argument("--attempt", metavar="N", help="which attempt (default: the last)")
+    download.add_argument(
+        "--into", metavar="DIR", type=Path, default=Path(), help="target folder (default: the current one)"
+    )
     add_results_option(download)
 
 
 def show_logs(context: Context, arguments: argparse.Namespace) -> int:
-    """Print what is stored of one execution, or what it writes."""
+    """Print the results of one execution, stored or still growing."""
     if arguments.follow:
         return _follow(context, arguments)
     found = open_results(arguments).latest(arguments.workflow, arguments.job, arguments.batch, arguments.attempt)
@@ -71,7 +73,7 @@ def show_logs(context: Context, arguments: argparse.Namespace) -> int:
         _copy(found, "stderr", sys.stderr)
         _copy(found, "stdout", sys.stdout)
         return 0
-    # A script that wrote no output of its own has its stdout as its output.
+    # The output of a script that wrote none is its stdout.
     _copy(found, found.record["output"] if arguments.file == "output" else arguments.file, sys.stdout)
     return 0
 
@@ -80,21 +82,22 @@ def _follow(context: Context, arguments: argparse.Namespace) -> int:
     from batchy_provider.bundles.log_tail import Follower
 
     if not context.output.is_table or arguments.file not in (None, "stdout", "stderr") or arguments.attempt:
-        raise UsageError("--follow goes with --stdout and --stderr alone")
+        raise UsageError("--follow can be combined only with --stdout and --stderr")
     store = open_results(arguments)
     running = store.running(arguments.workflow, arguments.job, arguments.batch)
     if not running:
         last = store.latest(arguments.workflow, arguments.job, arguments.batch)
         record = last.record
         context.output.note(
-            f"batchy: {arguments.job} does not run now; of batch {record['batch_id']}, {record.get('state')}:"
+            f"batchy: {arguments.job} does not run now. Its last execution, in batch {record['batch_id']} "
+            f"({record.get('state')}):"
         )
         arguments.follow = False
         show_logs(context, arguments)
         return _code(last)
     follower = Follower(store, running[-1])
     targets = {"stdout": sys.stdout, "stderr": sys.stderr if arguments.file is None else sys.stdout}
-    shown = {stream: _Shown(target) for stream, target in targets.items()}
+    shown = {stream: _ScriptOutput(target) for stream, target in targets.items()}
     for stream, data in follower.parts():
         if arguments.file in (None, stream):
             shown[stream].write(data)
@@ -110,7 +113,7 @@ def _code(ended: StoredExecution) -> int:
 
 
 def download_files(context: Context, arguments: argparse.Namespace) -> int:
-    """Copy the files of an execution, or a bundle."""
+    """Copy the results of an execution, or a bundle."""
     into: Path = arguments.into
     if arguments.bundle:
         import tempfile
@@ -137,22 +140,22 @@ def download_files(context: Context, arguments: argparse.Namespace) -> int:
 
 def _check_free(target: Path) -> None:
     if target.exists():
-        raise ConfigError(f"{target} is there already; choose another folder with --into")
+        raise ConfigError(f"{target} exists already; choose another folder with --into")
 
 
 def _copy(found: StoredExecution, name: str, to: TextIO) -> None:
-    shown = _Shown(to)
+    shown = _ScriptOutput(to)
     with found.open(name) as file:
         while data := file.read(1024 * 1024):
             shown.write(data)
     shown.close()
 
 
-class _Shown:
+class _ScriptOutput:
     """
-    Writes a script's output: byte for byte into files and pipes, and to a terminal only what cannot steer it.
+    Write a script's output: byte for byte into files and pipes, with control sequences escaped to a terminal.
 
-    :param to: our stdout or stderr.
+    :param to: stdout or stderr of this process.
     """
 
     def __init__(self, to: TextIO) -> None:
@@ -168,7 +171,7 @@ class _Shown:
             self._write(self._terminal.feed(data))
 
     def close(self) -> None:
-        """Write what was held back."""
+        """Write the rest."""
         if self._terminal is not None:
             self._write(self._terminal.close())
 

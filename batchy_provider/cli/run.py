@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.execution_outcome import ExecutionOutcome
 
 EXIT_NOT_RUN = 125
-"""The script was not run at all: its bundle was refused, say. As `timeout` and `env` have it."""
+"""The script did not run, for example because its bundle was refused. `timeout` and `env` use the same code."""
 
 EXAMPLES = """\
 batchy run etl/extract
@@ -41,12 +41,12 @@ def add_commands(commands: Commands) -> None:
         commands,
         "run",
         run_bundle,
-        "run a bundle here and now by the rules of a job, and leave with its script's exit code",
+        "run a bundle on this machine by the rules of a job, and exit with its script's exit code",
         EXAMPLES,
     )
-    run.add_argument("bundle", help="folder or zip; a URL is opened as Airflow would (loads Airflow)")
+    run.add_argument("bundle", help="folder or zip file; a URL is opened through Airflow")
     run.add_argument(
-        "--input", metavar="FILE", help="what the script gets as $BATCHY_INPUT and on stdin; - is our stdin"
+        "--input", metavar="FILE", help="file that the script gets as $BATCHY_INPUT and on stdin; - is stdin"
     )
     run.add_argument(
         "--param",
@@ -54,7 +54,7 @@ def add_commands(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="a param, read as JSON where it is some, else as text; may be repeated",
+        help="a param: JSON, or else text; may be repeated",
     )
     run.add_argument(
         "--env",
@@ -62,41 +62,54 @@ def add_commands(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="a variable; may be repeated",
+        help="an environment variable; may be repeated",
     )
     run.add_argument(
         "--no-mask",
         dest="mask",
         action="store_false",
-        help="show and keep values of --env and --param as they are, also where a name tells that they are secret",
+        help="do not mask the values of --env and --param whose names say that they are secret",
     )
-    run.add_argument("--inherit-env", action="store_true", help="pass on all variables instead of the short list")
-    run.add_argument("--timeout", type=duration, metavar="10m", help="stop it after this long; exit code 124")
-    run.add_argument("--kill-grace", type=duration, metavar="10s", help="between TERM and KILL (default: 10s)")
+    run.add_argument(
+        "--inherit-env", action="store_true", help="pass on all environment variables, not only the usual ones"
+    )
+    run.add_argument("--timeout", type=duration, metavar="10m", help="stop the script after this time; exit code 124")
+    run.add_argument(
+        "--kill-grace", type=duration, metavar="10s", help="time between SIGTERM and SIGKILL (default: 10s)"
+    )
     run.add_argument(
         "--background-timeout",
         type=duration,
         metavar="1h",
-        help="how long background processes may run on after the script; then they are stopped, and it fails "
-        "(default: 1h)",
+        help="how long background processes may run after the script; then they are stopped and the "
+        "run fails (default: 1h)",
     )
     run.add_argument(
         "--limit", type=_limit, action="append", default=[], metavar="NAME=N", help=f"one of {', '.join(_LIMITS)}"
     )
-    run.add_argument("--max-output", type=int, metavar="BYTES", help="of stdout and of stderr; more stops the script")
-    run.add_argument("--sha256", metavar="HEX", help="refuse a bundle of any other content")
-    run.add_argument("--keep", type=Path, metavar="DIR", help="new folder for stdout, stderr, output, files, exit.json")
-    told = run.add_argument_group("what the script is told")
-    told.add_argument("--workflow", metavar="NAME")
-    told.add_argument("--job", metavar="NAME", help="default: the bundle's name")
-    told.add_argument("--batch", type=int, metavar="ID")
-    told.add_argument("--from", dest="from_date", metavar="DATE", help="start of the window (UTC, ISO 8601)")
-    told.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window")
+    run.add_argument(
+        "--max-output",
+        type=int,
+        metavar="BYTES",
+        help="limit for stdout and for stderr; a script that writes more is stopped",
+    )
+    run.add_argument("--sha256", metavar="HEX", help="refuse a bundle with another checksum")
+    run.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep stdout, stderr, output, files and exit.json in this new folder"
+    )
+    variables = run.add_argument_group("what the script gets in its environment")
+    variables.add_argument("--workflow", metavar="NAME")
+    variables.add_argument("--job", metavar="NAME", help="default: the bundle's name")
+    variables.add_argument("--batch", type=int, metavar="ID")
+    variables.add_argument(
+        "--from", dest="from_date", metavar="DATE", help="start of the window, inclusive (UTC, ISO 8601)"
+    )
+    variables.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window, exclusive")
     _take_arguments(run)
 
 
 def _take_arguments(run: argparse.ArgumentParser) -> None:
-    """Let the script's arguments follow after ``--``, whatever they look like; argparse alone would mix them up."""
+    """Pass everything after ``--`` to the script; argparse alone would mix it up with options."""
     parse = run.parse_known_args
 
     def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
@@ -111,7 +124,7 @@ def _take_arguments(run: argparse.ArgumentParser) -> None:
 
 
 def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
-    """Run it; returns the script's exit code."""
+    """Run the bundle and return the exit code of its script."""
     from batchy_provider.bundles.errors import BundleError
     from batchy_provider.bundles.scratch import ScratchFolder
 
@@ -138,23 +151,23 @@ def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _check_keep(folder: Path | None) -> None:
-    """Find out before the script runs whether its results can be kept where they are to be."""
+    """Check that the results can be kept, before the script runs."""
     if folder is None:
         return
     try:
         folder.mkdir()
         folder.rmdir()
     except FileExistsError:
-        raise UsageError(f"--keep {folder} is there already; name a new folder") from None
+        raise UsageError(f"--keep {folder} exists already; name a new folder") from None
     except OSError as error:
         raise UsageError(
-            f"--keep {folder} cannot be made: {error.strerror}. Name a new folder in one that is there and that you "
-            "may write to"
+            f"--keep {folder} cannot be created: {error.strerror}. Name a new folder in an existing one that you "
+            "can write to"
         ) from None
 
 
 def _keep(folder: Path | None, outcome: ExecutionOutcome, terminal: Terminal) -> bool:
-    """Move the results to where they are to be; what cannot be moved there is not lost."""
+    """Move the results to the folder; if that fails, to a temporary one, so that nothing is lost."""
     if folder is None:
         return False
     try:
@@ -168,7 +181,7 @@ def _keep(folder: Path | None, outcome: ExecutionOutcome, terminal: Terminal) ->
 
 
 def _report_end(terminal: Terminal, kept: Path | None, outcome: ExecutionOutcome) -> None:
-    # Its stderr was just shown, so only the first line of the reason says something new.
+    # The terminal has just shown stderr, so that only the first line of the reason is new.
     terminal.say(outcome.reason.splitlines()[0].removesuffix(" The last lines of stderr:"))
     for notice in outcome.notices:
         terminal.say(notice)
@@ -176,7 +189,7 @@ def _report_end(terminal: Terminal, kept: Path | None, outcome: ExecutionOutcome
         terminal.say(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     masked = outcome.result.stdout_masked + outcome.result.stderr_masked
     if masked:
-        terminal.say(f"{masked} secrets were masked in what it printed; --no-mask shows them")
+        terminal.say(f"{masked} secrets were masked in the output; --no-mask shows them")
     contents = outcome.stored.record["contents"]
     if kept is not None:
         terminal.say(f"kept in {kept}: {', '.join(contents)}")

@@ -111,7 +111,7 @@ def _input(name: str | None, folder: Path) -> Path | None:
     if name != "-":
         path = Path(name)
         if not path.is_file():
-            raise UsageError(f"--input {name} is no file that can be read")
+            raise UsageError(f"--input {name} is not a file that can be read")
         return path
     if sys.stdin is None:
         raise UsageError("--input - reads stdin, which is closed")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy validate``: all errors of workflow files, also between them, for people and for programs."""
+"""``batchy validate``: find the errors of workflow files, also between files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--format", choices=("github",), help="annotations for GitHub Actions")
     parser.add_argument("--no-bundles", action="store_true", help="do not unpack bundles")
-    parser.add_argument("--no-airflow", action="store_true", help="do not load Airflow to check operators")
+    parser.add_argument("--no-airflow", action="store_true", help="do not load Airflow, and do not check operators")
 
 
 def validate(context: Context, arguments: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def validate(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _tops(context: Context, paths: Sequence[Path]) -> dict[Path, list[Path]]:
-    """Return folder → what is asked for in it: a file is checked among those that it may wait for."""
+    """Return folder → paths to check in it. A file is checked together with the files that it may wait for."""
     from batchy_provider.config.reader import SUFFIXES
 
     if not paths:
@@ -68,7 +68,7 @@ def _tops(context: Context, paths: Sequence[Path]) -> dict[Path, list[Path]]:
         if not path.exists():
             raise ConfigError(f"there is no file or folder {path}")
         if path.is_file() and path.suffix not in SUFFIXES:
-            raise UsageError(f"{path} is no workflow file; expected one that ends in {', '.join(SUFFIXES)}")
+            raise UsageError(f"{path} is not a workflow file; expected a name that ends in {', '.join(SUFFIXES)}")
         if context.cfg.is_dir() and _lies_in(path, context.cfg):
             top = context.cfg
         else:
@@ -78,12 +78,12 @@ def _tops(context: Context, paths: Sequence[Path]) -> dict[Path, list[Path]]:
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    # Links are not followed: a link to a file lies where the link is.
+    # Links are not followed: a link lies in the folder that contains it.
     return path.absolute().is_relative_to(folder.absolute())
 
 
 def _build(workflow: Workflow) -> list[Diagnostic]:
-    """Build a DAG as Airflow's DAG processor would, where only that shows what is wrong."""
+    """Build the DAG as Airflow's DAG processor does, to find errors that only this shows."""
     if not workflow.uses_classes:
         return []
     from batchy_provider.dag_factory.loader import build_workflow, check_storage
@@ -105,7 +105,7 @@ def _show(context: Context, diagnostics: Sequence[Diagnostic]) -> None:
 
 
 def annotation(diagnostic: Diagnostic) -> str:
-    """Write a diagnostic as a command of GitHub Actions, which shows it beside the line."""
+    """Format a diagnostic as a GitHub Actions command, which shows it beside the line."""
     place = [("file", diagnostic.file)]
     if diagnostic.line is not None:
         place += [("line", str(diagnostic.line)), ("col", str(diagnostic.column))]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy wait``, on Redis itself or over REST."""
+"""``batchy wait``: wait until workflows have succeeded, by asking Redis or the REST API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from batchy_provider.state.store import Store
 
 RECHECK_SECONDS = 60.0
-"""How often the state is looked at without an event: for writers that publish nothing, as the original."""
+"""Time between two checks without an event: the original server publishes none."""
 _LOST_PAUSE_SECONDS = 5.0
 
 
@@ -39,23 +39,25 @@ def add_commands(commands: Commands) -> None:
         commands,
         "wait",
         wait,
-        "wait until every job of a workflow, or of several, has succeeded today; exit code 0 then, 1 if it failed, "
-        "124 at the timeout",
+        "wait until every job of one or more workflows has succeeded today; exit code 0 for success, 1 for failure, "
+        "124 for the timeout",
         "batchy wait crm_extract --timeout 4h && ./load.sh\nbatchy wait erp --job orders --within 12h\n"
         "batchy wait crm_extract erp hr --on-failed fail\n"
         "batchy wait erp --api https://airflow.example.org --token-file ~/.airflow-token",
     )
     parser.add_argument("workflow")
-    parser.add_argument("others", nargs="*", metavar="workflow", help="wait for all of these, too")
-    parser.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
-    scope = parser.add_mutually_exclusive_group()
-    scope.add_argument("--within", type=duration, metavar="12h", help="a success of the last 12 hours counts")
-    scope.add_argument("--any", action="store_true", help="any success counts, however old")
-    scope.add_argument("--day", metavar="DATE", help="a success since that day began counts (default: today)")
-    parser.add_argument("--timezone", metavar="NAME", help="whose day it is (default: the workflow's)")
-    parser.add_argument("--timeout", type=duration, metavar="4h", help="give up after this long")
+    parser.add_argument("others", nargs="*", metavar="workflow", help="wait for all of these")
     parser.add_argument(
-        "--on-failed", choices=("wait", "fail"), default="wait", help="when a batch fails (default: wait)"
+        "--job", action="append", default=[], metavar="NAME", help="wait only for this job; may be repeated"
+    )
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("--within", type=duration, metavar="12h", help="a success within the last 12 hours counts")
+    scope.add_argument("--any", action="store_true", help="any success counts, however old")
+    scope.add_argument("--day", metavar="DATE", help="a success on that day or later counts (default: today)")
+    parser.add_argument("--timezone", metavar="NAME", help="timezone of the day (default: the workflow's)")
+    parser.add_argument("--timeout", type=duration, metavar="4h", help="give up after this time")
+    parser.add_argument(
+        "--on-failed", choices=("wait", "fail"), default="wait", help="what to do when a batch fails (default: wait)"
     )
     remote.add_options(parser)
     parser.add_argument("--recheck", type=duration, default=timedelta(seconds=RECHECK_SECONDS), help=argparse.SUPPRESS)
@@ -65,7 +67,7 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     """Wait for a workflow, or for all of several."""
     if (url := remote.address(arguments)) is not None:
         if arguments.others:
-            raise UsageError("over REST a wait is for one workflow; make one for each")
+            raise UsageError("with --api you can wait for one workflow only; start one wait for each")
         return remote.wait(context, arguments, url)
     from redis.exceptions import RedisError
 
@@ -77,12 +79,12 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     store = context.store
     timeout = arguments.timeout
     deadline = time.monotonic() + timeout.total_seconds() if timeout is not None else float("inf")
-    told = None
+    shown = None
     waits: list[Wait] = []
     tally = Tally(())
     while True:
         try:
-            # The day is that on which the wait began: one that crosses midnight still ends.
+            # Keep the day on which the wait began, so that a wait across midnight can end.
             if not waits:
                 waits = [_what(store, name, arguments) for name in names]
                 tally = Tally(waits)
@@ -94,21 +96,21 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
                             context.output.note(f"batchy: {verdict.text}")
                     if tally.state != "waiting":
                         return _end(context, tally)
-                    told = None  # an outage that comes again is told again
+                    shown = None  # show the next outage, even if its message is the same
                     pause = min(arguments.recheck.total_seconds(), deadline - time.monotonic())
                     if pause <= 0:
                         context.output.note(f"batchy: gave up waiting for {', '.join(names)} after {timeout}")
                         return EXIT_TIMEOUT
                     _sleep(events, names, pause)
         except (RedisUnavailableError, RedisError) as error:
-            # A server that is restarted at night must not end a wait of hours.
+            # A restart of the server must not end a wait of hours.
             pause = min(_LOST_PAUSE_SECONDS, deadline - time.monotonic())
             if pause <= 0:
                 context.output.note(f"batchy: gave up waiting for {', '.join(names)} after {timeout}")
                 return EXIT_TIMEOUT
-            if str(error) != told:
-                context.output.note(f"batchy: {error}; the wait goes on")
-                told = str(error)
+            if str(error) != shown:
+                context.output.note(f"batchy: {error}; the wait continues")
+                shown = str(error)
             time.sleep(pause)
 
 
@@ -129,7 +131,7 @@ def _what(store: Store, workflow: str, arguments: argparse.Namespace) -> Wait:
 
 @contextmanager
 def _events(store: Store) -> Iterator[Any]:
-    """Subscribe to what is told of batches: before the state is looked at, or what comes between would be lost."""
+    """Subscribe to events. Do this before you read the state, or you miss the events in between."""
     from batchy_provider.state.keys import EVENTS_CHANNEL
 
     events = store.backend.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
@@ -141,7 +143,7 @@ def _events(store: Store) -> Iterator[Any]:
 
 
 def _sleep(events: Any, workflows: Sequence[str], seconds: float) -> None:
-    """Sleep until an event names one of the workflows, but no longer than some seconds."""
+    """Sleep until an event names one of the workflows, at most for some seconds."""
     end = time.monotonic() + seconds
     while (rest := end - time.monotonic()) > 0:
         message = events.get_message(timeout=min(rest, 5.0))

@@ -76,7 +76,7 @@ class TestRun:
         done = batchy(*given, "kept")
         assert done.stdout == b"out ***\n"
         assert b"err ***\n" in done.stderr
-        assert b"2 secrets were masked in what it printed; --no-mask shows them" in done.stderr
+        assert b"2 secrets were masked in the output; --no-mask shows them" in done.stderr
         assert (tmp_path / "kept/stdout").read_bytes() + (
             tmp_path / "kept/stderr"
         ).read_bytes() == b"out ***\nerr ***\n"
@@ -130,7 +130,7 @@ class TestRun:
         assert (kept / "output").read_text() == "data\n"
         assert (kept / "files" / "stats.json").exists()
         assert json.loads((kept / "exit.json").read_text())["state"] == "skipped"
-        assert b"is there already" in batchy("run", "etl", "--keep", "kept", code=2).stderr
+        assert b"exists already" in batchy("run", "etl", "--keep", "kept", code=2).stderr
 
     def test_nothing_else_is_left_behind(self, batchy: Batchy, bundle: Any, tmp_path: Path) -> None:
         bundle("echo out > $BATCHY_OUTPUT; pwd")

@@ -76,7 +76,7 @@ def open_by_run(store: Store, run_id: str = "nightly") -> int:
 
 class TestQuestions:
     def test_an_empty_redis_lists_nothing(self, cli: Cli) -> None:
-        assert "No workflow" in cli("list")
+        assert "no workflows yet" in cli("list")
         assert cli.json("list") == []
 
     def test_list_shows_status_and_window(self, cli: Cli, sales: str) -> None:

@@ -74,7 +74,7 @@ def test_wrong_options_are_refused_before_anything_is_started(tmp_path: Path, ar
 
 def test_a_timeout_without_exit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--folder", str(tmp_path / "home"), "--timeout", "5m"]) == 2
-    assert "--timeout goes with --exit" in capsys.readouterr().err
+    assert "--timeout needs --exit" in capsys.readouterr().err
 
 
 def test_a_second_demo_says_where_the_first_is_and_stops_nothing(tmp_path: Path) -> None:

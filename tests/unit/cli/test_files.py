@@ -107,7 +107,7 @@ class TestConvert:
 
     def test_a_crontab_in_latin_1(self, run: Any, cfg: Path, tmp_path: Path):
         (tmp_path / "tab").write_bytes("CRON_TZ=UTC\n0 2 * * * load.sh é\n".encode("latin-1"))
-        assert "read as Latin-1; what is written is UTF-8" in run("convert", "crontab", "tab")
+        assert "read as Latin-1; the workflow files are UTF-8" in run("convert", "crontab", "tab")
         assert "bash: load.sh é" in (cfg / "load.yaml").read_text()
         (tmp_path / "tab").write_bytes("\ufeffCRON_TZ=UTC\n0 2 * * * other.sh é\n".encode())
         assert "Latin-1" not in run("convert", "crontab", "tab")
@@ -116,7 +116,7 @@ class TestConvert:
     def test_nothing_is_written_over(self, run: Any, cfg: Path, tmp_path: Path):
         before = (cfg / "sales.yaml").read_text()
         (tmp_path / "tab").write_text("CRON_TZ=UTC\n0 1 * * * new.sh\n0 2 * * * sales.sh\n")
-        assert "cfg/sales.yaml would be written over; nothing was written" in run("convert", "crontab", "tab", code=1)
+        assert "cannot overwrite cfg/sales.yaml; nothing was written" in run("convert", "crontab", "tab", code=1)
         assert not (cfg / "new.yaml").exists()
         assert "# cfg/sales.yaml\nschedule: 0 2 * * *\n" in run("convert", "crontab", "tab", "--dry-run")
         assert (cfg / "sales.yaml").read_text() == before
@@ -127,5 +127,5 @@ class TestConvert:
         said = json.loads(run("-o", "json", "convert", "batchy", "cfg", "--to", "new"))
         assert [each["file"] for each in said["files"]] == ["new/wf1.yaml"]
         assert "the original does not say what jobs run" in said["files"][0]["left"][0]
-        assert "cfg/sales.yaml is no file of the original" in said["left"]
+        assert "cfg/sales.yaml is not a file of the original" in said["left"]
         assert run("validate", "new") == "no errors\n"

@@ -142,7 +142,7 @@ def test_jobs_that_ran_in_a_batch_without_an_end_are_told(cli: Cli) -> None:
     (found,) = cli.json("restore", "sales", "--dry-run", code=1)
     assert found["unfinished"] == [batch_id]
     cli("restore", "sales", "--yes")
-    assert f"jobs of batch {batch_id} have run, but the archive knows of no end of it" in cli.said
+    assert f"jobs of batch {batch_id} have run, but the batch was never closed as far as the archive knows" in cli.said
 
 
 def test_a_conflict_is_left_to_a_person(cli: Cli) -> None:

@@ -93,7 +93,7 @@ def test_another_folder(run: Any, tmp_path: Path):
 def test_what_is_not_there_or_no_workflow_file(run: Any, tmp_path: Path):
     assert "there is no file or folder nowhere" in run("nowhere", code=1)
     (tmp_path / "notes.txt").touch()
-    assert "notes.txt is no workflow file" in run("notes.txt", code=2)
+    assert "notes.txt is not a workflow file" in run("notes.txt", code=2)
 
 
 def test_operators_are_checked_unless_airflow_is_to_stay_out(run: Any, tmp_path: Path):
