@@ -23,7 +23,9 @@ def add_commands(commands: Commands) -> None:
     )
     window.add_argument("workflow")
     window.add_argument("from_date", metavar="DATE", help="UTC, ISO 8601; inclusive")
-    window.add_argument("--job", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    window.add_argument(
+        "--job", action="append", default=[], metavar="NAME", help="change only this job; may be repeated"
+    )
     add_reason(window)
 
     for name, function, help in (
@@ -112,14 +114,14 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
             archive.prune(name)
         return name, counts
 
-    done, faults = for_each(names, prune) if arguments.all else ([prune(names[0])], [])
+    done, errors = for_each(names, prune) if arguments.all else ([prune(names[0])], [])
     removed = dict(done)
     if context.output.is_table:
         columns = ("workflow", "batches removed", "results of batches removed")
         context.output.table(columns, [[name, *map(str, counts.values())] for name, counts in removed.items()])
     else:
         context.output.data(removed)
-    return end(context, faults)
+    return end(context, errors)
 
 
 def _show_disabled(context: Context, off: frozenset[str]) -> None:

@@ -35,15 +35,15 @@ def adopt(context: Context, arguments: argparse.Namespace) -> int:
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("which workflow? Name one, or give --all")
     services, by, dry_run = context.services, actor(arguments), arguments.dry_run
-    faults: list[str] = []
+    errors: list[str] = []
     if arguments.all:
         each_of = adopters(services, actor=by, dry_run=dry_run)
-        done, faults = for_each(each_of, lambda name: each_of[name]())
+        done, errors = for_each(each_of, lambda name: each_of[name]())
     else:
         done = [adopt_workflow(services, arguments.workflow, actor=by, dry_run=dry_run)]
     if not context.output.is_table:
         context.output.data([data_of(each) for each in done])
-        return end(context, faults)
+        return end(context, errors)
     rows = [[each.workflow, *_counts(each)] for each in done]
     context.output.table(("workflow", "batches adopted", "left open, ended", "never loaded"), rows)
     for each in done:
@@ -57,7 +57,7 @@ def adopt(context: Context, arguments: argparse.Namespace) -> int:
             "To load such a window, start a run with it: airflow dags trigger WORKFLOW --conf "
             '\'{"from_date": "…", "to_date": "…"}\''
         )
-    return end(context, faults)
+    return end(context, errors)
 
 
 def _counts(done: Adoption) -> list[str]:

@@ -88,22 +88,22 @@ def for_each(names: Iterable[str], work: Callable[[str], T]) -> tuple[list[T], l
     :raises RedisUnavailableError: Redis does not answer, which stops all of them.
     """
     done: list[T] = []
-    faults: list[str] = []
+    errors: list[str] = []
     for name in names:
         try:
             done.append(work(name))
         except RedisUnavailableError:
             raise
         except BatchyError as error:
-            faults.append(str(error) if name in str(error) else f"{name}: {error}")
-    return done, faults
+            errors.append(str(error) if name in str(error) else f"{name}: {error}")
+    return done, errors
 
 
-def end(context: Context, faults: Sequence[str]) -> int:
+def end(context: Context, errors: Sequence[str]) -> int:
     """Print the errors, and return the exit code."""
-    for fault in faults:
-        context.output.note(f"batchy: {fault}")
-    return EXIT_ERROR if faults else EXIT_OK
+    for error in errors:
+        context.output.note(f"batchy: {error}")
+    return EXIT_ERROR if errors else EXIT_OK
 
 
 def actor(arguments: argparse.Namespace) -> Actor:

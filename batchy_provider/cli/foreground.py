@@ -43,7 +43,7 @@ class Terminal:
     def __init__(self) -> None:
         self.execution: Execution | None = None
         self.is_broken = False
-        self.fault: str | None = None
+        self.write_error: str | None = None
         self._silent: set[str] = set()
 
     def write(self, stream: str, data: bytes) -> None:
@@ -59,8 +59,8 @@ class Terminal:
                 if self.execution is not None:
                     self.execution.cancel("nobody reads its output any more")
             elif stream == "stdout":
-                self.fault = getattr(error, "strerror", None) or str(error)
-                self.say(f"its output cannot be written ({self.fault}); the script continues")
+                self.write_error = getattr(error, "strerror", None) or str(error)
+                self.say(f"its output cannot be written ({self.write_error}); the script continues")
 
     def say(self, text: str) -> None:
         """Write a message to stderr, if possible."""

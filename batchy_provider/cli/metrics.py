@@ -31,13 +31,13 @@ def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
     """Show or write the metrics. If Redis does not answer, one of them says so, and the exit code is 1."""
     from batchy_provider.services.prometheus import exposition
 
-    text, fault = exposition(context.services)
+    text, error = exposition(context.services)
     if arguments.file is None:
         context.output.document(text)
     else:
         _replace(arguments.file, text)
-    if fault is not None:
-        context.output.note(f"batchy: {fault}")
+    if error is not None:
+        context.output.note(f"batchy: {error}")
         return EXIT_ERROR
     return 0
 

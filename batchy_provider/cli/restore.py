@@ -79,12 +79,12 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show what Redis has lost, and restore it."""
     service = context.archive
-    found, faults = for_each(_names(service, arguments), service.standing)
+    found, errors = for_each(_names(service, arguments), service.standing)
     unfinished = {each.workflow: service.unfinished(each) for each in found}
     lost = [each for each in found if each.is_lost]
     if arguments.dry_run or (not lost and context.output.is_table):
-        _show(context, found, unfinished, faults)
-        return EXIT_ERROR if lost or faults else EXIT_OK
+        _show(context, found, unfinished, errors)
+        return EXIT_ERROR if lost or errors else EXIT_OK
     if lost and not arguments.yes:
         _ask(context, found, unfinished)
 
@@ -99,7 +99,7 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
         return {**asdict(done), "unfinished": unfinished[name]}
 
     done, more = for_each([each.workflow for each in lost], restore)
-    faults += more
+    errors += more
     refused = [f"{each['workflow']}: {each['refused']}" for each in done if each["refused"]]
     if context.output.is_table:
         rows = [
@@ -113,20 +113,20 @@ def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
             _warn_unfinished(context, unfinished)
     else:
         context.output.data([*done])
-    return end(context, [*refused, *faults])
+    return end(context, [*refused, *errors])
 
 
 def archive_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Write to the archive what it lacks."""
     service = context.archive
     names = _names(service, arguments)
-    done, faults = for_each(names, lambda name: service.write(name, overwrite=arguments.overwrite))
+    done, errors = for_each(names, lambda name: service.write(name, overwrite=arguments.overwrite))
     if context.output.is_table:
         rows = [[each.workflow, "written" if each.state else "unchanged", str(each.batches)] for each in done]
         context.output.table(("workflow", "state", "batches written"), rows)
     else:
         context.output.data([asdict(each) for each in done])
-    return end(context, [*(f"{each.workflow}: {each.refused}" for each in done if each.refused), *faults])
+    return end(context, [*(f"{each.workflow}: {each.refused}" for each in done if each.refused), *errors])
 
 
 def _names(service: ArchiveService, arguments: argparse.Namespace) -> list[str]:
@@ -144,15 +144,15 @@ def _ask(context: Context, found: Sequence[Standing], unfinished: dict[str, list
         raise BatchyError("nothing was restored")
 
 
-def _show(context: Context, found: Sequence[Standing], unfinished: dict[str, list[int]], faults: Sequence[str]) -> None:
+def _show(context: Context, found: Sequence[Standing], unfinished: dict[str, list[int]], errors: Sequence[str]) -> None:
     if context.output.is_table:
         rows = [[each.workflow, _words(each), each.redis or "nothing", each.archive or "nothing"] for each in found]
         context.output.table(("workflow", "Redis is", "Redis has", "the archive has"), rows)
         _warn_unfinished(context, unfinished)
     else:
         context.output.data([{**each.data(), "unfinished": unfinished[each.workflow]} for each in found])
-    for fault in faults:
-        context.output.note(f"batchy: {fault}")
+    for error in errors:
+        context.output.note(f"batchy: {error}")
 
 
 def _words(found: Standing) -> str:

@@ -146,7 +146,7 @@ def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
     if terminal.is_broken:
         return 128 + signal.SIGPIPE
     code = _exit_code(outcome, stopped)
-    incomplete = terminal.fault is not None or (arguments.keep is not None and not is_kept)
+    incomplete = terminal.write_error is not None or (arguments.keep is not None and not is_kept)
     return EXIT_ERROR if incomplete and code == 0 else code
 
 

@@ -95,12 +95,12 @@ class Service:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise self.fault(f"did not end within {timeout:g} seconds") from None
+            raise self.error(f"did not end within {timeout:g} seconds") from None
         except BaseException:  # Ctrl-C, say: nothing may be left behind
             self.kill()
             raise
         if code:
-            raise self.fault(f"failed with exit code {code}")
+            raise self.error(f"failed with exit code {code}")
 
     def alive(self) -> bool:
         """Whether the program itself is running (not whether it serves)."""
@@ -118,12 +118,12 @@ class Service:
         while True:
             if not self.alive():
                 code = self._process.returncode if self._process is not None else None
-                raise self.fault(f"ended while starting (exit code {code})")
+                raise self.error(f"ended while starting (exit code {code})")
             with contextlib.suppress(OSError):
                 if ready():
                     return
             if time.monotonic() > deadline:
-                raise self.fault(f"was not ready within {timeout:g} seconds")
+                raise self.error(f"was not ready within {timeout:g} seconds")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -136,7 +136,7 @@ class Service:
             guard.kill_families([self._leader])
             self._process.poll()
 
-    def fault(self, what: str) -> StackError:
+    def error(self, what: str) -> StackError:
         """Error that says what is wrong with this program and shows the end of its log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()[-25:]

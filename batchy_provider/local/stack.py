@@ -236,7 +236,7 @@ class LocalStack:
         """:raises StackError: a part has died; the text names it and shows the end of its log."""
         for service in self._services.values():
             if not service.alive():
-                raise service.fault("has died")
+                raise service.error("has died")
 
     def wait_until_healthy(self, timeout: float = START_TIMEOUT) -> None:
         """
@@ -265,7 +265,7 @@ class LocalStack:
             if now - began > timeout:
                 name = waiting_for[0].replace("_", "-")
                 service = self._services.get(name, self._services["api-server"])
-                raise service.fault(f"was not ready within {timeout:g} seconds")
+                raise service.error(f"was not ready within {timeout:g} seconds")
             time.sleep(0.2)
 
     def _web_ui_answers(self) -> None:
