@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The execution of a script, as a span and as metrics."""
+"""Report the execution of a script as a span and as metrics."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
 
 
-class Watched:
-    """One execution that is under way.
+class ObservedExecution:
+    """One execution that is running.
 
     :param workflow: whose script it is; the DAG's name outside of a workflow.
     """
@@ -24,34 +24,39 @@ class Watched:
     def __init__(self, span: traces.Span, workflow: str, job: str) -> None:
         self._span = span
         self._tags = {"workflow": workflow, "job": job}
-        self.is_told = False
+        self._has_ended = False
 
     def ended(self, outcome: ExecutionOutcome) -> None:
-        """Tell how it ended."""
-        self.is_told = True
+        """Report how it ended."""
+        self._has_ended = True
         self._span.set(exit_code=outcome.exit_code, state=outcome.state, url=outcome.stored.url)
         if outcome.state == "failed":
-            # The rest is what the script wrote to stderr, which is for the log and its masker alone.
+            # The other lines are the script's stderr. They belong in the log only, where secrets are masked.
             self._span.failed(outcome.reason.partition("\n")[0])
         events.emit(events.EXECUTED, 1, **self._tags, state=outcome.state)
         events.emit(events.EXECUTION_TIME, outcome.result.seconds, **self._tags, state=outcome.state)
         events.emit(events.OUTPUT, outcome.reference().get("bytes", 0), **self._tags)
 
     def broke(self) -> None:
-        """Tell that it has no end of its own."""
-        if not self.is_told:
+        """Report an execution that could not run, or whose result could not be stored."""
+        if not self._has_ended:
             self._span.set(state="error")
             events.emit(events.EXECUTED, 1, **self._tags, state="error")
 
 
 @contextmanager
-def watched(workflow: str, job: str, batch: Batch | None, attempt: int) -> Iterator[Watched]:
-    """Watch an execution; one that leaves the block without an end could not be run, or not be kept."""
-    of_batch = {} if batch is None else traces.facts(batch)
+def observed(workflow: str, job: str, batch: Batch | None, attempt: int) -> Iterator[ObservedExecution]:
+    """
+    Observe the execution that runs in the block.
+
+    :param workflow: whose script it is; the DAG's name outside of a workflow.
+    :param batch: None outside of a workflow.
+    """
+    of_batch = {} if batch is None else traces.batch_attributes(batch)
     with traces.span("batchy.execution", **{**of_batch, "workflow": workflow, "job": job, "attempt": attempt}) as span:
-        found = Watched(span, workflow, job)
+        execution = ObservedExecution(span, workflow, job)
         try:
-            yield found
+            yield execution
         except BaseException:
-            found.broke()
+            execution.broke()
             raise

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a job reads and writes, told to OpenLineage. Only its provider imports this, by the operator's methods.
+"""Report to OpenLineage what a job reads and writes. Imported only if its provider asks the operator.
 
-Inputs and outputs are lineage and nothing else: as Airflow's own ``outlets`` they would be assets, and start the DAGs
-that are scheduled by them, whether or not the batch succeeds in the end.
+Inputs and outputs are lineage only. As Airflow's ``outlets`` they would be assets: they would start the DAGs that are
+scheduled by them before the batch is closed, and even if it fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from batchy_provider.bundles.dataset_addresses import split, told
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
-    from batchy_provider.operators.bundle import BashBundleOperator
 
 log = logging.getLogger(__name__)
 
@@ -40,29 +39,37 @@ class BatchRunFacet(RunFacet):
     toDate: str | None = attr.field(default=None)  # noqa: N815
 
 
-def of(operator: BashBundleOperator, batch: Batch | None, written: Any = None) -> OperatorLineage[Any, Any]:
+def of(
+    job: str,
+    batch: Batch | None,
+    *,
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    written: Any = None,
+) -> OperatorLineage[Any, Any]:
     """
-    Return what is told of a run of a job.
+    Return the lineage of one run of a job.
 
-    :param batch: None before the job knows it.
-    :param written: what the script left as ``lineage.json``.
+    :param batch: None before the job has read it.
+    :param inputs: addresses that the operator was given; `outputs` likewise.
+    :param written: content of the script's ``lineage.json``; None if it left none.
     """
-    inputs, outputs = [*operator.inputs], [*operator.outputs]
+    inputs, outputs = [*inputs], [*outputs]
     if written is not None:
         try:
             inputs += told(written, "inputs")
             outputs += told(written, "outputs")
         except ValueError as error:
             log.warning("%s", error)
-    facets = {} if batch is None else {FACET: _facet(operator, batch)}
+    facets = {} if batch is None else {FACET: _facet(job, batch)}
     return OperatorLineage(inputs=[*_datasets(inputs)], outputs=[*_datasets(outputs)], run_facets=facets)
 
 
-def _facet(operator: BashBundleOperator, batch: Batch) -> BatchRunFacet:
-    own = batch.jobs.get(operator.job, {})
+def _facet(job: str, batch: Batch) -> BatchRunFacet:
+    own = batch.jobs.get(job, {})
     return BatchRunFacet(
         workflow=batch.workflow,
-        job=operator.job,
+        job=job,
         batchId=batch.batch_id,
         kind=batch.kind,
         fromDate=_moment(own.get("from_date") or batch.from_date),
@@ -79,6 +86,6 @@ def _datasets(uris: Iterable[str]) -> Iterator[Dataset]:
         try:
             namespace, name = split(uri)
         except ValueError as error:
-            log.warning("Not told to OpenLineage: %s", error)
+            log.warning("OpenLineage does not get this dataset: %s", error)
         else:
             yield Dataset(namespace=namespace, name=name)

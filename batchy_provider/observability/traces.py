@@ -87,8 +87,8 @@ def carrier() -> dict[str, str]:
     return {name.upper(): value for name, value in found.items()}
 
 
-def facts(batch: Batch) -> dict[str, Any]:
-    """Return what a span says of a batch."""
+def batch_attributes(batch: Batch) -> dict[str, Any]:
+    """Return the attributes of a span that is about a batch."""
     return {
         "workflow": batch.workflow,
         "batch_id": batch.batch_id,

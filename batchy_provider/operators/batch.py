@@ -21,7 +21,7 @@ from batchy_provider.exceptions import (
     RedisUnavailableError,
 )
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.dag_run import CONF_MOVE, Run, is_running, patient
+from batchy_provider.operators.dag_run import CONF_MOVE, Run, is_running, retry_defaults
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,7 +58,7 @@ class _BatchOperator(BaseOperator):
     batch_id_shown: int | None = None
 
     def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**patient(kwargs), **kwargs)
+        super().__init__(**retry_defaults(kwargs), **kwargs)
         self.workflow = workflow
         self.redis_conn_id = redis_conn_id
 
@@ -129,7 +129,7 @@ class BatchyOpenOperator(_BatchOperator):
         with traces.span("batchy.open", workflow=self.workflow) as span, self._store() as store:
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
-            span.set(**traces.facts(batch), reused=batch.reused)
+            span.set(**traces.batch_attributes(batch), reused=batch.reused)
         events.opened(batch, _attempt(context))
         self.batch_id_shown = batch.batch_id
         self._tell(batch)
@@ -140,7 +140,7 @@ class BatchyOpenOperator(_BatchOperator):
         dag = self.get_dag()
         if dag is None:
             return
-        from batchy_provider.operators.bundle import script_problems
+        from batchy_provider.operators.script_checks import script_problems
 
         tasks = [task for task in dag.tasks if task.task_id not in self.disabled_jobs]
         if problems := script_problems(tasks):
@@ -285,7 +285,7 @@ class BatchyCloseOperator(_BatchOperator):
             result, outcomes, why = self._result(before, context, run, batch)
             request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
             closed = store.close(self.workflow, request)
-            span.set(**traces.facts(closed))
+            span.set(**traces.batch_attributes(closed))
         events.closed(closed, _attempt(context))
         self.log.info("Batch %s of %s is closed: %s.", closed.batch_id, self.workflow, closed.status)
         for name, job in closed.jobs.items():

@@ -25,7 +25,7 @@ _PATIENCE: dict[str, Any] = {
 }
 
 
-def patient(given: Mapping[str, Any]) -> dict[str, Any]:
+def retry_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a task that is safe to repeat is retried, less what its arguments say of that.
 
     :param given: the arguments; Airflow hands the DAG's default_args on in them, merged.

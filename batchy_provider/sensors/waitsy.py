@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.dag_run import Run, patient
+from batchy_provider.operators.dag_run import Run, retry_defaults
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -81,7 +81,7 @@ class WaitsySensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         # Its worker may be killed, and a wait that is begun again has lost nothing.
-        super().__init__(**patient(kwargs), **kwargs)
+        super().__init__(**retry_defaults(kwargs), **kwargs)
         if on_failed not in ("wait", "fail"):
             raise ValueError(f"on_failed is {on_failed!r}; expected wait or fail")
         if _read_scope(scope)[0] != "today" and same_day:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A script is ended when nobody watches over its task any more, and when its batch was ended by others."""
+"""The watchdog stops a script whose supervisor dies, or whose batch someone else closes as failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from test_bundle import FakeTaskInstance, batch, run, ti  # noqa: F401 - fixture
 from batchy_provider import compat
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest
 from batchy_provider.local.rest import wait_for
-from batchy_provider.operators import batch_watchdog as lifeline
+from batchy_provider.operators import batch_watchdog
 from batchy_provider.operators.bundle import BashBundleOperator
 from batchy_provider.state.store import Store
 
@@ -38,7 +38,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifeline, "BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(batch_watchdog, "BATCH_SECONDS", 0.2)
 
 
 def forever(folder: Path, **options: Any) -> BashBundleOperator:
@@ -91,7 +91,7 @@ def test_a_script_ends_when_its_batch_is_taken_over(
     tmp_path: Path,
 ) -> None:
     taking = once_begun(tmp_path, taker(redis_client))
-    with pytest.raises(AirflowException, match=f"batch {batch.batch_id} of sales was ended by others"):
+    with pytest.raises(AirflowException, match=f"batch {batch.batch_id} of sales was closed as failed while it ran"):
         run(forever(tmp_path))
     taking.join()
 
@@ -104,7 +104,7 @@ def test_a_script_ends_when_a_person_fails_its_batch(
     tmp_path: Path,
 ) -> None:
     failing = once_begun(tmp_path, lambda: Store(redis_client).close("sales", CloseRequest(result="failed")))
-    with pytest.raises(AirflowException, match="was ended by others"):
+    with pytest.raises(AirflowException, match="was closed as failed while it ran"):
         run(forever(tmp_path))
     failing.join()
 

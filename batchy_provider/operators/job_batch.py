@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The batch that a job runs in, and what the job gets from it: params and window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from batchy_provider.bundles.errors import BundleError
+from batchy_provider.core.values import SETTING_FIELDS, STATE_FIELDS, run_key
+
+if TYPE_CHECKING:
+    from batchy_provider.core.values import Batch
+    from batchy_provider.state.store import Store
+
+
+def batch_of_run(store: Store, workflow: str, ti: Any) -> Batch:
+    """
+    Return the batch that a task's run has opened.
+
+    :param ti: the running task's instance.
+    :raises BundleError: if the run has opened none.
+    """
+    batch = store.batch_of_run(workflow, run_key(workflow, ti.dag_id, ti.run_id))
+    if batch is None:
+        raise BundleError(
+            f"Run {ti.run_id} of DAG {ti.dag_id} has opened no batch of workflow {workflow}. "
+            "Put a BatchyOpenOperator before this task, or leave `workflow` out. If the run has opened one, Redis "
+            f"has lost it since: `batchy restore {workflow}`."
+        )
+    return batch
+
+
+def check_job(batch: Batch, job: str) -> None:
+    """
+    Check that a job may run in a batch.
+
+    :raises AirflowFailException: if another run has taken the batch over.
+    :raises BundleError: if the batch has no such job.
+    """
+    if batch.jobs.get(job, {}).get("outcome") == "aborted":
+        raise AirflowFailException(
+            f"Batch {batch.batch_id} of workflow {batch.workflow} was taken over by another run, which loads its "
+            f"window now. Job {job!r} of this run does not start."
+        )
+    if job not in batch.jobs:
+        raise BundleError(
+            f"Batch {batch.batch_id} of workflow {batch.workflow} has no job {job!r}. "
+            f"Its jobs: {', '.join(batch.jobs)}. Give `job` where it is not the task id, or "
+            "`job_params` for a task that is no job of the workflow."
+        )
+
+
+def params_and_window(batch: Batch, job: str, job_params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """
+    Return ``params``, ``from_date`` (inclusive) and ``to_date`` (exclusive) of a task in a batch.
+
+    :param job_params: params of a task that is no job of the workflow: it gets the window of the whole batch.
+    """
+    if job_params is not None:
+        return {"params": dict(job_params), "from_date": batch.from_date, "to_date": batch.to_date}
+    fields = batch.jobs[job]
+    special = {*STATE_FIELDS, *SETTING_FIELDS}
+    params = {name: value for name, value in fields.items() if name not in special}
+    return {"params": params, "from_date": fields.get("from_date"), "to_date": fields.get("to_date")}
