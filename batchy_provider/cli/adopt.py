@@ -30,17 +30,17 @@ def add_commands(commands: Commands) -> None:
 
 def adopt(context: Context, arguments: argparse.Namespace) -> int:
     """Take over the original's history."""
-    from batchy_provider.services.adoption import adopt_workflow, adopters, data_of
+    from batchy_provider.services.adoption import data_of
 
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("which workflow? Name one, or give --all")
-    services, by, dry_run = context.services, actor(arguments), arguments.dry_run
+    service, by, dry_run = context.services.adoption, actor(arguments), arguments.dry_run
     errors: list[str] = []
     if arguments.all:
-        each_of = adopters(services, actor=by, dry_run=dry_run)
+        each_of = service.each(actor=by, dry_run=dry_run)
         done, errors = for_each(each_of, lambda name: each_of[name]())
     else:
-        done = [adopt_workflow(services, arguments.workflow, actor=by, dry_run=dry_run)]
+        done = [service.adopt(arguments.workflow, actor=by, dry_run=dry_run)]
     if not context.output.is_table:
         context.output.data([data_of(each) for each in done])
         return end(context, errors)

@@ -29,9 +29,7 @@ def add_commands(commands: Commands) -> None:
 
 def show_metrics(context: Context, arguments: argparse.Namespace) -> int:
     """Show or write the metrics. If Redis does not answer, one of them says so, and the exit code is 1."""
-    from batchy_provider.services.prometheus import exposition
-
-    text, error = exposition(context.services)
+    text, error = context.services.metrics.exposition()
     if arguments.file is None:
         context.output.document(text)
     else:

@@ -94,7 +94,7 @@ class BatchyHook(RedisHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Say whether Redis answers, which it is, and what is bad of it; `batchy doctor` looks further."""
-        from batchy_provider.services.health_checks import name_of, of_info
+        from batchy_provider.services.server_checks import name_of, of_info
 
         try:
             client = self.get_conn()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Moving over from the original server: its history taken over, for one workflow or for all."""
+"""Move over from the original server: take over its history, for one workflow or for all."""
 
 from __future__ import annotations
 
@@ -14,40 +14,53 @@ from batchy_provider.original.history import Adoption, Found, adopt, find_past
 from batchy_provider.services.answers import Audit
 
 if TYPE_CHECKING:
-    from batchy_provider.services.composition import Services
+    from batchy_provider.services.answers import AuditLog
+    from batchy_provider.state.store import Store
 
 
-def adopt_workflow(services: Services, workflow: str, *, actor: Actor, dry_run: bool = False) -> Adoption:
+class AdoptionService:
     """
-    Take over the history of one workflow.
+    Take over the history that the original server wrote.
 
-    :raises UnknownWorkflowError: Redis does not know it.
+    :param store: returns the state in Redis.
+    :param audit: called with each adoption after it is made.
     """
-    past = find_past(services.store.backend, workflow).get(workflow, Found())
-    return _adopt(services, workflow, past, actor, dry_run)
 
+    def __init__(self, *, store: Callable[[], Store], audit: AuditLog) -> None:
+        self._store = store
+        self._audit = audit
 
-def adopters(services: Services, *, actor: Actor, dry_run: bool = False) -> dict[str, Callable[[], Adoption]]:
-    """
-    Return what takes over the history of each workflow in this Redis, by name.
+    def adopt(self, workflow: str, *, actor: Actor, dry_run: bool = False) -> Adoption:
+        """
+        Take over the history of one workflow.
 
-    Each may fail by itself, without harm to the others.
-    """
-    past = find_past(services.store.backend)
-    return {
-        workflow: partial(_adopt, services, workflow, past.get(workflow, Found()), actor, dry_run)
-        for workflow in services.store.workflows()
-    }
+        :param dry_run: change nothing, only return what would be done.
+        :raises UnknownWorkflowError: Redis does not know it.
+        """
+        past = find_past(self._store().backend, workflow).get(workflow, Found())
+        return self._adopt(workflow, past, actor, dry_run)
+
+    def each(self, *, actor: Actor, dry_run: bool = False) -> dict[str, Callable[[], Adoption]]:
+        """
+        Return one call per workflow in this Redis, by name, that takes over its history.
+
+        Each call may fail without harm to the others.
+        """
+        store = self._store()
+        past = find_past(store.backend)
+        return {
+            workflow: partial(self._adopt, workflow, past.get(workflow, Found()), actor, dry_run)
+            for workflow in store.workflows()
+        }
+
+    def _adopt(self, workflow: str, past: Found, actor: Actor, dry_run: bool) -> Adoption:
+        done = adopt(self._store().backend, workflow, past, by=actor, dry_run=dry_run)
+        if not dry_run and (done.adopted or done.ended):
+            details = {"adopted": len(done.adopted), "ended": len(done.ended)}
+            self._audit(Audit(workflow=workflow, action="adopt", actor=actor, details=details))
+        return done
 
 
 def data_of(adoption: Adoption) -> dict[str, Any]:
-    """Return it as JSON holds it."""
+    """Return an adoption as JSON holds it."""
     return asdict(adoption)
-
-
-def _adopt(services: Services, workflow: str, past: Found, actor: Actor, dry_run: bool) -> Adoption:
-    done = adopt(services.store.backend, workflow, past, by=actor, dry_run=dry_run)
-    if not dry_run and (done.adopted or done.ended):
-        details = {"adopted": len(done.adopted), "ended": len(done.ended)}
-        services.audit(Audit(workflow=workflow, action="adopt", actor=actor, details=details))
-    return done

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.coverage import Interval, coverage_of
@@ -17,20 +17,36 @@ from batchy_provider.services.answers import Audit, BatchView, CoverageView, Loa
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import WorkflowConfig
-    from batchy_provider.services.composition import Services
+    from batchy_provider.services.answers import AuditLog
+    from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.state.store import Store
 
 MAX_LIMIT = 1000
 _READ_AT_ONCE = 200
 
 
 class BatchService:
-    """Batches.
+    """
+    Open and close batches by hand, and show those of the past.
 
-    :param services: all services.
+    :param store: returns the state in Redis.
+    :param names: which workflows Redis knows; takes in each that is opened.
+    :param config: returns the configuration in a workflow's file, or None if there is no file.
+    :param audit: called with each change after it is made.
     """
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self,
+        *,
+        store: Callable[[], Store],
+        names: WorkflowNames,
+        config: Callable[[str], WorkflowConfig | None],
+        audit: AuditLog,
+    ) -> None:
+        self._store = store
+        self._names = names
+        self._config = config
+        self._audit = audit
 
     def open(
         self,
@@ -63,16 +79,16 @@ class BatchService:
             raise WindowError("the watermark moves with a window alone: give from_date and to_date too")
         request = OpenRequest(
             holder=Holder(by=actor.by),
-            config=config or self._services.workflows.config(workflow),
+            config=config or self._config(workflow),
             window=window,
             move_watermark=move_watermark,
             if_open="take_over" if take_over else "fail",
             why=why,
         )
-        batch = self._services.store.open(workflow, request, actor=actor)
-        self._services.names.add(workflow)
+        batch = self._store().open(workflow, request, actor=actor)
+        self._names.add(workflow)
         details = {"from_date": batch.from_date, "to_date": batch.to_date, "kind": batch.kind}
-        self._services.audit(
+        self._audit(
             Audit(workflow=workflow, action="open", actor=actor, why=why, batch_id=batch.batch_id, details=details)
         )
         return batch
@@ -93,9 +109,9 @@ class BatchService:
         :raises NotOpenError: it is not open.
         """
         request = CloseRequest(result=result, batch_id=batch_id, by=actor.by, why=why)
-        batch = self._services.store.close(workflow, request, actor=actor, why=why)
+        batch = self._store().close(workflow, request, actor=actor, why=why)
         action = "close" if result == "success" else "fail"
-        self._services.audit(Audit(workflow=workflow, action=action, actor=actor, why=why, batch_id=batch.batch_id))
+        self._audit(Audit(workflow=workflow, action=action, actor=actor, why=why, batch_id=batch.batch_id))
         return batch
 
     def history(
@@ -114,7 +130,7 @@ class BatchService:
         :param kind: ``live`` or ``history``.
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
-        store = self._services.store
+        store = self._store()
         limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, offset)
         total = store.count(workflow)
         if not total:
@@ -137,8 +153,8 @@ class BatchService:
         :param limit: how many batches are looked at, backfills included.
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
-        state = self._services.store.status(workflow)
-        batches = self._services.store.history(workflow, limit=max(1, min(limit, MAX_LIMIT)), offset=0)
+        state = self._store().status(workflow)
+        batches = self._store().history(workflow, limit=max(1, min(limit, MAX_LIMIT)), offset=0)
         watermarks = {}
         for name, fields in state.jobs.items():
             if (at := position_or_none(workflow, name, fields, state.timezone)) is not None:
@@ -159,11 +175,11 @@ class BatchService:
 
         :raises UnknownBatchError: there is none of that id.
         """
-        return BatchView.of(self._services.store.batch(workflow, batch_id))
+        return BatchView.of(self._store().batch(workflow, batch_id))
 
     def informatica(self, workflow: str, batch: Batch) -> str:
         """Return a batch as an Informatica parameter file."""
-        return to_infa(workflow, batch.jobs, self._services.store.status(workflow).infa)
+        return to_infa(workflow, batch.jobs, self._store().status(workflow).infa)
 
     def check_informatica(self, workflow: str, config: WorkflowConfig | None = None) -> None:
         """
@@ -171,12 +187,12 @@ class BatchService:
 
         :raises ConfigError: one cannot.
         """
-        config = config or self._services.workflows.config(workflow)
+        config = config or self._config(workflow)
         if config is not None:
             to_infa(workflow, config.jobs, config.infa)
             return
         try:
-            state = self._services.store.status(workflow)
+            state = self._store().status(workflow)
         except UnknownWorkflowError:
             return  # opening it will say so
         to_infa(workflow, state.jobs, state.infa)

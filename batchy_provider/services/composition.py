@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The services of one Redis, one folder of workflow files and one result store."""
+"""Composition root: builds the services of one Redis, one folder of workflow files and one result store."""
 
 from __future__ import annotations
 
@@ -18,31 +18,36 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.result_store import ResultStore
     from batchy_provider.bundles.storage import OpenPath
     from batchy_provider.config.catalog import Catalog
+    from batchy_provider.services.adoption import AdoptionService
     from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.events import Event, EventFeed
     from batchy_provider.services.executions import ExecutionService
+    from batchy_provider.services.health import HealthService
     from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 
 
 class Services:
-    """What every face calls. Making it costs nothing: each thing is opened when it is first needed.
+    """
+    Build each service when it is first used, and hand it what it needs.
 
-    Safe to share between threads as far as the store's client is.
+    Command line, REST and the page make one of these and call the services that it has; making it opens nothing.
+    No service knows this class. Threads may share it as far as they may share the store's client.
 
     :param store: makes or returns the store of batches.
-    :param cfg: folder of the workflow files, whether it is there or not; None where there is none.
+    :param cfg: folder of the workflow files, which need not exist; None where there is none.
     :param results: returns the result store.
-    :param archive: returns the archive of closed batches; None where none is kept.
+    :param archive: returns the archive of closed batches; None where there is no archive.
     :param cache: returns the bundle cache.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
-    :param is_server: it answers others than the user of this process: of this machine's files they get only those
-        below `cfg`, and none through a link that leads out.
-    :param audit: told of every change, after it was made; for a log beside the one in Redis.
+    :param is_server: serves other users than that of this process. They get local files only from below `cfg`, and
+        none through a link that leads out.
+    :param audit: called with each change after it is made, for a log beside the one in Redis.
     """
 
     def __init__(
@@ -64,9 +69,9 @@ class Services:
         self._audit = audit
         self._lock = threading.Lock()
         self._store: Store | None = None
-        self.cfg = cfg
-        self.open_path = open_path
-        self.is_server = is_server
+        self.cfg = cfg if cfg is not None else Path("cfg")
+        self._open_path = open_path
+        self._is_server = is_server
 
     @property
     def store(self) -> Store:
@@ -78,7 +83,7 @@ class Services:
 
     @cached_property
     def results(self) -> ResultStore:
-        """What executions wrote."""
+        """The results of executions."""
         if self._make_results is None:
             raise ConfigError("no result store is known here")
         return self._make_results()
@@ -95,7 +100,7 @@ class Services:
         """The workflow files."""
         from batchy_provider.config.catalog import Catalog
 
-        return Catalog(self.cfg if self.cfg is not None else Path("cfg"))
+        return Catalog(self.cfg)
 
     @cached_property
     def names(self) -> WorkflowNames:
@@ -106,56 +111,81 @@ class Services:
 
     @cached_property
     def events(self) -> EventFeed:
-        """What happens, as it happens."""
+        """Events of batches, as they happen."""
         from batchy_provider.services.events import BACK, EventFeed
 
-        def hear(event: Event) -> None:
+        def learn_name(event: Event) -> None:
             if event == BACK:
                 self.names.expire()
             elif isinstance(name := event.get("workflow"), str):
                 self.names.add(name)
 
-        return EventFeed(lambda: self.store, hear)
+        return EventFeed(lambda: self.store, learn_name)
 
     @cached_property
     def workflows(self) -> WorkflowService:
         """Workflows and their jobs."""
         from batchy_provider.services.workflows import WorkflowService
 
-        return WorkflowService(self)
+        return WorkflowService(store=lambda: self.store, catalog=self.catalog, names=self.names, audit=self._report)
 
     @cached_property
     def batches(self) -> BatchService:
         """Batches."""
         from batchy_provider.services.batches import BatchService
 
-        return BatchService(self)
+        return BatchService(
+            store=lambda: self.store, names=self.names, config=self.workflows.config, audit=self._report
+        )
 
     @cached_property
     def executions(self) -> ExecutionService:
-        """Executions and what they wrote."""
+        """Executions and their results."""
         from batchy_provider.services.executions import ExecutionService
 
-        return ExecutionService(self)
+        return ExecutionService(
+            results=lambda: self.results, cfg=self.cfg, open_path=self._open_path, is_server=self._is_server
+        )
 
     @cached_property
     def archive(self) -> ArchiveService | None:
-        """The archive of closed batches; None where none is kept."""
+        """The archive of closed batches; None where there is no archive."""
         from batchy_provider.services.archive import ArchiveService
 
         if self._make_archive is None:
             return None
-        return ArchiveService(self.store, self._make_archive(), self.results, audit=self.audit)
+        return ArchiveService(self.store, self._make_archive(), self.results, audit=self._report)
 
     @cached_property
     def uploads(self) -> UploadService:
         """New workflow files and bundles."""
         from batchy_provider.services.uploads import UploadService
 
-        return UploadService(self)
+        return UploadService(catalog=self.catalog, audit=self._report)
 
-    def audit(self, entry: Audit) -> None:
-        """Tell of a change that was made."""
+    @cached_property
+    def adoption(self) -> AdoptionService:
+        """The history that the original server wrote."""
+        from batchy_provider.services.adoption import AdoptionService
+
+        return AdoptionService(store=lambda: self.store, audit=self._report)
+
+    @cached_property
+    def metrics(self) -> PrometheusMetrics:
+        """The state of all workflows as metrics."""
+        from batchy_provider.services.prometheus import PrometheusMetrics
+
+        return PrometheusMetrics(store=lambda: self.store, workflows=self.workflows)
+
+    @cached_property
+    def health(self) -> HealthService:
+        """Whether Redis answers, and what would fail at night."""
+        from batchy_provider.services.health import HealthService
+
+        return HealthService(store=lambda: self.store)
+
+    def _report(self, entry: Audit) -> None:
+        """Pass a change on to the log of this deployment."""
         if self._audit is not None:
             self._audit(entry)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -33,7 +33,8 @@ from batchy_provider.services.answers import Page
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.execution_record import StoredExecution
-    from batchy_provider.services.composition import Services
+    from batchy_provider.bundles.result_store import ResultStore
+    from batchy_provider.bundles.storage import OpenPath
 
 
 _CHUNK = 1024 * 1024
@@ -136,13 +137,27 @@ class KeptFile:
 
 class ExecutionService:
     """
-    Executions.
+    Show executions and hand out what they wrote and the bundles that they run.
 
-    :param services: all services.
+    :param results: returns the result store.
+    :param cfg: the folder of workflow files.
+    :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
+    :param is_server: serves other users than that of this process, so local bundles come only from below `cfg`,
+        and no link is followed.
     """
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self,
+        *,
+        results: Callable[[], ResultStore],
+        cfg: Path,
+        open_path: OpenPath = Path,
+        is_server: bool = False,
+    ) -> None:
+        self._results = results
+        self._cfg = cfg
+        self._open_path = open_path
+        self._is_server = is_server
 
     def find(
         self,
@@ -162,7 +177,7 @@ class ExecutionService:
         :param limit: how many batches.
         :param offset: how many of the newest batches to leave out.
         """
-        results = self._services.results
+        results = self._results()
         batches = [batch_id] if batch_id is not None else results.batches(workflow)
         found = [
             ExecutionView.of(each)
@@ -194,7 +209,7 @@ class ExecutionService:
         contents = stored.record["contents"]
         if name not in contents:
             raise ResultError(f"The execution {stored.url} has no file {name!r}. It has: {', '.join(contents)}.")
-        results = self._services.results
+        results = self._results()
         root = results.root if results.is_local else None
         return KeptFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]), root)
 
@@ -211,7 +226,7 @@ class ExecutionService:
         """
         from batchy_provider.config.reader import read_workflow
 
-        found = read_workflow(self._services.catalog.folder, workflow)
+        found = read_workflow(self._cfg, workflow)
         jobs = found.model.jobs if found.model is not None else {}
         if job not in jobs:
             raise UnknownJobError(f"{workflow}: its file has no job {job!r}{did_you_mean(job, jobs)}")
@@ -222,23 +237,23 @@ class ExecutionService:
         if "{{" in place:
             raise ConfigError(f"{workflow}: the bundle of {job!r} is known only when it runs: {bundle}")
         target = into / f"{job}.zip"
-        if self._services.is_server and as_local_path(place) is not None:
+        if self._is_server and as_local_path(place) is not None:
             return self._served(found.path.parent, bundle, into, target)
-        source = Source(self._services.open_path(place))
-        if self._services.is_server and is_on_disk(source.path):
+        source = Source(self._open_path(place))
+        if self._is_server and is_on_disk(source.path):
             raise OutsideFolderError(bundle, _OUTSIDE)
         if source.is_folder:
             source.copy_folder(into / "folder", limits=UnpackLimits())
             _pack(into / "folder", target)
         else:
             source.fetch(target, limits=UnpackLimits())
-            if self._services.is_server:
+            if self._is_server:
                 _check_zip(target, bundle)
         return target
 
     def _served(self, folder: Path, bundle: str, into: Path, target: Path) -> Path:
         """Copy a bundle of this server's disk: only from below the folder of workflow files."""
-        top = self._services.catalog.folder
+        top = self._cfg
         name = path_below(top, locate_bundle(folder, bundle))
         if name is None or any(part.startswith(".") for part in name.parts):
             raise OutsideFolderError(bundle, _OUTSIDE)
@@ -251,7 +266,7 @@ class ExecutionService:
         return target
 
     def _stored(self, workflow: str, batch_id: str, job: str, attempt: str | None) -> StoredExecution:
-        results = self._services.results
+        results = self._results()
         if attempt is None:
             return results.latest(workflow, job, batch_id)
         return results.get(ExecutionId(workflow=workflow, batch_id=batch_id, job=job, attempt=attempt))

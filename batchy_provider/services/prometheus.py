@@ -9,7 +9,7 @@ whatever was restarted. Labels are the workflow and, where a script runs that te
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +22,8 @@ from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import WorkflowSummary
-    from batchy_provider.services.composition import Services
+    from batchy_provider.services.workflows import WorkflowService
+    from batchy_provider.state.store import Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -77,35 +78,47 @@ PROGRESS = Gauge(
 GAUGES = (UP, STATUS, OPEN, SUCCESS, LAG, FAILURES, LATE, JOBS, DISABLED, FAULTS, WAITS_FOR, PROGRESS)
 
 
-def exposition(services: Services, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
+class PrometheusMetrics:
     """
-    Return the metrics, and what is wrong with Redis, if it cannot be asked.
+    Show the state of all workflows in Prometheus' text format.
 
-    :param only: names that may be seen.
+    :param store: returns the state in Redis.
+    :param workflows: lists the workflows.
     """
-    try:
-        summaries = services.workflows.summaries(only)
-        samples = _samples(services, summaries)
-    except RedisUnavailableError as error:
-        return _text({UP: [({}, 0.0)]}), error
-    except RedisError as error:  # a Cluster is asked for its nodes before there is a store
-        return _text({UP: [({}, 0.0)]}), RedisUnavailableError(f"Redis cannot be used: {error}")
-    return _text({UP: [({}, 1.0)], **samples}), None
 
+    def __init__(self, *, store: Callable[[], Store], workflows: WorkflowService) -> None:
+        self._store = store
+        self._workflows = workflows
 
-def _samples(services: Services, summaries: list[WorkflowSummary]) -> dict[Gauge, list[Sample]]:
-    store = services.store
-    unhappy = [each for each in summaries if each.in_redis and each.status in ("failed", "open")]
-    asked = [(store.backend.keys(each.workflow), _unix(each.last_success)) for each in unhappy]
-    failures = dict(zip((each.workflow for each in unhappy), consecutive_failures(store.backend, asked), strict=True))
-    found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
-    if not summaries:
+    def exposition(self, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
+        """
+        Return the metrics, and the error if Redis cannot be used.
+
+        :param only: names of the workflows to show; None for all.
+        """
+        try:
+            samples = self._samples(self._workflows.summaries(only))
+        except RedisUnavailableError as error:
+            return _text({UP: [({}, 0.0)]}), error
+        except RedisError as error:  # a client of a Cluster asks for its nodes before there is a store
+            return _text({UP: [({}, 0.0)]}), RedisUnavailableError(f"Redis cannot be used: {error}")
+        return _text({UP: [({}, 1.0)], **samples}), None
+
+    def _samples(self, summaries: list[WorkflowSummary]) -> dict[Gauge, list[Sample]]:
+        store = self._store()
+        unhappy = [each for each in summaries if each.in_redis and each.status in ("failed", "open")]
+        asked = [(store.backend.keys(each.workflow), _unix(each.last_success)) for each in unhappy]
+        failures = dict(
+            zip((each.workflow for each in unhappy), consecutive_failures(store.backend, asked), strict=True)
+        )
+        found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
+        if not summaries:
+            return found
+        now = store.backend.server_time()
+        for each in summaries:
+            for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):
+                found[gauge].append(({"workflow": each.workflow, **labels}, value))
         return found
-    now = store.backend.server_time()
-    for each in summaries:
-        for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):
-            found[gauge].append(({"workflow": each.workflow, **labels}, value))
-    return found
 
 
 def _all_of(one: WorkflowSummary, failures: int, now: datetime) -> list[tuple[Gauge, dict[str, str], float]]:

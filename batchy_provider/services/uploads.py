@@ -47,8 +47,9 @@ from batchy_provider.services.upload_files import (
 )
 
 if TYPE_CHECKING:
+    from batchy_provider.config.catalog import Catalog
     from batchy_provider.config.workflow import Workflow
-    from batchy_provider.services.composition import Services
+    from batchy_provider.services.answers import AuditLog
 
 STAGING = ".uploads"
 MAX_FILES = 100
@@ -130,13 +131,15 @@ class Stored:
 
 class UploadService:
     """
-    Uploads.
+    Check and store new workflow files and bundles.
 
-    :param services: all services.
+    :param catalog: the workflow files.
+    :param audit: called with each change after it is made.
     """
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, *, catalog: Catalog, audit: AuditLog) -> None:
+        self._catalog = catalog
+        self._audit = audit
 
     def check(self, upload: Upload, *, check: Check | None = None, authorize: Authorize | None = None) -> Stored:
         """
@@ -184,7 +187,7 @@ class UploadService:
 
     @property
     def _cfg(self) -> Path:
-        folder = self._services.catalog.folder
+        folder = self._catalog.folder
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
         return folder.resolve()
@@ -218,7 +221,7 @@ class UploadService:
         plan = json.loads((folder / _PLAN).read_bytes())
         move_in(plan["files"], folder / "new", self._cfg)
         for each in plan.get("audits", ()):
-            self._services.audit(Audit(**{**each, "actor": Actor(**each["actor"])}))
+            self._audit(Audit(**{**each, "actor": Actor(**each["actor"])}))
         (folder / _PLAN).unlink()
 
     def _checked(
@@ -229,7 +232,7 @@ class UploadService:
         new = self._new_files(upload, into)
         configs = [name for name in new if not _is_bundle(name)]
         workflows = sorted(Path(name).stem for name in configs)
-        runs = who_runs(self._services.catalog.read(), cfg, [name for name in new if _is_bundle(name)])
+        runs = who_runs(self._catalog.read(), cfg, [name for name in new if _is_bundle(name)])
         others = [name for name in runs if name not in workflows]
         if authorize is not None:
             authorize(workflows, others)

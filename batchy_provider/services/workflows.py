@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,9 +25,12 @@ from batchy_provider.services.deadlines import deadline_of
 from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
+    from batchy_provider.config.catalog import Catalog
     from batchy_provider.config.reader import Folder
     from batchy_provider.config.workflow import Workflow
-    from batchy_provider.services.composition import Services
+    from batchy_provider.services.answers import AuditLog
+    from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.state.store import Store
 
 MAX_LIMIT = 1000
 
@@ -35,13 +38,20 @@ _unforeseen = RareLog(logging.getLogger(__name__))
 
 
 class WorkflowService:
-    """Workflows and their jobs.
+    """
+    List, show and change workflows and their jobs.
 
-    :param services: all services.
+    :param store: returns the state in Redis.
+    :param catalog: the workflow files.
+    :param names: which workflows Redis knows.
+    :param audit: called with each change after it is made.
     """
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, *, store: Callable[[], Store], catalog: Catalog, names: WorkflowNames, audit: AuditLog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._names = names
+        self._audit = audit
 
     def find(
         self,
@@ -79,23 +89,21 @@ class WorkflowService:
 
     def all_names(self) -> set[str]:
         """Return the names of all workflows, those in Redis and those with a file, sound or not."""
-        folder = self._services.catalog.read()
-        return self._services.names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
+        folder = self._catalog.read()
+        return self._names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
 
     def known_names(self) -> set[str]:
         """Return the names of workflows that this process knows of; Redis is not asked, so that it may be away."""
-        folder = self._services.catalog.read()
-        return (
-            self._services.names.seen() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
-        )
+        folder = self._catalog.read()
+        return self._names.seen() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
 
     def summaries(self, only: Collection[str] | None = None) -> list[WorkflowSummary]:
         """Return all workflows, by name."""
-        folder = self._services.catalog.read()
-        names = self._services.names.all() | folder.workflows.keys()
+        folder = self._catalog.read()
+        names = self._names.all() | folder.workflows.keys()
         if only is not None:
             names &= set(only)
-        states = {state.workflow: state for state in self._services.store.scan(names)}
+        states = {state.workflow: state for state in self._store().scan(names)}
         diagnostics = diagnostics_by_workflow(folder.diagnostics)
         waits = {name: _waits_for(workflow) for name, workflow in folder.workflows.items()}
         waited: dict[str, list[str]] = {}
@@ -122,11 +130,11 @@ class WorkflowService:
 
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
         """
-        folder = self._services.catalog.read()
+        folder = self._catalog.read()
         workflow = folder.workflows.get(name)
         diagnostics = diagnostics_by_workflow(folder.diagnostics).get(name, [])
         try:
-            state: WorkflowState | None = self._services.store.status(name)
+            state: WorkflowState | None = self._store().status(name)
         except UnknownWorkflowError:
             if workflow is None and not diagnostics:
                 raise self._unknown(name, folder) from None
@@ -141,11 +149,19 @@ class WorkflowService:
             job_states=list(_job_states(name, state, config, nodes)),
             fields=encodable(state.jobs) if state is not None else {},
             changes=list(state.changes) if state is not None else [],
-            file=str(path.relative_to(self._services.catalog.folder)) if path is not None else None,
+            file=str(path.relative_to(self._catalog.folder)) if path is not None else None,
             source=_text(path),
             faults=diagnostics,
             graph={task: list(node.upstream) for task, node in nodes.items()},
         )
+
+    def fields(self, name: str) -> dict[str, Fields]:
+        """
+        Return job → its fields as Redis has them.
+
+        :raises UnknownWorkflowError: Redis does not know the workflow.
+        """
+        return self._store().status(name).jobs
 
     def config(self, name: str) -> WorkflowConfig | None:
         """
@@ -156,7 +172,7 @@ class WorkflowService:
         """
         from batchy_provider.config.reader import InvalidFilesError, Reader, find_file
 
-        folder = self._services.catalog.folder
+        folder = self._catalog.folder
         path = find_file(folder, name) if folder.is_dir() else None
         if path is None:
             return None
@@ -178,29 +194,29 @@ class WorkflowService:
         config = config or self.config(name)
         if config is None:
             raise ConfigError(
-                f"there is no file of workflow {name!r} in {self._services.catalog.folder.absolute()}; "
+                f"there is no file of workflow {name!r} in {self._catalog.folder.absolute()}; "
                 "name the folder with --cfg or BATCHY_CFG, in Airflow with [batchy] cfg_folder"
             )
-        jobs = self._services.store.load(config, by=actor, why=why)
-        self._services.names.add(name)
-        self._services.audit(Audit(workflow=name, action="load", actor=actor, why=why))
+        jobs = self._store().load(config, by=actor, why=why)
+        self._names.add(name)
+        self._audit(Audit(workflow=name, action="load", actor=actor, why=why))
         return jobs
 
     def set_window(
         self, name: str, from_date: object, *, jobs: Collection[str] = (), actor: Actor, why: str | None = None
     ) -> dict[str, Fields]:
         """Let the next window of some jobs, or of all, start at `from_date` (UTC)."""
-        moved = self._services.store.set_window(name, from_date, jobs=jobs, by=actor, why=why)
+        moved = self._store().set_window(name, from_date, jobs=jobs, by=actor, why=why)
         details = {"from_date": str(from_date), "jobs": [*jobs]}
-        self._services.audit(Audit(workflow=name, action="set_window", actor=actor, why=why, details=details))
+        self._audit(Audit(workflow=name, action="set_window", actor=actor, why=why, details=details))
         return moved
 
     def switch(self, name: str, job: str, *, enabled: bool, actor: Actor, why: str | None = None) -> frozenset[str]:
         """Switch a job on or off; returns all that are off."""
-        change = self._services.store.enable if enabled else self._services.store.disable
+        change = self._store().enable if enabled else self._store().disable
         off = change(name, job, by=actor, why=why)
         action = "enable" if enabled else "disable"
-        self._services.audit(Audit(workflow=name, action=action, actor=actor, why=why, job=job))
+        self._audit(Audit(workflow=name, action=action, actor=actor, why=why, job=job))
         return off
 
     def validate(self, paths: Iterable[Path] = ()) -> list[Diagnostic]:
@@ -208,13 +224,13 @@ class WorkflowService:
         from batchy_provider.config.inspection import inspect_folder
 
         wanted = {str(path) for path in paths}
-        found = inspect_folder(self._services.catalog.folder, look_into_bundles=False)
+        found = inspect_folder(self._catalog.folder, look_into_bundles=False)
         return [diagnostic for diagnostic in found if not wanted or diagnostic.file in wanted]
 
     def _unknown(self, name: str, folder: Folder) -> UnknownWorkflowError:
-        hint = did_you_mean(name, self._services.names.all() | folder.workflows.keys())
+        hint = did_you_mean(name, self._names.all() | folder.workflows.keys())
         return UnknownWorkflowError(
-            f"workflow {name!r} is in neither Redis nor {folder_text(self._services.catalog.folder)}{hint}"
+            f"workflow {name!r} is in neither Redis nor {folder_text(self._catalog.folder)}{hint}"
         )
 
 

@@ -18,7 +18,6 @@ from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.security import AnyCaller, Caller
 from batchy_provider.services.composition import Services
 from batchy_provider.services.events import BACK, Event
-from batchy_provider.state.transaction import own_errors
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,7 @@ class Health(BaseModel):
 @router.get("/health", operation_id="get_health", summary="Is all well?")
 def get_health(caller: AnyCaller, services: Deployment) -> Health:
     """Ask Redis for a sign of life. 503 if it gives none."""
-    with own_errors(services.store.backend.client):
-        services.store.backend.client.ping()
+    services.health.ping()
     return Health(redis=True, workflow_files=services.catalog.folder.is_dir())
 
 

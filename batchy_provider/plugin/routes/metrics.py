@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.plugin.airflow_services import Deployment, forget
 from batchy_provider.plugin.security import AnyCaller
-from batchy_provider.services.prometheus import CONTENT_TYPE, exposition
+from batchy_provider.services.prometheus import CONTENT_TYPE
 
 router = APIRouter(tags=["metrics"])
 
@@ -29,7 +29,7 @@ def get_metrics(caller: AnyCaller, services: Deployment) -> Response:
         readable = caller.readable(services.workflows.all_names())
     except (RedisUnavailableError, RedisError):  # `exposition` will say so
         readable = set()
-    text, fault = exposition(services, only=readable)
+    text, fault = services.metrics.exposition(only=readable)
     if fault is not None:
         forget()  # its connection may have been edited since
     return Response(text, media_type=CONTENT_TYPE)

@@ -19,7 +19,9 @@ from redis_server import KIND, Server, programs
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import Holder, OpenRequest, Window, WorkflowConfig
-from batchy_provider.services.health_checks import examine, needed_commands, of_info
+from batchy_provider.services.health import examine
+from batchy_provider.services.permission_checks import needed_commands
+from batchy_provider.services.server_checks import of_info
 from batchy_provider.state.connections import client, connect, parse_url, store
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.store import Store

@@ -16,7 +16,7 @@ from redis import Redis
 
 from batchy_provider.core.values import Actor, CloseRequest, OpenRequest, Window, WorkflowConfig
 from batchy_provider.services.composition import Services
-from batchy_provider.services.prometheus import GAUGES, exposition
+from batchy_provider.services.prometheus import GAUGES
 
 ANN = Actor("ann")
 FILE = """\
@@ -32,7 +32,7 @@ Found = dict[tuple[str, ...], float]
 
 def metrics(services: Services) -> dict[str, Found]:
     """Metric → values of its labels → value, as the parser of Prometheus' client has them."""
-    text, fault = exposition(services)
+    text, fault = services.metrics.exposition()
     assert fault is None
     found: dict[str, Found] = {}
     known = {gauge.name: gauge for gauge in GAUGES}
@@ -150,7 +150,7 @@ def test_a_workflow_that_cannot_be_read_hides_no_other(services: Services, redis
 def test_only_some(services: Services) -> None:
     night(services)
     night(services, "secret")
-    text, _ = exposition(services, only={"sales"})
+    text, _ = services.metrics.exposition(only={"sales"})
     assert ("sales" in text, "secret" in text) == (True, False)
 
 
@@ -184,7 +184,7 @@ def test_a_redis_that_is_away_is_a_metric(services: Services, monkeypatch: pytes
     from batchy_provider.state.store import Store
 
     away = Services(store=lambda: Store(connect(f"redis://127.0.0.1:{free_port()}/0")), cfg=services.cfg)
-    text, fault = exposition(away)
+    text, fault = away.metrics.exposition()
     assert text.splitlines()[-1] == "batchy_redis_up 0"
     assert "cannot be used" in str(fault)
 
