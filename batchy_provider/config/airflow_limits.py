@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Violation, show
+from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation, show
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.core.dates import to_utc
@@ -27,11 +27,13 @@ def check_airflow_limits(model: WorkflowModel) -> Iterator[Violation]:
     yield from _check_numbers(model)
     for index, tag in enumerate(model.tags):
         if len(tag) > MAX_TAG:
-            yield Violation(("tags", index), f"expected at most {MAX_TAG} characters, not {len(tag)}")
+            yield Violation(
+                ("tags", index), Code.AIRFLOW_LIMIT, f"expected at most {MAX_TAG} characters, not {len(tag)}"
+            )
     owners = {job.owner or model.defaults.owner or model.owner or "" for job in model.jobs.values()}
     if (length := len(", ".join(owners))) > MAX_OWNERS:
         message = f"the owners of all jobs have {length} characters together, and Airflow can store {MAX_OWNERS}"
-        yield Violation(("jobs",), message, at_key=True)
+        yield Violation(("jobs",), Code.AIRFLOW_LIMIT, message, at_key=True)
 
 
 def _check_calendar(model: WorkflowModel) -> Iterator[Violation]:
@@ -48,7 +50,7 @@ def _check_calendar(model: WorkflowModel) -> Iterator[Violation]:
         try:
             to_utc(in_zone(text, model.timezone), written=text)
         except WindowError as error:
-            yield Violation(path, f"{error} (the timezone is {model.timezone})")
+            yield Violation(path, Code.INVALID_VALUE, f"{error} (the timezone is {model.timezone})")
 
 
 def _check_numbers(model: WorkflowModel) -> Iterator[Violation]:
@@ -77,4 +79,5 @@ def _too_big(value: Any, path: KeyPath) -> Iterator[Violation]:
         for index, item in enumerate(value):
             yield from _too_big(item, (*path, index))
     elif isinstance(value, int) and value.bit_length() > _BITS:
-        yield Violation(path, f"Airflow stores whole numbers of up to 64 bits, not {show(value)}; write it in quotes")
+        message = f"Airflow stores whole numbers of up to 64 bits, not {show(value)}{QUOTES}"
+        yield Violation(path, Code.AIRFLOW_LIMIT, message, needs_quotes=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
-from batchy_provider.config.diagnostics import show
+from batchy_provider.config.diagnostics import Code, CodedMessage, show
 
 PRESETS = {
     "@hourly": "0 * * * *",
@@ -55,32 +55,34 @@ _RANDOM = re.compile(r"[rh](?![a-z])|.*~", re.ASCII)
 _LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 
 
-def cron_problem(cron: str) -> str | None:
+def cron_problem(cron: str) -> CodedMessage | None:
     """Say why a workflow cannot be scheduled by a cron expression of five fields, or return None.
 
     Beside what croniter refuses: fields that are random or hashed, days that never come, and days that Airflow reads
     in another way than cron does.
     """
+    invalid = partial(CodedMessage, Code.INVALID_CRON)
     fields = cron.split()
     if len(fields) != len(FIELDS):
         names = "minute hour day month weekday"
-        return f"expected a cron expression of five fields ({names}), not {len(fields)} in {show(cron)}"
+        return invalid(f"expected a cron expression of five fields ({names}), not {len(fields)} in {show(cron)}")
     for place, (field, text) in enumerate(zip(FIELDS, fields, strict=True)):
         if any(_RANDOM.match(item) for item in text.lower().split(",")):
-            return f"the {field.name} of {cron!r} is {text!r}, which is a random one; write the {field.name} itself"
+            how = f"the {field.name} of {cron!r} is {text!r}, which is a random one; write the {field.name} itself"
+            return invalid(how)
         alone = " ".join(["*"] * place + [text] + ["*"] * (4 - place))
         if not all(_is_item(item, place) for item in text.lower().split(",")) or not _is_cron(alone):
             forms = "lists (1,2), ranges (1-5) and steps (*/2)"
-            return f"the {field.name} of {cron!r} is {text!r}; expected {field.expected}, *, {forms}"
+            return invalid(f"the {field.name} of {cron!r} is {text!r}; expected {field.expected}, *, {forms}")
     if not _is_cron(cron):
-        return f"{cron!r} is no cron expression"
+        return invalid(f"{cron!r} is not a cron expression")
     if (problem := _misread(cron)) is not None:
-        return problem
+        return invalid(problem)
     if _never_fires(cron):
-        return f"{cron!r} never fires: no such month has a day {fields[2]}"
+        return CodedMessage(Code.NEVER_FIRES, f"{cron!r} never fires: no such month has a day {fields[2]}")
     if days_differ(cron):
         either = f"Airflow runs {cron!r} when the day or the weekday matches, and cron only when both do"
-        return f"{either}; write {same_days(cron) or '* for one of the two'}"
+        return invalid(f"{either}; write {same_days(cron) or '* for one of the two'}")
     return None
 
 
@@ -181,7 +183,8 @@ def airflow_reads_as_cron(cron: str) -> str | None:
     """
     for text, field in zip(cron.split(), FIELDS, strict=True):
         numbers_of(text, field)
-    return cron_problem(cron)
+    problem = cron_problem(cron)
+    return None if problem is None else problem.message
 
 
 def _misread(cron: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation, did_you_mean
 from batchy_provider.config.job_order import find_circle
 from batchy_provider.config.model import After
 from batchy_provider.config.workflow import Workflow
@@ -25,7 +25,7 @@ def check_between(workflows: Mapping[str, Workflow], files: Collection[str]) -> 
         for other, path in needs(workflow):
             if other not in files and not _may_be_outside(workflow, path):
                 message = f"no file defines the workflow {other!r}{did_you_mean(other, files)}"
-                yield workflow.path, Violation(path, message)
+                yield workflow.path, Violation(path, Code.UNDEFINED_WORKFLOW, message)
         yield from _check_jobs_of_waits(workflow, workflows)
     yield from _check_circle(workflows)
 
@@ -59,7 +59,7 @@ def _check_jobs_of_waits(workflow: Workflow, workflows: Mapping[str, Workflow]) 
                     message = f"{name!r} of {wait.workflow!r} is a handler (when: failed) and never succeeds"
                 else:
                     message = f"the workflow {wait.workflow!r} has no job {name!r}{did_you_mean(name, jobs)}"
-                yield workflow.path, Violation(("wait_for", index, "jobs", place), message)
+                yield workflow.path, Violation(("wait_for", index, "jobs", place), Code.UNDEFINED_JOB, message)
 
 
 def _check_circle(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def _check_circle(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
         first, awaited = circle[0], circle[-1]
         path = next(path for other, path in _waits_of_a_day(workflows[first]) if other == awaited)
         names = " → ".join([first, *reversed(circle)])
-        yield workflows[first].path, Violation(path, f"workflows wait for each other in a circle: {names}")
+        yield workflows[first].path, Violation(path, Code.CYCLE, f"workflows wait for each other in a circle: {names}")
         upstream[first] = [other for other in upstream[first] if other != awaited]
 
 

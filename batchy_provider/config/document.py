@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 
 import yaml
 
-from batchy_provider.config.diagnostics import KeyPath, Violation
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation
 from batchy_provider.config.plain_data import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, PlainDataError, check_plain
 
 MAX_BYTES = 1024 * 1024
@@ -38,13 +38,13 @@ _SURROGATE_ESCAPES = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 class DocumentError(Exception):
     """The text is no configuration at all.
 
-    :param problem: what is wrong with it.
+    :param violation: what is wrong with it.
     :param line: where, counted from 1, or None.
     """
 
-    def __init__(self, problem: Violation, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(problem.message)
-        self.problem, self.line, self.column = problem, line, column
+    def __init__(self, violation: Violation, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(violation.message)
+        self.violation, self.line, self.column = violation, line, column
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,14 @@ def decode(raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        problem = Violation((), f"byte 0x{raw[error.start]:02x} is no UTF-8; save the file as UTF-8")
-        raise DocumentError(problem, line, 1) from None
+        violation = Violation((), Code.NOT_UTF8, f"byte 0x{raw[error.start]:02x} is no UTF-8; save the file as UTF-8")
+        raise DocumentError(violation, line, 1) from None
 
 
 def _too_large() -> DocumentError:
-    return DocumentError(Violation((), f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow"))
+    return DocumentError(
+        Violation((), Code.TOO_LARGE, f"the file is larger than {MAX_BYTES // 1024} KiB; split the workflow")
+    )
 
 
 def parse(text: str, *, is_json: bool = False) -> Document:
@@ -135,7 +137,9 @@ def parse(text: str, *, is_json: bool = False) -> Document:
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         message = "half a character (a lone surrogate) stands here; save the file as UTF-8"
-        raise DocumentError(Violation((), message), line, error.start - text.rfind("\n", 0, error.start)) from None
+        raise DocumentError(
+            Violation((), Code.NOT_UTF8, message), line, error.start - text.rfind("\n", 0, error.start)
+        ) from None
     if size > MAX_BYTES:
         raise _too_large()
     if is_json:
@@ -146,9 +150,9 @@ def parse(text: str, *, is_json: bool = False) -> Document:
     try:
         check_plain(document.data)
     except PlainDataError as error:
-        problem = error.problem
-        place = document.position(document.written(problem.path), at_key=problem.at_key)
-        raise DocumentError(problem, *place) from None
+        violation = error.violation
+        position = document.position(document.written(violation.path), at_key=violation.at_key)
+        raise DocumentError(violation, *position) from None
     return document
 
 
@@ -158,20 +162,26 @@ def _parse_json(text: str) -> Any:
         if len(mapping) < len(items):
             seen: set[str] = set()
             twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise DocumentError(Violation((), f"the key {twice!r} stands twice in one object; remove one"))
+            raise DocumentError(
+                Violation((), Code.DUPLICATE_KEY, f"the key {twice!r} stands twice in one object; remove one")
+            )
         return mapping
 
     def constant(name: str) -> NoReturn:
-        raise DocumentError(Violation((), f"{name} is no number that JSON knows; write it as text in quotes"))
+        raise DocumentError(
+            Violation((), Code.JSON_SYNTAX, f"{name} is no number that JSON knows; write it as text in quotes")
+        )
 
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except json.JSONDecodeError as error:
-        raise DocumentError(Violation((), f"no valid JSON: {error.msg}"), error.lineno, error.colno) from None
+        raise DocumentError(
+            Violation((), Code.JSON_SYNTAX, f"no valid JSON: {error.msg}"), error.lineno, error.colno
+        ) from None
     except RecursionError:
-        raise DocumentError(Violation((), f"nested deeper than {MAX_DEPTH} levels")) from None
+        raise DocumentError(Violation((), Code.TOO_LARGE, f"nested deeper than {MAX_DEPTH} levels")) from None
     except ValueError as error:  # an integer of thousands of digits
-        raise DocumentError(Violation((), f"no valid JSON: {error}")) from None
+        raise DocumentError(Violation((), Code.JSON_SYNTAX, f"no valid JSON: {error}")) from None
 
 
 class _Builder:
@@ -205,7 +215,7 @@ class _Builder:
     def document(self) -> Any:
         self.next()  # start of the stream
         if not isinstance(self.next(), yaml.events.DocumentStartEvent):
-            raise DocumentError(Violation((), "the file is empty; expected a mapping with a key jobs"))
+            raise DocumentError(Violation((), Code.WRONG_TYPE, "the file is empty; expected a mapping with a key jobs"))
         event = self.next()
         if self.marks is not None:
             self.marks[()] = (_place(event), _place(event))
@@ -218,7 +228,9 @@ class _Builder:
     def value(self, event: Any, depth: int) -> Any:
         self.values += 1
         if self.values > MAX_VALUES:
-            self.fail(event, f"more than {MAX_VALUES} values, aliases counted as often as they are used")
+            self.fail(
+                event, f"more than {MAX_VALUES} values, aliases counted as often as they are used", Code.TOO_LARGE
+            )
         kind = type(event)
         if kind is _ALIAS:
             return self.alias(event)
@@ -229,7 +241,7 @@ class _Builder:
                 self.has_rewritten = True
         else:
             if depth == 0:
-                self.fail(event, f"nested deeper than {MAX_DEPTH} levels")
+                self.fail(event, f"nested deeper than {MAX_DEPTH} levels", Code.TOO_LARGE)
             if event.tag not in (None, "!", _PREFIX + "map", _PREFIX + "seq"):
                 self.fail(event, f"the tag {_tag(event.tag)} is not allowed; write plain values")
             data = self.mapping(depth) if kind is _MAP else self.sequence(depth)
@@ -268,7 +280,7 @@ class _Builder:
                 merged += self.merge(event, depth)
                 continue
             if key in mapping:
-                self.fail(event, f"the key {key!r} stands twice in one mapping; remove one")
+                self.fail(event, f"the key {key!r} stands twice in one mapping; remove one", Code.DUPLICATE_KEY)
             value_event = self.next()
             if self.marks is not None:
                 self.path.append(key)
@@ -305,7 +317,8 @@ class _Builder:
         if tag == _NULL:
             return None
         if tag in (_INT, _FLOAT) and len(text) > MAX_DIGITS:  # base 60 takes a time that grows with its square
-            self.fail(event, f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text")
+            message = f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text"
+            self.fail(event, message, Code.TOO_LARGE)
         try:
             if tag == _INT:
                 return _CONSTRUCTOR.construct_yaml_int(yaml.ScalarNode(tag, text))
@@ -314,7 +327,11 @@ class _Builder:
             if tag == _FLOAT:
                 return self.finite(event, _CONSTRUCTOR.construct_yaml_float(yaml.ScalarNode(tag, text)))
         except (ValueError, KeyError, IndexError, ArithmeticError):
-            self.fail(event, f"{text[:40]!r} is no {tag.removeprefix(_PREFIX)}; write it in quotes if it is text")
+            self.fail(
+                event,
+                f"{text[:40]!r} is no {tag.removeprefix(_PREFIX)}; write it in quotes if it is text",
+                Code.INVALID_VALUE,
+            )
         # Dates stay the text they are: params go to Redis as JSON, and the model knows which keys are dates.
         if tag in (_PREFIX + "timestamp", _PREFIX + "merge", _PREFIX + "value", "!"):
             return text
@@ -322,24 +339,30 @@ class _Builder:
 
     def finite(self, event: Any, number: float) -> float:
         if not math.isfinite(number):
-            self.fail(event, f"{event.value} is no number that JSON can hold; write it in quotes if it is text")
+            self.fail(
+                event,
+                f"{event.value} is no number that JSON can hold; write it in quotes if it is text",
+                Code.INVALID_VALUE,
+            )
         return number
 
-    def fail(self, event: Any, message: str) -> NoReturn:
-        raise DocumentError(Violation((), message), *_place(event))
+    def fail(self, event: Any, message: str, code: Code = Code.YAML_SYNTAX) -> NoReturn:
+        raise DocumentError(Violation((), code, message), *_place(event))
 
     def malformed(self, error: yaml.MarkedYAMLError) -> DocumentError:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part)
         if mark is None:
-            return DocumentError(Violation((), f"no valid YAML: {message}"))
+            return DocumentError(Violation((), Code.YAML_SYNTAX, f"no valid YAML: {message}"))
         lines = self.text.splitlines()
         line = lines[mark.line] if mark.line < len(lines) else ""
         if "\t" in line[: len(line) - len(line.lstrip())] or line[mark.column : mark.column + 1] == "\t":
             message += "; YAML is indented with spaces, and here is a tab"
         elif "mapping values are not allowed" in message:
             message += "; put a text that holds ': ' in quotes, or check the indentation"
-        return DocumentError(Violation((), f"no valid YAML: {message}"), mark.line + 1, mark.column + 1)
+        return DocumentError(
+            Violation((), Code.YAML_SYNTAX, f"no valid YAML: {message}"), mark.line + 1, mark.column + 1
+        )
 
     def unreadable(self, error: yaml.reader.ReaderError) -> DocumentError:
         control = next(
@@ -348,7 +371,7 @@ class _Builder:
         before = self.text[:control]
         column = control - (before.rfind("\n") + 1) + 1
         message = f"no valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
-        return DocumentError(Violation((), message), before.count("\n") + 1, column)
+        return DocumentError(Violation((), Code.YAML_SYNTAX, message), before.count("\n") + 1, column)
 
 
 def canonical(value: Any) -> str:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from batchy_provider.bundles.dataset_addresses import EXPECTED, is_template, split
 from batchy_provider.config.cron_expressions import PRESETS, cron_problem
-from batchy_provider.config.diagnostics import show
+from batchy_provider.config.diagnostics import QUOTES, Code, show
 from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION
 from batchy_provider.config.durations import MAX_DAYS, parse_duration
 from batchy_provider.core.dates import format_date, parse_date, zone
@@ -27,10 +27,14 @@ MAX_SIZE = 2**63
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-def wrong(message: str) -> PydanticCustomError:
-    """Return the error that pydantic reports with just this text."""
+def wrong(message: str, code: Code = Code.INVALID_VALUE, *, needs_quotes: bool = False) -> PydanticCustomError:
+    """Return an error that pydantic reports with exactly this text.
+
+    :param needs_quotes: end the text with the advice to write the value in quotes; see `Violation`.
+    """
     # The text may hold braces, which pydantic would take for a template: it goes in as a value.
-    return PydanticCustomError("batchy", "{message}", {"message": message})
+    text = message + QUOTES if needs_quotes else message
+    return PydanticCustomError("batchy", "{message}", {"message": text, "code": code, "needs_quotes": needs_quotes})
 
 
 def _duration(value: Any) -> timedelta:
@@ -75,8 +79,9 @@ def _timezone(value: Any) -> str:
 def _time_of_day(value: Any) -> str:
     if isinstance(value, str) and _TIME.fullmatch(value):
         return value
-    hint = "; write it in quotes" if isinstance(value, int) else ""  # YAML takes 16:00 for minutes
-    raise wrong(f'expected a time of day in quotes such as "06:00", not {show(value)}{hint}')
+    # YAML reads 16:00 as a number of minutes.
+    message = f'expected a time of day in quotes such as "06:00", not {show(value)}'
+    raise wrong(message, needs_quotes=isinstance(value, int))
 
 
 def _one_or_many(value: Any) -> Any:
@@ -112,8 +117,8 @@ def _size(value: Any) -> int:
 def _sha256(value: Any) -> str:
     if isinstance(value, str) and _SHA256.fullmatch(value.lower()):
         return value.lower()
-    hint = "; write it in quotes" if isinstance(value, int | float) else ""
-    raise wrong(f"expected a SHA-256 digest, 64 characters 0-9 and a-f, not {show(value)}{hint}")
+    message = f"expected a SHA-256 digest, 64 characters 0-9 and a-f, not {show(value)}"
+    raise wrong(message, needs_quotes=isinstance(value, int | float))
 
 
 def _dataset(value: Any) -> str:
@@ -130,13 +135,15 @@ def _dataset(value: Any) -> str:
 def _cron(value: Any) -> str:
     """Check one cron expression or preset."""
     if not isinstance(value, str):
-        raise wrong(f'expected a cron expression in quotes such as "0 2 * * *", not {show(value)}')
+        raise wrong(f'expected a cron expression in quotes such as "0 2 * * *", not {show(value)}', Code.INVALID_CRON)
     if value in PRESETS:
         return value
     if value.startswith("@"):
-        raise wrong(f"unknown preset {value!r}; known are {', '.join([*PRESETS, '@once', '@continuous'])}")
+        raise wrong(
+            f"unknown preset {value!r}; known are {', '.join([*PRESETS, '@once', '@continuous'])}", Code.INVALID_CRON
+        )
     if (problem := cron_problem(value)) is not None:
-        raise wrong(problem)
+        raise wrong(problem.message, problem.code)
     return value
 
 

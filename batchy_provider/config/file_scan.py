@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which files of a folder are workflow files, and their bytes. What cannot be read is one diagnostic and hides nothing.
+"""Find the workflow files of a folder and read their bytes. What cannot be read is one diagnostic and hides nothing.
 
 Where `os.path` is used, it answers False for what cannot be read; `pathlib` raises.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from batchy_provider.config import bundle_paths as bundles
-from batchy_provider.config.diagnostics import Diagnostic, Violation, unexpected
+from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, unexpected
 from batchy_provider.config.document import MAX_BYTES, DocumentError
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import ConfigError, InvalidNameError
@@ -46,13 +46,13 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             _must_be_regular(os.fstat(descriptor))
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DocumentError(Violation((), f"cannot be read: {error.strerror}")) from None
+        raise DocumentError(Violation((), Code.UNREADABLE_FILE, f"cannot be read: {error.strerror}")) from None
 
 
 def _must_be_regular(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
-        raise DocumentError(Violation((), f"this is {kind}; expected a regular file"))
+        raise DocumentError(Violation((), Code.UNREADABLE_FILE, f"this is {kind}; expected a regular file"))
 
 
 def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | None = None) -> Iterator[Path]:
@@ -74,7 +74,7 @@ def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | N
                 yield Path(entry.path)
         elif stem and (dot + suffix).lower() in SUFFIXES:
             message = f"files that end in {dot}{suffix} are not read; rename it to {stem}{dot}{suffix.lower()}"
-            told.append(Diagnostic(entry.path, None, None, "", message))
+            told.append(Diagnostic.of_file(entry.path, Code.FILE_NAME, message))
 
 
 def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
@@ -103,12 +103,12 @@ def _walk(top: str, diagnostics: list[Diagnostic]) -> Iterator[os.DirEntry[str]]
                 continue
             if len(seen) >= MAX_FOLDERS:
                 message = f"more than {MAX_FOLDERS} folders; the rest is not read. Is this a link to another tree?"
-                diagnostics.append(Diagnostic(folder, None, None, "", message))
+                diagnostics.append(Diagnostic.of_file(folder, Code.TOO_LARGE, message))
                 return
             seen.add(place)
             files, inner, linked = _list(folder, diagnostics)
         except OSError as error:
-            diagnostics.append(Diagnostic(folder, None, None, "", f"cannot be read: {error.strerror}"))
+            diagnostics.append(Diagnostic.of_file(folder, Code.UNREADABLE_FILE, f"cannot be read: {error.strerror}"))
         except Exception as error:  # such as of a file system that answers nonsense
             diagnostics.append(unexpected(folder, error))
         else:
@@ -130,7 +130,9 @@ def _list(folder: str, diagnostics: list[Diagnostic]) -> tuple[list[os.DirEntry[
             if entry.name.endswith(SUFFIXES):
                 files.append(entry)
             elif error.errno != errno.ENOENT:
-                diagnostics.append(Diagnostic(entry.path, None, None, "", f"cannot be read: {error.strerror}"))
+                diagnostics.append(
+                    Diagnostic.of_file(entry.path, Code.UNREADABLE_FILE, f"cannot be read: {error.strerror}")
+                )
             continue
         if not is_folder:
             files.append(entry)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchy_provider.config.bundle_paths import locate_bundle
 from batchy_provider.config.cross_file_checks import Finding, check_between
-from batchy_provider.config.diagnostics import Diagnostic, Violation, unexpected
+from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, unexpected
 from batchy_provider.config.reader import find_files, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 
@@ -87,4 +87,4 @@ def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
                     except Exception as error:  # no bundle may hide what is wrong with others
                         checked[key] = unexpected(place, error).message
                 if (message := checked[key]) is not None:
-                    yield workflow.path, Violation(("jobs", name, "bundle"), message)
+                    yield workflow.path, Violation(("jobs", name, "bundle"), Code.INVALID_BUNDLE, message)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean, one_of
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation, did_you_mean, one_of
 
 FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz")
 """Filters that Airflow adds to Jinja's."""
@@ -77,7 +77,7 @@ def template_violations(value: Any, path: KeyPath, *, any_names: bool = False) -
     match value:
         case str():
             if (message := template_problem(value, any_names=any_names)) is not None:
-                yield Violation(path, message)
+                yield Violation(path, Code.INVALID_TEMPLATE, message)
         case dict():
             for key, item in value.items():
                 yield from template_violations(item, (*path, key), any_names=any_names)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from batchy_provider.config.diagnostics import Violation, did_you_mean
+from batchy_provider.config.diagnostics import Code, Violation, did_you_mean
 from batchy_provider.config.model import ForEach, Job
 
 PREVIOUS = "previous"
@@ -72,17 +72,19 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
         return Order(upstream, {}), violations
     if circle := find_circle(upstream):
         path = " → ".join([*circle, circle[0]])
-        violations.append(Violation(("jobs", circle[0], "after"), f"jobs follow each other in a circle: {path}"))
+        violations.append(
+            Violation(("jobs", circle[0], "after"), Code.CYCLE, f"jobs follow each other in a circle: {path}")
+        )
         return Order(upstream, {}), violations
     for name, job in jobs.items():
         if job.is_handler and not upstream[name]:
-            violations.append(Violation(("jobs", name), "a handler (when: failed) needs a job to watch"))
+            violations.append(Violation(("jobs", name), Code.CONFLICT, "a handler (when: failed) needs a job to watch"))
     order = Order(upstream, {})
     inputs = {name: _input(name, job.input, jobs, order, violations) for name, job in jobs.items() if job.input}
     for name, wanted in inputs.items():
         if wanted in jobs and jobs[wanted].for_each is not None:
             message = f"the job {wanted!r} runs for each entry of a list and has many outputs, none to read"
-            violations.append(Violation(("jobs", name, "input"), message))
+            violations.append(Violation(("jobs", name, "input"), Code.CONFLICT, message))
     for name, job in jobs.items():
         if isinstance(job.for_each, ForEach):
             _check_source(name, job.for_each.from_, jobs, order, violations)
@@ -92,12 +94,20 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
 def _check_source(name: str, source: str, jobs: Mapping[str, Job], order: Order, violations: list[Violation]) -> None:
     path = ("jobs", name, "for_each", "from")
     if source not in jobs:
-        violations.append(Violation(path, f"no job {source!r} in this file{did_you_mean(source, jobs)}"))
+        violations.append(
+            Violation(path, Code.UNDEFINED_JOB, f"no job {source!r} in this file{did_you_mean(source, jobs)}")
+        )
     elif source not in order.before(name):
-        violations.append(Violation(path, f"the job {source!r} does not come before {name!r}; add it to after"))
+        violations.append(
+            Violation(path, Code.JOB_ORDER, f"the job {source!r} does not come before {name!r}; add it to after")
+        )
     elif jobs[source].operator is None:
         violations.append(
-            Violation(path, f"{source!r} is a script, whose result is a reference to its output; expected an operator")
+            Violation(
+                path,
+                Code.CONFLICT,
+                f"{source!r} is a script, whose result is a reference to its output; expected an operator",
+            )
         )
 
 
@@ -105,13 +115,16 @@ def _named(name: str, after: Sequence[str], jobs: Mapping[str, Job], violations:
     for index, other in enumerate(after):
         path = ("jobs", name, "after", index)
         if other == name:
-            violations.append(Violation(path, f"the job {name!r} cannot follow itself"))
+            violations.append(Violation(path, Code.CYCLE, f"the job {name!r} cannot follow itself"))
         elif other not in jobs:
-            violations.append(Violation(path, f"no job {other!r} in this file{did_you_mean(other, jobs)}"))
+            violations.append(
+                Violation(path, Code.UNDEFINED_JOB, f"no job {other!r} in this file{did_you_mean(other, jobs)}")
+            )
         elif jobs[other].is_handler and not jobs[name].is_handler:
             violations.append(
                 Violation(
                     path,
+                    Code.JOB_ORDER,
                     f"{other!r} is a handler (when: failed) and holds no state; only handlers can follow it",
                 )
             )
@@ -126,16 +139,22 @@ def _input(name: str, wanted: str, jobs: Mapping[str, Job], order: Order, violat
         direct = order.upstream[name]
         if len(direct) != 1:
             how_many = "no job" if not direct else f"{len(direct)} jobs ({', '.join(direct)})"
-            violations.append(Violation(path, f"this job follows {how_many}; expected the name of a job before it"))
+            violations.append(
+                Violation(path, Code.JOB_ORDER, f"this job follows {how_many}; expected the name of a job before it")
+            )
             return wanted
         wanted = direct[0]
     elif wanted == name:
-        violations.append(Violation(path, f"the job {name!r} cannot read its own output"))
+        violations.append(Violation(path, Code.JOB_ORDER, f"the job {name!r} cannot read its own output"))
     elif wanted not in jobs:
         hint = did_you_mean(wanted, [PREVIOUS, *before]) or f"; expected previous or one of {', '.join(before)}"
-        violations.append(Violation(path, f"no job {wanted!r} in this file{hint if before else ''}"))
+        violations.append(
+            Violation(path, Code.UNDEFINED_JOB, f"no job {wanted!r} in this file{hint if before else ''}")
+        )
     elif wanted not in before:
-        violations.append(Violation(path, f"the job {wanted!r} does not come before {name!r}; add it to after"))
+        violations.append(
+            Violation(path, Code.JOB_ORDER, f"the job {wanted!r} does not come before {name!r}; add it to after")
+        )
     return wanted
 
 

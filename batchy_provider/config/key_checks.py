@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from batchy_provider.bundles.script_environment import variable_name_problem
-from batchy_provider.config.diagnostics import KeyPath, Violation, one_of, show
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation, one_of, show
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.job_order import PREVIOUS
@@ -77,7 +77,12 @@ def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
         yield from _check_env(job.env, ("jobs", job_name, "env"))
         if job.for_each is not None and job.operator is None and ITEM in {**model.defaults.env, **job.env}:
             path = ("jobs", job_name, "env", ITEM) if ITEM in job.env else ("defaults", "env", ITEM)
-            yield Violation(path, f"{ITEM} is the entry of for_each; give the variable another name", at_key=True)
+            yield Violation(
+                path,
+                Code.RESERVED_NAME,
+                f"{ITEM} is the entry of for_each; give the variable another name",
+                at_key=True,
+            )
         yield from _check_templates(job_name, job)
 
 
@@ -97,6 +102,7 @@ def _check_initial(text: str | None, model: SharedModel, path: KeyPath) -> Itera
     if start is None or start < moment:
         yield Violation(
             path,
+            Code.INVALID_VALUE,
             f"{text} lies in the future, and no window can begin there yet; write a date that has passed, or a "
             "start_date that is not before it",
         )
@@ -112,9 +118,9 @@ def _moment(text: str, model: SharedModel) -> datetime | None:
 def _check_env(env: Mapping[str, str], path: KeyPath) -> Iterator[Violation]:
     for name, text in env.items():
         if (problem := variable_name_problem(name)) is not None:
-            yield Violation((*path, name), problem, at_key=True)
+            yield Violation((*path, name), Code.INVALID_VARIABLE, problem, at_key=True)
         elif why := no_variable(name, text, "the value"):
-            yield Violation((*path, name), why)
+            yield Violation((*path, name), Code.INVALID_VARIABLE, why)
     yield from template_violations(dict(env), path)
 
 
@@ -129,13 +135,15 @@ def _check_templates(name: str, job: Job) -> Iterator[Violation]:
 
 def _check_dates(model: WorkflowModel) -> Iterator[Violation]:
     if model.catchup and model.start_date is None:
-        yield Violation(("catchup",), "catching up needs a start_date to begin at")
+        yield Violation(("catchup",), Code.MISSING_KEY, "catching up needs a start_date to begin at")
     if model.start_date is not None and model.end_date is not None:
         start, end = (in_zone(each, model.timezone) for each in (model.start_date, model.end_date))
         if _is_before(end, start):
-            yield Violation(("end_date",), f"{model.end_date} is before start_date, {model.start_date}")
+            yield Violation(
+                ("end_date",), Code.INVALID_VALUE, f"{model.end_date} is before start_date, {model.start_date}"
+            )
     if model.schedule == "@continuous" and model.max_active_runs != 1:
-        yield Violation(("max_active_runs",), "schedule @continuous allows one run at a time")
+        yield Violation(("max_active_runs",), Code.CONFLICT, "schedule @continuous allows one run at a time")
 
 
 def _is_before(end: datetime, start: datetime) -> bool:
@@ -151,40 +159,51 @@ def _check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
         path = ("wait_for", index, "workflow")
         yield from _check_workflow(wait.workflow, path)
         if wait.workflow == name:
-            yield Violation(path, "a workflow cannot wait for itself")
+            yield Violation(path, Code.CYCLE, "a workflow cannot wait for itself")
         if wait.workflow in seen:
-            yield Violation(path, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry")
+            yield Violation(
+                path, Code.DUPLICATE_ENTRY, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry"
+            )
         seen.add(wait.workflow)
     if isinstance(model.schedule, After):
         if not model.schedule.after:
-            yield Violation(("schedule", "after"), "expected at least one workflow, here is none")
+            yield Violation(("schedule", "after"), Code.MISSING_VALUE, "expected at least one workflow, here is none")
         for index, other in enumerate(model.schedule.after):
             yield from _check_workflow(other, ("schedule", "after", index))
             if other == name:
-                yield Violation(("schedule", "after", index), "a workflow cannot be scheduled by its own success")
+                yield Violation(
+                    ("schedule", "after", index), Code.CYCLE, "a workflow cannot be scheduled by its own success"
+                )
         yield from _check_after(model.schedule, seen)
 
 
 def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Violation]:
     path = ("schedule", "same_day")
     if after.same_day and after.any:
-        yield Violation(path, "one of them is enough with any; on the same day goes with all", at_key=True)
+        yield Violation(
+            path, Code.CONFLICT, "one of them is enough with any; on the same day goes with all", at_key=True
+        )
     if after.same_day and after.result != "success":
-        yield Violation(path, f"only successes are waited for on the same day, not result: {after.result}", at_key=True)
+        yield Violation(
+            path,
+            Code.CONFLICT,
+            f"only successes are waited for on the same day, not result: {after.result}",
+            at_key=True,
+        )
     if after.same_day:
         for index, other in enumerate(after.after):
             if other in waited_for:
                 message = f"{other!r} stands in wait_for too; same_day waits for it already"
-                yield Violation(("schedule", "after", index), message)
+                yield Violation(("schedule", "after", index), Code.DUPLICATE_ENTRY, message)
     if after.outside and after.result == "failed":
-        yield Violation(("schedule", "outside"), "failures outside Airflow count anyway", at_key=True)
+        yield Violation(("schedule", "outside"), Code.CONFLICT, "failures outside Airflow count anyway", at_key=True)
 
 
 def _check_workflow(name: str, path: KeyPath) -> Iterator[Violation]:
     try:
         check_workflow_name(name)
     except InvalidNameError as error:
-        yield Violation(path, str(error))
+        yield Violation(path, Code.INVALID_NAME, str(error))
 
 
 def job_name_violations(name: str, path: KeyPath) -> Iterator[Violation]:
@@ -192,7 +211,7 @@ def job_name_violations(name: str, path: KeyPath) -> Iterator[Violation]:
     try:
         check_job_name(name)
     except InvalidNameError as error:
-        yield Violation(path, str(error), at_key=True)
+        yield Violation(path, Code.INVALID_NAME, str(error), at_key=True)
 
 
 def _check_job_name(name: str) -> Iterator[Violation]:
@@ -200,12 +219,13 @@ def _check_job_name(name: str) -> Iterator[Violation]:
     if name in RESERVED_JOBS or name.startswith(WAIT_PREFIX):
         yield Violation(
             ("jobs", name),
+            Code.RESERVED_NAME,
             f"{name!r} is the name of a task that every DAG of a workflow has; name the job another way",
             at_key=True,
         )
     elif name == PREVIOUS:
         message = f"{name!r} means the job before in input; name the job another way"
-        yield Violation(("jobs", name), message, at_key=True)
+        yield Violation(("jobs", name), Code.RESERVED_NAME, message, at_key=True)
 
 
 def _check_instances(model: WorkflowModel) -> Iterator[Violation]:
@@ -220,52 +240,57 @@ def _check_instances(model: WorkflowModel) -> Iterator[Violation]:
                 )
                 path = ("jobs", task if task in model.jobs else mapped)
                 other = f"{task!r} is taken for an entry of the job {mapped!r}, {what}; name one of them another way"
-                yield Violation(path, other, at_key=True)
+                yield Violation(path, Code.RESERVED_NAME, other, at_key=True)
 
 
 def _check_action(name: str, job: Job) -> Iterator[Violation]:
     path = ("jobs", name)
     given = [key for key in ACTIONS if getattr(job, key) is not None]
     if not given:
-        yield Violation(path, f"the job does nothing yet; give it one of {one_of(ACTIONS)}", at_key=True)
+        yield Violation(
+            path, Code.MISSING_KEY, f"the job does nothing yet; give it one of {one_of(ACTIONS)}", at_key=True
+        )
     elif len(given) > 1:
         message = f"a job has only one of {one_of(ACTIONS)}; make two jobs of it"
-        yield Violation((*path, given[1]), message, at_key=True)
+        yield Violation((*path, given[1]), Code.CONFLICT, message, at_key=True)
     if job.bundle == "" or job.bash == "":
-        yield Violation((*path, given[0]), "expected text, here is none")
+        yield Violation((*path, given[0]), Code.MISSING_VALUE, "expected text, here is none")
     if job.sha256 is not None and job.bundle is None:
-        yield Violation((*path, "sha256"), "only a bundle has a digest", at_key=True)
+        yield Violation((*path, "sha256"), Code.CONFLICT, "only a bundle has a digest", at_key=True)
     if job.operator is None:
         yield from check_script(name, job)
         return
     if isinstance(job.args, list):
         message = "expected a mapping of arguments of the operator; only a script takes a list"
-        yield Violation((*path, "args"), message, at_key=True)
+        yield Violation((*path, "args"), Code.WRONG_TYPE, message, at_key=True)
     if "." not in job.operator:
         yield Violation(
             (*path, "operator"),
+            Code.INVALID_VALUE,
             f"expected a full Python path such as airflow.providers.standard.operators.empty.EmptyOperator, "
             f"not {job.operator!r}",
         )
     for key in _SCRIPT_ONLY:
         if key in job.model_fields_set:
-            yield Violation((*path, key), "only bundle and bash jobs know this key", at_key=True)
+            yield Violation((*path, key), Code.CONFLICT, "only bundle and bash jobs know this key", at_key=True)
     for key in job.operator_args:
         if key in FACTORY_ARGS:
             instead = FACTORY_ARGS[key]
             hint = f"; use {instead}" if instead else ""
-            yield Violation((*path, "args", key), f"{key!r} is set by the workflow{hint}", at_key=True)
+            yield Violation(
+                (*path, "args", key), Code.RESERVED_NAME, f"{key!r} is set by the workflow{hint}", at_key=True
+            )
 
 
 def _check_handler(name: str, job: Job) -> Iterator[Violation]:
     path = ("jobs", name)
     if job.independent and "when" in job.model_fields_set and job.when != "done":
         message = f"independent is when: done; it cannot be when: {job.when} too"
-        yield Violation((*path, "independent"), message, at_key=True)
+        yield Violation((*path, "independent"), Code.CONFLICT, message, at_key=True)
     if job.is_handler:
         for key in _STATE_ONLY:
             if key in job.model_fields_set:
-                yield Violation((*path, key), "a handler (when: failed) holds no window", at_key=True)
+                yield Violation((*path, key), Code.CONFLICT, "a handler (when: failed) holds no window", at_key=True)
 
 
 def _check_items(name: str, job: Job) -> Iterator[Violation]:
@@ -273,25 +298,37 @@ def _check_items(name: str, job: Job) -> Iterator[Violation]:
     if job.for_each is None:
         return
     if job.is_handler:
-        yield Violation(path, "a handler (when: failed) runs once", at_key=True)
+        yield Violation(path, Code.CONFLICT, "a handler (when: failed) runs once", at_key=True)
     if not isinstance(job.for_each, list):
         return
     seen: dict[str, int] = {}
     for index, item in enumerate(job.for_each):
         text = item_text(item) if job.operator is None else json.dumps(item, sort_keys=True)
         if (first := seen.setdefault(text, index)) != index:
-            yield Violation((*path, index), f"{show(item)} is the same as entry {first + 1}; each would run it again")
+            yield Violation(
+                (*path, index),
+                Code.DUPLICATE_ENTRY,
+                f"{show(item)} is the same as entry {first + 1}; each would run it again",
+            )
         elif job.operator is None and (why := no_variable(ITEM, text, "the entry")):
-            yield Violation((*path, index), why)
+            yield Violation((*path, index), Code.INVALID_VARIABLE, why)
     if job.operator is not None:
         for index, item in enumerate(job.for_each):
             if not isinstance(item, dict) or not item:
-                yield Violation((*path, index), f"expected a mapping of arguments of the operator, not {show(item)}")
+                yield Violation(
+                    (*path, index),
+                    Code.WRONG_TYPE,
+                    f"expected a mapping of arguments of the operator, not {show(item)}",
+                )
             else:
                 for key in item.keys() & FACTORY_ARGS.keys():
-                    yield Violation((*path, index, key), f"{key!r} is set by the workflow", at_key=True)
+                    yield Violation(
+                        (*path, index, key), Code.RESERVED_NAME, f"{key!r} is set by the workflow", at_key=True
+                    )
                 for key in item.keys() & job.operator_args.keys():
-                    yield Violation((*path, index, key), f"{key!r} stands in args too; remove one", at_key=True)
+                    yield Violation(
+                        (*path, index, key), Code.DUPLICATE_KEY, f"{key!r} stands in args too; remove one", at_key=True
+                    )
 
 
 def item_text(item: Any) -> str:
@@ -316,5 +353,8 @@ def _check_params(name: str, job: Job) -> Iterator[Violation]:
             settings = (*SETTING_FIELDS, INITIAL_DATE)
             hint = "write it beside params" if key in settings else "give the param another name"
             yield Violation(
-                ("jobs", name, "params", key), f"{key!r} is a field of the batch itself; {hint}", at_key=True
+                ("jobs", name, "params", key),
+                Code.RESERVED_NAME,
+                f"{key!r} is a field of the batch itself; {hint}",
+                at_key=True,
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean, one_of, show
+from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation, did_you_mean, nearest, one_of, show
 from batchy_provider.config.model import (
     After,
     Deadline,
@@ -75,13 +75,17 @@ def violations_of(error: ValidationError, top: type[BaseModel]) -> list[Violatio
     :param top: the model that was validated.
     """
     violations = [_problem(details, top) for details in error.errors(include_url=False)]
-    # A key that is missing because it is misspelt is one diagnostic, not two.
-    meant = {(p.path[:-1], p.message.rpartition("did you mean ")[2].rstrip("?")) for p in violations if p.at_key}
-    return [p for p in violations if not any(p == _missing(path, key) for path, key in meant)]
+    # A missing key that is only misspelt is one error, not two: the unknown key already names it.
+    misspelt = [
+        _missing(each.path[:-1], key)
+        for each in violations
+        if each.code is Code.UNKNOWN_KEY and (key := nearest(str(each.path[-1]), known_keys(each.path[:-1], top)))
+    ]
+    return [each for each in violations if each not in misspelt]
 
 
 def _missing(path: KeyPath, key: str) -> Violation:
-    return Violation(path, f"the key {key} is missing", at_key=True)
+    return Violation(path, Code.MISSING_KEY, f"the key {key!r} is missing", at_key=True)
 
 
 def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Violation:
@@ -90,31 +94,36 @@ def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Violation:
     kind, value, context = details["type"], details.get("input"), details.get("ctx", {})
     match kind:
         case "batchy":
-            return Violation(path, context["message"])
+            return Violation(path, context["code"], context["message"], needs_quotes=context["needs_quotes"])
         case "extra_forbidden":
-            return Violation(path, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True)
+            return Violation(
+                path, Code.UNKNOWN_KEY, unknown_key(str(path[-1]), known_keys(path[:-1], top)), at_key=True
+            )
         case "missing":
-            return _missing(path[:-1], repr(path[-1]))
+            return _missing(path[:-1], str(path[-1]))
         case "literal_error":
             names = [name.strip("' ") for name in context["expected"].replace(" or ", ", ").split(",")]
             hint = did_you_mean(value, names) if isinstance(value, str) else ""
-            return Violation(path, f"expected {one_of(names)}, not {show(value)}{hint}")
+            return Violation(path, Code.INVALID_VALUE, f"expected {one_of(names)}, not {show(value)}{hint}")
         case "greater_than_equal":
-            return Violation(path, f"expected {context['ge']} or more, not {show(value)}")
+            return Violation(path, Code.INVALID_VALUE, f"expected {context['ge']} or more, not {show(value)}")
         case "less_than_equal":
-            return Violation(path, f"expected {context['le']} or less, not {show(value)}")
+            return Violation(path, Code.INVALID_VALUE, f"expected {context['le']} or less, not {show(value)}")
         case "string_too_long":
             most = f"{context['max_length']} characters, which is what Airflow can store"
-            return Violation(path, f"expected at most {most}, not {len(str(value))}")
+            return Violation(path, Code.AIRFLOW_LIMIT, f"expected at most {most}, not {len(str(value))}")
         case "string_pattern_mismatch":
-            return Violation(path, f"expected text without brackets and line breaks, not {show(value)}")
+            return Violation(
+                path, Code.INVALID_VALUE, f"expected text without brackets and line breaks, not {show(value)}"
+            )
         case "too_short":
-            return Violation(path, "expected at least one entry, here is none")
+            return Violation(path, Code.MISSING_VALUE, "expected at least one entry, here is none")
     expected = _EXPECTED.get(kind)
     if expected is None:
-        return Violation(path, f"{details['msg']}, not {show(value)}")
-    hint = "; write it in quotes" if kind == "string_type" and isinstance(value, bool | int | float) else ""
-    return Violation(path, f"expected {expected}, not {show(value)}{hint}")
+        return Violation(path, Code.INVALID_VALUE, f"{details['msg']}, not {show(value)}")
+    needs_quotes = kind == "string_type" and isinstance(value, bool | int | float)
+    message = f"expected {expected}, not {show(value)}{QUOTES if needs_quotes else ''}"
+    return Violation(path, Code.WRONG_TYPE, message, needs_quotes=needs_quotes)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Violation
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation
 from batchy_provider.core.storable_text import text_problem
 
 MAX_DEPTH = 50
@@ -28,12 +28,12 @@ _TOO_LONG = f"a number of more than {MAX_DIGITS} digits; write it in quotes if i
 class PlainDataError(Exception):
     """The data holds something that no document may hold.
 
-    :param problem: what, and where.
+    :param violation: what, and where.
     """
 
-    def __init__(self, problem: Violation) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(violation.message)
+        self.violation = violation
 
 
 def check_plain(data: Any) -> None:
@@ -51,28 +51,28 @@ class _Check:
     def value(self, value: Any, path: KeyPath, depth: int) -> None:
         self.values += 1
         if self.values > MAX_VALUES:
-            raise PlainDataError(Violation(path, _TOO_MANY))
+            raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_MANY))
         kind = type(value)
         if kind is str:
             if (message := text_problem(value)) is not None:
-                raise PlainDataError(Violation(path, message))
+                raise PlainDataError(Violation(path, Code.UNSTORABLE, message))
         elif kind is dict:
             self.mapping(value, path, depth)
         elif kind is list:
             if depth == 0:
-                raise PlainDataError(Violation(path, _TOO_DEEP))
+                raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_DEEP))
             for index, item in enumerate(value):
                 self.value(item, (*path, index), depth - 1)
         elif kind is int and value.bit_length() > _MAX_BITS:
-            raise PlainDataError(Violation(path, _TOO_LONG))
+            raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_LONG))
         elif kind is float and not math.isfinite(value):
             message = f"{value} is no number that JSON can hold; write it in quotes if it is text"
-            raise PlainDataError(Violation(path, message))
+            raise PlainDataError(Violation(path, Code.UNSTORABLE, message))
 
     def mapping(self, mapping: dict[str, Any], path: KeyPath, depth: int) -> None:
         if depth == 0:
-            raise PlainDataError(Violation(path, _TOO_DEEP))
+            raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_DEEP))
         for key, item in mapping.items():
             if (message := text_problem(key, "key")) is not None:
-                raise PlainDataError(Violation((*path, key), message, at_key=True))
+                raise PlainDataError(Violation((*path, key), Code.UNSTORABLE, message, at_key=True))
             self.value(item, (*path, key), depth - 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
-from batchy_provider.config.diagnostics import Diagnostic, Violation, did_you_mean, key_text, unexpected
+from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, did_you_mean, key_text, unexpected
 from batchy_provider.config.document import Document, DocumentError, decode, parse
 from batchy_provider.config.excerpt import with_excerpts
 from batchy_provider.config.file_scan import DEFAULTS_STEM, SUFFIXES, find_file, find_files, read_bytes
@@ -79,7 +79,7 @@ def read_each(folder: str | os.PathLike[str], read: Callable[[Path], Read]) -> F
     for path in find_files(folder, found.diagnostics):
         if (other := first.setdefault(path.stem, path)) != path:
             message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
-            found.diagnostics.append(Diagnostic(str(path), None, None, "", message))
+            found.diagnostics.append(Diagnostic.of_file(path, Code.DUPLICATE_WORKFLOW, message))
             continue
         workflow, diagnostics = read(path)
         if workflow is not None:
@@ -148,7 +148,7 @@ class Reader:
         try:
             name = check_workflow_name(path.stem)
         except InvalidNameError as error:
-            return None, [Diagnostic(str(path), None, None, "", f"{error}; rename the file")]
+            return None, [Diagnostic.of_file(path, Code.FILE_NAME, f"{error}; rename the file")]
         workflow, violations = validate(name, path, document.data, self.defaults(path.parent), self.look)
         if isinstance(document.data, dict) and not is_original(document.data):
             violations = _with_rewritten(document, violations)
@@ -207,9 +207,11 @@ def _located(path: Path, document: Document, violations: Iterable[Violation]) ->
     for problem in violations:
         written = document.written(problem.path)
         line, column = document.position(written, at_key=problem.at_key)
-        diagnostics.append(Diagnostic(str(path), line, column, key_text(written), problem.message))
+        diagnostics.append(Diagnostic(str(path), line, column, key_text(written), problem.message, problem.code.value))
     return sorted(diagnostics, key=lambda diagnostic: (diagnostic.line or 0, diagnostic.column or 0))
 
 
 def _diagnostic(path: Path, error: DocumentError) -> Diagnostic:
-    return Diagnostic(str(path), error.line, error.column, key_text(error.problem.path), error.problem.message)
+    violation = error.violation
+    key = key_text(violation.path)
+    return Diagnostic(str(path), error.line, error.column, key, violation.message, violation.code.value)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Tables of all keys, made of the models: ``python -m batchy_provider.config.reference docs/yaml.md`` renews them.
+"""Write the tables of ``docs/yaml.md`` from the models: ``python -m batchy_provider.config.reference docs/yaml.md``.
 
-The text between ``<!-- keys of MODEL -->`` and ``<!-- end -->`` is replaced; all else is written by hand.
+It replaces the text between ``<!-- keys of MODEL -->`` or ``<!-- codes -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from batchy_provider.config import model
+from batchy_provider.config.diagnostics import Code
 
 _PLACE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_CODES = re.compile(r"(<!-- codes -->\n).*?(<!-- end -->)", re.DOTALL)
 _FORMS = {
     "any": "true or false",
     "args": "mapping",
@@ -67,6 +69,11 @@ def table(of: type[BaseModel], without: type[BaseModel] | None = None) -> str:
     return "\n".join(rows) + "\n"
 
 
+def codes() -> str:
+    """Write a Markdown table of the codes of diagnostics."""
+    return "".join(["| code | meaning |\n|---|---|\n", *(f"| `{code.value}` | {code.meaning} |\n" for code in Code)])
+
+
 def renew(text: str) -> str:
     """Return a page with its tables as the models are now."""
 
@@ -78,7 +85,7 @@ def renew(text: str) -> str:
             own = table(model.SharedModel) + table(of, without=parent).split("\n", 2)[2]
         return found[1] + own + found[3]
 
-    return _PLACE.sub(put, text)
+    return _PLACE.sub(put, _CODES.sub(lambda found: found[1] + codes() + found[2], text))
 
 
 def _default(field: FieldInfo) -> str:

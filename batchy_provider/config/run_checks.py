@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batchy_provider.config.cron_expressions import time_of_day
-from batchy_provider.config.diagnostics import Violation, show
+from batchy_provider.config.diagnostics import Code, Violation, show
 from batchy_provider.config.model import After, RunParam, WorkflowModel
 
 WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
@@ -82,10 +82,10 @@ def check_runs(model: WorkflowModel) -> Iterator[Violation]:
     if (deadline := model.deadline) is None:
         return
     if (deadline.closed_by is None) == (deadline.within is None):
-        yield Violation(("deadline",), "expected one of closed_by and within", at_key=True)
+        yield Violation(("deadline",), Code.CONFLICT, "expected one of closed_by and within", at_key=True)
     elif time_to_deadline(model) is None:
         message = "a time of day needs a schedule that fires at one time of day; use within"
-        yield Violation(("deadline", "closed_by"), message)
+        yield Violation(("deadline", "closed_by"), Code.CONFLICT, message)
 
 
 def _check_param(name: str, param: RunParam, model: WorkflowModel) -> Iterator[Violation]:
@@ -93,24 +93,30 @@ def _check_param(name: str, param: RunParam, model: WorkflowModel) -> Iterator[V
     value, kind = param.default, type_of(param)
     place = (*path, "default") if "default" in param.model_fields_set else path
     if param.required and model.schedule is not None:
-        yield Violation((*path, "required"), "nobody is asked in a scheduled run; give a default instead")
+        yield Violation(
+            (*path, "required"), Code.CONFLICT, "nobody is asked in a scheduled run; give a default instead"
+        )
     if value is not None and not _is_a(kind, value):
         hint = _HINTS.get(kind, "") if isinstance(value, str) else ""
-        yield Violation(place, f"expected a value of type {kind}{hint}, not {show(value)}")
+        yield Violation(place, Code.WRONG_TYPE, f"expected a value of type {kind}{hint}, not {show(value)}")
     elif value is not None and param.choices is not None and value not in param.choices:
-        yield Violation(place, f"{show(value)} is none of the choices")
+        yield Violation(place, Code.INVALID_VALUE, f"{show(value)} is none of the choices")
     elif value is not None and name in WINDOW_PARAMS:
-        yield Violation(place, f"{name!r} asks for a window of its own; with a default every run would")
+        yield Violation(place, Code.CONFLICT, f"{name!r} asks for a window of its own; with a default every run would")
     elif isinstance(value, int | float) and not isinstance(value, bool) and not _is_within(param, value):
-        yield Violation(place, f"{show(value)} is not between the minimum and the maximum")
+        yield Violation(place, Code.INVALID_VALUE, f"{show(value)} is not between the minimum and the maximum")
     if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
-        yield Violation((*path, "minimum"), "the minimum is above the maximum", at_key=True)
+        yield Violation((*path, "minimum"), Code.INVALID_VALUE, "the minimum is above the maximum", at_key=True)
     for index, choice in enumerate(param.choices or ()):
         if not _is_a(kind, choice):
-            yield Violation((*path, "choices", index), f"expected a value of type {kind}, not {show(choice)}")
+            yield Violation(
+                (*path, "choices", index), Code.WRONG_TYPE, f"expected a value of type {kind}, not {show(choice)}"
+            )
     for key in ("minimum", "maximum"):
         if getattr(param, key) is not None and kind not in ("integer", "number"):
-            yield Violation((*path, key), f"only a number has a {key}, and this is of type {kind}", at_key=True)
+            yield Violation(
+                (*path, key), Code.CONFLICT, f"only a number has a {key}, and this is of type {kind}", at_key=True
+            )
 
 
 def _is_within(param: RunParam, value: float) -> bool:

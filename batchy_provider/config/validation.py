@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from batchy_provider.config.airflow_limits import check_airflow_limits
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
-from batchy_provider.config.diagnostics import Violation, did_you_mean, show
+from batchy_provider.config.diagnostics import Code, Violation, did_you_mean, show
 from batchy_provider.config.job_order import resolve_order
 from batchy_provider.config.key_checks import check, check_shared
 from batchy_provider.config.model import SharedModel, WorkflowModel
@@ -34,7 +34,7 @@ def validate(
     :returns: the workflow, or None and the violations.
     """
     if not isinstance(data, dict):
-        return None, [Violation((), f"expected a mapping with a key jobs, not {show(data)}")]
+        return None, [Violation((), Code.WRONG_TYPE, f"expected a mapping with a key jobs, not {show(data)}")]
     if is_original(data):
         violations = list(check_original(data))
         original = {job: fields or {} for job, fields in data.items()}
@@ -75,7 +75,7 @@ def _further_violations(
         for index, other in enumerate(job.after or ()):
             if ("jobs", job_name) not in places and other not in data["jobs"]:
                 message = f"no job {other!r} in this file{did_you_mean(other, data['jobs'])}"
-                yield Violation(("jobs", job_name, "after", index), message)
+                yield Violation(("jobs", job_name, "after", index), Code.UNDEFINED_JOB, message)
 
 
 def _check(name: str, folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Violation]:
@@ -87,7 +87,7 @@ def _check(name: str, folder: Path, model: WorkflowModel, look: BundleCheck) -> 
 def _check_bundles(folder: Path, model: WorkflowModel, look: BundleCheck) -> Iterator[Violation]:
     for name, job in model.jobs.items():
         if job.bundle and (message := look(folder, job.bundle)):
-            yield Violation(("jobs", name, "bundle"), message)
+            yield Violation(("jobs", name, "bundle"), Code.INVALID_BUNDLE, message)
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,12 +110,16 @@ def _without_notes(data: Mapping[str, Any]) -> Mapping[str, Any]:
 def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Violation]]:
     """Return the sound keys of a defaults file, and what is wrong with the others."""
     if not isinstance(data, dict):
-        return {}, [Violation((), f"expected a mapping of keys that the files below inherit, not {show(data)}")]
+        return {}, [
+            Violation((), Code.WRONG_TYPE, f"expected a mapping of keys that the files below inherit, not {show(data)}")
+        ]
     sound = dict(_without_notes(data))
     violations: list[Violation] = []
     if "jobs" in sound:
         del sound["jobs"]
-        violations.append(Violation(("jobs",), "jobs cannot be inherited; write them in each file", at_key=True))
+        violations.append(
+            Violation(("jobs",), Code.UNKNOWN_KEY, "jobs cannot be inherited; write them in each file", at_key=True)
+        )
     try:
         found = list(check_shared(SharedModel.model_validate(sound)))
     except ValidationError as error:

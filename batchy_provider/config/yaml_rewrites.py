@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Violation, show
+from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation, show
 from batchy_provider.config.document import Document, canonical
 
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -36,12 +36,14 @@ def rewritten(document: Document, invalid: Collection[KeyPath] = ()) -> Iterator
     for path, value, text in _differences(document.data, document.texts, ()) if document.has_rewritten else ():
         if _means_text(value, path) or _is_ambiguous(value, text, path):
             instead = "" if path in invalid or path[-2:-1] == ("env",) else _or(value)
-            yield Violation(path, f"YAML reads {text} as {show(value)}; {QUOTES}: {_quoted(text)}{instead}")
+            yield Violation(
+                path, Code.YAML_REWRITE, f"YAML reads {text} as {show(value)}{QUOTES}: {_quoted(text)}{instead}"
+            )
 
 
 def with_written_text(document: Document, problem: Violation) -> Violation:
     """Add the text itself to the advice to write a value in quotes."""
-    if not problem.message.endswith(QUOTES):
+    if not problem.needs_quotes:
         return problem
     text = _at(document.texts, problem.path)
     # Of a document in which nothing is rewritten, `texts` are its values.
@@ -50,9 +52,6 @@ def with_written_text(document: Document, problem: Violation) -> Violation:
         if isinstance(text, dict | list)
         else problem._replace(message=f"{problem.message}: {_quoted(canonical(text))}")
     )
-
-
-QUOTES = "write it in quotes"
 
 
 def _differences(value: Any, text: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any, str]]:

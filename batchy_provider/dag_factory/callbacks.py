@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchy_provider.compat import sync_callback_class
-from batchy_provider.config.diagnostics import KeyPath, Violation
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation
 from batchy_provider.config.model import Job, Notifier, Settings, WorkflowModel
 from batchy_provider.config.run_checks import crons_of, time_to_deadline
 from batchy_provider.dag_factory.classes import BuildError, import_class, make
@@ -64,7 +64,7 @@ def deadlines(model: WorkflowModel) -> Any:
             callback = sync_callback(cls, kwargs=notifier.args)
         else:
             message = f"{notifier.notifier} has no async_notify, which Airflow 3.1 calls for deadlines"
-            raise BuildError([Violation((*place, "notifier"), message)])
+            raise BuildError([Violation((*place, "notifier"), Code.AIRFLOW_REFUSES, message)])
         interval = time_to_deadline(model)
         assert interval is not None
         alerts.append(sdk.DeadlineAlert(reference=reference, interval=interval, callback=callback))

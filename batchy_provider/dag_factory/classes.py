@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from batchy_provider.config.diagnostics import KeyPath, Violation, did_you_mean
+from batchy_provider.config.diagnostics import Code, KeyPath, Violation, did_you_mean
 from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.key_checks import FACTORY_ARGS
 
@@ -35,23 +35,27 @@ def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
     """
     module_name, _, class_name = path.rpartition(".")
     if not module_name:
-        raise BuildError([Violation(place, f"expected a full Python path, package.module.Class, not {path!r}")])
+        raise BuildError(
+            [Violation(place, Code.INVALID_VALUE, f"expected a full Python path, package.module.Class, not {path!r}")]
+        )
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         hint = "; is its provider installed here?" if missing.startswith("airflow.providers") else ""
-        raise BuildError([Violation(place, f"there is no module {missing!r}{hint}")]) from None
+        raise BuildError([Violation(place, Code.CLASS_NOT_FOUND, f"there is no module {missing!r}{hint}")]) from None
     except Exception as error:
         message = f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
-        raise BuildError([Violation(place, message)]) from None
+        raise BuildError([Violation(place, Code.CLASS_NOT_FOUND, message)]) from None
     try:
         cls = getattr(module, class_name)
     except AttributeError:
         hint = did_you_mean(class_name, (each for each in vars(module) if not each.startswith("_")))
-        raise BuildError([Violation(place, f"{module_name} has no {class_name!r}{hint}")]) from None
+        raise BuildError(
+            [Violation(place, Code.CLASS_NOT_FOUND, f"{module_name} has no {class_name!r}{hint}")]
+        ) from None
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise BuildError([Violation(place, f"{path} is no {what} (a class of {base.__name__})")])
+        raise BuildError([Violation(place, Code.CLASS_NOT_FOUND, f"{path} is no {what} (a class of {base.__name__})")])
     return cls
 
 
@@ -93,10 +97,12 @@ def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> 
     unknown = [arg for arg in own if arg not in known]
     if unknown and isinstance(error, TypeError):
         return BuildError(
-            Violation((*place, arg), f"{path} takes no argument {arg!r}{did_you_mean(arg, known)}", True)
+            Violation(
+                (*place, arg), Code.CLASS_ARGUMENTS, f"{path} takes no argument {arg!r}{did_you_mean(arg, known)}", True
+            )
             for arg in unknown
         )
-    return BuildError([Violation(place, f"{path} refuses its arguments: {error}")])
+    return BuildError([Violation(place, Code.CLASS_ARGUMENTS, f"{path} refuses its arguments: {error}")])
 
 
 def _parameters(cls: type) -> set[str]:

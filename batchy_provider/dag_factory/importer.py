@@ -31,7 +31,7 @@ from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Air
     get_file_suffix,
 )
 
-from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.config.diagnostics import Code, Diagnostic
 from batchy_provider.config.document import DocumentError
 from batchy_provider.config.file_scan import read_bytes
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, InvalidFilesError, Reader, find_file, find_files
@@ -75,7 +75,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
         path, folder = Path(definition.path), Path(bundle.path)
         if (other := find_file(folder, path.stem)) not in (path, None):
             message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
-            result.errors.extend(_errors([Diagnostic(str(path), None, None, "", message)]))
+            result.errors.extend(_errors([Diagnostic.of_file(path, Code.DUPLICATE_WORKFLOW, message)]))
             return result
         workflow, diagnostics = Reader(folder).read(path)
         if workflow is not None:

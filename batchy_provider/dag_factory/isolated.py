@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.config.diagnostics import Code, Diagnostic
 
 TIMEOUT_SECONDS = 60.0
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -71,7 +71,7 @@ def _of_each(folder: Path, workflows: Sequence[str], message: str) -> list[Diagn
 
     places = [find_file(folder, name) or folder / name for name in workflows]
     text = f"{message}; does a module that it names do much when it is imported?"
-    return [Diagnostic(str(place), None, None, "", text) for place in places]
+    return [Diagnostic.of_file(place, Code.UNEXPECTED, text) for place in places]
 
 
 def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.config.diagnostics import Code, Diagnostic
 from batchy_provider.config.reader import InvalidFilesError, Reader, find_file, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 
@@ -134,7 +134,9 @@ def build_workflow(workflow: Workflow, check: CheckStorage | None = None) -> tup
         log.debug("Building %s", workflow.path, exc_info=True)
         problem = f"{type(error).__name__}: {error}"
     if problem is not None:
-        return None, [Diagnostic(str(workflow.path), None, None, "", f"Airflow refuses this workflow: {problem}")]
+        return None, [
+            Diagnostic.of_file(workflow.path, Code.AIRFLOW_REFUSES, f"Airflow refuses this workflow: {problem}")
+        ]
     return dag, []
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchy_provider.config.diagnostics import Violation
+from batchy_provider.config.diagnostics import Code, Violation
 from batchy_provider.config.key_checks import ITEM, item_text
 from batchy_provider.config.model import ForEach, Job
 from batchy_provider.dag_factory.classes import BuildError, check_templates, refusal
@@ -25,7 +25,7 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
         arguments["max_active_tis_per_dagrun"] = job.for_each.at_once
     if isinstance(job.for_each, list) and len(job.for_each) > (most := _longest()):
         message = f"{len(job.for_each)} entries, and Airflow here runs at most {most} ([core] max_map_length)"
-        raise BuildError([Violation(("jobs", name, "for_each"), message)])
+        raise BuildError([Violation(("jobs", name, "for_each"), Code.AIRFLOW_LIMIT, message)])
     place = ("jobs", name, "args" if job.args else "operator")
     check_templates(cls, job.operator_args, place)
     for index, item in enumerate(job.for_each if job.operator is not None and isinstance(job.for_each, list) else ()):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchy_provider.config.diagnostics import Violation
+from batchy_provider.config.diagnostics import Code, Violation
 from batchy_provider.config.key_checks import ACTIONS, job_name_violations
 from batchy_provider.config.model import Job, SharedModel, WorkflowModel
 
@@ -42,14 +42,14 @@ def check_original(data: Mapping[str, Any]) -> Iterator[Violation]:
         )
         if len(workflows) > 1:
             message += f", and so for {', '.join(workflows[1:6])}{', …' if len(workflows) > 6 else ''}"
-        yield Violation((workflows[0],), message, at_key=True)
+        yield Violation((workflows[0],), Code.UNKNOWN_KEY, message, at_key=True)
         return
     if jobs := [name for name, fields in data.items() if fields and _says_what_it_runs(fields)]:
         message = (
             f"{jobs[0]!r} is a job, and jobs stand below the key jobs: write 'jobs:' above, and indent all jobs. "
             "Without it this file makes no DAG"
         )
-        yield Violation((jobs[0],), message, at_key=True)
+        yield Violation((jobs[0],), Code.MISSING_KEY, message, at_key=True)
         return
     for job in data:
         yield from job_name_violations(job, (job,))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,8 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong, what was expected, what to do.")
     instance: str = Field(description="The path that was asked for.")
     errors: list[dict[str, Any]] | None = Field(
-        default=None, description="Each error: of a workflow file with file, line, column, key; of a request with loc."
+        default=None,
+        description="Each error: of a workflow file with file, line, column, key, code; of a request with loc.",
     )
 
 
@@ -142,7 +143,7 @@ def _told(request: Request, detail: str, diagnostics: list[Any] | None) -> tuple
 
 
 def _disclosed(tells: Any, diagnostic: dict[str, Any], own: set[str]) -> dict[str, Any]:
-    if diagnostic.keys() != {"file", "line", "column", "key", "message"}:
+    if diagnostic.keys() != {each.name for each in fields(Diagnostic)}:
         return diagnostic
     return asdict(tells.diagnostics([Diagnostic(**diagnostic)], own=own)[0])
 

@@ -402,8 +402,8 @@ def _is_bundle(name: str) -> bool:
 
 
 def _what(diagnostic: Diagnostic) -> tuple[str, str, str]:
-    # The nearest name may change with each file; the diagnostic is the same.
-    return diagnostic.file, diagnostic.key, diagnostic.message.partition("; did you mean ")[0]
+    # Not the message: the name that it suggests may change with each file.
+    return diagnostic.file, diagnostic.key, diagnostic.code
 
 
 def _relative(diagnostics: Iterable[Diagnostic], folder: Path) -> list[Diagnostic]:

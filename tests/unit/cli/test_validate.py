@@ -64,6 +64,7 @@ def test_for_programs(run: Any, bad: Path):
         "column": 25,
         "key": "jobs.a.retries",
         "message": "expected a whole number, not 'x'",
+        "code": "wrong_type",
     }
 
 

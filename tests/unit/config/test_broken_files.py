@@ -7,21 +7,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from broken_file_cases import read_cases
 
 from batchy_provider.config.reader import Reader
 
-
-def _read_cases() -> dict[str, tuple[str, list[str]]]:
-    """Diagnostic → (the file, what is told)."""
-    cases = {}
-    for section in (Path(__file__).parent / "broken_files.txt").read_text().split("\n## ")[1:]:
-        name, _, rest = section.partition("\n")
-        text, _, told = rest.partition("=> ")
-        cases[name] = text, told.strip().split("\n=> ")
-    return cases
-
-
-BROKEN = _read_cases()
+BROKEN = read_cases()
 
 
 @pytest.fixture
