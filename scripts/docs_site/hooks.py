@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What MkDocs calls while it builds: adds the pages that are made of code, mends links that leave ``docs/``."""
+"""Hooks for MkDocs: add the pages that are made from code, and lead links out of ``docs/`` to pages of the site."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# MkDocs loads this file by its path, the tests import it: its neighbours are found in both cases.
+# MkDocs loads this file by its path, and the tests import it. Both must find the files beside it.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from commands import commands_page
 from configuration import configuration_page
+from modules import modules_page
 from outside import Outside
 from routes import routes_page
 
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FILES_PAGE = "reference/files.md"
 CHANGELOG_PAGE = "reference/changelog.md"
+MODULES_PAGE = "reference/modules.md"
 GENERATED = (
     "reference/commands.md",
     "reference/routes.md",
     "reference/configuration.md",
     FILES_PAGE,
     CHANGELOG_PAGE,
+    MODULES_PAGE,
 )
 
 _ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
@@ -39,18 +42,19 @@ _outside = Outside(ROOT, ROOT / "docs", FILES_PAGE)
 
 
 def generated_pages() -> dict[str, str]:
-    """Return the pages that stand in no file: path below ``docs/`` → Markdown."""
+    """Return the pages made from code: path below ``docs/`` → Markdown."""
     return {
         "reference/commands.md": commands_page(),
         "reference/routes.md": routes_page(_openapi()),
         "reference/configuration.md": configuration_page(),
         FILES_PAGE: _outside.page(),
+        MODULES_PAGE: modules_page(),
         CHANGELOG_PAGE: (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
 
 
 def without_missing(nav: list[Any], there: set[str]) -> list[Any]:
-    """Return the navigation without pages that are not there (yet), and without sections that this leaves empty."""
+    """Return the navigation without pages that do not exist, and without sections that are then empty."""
     kept: list[Any] = []
     for entry in nav:
         if isinstance(entry, str):
@@ -65,15 +69,15 @@ def without_missing(nav: list[Any], there: set[str]) -> list[Any]:
 
 
 def plain_pipes(markdown: str) -> str:
-    r"""Return a text without the backslash before a pipe in code in tables: ``\|``.
+    r"""Remove the backslash before a pipe in code in tables: ``\|``.
 
-    A code host needs it there, and takes it off; MkDocs needs none, and would show it.
+    A code host needs and removes it. MkDocs does not need it and would show it.
     """
     return _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), markdown)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave out of the navigation what is not there."""
+    """Remove pages that do not exist from the navigation."""
     docs = Path(config.docs_dir)
     there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} | set(GENERATED)
     config.nav = without_missing(config.nav or [], there)
@@ -81,7 +85,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made of code."""
+    """Add the pages that are made from code."""
     from mkdocs.structure.files import File
 
     for path, text in generated_pages().items():
@@ -90,7 +94,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links that leave ``docs/`` to where the site has what they mean."""
+    """Lead links out of ``docs/`` to the pages of the site that show their targets."""
     return plain_pipes(_outside.mend(markdown, page.file.src_uri))
 
 

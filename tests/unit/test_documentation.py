@@ -38,6 +38,7 @@ import messages  # noqa: E402
 from browser import SCREENSHOTS, chromium  # noqa: E402
 from commands import commands_of, commands_page  # noqa: E402
 from configuration import configuration_page  # noqa: E402
+from modules import modules, modules_page  # noqa: E402
 from outside import Outside, anchor  # noqa: E402
 from routes import routes_page  # noqa: E402
 
@@ -363,6 +364,28 @@ def test_every_variable_that_the_code_reads_or_sets_is_on_its_page() -> None:
         found |= set(re.findall(r"[\"'](BATCHY_[A-Z_]+)[\"']", path.read_text()))
     for name in found | set(re.findall(r"\$\{(BATCHY_[A-Z_]+)", (ROOT / "run").read_text())):
         assert f"`{name}`" in page, f"{name} is not on docs/reference/variables.md"
+
+
+# the map of the code
+
+
+def test_every_file_says_what_it_is_for_and_is_on_the_page_of_all_files() -> None:
+    page = modules_page()
+    for module in modules():
+        assert module.purpose or module.name == "__init__.py", f"{module.folder}/{module.name} has no docstring"
+        assert module.name == "__init__.py" or f"| `{module.name}` | " in page, module
+
+
+def test_the_map_names_only_files_that_exist_and_all_folders() -> None:
+    text = PAGES["development.md"].partition("## The map")[2].partition("## Tests")[0]
+    names = set(re.findall(r"`([\w/.]+(?:/|\.py|\.js))`", text))
+    package = ROOT / "batchy_provider"
+    files = {path.relative_to(package).as_posix() for path in package.rglob("*.*")}
+    for name in names:
+        known = (package / name).exists() or (ROOT / name).exists() or any(file.endswith(f"/{name}") for file in files)
+        assert known, f"{name} does not exist"
+    missing = {f"{module.folder.split('/')[0]}/" for module in modules() if module.folder != "."} - names
+    assert not missing
 
 
 # the page of troubles
