@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.datastructures import MutableHeaders
 
 from batchy_provider import __version__
-from batchy_provider.plugin import error_responses as problems
+from batchy_provider.plugin import error_responses
 from batchy_provider.plugin.routes import (
     archive,
     batches,
@@ -33,7 +33,7 @@ Batches with windows of data, kept in Redis: see them, open and close them, move
 
 Every call needs Airflow's own authentication: `Authorization: Bearer TOKEN`, with a token of `POST /auth/token`.
 Reading a workflow needs the right to read the DAG of that name, changing it the right to edit that DAG.
-Dates are UTC, ISO 8601. Errors are problem details (RFC 9457).
+Dates are UTC, ISO 8601. Errors are problem details (RFC 9457); programs decide by their `code`.
 
 Runs, pausing, clearing and task logs are in Airflow's own API: a workflow is the DAG of the same name.
 """
@@ -72,9 +72,9 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        responses=problems.RESPONSES,
+        responses=error_responses.RESPONSES,
     )
-    problems.install(app)
+    error_responses.install(app)
     app.add_middleware(SafeHeaders)
     for part in (workflows, overview, batches, archive, executions, uploads, waits, events, metrics):
         app.include_router(part.router, prefix=API)

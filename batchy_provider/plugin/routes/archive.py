@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from batchy_provider.archive.restoring import Restored, Standing
 from batchy_provider.exceptions import LostStateError, UnknownWorkflowError
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
+from batchy_provider.plugin.error_codes import ServerError
 from batchy_provider.plugin.routes.workflows import Reason
 from batchy_provider.plugin.security import AnyCaller, Editor, Reader, WorkflowName
 from batchy_provider.services.archive import ArchiveService, Written
@@ -78,10 +79,12 @@ def archive(found: PerhapsArchive) -> ArchiveService:
     """
     Return the archive.
 
-    :raises HTTPException: 404, if this Airflow keeps none.
+    :raises ServerError: 404, if this Airflow keeps none.
     """
     if found is None:
-        raise HTTPException(404, "this Airflow keeps no archive of closed batches: [batchy] archive is off")
+        raise ServerError(
+            404, "archive_off", "this Airflow keeps no archive of closed batches: [batchy] archive is off"
+        )
     return found
 
 

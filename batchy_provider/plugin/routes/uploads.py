@@ -25,6 +25,7 @@ from batchy_provider.config.reader import Reader, find_file
 from batchy_provider.dag_factory.isolated import check_classes
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plugin.airflow_services import Deployment
+from batchy_provider.plugin.error_codes import ServerError
 from batchy_provider.plugin.error_responses import documented
 from batchy_provider.plugin.security import Caller, changing
 from batchy_provider.services.uploads import MAX_FILES, After, Authorize, Stored, Upload, UploadedFile
@@ -86,7 +87,7 @@ _REFUSED = documented(
 def uploader(caller: Annotated[Caller, Depends(changing)]) -> Caller:
     """Return a caller who may upload."""
     if not conf.getboolean("batchy", "allow_upload", fallback=False):
-        raise HTTPException(403, "uploads are switched off here; [batchy] allow_upload switches them on")
+        raise ServerError(403, "upload_off", "uploads are switched off here; [batchy] allow_upload switches them on")
     if not caller.may_upload():
         raise HTTPException(403, f"{caller.actor.by} may not upload: that needs the right to change the configuration")
     return caller

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""What programs read of an error: its HTTP status, its `code` and its `type`. All three stay as they are."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Literal, NamedTuple, get_args
+
+from fastapi import HTTPException
+
+from batchy_provider import exceptions
+from batchy_provider.bundles import errors as bundle_errors
+from batchy_provider.bundles.confined_files import OutsideFolderError
+from batchy_provider.config.reader import InvalidFilesError
+from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
+
+Code = Literal[
+    "archive_error",
+    "archive_off",
+    "archive_unavailable",
+    "batch_held",
+    "batch_not_open",
+    "bundle_error",
+    "bundle_not_found",
+    "conflict",
+    "damaged_record",
+    "forbidden",
+    "internal_error",
+    "invalid_files",
+    "invalid_name",
+    "invalid_request",
+    "invalid_value",
+    "invalid_window",
+    "length_required",
+    "lost_state",
+    "method_not_allowed",
+    "not_found",
+    "output_gone",
+    "outside_folder",
+    "redis_unavailable",
+    "result_not_found",
+    "state_error",
+    "too_large",
+    "unauthenticated",
+    "unknown_batch",
+    "unknown_job",
+    "unknown_workflow",
+    "unreadable_request",
+    "unsupported_media_type",
+    "upload_conflict",
+    "upload_off",
+    "upload_storage",
+]
+CODES: tuple[Code, ...] = get_args(Code)
+
+
+class ErrorKind(NamedTuple):
+    """
+    What a program reads of an error.
+
+    :param type: the member `type` of RFC 9457. Older versions of this package wrote it, so it keeps its value when a
+        class is renamed.
+    """
+
+    status: HTTPStatus
+    code: Code
+    type: str
+
+
+KINDS: dict[type[exceptions.BatchyError], ErrorKind] = {
+    exceptions.BatchyError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_value", "BatchyError"),
+    exceptions.ConfigError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_value", "ConfigError"),
+    InvalidFilesError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_files", "FaultsError"),
+    exceptions.InvalidNameError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_name", "InvalidNameError"),
+    exceptions.WindowError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_window", "WindowError"),
+    exceptions.UnknownWorkflowError: ErrorKind(HTTPStatus.NOT_FOUND, "unknown_workflow", "UnknownWorkflowError"),
+    exceptions.UnknownJobError: ErrorKind(HTTPStatus.NOT_FOUND, "unknown_job", "UnknownJobError"),
+    exceptions.UnknownBatchError: ErrorKind(HTTPStatus.NOT_FOUND, "unknown_batch", "UnknownBatchError"),
+    exceptions.BatchHeldError: ErrorKind(HTTPStatus.CONFLICT, "batch_held", "BatchHeldError"),
+    exceptions.NotOpenError: ErrorKind(HTTPStatus.CONFLICT, "batch_not_open", "NotOpenError"),
+    exceptions.ConflictError: ErrorKind(HTTPStatus.CONFLICT, "conflict", "ConflictError"),
+    exceptions.StateError: ErrorKind(HTTPStatus.CONFLICT, "state_error", "StateError"),
+    exceptions.LostStateError: ErrorKind(HTTPStatus.CONFLICT, "lost_state", "LostStateError"),
+    exceptions.ArchiveError: ErrorKind(HTTPStatus.SERVICE_UNAVAILABLE, "archive_error", "ArchiveError"),
+    exceptions.ArchiveUnavailableError: ErrorKind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "archive_unavailable", "ArchiveUnavailableError"
+    ),
+    exceptions.RedisUnavailableError: ErrorKind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "redis_unavailable", "RedisUnavailableError"
+    ),
+    bundle_errors.BundleError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "bundle_error", "BundleError"),
+    bundle_errors.BundleRefusedError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "bundle_error", "BundleRefusedError"),
+    bundle_errors.BundlePinError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "bundle_error", "BundlePinError"),
+    bundle_errors.BundleNotFoundError: ErrorKind(HTTPStatus.NOT_FOUND, "bundle_not_found", "BundleNotFoundError"),
+    OutsideFolderError: ErrorKind(HTTPStatus.FORBIDDEN, "outside_folder", "OutsideError"),
+    bundle_errors.ResultError: ErrorKind(HTTPStatus.NOT_FOUND, "result_not_found", "ResultError"),
+    bundle_errors.OutputGoneError: ErrorKind(HTTPStatus.NOT_FOUND, "output_gone", "OutputGoneError"),
+    bundle_errors.DamagedRecordError: ErrorKind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "damaged_record", "DamagedRecordError"
+    ),
+    UploadConflictError: ErrorKind(HTTPStatus.CONFLICT, "upload_conflict", "UploadConflictError"),
+    UploadStorageError: ErrorKind(HTTPStatus.INSUFFICIENT_STORAGE, "upload_storage", "UploadStorageError"),
+}
+"""Error → what programs read of it. An error that is not listed has the entry of its nearest base class."""
+
+_OF_STATUS: dict[int, Code] = {
+    400: "unreadable_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    411: "length_required",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+    503: "redis_unavailable",
+}
+
+
+class ServerError(HTTPException):
+    """
+    An HTTP error whose code says more than its status.
+
+    :param detail: what is wrong, what was expected, what to do.
+    """
+
+    def __init__(self, status_code: int, code: Code, detail: str) -> None:
+        super().__init__(status_code, detail)
+        self.code = code
+
+
+def kind_of(error: exceptions.BatchyError) -> ErrorKind:
+    """Return what programs read of an error of this package."""
+    return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)
+
+
+def code_of_status(status: int) -> Code:
+    """Return the code of an HTTP error that has none of its own."""
+    return _OF_STATUS.get(status, "internal_error" if status >= 500 else "invalid_request")
