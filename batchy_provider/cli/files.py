@@ -77,10 +77,9 @@ def add_commands(commands: Commands) -> None:
 
 def print_schema(context: Context, arguments: argparse.Namespace) -> int:
     """Print the JSON Schema."""
-    from batchy_provider.config.schema import SHIPPED, schema_text
+    from batchy_provider.config.schema import schema_text
 
-    text = schema_text(defaults=True) if arguments.defaults else SHIPPED.read_text(encoding="utf-8")
-    sys.stdout.write(text)
+    sys.stdout.write(schema_text(defaults=arguments.defaults))
     return EXIT_OK
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The JSON Schema of workflow files, made of the models, for editors.
+"""Write the JSON Schema of workflow files, which lets an editor complete and check their keys.
 
-``python -m batchy_provider.config.schema`` renews the files that are shipped: `schema.json` beside this one, and
-the copies that the examples name.
+The schema is made from the models: ``batchy schema`` prints it. No copy is committed. Each build of the package writes
+`schema.json` beside this file, and the copies that the examples name; see ``hatch_build.py``.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from batchy_provider.config.key_checks import ACTIONS, RESERVED_JOBS, WAIT_PREFI
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.core.names import MAX_NAME_LENGTH
 
-SHIPPED = Path(__file__).with_name("schema.json")
 IN_CFG = ".schema.json"
-"""What a copy in the folder of workflow files is called: what begins with a dot is no workflow."""
+"""Name of a copy in the folder of workflow files. Files whose names start with a dot are not workflows."""
 DEFAULTS_IN_CFG = ".schema-defaults.json"
 """The same for `_defaults.yaml`."""
 
 
 def schema_text(*, defaults: bool = False) -> str:
-    """Write the schema.
+    """Return the schema as JSON.
 
-    :param defaults: that of ``_defaults.yaml``, which has no jobs.
+    :param defaults: return the schema of ``_defaults.yaml``, which has no jobs.
     """
     model = SharedModel if defaults else WorkflowModel
     schema = _plain(model.model_json_schema())
@@ -47,9 +46,9 @@ def schema_text(*, defaults: bool = False) -> str:
 
 
 def _plain(schema: Any, *, names: bool = False) -> Any:
-    """Leave out what tells an editor nothing: titles made of names, defaults that are nothing.
+    """Remove what is of no use to an editor: titles that repeat the name, empty defaults.
 
-    :param names: the mapping's keys are keys of a file, not words of the schema.
+    :param names: the keys of this mapping are keys of a workflow file, not words of the schema.
     """
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
@@ -63,8 +62,12 @@ def _plain(schema: Any, *, names: bool = False) -> Any:
     return plain
 
 
-if __name__ == "__main__":
+def write_files(root: Path) -> None:
+    """Write the schema into the package and beside the examples of a source tree.
+
+    :param root: the folder that holds ``batchy_provider`` and ``cfg``.
+    """
     text = schema_text()
-    for place in (SHIPPED, Path("cfg", IN_CFG)):
-        place.write_text(text, encoding="utf-8")
-    Path("cfg", DEFAULTS_IN_CFG).write_text(schema_text(defaults=True), encoding="utf-8")
+    for path in (root / "batchy_provider" / "config" / "schema.json", root / "cfg" / IN_CFG):
+        path.write_text(text, encoding="utf-8")
+    (root / "cfg" / DEFAULTS_IN_CFG).write_text(schema_text(defaults=True), encoding="utf-8")

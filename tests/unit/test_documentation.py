@@ -25,6 +25,7 @@ import yaml
 
 from batchy_provider.cli.main import build_parser
 from batchy_provider.config.document import parse
+from batchy_provider.config.schema import schema_text
 from batchy_provider.get_provider_info import get_provider_info
 
 ROOT = Path(__file__).parents[2]
@@ -290,7 +291,7 @@ def test_yaml_on_the_pages_is_yaml_and_whole_workflow_files_are_sound(block: str
 
 
 def _keys_of_files() -> set[str]:
-    return set(json.loads((ROOT / "batchy_provider/config/schema.json").read_text())["properties"])
+    return set(json.loads(schema_text())["properties"])
 
 
 @pytest.mark.parametrize("block", _blocks("json"))

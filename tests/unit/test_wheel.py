@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from batchy_provider.config.schema import schema_text
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,7 +50,14 @@ def test_the_package_is_there_with_its_data(wheel: zipfile.Path):
     package = in_wheel(wheel, "batchy_provider")
     examples = {name for name in package if name.startswith("examples/cfg/")}
     assert {name: raw for name, raw in package.items() if name not in examples} == in_tree(ROOT / "batchy_provider")
-    assert {"config/schema.json", "py.typed"} <= package.keys()
+    assert "py.typed" in package
+
+
+def test_a_build_writes_the_schema_of_the_models(wheel: zipfile.Path):
+    package = in_wheel(wheel, "batchy_provider")
+    assert package["config/schema.json"].decode() == schema_text()
+    assert package["examples/cfg/.schema.json"].decode() == schema_text()
+    assert package["examples/cfg/.schema-defaults.json"].decode() == schema_text(defaults=True)
 
 
 def test_the_examples_of_the_demo_are_there(wheel: zipfile.Path):

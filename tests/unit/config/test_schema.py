@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,34 @@ from jsonschema import Draft202012Validator
 
 from batchy_provider.cli.main import main
 from batchy_provider.config.document import parse
-from batchy_provider.config.schema import DEFAULTS_IN_CFG, IN_CFG, SHIPPED, schema_text
+from batchy_provider.config.schema import DEFAULTS_IN_CFG, IN_CFG, schema_text, write_files
 
 ROOT = Path(__file__).parents[3]
 VALIDATOR = Draft202012Validator(json.loads(schema_text()))
 PAGE = (ROOT / "docs" / "yaml.md").read_text()
 EXAMPLES = [path for path in sorted((ROOT / "cfg").glob("*.yaml")) if path.stem not in ("_defaults", "wf1")]
-RENEW = "renew it: python -m batchy_provider.config.schema"
 
 
 def diagnostics(text: str) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(parse(text).data)]
 
 
-def test_the_shipped_file_is_that_of_the_models():
-    assert SHIPPED.read_text(encoding="utf-8") == schema_text(), RENEW
-    assert (ROOT / "cfg" / IN_CFG).read_text(encoding="utf-8") == schema_text(), RENEW
-    assert (ROOT / "cfg" / DEFAULTS_IN_CFG).read_text(encoding="utf-8") == schema_text(defaults=True), RENEW
+def test_a_build_writes_it_into_the_package_and_beside_the_examples(tmp_path: Path):
+    for folder in ("batchy_provider/config", "cfg"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_files(tmp_path)
+    assert {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "batchy_provider/config/schema.json": schema_text(),
+        f"cfg/{IN_CFG}": schema_text(),
+        f"cfg/{DEFAULTS_IN_CFG}": schema_text(defaults=True),
+    }
+
+
+def test_no_copy_is_committed():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not [name for name in done.stdout.splitlines() if re.search(r"schema[^/]*\.json$", name)]
 
 
 def test_it_is_a_schema():
