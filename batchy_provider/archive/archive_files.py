@@ -18,24 +18,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from batchy_provider.archive.entries import VERSION, ArchivedBatch, ArchivedState, add_runs_and_days
 from batchy_provider.bundles.execution_id import folder_name
-from batchy_provider.bundles.storage import OpenPath, is_local_path, list_names, open_local_path
-from batchy_provider.bundles.unpack import sync_folder
+from batchy_provider.bundles.storage import (
+    OpenPath,
+    is_local_path,
+    join,
+    list_names,
+    open_local_path,
+    remove_stale_files,
+    write_whole,
+)
 from batchy_provider.exceptions import ArchiveError
 
 FOLDER = ".archive"
 _LATEST, _CHANGES, _PRUNED, _BATCHES = "latest.json", "changes.json", "pruned.json", "batches"
-_NEW = ".new-"
 _AT_ONCE = 8
-_LEFT_OVER_SECONDS = 3600
 
 
 class ArchiveFiles:
@@ -128,7 +130,7 @@ class ArchiveFiles:
                 with contextlib.suppress(FileNotFoundError):
                     (folder / f"{batch.batch_id}.json").unlink()
             if self._is_local:
-                _sweep(folder.parent)
+                remove_stale_files(folder.parent)
         return len(gone)
 
     # -- how it is done ----------------------------------------------------------------------------------------
@@ -140,10 +142,7 @@ class ArchiveFiles:
         return f"{self.url}/{folder_name(workflow)}/{name}"
 
     def _path(self, workflow: str, name: str) -> Any:
-        path = self._folder(workflow)
-        for part in name.split("/"):
-            path = path / part
-        return path
+        return join(self._folder(workflow), name)
 
     def _read(self, workflow: str, name: str) -> Any:
         with self._faults():
@@ -164,26 +163,7 @@ class ArchiveFiles:
     def _write(self, workflow: str, name: str, data: Any) -> None:
         text = json.dumps(data, indent=1).encode()
         with self._faults():
-            path = self._path(workflow, name)
-            if not self._is_local:
-                try:
-                    _put(path, text)
-                except FileNotFoundError:  # only a store that knows folders needs them made
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    _put(path, text)
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(f"{_NEW}{path.name}-{uuid.uuid4().hex}")
-            try:
-                with new.open("xb") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                new.replace(path)
-            except BaseException:
-                new.unlink(missing_ok=True)
-                raise
-            sync_folder(path.parent)
+            write_whole(self._path(workflow, name), text)
 
     def _forget(self) -> None:
         """Let no store answer by what it listed before."""
@@ -201,16 +181,3 @@ class ArchiveFiles:
         except Exception as error:
             text = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
             raise ArchiveError(f"the archive {self.url} cannot be used: {text}") from error
-
-
-def _put(path: Any, text: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(text)
-
-
-def _sweep(folder: Any) -> None:
-    """Remove what writers left that were killed."""
-    for left in folder.rglob(f"{_NEW}*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS:
-                left.unlink()

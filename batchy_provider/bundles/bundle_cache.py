@@ -25,12 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.bundle_source import Source, copy_tree
+from batchy_provider.bundles.bundle_source import Source
 from batchy_provider.bundles.errors import BundleError, BundlePinError, BundleRefusedError, wrap_store_errors
 from batchy_provider.bundles.limits import GIB, UnpackLimits
 from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
 from batchy_provider.bundles.script import SCRIPT, script_problem
-from batchy_provider.bundles.unpack import sync_folder, unpack
+from batchy_provider.bundles.storage import copy_tree, sync_path
+from batchy_provider.bundles.unpack import unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +200,9 @@ class BundleCache:
         meta = entry / "meta.json"
         meta.write_text(json.dumps({"bytes": size}))
         for path in (meta, tree, entry):
-            _sync(path)
+            sync_path(path)
         entry.rename(self._entry(digest))
-        sync_folder(self.root / "bundles")
+        sync_path(self.root / "bundles")
 
     def _make_folders(self) -> None:
         for name in ("bundles", "sources", "locks", "tmp"):
@@ -243,11 +244,3 @@ def _seal(tree: Path) -> int:
                 child.chmod(0o555 if found.st_mode & 0o111 else 0o444)
         folder.chmod(0o555)
     return total
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

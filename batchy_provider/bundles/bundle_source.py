@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -22,9 +21,8 @@ from typing import Any
 from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.storage import drop_listing_cache, is_local_path, list_children
+from batchy_provider.bundles.storage import Content, copy_hashed, drop_listing_cache, is_local_path, list_children
 
-CHUNK = 1024 * 1024
 SETTLE_SECONDS = 2.0
 """A file that changed less than this ago may change once more without a visible change of its times."""
 
@@ -71,19 +69,13 @@ class Source:
         :return: sha256 of the copy, in hex
         :raises BundleRefusedError: it is larger than the limit
         """
-        digest = hashlib.sha256()
-        left = limits.archive_bytes
         with self.path.open("rb") as source, into.open("xb") as target:
-            while data := source.read(CHUNK):
-                left -= len(data)
-                if left < 0:
-                    raise BundleRefusedError(
-                        self.name,
-                        f"the zip has more than {limits.archive_bytes:,} bytes, which is the limit.",
-                    )
-                digest.update(data)
-                target.write(data)
-        return digest.hexdigest()
+            content = copy_hashed(source, target, limit=limits.archive_bytes)
+        if content.size > limits.archive_bytes:
+            raise BundleRefusedError(
+                self.name, f"the zip has more than {limits.archive_bytes:,} bytes, which is the limit."
+            )
+        return content.sha256
 
     def copy_folder(self, into: Path, *, limits: UnpackLimits) -> str:
         """
@@ -105,15 +97,15 @@ class Source:
             for folder in sorted(tree.folders):
                 (into / folder).mkdir(mode=0o755)
             for name, path in files:
-                digest, size, executable = _copy_file(path, into / name, left, self.is_local)
-                left -= size
+                content, executable = _copy_file(path, into / name, left, self.is_local)
+                left -= content.size
                 if left < 0:
                     raise BundleRefusedError(
                         self.name,
                         f"it has more than {limits.unpacked_bytes:,} bytes, which is the limit.",
                         name,
                     )
-                whole.update(json.dumps([name, executable, size, digest]).encode() + b"\n")
+                whole.update(json.dumps([name, executable, content.size, content.sha256]).encode() + b"\n")
         except BaseException:
             remove_tree(into)
             raise
@@ -200,33 +192,10 @@ def _check_kind(path: Path, name: str, bundle: str) -> None:
         raise BundleRefusedError(bundle, "it is a device, a pipe or a socket.", name)
 
 
-def _copy_file(source: Any, target: Path, most: int, local: bool) -> tuple[str, int, bool]:
-    """Copy one file, at most one chunk more than ``most`` bytes of it; returns digest, size, executable."""
-    digest = hashlib.sha256()
-    size = 0
+def _copy_file(source: Any, target: Path, most: int, local: bool) -> tuple[Content, bool]:
+    """Copy one file, or its first ``most`` bytes if it is larger; returns what was read, and if it is executable."""
     with source.open("rb") as reader, target.open("xb") as writer:
         executable = local and bool(os.fstat(reader.fileno()).st_mode & 0o111)
-        while size <= most and (data := reader.read(CHUNK)):
-            size += len(data)
-            digest.update(data)
-            writer.write(data)
+        content = copy_hashed(reader, writer, limit=most)
         os.fchmod(writer.fileno(), 0o755 if executable else 0o644)
-    return digest.hexdigest(), size, executable
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree of our own cache for one run, writable again."""
-    target.mkdir(mode=0o755)
-    folders = [(str(source), str(target))]
-    while folders:
-        here, there = folders.pop()
-        with os.scandir(here) as entries:
-            for entry in entries:
-                copy = f"{there}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    Path(copy).mkdir(mode=0o755)
-                    folders.append((entry.path, copy))
-                else:
-                    shutil.copyfile(entry.path, copy)
-                    executable = entry.stat(follow_symlinks=False).st_mode & 0o111
-                    Path(copy).chmod(0o755 if executable else 0o644)
+    return content, executable

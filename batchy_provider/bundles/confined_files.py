@@ -20,8 +20,8 @@ from urllib.parse import unquote, urlsplit
 from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleNotFoundError, BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.storage import copy_stream
 
-_CHUNK = 1024 * 1024
 _LOCAL_URL = re.compile(r"\s*(file|local):", re.IGNORECASE)
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Opening a pipe or a device must neither wait nor do anything.
@@ -143,13 +143,10 @@ def _copy_folder(top: int, into: Path, tree: Tree, limits: UnpackLimits) -> None
 
 def _copy(source: int, target: Path, most: int, bundle: str) -> int:
     """Copy an open file and its executable bit; returns its bytes."""
-    size = 0
-    with target.open("xb") as out:
-        while data := os.read(source, _CHUNK):
-            size += len(data)
-            if size > most:
-                raise BundleRefusedError(bundle, f"it has more than {most:,} bytes left of its limit.")
-            out.write(data)
+    with os.fdopen(source, "rb", buffering=0, closefd=False) as file, target.open("xb") as out:
+        size = copy_stream(file, out, limit=most)
+        if size > most:
+            raise BundleRefusedError(bundle, f"it has more than {most:,} bytes left of its limit.")
         os.fchmod(out.fileno(), 0o755 if os.fstat(source).st_mode & 0o111 else 0o644)
     return size
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One execution as the result store has it: its record, its files, and the reference that later jobs get."""
+"""One stored execution: its record, its files, and the reference that later jobs get."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from typing import Any, BinaryIO
 
 from batchy_provider.bundles.errors import DamagedRecordError, ResultError
 from batchy_provider.bundles.execution_id import ExecutionId, name_from_folder
-from batchy_provider.bundles.storage import drop_listing_cache
+from batchy_provider.bundles.storage import drop_listing_cache, join
+
+RECORD = "exit.json"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredExecution:
     """
-    One execution in the store.
+    One execution in the result store.
 
-    :param record: what ``exit.json`` says
+    :param url: URL of its folder
+    :param path: its folder, as an object with the `pathlib` API
+    :param record: the content of ``exit.json``
     """
 
     url: str
@@ -28,46 +32,45 @@ class StoredExecution:
 
     @property
     def damage(self) -> str | None:
-        """Why its record cannot be read; None if it can."""
+        """Say why its record cannot be read; None if it can."""
         return self.record.get("damage")
 
     def checked(self) -> StoredExecution:
         """
-        Return the execution.
+        Return the execution itself, if its record can be read.
 
-        :raises DamagedRecordError: its record cannot be read
+        :raises DamagedRecordError: it cannot
         """
         if self.damage is not None:
             raise DamagedRecordError(f"{self.damage} Restore it from a backup, or run the job again.")
         return self
 
     def command(self) -> str:
-        """The command that shows what the script wrote, to be pasted into a shell."""
+        """Return the shell command that shows what the script wrote."""
         workflow, batch_id, job, attempt = (str(self.record[key]) for key in ("workflow", "batch_id", "job", "attempt"))
         identity = ExecutionId(workflow=workflow, batch_id=batch_id, job=job, attempt=attempt)
-        place = len("/".join(identity.parts())) + 1
-        return identity.command(self.url[:-place])
+        folders = "/" + "/".join(identity.parts())
+        return identity.command(self.url[: -len(folders)])
 
     def open(self, name: str) -> BinaryIO:
         """
-        Open ``stdout``, ``stderr``, ``output`` or ``files/…`` to read its bytes.
+        Open ``stdout``, ``stderr``, ``output`` or ``files/…`` for reading.
 
         :raises ResultError: the execution has no such file
         """
         if name not in self.record["contents"]:
             known = ", ".join(self.record["contents"])
             raise ResultError(f"Execution {self.url} has no file {name!r}. It has: {known}.")
-        path = self.path
-        for part in name.split("/"):
-            path = path / part
-        opened: BinaryIO = drop_listing_cache(path).open("rb")
+        opened: BinaryIO = drop_listing_cache(join(self.path, name)).open("rb")
         return opened
 
     def reference(self, name: str | None = None) -> dict[str, Any]:
         """
-        What a later job needs to read a file: ``{url, bytes, sha256}``; ``masked`` where secrets were masked in it.
+        Return what a later job needs to read a file: ``{url, bytes, sha256}``.
 
-        :param name: default: the output
+        If secrets were masked in the file, the reference has their number, too, as ``masked``.
+
+        :param name: of the file; default: the output
         """
         name = name or self.record["output"]
         reference = {"url": f"{self.url}/{name}", **self.record["contents"][name]}
@@ -77,7 +80,7 @@ class StoredExecution:
 
 def read_record(text: bytes) -> dict[str, Any]:
     """
-    Read what ``exit.json`` says.
+    Parse the content of ``exit.json``.
 
     :raises ValueError: it is damaged
     """
@@ -101,9 +104,10 @@ def read_record(text: bytes) -> dict[str, Any]:
 
 def damaged_record(parts: tuple[str, ...], damage: str) -> dict[str, Any]:
     """
-    Return what stands for a record that cannot be read: whose it is, by its place, and why.
+    Return a substitute for a record that cannot be read.
 
-    :param parts: names of its folders
+    :param parts: names of its folders, which say whose record it is
+    :param damage: a sentence that says why it cannot be read
     """
     workflow, batch_id, job, attempt = map(name_from_folder, parts)
     return {
@@ -120,11 +124,11 @@ def damaged_record(parts: tuple[str, ...], damage: str) -> dict[str, Any]:
 
 
 def belongs_to_try(execution: StoredExecution, attempt: str) -> bool:
-    """Tell whether it belongs to a try: `1` names `1.2` too."""
+    """Tell whether an execution belongs to a try. `1.2` is the second execution of try `1`."""
     stored = str(execution.record["attempt"])
     return stored == attempt or stored.partition(".")[0] == attempt
 
 
 def finished(execution: StoredExecution) -> str:
-    """When it ended; sorts."""
+    """Return when an execution ended, as a text to sort by."""
     return str(execution.record.get("finished"))

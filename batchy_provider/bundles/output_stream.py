@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 from pathlib import Path
 
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import MaskedStream, Masker
 from batchy_provider.bundles.output_lines import LineSplitter, Unfinished
+from batchy_provider.bundles.storage import copy_stream
 
 READ_BYTES = 256 * 1024
 PIPE_BYTES = 1024 * 1024
@@ -84,7 +84,7 @@ class Stream:
         assert self._exact_path is not None
         self._exact = _create(self._exact_path)
         with self._path.open("rb") as source, os.fdopen(os.dup(self._exact), "wb") as target:
-            shutil.copyfileobj(source, target, READ_BYTES)
+            copy_stream(source, target)
         _write(self._exact, data)
 
     def close_write_end(self) -> None:

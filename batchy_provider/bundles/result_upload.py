@@ -1,36 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Write one execution to an object store: file by file, the record last.
+Upload one execution to an object store: file by file, the record last.
 
-A file that the store refuses does not cost the others.
+If the store refuses one file, the others are stored all the same.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.bundles.leftovers import SkippedFile
+from batchy_provider.bundles.execution_record import RECORD
+from batchy_provider.bundles.skipped_files import SkippedFile
+from batchy_provider.bundles.storage import copy_stream, join
 
-RECORD = "exit.json"
 ESSENTIAL = ("stderr", "stdout")
-"""Without these there is no execution."""
-_CHUNK = 1024 * 1024
+"""If the store refuses one of these, nothing is stored."""
 _REFUSED_IN_A_ROW = 3
 
 
-def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any]], lost: list[SkippedFile]) -> None:
+def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any]], skipped: list[SkippedFile]) -> None:
     """
     Upload the files of an execution.
 
-    :param contents: their names; one that the store refuses is taken out, and added to `lost`
-    :raises Exception: stdout or stderr is refused; nothing is left then
+    :param contents: file name → size and digest. A file that the store refuses is removed from it
+    :param skipped: a file that the store refuses is added to it
+    :raises Exception: the store refuses stdout or stderr; nothing is left in the store then
     """
-    with contextlib.suppress(Exception):  # an object store has no folders to make
+    with contextlib.suppress(Exception):  # an object store has no folders
         target.mkdir(parents=True, exist_ok=True)
     names = sorted(contents, key=lambda name: (name not in ESSENTIAL, name != "output", name))
     refused = 0
@@ -47,7 +47,7 @@ def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any
                 remove(target, [name])
                 del contents[name]
                 text = f"{type(error).__name__}: {error}".partition("\n")[0]
-                lost.append(SkippedFile(name, f"was refused by the store ({text})"))
+                skipped.append(SkippedFile(name, f"was refused by the store ({text})"))
             else:
                 refused = 0
     except BaseException:
@@ -55,33 +55,27 @@ def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any
         raise
 
 
-def upload_record(folder: Path, target: Any, contents: Iterable[str]) -> bool:
+def upload_record(folder: Path, target: Any, contents: Iterable[str]) -> None:
     """
-    Upload the record: from then on the execution is there.
+    Upload the record. When this returns, the execution exists.
 
-    :raises Exception: the store refuses it; nothing is left then
+    :param contents: names of the files that were uploaded before
+    :raises Exception: the store refuses it; nothing is left in the store then
     """
     try:
         _put(folder, target, RECORD)
     except BaseException:
         remove(target, [RECORD, *contents])
         raise
-    return True
 
 
 def remove(target: Any, names: Iterable[str]) -> None:
-    """Remove files as far as the store lets us."""
+    """Remove files, as far as the store allows it."""
     for name in names:
         with contextlib.suppress(Exception):
-            _place(target, name).unlink()
+            join(target, name).unlink()
 
 
 def _put(folder: Path, target: Any, name: str) -> None:
-    with (folder / name).open("rb") as source, _place(target, name).open("wb") as out:
-        shutil.copyfileobj(source, out, _CHUNK)
-
-
-def _place(target: Any, name: str) -> Any:
-    for part in name.split("/"):
-        target = target / part
-    return target
+    with (folder / name).open("rb") as source, join(target, name).open("wb") as out:
+        copy_stream(source, out)

@@ -1,36 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The files that a script leaves behind: which are kept, their digests, and the values among them."""
+"""
+Files and folders on this machine and in object stores: open, list, copy, hash, and write so that nothing is half done.
+
+A path here is a `pathlib.Path`, or an object with the same API for another store (Airflow's ``ObjectStoragePath``, a
+``UPath``).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import re
+import shutil
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from batchy_provider.bundles.errors import BundleError, ResultError
-from batchy_provider.bundles.limits import KIB
-from batchy_provider.bundles.masking import MaskedStream, Masker
-from batchy_provider.bundles.storable_values import parse_value, storage_problem
+from batchy_provider.bundles.limits import MIB
 
-VALUE_BYTES = 64 * KIB
-VALUES = 100
-_CHUNK = 1024 * KIB
-_VALUE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)\.json")
-_RESERVED = ("return_value", "exit_code", "batchy.output")
-_LINKS = "_link_"
-"""Airflow keeps the links of a task under names that begin so."""
-_FAULTS = 20
-
+CHUNK_BYTES = MIB
+_TEMPORARY = ".new-"
+_STALE_SECONDS = 3600
 
 OpenPath = Callable[[str], Any]
 """Makes an object with the `pathlib` API of a URL or a path."""
+
+
+class Content(NamedTuple):
+    """
+    Size and digest of a file.
+
+    :param size: bytes
+    :param sha256: in hex
+    """
+
+    size: int
+    sha256: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a result record has it."""
+        return {"bytes": self.size, "sha256": self.sha256}
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
 
 
 def open_local_path(url: str) -> Path:
@@ -48,16 +65,27 @@ def open_local_path(url: str) -> Path:
 
 
 def is_local_path(path: Any) -> bool:
-    """Tell whether a path is one of this machine's; a `UPath` before 0.3 is a `Path` too, on whatever store."""
+    """Tell whether a path is on this machine. A `UPath` before 0.3 is a `Path`, too, whatever its store."""
     return type(path).__module__.partition(".")[0] == "pathlib"
+
+
+def join(folder: Any, name: str) -> Any:
+    """
+    Return the path of a file below a folder.
+
+    :param name: with ``/`` between folders
+    """
+    for part in name.split("/"):
+        folder = folder / part
+    return folder
 
 
 def drop_listing_cache(path: Any) -> Any:
     """
-    Return the path, after its file system has forgotten what it remembers of what is there.
+    Return the path, after its file system has dropped the listings that it caches.
 
-    Clients of object stores keep listings, most of them for as long as they live, and others write there too: an API
-    server would never see what workers have stored since.
+    Most clients of object stores cache listings as long as they live. Without this, an API server would never see what
+    workers have stored since.
     """
     file_system = getattr(path, "fs", None)
     if file_system is not None and hasattr(path, "path"):
@@ -66,34 +94,12 @@ def drop_listing_cache(path: Any) -> Any:
     return path
 
 
-def list_output_files(folder: Path) -> list[str]:
-    """
-    All files of an execution, with ``/`` between folders.
-
-    :raises ResultError: a link, a device or the like is among them; `OutputFolder.gather` lets none in
-    """
-    found = []
-    folders = [""]
-    while folders:
-        prefix = folders.pop()
-        with os.scandir(folder / prefix) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{name}/")
-                elif entry.is_file(follow_symlinks=False):
-                    found.append(name)
-                else:
-                    raise ResultError(f"{name!r}, which is a link, a pipe or a device, cannot be kept.")
-    return sorted(found)
-
-
 def list_children(folder: Any) -> Iterator[tuple[Any, bool]]:
     """
-    Yield what is in a folder: the path, and whether it is a folder itself.
+    Yield the paths in a folder, each with whether it is a folder itself.
 
     Object stores have no folders. Consoles and sync tools make an empty object ``name/`` instead, which a listing
-    of the folder then contains: it is left out.
+    of the folder then contains. It is left out.
 
     :raises BundleError: an object without a name of its own in the folder, such as ``lib//a`` or a marker with data
     """
@@ -115,7 +121,7 @@ def list_children(folder: Any) -> Iterator[tuple[Any, bool]]:
 
 
 def list_names(folder: Any) -> list[str]:
-    """Sorted names in a folder, hidden ones left out; none if it is not there."""
+    """Return the names in a folder, sorted, without hidden ones; an empty list if there is no such folder."""
     try:
         return sorted(child.name for child, _ in list_children(folder) if not child.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
@@ -123,7 +129,7 @@ def list_names(folder: Any) -> list[str]:
 
 
 def walk_files(folder: Any) -> Iterator[Any]:
-    """All files of a folder and of those in it, as objects with the `pathlib` API."""
+    """Yield the paths of all files in a folder and in its subfolders."""
     for child, is_folder in list_children(folder):
         if is_folder:
             yield from walk_files(child)
@@ -131,108 +137,159 @@ def walk_files(folder: Any) -> Iterator[Any]:
             yield child
 
 
-def digest_of(path: Path) -> dict[str, Any]:
-    """Bytes and sha256 of a file, which is on disk (fsync) when this returns."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        size = 0
-        while data := file.read(_CHUNK):
-            size += len(data)
+# -- read and copy -----------------------------------------------------------------------------------------------------
+
+
+def read_chunks(file: IO[bytes], length: int | None = None) -> Iterator[bytes]:
+    """
+    Yield what is left of an open file, in chunks of bounded size.
+
+    :param length: yield no more bytes than this; None: up to the end
+    """
+    if length is None:
+        while data := file.read(CHUNK_BYTES):
+            yield data
+        return
+    while length > 0 and (data := file.read(min(CHUNK_BYTES, length))):
+        length -= len(data)
+        yield data
+
+
+def copy_stream(source: IO[bytes], target: IO[bytes], *, limit: int | None = None, digest: Any = None) -> int:
+    """
+    Copy an open file to another one.
+
+    :param limit: bytes; at the first chunk that goes beyond it the copy stops, and that chunk is not written
+    :param digest: hash object of `hashlib` to update with what is copied
+    :returns: how many bytes were read; more than ``limit`` if the source is too large
+    """
+    size = 0
+    for data in read_chunks(source):
+        size += len(data)
+        if limit is not None and size > limit:
+            break
+        if digest is not None:
             digest.update(data)
-        os.fsync(file.fileno())
-    return {"bytes": size, "sha256": digest.hexdigest()}
+        target.write(data)
+    return size
 
 
-def copy_hashed(source: BinaryIO, into: Path) -> dict[str, Any]:
-    """Copy a stream to a new file; returns its bytes and sha256."""
+def copy_hashed(source: IO[bytes], target: IO[bytes], *, limit: int | None = None) -> Content:
+    """
+    Copy an open file to another one, and return its size and digest.
+
+    :param limit: as in `copy_stream`
+    """
+    digest = hashlib.sha256()
+    size = copy_stream(source, target, limit=limit, digest=digest)
+    return Content(size, digest.hexdigest())
+
+
+def hash_file(path: Path, *, sync: bool = False) -> Content:
+    """
+    Return size and digest of a file.
+
+    :param sync: its bytes are on disk when this returns
+    """
     digest = hashlib.sha256()
     size = 0
-    with into.open("xb", buffering=0) as target:
-        while data := source.read(_CHUNK):
+    with path.open("rb", buffering=0) as file:
+        for data in read_chunks(file):
             size += len(data)
             digest.update(data)
-            view = memoryview(data)
-            while view:
-                view = view[target.write(view) :]
-    return {"bytes": size, "sha256": digest.hexdigest()}
+        if sync:
+            os.fsync(file.fileno())
+    return Content(size, digest.hexdigest())
 
 
-def read_values(folder: Path) -> dict[str, Any]:
-    """
-    The content of each ``NAME.json`` directly in a folder.
-
-    :raises ResultError: one is no JSON, too large, has a name that is taken, or holds what Airflow cannot store; all
-        faults are named at once, each with its file and place
-    """
-    values: dict[str, Any] = {}
-    faults = []
-    for path in _value_files(folder):
-        name = path.name.removesuffix(".json")
-        fault = None
-        if name in _RESERVED or name.startswith(_LINKS):
-            fault = f"the name {name!r} is taken"
-        elif path.stat().st_size > VALUE_BYTES:
-            fault = f"it has {path.stat().st_size:,} bytes, {VALUE_BYTES:,} is the limit"
-        else:
-            try:
-                value = parse_value(path.read_bytes())
-            except ValueError as error:
-                fault = f"it is not JSON ({error})"
-            else:
-                fault = storage_problem(value)
-                values[name] = value
-        if fault:
-            faults.append(f"{path.name}: {fault}")
-    if len(values) > VALUES:
-        faults.append(f"there are {len(values)} of them, {VALUES} is the limit")
-    if faults:
-        more = f"; and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
-        raise ResultError(
-            "Files named NAME.json in $BATCHY_OUTPUT_DIR are values for later jobs, which Airflow stores. "
-            + "; ".join(faults[:_FAULTS])
-            + more
-            + "."
-        )
-    return values
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder of this machine to a new folder. The copy is writable, and files keep their executable bit."""
+    target.mkdir(mode=0o755)
+    folders = [(str(source), str(target))]
+    while folders:
+        here, there = folders.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                copy = f"{there}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    Path(copy).mkdir(mode=0o755)
+                    folders.append((entry.path, copy))
+                else:
+                    shutil.copyfile(entry.path, copy)
+                    executable = entry.stat(follow_symlinks=False).st_mode & 0o111
+                    Path(copy).chmod(0o755 if executable else 0o644)
 
 
-def _value_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [path for path in sorted(folder.iterdir()) if _VALUE.fullmatch(path.name) and path.is_file()]
+# -- write -------------------------------------------------------------------------------------------------------------
 
 
-def mask_values(folder: Path, values: dict[str, Any], masker: Masker) -> dict[str, Any]:
-    """
-    Mask secrets in values that `read_values` has read, and in the files that they are kept in.
-
-    A ``NAME.json`` that is no value, since something is wrong with it, is masked as text.
-    """
-    if not masker:
-        return values
-    masked = {name: masker.value(value) for name, value in values.items()}
-    for path in _value_files(folder):
-        name = path.name.removesuffix(".json")
-        try:
-            if name not in masked:
-                _mask_file(path, masker)
-            elif masked[name] != values[name]:
-                path.unlink()
-                path.write_bytes(json.dumps(masked[name], ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        except OSError as error:
-            raise ResultError(f"{path.name} has a secret in it and cannot be masked: {error}.") from None
-    return masked
-
-
-def _mask_file(path: Path, masker: Masker) -> None:
-    new = path.with_name(f".masked-{path.name}"[:250])
-    stream = MaskedStream(masker)
+def sync_path(path: Path) -> None:
+    """Make the bytes of a file, or the names in a folder, survive a power cut (fsync)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with path.open("rb") as source, new.open("xb") as target:
-            while data := source.read(_CHUNK):
-                target.write(stream.feed(data))
-            target.write(stream.finish())
-        if stream.count:
-            new.replace(path)
+        os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Make the bytes of a file that is open for writing survive a power cut (fsync)."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def write_new(path: Path, source: IO[bytes]) -> Content:
+    """
+    Write a new file of this machine, and its folder if there is none. Its bytes are on disk when this returns.
+
+    :param source: an open file with the content
+    :raises FileExistsError: the file exists
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        content = copy_hashed(source, file)
+        sync_file(file)
+    return content
+
+
+def write_whole(path: Any, data: bytes) -> None:
+    """
+    Write a small file, and its folder if there is none. Readers see the old content or the new one, never a part.
+
+    On this machine the file is on disk when this returns.
+    """
+    if is_local_path(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+        return
+    try:
+        _upload(path, data)
+    except FileNotFoundError:  # only a store that has folders needs them
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _upload(path, data)
+
+
+def remove_stale_files(folder: Path) -> None:
+    """Remove the temporary files that killed writers of `write_whole` left in a folder and in its subfolders."""
+    for path in folder.rglob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    new = path.with_name(f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex}")
+    try:
+        with new.open("xb") as file:
+            file.write(data)
+            sync_file(file)
+        new.replace(path)
+    except BaseException:
         new.unlink(missing_ok=True)
+        raise
+    sync_path(path.parent)
+
+
+def _upload(path: Any, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)

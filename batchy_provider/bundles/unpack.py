@@ -21,6 +21,7 @@ from typing import BinaryIO
 from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.storage import sync_file, sync_path
 from batchy_provider.bundles.zip_index import Entry, read_index
 
 CHUNK = 256 * 1024
@@ -99,7 +100,7 @@ class _Writer:
             if not entry.folder:
                 self._write_file(entry, path)
         for folder in folders:
-            sync_folder(folder)
+            sync_path(folder)
         return self._written
 
     def _write_file(self, entry: Entry, path: Path) -> None:
@@ -115,8 +116,7 @@ class _Writer:
             if size != entry.size or crc != entry.crc:
                 raise self._corrupt(entry, f"{size:,} bytes came out, {entry.size:,} and a checksum were declared")
             os.fchmod(out.fileno(), 0o755 if entry.executable else 0o644)
-            out.flush()
-            os.fsync(out.fileno())
+            sync_file(out)
 
     def _count(self, size: int, entry: Entry) -> None:
         self._written += size
@@ -175,12 +175,3 @@ class _Writer:
 
     def _corrupt(self, entry: Entry, what: str) -> BundleRefusedError:
         return BundleRefusedError(self._bundle, f"{what}. The zip is damaged or forged: make it again.", entry.name)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

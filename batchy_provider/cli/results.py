@@ -98,7 +98,7 @@ def _follow(context: Context, arguments: argparse.Namespace) -> int:
     follower = Follower(store, running[-1])
     targets = {"stdout": sys.stdout, "stderr": sys.stderr if arguments.file is None else sys.stdout}
     shown = {stream: _ScriptOutput(target) for stream, target in targets.items()}
-    for stream, data in follower.parts():
+    for stream, data in follower.chunks():
         if arguments.file in (None, stream):
             shown[stream].write(data)
     for each in shown.values():

@@ -24,6 +24,7 @@ from batchy_provider.bundles.confined_files import (
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.storage import copy_stream, read_chunks
 from batchy_provider.bundles.unpack import check_entries
 from batchy_provider.bundles.zip_index import read_index
 from batchy_provider.config.bundle_paths import locate_bundle
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.storage import OpenPath
 
 
-_CHUNK = 1024 * 1024
 _OUTSIDE = (
     "it lies outside of the folder of workflow files, or behind a link that leads out of it; this server hands out "
     "bundles of that folder and of object stores alone."
@@ -114,12 +114,9 @@ class KeptFile:
         :param start: the first byte, counted from 0.
         :param end: the byte after the last; None for all.
         """
-        left = (self.size if end is None else end) - start
         with self._open() as file:
             file.seek(start)
-            while left > 0 and (data := file.read(min(_CHUNK, left))):
-                left -= len(data)
-                yield data
+            yield from read_chunks(file, (self.size if end is None else end) - start)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[BinaryIO]:
@@ -292,9 +289,4 @@ def _pack(folder: Path, target: Path) -> None:
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
                 with path.open("rb") as source, archive.open(entry, "w") as out:
-                    _copy(source, out)
-
-
-def _copy(source: BinaryIO, out: Any) -> None:
-    while data := source.read(_CHUNK):
-        out.write(data)
+                    copy_stream(source, out)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
 import re
 import stat
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
+from batchy_provider.bundles.storage import hash_file, sync_path, write_new
 from batchy_provider.config.bundle_paths import FOLDER, SCRIPT
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES
 from batchy_provider.core.names import check_workflow_name
@@ -149,37 +150,18 @@ def _folder_of(top: Path, name: str) -> Iterator[int]:
 
 
 def copy_file(source: Path, target: Path) -> str:
-    """Copy a file to a new one, on disk when this returns; returns its sha256."""
-    digest = hashlib.sha256()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as file, target.open("xb") as out:
-        while data := file.read(1024 * 1024):
-            digest.update(data)
-            out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    return digest.hexdigest()
+    """Copy a file to a new one, which is on disk when this returns; returns its sha256."""
+    with source.open("rb") as file:
+        return write_new(target, file).sha256
 
 
 def write_file(target: Path, data: bytes) -> str:
-    """Write a new file, on disk when this returns; returns its sha256."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("xb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return hashlib.sha256(data).hexdigest()
+    """Write a new file. The file and its name are on disk when this returns; returns its sha256."""
+    content = write_new(target, io.BytesIO(data))
+    sync_path(target.parent)
+    return content.sha256
 
 
 def digest_of(path: Path) -> str:
     """Return the sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(1024 * 1024):
-            digest.update(data)
-    return digest.hexdigest()
+    return hash_file(path).sha256

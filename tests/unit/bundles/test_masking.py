@@ -284,7 +284,7 @@ def test_a_follower_of_the_running_script_reads_it_masked(
 
     def show(stream: str, lines: str) -> None:
         (running,) = store.running("w", "j")
-        _, part = next(Follower(store, running).parts())
+        _, part = next(Follower(store, running).chunks())
         read_so_far.append(part)
 
     run('echo "a $S"; sleep 0.3', SECRET, told={"show": show})

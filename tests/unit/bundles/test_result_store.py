@@ -18,8 +18,8 @@ from upath import UPath
 from batchy_provider.bundles.errors import ResultError
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.execution_record import StoredExecution
+from batchy_provider.bundles.output_values import read_values
 from batchy_provider.bundles.result_store import ResultStore
-from batchy_provider.bundles.storage import read_values
 
 IDENTITY = ExecutionId(workflow="sales", batch_id="1795000000", job="extract", attempt="1")
 

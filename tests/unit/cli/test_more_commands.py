@@ -97,7 +97,7 @@ def test_what_is_written_at_the_very_end_is_followed_too(store: ResultStore, tmp
     with store.draft(IDENTITY, tmp_path / "scratch") as draft:
         (running,) = store.running("sales", "load")
         follower = Follower(store, running)
-        parts = follower.parts()
+        parts = follower.chunks()
         threading.Timer(0.5, lambda: finish(draft)).start()
 
         def finish(draft: object) -> None:
@@ -117,7 +117,7 @@ def test_an_execution_that_left_nothing_is_said(store: ResultStore, tmp_path: Pa
     with store.draft(IDENTITY, tmp_path / "scratch"):
         (running,) = store.running("sales", "load")
     with pytest.raises(ResultError, match="left nothing"):
-        list(Follower(store, running).parts())
+        list(Follower(store, running).chunks())
 
 
 def test_what_ended_is_shown_whole_and_its_result_is_the_exit_code(
