@@ -25,8 +25,9 @@ from batchy_provider.bundles.output_values import mask_values, read_values
 from batchy_provider.bundles.progress_lines import Progress, Throttle
 from batchy_provider.bundles.result_draft import Draft
 from batchy_provider.bundles.result_store import ResultStore
+from batchy_provider.bundles.run_output import Copy
 from batchy_provider.bundles.run_result import RunResult
-from batchy_provider.bundles.runner import Copy, Runner
+from batchy_provider.bundles.runner import Runner
 from batchy_provider.bundles.scratch import ScratchFolder
 from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
 from batchy_provider.bundles.script_context import write_params_file

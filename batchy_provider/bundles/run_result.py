@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal as signals
 from dataclasses import dataclass
 
 BACKGROUND_TIMEOUT = "background_timeout"
@@ -44,3 +45,11 @@ class RunResult:
     stderr_masked: int
     stderr_tail: str
     background: tuple[str, ...] = ()
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as ``SIGKILL``."""
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A command as leader of its own session: started behind a gate, limited, signalled, reaped."""
+"""A command as leader of its own session: started on a signal, limited, signalled, reaped."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -19,20 +21,21 @@ from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import MIB, ProcessLimits
 from batchy_provider.bundles.process_session import Session, peak_memory
 
-# The process waits here until its limits are set and its guard is there. If the worker dies before, the gate never
-# opens. `-p` keeps this first bash from reading BASH_ENV, which the script's own bash reads as usual.
-_GATE = 'IFS= read -r -u "$1" go || exit 125; eval "exec $1<&-"; shift; exec "$@"'
+# The process waits here until its limits are set and its watchdog runs. If the worker dies before, the command never
+# starts. `-p` keeps this first bash from reading BASH_ENV, which the script's own bash reads as usual.
+_WAIT_FOR_START = 'IFS= read -r -u "$1" go || exit 125; eval "exec $1<&-"; shift; exec "$@"'
 _CPU_GRACE_SECONDS = 5
-# The kernel counts resident pages of each processor apart, so that two readings of one process differ a little.
+_FIRST_SAMPLE_SECONDS, _LONGEST_SAMPLE_SECONDS = 0.05, 2.0
+# The kernel counts resident pages for each processor, so two readings of one process differ a little.
 _INHERITED_MARGIN_BYTES = 4 * MIB
 
 
 def find_bash(path: str | None = None) -> str:
     """
-    Path of bash.
+    Return the path of bash.
 
     :param path: value of PATH to search; None: that of this process
-    :raises RunnerError: there is none
+    :raises RunnerError: there is no bash
     """
     bash = shutil.which("bash", path=path) or shutil.which("bash")
     if bash is None:
@@ -42,10 +45,12 @@ def find_bash(path: str | None = None) -> str:
 
 class SessionLeader:
     """
-    A command as leader of its own session, stopped at the gate until `open_gate`.
+    A command as leader of its own session. It waits until `start_command` is called.
 
+    :param bash: path of bash
     :param stdin: open file, or None for empty
-    :param stdout: file descriptor; ``stderr`` likewise
+    :param stdout: file descriptor
+    :param stderr: file descriptor
     :raises RunnerError: a limit cannot be set
     """
 
@@ -62,10 +67,10 @@ class SessionLeader:
         umask: int,
         limits: ProcessLimits,
     ) -> None:
-        read_end, self._gate = os.pipe()
+        read_end, self._start_pipe = os.pipe()
         try:
             self._process = subprocess.Popen(  # nosec B603  # to run a job's script is what this is for
-                [bash, "-p", "-c", _GATE, "bash", str(read_end), *command],
+                [bash, "-p", "-c", _WAIT_FOR_START, "bash", str(read_end), *command],
                 cwd=cwd,
                 env=dict(env),
                 stdin=stdin if stdin is not None else subprocess.DEVNULL,
@@ -76,7 +81,7 @@ class SessionLeader:
                 umask=umask,
             )
         except BaseException:
-            os.close(self._gate)
+            os.close(self._start_pipe)
             raise
         finally:
             os.close(read_end)
@@ -84,10 +89,13 @@ class SessionLeader:
         self.session = Session(self.pid)
         self.exit_fd = -1
         self.usage: resource.struct_rusage | None = None
-        # A process takes over the peak of the one that it was forked from: up to here the kernel's is the worker's.
+        # A process inherits the peak of its parent. Up to this value, the kernel reports the worker's own peak.
         self._inherited = _bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) + _INHERITED_MARGIN_BYTES
         self._peak_seen = 0
-        self.sample()
+        self._next_sample, self._sample_seconds = math.inf, _FIRST_SAMPLE_SECONDS
+        self._sample()
+        if self._peak_seen:
+            self._next_sample = time.monotonic() + self._sample_seconds
         with contextlib.suppress(OSError, AttributeError):  # not Linux, or forbidden: the caller polls
             self.exit_fd = os.pidfd_open(self.pid)
         try:
@@ -98,20 +106,20 @@ class SessionLeader:
 
     @property
     def returncode(self) -> int | None:
-        """None until `close`; -n after signal n."""
+        """Exit code of the leader; None until `close`, -n after signal n."""
         return self._process.returncode
 
-    def open_gate(self) -> None:
-        """Let the command start."""
+    def start_command(self) -> None:
+        """Start the command."""
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._gate, b"\n")
-        self._close_gate()
+            os.write(self._start_pipe, b"\n")
+        self._close_start_pipe()
 
     def exited(self) -> int | None:
         """
         Return the exit code of the leader, -n after signal n, or None while it runs. Does not wait.
 
-        The leader is not reaped here: until `close` its number is that of the session, and no one else's.
+        The leader is not reaped here, so that its process id stays the session's until `close`.
         """
         if self._process.returncode is None and hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
@@ -123,8 +131,18 @@ class SessionLeader:
             self._wait(os.WNOHANG)
         return self._process.returncode
 
-    def sample(self) -> None:
-        """Look at the memory of the session now."""
+    def due(self) -> float:
+        """Return when `tick` takes the next sample of the memory (monotonic seconds)."""
+        return self._next_sample
+
+    def tick(self, now: float) -> None:
+        """Take a sample of the memory of all processes of the session, if it is time."""
+        if now >= self._next_sample:
+            self._sample()
+            self._sample_seconds = min(_LONGEST_SAMPLE_SECONDS, self._sample_seconds * 2)
+            self._next_sample = now + self._sample_seconds
+
+    def _sample(self) -> None:
         with contextlib.suppress(OSError):
             self._peak_seen = max(self._peak_seen, peak_memory(self.session.members()))
 
@@ -133,19 +151,19 @@ class SessionLeader:
         """
         Largest resident size of any one process of the script.
 
-        That of the kernel where it is larger than the worker has ever been. Below it is the worker's own, handed on to
-        all that it forks, so the largest sample counts.
+        This is the kernel's value if it is larger than the worker has ever been. A smaller value is the worker's own,
+        inherited by all its children. Then this is the largest sample.
         """
         kernel = _bytes(self.usage.ru_maxrss) if self.usage else 0
         return kernel if kernel > self._inherited or not self._peak_seen else self._peak_seen
 
     def close(self, *, wait: bool = True) -> None:
         """
-        Kill what is left, and leave no zombie.
+        Kill all processes that are left, and leave no zombie.
 
-        :param wait: False where even KILL has not ended the leader
+        :param wait: False if even KILL has not ended the leader
         """
-        self._close_gate()
+        self._close_start_pipe()
         if self._process.returncode is None:
             self.session.kill()
             self._wait(0 if wait else os.WNOHANG)
@@ -165,10 +183,10 @@ class SessionLeader:
             self._process.returncode = os.waitstatus_to_exitcode(status)
             self.usage = usage
 
-    def _close_gate(self) -> None:
-        if self._gate >= 0:
-            os.close(self._gate)
-            self._gate = -1
+    def _close_start_pipe(self) -> None:
+        if self._start_pipe >= 0:
+            os.close(self._start_pipe)
+            self._start_pipe = -1
 
     def _limit(self, limits: ProcessLimits) -> None:
         wanted = {
@@ -190,5 +208,5 @@ class SessionLeader:
 
 
 def _bytes(maxrss: int) -> int:
-    """What `getrusage` says: KiB, but on macOS bytes."""
+    """Convert what `getrusage` reports: KiB, but bytes on macOS."""
     return maxrss if sys.platform == "darwin" else maxrss * 1024

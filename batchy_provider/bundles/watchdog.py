@@ -42,7 +42,7 @@ fi
 """
 
 
-class Guard:
+class Watchdog:
     """
     Watches over one session until `release` or `take_over`.
 

@@ -362,7 +362,7 @@ def test_a_cancel_while_background_work_is_waited_for_is_no_success(make: Callab
 def test_what_is_waited_for_is_named_now_and_then_and_its_secrets_are_masked(
     make: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "_NOTE_SECONDS", 0.2)
+    monkeypatch.setattr(runner_module, "_NOTICE_SECONDS", 0.2)
     for where in ("view", "note"):
         calls, view = shown()
         notes: list[str] = []
