@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Unpacked bundles by the digest of their content, shared by all processes of a machine.
+Cache of unpacked bundles, by the digest of their content, shared by all processes of a machine.
 
 ::
 
     <root>/bundles/<sha256>/tree/     the unpacked bundle, read-only
-    <root>/bundles/<sha256>/meta.json its size; its time is that of the last use
-    <root>/sources/<hash>.json        which digest a path had, and by what to see that it changed
+    <root>/bundles/<sha256>/meta.json its size; the time of the file is that of the last use
+    <root>/sources/<hash>.json        the digest of a path, and the fingerprint that shows a change
     <root>/locks/                     one lock for each digest, one for each path
     <root>/tmp/                       what is being unpacked
 
-A bundle appears by one rename of what is complete and on disk: whoever sees it sees all of it.
+A bundle appears by one rename, when it is complete and on disk. So no process ever sees a part of it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from batchy_provider.bundles.unpack import unpack
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """
-    What was fetched.
+    A bundle that was fetched.
 
     :param name: the bundle as the user wrote it
-    :param sha256: of the zip, or over the folder's names and contents; what a pin is compared with
-    :param cached: it was not read again
+    :param sha256: of the zip, or over the folder's names and contents; a pin is compared with it
+    :param cached: the bundle was in the cache, and not read again
     """
 
     name: str
@@ -53,8 +53,9 @@ class BundleCache:
     """
     Gives each run its own copy of a bundle.
 
-    :param root: a folder on a local disk (the locks are the kernel's), private to the worker's user
-    :param max_bytes: of unpacked bundles; the least recently used go first, those in use stay
+    :param root: a folder on a local disk, as it has locks of the kernel; private to the worker's user
+    :param max_bytes: limit for all unpacked bundles. The least recently used are removed first; those in use stay
+    :param limits: how large a bundle may be
     """
 
     def __init__(self, root: Path, *, max_bytes: int = 2 * GIB, limits: UnpackLimits | None = None) -> None:
@@ -64,14 +65,14 @@ class BundleCache:
 
     def working_copy(self, bundle: Any, into: Path, *, sha256: str | None = None) -> Fetched:
         """
-        Copy the bundle's present content to a new folder.
+        Copy the present content of a bundle to a new folder.
 
         :param bundle: path of a folder or zip, or an object with the `pathlib` API
         :param into: a folder that does not exist yet
-        :param sha256: if given, any other content is refused
+        :param sha256: pin: any other content is refused; None: no pin
         :raises BundleNotFoundError: there is nothing at the path
-        :raises BundleRefusedError: it breaks a rule
-        :raises BundlePinError: it is not the pinned one
+        :raises BundleRefusedError: the bundle breaks a rule
+        :raises BundlePinError: the bundle is not the pinned one
         """
         with wrap_store_errors(
             BundleError, f"Bundle {bundle} cannot be read", "See to where it lies, and run the job again"
@@ -105,7 +106,7 @@ class BundleCache:
         Remove the least recently used bundles until the rest fits.
 
         :param keep: a digest that stays in any case
-        :return: how many were removed
+        :returns: how many were removed
         """
         removed = 0
         with locked(self.root / "locks" / "shrink", wait=False) as fd:
@@ -122,7 +123,7 @@ class BundleCache:
         return removed
 
     def _entries(self) -> Iterator[tuple[int, int, str]]:
-        """Time of last use, bytes and digest of each bundle."""
+        """Yield time of last use (ns), bytes and digest of each bundle."""
         for entry in (self.root / "bundles").iterdir():
             with contextlib.suppress(OSError, ValueError, KeyError):
                 meta = entry / "meta.json"
@@ -139,25 +140,25 @@ class BundleCache:
 
     @contextlib.contextmanager
     def _using(self, source: Source, pin: str | None) -> Iterator[tuple[str, bool]]:
-        """The digest of what is at the source now; its tree is there and stays while the block runs."""
+        """Yield the present digest of a source, and if it was cached. Its tree stays in the cache during the block."""
         while True:
             digest = self._known(source)
             if digest is None:
-                with contextlib.ExitStack() as held:
-                    # Others that want the same bundle wait here and then find it, instead of all reading it.
-                    held.enter_context(locked(self._source_file(source, "locks", "")))
+                with contextlib.ExitStack() as locks:
+                    # Processes that want the same bundle wait here and then find it, instead of all reading it.
+                    locks.enter_context(locked(self._source_file(source, "locks", "")))
                     if self._known(source) is None:
-                        yield self._fetch(source, pin, held), False
+                        yield self._fetch(source, pin, locks), False
                         return
                 continue
             with locked(self._lock(digest), shared=True):
                 if self._entry(digest).exists():
                     yield digest, True
                     return
-            # Removed for room before we had the lock: it is not known any more, so it will be fetched.
+            # Removed to free space before we had the lock. It is not known any more, so the next round fetches it.
 
     def _known(self, source: Source) -> str | None:
-        """The digest that the source had when it was last read, if it has not changed and is in the cache."""
+        """Return the digest of a source if it has not changed since it was read, and is in the cache."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(self._source_file(source, "sources", ".json").read_bytes())
             digest = str(known["sha256"])
@@ -165,8 +166,8 @@ class BundleCache:
                 return digest
         return None
 
-    def _fetch(self, source: Source, pin: str | None, held: contextlib.ExitStack) -> str:
-        """Read the source and add it; the lock on its content, so that nobody removes it, goes to ``held``."""
+    def _fetch(self, source: Source, pin: str | None, locks: contextlib.ExitStack) -> str:
+        """Read the source and add it. The lock that keeps its content from being removed goes to ``locks``."""
         before = source.fingerprint()
         with ScratchFolder(self.root / "tmp") as scratch:
             entry = scratch.path / "entry"
@@ -174,12 +175,12 @@ class BundleCache:
             if source.is_folder:
                 digest = source.copy_folder(entry / "tree", limits=self.limits)
                 _check_pin(source.name, digest, pin)
-                self._add(digest, entry, held)
+                self._add(digest, entry, locks)
             else:
                 archive = scratch.path / "zip"
                 digest = source.fetch(archive, limits=self.limits)
                 _check_pin(source.name, digest, pin)
-                self._add(digest, entry, held, archive, source.name)
+                self._add(digest, entry, locks, archive, source.name)
             if before is not None and before == source.fingerprint():
                 known = json.dumps({"source": source.name, "fingerprint": before, "sha256": digest})
                 (scratch.path / "known").write_text(known)
@@ -187,10 +188,10 @@ class BundleCache:
         return digest
 
     def _add(
-        self, digest: str, entry: Path, held: contextlib.ExitStack, archive: Path | None = None, name: str = ""
+        self, digest: str, entry: Path, locks: contextlib.ExitStack, archive: Path | None = None, name: str = ""
     ) -> None:
-        """Complete an entry, unless another process has the same content already, and let it appear."""
-        held.enter_context(locked(self._lock(digest)))
+        """Complete an entry and rename it to its place, unless another process has added the same content."""
+        locks.enter_context(locked(self._lock(digest)))
         if self._entry(digest).exists():
             return
         tree = entry / "tree"
@@ -215,7 +216,7 @@ class BundleCache:
         return self.root / "locks" / digest
 
     def _source_file(self, source: Source, folder: str, suffix: str) -> Path:
-        # Two connections may read the same URL at two places.
+        # Two connections may find different files under the same URL.
         connection = getattr(source.path, "conn_id", None)
         name = str(source.path.absolute()) if source.is_local else f"{source.name}\n{connection}"
         return self.root / folder / f"source-{hashlib.sha256(name.encode()).hexdigest()}{suffix}"
@@ -230,7 +231,7 @@ def _check_pin(name: str, digest: str, pin: str | None) -> None:
 
 
 def _seal(tree: Path) -> int:
-    """Make all of a tree read-only; returns its bytes."""
+    """Make a tree read-only; returns its bytes."""
     total = 0
     folders = [tree]
     while folders:

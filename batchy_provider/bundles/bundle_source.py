@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Where a bundle comes from: a folder or a zip, on this machine or behind any object with the `pathlib` API.
+The place of a bundle: a folder or a zip, on this machine or behind any object with the `pathlib` API.
 
 Such an object (Airflow's ``ObjectStoragePath``, a ``UPath``) needs `is_file`, `is_dir`, `iterdir`, `name`, `open`
-and `stat`; if it has `fs` and `path` as those of fsspec have, changes are noticed without reading the data.
+and `stat`. If it has `fs` and `path`, as paths of fsspec have, changes are noticed without reading the data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from batchy_provider.bundles.limits import UnpackLimits
 from batchy_provider.bundles.storage import Content, copy_hashed, drop_listing_cache, is_local_path, list_children
 
 SETTLE_SECONDS = 2.0
-"""A file that changed less than this ago may change once more without a visible change of its times."""
+"""A file that was changed more recently than this may change again without a visible change of its times."""
 
 _LOCAL = ("", "file", "local")
 _VERSION_KEYS = (
@@ -38,7 +38,7 @@ class Source:
     One bundle at its place.
 
     :param bundle: a path, or an object with the `pathlib` API
-    :raises BundleNotFoundError: there is nothing
+    :raises BundleNotFoundError: there is neither a file nor a folder
     """
 
     def __init__(self, bundle: Any) -> None:
@@ -56,18 +56,18 @@ class Source:
             )
 
     def fingerprint(self) -> str | None:
-        """What changes when the content changes, cheap to get; None if it cannot be told."""
+        """Return a text that changes when the content changes, without reading it; None if that is not possible."""
         if self.is_folder:
             return _of_folder(self.path, self.is_local)
         return _of_file(self.path, self.is_local)
 
     def fetch(self, into: Path, *, limits: UnpackLimits) -> str:
         """
-        Copy a zip as it is.
+        Copy a zip.
 
-        :param into: the file to write
-        :return: sha256 of the copy, in hex
-        :raises BundleRefusedError: it is larger than the limit
+        :param into: the file to make
+        :returns: sha256 of the copy, in hex
+        :raises BundleRefusedError: the zip is larger than the limit
         """
         with self.path.open("rb") as source, into.open("xb") as target:
             content = copy_hashed(source, target, limit=limits.archive_bytes)
@@ -79,11 +79,11 @@ class Source:
 
     def copy_folder(self, into: Path, *, limits: UnpackLimits) -> str:
         """
-        Copy a folder by the rules of unpacking; nothing is left behind if one is broken.
+        Copy a folder, by the same rules as for a zip.
 
         :param into: the folder to make
-        :return: sha256 over names, executable bits and contents, in hex
-        :raises BundleRefusedError: a rule is broken
+        :returns: sha256 over names, executable bits and contents, in hex
+        :raises BundleRefusedError: the folder breaks a rule; ``into`` does not exist then
         """
         from batchy_provider.bundles.scratch import remove_tree
 
@@ -113,7 +113,7 @@ class Source:
 
 
 def _local(bundle: Any) -> Any:
-    """A plain `Path` for what lies on this machine, whatever kind of object names it."""
+    """Return a plain `Path` for a bundle on this machine, and other bundles as they are."""
     if isinstance(bundle, str):
         return Path(bundle)
     if is_local_path(bundle):
@@ -133,7 +133,7 @@ def _of_file(path: Any, local: bool) -> str | None:
 
 
 def _info(path: Any) -> Mapping[str, Any]:
-    """What a store says of a file."""
+    """Return what a store knows about a file."""
     file_system = getattr(drop_listing_cache(path), "fs", None)
     if file_system is not None and hasattr(path, "path"):
         info: Mapping[str, Any] = file_system.info(path.path)
@@ -151,8 +151,8 @@ def _of_info(info: Mapping[str, Any]) -> str | None:
 
 
 def _of_folder(path: Any, local: bool) -> str | None:
-    """All files' fingerprints in one; asked for remote folders only, as a local one is copied each time."""
-    parts = {}
+    """Return one fingerprint for all files. Used for remote folders; a local one is copied each time."""
+    files = {}
     folders = [("", path)]
     while folders:
         prefix, folder = folders.pop()
@@ -161,15 +161,15 @@ def _of_folder(path: Any, local: bool) -> str | None:
             if is_folder:
                 folders.append((name + "/", child))
                 continue
-            mark = _of_file(child, local)
-            if mark is None:
+            fingerprint = _of_file(child, local)
+            if fingerprint is None:
                 return None
-            parts[name] = mark
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+            files[name] = fingerprint
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _walk(top: Any, tree: Tree, local: bool) -> Iterator[tuple[str, Any]]:
-    """All files with their names; each name passes the rules before anything below it is looked at."""
+    """Yield all files with their names. Each name is checked before anything below it is listed."""
     folders = [("", top)]
     while folders:
         prefix, folder = folders.pop()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Files of this machine that a server hands to others: below one folder, never through a link.
+Open files below one folder, never through a link: for servers that send files of this machine to clients.
 
-A path is resolved once. Then each part of it is opened by the descriptor of the part before, and a part that is a
-link is refused: whatever somebody exchanges meanwhile, nothing outside of the folder is opened.
+A path is resolved once. Then each folder of it is opened by the descriptor of the folder above, and links are refused.
+So nothing outside of the top folder is opened, even if somebody exchanges folders at the same time.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from batchy_provider.bundles.storage import copy_stream
 
 _LOCAL_URL = re.compile(r"\s*(file|local):", re.IGNORECASE)
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Opening a pipe or a device must neither wait nor do anything.
+# Opening a pipe or a device must neither wait nor have an effect.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class OutsideFolderError(BundleRefusedError):
-    """The bundle lies on this server's disk, and not in the folder that it may serve."""
+    """The bundle is on this server's disk, but outside of the folder that the server may send files from."""
 
 
 def as_local_path(place: str) -> str | None:
     """
-    Return the path on this machine that a text names, or None if it names another machine's.
+    Return the path on this machine that a text names; None if it is the URL of another store.
 
-    ``file:`` and ``local:`` URLs are paths, in any spelling: Airflow's object storage opens them as such.
+    ``file:`` and ``local:`` URLs are paths, in any spelling: Airflow's object storage opens them as paths.
     """
     if _LOCAL_URL.match(place):
         try:
             return unquote(urlsplit(place.strip()).path)
-        except ValueError:  # such as half an IPv6 address: no URL, and no other machine's either
+        except ValueError:  # such as half an IPv6 address: no URL, so no other store either
             return place.strip()
     return None if "://" in place else place
 
 
 def is_on_disk(path: object) -> bool:
-    """Tell whether an object with the `pathlib` API is a file of this machine, also behind another file system."""
+    """Tell whether a path with the `pathlib` API leads to this machine, also through another file system."""
     system = getattr(path, "fs", None)
     if system is None:
         return isinstance(path, PurePath)
@@ -60,23 +60,22 @@ def is_on_disk(path: object) -> bool:
 
 
 def path_below(top: str | os.PathLike[str], place: str | os.PathLike[str]) -> PurePath | None:
-    """Return where a path leads, relative to a folder, links resolved; None if it does not lead to below the folder."""
+    """Return where a path leads, relative to a folder, with links resolved; None if that is not below the folder."""
     try:
-        found = Path(place).resolve().relative_to(Path(top).resolve())
-    except (ValueError, OSError, RuntimeError):  # outside; a name that is none; links in a circle on Python 3.10
+        name = Path(place).resolve().relative_to(Path(top).resolve())
+    except (ValueError, OSError, RuntimeError):  # outside; not a valid name; links in a circle on Python 3.10
         return None
-    return found if found.parts else None
+    return name if name.parts else None
 
 
 @contextmanager
 def open_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
     """
-    Open a file or folder below a folder; no part of the name may be a link.
+    Open a file or folder below a folder, and yield its descriptor. No part of the name may be a link.
 
-    :param top: the folder; it may be reached through links.
-    :param name: relative to it, without ``..``.
-    :returns: a descriptor, for the time of the block.
-    :raises OSError: there is none, a part is a link, or it is neither a file nor a folder.
+    :param top: the folder. Links may lead to it
+    :param name: relative to the folder, without ``..``
+    :raises OSError: there is no such file, a part of the name is a link, or it is neither a file nor a folder
     """
     if name.is_absolute() or ".." in name.parts:
         raise OSError(f"{name} is no name of a file below a folder")
@@ -98,13 +97,13 @@ def open_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
 
 def copy_bundle_below(top: Path, name: PurePath, into: Path, *, bundle: str, limits: UnpackLimits) -> bool:
     """
-    Copy a bundle that lies below a folder, a zip or a folder with a ``script.sh``.
+    Copy a bundle below a folder: a zip, or a folder with a ``script.sh``.
 
-    :param into: the file or folder to make, in a private folder.
-    :param bundle: what to call it in errors.
-    :returns: whether it is a folder.
-    :raises BundleNotFoundError: there is nothing.
-    :raises BundleRefusedError: it breaks a rule of unpacking: a link, a device, too large.
+    :param into: the file or folder to make, in a private folder
+    :param bundle: name of the bundle in errors
+    :returns: whether the bundle is a folder
+    :raises BundleNotFoundError: there is nothing at the path
+    :raises BundleRefusedError: it breaks a rule: a link, a device, too large
     """
     try:
         with open_below(top, name) as found:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a job reads and writes, named as OpenLineage names it: where it is, and what it is called there."""
+"""Addresses of the datasets that a job reads and writes, as namespace and name of OpenLineage."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ EXPECTED = "a dataset's address such as postgres://dwh:5432/db.schema.table or s
 
 
 def is_template(uri: str) -> bool:
-    """Tell whether its text is known only when it has been rendered."""
+    """Tell whether an address is a template, so that it is known only when it has been rendered."""
     return _TEMPLATE.search(uri) is not None
 
 
-def split(uri: str) -> tuple[str, str]:
+def split_address(uri: str) -> tuple[str, str]:
     """
     Return namespace and name of a dataset.
 
-    :raises ValueError: it cannot be one; the text says why.
+    :param uri: such as ``postgres://dwh:5432/db.schema.table``
+    :raises ValueError: not an address; the text says why
     """
     found = _URI.fullmatch(uri)
     if found is None:
         raise ValueError(f"expected {EXPECTED}, not {uri!r}")
     scheme, place, name = found["scheme"], found["place"], (found["name"] or "").strip("/")
     if "@" in place:
-        # Not shown: what stands before it may be a password.
+        # Not shown: the text before the @ may be a password.
         raise ValueError(f"a dataset's address holds no login ({scheme}://…@…): leave out what stands before the @")
     if scheme == "file" and not place and name:
         return "file", f"/{name}"
@@ -40,11 +41,13 @@ def split(uri: str) -> tuple[str, str]:
     return f"{scheme}://{place}", name
 
 
-def told(value: Any, key: str) -> Iterator[str]:
+def declared_addresses(value: Any, key: str) -> Iterator[str]:
     """
-    Yield the addresses that a script has written into ``lineage.json``, ``{"inputs": […], "outputs": […]}``.
+    Yield the addresses that a script has written into ``lineage.json``: ``{"inputs": […], "outputs": […]}``.
 
-    :raises ValueError: it is not in that form.
+    :param value: content of the file
+    :param key: ``inputs`` or ``outputs``
+    :raises ValueError: the content does not have that form
     """
     found = value.get(key, []) if isinstance(value, Mapping) else None
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which names a bundle may hold; the same rules for a zip and for a folder."""
+"""Rules for the names of files and folders in a bundle, the same for a zip and for a folder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _COMPONENT_BYTES = 255
 
 class Tree:
     """
-    The names seen so far, and whether one more may join them.
+    The names of a bundle so far. Checks each new one against them.
 
-    :param bundle: what to call the bundle in errors
+    :param bundle: name of the bundle in errors
+    :param limits: how many and how long names may be
     """
 
     def __init__(self, bundle: str, limits: UnpackLimits) -> None:
@@ -35,8 +36,9 @@ class Tree:
 
     def add(self, name: str, *, folder: bool) -> None:
         """
-        Add one entry, given with ``/`` between folders and without one at its end.
+        Add one file or folder.
 
+        :param name: with ``/`` between folders and without one at its end
         :raises BundleRefusedError: the name breaks a rule or collides with an earlier one
         """
         self._entries += 1
@@ -56,7 +58,7 @@ class Tree:
                 raise BundleRefusedError(self.bundle, "it is there twice.", name)
             if name in self.folders:
                 raise BundleRefusedError(self.bundle, "it is there both as a file and as a folder.", name)
-            self._claim(name, name)
+            self._add_spelling(name, name)
             self.files.add(name)
 
     def _add_folder(self, folder: str, entry: str) -> None:
@@ -64,11 +66,11 @@ class Tree:
             return
         if folder in self.files:
             raise BundleRefusedError(self.bundle, f"{folder!r} is there both as a file and as a folder.", entry)
-        self._claim(folder, entry)
+        self._add_spelling(folder, entry)
         self.folders.add(folder)
 
-    def _claim(self, path: str, entry: str) -> None:
-        """Two spellings that one file system takes for the same name must not both be there."""
+    def _add_spelling(self, path: str, entry: str) -> None:
+        """Refuse a second spelling of a name: some file systems take both for the same file."""
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
         first = self._spelling.setdefault(key, path)
         if first != path:
@@ -79,13 +81,13 @@ class Tree:
             )
 
     def _check(self, name: str) -> None:
-        reason = _fault(name, self._limits)
+        reason = _problem(name, self._limits)
         if reason:
             raise BundleRefusedError(self.bundle, reason, name)
 
 
-def _fault(name: str, limits: UnpackLimits) -> str | None:
-    """The first rule that a name breaks, as a sentence, or None."""
+def _problem(name: str, limits: UnpackLimits) -> str | None:
+    """Return the first rule that a name breaks, as a sentence; None if it breaks none."""
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
@@ -114,9 +116,9 @@ def _fault(name: str, limits: UnpackLimits) -> str | None:
 
 def check_root(bundle: str, tree: Tree) -> None:
     """
-    Check that there is a file `script.sh` at the root.
+    Check that a bundle has a file `script.sh` at its root.
 
-    :raises BundleRefusedError: there is none; the sentence says where one is, if it is close
+    :raises BundleRefusedError: it has none; the message says where there is one instead
     """
     if SCRIPT in tree.files:
         return

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What can go wrong with a bundle, its run and its results."""
+"""Errors of bundles, of their runs and of the result store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batchy_provider.exceptions import BatchyError
 
 
 class BundleError(BatchyError):
-    """Base of all errors about bundles."""
+    """Base class of all errors about bundles."""
 
 
 class BundleNotFoundError(BundleError):
@@ -21,10 +21,10 @@ class BundleNotFoundError(BundleError):
 
 class BundleRefusedError(BundleError):
     """
-    The bundle breaks a rule; nothing of it was kept.
+    The bundle breaks a rule, and is not used.
 
     :param bundle: the bundle's path or URL, as the user wrote it
-    :param reason: a sentence that says which rule and what to do
+    :param reason: a sentence that says which rule, and what to do
     :param entry: the name of the offending entry, if there is one
     """
 
@@ -40,11 +40,11 @@ class BundleRefusedError(BundleError):
 
 
 class BundlePinError(BundleError):
-    """The bundle is not the one that was pinned with `sha256`."""
+    """The bundle does not have the content that `sha256` pins."""
 
 
 class JobEnvironmentError(BundleError):
-    """A variable of the job's `env` cannot be given to a script."""
+    """A script cannot be given a variable, an argument or a param of its job."""
 
 
 class RunnerError(BundleError):
@@ -52,14 +52,14 @@ class RunnerError(BundleError):
 
 
 class ResultError(BundleError):
-    """A result could not be stored, or is not there, or is not what it was when it was stored."""
+    """A result could not be stored, does not exist, or was changed after it was stored."""
 
 
 class ResultNotStoredError(ResultError):
     """
-    A script has run, and nothing of what it wrote could be kept.
+    A script has run, and its result could not be stored.
 
-    :param exit_code: of the script; None if it was stopped, since its output could not be written
+    :param exit_code: of the script; None if it was stopped because its output could not be written
     """
 
     def __init__(self, text: str, exit_code: int | None) -> None:
@@ -71,14 +71,14 @@ class ResultNotStoredError(ResultError):
 
 
 class DamagedRecordError(ResultError):
-    """The record of an execution is in the store and cannot be read."""
+    """The result store has the record of an execution, but it cannot be read."""
 
 
 class OutputGoneError(ResultError):
     """
-    An output that an earlier job has stored is not there.
+    The output of an earlier job is no longer in the result store.
 
-    :param url: where it was
+    :param url: URL of the output
     """
 
     def __init__(self, url: str) -> None:
@@ -100,9 +100,10 @@ class OutputGoneError(ResultError):
 @contextlib.contextmanager
 def wrap_store_errors(kind: type[BundleError], what: str, then: str) -> Iterator[None]:
     """
-    Say in our words what an object store refuses: each has errors of its own, and they seldom name the place.
+    Raise any error of an object store as one of ours. Each store has its own errors, which seldom name the path.
 
-    :param what: what could not be done
+    :param kind: the error to raise
+    :param what: what failed, as the beginning of a sentence
     :param then: what to do about it
     """
     try:

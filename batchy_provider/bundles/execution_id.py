@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Under which names an execution is kept, and how a person asks for it."""
+"""The identity of an execution, the names of its folders, and the command that shows its output."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]")
 _NAME_LENGTH = 200
 RESERVED = (".drafts", ".archive")
-"""Folders that a store keeps for itself, beside those of workflows."""
+"""Folders of the result store that do not belong to a workflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionId:
     """
-    Which execution.
+    The identity of one execution.
 
-    :param batch_id: the batch; outside of a workflow any name of the run
-    :param attempt: the task's try; a second execution of the same try is ``1.2``
+    :param batch_id: the batch; outside of a workflow, any name of the run
+    :param attempt: the task's try. The second execution of try ``1`` is ``1.2``
     """
 
     workflow: str
@@ -30,7 +30,7 @@ class ExecutionId:
     attempt: str
 
     def parts(self) -> tuple[str, str, str, str]:
-        """The names of the folders, from the root down."""
+        """Return the names of the folders in the result store, from the root down."""
         return (
             folder_name(self.workflow),
             folder_name(self.batch_id),
@@ -39,13 +39,13 @@ class ExecutionId:
         )
 
     def command(self, results_url: str) -> str:
-        """The command that shows what this execution wrote, to be pasted into a shell."""
+        """Return the shell command that shows what this execution wrote."""
         words = ["batchy", "logs", self.workflow, self.job, "--batch", self.batch_id, "--attempt", self.attempt]
         return shlex.join([*words, "--results", results_url])
 
 
 def folder_name(text: str) -> str:
-    """A text as one plain folder name on any store; other characters become ``=XX``."""
+    """Return a text as a folder name that any store can have. Other characters become ``=XX``."""
     name = "".join(c if _PLAIN.match(c) else "".join(f"={b:02X}" for b in c.encode()) for c in text)
     if name.strip(".") == "":
         name = name.replace(".", "=2E")
@@ -57,11 +57,11 @@ def folder_name(text: str) -> str:
 
 
 def name_from_folder(folder: str) -> str:
-    """Return what `folder_name` has made a folder name of; of a long text only its beginning is known."""
+    """Return the text that `folder_name` made a folder name from; of a long text, only the beginning."""
     raw = re.sub(rb"=([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), folder.encode())
     return raw.decode("utf-8", "replace")
 
 
 def batch_age(name: str) -> tuple[int, str]:
-    """Sorts names of batches, oldest first: their numbers grow. Names of runs outside of a workflow tell no age."""
+    """Return a key that sorts batches by age, oldest first. Runs outside of a workflow, of unknown age, come first."""
     return (int(name), name) if name.isdecimal() else (-1, name)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The limits that protect a worker from a bundle. All have a default that an honest bundle does not meet."""
+"""Limits that protect a worker from a bundle. The defaults are above what an honest bundle needs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class UnpackLimits:
     :param archive_bytes: size of the zip itself
     :param entries: files and folders in it
     :param unpacked_bytes: all files together, counted while they are unpacked
-    :param ratio: unpacked bytes for one byte of the zip; looked at above ``ratio_floor_bytes``
-    :param ratio_floor_bytes: up to here any ratio is fine: a small log of zeros is no bomb
+    :param ratio: unpacked bytes for one byte of the zip; checked above ``ratio_floor_bytes``
+    :param ratio_floor_bytes: up to this size, any ratio is allowed: a small log of zeros is no bomb
     :param depth: folders within folders
     :param name_bytes: length of one whole name, in UTF-8
     """
@@ -39,12 +39,12 @@ class UnpackLimits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessLimits:
     """
-    What one script may use; None is no limit. They hold for each of its processes (Linux resource limits).
+    What each process of a script may use (Linux resource limits). None: no limit.
 
     :param cpu_seconds: CPU time; the process gets XCPU, and KILL five seconds of CPU later
     :param memory_bytes: address space
     :param open_files: file descriptors
-    :param file_bytes: the largest file that it may write; beyond it gets XFSZ
+    :param file_bytes: the largest file that it may write; the process gets XFSZ beyond it
     """
 
     cpu_seconds: int | None = None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-The live view of a script's output: lines in order, a lone one at once, many in one call.
+The live view of a script's output: lines in order, a single one at once, many in one call.
 
-A call to a log costs the same for one line and for a thousand, so lines that come within a tenth of a second after a
-call wait for the next one. What is shown may be shortened, and then says so; the files hold all.
+A call to a log costs the same for one line and for a thousand. So lines that come within a tenth of a second after a
+call wait for the next one. The view may be shortened, and says so; the files have everything.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LiveView:
     Shows lines while the script runs.
 
     :param show: called for each block
-    :param limit_bytes: after so many only the last lines are shown, at the end, with an exact count of what
-        is not shown
-    :param where: what has all lines, and by which command they are shown
+    :param limit_bytes: after so many bytes, only the last lines are shown, at the end, with an exact count of the
+        lines that are not shown
+    :param where: the place that has all lines, with the command that shows them
     """
 
     def __init__(self, show: Show, *, limit_bytes: int = LOG_LIMIT_BYTES, where: str = "the result file") -> None:
@@ -68,26 +68,26 @@ class LiveView:
             self._flush(now)
 
     def put_state(self, stream: str, line: bytes, now: float) -> None:
-        """Take what stands until now in a line that is still being written; it is none of the lines that count."""
+        """Show the present content of a line that is still being written. It does not count as a line."""
         if self._left > 0:
             self.put(stream, line, now)
 
     def note(self, text: str, now: float) -> None:
-        """Say something of our own, after all lines that came before."""
+        """Show a sentence of the runner, after all lines that came before."""
         self._flush(now)
         self._show("note", text)
 
     def due(self) -> float | None:
-        """When `tick` has something to do (monotonic seconds), or None."""
+        """Return when `tick` has something to do (monotonic seconds); None if it has nothing to do."""
         return self._next if self._pending else None
 
     def tick(self, now: float) -> None:
-        """Show what has waited long enough."""
+        """Show the lines that have waited long enough."""
         if self._pending and now >= self._next:
             self._flush(now)
 
     def finish(self, now: float) -> None:
-        """Show all that waits, and the tail."""
+        """Show all lines that wait, and the last lines of a shortened view."""
         self._flush(now)
         if not self._hidden:
             return
@@ -95,7 +95,7 @@ class LiveView:
         if self._hidden > shown:
             self._show(
                 "note",
-                f"{self._hidden - shown:,} lines are not shown here, they stand in {self._where} alone. The last:",
+                f"{self._hidden - shown:,} lines are not shown here, they are only in {self._where}. The last:",
             )
         for stream, lines in self._tail:
             self._show(stream, _text(lines))
@@ -110,7 +110,8 @@ class LiveView:
         if not self._hidden:
             self._flush(now)
             self._show(
-                "note", f"There is much output: from here on it goes to {self._where} alone; its end will follow here."
+                "note",
+                f"Log limit reached. Further output goes only to {self._where}; the last lines appear here at the end.",
             )
             self._next_note = now + _NOTE_SECONDS
         self._hidden += lines.count(b"\n")
@@ -124,7 +125,7 @@ class LiveView:
             self._tail_bytes -= len(self._tail.popleft()[1])
         if now >= self._next_note:
             self._next_note = now + _NOTE_SECONDS
-            self._show("note", f"{self._hidden:,} lines so far went to {self._where} alone.")
+            self._show("note", f"{self._hidden:,} lines so far went only to {self._where}.")
 
 
 def _text(lines: bytes) -> str:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Lines of a stream as a reader of the log wants them; the files keep every byte.
+Split a stream into lines for the log. The files keep every byte.
 
 A program that shows its progress writes one line over and over, with a carriage return between the states (rsync, pip,
-tqdm), or adds a dot from time to time. Of a finished line the last state is shown, as a terminal would. Of one that is
-still being written, its state is shown now and then.
+tqdm), or adds a dot from time to time. Of a finished line, the log shows the last state, as a terminal does. Of a line
+that is still being written, it shows the state from time to time.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _ESCAPE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Clock(Protocol):
-    """What has something to do at a time of its own."""
+    """An object that has something to do at certain times."""
 
     def due(self) -> float | None:
-        """When `tick` has something to do (monotonic seconds), or None."""
+        """Return when `tick` has something to do (monotonic seconds); None if it has nothing to do."""
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due at ``now`` (monotonic seconds)."""
 
 
 class LineSplitter:
     """
-    Cuts a stream into blocks of whole lines; holds no more than the head and the tail of one line.
+    Cuts a stream into blocks of whole lines. Keeps no more than the head and the tail of one line in memory.
 
-    Of each line only the text after the last carriage return is passed on, unless it is blank. Of a line that is longer
-    than ``line_bytes`` half of that at each end is, with a note of how many bytes are left out between them.
+    Of each line, only the text after the last carriage return is passed on, unless it is blank. A line that is longer
+    than ``line_bytes`` is shortened to that: the text between its head and its tail is replaced by its length.
     """
 
     def __init__(self, line_bytes: int = LINE_BYTES) -> None:
@@ -49,7 +49,7 @@ class LineSplitter:
         """Changes whenever a line has ended."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes of the stream; returns the lines that they complete, maybe none."""
+        """Take the next bytes of the stream; returns the lines that they complete, perhaps none."""
         last = data.rfind(b"\n")
         if last < 0:
             self._line.add(data)
@@ -71,23 +71,23 @@ class LineSplitter:
 
     @property
     def state(self) -> bytes:
-        """What a reader would see now of the line that is being written."""
+        """What a terminal would show now of the line that is being written."""
         return self._line.state(STATE_BYTES)
 
     @property
     def rewrites(self) -> bool:
-        """Whether the line that is being written went back to its begin."""
+        """Whether the line that is being written has gone back to its beginning."""
         return self._line.rewrites
 
     def _tidy(self, lines: bytes) -> bytes:
         if b"\r" in lines:
-            lines = lines.replace(b"\r\n", b"\n")  # not worth a look at each line
+            lines = lines.replace(b"\r\n", b"\n")  # not worth checking each line
         if b"\r" not in lines and not self._any_long(lines):
             return lines
         return b"".join(map(self._tidy_line, lines.split(b"\n")[:-1]))
 
     def _any_long(self, lines: bytes) -> bool:
-        """Tell whether a line is too long, by few looks at many short ones."""
+        """Tell whether a line is too long, without checking each one of many short lines."""
         at = 0
         while len(lines) - at > self._most:
             end = lines.rfind(b"\n", at, at + self._most + 1)
@@ -105,7 +105,7 @@ class LineSplitter:
 
 
 class _Line:
-    """One line while it is written: what stands in it since the last carriage return, its head and its tail."""
+    """One line while it is written: head and tail of the text since the last carriage return."""
 
     def __init__(self, most: int) -> None:
         self._half = most // 2
@@ -135,7 +135,7 @@ class _Line:
 
     def state(self, most: int) -> bytes:
         """
-        Return what is to be seen of it.
+        Return the text that is shown for the line.
 
         :param most: bytes, half of them at each end
         """
@@ -146,11 +146,11 @@ class _Line:
             return head + tail
         half = max(1, most // 2)
         whole = head + tail
-        # A character may be cut into two, which is shown as its bytes.
+        # A character that is cut in two is shown as its bytes.
         return whole[:half] + _left_out(self._count - 2 * half) + whole[-half:]
 
     def _rewrite(self, past: bytes) -> None:
-        """The line goes back to its begin; `past` is what came before that, maybe several states."""
+        """Go back to the beginning of the line. `past` is the text before that, perhaps several states."""
         first = past.find(b"\r")
         self._append(past if first < 0 else past[:first])
         end = len(past)
@@ -189,12 +189,13 @@ class _Line:
 
 class Unfinished:
     """
-    Shows the line that is being written, at most once in a while.
+    Shows the line that is being written, from time to time.
 
-    One that is written over is shown each second. One that only grows (dots) is shown after five seconds, and then each
-    time after twice as long: a program that buffers its output often stops in the middle of a line.
+    A line that is written over is shown each second. A line that only grows (dots) is shown after five seconds, and
+    then after twice as long each time: a program that buffers its output often stops in the middle of a line.
 
-    :param show: called with the state as a line, and the time
+    :param splitter: has the line
+    :param show: called with the state as a line, and the time (monotonic seconds)
     """
 
     def __init__(self, splitter: LineSplitter, show: Callable[[bytes, float], None]) -> None:
@@ -207,19 +208,19 @@ class Unfinished:
         self._changed = False
 
     def touch(self, now: float) -> None:
-        """Something came at ``now`` (monotonic seconds)."""
+        """Note that the stream got new bytes at ``now`` (monotonic seconds)."""
         if self._line != self._splitter.ended:
             self._line, self._last, self._shown, self._pause = self._splitter.ended, now, b"", GROWING_SECONDS
         self._changed = True
 
     def due(self) -> float | None:
-        """When `tick` has something to do (monotonic seconds), or None."""
+        """Return when `tick` has something to do (monotonic seconds); None if it has nothing to do."""
         if not self._changed:
             return None
         return self._last + (REWRITE_SECONDS if self._splitter.rewrites else self._pause)
 
     def tick(self, now: float) -> None:
-        """Show the state, if it is time and another than the last."""
+        """Show the state, if it is time and the state is new."""
         due = self.due()
         if due is None or now < due:
             return
@@ -240,4 +241,4 @@ def _visible(text: bytes | bytearray) -> bool:
 
 
 def _left_out(count: int) -> bytes:
-    return f" [… {count:,} more bytes of this line stand in the result file alone …] ".encode()
+    return f" [… {count:,} more bytes of this line are only in the result file …] ".encode()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One pipe from a script, and the file that takes all that comes out of it."""
+"""One pipe from a script, and the files for all that it writes there."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Stream:
 
     :param name: ``stdout`` or ``stderr``
     :param path: new file for its bytes, masked
-    :param masker: masks them
-    :param exact: new file for its bytes as they are, made only if any secret was masked; None: none is made
+    :param masker: masks secrets in them
+    :param exact: new file for the unmasked bytes, made only if a secret was masked; None: never made
     """
 
     def __init__(self, name: str, path: Path, masker: Masker, exact: Path | None = None) -> None:
@@ -43,11 +43,11 @@ class Stream:
         self.open = True
 
     def show_unfinished(self, view: LiveView) -> None:
-        """Show now and then the line that is being written."""
+        """Show the line that is being written from time to time."""
         self.unfinished = Unfinished(self.splitter, lambda line, now: view.put_state(self.name, line, now))
 
     def read(self) -> bytes | None:
-        """What is in the pipe: nothing more to come (empty), or nothing yet (None)."""
+        """Return what is in the pipe: no bytes at the end of the stream, None if there is nothing yet."""
         try:
             return os.read(self.read_end, READ_BYTES)
         except BlockingIOError:
@@ -59,7 +59,7 @@ class Stream:
         return self._masked.count
 
     def keep(self, data: bytes) -> bytes:
-        """Put what was read into the files; returns the part of it that may be shown now, masked."""
+        """Write what was read to the files; returns what can be shown now, masked."""
         before = self._masked.held
         masked = self._masked.feed(data)
         if self._exact >= 0:
@@ -71,7 +71,7 @@ class Stream:
         return masked
 
     def finish(self) -> bytes:
-        """Take the end of the stream; returns what was not shown yet."""
+        """Write the end of the stream to the files; returns what was not shown yet, masked."""
         before = self._masked.held
         rest = self._masked.finish()
         if self.masked and self._exact < 0 and self._exact_path is not None:
@@ -80,7 +80,7 @@ class Stream:
         return rest
 
     def _begin_exact(self, data: bytes) -> None:
-        """The first secret is met: what is in the file until now is as it was written."""
+        """Begin the unmasked file at the first secret. Everything before it is in the other file as it was written."""
         assert self._exact_path is not None
         self._exact = _create(self._exact_path)
         with self._path.open("rb") as source, os.fdopen(os.dup(self._exact), "wb") as target:
@@ -88,7 +88,7 @@ class Stream:
         _write(self._exact, data)
 
     def close_write_end(self) -> None:
-        """Leave the pipe to the script: it ends when nobody writes to it any more."""
+        """Leave the pipe to the script: it ends when no process can write to it any more."""
         if self.write_end >= 0:
             os.close(self.write_end)
             self.write_end = -1

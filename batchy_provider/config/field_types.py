@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from batchy_provider.bundles.dataset_addresses import EXPECTED, is_template, split
+from batchy_provider.bundles.dataset_addresses import EXPECTED, is_template, split_address
 from batchy_provider.config.cron_expressions import PRESETS, cron_problem
 from batchy_provider.config.diagnostics import QUOTES, Code, show
 from batchy_provider.config.durations import EXPECTED as EXPECTED_DURATION
@@ -126,7 +126,7 @@ def _dataset(value: Any) -> str:
         raise wrong(f"expected {EXPECTED}, not {show(value)}")
     if not is_template(value):
         try:
-            split(value)
+            split_address(value)
         except ValueError as error:
             raise wrong(str(error)) from None
     return value

@@ -17,7 +17,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from openlineage.client.event_v2 import Dataset
 from openlineage.client.facet_v2 import RunFacet
 
-from batchy_provider.bundles.dataset_addresses import split, told
+from batchy_provider.bundles.dataset_addresses import declared_addresses, split_address
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
@@ -57,8 +57,8 @@ def of(
     inputs, outputs = [*inputs], [*outputs]
     if written is not None:
         try:
-            inputs += told(written, "inputs")
-            outputs += told(written, "outputs")
+            inputs += declared_addresses(written, "inputs")
+            outputs += declared_addresses(written, "outputs")
         except ValueError as error:
             log.warning("%s", error)
     facets = {} if batch is None else {FACET: _facet(job, batch)}
@@ -84,7 +84,7 @@ def _moment(date: str | None) -> str | None:
 def _datasets(uris: Iterable[str]) -> Iterator[Dataset]:
     for uri in dict.fromkeys(uris):
         try:
-            namespace, name = split(uri)
+            namespace, name = split_address(uri)
         except ValueError as error:
             log.warning("OpenLineage does not get this dataset: %s", error)
         else:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchy_provider.bundles.dataset_addresses import split, told
+from batchy_provider.bundles.dataset_addresses import declared_addresses, split_address
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from batchy_provider.bundles.dataset_addresses import split, told
     ],
 )
 def test_names(uri: str, namespace: str, name: str) -> None:
-    assert split(uri) == (namespace, name)
+    assert split_address(uri) == (namespace, name)
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_names(uri: str, namespace: str, name: str) -> None:
 )
 def test_what_is_none(uri: str, why: str) -> None:
     with pytest.raises(ValueError, match=why) as error:
-        split(uri)
+        split_address(uri)
     assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize("value", [[], "s3://a/b", {"outputs": "s3://a/b"}, {"outputs": [1]}])
 def test_a_script_that_writes_another_form(value: object) -> None:
     with pytest.raises(ValueError, match="expected"):
-        list(told(value, "outputs"))
+        list(declared_addresses(value, "outputs"))
