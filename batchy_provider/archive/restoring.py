@@ -139,7 +139,7 @@ def restore(
         if not takes_state and not missing:
             return Restored(workflow=workflow, was=found.relation), ()
         change, meta = _change(look, archived, missing, takes_state=takes_state)
-        change.days = _days(session, keys, look, change.days, archived)
+        change = replace(change, days=_days(session, keys, look, change.days, archived))
         many = f"{len(missing)} batch{'' if len(missing) == 1 else 'es'}"
         what = f"restored {'the state and ' if takes_state else ''}{many} from the archive"
         made = PersonalChange.of(by, format_date(look.now), what, why)
@@ -250,24 +250,22 @@ def _change(
         )
         revision = replace(revision, pruned=max(revision.pruned, kept.pruned))
         if state.is_open and state.live_id is not None and state.live_id not in {*archived.ids, *of_state}:
-            abort(state, change, look.now)
+            change = abort(state, look.now)
             revision = revision.waiting_for([state.live_id])
-        change.live = kept.live
-        change.revision = revision
+        change = change.then(Change(live=kept.live, revision=revision))
         meta |= kept.meta
-    for batch in batches:
-        change.batches[batch.batch_id] = batch.jobs
-        if batch.record is not None:
-            meta[codec.record_field(batch.batch_id)] = batch.record
-        if batch.closed is not None:
-            change.closed[batch.batch_id] = batch.closed
-        change.history.append(batch.batch_id)
+    meta |= {codec.record_field(batch.batch_id): batch.record for batch in batches if batch.record is not None}
     runs, days = dict(archived.runs), dict(archived.days)
     add_runs_and_days(batches, runs, days)
-    change.runs = {run: i for run, i in runs.items() if i > look.runs.get(run, 0)}
-    change.days = days
-    change.event = event(state.workflow, kept.batch_id if kept else None, "restore", "live", look.now)
-    return change, meta
+    restored = Change(
+        batches={batch.batch_id: batch.jobs for batch in batches},
+        closed={batch.batch_id: batch.closed for batch in batches if batch.closed is not None},
+        history=[batch.batch_id for batch in batches],
+        runs={run: i for run, i in runs.items() if i > look.runs.get(run, 0)},
+        days=days,
+        event=event(state.workflow, kept.batch_id if kept else None, "restore", "live", look.now),
+    )
+    return change.then(restored), meta
 
 
 def _days(session: Session, keys: Keys, look: _Look, found: Mapping[str, int], archived: Archived) -> dict[str, int]:

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date, read_date
-from batchy_provider.core.foreign_batches import adopt_foreign
+from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.presenters import event, stored_batch, unknown_workflow
-from batchy_provider.core.snapshot import Change, Decision, LastSuccess, Owner, Snapshot, StoredConfig
+from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, LastSuccess, Owner, Snapshot, StoredConfig
 from batchy_provider.core.values import Batch, Fields, WorkflowConfig
 from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownJobError, WindowError
 
@@ -38,11 +38,13 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
         raise _held(state)
     text = format_date(moment)
     moved = {name: state.jobs[name] | {"status": "new", "from_date": text} for name in names or state.jobs}
-    change = Change(live={**state.jobs, **moved})
-    adopt_foreign(state, change, now)
-    if moved.keys() == state.jobs.keys():
-        change.last_success = LastSuccess(0, text)
-    change.event = event(state.workflow, state.live_id, "window", "live", now)
+    change = record_foreign(state, now).then(
+        Change(
+            live={**state.jobs, **moved},
+            last_success=LastSuccess(0, text) if moved.keys() == state.jobs.keys() else UNCHANGED,
+            event=event(state.workflow, state.live_id, "window", "live", now),
+        )
+    )
     return Decision(moved, change)
 
 
@@ -62,14 +64,17 @@ def load(
     if state.is_open and state.holder.is_run:
         raise _held(state)
     jobs = {name: {**given, "status": given.get("status") or "new"} for name, given in config.jobs.items()}
-    change = Change(live=jobs)
-    adopt_foreign(state, change, now)
+    change = record_foreign(state, now)
     if state.is_open:
-        abort(state, change, now, by=by, why=why or "the workflow was reset to its file")
-    change.owner = change.last_success = None
-    change.config = StoredConfig.of(config)
-    change.event = event(state.workflow, None, "load", "live", now)
-    return Decision(jobs, change)
+        change = change.then(abort(state, now, by=by, why=why or "the workflow was reset to its file"))
+    reset = Change(
+        live=jobs,
+        owner=None,
+        last_success=None,
+        config=StoredConfig.of(config),
+        event=event(state.workflow, None, "load", "live", now),
+    )
+    return Decision(jobs, change.then(reset))
 
 
 def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decision[frozenset[str]]:
@@ -87,9 +92,8 @@ def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decis
     disabled = state.disabled - {name} if enabled else state.disabled | {name}
     if disabled == state.disabled:
         return Decision(disabled | state.config.disabled)
-    change = Change(disabled=disabled)
-    # A wait may have been for this job alone.
-    change.event = event(state.workflow, state.live_id, "switch", "live", now)
+    # The event is for waits: one may have been for this job alone.
+    change = Change(disabled=disabled, event=event(state.workflow, state.live_id, "switch", "live", now))
     return Decision(disabled | state.config.disabled, change)
 
 
@@ -111,11 +115,9 @@ def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False
         return Decision(None)
     record = replace(own.record, left_out=sorted({*own.record.left_out, name}))
     jobs = {**own.jobs, name: job | {"status": "new", "outcome": "skipped", "batch_end": format_date(now)}}
-    change = Change(batches={own.batch_id: jobs})
-    change.records[own.batch_id] = record
+    change = Change(batches={own.batch_id: jobs}, records={own.batch_id: record})
     if own.batch_id == state.live_id and state.owner is not None:
-        change.live = jobs
-        change.owner = Owner(own.batch_id, state.owner.holder, record)
+        change = change.then(Change(live=jobs, owner=Owner(own.batch_id, state.owner.holder, record)))
     return Decision(stored_batch(state.workflow, replace(own, jobs=jobs, record=record)), change)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from batchy_provider.core.dates import format_date, unix_seconds
-from batchy_provider.core.foreign_batches import move_watermark
+from batchy_provider.core.foreign_batches import record_success
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord, CloseRequest, Fields
@@ -44,16 +44,20 @@ def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decisi
 
 def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: datetime) -> Decision[Batch]:
     jobs = _all_closed(state.jobs, request, now)
-    change = Change(live=jobs, batches={batch_id: jobs}, history=[batch_id])
+    change = Change(
+        live=jobs,
+        batches={batch_id: jobs},
+        history=[batch_id],
+        closed={batch_id: unix_seconds(now)},
+        event=event(state.workflow, batch_id, request.result, "live", now),
+    )
     record = state.live_record
     if record is not None and state.owner is not None:
         record = _ended(record, request)
-        change.records[batch_id] = record
-        change.owner = Owner(batch_id, state.owner.holder, record)
-    change.closed[batch_id] = unix_seconds(now)
+        owner = Owner(batch_id, state.owner.holder, record)
+        change = change.then(Change(records={batch_id: record}, owner=owner))
     if request.result == "success":
-        move_watermark(state, change, batch_id, jobs, record)
-    change.event = event(state.workflow, batch_id, request.result, "live", now)
+        change = change.then(record_success(state, batch_id, jobs, record))
     batch = Batch(
         workflow=state.workflow,
         batch_id=batch_id,
@@ -73,14 +77,13 @@ def _ended(record: BatchRecord, request: CloseRequest) -> BatchRecord:
 
 def abort(
     state: Snapshot,
-    change: Change,
     now: datetime,
     *,
     by: str | None = None,
     why: str | None = None,
     taken_over_by: int | None = None,
-) -> None:
-    """End the open batch, whose holder will not do it any more.
+) -> Change:
+    """End the open batch, whose holder will not close it any more.
 
     :param by: person, program or run that ends it.
     :param why: the reason given.
@@ -90,14 +93,11 @@ def abort(
     assert batch_id is not None
     end = format_date(now)
     ended = {"status": "failed", "batch_end": end, "outcome": "aborted"}
-    change.batches[batch_id] = {
-        name: job | ended if job.get("status") == "open" else job for name, job in state.jobs.items()
-    }
-    change.closed[batch_id] = unix_seconds(now)
-    change.history.append(batch_id)
+    jobs = {name: job | ended if job.get("status") == "open" else job for name, job in state.jobs.items()}
+    records = {}
     if record is not None:
-        ended_record = replace(record, status="failed", closed_by=by, closed_why=why, taken_over_by=taken_over_by)
-        change.records[batch_id] = ended_record
+        records[batch_id] = replace(record, status="failed", closed_by=by, closed_why=why, taken_over_by=taken_over_by)
+    return Change(batches={batch_id: jobs}, records=records, closed={batch_id: unix_seconds(now)}, history=[batch_id])
 
 
 def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now: datetime) -> Decision[Batch]:
@@ -106,11 +106,12 @@ def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now
         return Decision(_same_result(stored_batch(state.workflow, own), request))
     record = _ended(own.record, request)
     closed = StoredBatch(own.batch_id, _all_closed(own.jobs, request, now), record)
-    change = Change(batches={own.batch_id: closed.jobs})
-    change.records[own.batch_id] = record
-    if request.result == "success":
-        change.days[record.day] = own.batch_id
-    change.event = event(state.workflow, own.batch_id, request.result, "history", now)
+    change = Change(
+        batches={own.batch_id: closed.jobs},
+        records={own.batch_id: record},
+        days={record.day: own.batch_id} if request.result == "success" else {},
+        event=event(state.workflow, own.batch_id, request.result, "history", now),
+    )
     return Decision(stored_batch(state.workflow, closed), change)
 
 

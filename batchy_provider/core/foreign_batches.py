@@ -15,7 +15,7 @@ from datetime import datetime
 from batchy_provider.core.dates import day_of, format_date, parse_date, unix_seconds
 from batchy_provider.core.presenters import live_batch, stored_batch
 from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredBatch
-from batchy_provider.core.values import BatchRecord, Fields
+from batchy_provider.core.values import Batch, BatchRecord, Fields
 from batchy_provider.core.windows import position
 from batchy_provider.exceptions import WindowError
 
@@ -36,67 +36,69 @@ class Gap:
     to_date: str
 
 
-def move_watermark(
-    state: Snapshot, change: Change, batch_id: int, jobs: Mapping[str, Fields], record: BatchRecord | None
-) -> None:
-    """Note a success: how far all is loaded now, and the day."""
+def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, Fields], record: BatchRecord | None) -> Change:
+    """Return what a success changes beside its own batch: how far all is loaded now, and the day."""
     end = _end(jobs, record)
     if end is None:
-        return
+        return Change()
+    days = {_day(state, end, record): batch_id}
     last = state.last_success
     on_purpose = record is not None and record.moved
     if last is None or on_purpose or parse_date(last.to_date) <= parse_date(end):
-        change.last_success = LastSuccess(batch_id, end)
-    change.days[_day(state, end, record)] = batch_id
+        return Change(last_success=LastSuccess(batch_id, end), days=days)
+    return Change(days=days)
 
 
-def adopt_foreign(state: Snapshot, change: Change, now: datetime) -> None:
-    """Note for waits, days and lists what the original server did since, before its traces are left behind.
+def record_foreign(state: Snapshot, now: datetime) -> Change:
+    """Record for waits, days and lists what the original server did since, before its traces are overwritten.
 
-    :param now: when a batch ends that it has opened another one over.
+    :param now: when a batch ends that the original opened another batch over.
     """
+    change = Change()
     if state.overtaken is not None:
-        settled = settle(state, change, state.overtaken, now)
+        settled, change = settle(state, state.overtaken, now)
         if settled is not None and settled.status == "success":
-            move_watermark(state, change, settled.batch_id, settled.jobs, settled.record)
+            change = change.then(record_success(state, settled.batch_id, settled.jobs, settled.record))
     batch_id, record = state.live_id, state.live_record
     if batch_id is None or state.is_open or (record is not None and record.status != "open"):
-        return
-    change.history.append(batch_id)
+        return change
+    change = change.then(Change(history=[batch_id]))
     batch = live_batch(state)
     if batch.status not in ("success", "failed"):
-        return
-    if batch.batch_end is not None:
-        change.closed[batch_id] = unix_seconds(parse_date(batch.batch_end))
-    if record is not None:
-        change.records[batch_id] = replace(record, status=batch.status)
+        return change
+    change = change.then(_ended(batch, record))
     if batch.status == "success":
-        move_watermark(state, change, batch_id, state.jobs, record)
+        change = change.then(record_success(state, batch_id, state.jobs, record))
+    return change
 
 
-def settle(state: Snapshot, change: Change, stored: StoredBatch, now: datetime) -> StoredBatch | None:
-    """Note what became of a batch that is not the latest any more: closed, or left open by one that came after it.
+def settle(state: Snapshot, stored: StoredBatch, now: datetime) -> tuple[StoredBatch | None, Change]:
+    """Return what became of a batch that is not the latest any more: closed, or left open by a later one.
 
     :param now: when it ends, if it was left open.
-    :returns: the batch as it is then; None if all is known of it.
+    :returns: the batch as it is then, or None if all is known of it; and what is to be recorded.
     """
     record, batch_id = stored.record, stored.batch_id
     if not stored.jobs or (record is not None and (record.kind == "history" or record.status != "open")):
-        return None
-    change.history.append(batch_id)
+        return None, Change()
+    change = Change(history=[batch_id])
     if stored.is_open:
         ended = {"status": "failed", "batch_end": format_date(now), "outcome": "aborted"}
         jobs = {name: job | ended if job.get("status") == "open" else job for name, job in stored.jobs.items()}
-        change.batches[batch_id] = jobs
+        change = change.then(Change(batches={batch_id: jobs}))
         stored = replace(stored, jobs=jobs, record=None if record is None else replace(record, status="failed"))
     batch = stored_batch(state.workflow, stored)
     if batch.status not in ("success", "failed"):
-        return None
-    if record is not None:
-        change.records[batch_id] = replace(record, status=batch.status)
-    if batch.batch_end is not None:
-        change.closed[batch_id] = unix_seconds(parse_date(batch.batch_end))
-    return stored
+        return None, change
+    return stored, change.then(_ended(batch, record))
+
+
+def _ended(batch: Batch, record: BatchRecord | None) -> Change:
+    """Return the record and the time of closing of a batch that another program closed."""
+    return Change(
+        records={} if record is None else {batch.batch_id: replace(record, status=batch.status)},
+        closed={} if batch.batch_end is None else {batch.batch_id: unix_seconds(parse_date(batch.batch_end))},
+    )
 
 
 def adopt_history(
@@ -120,21 +122,21 @@ def adopt_history(
     last = state.last_success
     for batch, after in zip(batches, [*batches[1:], following], strict=True):
         if batch.is_open and batch.batch_id >= newest:
-            change.history.append(batch.batch_id)  # it still runs, or is being opened at this moment
+            change = change.then(Change(history=[batch.batch_id]))  # it still runs, or is being opened right now
             continue
         if batch.record is None and batch.batch_id in listed and not batch.is_open:
             continue
-        settled = settle(state, change, batch, _started(state.workflow, after) or now)
+        settled, ending = settle(state, batch, _started(state.workflow, after) or now)
+        change = change.then(ending)
         if settled is None or settled.status != "success" or (end := _end(settled.jobs, settled.record)) is None:
             continue
         day = _day(state, end, settled.record)
         if settled.batch_id > max(days.get(day, 0), change.days.get(day, 0)):
-            change.days[day] = settled.batch_id
+            change = change.then(Change(days={day: settled.batch_id}))
         if _is_later(state, last, settled.batch_id, end):
             last = LastSuccess(settled.batch_id, end)
-            change.last_success = last
-    change.history[:] = [batch_id for batch_id in change.history if batch_id not in listed]
-    return change
+            change = change.then(Change(last_success=last))
+    return replace(change, history=[batch_id for batch_id in change.history if batch_id not in listed])
 
 
 def days_of(state: Snapshot, batches: Iterable[StoredBatch]) -> list[str]:

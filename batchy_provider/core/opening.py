@@ -10,10 +10,10 @@ from datetime import datetime
 
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
-from batchy_provider.core.foreign_batches import adopt_foreign
+from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
-from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
+from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import (
     STATE_FIELDS,
@@ -22,6 +22,7 @@ from batchy_provider.core.values import (
     Fields,
     Kind,
     OpenRequest,
+    Reason,
     Window,
     WorkflowConfig,
 )
@@ -47,14 +48,16 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
         return Decision(again)
     opening = _Opening(state, request, now)
     if request.backfill:
-        return opening.history(opening.asked_spans(), "backfill of the run's own data interval")
+        return opening.history(opening.asked_spans(), Reason.BACKFILL, "backfill of the run's own data interval")
     if state.own is not None:
         return opening.rerun(state.own)
     if request.window is not None and not request.move_watermark:
-        return opening.history(opening.asked_spans(), "one-off load of the window asked for")
+        return opening.history(opening.asked_spans(), Reason.ONE_OFF, "one-off load of the window asked for")
     if request.window is not None:
-        return opening.live(opening.asked_spans(), "window asked for, and the watermark moves with it", moved=True)
-    return opening.live(opening.next_spans(), "next window")
+        return opening.live(
+            opening.asked_spans(), Reason.REQUESTED, "window asked for, and the watermark moves with it", moved=True
+        )
+    return opening.live(opening.next_spans(), Reason.NEXT_WINDOW, "next window")
 
 
 def request_key(workflow: str, request: OpenRequest) -> str | None:
@@ -182,7 +185,7 @@ class _Opening:
         if against := self._why_not_live(own, record, spans):
             # Nothing of that batch is a job any more: an empty window for all, so that the run can go on.
             spans = spans or dict.fromkeys(self.jobs, (self.end, self.end))
-            return self.history(spans, f"{reason}, for history only: {against}")
+            return self.history(spans, Reason.RERUN_HISTORY, f"{reason}, for history only: {against}")
         for name, job in self.jobs.items():
             if name in spans:
                 continue
@@ -190,7 +193,7 @@ class _Opening:
             if self._loaded_until(own, name, job, at) >= self.end:
                 self.left_out |= {name}
             spans[name] = (at.start, self.end)
-        return self.live(spans, reason, moved=record.moved)
+        return self.live(spans, Reason.RERUN, reason, moved=record.moved)
 
     def _why_not_live(self, own: StoredBatch, record: BatchRecord, spans: Spans) -> str | None:
         """Say why a re-run must not touch the live state, or return None if it may."""
@@ -228,26 +231,27 @@ class _Opening:
 
     # -- what is written ---------------------------------------------------------------------------------
 
-    def live(self, spans: Spans, reason: str, *, moved: bool = False) -> Decision[Batch]:
+    def live(self, spans: Spans, code: Reason, reason: str, *, moved: bool = False) -> Decision[Batch]:
         """Open the batch that everybody sees, after the one before it has ended.
 
         :param moved: the watermark is to go to the end of this window, wherever it is now.
         """
-        change = Change()
-        adopt_foreign(self.state, change, self.now)
-        warning = self._end_open_batch(change)
+        ending, warning = self._end_open_batch()
+        before = record_foreign(self.state, self.now).then(ending)
         jobs = {
             name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])
             for name, job in self.jobs.items()
         }
-        record = replace(self._record("live", f"{reason}, taken over" if warning else reason), moved=moved)
-        change.live = jobs
-        change.owner = Owner(self.batch_id, self.request.holder, record)
-        if self.request.config is not None:
-            change.config = self.config
-        return self._decision(jobs, record, change, warning)
+        sentence = f"{reason}, taken over" if warning else reason
+        record = replace(self._record("live", code, sentence), moved=moved, taken_over=warning is not None)
+        change = Change(
+            live=jobs,
+            owner=Owner(self.batch_id, self.request.holder, record),
+            config=UNCHANGED if self.request.config is None else self.config,
+        )
+        return self._decision(jobs, record, before.then(change), warning)
 
-    def history(self, spans: Spans, reason: str) -> Decision[Batch]:
+    def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:
         """Open a batch that only history and the day index will know."""
         jobs = {
             name: self._left_out(name, self.jobs[name])
@@ -255,13 +259,16 @@ class _Opening:
             else self._opened(self.jobs[name], *span)
             for name, span in spans.items()
         }
-        return self._decision(jobs, self._record("history", reason), Change(), None)
+        return self._decision(jobs, self._record("history", code, reason), Change(), None)
 
-    def _end_open_batch(self, change: Change) -> str | None:
-        """End a batch that is open still, if its holder is gone or may be overruled; else refuse."""
+    def _end_open_batch(self) -> tuple[Change, str | None]:
+        """End a batch that is still open, if its holder is gone or may be overruled; else refuse.
+
+        :returns: what ends it, and a warning about it.
+        """
         state, request = self.state, self.request
         if not state.is_open or state.live_id is None:
-            return None
+            return Change(), None
         holder = state.holder
         since = f"batch {state.live_id} is open since {live_batch(state).started} UTC, by {holder}"
         if holder.is_run and request.gone != state.live_id and request.if_open != "take_over":
@@ -271,8 +278,8 @@ class _Opening:
                 holder=holder,
                 batch_id=state.live_id,
             )
-        abort(state, change, self.now, by=str(request.holder), why=request.why, taken_over_by=self.batch_id)
-        return f"{since}, and was never closed; its window is taken over"
+        ending = abort(state, self.now, by=str(request.holder), why=request.why, taken_over_by=self.batch_id)
+        return ending, f"{since}, and was never closed; its window is taken over"
 
     def _opened(self, job: Fields, start: datetime, end: datetime) -> Fields:
         opened = job | {
@@ -292,7 +299,7 @@ class _Opening:
         kept = "failed" if status == "open" else status
         return job | {"batch_id": self.batch_id, "status": kept, "outcome": "skipped"}
 
-    def _record(self, kind: Kind, reason: str) -> BatchRecord:
+    def _record(self, kind: Kind, code: Reason, reason: str) -> BatchRecord:
         holder = self.request.holder
         return BatchRecord(
             kind=kind,
@@ -300,6 +307,7 @@ class _Opening:
             to_date=format_date(self.end),
             day=self.request.day or day_of(self.end, self.config.timezone),
             reason=reason,
+            reason_code=code.value,
             run=holder.run_key(self.state.workflow),
             by=str(holder),
             why=self.request.why,
@@ -309,12 +317,14 @@ class _Opening:
     def _decision(
         self, jobs: dict[str, Fields], record: BatchRecord, change: Change, warning: str | None
     ) -> Decision[Batch]:
-        change.batches[self.batch_id] = jobs
-        change.records[self.batch_id] = record
-        change.history.append(self.batch_id)
-        if (asker := request_key(self.state.workflow, self.request)) is not None:
-            change.runs[asker] = self.batch_id
-        change.event = event(self.state.workflow, self.batch_id, "open", record.kind, self.now)
+        asker = request_key(self.state.workflow, self.request)
+        opened = Change(
+            batches={self.batch_id: jobs},
+            records={self.batch_id: record},
+            history=[self.batch_id],
+            runs={} if asker is None else {asker: self.batch_id},
+            event=event(self.state.workflow, self.batch_id, "open", record.kind, self.now),
+        )
         batch = Batch(
             workflow=self.state.workflow,
             batch_id=self.batch_id,
@@ -324,4 +334,4 @@ class _Opening:
             record=record,
             warning=warning,
         )
-        return Decision(batch, change)
+        return Decision(batch, change.then(opened))

@@ -150,9 +150,11 @@ class Snapshot:
         return "open" if self.is_open else overall_status(self.jobs, self.live_record)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What a rule wants to write. The store commits all of it in one transaction.
+
+    A value: rules return it, and `then` puts two of them one after the other.
 
     :param live: the new live hash, complete; None leaves it as it is.
     :param batches: batch id → its new hash, complete.
@@ -171,19 +173,38 @@ class Change:
     """
 
     live: dict[str, Fields] | None = None
-    batches: dict[int, dict[str, Fields]] = field(default_factory=dict)
-    records: dict[int, BatchRecord] = field(default_factory=dict)
+    batches: Mapping[int, dict[str, Fields]] = field(default_factory=dict)
+    records: Mapping[int, BatchRecord] = field(default_factory=dict)
     owner: Owner | Unchanged | None = UNCHANGED
     last_success: LastSuccess | Unchanged | None = UNCHANGED
     config: StoredConfig | Unchanged | None = UNCHANGED
     disabled: frozenset[str] | Unchanged = UNCHANGED
     revision: Revision | None = None
     audit: Sequence[PersonalChange] | None = None
-    runs: dict[str, int] = field(default_factory=dict)
-    closed: dict[int, float] = field(default_factory=dict)
-    days: dict[str, int] = field(default_factory=dict)
-    history: list[int] = field(default_factory=list)
+    runs: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[int, float] = field(default_factory=dict)
+    days: Mapping[str, int] = field(default_factory=dict)
+    history: Sequence[int] = ()
     event: dict[str, Any] | None = None
+
+    def then(self, later: Change) -> Change:
+        """Return this change followed by a later one; where both write the same, the later one counts."""
+        return Change(
+            live=self.live if later.live is None else later.live,
+            batches={**self.batches, **later.batches},
+            records={**self.records, **later.records},
+            owner=self.owner if later.owner is UNCHANGED else later.owner,
+            last_success=self.last_success if later.last_success is UNCHANGED else later.last_success,
+            config=self.config if later.config is UNCHANGED else later.config,
+            disabled=self.disabled if later.disabled is UNCHANGED else later.disabled,
+            revision=self.revision if later.revision is None else later.revision,
+            audit=self.audit if later.audit is None else later.audit,
+            runs={**self.runs, **later.runs},
+            closed={**self.closed, **later.closed},
+            days={**self.days, **later.days},
+            history=(*self.history, *later.history),
+            event=self.event if later.event is None else later.event,
+        )
 
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal
 
 Fields = dict[str, Any]
@@ -16,6 +17,24 @@ Status = Literal["new", "open", "success", "failed"]
 Result = Literal["success", "failed"]
 Outcome = Literal["success", "failed", "skipped", "aborted"]
 Kind = Literal["live", "history"]
+
+
+class Reason(str, Enum):
+    """Why a batch has the window it has: the code beside the sentence in `BatchRecord.reason`."""
+
+    NEXT_WINDOW = "next_window"
+    """The next window of each job, up to now."""
+    REQUESTED = "requested"
+    """A window that was asked for, and the watermark moves with it."""
+    ONE_OFF = "one_off"
+    """A window that was asked for, for history only."""
+    BACKFILL = "backfill"
+    """The data interval of a backfill run, for history only."""
+    RERUN = "rerun"
+    """The window of the run's own earlier batch again."""
+    RERUN_HISTORY = "rerun_history"
+    """The same, for history only: the live state has moved on, or that batch was history only too."""
+
 
 _TOLD_BY_STATE = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
 SPECIAL_FIELDS = frozenset((*_TOLD_BY_STATE, "reprocess_hours", "trunc_start"))
@@ -155,7 +174,9 @@ class BatchRecord:
     :param started: when it really started (a re-run's ``batch_start`` is that of the old window).
     :param to_date: end of the window, ISO 8601 UTC.
     :param day: ISO data day.
-    :param reason: why it has the window it has.
+    :param reason: why it has the window it has, as a sentence.
+    :param reason_code: the same as a `Reason`; None in what older versions wrote.
+    :param taken_over: its opening ended a batch that was still open, and took over that batch's window.
     :param status: what the batch as a whole is, also when all its jobs were skipped.
     :param by: person, program or run that opened it.
     :param why: the reason that a person gave.
@@ -171,6 +192,8 @@ class BatchRecord:
     to_date: str
     day: str
     reason: str
+    reason_code: str | None = None
+    taken_over: bool = False
     status: Status = "open"
     run: str | None = None
     by: str | None = None

@@ -18,8 +18,9 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from batchy_provider.core.values import Batch, Reason
+
 if TYPE_CHECKING:
-    from batchy_provider.core.values import Batch
     from batchy_provider.services.answers import Audit
 
 log = logging.getLogger(__name__)
@@ -103,13 +104,15 @@ METRICS = (
     CHANGED,
 )
 
-_REASONS = (
-    ("next window", "next"),
-    ("window of batch", "again"),
-    ("backfill", "backfill"),
-    ("one-off", "asked"),
-    ("window asked for", "asked"),
-)
+_REASONS = {
+    Reason.NEXT_WINDOW: "next",
+    Reason.RERUN: "again",
+    Reason.RERUN_HISTORY: "again",
+    Reason.BACKFILL: "backfill",
+    Reason.ONE_OFF: "asked",
+    Reason.REQUESTED: "asked",
+}
+"""Code of a batch's window → tag of the metric."""
 
 
 def opened(batch: Batch, attempt: int = 1) -> None:
@@ -230,10 +233,10 @@ def _without_tags() -> bool:
 
 
 def _reason(batch: Batch) -> str:
-    text = batch.record.reason if batch.record is not None else ""
-    if text.endswith("taken over"):
-        return "taken_over"
-    return next((kind for begin, kind in _REASONS if text.startswith(begin)), "other")
+    record = batch.record
+    if record is None or record.reason_code is None:
+        return "other"
+    return "taken_over" if record.taken_over else _REASONS[Reason(record.reason_code)]
 
 
 def _seconds(begin: str, end: str) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.core.admin_actions import load, set_window, skip_job, switch
@@ -348,13 +349,14 @@ class Store:
                 actor = by if isinstance(by, Actor) else Actor(by)
                 done = what if isinstance(what, str) else what(decision.result)
                 made = PersonalChange.of(actor, at, done, why)
-                change.audit = [made, *(known or _changes(session, keys))]
+                change = replace(change, audit=[made, *(known or _changes(session, keys))])
                 sent.append((made, decision.result))
             moves, revision = effect.moves(change), state.revision
             if archive is not None or revision is not None:
                 # Also where this program writes no archive: a program that writes it needs to know later.
                 revision = revised(state, change, moves=moves, superseded=superseded)
-                change.revision = None if revision == (state.revision or Revision()) else revision
+                if revision != (state.revision or Revision()):
+                    change = replace(change, revision=revision)
             return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, change)
 
         result, made = backend.transact(keys, work)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from state_worlds import FIRST, WORKFLOW, World, short, window
 
-from batchy_provider.core.values import Holder, OpenRequest, Window, WorkflowConfig, run_key
+from batchy_provider.core.values import Holder, OpenRequest, Reason, Window, WorkflowConfig, run_key
 from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownWorkflowError, WindowError
 
 # -- the batch ----------------------------------------------------------------------------------------------------
@@ -66,6 +66,23 @@ def test_the_batch_tells_who_opened_it_and_why_it_has_this_window(world: World) 
         "nightly",
     )
     assert short(record.started) == "2026-01-01T02:00"
+
+
+def test_a_code_says_beside_the_sentence_why_a_batch_has_its_window(world: World) -> None:
+    def code(run: str, **request: Any) -> tuple[str | None, bool]:
+        record = world.open(run, **request).record
+        assert record is not None
+        return record.reason_code, record.taken_over
+
+    day = ("2025-12-01", "2025-12-02")
+    assert code("first") == (Reason.NEXT_WINDOW, False)
+    assert code("second", if_open="take_over") == (Reason.NEXT_WINDOW, True)
+    world.close("failed")
+    assert code("second") == (Reason.RERUN, False)
+    world.close("success")
+    assert code("backfill", backfill=True, window=day) == (Reason.BACKFILL, False)
+    assert code("one-off", window=day) == (Reason.ONE_OFF, False)
+    assert code("moves", window=day, move_watermark=True) == (Reason.REQUESTED, False)
 
 
 def test_params_that_changed_in_the_configuration_are_taken_and_the_state_is_kept(world: World) -> None:
