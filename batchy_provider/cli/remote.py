@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import httpx
 
 _POLL_SECONDS = 30.0
-_LOST_PAUSE_SECONDS = 5.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +39,18 @@ def wait(context: Context, arguments: argparse.Namespace, url: str) -> int:
     """Wait for a workflow: repeat a request that the server answers when the wait is over."""
     import httpx
 
-    deadline = time.monotonic() + (arguments.timeout.total_seconds() if arguments.timeout else float("inf"))
+    from batchy_provider.core.waits import Verdict
+    from batchy_provider.services.waiter import Waiter
+
+    timeout = arguments.timeout.total_seconds() if arguments.timeout else None
+    waiter = Waiter([arguments.workflow], began=time.monotonic(), timeout=timeout, recheck=_POLL_SECONDS)
     parameters = _parameters(arguments)
-    shown = None
     path = f"{url.rstrip('/')}/batchy/api/v1/workflows/{quote(arguments.workflow, safe='')}/wait"
     with httpx.Client(timeout=_POLL_SECONDS + 30, headers={"Authorization": f"Bearer {_token(arguments)}"}) as client:
+        poll = min(waiter.pause(time.monotonic()), _POLL_SECONDS)
         while True:
-            left = deadline - time.monotonic()
-            parameters["timeout"] = max(0.0, min(_POLL_SECONDS, left))
+            # The server answers as soon as the wait is over, at the latest after this time.
+            parameters["timeout"] = poll
             try:
                 answer = client.get(path, params=parameters)
                 lost = _why_unavailable(answer)
@@ -57,19 +60,23 @@ def wait(context: Context, arguments: argparse.Namespace, url: str) -> int:
                 answered = answer.json()
                 # Keep the day on which the wait began, so that a wait across midnight can end.
                 parameters |= {name: answered[name] for name in ("day", "timezone") if answered[name]}
-                if answered["state"] != "waiting":
-                    return _end(context, answered)
                 text = answered["text"]
+                verdict = Verdict(state=answered["state"], text=text, batch_id=answered["batch_id"])
+                is_new = waiter.take(arguments.workflow, verdict)
+                if waiter.is_over:
+                    return _end(context, answered)
             else:
                 text = f"{lost}; the wait continues"
-            if deadline - time.monotonic() <= 0:
+                is_new = waiter.lose(text)
+            poll = waiter.pause(time.monotonic())
+            if not poll:
                 context.output.note(f"batchy: gave up waiting for {arguments.workflow} after {arguments.timeout}")
                 return EXIT_TIMEOUT
-            if text != shown:
+            if is_new:
                 context.output.note(f"batchy: {text}")
-                shown = text
             if lost is not None:
-                time.sleep(max(0.0, min(_LOST_PAUSE_SECONDS, deadline - time.monotonic())))
+                time.sleep(poll)
+                poll = waiter.pause(time.monotonic())
 
 
 def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchy_provider.cli import remote
 from batchy_provider.cli.argument_types import duration
@@ -24,13 +22,11 @@ from batchy_provider.cli.context import (
 )
 
 if TYPE_CHECKING:
-    from batchy_provider.core.wait_set import Tally
     from batchy_provider.core.waits import Wait
-    from batchy_provider.state.store import Store
+    from batchy_provider.services.waiter import Waiter, WaitService
 
 RECHECK_SECONDS = 60.0
 """Time between two checks without an event: the original server publishes none."""
-_LOST_PAUSE_SECONDS = 5.0
 
 
 def add_commands(commands: Commands) -> None:
@@ -69,56 +65,29 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
         if arguments.others:
             raise UsageError("with --api you can wait for one workflow only; start one wait for each")
         return remote.wait(context, arguments, url)
-    from redis.exceptions import RedisError
+    from batchy_provider.services.waiter import Waiter, WaitService
 
-    from batchy_provider.core.wait_set import Tally
-    from batchy_provider.exceptions import RedisUnavailableError
-    from batchy_provider.services.waits import look
-
-    names = list(dict.fromkeys([arguments.workflow, *arguments.others]))
-    store = context.store
     timeout = arguments.timeout
-    deadline = time.monotonic() + timeout.total_seconds() if timeout is not None else float("inf")
-    shown = None
-    waits: list[Wait] = []
-    tally = Tally(())
-    while True:
-        try:
-            # Keep the day on which the wait began, so that a wait across midnight can end.
-            if not waits:
-                waits = [_what(store, name, arguments) for name in names]
-                tally = Tally(waits)
-            with _events(store) as events:
-                while True:
-                    for wait_for in waits:
-                        verdict = look(store, wait_for)
-                        if tally.take(wait_for.workflow, verdict) and not verdict.is_over:
-                            context.output.note(f"batchy: {verdict.text}")
-                    if tally.state != "waiting":
-                        return _end(context, tally)
-                    shown = None  # show the next outage, even if its message is the same
-                    pause = min(arguments.recheck.total_seconds(), deadline - time.monotonic())
-                    if pause <= 0:
-                        context.output.note(f"batchy: gave up waiting for {', '.join(names)} after {timeout}")
-                        return EXIT_TIMEOUT
-                    _sleep(events, names, pause)
-        except (RedisUnavailableError, RedisError) as error:
-            # A restart of the server must not end a wait of hours.
-            pause = min(_LOST_PAUSE_SECONDS, deadline - time.monotonic())
-            if pause <= 0:
-                context.output.note(f"batchy: gave up waiting for {', '.join(names)} after {timeout}")
-                return EXIT_TIMEOUT
-            if str(error) != shown:
-                context.output.note(f"batchy: {error}; the wait continues")
-                shown = str(error)
-            time.sleep(pause)
+    waiter = Waiter(
+        [arguments.workflow, *arguments.others],
+        began=time.monotonic(),
+        timeout=None if timeout is None else timeout.total_seconds(),
+        recheck=arguments.recheck.total_seconds(),
+    )
+    service = WaitService(store=lambda: context.store)
+    service.run(
+        waiter,
+        lambda: [_make(service, name, arguments) for name in waiter.workflows],
+        lambda text: context.output.note(f"batchy: {text}"),
+    )
+    if waiter.is_over:
+        return _end(context, waiter)
+    context.output.note(f"batchy: gave up waiting for {', '.join(waiter.workflows)} after {timeout}")
+    return EXIT_TIMEOUT
 
 
-def _what(store: Store, workflow: str, arguments: argparse.Namespace) -> Wait:
-    from batchy_provider.services.waits import make_wait
-
-    return make_wait(
-        store,
+def _make(service: WaitService, workflow: str, arguments: argparse.Namespace) -> Wait:
+    return service.make(
         workflow,
         jobs=arguments.job,
         within_seconds=None if arguments.within is None else arguments.within.total_seconds(),
@@ -129,41 +98,12 @@ def _what(store: Store, workflow: str, arguments: argparse.Namespace) -> Wait:
     )
 
 
-@contextmanager
-def _events(store: Store) -> Iterator[Any]:
-    """Subscribe to events. Do this before you read the state, or you miss the events in between."""
-    from batchy_provider.state.keys import EVENTS_CHANNEL
-
-    events = store.backend.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-    try:
-        events.subscribe(EVENTS_CHANNEL)
-        yield events
-    finally:
-        events.close()
-
-
-def _sleep(events: Any, workflows: Sequence[str], seconds: float) -> None:
-    """Sleep until an event names one of the workflows, at most for some seconds."""
-    end = time.monotonic() + seconds
-    while (rest := end - time.monotonic()) > 0:
-        message = events.get_message(timeout=min(rest, 5.0))
-        if message is not None and _names(message.get("data"), workflows):
-            return
-
-
-def _names(data: Any, workflows: Sequence[str]) -> bool:
-    from batchy_provider.state.event_channel import read_event
-
-    event = read_event(data)
-    return event is not None and event["workflow"] in workflows
-
-
-def _end(context: Context, tally: Tally) -> int:
-    batches = tally.batches
+def _end(context: Context, waiter: Waiter) -> int:
+    batches = waiter.batches
     if context.output.is_table:
-        context.output.line(tally.text)
+        context.output.line(waiter.text)
     elif len(batches) == 1:
-        context.output.data({"state": tally.state, "batch_id": next(iter(batches.values())), "text": tally.text})
+        context.output.data({"state": waiter.state, "batch_id": next(iter(batches.values())), "text": waiter.text})
     else:
-        context.output.data({"state": tally.state, "batches": batches, "text": tally.text})
-    return EXIT_OK if tally.state == "done" else EXIT_ERROR
+        context.output.data({"state": waiter.state, "batches": batches, "text": waiter.text})
+    return EXIT_OK if waiter.state == "done" else EXIT_ERROR

@@ -25,8 +25,8 @@ from batchy_provider.operators.dag_run import Run, retry_defaults
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from batchy_provider.core.wait_set import Tally
     from batchy_provider.core.waits import Wait
+    from batchy_provider.services.waiter import Waiter
 
 _SCOPES = ("today", "since_last_run", "any")
 
@@ -63,7 +63,7 @@ class WaitsySensor(BaseSensorOperator):
     operator_extra_links = (BatchLink(),)
     batch_id_shown: int | None = None
     ui_color = "#fef7e0"
-    _tally: Tally | None = None
+    _waiter: Waiter | None = None
     _asked: list[Wait] | None = None
 
     def __init__(
@@ -100,18 +100,18 @@ class WaitsySensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once; if it is not done, go on in the triggerer, or poke."""
-        self._tally = self._asked = None
+        self._waiter = self._asked = None
         if not self.deferrable:
             return super().execute(context)
         try:
-            tally = self._look(context)
+            waiter = self._look(context)
         except AirflowFailException as error:
             if self.soft_fail:
                 # As Airflow's sensors do that poke, and as the trigger does.
                 raise AirflowSkipException(f"{error}; skipped since soft_fail is set") from error
             raise
-        if tally.state == "done":
-            return self._xcom(tally)
+        if waiter is not None and waiter.is_over:
+            return self._xcom(waiter)
         from batchy_provider.triggers.waitsy import WaitsyTrigger
 
         waits = [asdict(wait) for wait in self._asked or self._waits(context)]
@@ -133,64 +133,61 @@ class WaitsySensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        tally = self._look(context)
-        is_done = tally.state == "done"
-        return PokeReturnValue(is_done, self._xcom(tally) if is_done else None)
+        waiter = self._look(context)
+        is_done = waiter is not None and waiter.is_over
+        return PokeReturnValue(is_done, self._xcom(waiter) if waiter is not None and is_done else None)
 
-    def _look(self, context: Context) -> Tally:
-        """Return how the wait stands; a Redis that cannot tell just now does not end it."""
-        from batchy_provider.core.wait_set import Tally
+    def _look(self, context: Context) -> Waiter | None:
+        """
+        Ask once about each workflow.
+
+        :returns: the wait; None if Redis cannot be asked now, which does not end the wait.
+        """
         from batchy_provider.hooks.batchy import BatchyHook
-        from batchy_provider.services.waits import ended
-        from batchy_provider.state.wait_queries import ask
+        from batchy_provider.services.waiter import Waiter, look
 
         try:
-            # One that cannot know from when on a success counts must not go on: it is tried again.
+            # Without the date from which a success counts, the task must not go on: it fails and is retried.
             waits = self._asked = self._asked or self._waits(context)
         except RedisUnavailableError:
             raise
         except BatchyError as error:
             raise AirflowFailException(str(error)) from error
         try:
-            if self._tally is None:
-                self._tally = Tally(waits)
+            if self._waiter is None:
+                self._waiter = Waiter([wait.workflow for wait in waits], began=self._began(context))
                 for wait in waits:
                     self.log.info("%s", wait)
             with BatchyHook(self.redis_conn_id) as store:
-                for wait in waits:
-                    verdict = ask(store.backend, wait)
-                    if self._tally.take(wait.workflow, verdict):
-                        (self.log.warning if verdict.obstacle else self.log.info)("%s", verdict.text)
-                        if verdict.obstacle == "workflow":
-                            self._say_who_defines(wait.workflow)
+                for wait, verdict in look(store, waits, self._waiter):
+                    (self.log.warning if verdict.obstacle else self.log.info)("%s", verdict.text)
+                    if verdict.obstacle == "workflow":
+                        self._log_who_defines(wait.workflow)
         except RedisUnavailableError as error:
             self.log.warning("%s. The wait goes on", error)
-            return Tally(waits)
+            return None
         except BatchyError as error:
             raise AirflowFailException(str(error)) from error
-        if self._tally.state != "waiting":
-            seconds = time.time() - self._began(context)
-            text = ended(self._tally, seconds)
-            self._tell(seconds)
-            if self._tally.state == "failed":
-                raise AirflowFailException(text)
-            self.log.info("%s", text)
-        return self._tally
+        if self._waiter.is_over:
+            now = time.time()
+            self._emit(self._waiter, now - self._began(context))
+            if self._waiter.state == "failed":
+                raise AirflowFailException(self._waiter.summary(now))
+            self.log.info("%s", self._waiter.summary(now))
+        return self._waiter
 
-    def _tell(self, seconds: float) -> None:
-        """Tell metrics and traces of the end of the wait."""
+    def _emit(self, waiter: Waiter, seconds: float) -> None:
+        """Send metrics and a trace of the wait that has ended."""
         from batchy_provider.observability import events, traces
 
-        assert self._tally is not None
-        state = self._tally.state
-        workflows = [self.workflow] if isinstance(self.workflow, str) else [*self.workflow]
+        workflows, state = list(waiter.workflows), waiter.state
         events.waited(workflows, state, seconds)
-        fault = self._tally.text if state == "failed" else None
+        fault = waiter.text if state == "failed" else None
         traces.record("batchy.wait", time.time() - seconds, fault=fault, workflows=workflows, state=state)
 
-    def _say_who_defines(self, workflow: str) -> None:
+    def _log_who_defines(self, workflow: str) -> None:
         from batchy_provider.hooks.deployment import cfg_folder
-        from batchy_provider.services.waits import who_defines
+        from batchy_provider.services.wait_requests import who_defines
 
         text, is_defined = who_defines(workflow, cfg_folder())
         (self.log.info if is_defined else self.log.warning)("%s", text)
@@ -226,7 +223,7 @@ class WaitsySensor(BaseSensorOperator):
         """Return from when on a success counts, ISO 8601; None for any."""
         from batchy_provider.core.dates import format_date
         from batchy_provider.hooks.batchy import BatchyHook
-        from batchy_provider.services.waits import own_last_success
+        from batchy_provider.services.wait_requests import own_last_success
 
         if self.own_workflow is not None:
             if run.asked_window() is not None:
@@ -245,9 +242,9 @@ class WaitsySensor(BaseSensorOperator):
         began = (ti.get_first_reschedule_date(context) if is_put_off else None) or ti.start_date
         return began.timestamp()
 
-    def _xcom(self, tally: Tally) -> str:
+    def _xcom(self, waiter: Waiter) -> str:
         # What a trigger returns becomes text, since Airflow writes it as JSON twice; so this is text, too.
-        batches = tally.batches
+        batches = waiter.batches
         self.batch_id_shown = next(iter(batches.values()))
         return str(next(iter(batches.values()))) if isinstance(self.workflow, str) else json.dumps(batches)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.uploads import UploadService
+    from batchy_provider.services.waiter import WaitService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 
@@ -137,6 +138,13 @@ class Services:
         return BatchService(
             store=lambda: self.store, names=self.names, config=self.workflows.config, audit=self._report
         )
+
+    @cached_property
+    def waits(self) -> WaitService:
+        """Waits for the success of workflows."""
+        from batchy_provider.services.waiter import WaitService
+
+        return WaitService(store=lambda: self.store)
 
     @cached_property
     def executions(self) -> ExecutionService:

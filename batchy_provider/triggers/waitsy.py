@@ -56,11 +56,10 @@ class WaitsyTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, when the wait is over."""
-        from batchy_provider.core.wait_set import Tally
         from batchy_provider.core.waits import Wait
         from batchy_provider.exceptions import BatchyError
         from batchy_provider.observability import events, traces
-        from batchy_provider.services.waits import ended
+        from batchy_provider.services.waiter import Waiter
 
         began = time.time() if self.began is None else self.began
         said, fault, state, workflows = "", "", "failed", []
@@ -68,18 +67,18 @@ class WaitsyTrigger(BaseTrigger):
         try:
             waits = [Wait(**fields) for fields in ([self.wait] if isinstance(self.wait, dict) else self.wait)]
             workflows = [wait.workflow for wait in waits]
-            tally = Tally(waits)
+            waiter = Waiter(workflows, began=began)
             async with aclosing(self._verdicts(waits)) as verdicts:
                 async for workflow, verdict in verdicts:
-                    is_new = tally.take(workflow, verdict)
-                    if tally.state != "waiting":
-                        said = ended(tally, time.time() - began)
-                        state = tally.state
+                    is_new = waiter.take(workflow, verdict)
+                    if waiter.is_over:
+                        said = waiter.summary(time.time())
+                        state = waiter.state
                         break
                     if is_new:
                         self._say(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
-            if tally.state == "done":
-                batches = tally.batches
+            if waiter.state == "done":
+                batches = waiter.batches
                 found = next(iter(batches.values())) if isinstance(self.wait, dict) else batches
                 event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]
         except BatchyError as error:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.security import Reader, WorkflowName
-from batchy_provider.services.waits import look, make_wait
+from batchy_provider.services.waiter import Waiter
 
 router = APIRouter(tags=["waits"])
 
@@ -55,7 +55,6 @@ async def wait_for(
 
     By the same rules as the sensor and `batchy wait`. A workflow that nobody knows is waited for: it may come to be.
     """
-    store = services.store
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
@@ -63,10 +62,9 @@ async def wait_for(
         if event.get("workflow") in (workflow, None):
             loop.call_soon_threadsafe(woken.set)
 
-    deadline = time.monotonic() + timeout
+    waiter = Waiter([workflow], began=time.monotonic(), timeout=timeout, recheck=RECHECK_SECONDS)
     wait = await run_in_threadpool(
-        make_wait,
-        store,
+        services.waits.make,
         workflow,
         jobs=job,
         within_seconds=within,
@@ -78,9 +76,10 @@ async def wait_for(
     with services.events.watch(hear):
         while True:
             woken.clear()
-            verdict = await run_in_threadpool(look, store, wait)
-            left = deadline - time.monotonic()
-            if verdict.is_over or left <= 0 or await request.is_disconnected():
+            verdict = await run_in_threadpool(services.waits.ask, wait)
+            waiter.take(workflow, verdict)
+            pause = waiter.pause(time.monotonic())
+            if waiter.is_over or not pause or await request.is_disconnected():
                 return Standing(
                     state=verdict.state,
                     batch_id=verdict.batch_id,
@@ -89,6 +88,6 @@ async def wait_for(
                     timezone=wait.timezone,
                 )
             try:
-                await asyncio.wait_for(woken.wait(), min(left, RECHECK_SECONDS))
+                await asyncio.wait_for(woken.wait(), pause)
             except asyncio.TimeoutError:
                 continue

@@ -107,4 +107,4 @@ def test_a_server_that_is_away_does_not_end_the_wait(
 ) -> None:
     nowhere = ["wait", "crm", "--api", "http://127.0.0.1:1", "--token-file", str(token_file), "--timeout", "1s"]
     assert main(nowhere) == 124
-    assert "the wait goes on" in capsys.readouterr().err
+    assert "the wait continues" in capsys.readouterr().err

@@ -17,10 +17,11 @@ from redis import exceptions as redis_errors
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import RedisUnavailableError
-from batchy_provider.services.waits import look, make_wait
+from batchy_provider.services.wait_requests import make_wait
 from batchy_provider.state.connections import connect
 from batchy_provider.state.server_errors import refusal
 from batchy_provider.state.store import Store
+from batchy_provider.state.wait_queries import ask
 
 CONFIG = WorkflowConfig(name="sales", jobs={"extract": {}, "load": {}})
 
@@ -65,11 +66,11 @@ def test_a_full_server_refuses_to_open_and_close_and_goes_on_when_there_is_room(
         with pytest.raises(RedisUnavailableError, match="memory is full"):
             store.close("sales", CloseRequest(result=result, batch_id=batch.batch_id))
     assert store.status("sales").batch.status == "open"  # type: ignore[union-attr]
-    assert look(store, wait).state == "waiting"
+    assert ask(store.backend, wait).state == "waiting"
     assert statuses(store) == ["open"]
     admin.config_set("maxmemory", 0)
     store.close("sales", CloseRequest(result="success", batch_id=batch.batch_id))
-    assert look(store, wait).state == "done"
+    assert ask(store.backend, wait).state == "done"
 
 
 def test_room_is_made_by_pruning_on_a_full_server(own_server: Any, admin: redis.Redis) -> None:

@@ -20,9 +20,10 @@ from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.local.ports import free_port
 from batchy_provider.services.composition import Services
-from batchy_provider.services.waits import look, make_wait
+from batchy_provider.services.wait_requests import make_wait
 from batchy_provider.state.connections import connect
 from batchy_provider.state.store import Store
+from batchy_provider.state.wait_queries import ask
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
 DOCS = Path(__file__).parents[3] / "docs" / "redis.md"
@@ -55,7 +56,7 @@ def a_whole_life(url: str, folder: Path) -> None:
     store.set_progress("sales", "load", {"batch_id": batch.batch_id, "progress": 0.5})
     assert store.batch_of_run("sales", run_key("sales", "sales", "run-1")) is not None
     wait = make_wait(store, "sales")
-    assert look(store, wait).state == "waiting"
+    assert ask(store.backend, wait).state == "waiting"
     store.close("sales", CloseRequest(result="failed", batch_id=batch.batch_id))
     day = Window(from_date="2026-01-01", to_date="2026-01-02")
     past = store.open("sales", OpenRequest(config=config, window=day, backfill=True, holder=Holder(by="ops")))
@@ -66,7 +67,7 @@ def a_whole_life(url: str, folder: Path) -> None:
     for _ in range(3):
         batch = store.open("sales", OpenRequest(config=config, holder=Holder(by="ops")))
         store.close("sales", CloseRequest(result="success", batch_id=batch.batch_id))
-    assert look(store, wait).state == "done"
+    assert ask(store.backend, wait).state == "done"
     assert [state.workflow for state in store.overview()] == ["sales"]
     assert len(store.history("sales")) == store.count("sales") == 5
     assert store.prune("sales", keep=1) == 4

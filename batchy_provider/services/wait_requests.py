@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Waits that are asked for by hand: which day is meant, and how it stands."""
+"""Turn what a caller asks for into a wait: which day it means, from when on a success counts, who defines it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.dates import day_of, parse_date
-from batchy_provider.core.waits import Verdict, Wait
+from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import UnknownWorkflowError
-from batchy_provider.state.wait_queries import ask
 
 if TYPE_CHECKING:
-    from batchy_provider.core.wait_set import Tally
     from batchy_provider.state.store import Store
 
 
@@ -32,12 +29,12 @@ def make_wait(
     fail_on_failed: bool = False,
 ) -> Wait:
     """
-    Return what somebody waits for, its day settled: one that crosses midnight still ends.
+    Return a wait with its day settled, so that a wait that crosses midnight can end.
 
-    :param within_seconds: a success of the last so many seconds counts.
+    :param within_seconds: a success counts that is at most this many seconds old.
     :param is_any: any success counts.
-    :param day: a success since that day began counts; by default the day that it is now, by the server's clock.
-    :param timezone: IANA name of the day's timezone; by default the workflow's.
+    :param day: a success since this day began counts; ISO date; default is today by the server's clock.
+    :param timezone: IANA name of the day's timezone; default is the workflow's.
     """
     if timezone is None:
         try:
@@ -56,23 +53,19 @@ def make_wait(
     return Wait(workflow=workflow, jobs=tuple(jobs), timezone=timezone, fail_on_failed=fail_on_failed, **given)
 
 
-def look(store: Store, wait: Wait) -> Verdict:
-    """Say how a wait stands."""
-    return ask(store.backend, wait)
-
-
 _LOOKS_BACK = 500
 _READ_AT_ONCE = 20
 
 
 def own_last_success(store: Store, workflow: str, run: str) -> str | None:
     """
-    Return when the last live batch of a workflow that succeeded was opened: what came since, it has not seen.
+    Return when a workflow opened its last live batch that succeeded.
 
-    A run that was cleared looks behind all its own batches: what it took then, it may take again.
+    It has not yet seen any success after that. A run that was cleared ignores all its own batches, so that it finds
+    again what it found the first time.
 
-    :param workflow: the one that waits.
-    :param run: run key of the run that waits, see `model.run_key`.
+    :param workflow: the workflow that waits.
+    :param run: run key of the run that waits, see `core.values.run_key`.
     :returns: ISO 8601, UTC; None if there is none among its newest 500 batches.
     """
     is_again = store.batch_of_run(workflow, run) is not None
@@ -89,20 +82,12 @@ def own_last_success(store: Store, workflow: str, run: str) -> str | None:
     return found
 
 
-def ended(tally: Tally, seconds: float) -> str:
-    """Say what ended a wait, and after how long.
-
-    :param seconds: since the wait began.
-    """
-    from batchy_provider.config.durations import format_duration
-
-    return f"{tally.text}; waited {format_duration(timedelta(seconds=max(0, round(seconds))))}"
-
-
 def who_defines(workflow: str, folder: str | os.PathLike[str]) -> tuple[str, bool]:
-    """Say, of a workflow that Redis does not know, whether a file defines it, and whether one does.
+    """
+    Say whether a file defines a workflow that Redis does not know.
 
-    :param folder: of the workflow files; one that this machine does not have says nothing.
+    :param folder: of the workflow files.
+    :returns: a sentence for the log, and whether a file defines the workflow.
     """
     from batchy_provider.config.diagnostics import did_you_mean
     from batchy_provider.config.reader import find_file, find_files
