@@ -47,11 +47,33 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 PROGRAMS = programs()
 KINDS = list(PROGRAMS)
+LEAVE_OUT = pytest.StashKey[str]()
+"""Marks of the tests that are left out: none, "long", or "long and slow"."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "where no file is named: all tests but those marked long, not only the quick ones"
+    parser.addoption("--all", action="store_true", dest="all_tests", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide which tests are left out. The processes of xdist read the same arguments, and come to the same."""
+    if config.option.markexpr:
+        leave_out = ""
+    elif config.args_source != pytest.Config.ArgsSource.TESTPATHS:
+        leave_out = "long" if _are_folders(config) else ""
+    else:
+        leave_out = "long" if config.option.all_tests else "long and slow"
+    config.stash[LEAVE_OUT] = leave_out
+
+
+def _are_folders(config: pytest.Config) -> bool:
+    return all(Path(name).is_dir() for name in config.args)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it."""
-    return (os.cpu_count() or 1) if all(Path(name).is_dir() for name in config.args) else 0
+    return (os.cpu_count() or 1) if _are_folders(config) else 0
 
 
 class Groups(LoadScopeScheduling):
@@ -68,18 +90,35 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On many processes begin with what takes long; in one, folders have their own order."""
+    """Leave out what takes long. On many processes begin with the longest; in one, folders have their own order."""
+    left_out = [item for item in items if _is_left_out(item, config.stash[LEAVE_OUT])]
+    if left_out:
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank(item.nodeid))
+
+
+def _is_left_out(item: pytest.Item, leave_out: str) -> bool:
+    if "long" in leave_out and item.get_closest_marker("long"):
+        return True
+    if "slow" not in leave_out or item.get_closest_marker("night"):
+        return False
+    on_another_server = getattr(item, "callspec", None) and item.callspec.params.get("any_redis_url", KIND) != KIND
+    on_an_airflow = item.path.is_relative_to(Path(__file__).parent / "integration")
+    return bool(on_another_server or on_an_airflow or item.get_closest_marker("slow"))
 
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
 
 
-def pytest_report_header() -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     profile = settings.get_current_profile_name()
-    return f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {profile}"
+    lines = [f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {profile}"]
+    if "slow" in config.stash[LEAVE_OUT]:
+        lines.append(f"the quick tests, with one night on a whole Airflow, on {KIND} alone; all: ./run test --all")
+    return lines
 
 
 @pytest.fixture(autouse=True)

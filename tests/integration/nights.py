@@ -27,6 +27,12 @@ QUICK = {
     # And a scheduler that was killed, when the next one looks whose tasks it may take over.
     "scheduler.scheduler_health_check_threshold": "10",
     "scheduler.orphaned_tasks_check_interval": "5",
+    # Pauses between two looks, of which each run has a dozen.
+    "scheduler.scheduler_idle_sleep_time": "0.3",
+    "scheduler.trigger_timeout_check_interval": "5",
+    # A workflow whose file is gone or broken is to be gone within seconds, not after two minutes.
+    "scheduler.parsing_cleanup_interval": "5",
+    "dag_processor.stale_dag_threshold": "5",
     "dag_processor.min_file_process_interval": "30",
     "batchy.kill_grace_seconds": "2",
     "batchy.recheck_seconds": "5",

@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 from nights import Nights
 
+pytestmark = pytest.mark.night
+
 
 @pytest.fixture(scope="module")
 def night(airflow: Nights) -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from nights import Nights
 
 from batchy_provider.local.rest import wait_for
@@ -30,6 +31,7 @@ FLAKY = """
 """
 
 
+@pytest.mark.night
 def test_a_failed_window_is_taken_again_and_the_next_one_starts_where_it_ended(airflow: Nights, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     airflow.add("flaky", FLAKY.format(flag=broken))

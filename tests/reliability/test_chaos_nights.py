@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from chaos_nights import ChaosNights, Report, save, table
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_window_is_loaded_once_whatever_is_killed(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     nights = pytestconfig.getoption("--nights", None) or 2

@@ -25,6 +25,8 @@ from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.state.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[RefusingProxy]:

@@ -22,6 +22,8 @@ from batchy_provider.local.rest import wait_for
 from batchy_provider.local.servers import valkey_binary
 from batchy_provider.state.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Clock:

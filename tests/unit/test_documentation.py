@@ -158,6 +158,7 @@ def test_no_page_shows_what_markdown_did_not_understand(site: Site) -> None:
             assert rest not in page.text, f"{name} shows {rest}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (390, "dark")])
 def test_in_a_browser_it_asks_nobody_else_fits_a_phone_and_finds_words(site: Site, width: int, scheme: str) -> None:
     quiet = functools.partial(QuietHandler, directory=str(site.folder))

@@ -116,6 +116,7 @@ def test_an_option_has_a_description_an_example_and_the_default_of_the_code(name
             assert float(option["default"]) == float(word)
 
 
+@pytest.mark.slow
 def test_airflow_shows_it() -> None:
     command = [sys.executable, "-m", "airflow", "providers", "get", "airflow-provider-batchy", "--full", "-o", "json"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=120)
@@ -136,6 +137,7 @@ def test_airflow_takes_the_options_defaults_from_it() -> None:
     assert conf.get("batchy", "cfg_folder", fallback=None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_connection_fields(), reason="Airflow 3.1 has fields of connections with FAB alone")
 def test_airflow_knows_the_connection_type_and_its_fields() -> None:
     from airflow.providers_manager import ProvidersManager

@@ -16,6 +16,7 @@ from deployed import Deployed, environment, script
 from batchy_provider.hooks.batchy import to_address
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "ports"), [("redis-tls-acl.sh", 1), ("redis-cluster.sh", 12)])
 def test_each_starts_tries_and_stops(name: str, ports: int, tmp_path: Path) -> None:
     folder = tmp_path / "deployed"

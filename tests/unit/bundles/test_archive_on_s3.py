@@ -28,6 +28,7 @@ def worker(s3: Callable[[str], Any], tmp_path: Path) -> Callable[[], ArchiveFile
     return lambda: ArchiveFiles(f"s3://site/{tmp_path.name}", s3)
 
 
+@pytest.mark.slow
 def test_what_workers_close_is_restored_by_another(
     redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]
 ) -> None:
@@ -70,6 +71,7 @@ def test_pruned_batches_are_gone_from_the_bucket(redis_client: redis.Redis, work
     assert len(worker().batches(WORKFLOW)) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_costs_no_closing_and_is_caught_up(
     redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]
 ) -> None:

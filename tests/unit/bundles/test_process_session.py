@@ -117,6 +117,7 @@ def left(place: Path) -> dict[str, list[str]]:
     return {name: processes for name, processes in found.items() if processes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "options"),
     [
@@ -150,6 +151,7 @@ print(*living(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_after_a_killed_worker_the_next_attempt_waits_for_the_session(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})

@@ -236,6 +236,7 @@ for i in range(20):
 """
 
 
+@pytest.mark.slow
 def test_writers_at_once_never_mix(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     arguments = [sys.executable, "-c", RACE, str(tmp_path / "results")]

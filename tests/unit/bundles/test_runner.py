@@ -231,6 +231,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_output(tmp_path: Path) -> None:
     peaks = []
     for megabytes in (1, 200):

@@ -59,6 +59,7 @@ def run(tmp_path: Path, s3: Callable[[str], Any]) -> Run:
     return execute
 
 
+@pytest.mark.slow
 def test_one_workers_output_is_the_others_input(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
     """Of a size that is uploaded in several parts."""
     command = "head -c 70000000 /dev/urandom | tee $BATCHY_OUTPUT | sha256sum; echo note > $BATCHY_OUTPUT_DIR/a.txt"
@@ -76,6 +77,7 @@ def test_one_workers_output_is_the_others_input(run: Run, tmp_path: Path, s3: Ca
     assert list((tmp_path / "one" / "work").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_zip_is_fetched_once_until_it_changes(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
     bundle = s3(f"s3://site/{tmp_path.name}.zip")
     bundle.write_bytes(zip_of(script("echo one")))
@@ -89,6 +91,7 @@ def test_a_zip_is_fetched_once_until_it_changes(run: Run, tmp_path: Path, s3: Ca
     assert (tmp_path / "copy3/script.sh").read_text() == "echo two"
 
 
+@pytest.mark.slow
 def test_a_folder_is_fetched(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
     bundle = s3(f"s3://site/{tmp_path.name}")
     (bundle / "script.sh").write_text("cat lib/a")
@@ -107,6 +110,7 @@ def put(endpoint: str, *keys: str, body: bytes = b"") -> None:
         client.put_object(Bucket="site", Key=key, Body=body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_folder_with_folder_markers_is_fetched(
     tmp_path: Path, endpoint: str, s3: Callable[[str], Any], slash: str
@@ -134,6 +138,7 @@ def test_an_object_that_no_folder_can_hold_is_named(
         BundleCache(tmp_path / "cache").working_copy(s3(f"s3://site/{name}"), tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_results_are_found_beside_folder_markers(
     run: Run, tmp_path: Path, endpoint: str, s3: Callable[[str], Any]
 ) -> None:
@@ -147,6 +152,7 @@ def test_results_are_found_beside_folder_markers(
     assert store.find("sales") == []
 
 
+@pytest.mark.slow
 def test_pruning_empties_the_bucket(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
     outcome = run("one", "t", "echo x")
     store = ResultStore("s3://site/results", s3)
@@ -156,6 +162,7 @@ def test_pruning_empties_the_bucket(run: Run, tmp_path: Path, s3: Callable[[str]
         store.fetch(outcome.reference(), tmp_path / "input")
 
 
+@pytest.mark.slow
 def test_a_process_that_goes_on_sees_what_others_have_written_since(
     run: Run, tmp_path: Path, lasting: Callable[[str], Any]
 ) -> None:

@@ -170,6 +170,7 @@ def test_the_limit_counts_what_really_comes_out(tmp_path: Path) -> None:
     assert "unpacks to more than 1,000 bytes" in refusal(tmp_path, zip_of(script(), *parts), limits).reason
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_entries_are_refused_quickly(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -180,6 +181,7 @@ def test_a_hundred_thousand_entries_are_refused_quickly(tmp_path: Path) -> None:
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_entries_behind_a_count_that_lies_are_refused(tmp_path: Path) -> None:
     """Without the Zip64 that an honest writer would add."""
     content = zip_of(script(), *(Part(f"f{i}") for i in range(100_000)), count=1)
@@ -361,6 +363,7 @@ def mutated(content: bytes, changes: list[tuple[str, int, object]]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.sampled_from(SEEDS), changes=st.lists(CHANGE, min_size=1, max_size=4))
 def test_no_mutation_writes_outside_or_leaves_half_a_tree(

@@ -82,6 +82,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters
 PAGES = ["utf-8", "cp437", "cp850", "cp866", "cp932", "cp1252", "latin-1", "gb18030", "euc-kr"]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=TEXT,

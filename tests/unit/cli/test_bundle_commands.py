@@ -284,6 +284,7 @@ class TestPrune:
             store.close("sales", CloseRequest(result="success"))
         return batch.batch_id
 
+    @pytest.mark.slow
     def test_results_go_with_their_batches(
         self, batchy: Batchy, store: Store, redis_url: str, execute: Any, results: ResultStore
     ) -> None:

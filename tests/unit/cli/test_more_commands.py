@@ -169,6 +169,7 @@ def complete(line: str, tmp_path: Path, url: str = "") -> list[str]:
     return [word.strip() for word in (tmp_path / "words").read_text().split("\n") if word]
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "cfg").mkdir()
     (tmp_path / "cfg" / "sales.yaml").write_text("jobs: {extract: {bash: x}, load: {bash: x}}\n")
@@ -180,6 +181,7 @@ def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_u
     assert main(["completion", "bash"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_provider_commands(), reason="Airflow takes commands of providers since 3.2")
 def test_airflow_has_the_same_commands_on_its_own_connection(redis_url: str) -> None:
     environment = {**os.environ, "AIRFLOW_CONN_REDIS_DEFAULT": redis_url}
@@ -197,6 +199,7 @@ def test_airflow_has_the_same_commands_on_its_own_connection(redis_url: str) -> 
     assert "example" in shown
 
 
+@pytest.mark.slow
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     from batchy_provider.cli.main import build_parser
     from batchy_provider.cli.provider import _commands

@@ -171,6 +171,7 @@ def test_batches_from_before_there_was_an_archive_are_written(cli: Cli, monkeypa
     assert len(cli.json("history", "sales")) == 1
 
 
+@pytest.mark.slow
 def test_pruning_leaves_what_restoring_needs(cli: Cli) -> None:
     for _ in range(3):
         night(cli)

@@ -98,6 +98,7 @@ def test_logs_are_coloured_in_a_terminal_and_exact_in_a_pipe(results: Path) -> N
     assert HOSTILE.encode() in subprocess.run(command, capture_output=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_errors_tables_and_plain_rows_are_written_out(tmp_path: Path, redis_url: str) -> None:
     from batchy_provider.core.values import Actor, WorkflowConfig
     from batchy_provider.state.connections import connect

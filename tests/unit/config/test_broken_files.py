@@ -136,6 +136,7 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diagnostic", BROKEN_FILES)
 def test_files_that_cannot_even_be_parsed(tmp_path: Path, diagnostic: str):
     name, raw, expected = BROKEN_FILES[diagnostic]

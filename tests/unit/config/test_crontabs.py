@@ -88,6 +88,7 @@ def field(place: int, low: int, high: int) -> st.SearchStrategy[str]:
 CRONS = st.tuples(*(field(n, *BOUNDS[n]) for n in (2, 3, 4))).map(lambda days: " ".join(("7 3", *days)))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(cron=CRONS)
 @example(cron="0 9 */1 * 1-5")
@@ -126,6 +127,7 @@ LINES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(lines=st.lists(LINES, max_size=6), with_user=st.sampled_from([None, True, False]))
 def test_every_file_that_is_written_is_valid(lines: list[str], with_user: bool | None) -> None:
     made, _ = from_crontab("\n".join(lines), with_user=with_user)

@@ -24,6 +24,7 @@ _values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_values, st.booleans())
 @settings(max_examples=300)
 def test_reads_what_pyyaml_wrote(value: Any, flow: bool):
@@ -36,6 +37,7 @@ def test_reads_json(value: Any):
     assert parse(json.dumps(value), is_json=True).data == value
 
 
+@pytest.mark.slow
 @given(st.dictionaries(_texts.filter(bool), _values, min_size=1, max_size=5), st.booleans())
 @settings(max_examples=200)
 def test_every_value_is_at_its_place(value: dict[str, Any], flow: bool):

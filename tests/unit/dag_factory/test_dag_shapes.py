@@ -241,6 +241,7 @@ class TestSchedule:
         assert [asset.uri.rstrip("/") for asset in assets] == ["batchy://crm", "batchy://erp"]
 
 
+@pytest.mark.slow
 def test_serialized_dags_are_the_same_from_parse_to_parse():
     code = (
         "import json, sys\n"

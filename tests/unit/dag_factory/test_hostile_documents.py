@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -245,6 +246,7 @@ def test_the_document_with_every_key_is_sound_without_its_bundle():
     _check(json.dumps(document).encode(), ".json")
 
 
+@pytest.mark.slow
 @given(_changes, st.sampled_from([".json", ".yaml"]), st.booleans())
 @example([(("description",), "nul \0 x", "value")], ".yaml", False)
 @example([(("description",), "x \ud800 y", "value")], ".json", False)

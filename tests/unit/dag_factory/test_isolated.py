@@ -48,6 +48,7 @@ def write(told: Path, name: str, operator: str, more: str = "") -> Path:
     return cfg
 
 
+@pytest.mark.slow
 def test_faults_are_found_elsewhere_and_without_secrets(told: Path) -> None:
     write(told, "good", "own_one.Good")
     cfg = write(told, "bad", "own_one.Bad")
@@ -74,6 +75,7 @@ def runs(group: int) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "timeout", "told_as"),
     [

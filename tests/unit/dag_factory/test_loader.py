@@ -167,6 +167,7 @@ def test_the_loader_files_are_found_by_airflow_and_work():
     exec(compile(errors.read_text(), str(errors), "exec"), {"__file__": str(errors)})
 
 
+@pytest.mark.slow
 def test_importing_the_factory_imports_no_model_of_operators_and_no_redis():
     code = (
         "import sys; import airflow.sdk; from airflow.sdk import DAG\n"

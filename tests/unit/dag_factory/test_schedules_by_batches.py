@@ -188,6 +188,7 @@ class TestOnTheSameDay:
         run = dag.test(run_after=run_after, logical_date=None)
         return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
+    @pytest.mark.slow
     def test_a_run_of_a_day_on_which_not_all_succeeded_opens_nothing(
         self, build: Any, loader: str, store: Store
     ) -> None:
@@ -198,6 +199,7 @@ class TestOnTheSameDay:
         assert set(states.values()) == {"skipped"}, states
         assert store.workflows() == ["crm", "erp"]
 
+    @pytest.mark.slow
     def test_a_run_of_a_day_on_which_all_succeeded_loads(self, build: Any, loader: str, store: Store) -> None:
         self.load(store, "crm")
         self.load(store, "erp")

@@ -110,6 +110,7 @@ def seed(tmp_path: Path, _loader: None, redis_url: str, redis_client: Redis, mon
     return Seed(tmp_path / "cfg", redis_url, Store(redis_client))
 
 
+@pytest.mark.slow
 def test_monitor_a_batchs_execution_progress(seed: Seed):
     seed.file.write_text(
         "jobs:\n  load:\n    bash: |\n"
@@ -153,6 +154,7 @@ def test_real_time_monitoring_of_the_output_of_the_batch(seed: Seed, tmp_path: P
     assert told == ["loading\n", "loaded\n"], "the first line was read before the script could go on"
 
 
+@pytest.mark.slow
 def test_disable_and_enable_a_batchs_execution(seed: Seed, tmp_path: Path):
     seed.file.write_text(f"jobs: {{load: {{bash: 'echo ran >> {tmp_path}/runs'}}, report: {{bash: 'true'}}}}\n")
     assert seed.run()["load"] == "success"
@@ -193,6 +195,7 @@ def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
     assert seed.jobs()["load"]["level"] == 2
 
 
+@pytest.mark.slow
 def test_adding_another_batch_that_runs_in_case_of_an_error(seed: Seed, tmp_path: Path):
     seed.file.write_text(f"jobs:\n  load:\n    bash: test -e {tmp_path}/good\n")
     seed.batchy("add", "seed", "page", "--when", "failed", "--bash", f"echo $BATCHY_FROM_DATE > {tmp_path}/paged")

@@ -87,6 +87,7 @@ def test_an_id_that_was_taken_by_another_process_is_left_alone(tmp_path: Path) -
     assert gone(numbers, within=5)
 
 
+@pytest.mark.slow
 def test_what_is_guarded_ends_when_its_program_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
@@ -137,6 +138,7 @@ def test_postgres_comes_up_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
     assert not postgres.folder.exists()
 
 
+@pytest.mark.slow
 def test_postgres_comes_up_again_after_a_kill_when_its_process_id_belongs_to_another_program(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     postgres = postgres_server.Postgres(tmp_path / "home" / "postgres", env=settings.clean_environment())
@@ -163,6 +165,7 @@ def test_postgres_comes_up_again_after_a_kill_when_its_process_id_belongs_to_ano
         postgres_server.remove_database(tmp_path / "home")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only as root is PostgreSQL another user")
 def test_postgres_runs_from_a_checkout_that_its_user_cannot_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,7 @@ def test_every_alert_is_on_the_page() -> None:
     assert [name for name in alerts if f"`{name}`" not in PAGE] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PROMTOOL is None and not os.environ.get("CI"), reason="no promtool (Debian: prometheus)")
 @pytest.mark.parametrize(
     "arguments", [["check", "rules", "batchy-alerts.yml"], ["test", "rules", "batchy-alerts-test.yml"]]

@@ -192,6 +192,7 @@ def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.Mon
     assert called
 
 
+@pytest.mark.slow
 def test_where_metrics_are_off_nothing_is_even_looked_for() -> None:
     program = (
         "import sys, airflow.sdk; from airflow.providers.common.compat.sdk import conf\n"

@@ -20,6 +20,8 @@ from redis import Redis
 
 from batchy_provider.state.store import Store
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("airflow.providers.openlineage")
 
 SOURCE = Path(__file__).parent / "told_dags.py"

@@ -145,6 +145,7 @@ def test_progress_is_kept_for_those_who_watch(run: Any, batch: Any, redis_client
     assert (progress["batch_id"], progress["progress"], progress["message"]) == (batch.batch_id, 0.5, "34/68")
 
 
+@pytest.mark.slow
 def test_batchy_status_shows_a_running_scripts_progress_written_once_a_second(
     run: Any, batch: Any, redis_url: str, redis_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,6 +424,7 @@ def test_a_bundle_or_a_command(options: dict[str, Any]) -> None:
         BashBundleOperator(task_id="t", **options)
 
 
+@pytest.mark.slow
 def test_importing_the_operator_imports_nothing_heavy() -> None:
     """Files that use it are parsed all day."""
     code = (

@@ -75,6 +75,7 @@ def collect(since: str, into: list[TriggerEvent]) -> None:
     into.extend(asyncio.run(waited(since)))
 
 
+@pytest.mark.slow
 def test_runs_that_open_before_a_failover_and_close_after_it(
     sentinel: Deployed, dag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

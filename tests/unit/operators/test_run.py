@@ -91,6 +91,7 @@ class TestBackfillWindow:
         timetable = timetables(TIMETABLES.CronTriggerTimetable(cron, timezone=zone))
         assert self.window(backfill(at(fire)), timetable) == (to_utc(at(before)), to_utc(at(fire)))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("cron", "zone"),
         [

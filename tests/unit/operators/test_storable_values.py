@@ -68,6 +68,7 @@ def texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(values)
 @example(nested(DEPTH))

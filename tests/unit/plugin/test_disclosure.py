@@ -94,6 +94,7 @@ def gets(client: httpx.Client) -> list[str]:
     return sorted({*found, "/get_status/sales"})
 
 
+@pytest.mark.slow
 def test_a_viewer_finds_no_marker(api: Api, planted: list[str]) -> None:
     client = api.client("viewer")
     paths = gets(client)

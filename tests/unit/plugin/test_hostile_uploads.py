@@ -150,6 +150,7 @@ def test_a_bundle_of_another_team_is_not_replaced(api: Api, monkeypatch: pytest.
     monkeypatch.setenv("AIRFLOW__BATCHY__ALLOW_UPLOAD", "True")
 
 
+@pytest.mark.slow
 def test_the_server_imports_no_module_that_an_upload_names(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

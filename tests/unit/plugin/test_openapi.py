@@ -28,6 +28,7 @@ def reaches_us(case: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_every_answer_is_one_that_the_document_promises(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__BATCHY__ALLOW_UPLOAD", "True")
     api.client().post("/api/v1/workflows/sales/load")

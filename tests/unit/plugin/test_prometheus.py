@@ -91,6 +91,7 @@ def prometheus(api: Api, tmp_path: Path) -> Iterator[Prometheus]:
             thread.join()
 
 
+@pytest.mark.slow
 def test_it_scrapes_alerts_and_answers_the_dashboard(api: Api, prometheus: Prometheus) -> None:
     for _ in range(2):
         assert api.client().post("/api/v1/workflows/sales/batches").status_code == 201

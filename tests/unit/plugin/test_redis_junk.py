@@ -103,6 +103,7 @@ def test_text_that_is_not_utf8_breaks_no_answer_wherever_it_stands(
     assert not broken
 
 
+@pytest.mark.slow
 @example([_of_others(b"orders", b"17", b'{"status":"shipped"}')])
 @example([_another_type(":closed", "string")])
 @example([_another_type("", "string")])

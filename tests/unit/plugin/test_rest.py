@@ -110,6 +110,7 @@ def test_errors_of_the_request_name_what_is_wrong(api: Api) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_unreachable_redis_is_said_and_gone_when_it_is_back(
     api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ def test_an_unreachable_redis_is_said_and_gone_when_it_is_back(
     assert api.client().get("/api/v1/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_fifty_clients_open_and_close_and_no_window_is_lost(api: Api, redis_client: Redis) -> None:
     def work(number: int) -> list[int]:
         client = api.client()

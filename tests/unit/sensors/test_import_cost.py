@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 MODULES = [
     "batchy_provider.sensors.waitsy",
     "batchy_provider.operators.batch",
@@ -32,6 +34,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_importing_is_cheap() -> None:
     command = [sys.executable, "-c", PROGRAM, *MODULES]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=True)

@@ -126,6 +126,7 @@ def test_replicas_that_are_waited_for_and_are_not_there(lasting_server: Server) 
     assert found(f"{lasting_server.url}?wait_replicas=2")["replicas"][0] == "bad"
 
 
+@pytest.mark.slow
 def test_by_sentinel(tmp_path: Path) -> None:
     with started_sentinel(tmp_path) as watched:
         said = found(watched.url)

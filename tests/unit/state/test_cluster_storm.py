@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis_cluster import Cluster, started_cluster
 
 from batchy_provider.state.connections import connect
@@ -125,6 +126,7 @@ class Mover:
         return any(int(part[0]) <= slot <= int(part[-1]) for part in own["slots"] if not str(part[0]).startswith("["))
 
 
+@pytest.mark.slow
 def test_slots_that_are_moved_during_a_storm(tmp_path: Path) -> None:
     with started_cluster(tmp_path, replicas=3) as cluster:
         client = connect(cluster.url)
@@ -141,6 +143,7 @@ def test_slots_that_are_moved_during_a_storm(tmp_path: Path) -> None:
         each_window_once(Store(connect(cluster.url)), told)
 
 
+@pytest.mark.slow
 def test_a_master_that_is_killed_during_a_storm(tmp_path: Path) -> None:
     """With wait_replicas, whatever a process was told is on the replica that takes over, if there is one more."""
     with started_cluster(tmp_path, replicas=4, timeout_ms=3_000) as cluster:

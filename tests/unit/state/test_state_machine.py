@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 import redis
 from hypothesis import event, settings
 from hypothesis import strategies as st
@@ -537,6 +538,7 @@ def words_errors() -> tuple[type[Exception], ...]:
     return NotOpenError, UnknownWorkflowError
 
 
+@pytest.mark.slow
 def test_nights_as_they_come(any_redis_url: str) -> None:
     examples = _EXAMPLES or min(settings().max_examples, 30)
     run_state_machine_as_test(

@@ -133,6 +133,7 @@ PARAMS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(params=PARAMS)
 def test_params_are_kept_byte_for_byte_of_meaning(redis_url: str, params: dict[str, Any]) -> None:
     with connect(redis_url) as client:
@@ -428,6 +429,7 @@ def test_runs_and_days_are_forgotten_so_many_days_after_their_batches(store: Sto
     assert kept[2] in days.values()
 
 
+@pytest.mark.slow
 def test_pruning_takes_any_number(store: Store, client: redis.Redis) -> None:
     for n in range(1, 1201):
         client.zadd("sales:history", {str(n): n})
@@ -437,6 +439,7 @@ def test_pruning_takes_any_number(store: Store, client: redis.Redis) -> None:
     assert client.zrange("sales:history", 0, -1) == [str(batch.batch_id).encode()]
 
 
+@pytest.mark.slow
 def test_pruning_looks_at_each_batch_once_in_packets_of_bounded_size(
     store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,6 +466,7 @@ def test_pruning_looks_at_each_batch_once_in_packets_of_bounded_size(
     assert sent[1] < 5 * sent[0]
 
 
+@pytest.mark.slow
 def test_a_pruning_that_is_interrupted_leaves_whole_batches_and_the_next_goes_on(
     store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

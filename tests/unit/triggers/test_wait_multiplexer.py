@@ -143,6 +143,7 @@ class TestTwoConnections:
 
         run(test())
 
+    @pytest.mark.slow
     def test_a_wait_that_comes_while_the_last_connection_closes(
         self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -247,6 +248,7 @@ class TestEvents:
         run(test())
         assert [record.name for record in caplog.records if "was dropped" not in record.message] == []
 
+    @pytest.mark.slow
     def test_a_burst_of_5000_foreign_events_delays_nobody_for_long(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
             async with waiting(multiplexer_at(redis_url), *(f"wf{i}" for i in range(100))) as tasks:
@@ -326,6 +328,7 @@ class TestEvents:
 
         run(test())
 
+    @pytest.mark.slow
     def test_closes_at_random_moments_are_all_seen(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
             multiplexer = multiplexer_at(redis_url)
@@ -345,6 +348,7 @@ class TestEvents:
 
         run(test())
 
+    @pytest.mark.slow
     def test_1000_waits_are_all_woken(self, redis_url: str, redis_client: Redis) -> None:
         async def test() -> None:
             names = [f"wf{i}" for i in range(1_000)]

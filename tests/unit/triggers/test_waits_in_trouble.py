@@ -86,6 +86,7 @@ def all_end_right(events: dict[str, list[TriggerEvent]], night: Night) -> None:
     assert ended == {workflow: [batch_id] for workflow, batch_id in night.right.items()}
 
 
+@pytest.mark.slow
 def test_500_waits_while_redis_is_restarted_20_times_and_closes_go_on(
     lasting_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ class TestSentinel:
         with started_sentinel(tmp_path) as watched:
             yield watched
 
+    @pytest.mark.slow
     def test_a_master_that_is_killed(self, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
         night = Night(watched.url, monkeypatch)
 
@@ -183,6 +185,7 @@ class TestSentinel:
         lose_and_close(night, watched.fail_over, lambda: watched.master_port() == watched.ports[1])
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_replica_takes_over_from_a_lost_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with started_cluster(tmp_path, replicas=1, timeout_ms=1_000) as cluster:
         night = Night(cluster.url, monkeypatch)
