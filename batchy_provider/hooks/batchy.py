@@ -36,15 +36,22 @@ def default_conn_id() -> str:
 
 class BatchyHook(RedisHook):
     """
-    The Redis that keeps the state of batches.
+    Connect to the Redis that holds the state of batches.
 
-    Takes connections of type ``redis`` as they are, and of type ``batchy``, whose form has fields for Sentinel
-    too. Unlike its parent it sets timeouts, names its client, and closes what it opened when it is left:
-    ``with BatchyHook() as store: store.status("sales")``.
+    Use it in a task that reads or changes batches itself; operators, sensor and triggers use it too. It takes
+    connections of type ``redis`` and of type ``batchy``, whose form also has fields for Sentinel. Unlike its parent it
+    sets timeouts, names its client, and closes the client at the end of a ``with`` block:
+
+    .. code-block:: python
+
+        with BatchyHook() as store:
+            print(store.status("sales").jobs)
+
+    See the how-to guide *Python*.
 
     :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``.
-    :param patience: seconds for which the store tries a lost connection anew; default is
-        ``[batchy] redis_patience_seconds``, so that a Redis that restarts costs no night.
+    :param patience: seconds for which the store retries a lost connection, so that a run survives a restart of
+        Redis; default is ``[batchy] redis_patience_seconds``.
     """
 
     conn_name_attr = "redis_conn_id"

@@ -65,7 +65,7 @@ def close_process() -> None:
     """
     Keep the memory and the environment of this process from others of its user, its own script among them.
 
-    Airflow does it since 3.2, but not where `run_as_user` started the process anew. Root is not kept from anything.
+    Airflow does it since 3.2, but not where `run_as_user` started the process again. Root is not kept from anything.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

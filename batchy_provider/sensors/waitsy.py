@@ -33,13 +33,28 @@ _SCOPES = ("today", "since_last_run", "any")
 
 class WaitsySensor(BaseSensorOperator):
     """
-    Wait until every job of a workflow that is switched on has succeeded on the day of this run.
+    Wait until all enabled jobs of another workflow have succeeded on the day of this run.
 
-    The day is that of the run, not of the moment: a wait that crosses midnight still ends, and a run that is
-    cleared next week does not wait at all. In a backfill, the wait is for the day whose data the run loads.
+    Use it where a DAG needs data that another workflow loads, on whatever schedule. The day is that of the run, not
+    the current one: a wait that crosses midnight can end, and a run that you clear next week does not wait. In a
+    backfill, it waits for the day whose data the run loads.
 
-    The log says what is waited for, how that stands, and at the end for how long it was and which batch ended it;
-    it warns of what cannot end unless somebody does something: no such workflow or job, or all jobs disabled.
+    ==========================  ========================================================================
+    scope                       which success counts
+    ==========================  ========================================================================
+    ``today``                   any since the day of this run began
+    ``{"within": "12h"}``       any that is at most 12 hours old
+    ``since_last_run``          any since the last successful run; each success counts once
+    ``any``                     any, however old
+    ==========================  ========================================================================
+
+    .. code-block:: python
+
+        WaitsySensor(task_id="wait_for_erp", workflow="erp", jobs=["orders"], scope={"within": "12h"})
+
+    The log says what the sensor waits for, the current state, and at the end how long it took and which batch ended
+    the wait. It warns if the wait cannot end by itself: no such workflow or job, or all jobs disabled. See the how-to
+    guide *Waits and schedules*.
 
     :param workflow: the workflow waited for; or several, of which all must have succeeded. (templated)
     :param jobs: only these jobs, of each workflow. (templated)
@@ -128,7 +143,7 @@ class WaitsySensor(BaseSensorOperator):
         raise AssertionError("defer raises")
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Look again: the trigger ends the task by itself, except in ``airflow dags test``, which resumes it here."""
+        """Ask again. The trigger ends the task itself, except in ``airflow dags test``, which resumes it here."""
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:

@@ -40,7 +40,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """A change that a person made, for whoever keeps a log of its own.
+    """A change that a person made, as an entry for a log beside the one in Redis.
 
     :param action: the service's name of it, such as ``set_window``.
     :param details: what was asked for, as JSON could hold it.

@@ -53,7 +53,7 @@ class ArchiveService:
     :param store: the state in Redis.
     :param files: the archive.
     :param results: the results beside it; None to leave out what only they tell.
-    :param audit: told of what was brought back.
+    :param audit: called with each restore after it is made.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ __all__ = ["BACK", "LOST", "Event", "EventFeed", "Watcher"]
 Watcher = Callable[[Event], object]
 
 LOST: Event = {"event": "lost"}
-"""Redis cannot be reached: what happens meanwhile is not told."""
+"""Redis cannot be reached: events are missed until it can."""
 BACK: Event = {"event": "back"}
 """It can be reached again, and something may have been missed: who watches looks at everything again."""
 
@@ -42,7 +42,7 @@ class EventFeed:
     watcher.
 
     :param store: returns the state in Redis.
-    :param hear: told of each event before all watchers.
+    :param hear: called with each event before all watchers.
     :param silence: see `SILENCE_SECONDS`.
     """
 
@@ -59,7 +59,7 @@ class EventFeed:
 
     @contextmanager
     def watch(self, watcher: Watcher) -> Iterator[None]:
-        """Have a watcher told, from a thread of the feed's, until the context is left."""
+        """Call a watcher with each event, from the thread of the feed, until the context ends."""
         with self._lock:
             self._watchers.add(watcher)
             if self._thread is None:

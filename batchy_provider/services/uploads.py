@@ -16,8 +16,8 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ from batchy_provider.services.upload_files import (
     put_in,
     write_file,
 )
+from batchy_provider.services.upload_requests import AfterJob, Authorize, Check, Stored, Upload
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
@@ -54,79 +55,6 @@ if TYPE_CHECKING:
 STAGING = ".uploads"
 MAX_FILES = 100
 _PLAN = "plan.json"
-
-Check = Callable[[Path, Sequence[str]], list[Diagnostic]]
-"""From a folder of workflow files and names in it to further diagnostics."""
-Authorize = Callable[[Collection[str], Collection[str]], None]
-"""From workflows that an upload names, and others that run its bundles; raises if the caller may not change one."""
-
-
-@dataclass(frozen=True, slots=True)
-class UploadedFile:
-    """
-    One file of an upload.
-
-    :param name: as the caller named it.
-    :param path: where its bytes are now, on this machine.
-    """
-
-    name: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class After:
-    """
-    An existing job after which an uploaded bundle runs.
-
-    :param workflow: whose file is edited.
-    :param job: the job that it follows.
-    :param name: of the new job; the bundle's name without its ending where that is None.
-    :param takes_input: it reads the job's output.
-    :param independent: it runs whatever became of the job.
-    """
-
-    workflow: str
-    job: str
-    name: str | None = None
-    takes_input: bool = False
-    independent: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """
-    What a caller wants stored: all of it, or nothing.
-
-    :param configs: workflow files, YAML or JSON; the name without its ending is the workflow's.
-    :param bundles: zips, stored in the folder ``bundles``.
-    :param after: with one bundle and no config: a job more for an existing workflow.
-    :param replace: what is there under these names is replaced.
-    :param expected: file name → sha256 that it must have now, so that nobody else's change is lost.
-    """
-
-    configs: Sequence[UploadedFile] = ()
-    bundles: Sequence[UploadedFile] = ()
-    after: After | None = None
-    replace: bool = False
-    expected: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """
-    What an upload stored, or would store.
-
-    :param workflows: names of the workflows that are new or changed.
-    :param files: file, relative to the folder of workflow files → its sha256.
-    :param replaced: which of them were there before.
-    :param also_changed: other workflows that run, or may run, one of its bundles.
-    """
-
-    workflows: list[str]
-    files: dict[str, str]
-    replaced: list[str]
-    also_changed: list[str] = field(default_factory=list)
 
 
 class UploadService:
@@ -163,7 +91,7 @@ class UploadService:
         Store an upload.
 
         :param check: a further check of the sound workflows.
-        :param authorize: told of all workflows that change, before anything is said of the files.
+        :param authorize: called with all workflows that change, before any answer about the files.
         :raises ConfigError: it is no upload: a name that cannot be, nothing in it, too much.
         :raises InvalidFilesError: its files have errors, or others would have new ones; it lists each.
         :raises BundleRefusedError: a bundle breaks a rule of unpacking.
@@ -295,7 +223,7 @@ class UploadService:
         what = "say that it is to be replaced" if there.name == name else "use that name"
         raise UploadConflictError(f"the workflow {Path(name).stem!r} is defined by {place} already; {what}")
 
-    def _edited(self, after: After, upload: Upload) -> tuple[str, str]:
+    def _edited(self, after: AfterJob, upload: Upload) -> tuple[str, str]:
         """Return the file of an existing workflow with one more job."""
         if upload.configs or len(upload.bundles) != 1:
             raise ConfigError("to run after an existing job, upload one bundle and no workflow file")

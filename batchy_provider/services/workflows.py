@@ -5,29 +5,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import fields, replace
-from datetime import datetime, timezone
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.bundles.masking import hide
-from batchy_provider.config.cross_file_checks import needs
 from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
-from batchy_provider.config.graph import Node, graph_of, schedule_text
-from batchy_provider.core.dates import format_date, to_utc
+from batchy_provider.config.graph import graph_of
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.values import SPECIAL_FIELDS, Actor, Fields, UnreadableWorkflow, WorkflowConfig, WorkflowState
-from batchy_provider.core.windows import position_or_none
-from batchy_provider.exceptions import BatchyError, ConfigError, UnknownWorkflowError
-from batchy_provider.services.answers import Audit, JobSummary, Page, WorkflowDetail, WorkflowSummary
-from batchy_provider.services.deadlines import deadline_of
+from batchy_provider.core.values import Actor, Fields, WorkflowConfig, WorkflowState
+from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
+from batchy_provider.services.answers import Audit, Page, WorkflowDetail, WorkflowSummary
+from batchy_provider.services.workflow_summaries import job_summaries, row_of, summary_of, waits_of
 from batchy_provider.state.log_throttle import RareLog
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.config.reader import Folder
-    from batchy_provider.config.workflow import Workflow
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.state.store import Store
@@ -105,14 +99,14 @@ class WorkflowService:
             names &= set(only)
         states = {state.workflow: state for state in self._store().scan(names)}
         diagnostics = diagnostics_by_workflow(folder.diagnostics)
-        waits = {name: _waits_for(workflow) for name, workflow in folder.workflows.items()}
+        waits = {name: waits_of(workflow) for name, workflow in folder.workflows.items()}
         waited: dict[str, list[str]] = {}
         for name, others in waits.items():
             for other in others:
                 waited.setdefault(other, []).append(name)
         all_names = sorted(states.keys() | folder.workflows.keys() | diagnostics.keys())
         return [
-            _row(
+            row_of(
                 name,
                 states.get(name),
                 folder.workflows.get(name),
@@ -139,14 +133,14 @@ class WorkflowService:
             if workflow is None and not diagnostics:
                 raise self._unknown(name, folder) from None
             state = None
-        waits = _waits_for(workflow) if workflow is not None else []
-        waited = sorted(other for other, found in folder.workflows.items() if name in _waits_for(found))
+        waits = waits_of(workflow) if workflow is not None else []
+        waited = sorted(other for other, found in folder.workflows.items() if name in waits_of(found))
         nodes = graph_of(workflow) if workflow is not None and workflow.model is not None else {}
         config = workflow.config() if workflow is not None else None
         path = workflow.path if workflow is not None else Path(diagnostics[0].file) if diagnostics else None
         return WorkflowDetail(
-            summary=_summary(name, state, workflow, faults=len(diagnostics), waits_for=waits, waited_for_by=waited),
-            job_states=list(_job_states(name, state, config, nodes)),
+            summary=summary_of(name, state, workflow, faults=len(diagnostics), waits_for=waits, waited_for_by=waited),
+            job_states=list(job_summaries(name, state, config, nodes)),
             fields=encodable(state.jobs) if state is not None else {},
             changes=list(state.changes) if state is not None else [],
             file=str(path.relative_to(self._catalog.folder)) if path is not None else None,
@@ -186,7 +180,7 @@ class WorkflowService:
         self, name: str, *, actor: Actor, why: str | None = None, config: WorkflowConfig | None = None
     ) -> dict[str, Fields]:
         """
-        Set a workflow back to its configuration; windows start anew, history stays.
+        Reset a workflow to its configuration: windows start from the beginning, history stays.
 
         :param config: a configuration of the caller's instead of the file's.
         :raises ConfigError: there is no file of it.
@@ -268,117 +262,6 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, list | dict):
         return len(value)
     return value if isinstance(value, str | int | float) else str(value)
-
-
-def _waits_for(workflow: Workflow) -> list[str]:
-    return list(dict.fromkeys(other for other, _ in needs(workflow)))
-
-
-def _row(
-    name: str,
-    state: WorkflowState | UnreadableWorkflow | None,
-    workflow: Workflow | None,
-    *,
-    faults: int,
-    waits_for: list[str],
-    waited_for_by: list[str],
-) -> WorkflowSummary:
-    """Return a row of a list; whatever is wrong with one workflow makes its own row unreadable, no other."""
-    neighbours: dict[str, Any] = {"faults": faults, "waits_for": waits_for, "waited_for_by": waited_for_by}
-    try:
-        if not isinstance(state, UnreadableWorkflow):
-            return _summary(name, state, workflow, **neighbours)
-        return replace(_summary(name, None, workflow, **neighbours), **_unreadable(state.reason))
-    except Exception as error:
-        _unforeseen.warning(name, "%s: its row cannot be made", name, exc_info=error)
-        reason = f"{error}" if isinstance(error, BatchyError) else f"{type(error).__name__}: {error}"
-        in_cfg = workflow is not None or faults > 0
-        return WorkflowSummary(workflow=name, **_unreadable(encodable(reason)), in_cfg=in_cfg, **neighbours)
-
-
-def _unreadable(reason: str) -> dict[str, Any]:
-    return {"status": "unreadable", "unreadable": reason, "in_redis": True, "late_seconds": None}
-
-
-def _summary(
-    name: str,
-    state: WorkflowState | None,
-    workflow: Workflow | None,
-    *,
-    faults: int,
-    waits_for: list[str],
-    waited_for_by: list[str],
-) -> WorkflowSummary:
-    batch = state.batch if state is not None else None
-    model = workflow.model if workflow is not None else None
-    config = workflow.config() if workflow is not None and state is None else None
-    live = {} if state is None or batch is None or batch.status != "open" else state.progress
-    last_success = state.last_success if state is not None else None
-    deadline = deadline_of(model, last_success, to_utc(datetime.now(timezone.utc))) if model is not None else None
-    return WorkflowSummary(
-        workflow=name,
-        status=batch.status if batch else "new",
-        batch_id=batch.batch_id if batch else None,
-        from_date=batch.from_date if batch else None,
-        to_date=batch.to_date if batch else None,
-        started=batch.started if batch else None,
-        run=batch.record.run if batch and batch.record else None,
-        batch_end=batch.batch_end if batch else None,
-        last_success=last_success,
-        holder=str(state.holder) if state is not None and state.holder else None,
-        timezone=state.timezone if state is not None else config.timezone if config is not None else "UTC",
-        jobs=list(state.jobs if state is not None else config.jobs if config is not None else ()),
-        disabled=sorted(state.disabled if state is not None else config.disabled if config is not None else ()),
-        progress={job: dict(r) for job, r in live.items() if batch is not None and r.get("batch_id") == batch.batch_id},
-        in_redis=state is not None,
-        in_cfg=workflow is not None or faults > 0,
-        faults=faults,
-        description=model.description if model is not None else None,
-        schedule=schedule_text(model) if model is not None else None,
-        deadline=deadline.at if deadline is not None else None,
-        late_seconds=deadline.late_seconds if deadline is not None else None,
-        waits_for=waits_for,
-        waited_for_by=waited_for_by,
-    )
-
-
-def _job_states(
-    workflow: str, state: WorkflowState | None, config: WorkflowConfig | None, nodes: Mapping[str, Node]
-) -> Iterable[JobSummary]:
-    names = list(state.jobs) if state is not None else list(config.jobs) if config is not None else []
-    handlers = [name for name, node in nodes.items() if node.kind == "handler"]
-    for name in dict.fromkeys([*names, *handlers]):
-        stored: Fields = state.jobs.get(name, {}) if state is not None else {}
-        given: Mapping[str, Any] = config.jobs.get(name, {}) if config is not None else {}
-        node = nodes.get(name)
-        report = state.progress.get(name) if state is not None else None
-        zone = state.timezone if state is not None else "UTC"
-        at = position_or_none(workflow, name, stored, zone) if stored else None
-        fresh = {**given, "status": given.get("status") or "new"}
-        known_in_file = config is not None and name in config.jobs
-        reset = position_or_none(workflow, name, fresh, config.timezone) if config and known_in_file else None
-        disabled = name in (state.disabled if state is not None else config.disabled if config is not None else ())
-        yield JobSummary(
-            job=name,
-            kind="handler" if name in handlers else "job",
-            status=str(stored.get("status") or "new"),
-            outcome=stored.get("outcome"),
-            batch_id=stored.get("batch_id"),
-            from_date=stored.get("from_date"),
-            to_date=stored.get("to_date") or stored.get("batch_start"),
-            batch_start=stored.get("batch_start"),
-            batch_end=stored.get("batch_end"),
-            disabled=disabled,
-            params=encodable(
-                hide({key: value for key, value in (stored or given).items() if key not in SPECIAL_FIELDS})
-            ),
-            progress=dict(report) if report is not None and report.get("batch_id") == stored.get("batch_id") else None,
-            upstream=list(node.upstream) if node is not None else [],
-            note=node.note if node is not None else "",
-            next_from=format_date(at.start) if at is not None else None,
-            watermark=format_date(at.watermark) if at is not None else None,
-            reset_from=format_date(reset.start) if reset is not None else None,
-        )
 
 
 def _text(path: Path | None) -> str | None:

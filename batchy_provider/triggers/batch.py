@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Waits for another run's batch to be closed, so that one's own can be opened."""
+"""Wait until another run's batch is closed, so that this run can open its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BatchFreeTrigger(BaseTrigger):
         self.look_again_seconds = look_again_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger anew in another triggerer."""
+        """Return the class path and arguments from which another triggerer makes this trigger again."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "workflow": self.workflow,
             "batch_id": self.batch_id,

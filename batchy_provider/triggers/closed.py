@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONFIRM_SECONDS = 15.0
-"""How long Airflow is given to store an event before it counts as told: it does so once a second."""
+"""Time to give Airflow to store an event before it is acknowledged; Airflow stores once a second."""
 STORED_SECONDS = 5.0
 """After how long an event counts as stored where the trigger is stopped in an orderly way before that."""
 _LAST_CONFIRM_SECONDS = 5.0
@@ -34,19 +34,19 @@ _FAULT_PAUSE_SECONDS = 60.0
 
 class BatchClosedTrigger(BaseEventTrigger):
     """
-    Tell of each batch of a workflow that is closed, by default of those that no run of Airflow has opened.
+    Fire for each closed batch of a workflow, by default only for batches that no run of Airflow has opened.
 
     ``Asset("batchy://sales", watchers=[AssetWatcher(name="sales", trigger=BatchClosedTrigger(workflow="sales"))])``
-    is then also updated by batches of the command line, the REST API and the original Batchy server. How far it has
-    come is kept in Redis. So nothing is lost while no triggerer runs; if one is killed within 15 seconds after it has
-    told, or stopped within 5, it may be told once more.
+    is then also updated by batches of the command line, the REST API and the original Batchy server. Redis holds the
+    offset, so no batch is lost while no triggerer runs. Delivery is at least once: if a triggerer is killed within 15
+    seconds after an event, or stopped within 5, the event may fire again.
 
     The event holds ``workflow``, ``batch_id``, ``status``, ``from_date``, ``to_date`` and ``batch_end``.
 
     :param workflow: the workflow.
     :param result: ``success``, ``failed``, or ``closed`` for both.
     :param outside_only: only batches that no run of Airflow has opened.
-    :param name: tells watches of the same batches apart: two assets that are both to be updated by them need two.
+    :param name: name of the subscription; two assets that the same batches update need two names.
     :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.
     """
 
@@ -69,7 +69,7 @@ class BatchClosedTrigger(BaseEventTrigger):
         self.redis_conn_id = redis_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger anew in a triggerer."""
+        """Return the class path and arguments from which a triggerer makes this trigger again."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "workflow": self.workflow,
             "result": self.result,
@@ -112,7 +112,7 @@ class BatchClosedTrigger(BaseEventTrigger):
                                 confirming[task] = time.monotonic(), told
                                 task.add_done_callback(lambda done: confirming.pop(done, None))
                 except BatchyError as error:
-                    # A trigger that ends is started anew at once: better to say it once a minute.
+                    # Airflow restarts a trigger that ends at once; this reports the error once a minute instead.
                     self.log.error("%s", error)
                     await asyncio.sleep(_FAULT_PAUSE_SECONDS)
         finally:
@@ -121,7 +121,7 @@ class BatchClosedTrigger(BaseEventTrigger):
             for task in confirming:
                 task.cancel()
             if stored:
-                # A stop must not have them told again. Younger ones may not be stored yet: those are told again.
+                # A stop must not repeat these events. Younger ones may not be stored yet, so they fire again.
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(confirm_now(stored), _LAST_CONFIRM_SECONDS)
 

@@ -4,14 +4,14 @@
 
 Redis forgets what it publishes, so an event is only a hint that a workflow is worth a look. Each wait is
 looked at once it is registered and subscribed, when an event names its workflow, when the subscription was
-made anew, and every ``[batchy] recheck_seconds`` for writers that publish nothing (the original server).
+made again, and every ``[batchy] recheck_seconds`` for writers that publish nothing (the original server).
 
 Airflow has shared trigger streams of its own from 3.3 on. They were measured beside this and are not used:
 
 - they need 3.3, this 3.1;
 - for 1,000 waits, theirs took 1.43 s until all were woken, this 0.43 s, each with one subscription;
 - a burst of 3,000 messages about other workflows failed all waits, as each has a queue of its own that holds 1,024
-  and whoever overflows it is failed; here an event costs a look-up by workflow and wakes only those it names;
+  and a wait that overflows it fails; here an event costs a look-up by workflow and wakes only those it names;
 - they hand on messages, and know nothing of the look after each reconnection and of the slow recheck, which would
   have to be built on top all the same.
 """
@@ -139,7 +139,7 @@ class WaitMultiplexer:
 
         While Redis cannot be used, that is yielded too, as a verdict that says so.
 
-        :param ask: makes the generator of questions of the workflow's keys, see `batches.waiting`. Where two are
+        :param ask: makes the generator of questions of the workflow's keys, see `state.wait_queries`. Where two are
             equal, such as two `Question`, one look serves both.
         :raises BatchyError: if the stored state cannot be read, which waiting does not mend.
         """
@@ -183,7 +183,7 @@ class WaitMultiplexer:
     # -- the connection ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Keep the connection as long as somebody waits; make it anew when it is lost."""
+        """Hold the connection while there are waits; reconnect when it is lost."""
         # Nothing is awaited between the last look at the waits and the task's end: a wait that comes in then
         # finds either the task running, which will see it, or done, and starts another.
         while self._waiters:
@@ -235,11 +235,11 @@ class WaitMultiplexer:
                 await pubsub.ping()
             asked = message is None
             if message is not None and message["type"] == "subscribe":
-                # redis-py has made the connection anew by itself: what was published in between is lost.
+                # redis-py has reconnected by itself: events published in between are lost.
                 self._mark(self._all())
             elif message is not None and message["type"] == "message":
                 self._mark(self._waiters.get(_workflow_of(message["data"]), ()))
-                # Messages that are there already are read without a pause: let others run in a burst.
+                # Messages that are there already are read without a pause: let other tasks run during a burst.
                 await asyncio.sleep(0)
 
     # -- the questions -----------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class WaitMultiplexer:
             if listener.done():
                 listener.result()
             if loop.time() >= self._recheck_at:
-                # By the clock, not after so much quiet: one busy workflow must not keep the others from it.
+                # By the clock, not after a quiet time: one busy workflow must not delay the recheck of the others.
                 self._recheck_at = loop.time() + max(self.recheck_seconds, 0.1)
                 self._tell()
                 self._mark(self._all())
@@ -359,7 +359,7 @@ class _Outage:
         return pause
 
     def verdict(self) -> Verdict:
-        """Return what a wait is told meanwhile."""
+        """Return the verdict that waits get during the outage."""
         from batchy_provider.core.waits import Verdict
 
         return Verdict(state="waiting", text=self._text)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A wait in the triggerer: it ends the task itself, so that no worker slot is needed."""
+"""Wait in the triggerer, which ends the task itself, so that a wait needs no worker slot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WaitsyTrigger(BaseTrigger):
     """
     Wait until a workflow's batch has succeeded, or those of several, and end the task then.
 
-    :param wait: fields of `batches.waiting.Wait`; a list of such to wait for several workflows.
+    :param wait: fields of a `core.waits.Wait`; a list of these waits for several workflows.
     :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.
     :param soft_fail: skip the task instead of failing it.
     :param began: when the wait began, Unix seconds; None for now. Only for what the log says.
@@ -46,7 +46,7 @@ class WaitsyTrigger(BaseTrigger):
         self.began = began
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger anew in another triggerer."""
+        """Return the class path and arguments from which another triggerer makes this trigger again."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "wait": self.wait,
             "redis_conn_id": self.redis_conn_id,
@@ -138,7 +138,7 @@ def watch(
 ) -> AbstractAsyncContextManager[AsyncIterator[Verdict]]:
     """Watch what `ask` asks about a workflow, on the multiplexer of the connection; the wait ends with the context.
 
-    :param ask: takes the workflow's keys and returns the generator of questions, see `batches.waiting`.
+    :param ask: takes the workflow's keys and returns the generator of questions, see `state.wait_queries`.
     """
     from airflow.configuration import conf
 

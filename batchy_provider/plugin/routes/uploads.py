@@ -28,7 +28,8 @@ from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.error_codes import ServerError
 from batchy_provider.plugin.error_responses import documented
 from batchy_provider.plugin.security import Caller, changing
-from batchy_provider.services.uploads import MAX_FILES, After, Authorize, Stored, Upload, UploadedFile
+from batchy_provider.services.upload_requests import AfterJob, Authorize, Stored, Upload, UploadedFile
+from batchy_provider.services.uploads import MAX_FILES
 
 router = APIRouter(tags=["uploads"])
 
@@ -183,7 +184,7 @@ def _read(form: FormData, scratch: Path) -> Upload:
     if workflow or job:
         if not (workflow and job):
             raise ConfigError("after_workflow and after_job go together")
-        after = After(
+        after = AfterJob(
             workflow=workflow,
             job=job,
             name=_text(form, "job"),

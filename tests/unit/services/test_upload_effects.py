@@ -17,8 +17,8 @@ from batchy_provider.core.values import Actor
 from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services.answers import Audit
 from batchy_provider.services.composition import Services
-from batchy_provider.services.upload_files import UploadStorageError
-from batchy_provider.services.uploads import After, Upload, UploadConflictError, UploadedFile
+from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
+from batchy_provider.services.upload_requests import AfterJob, Upload, UploadedFile
 
 EVE = Actor("eve", "rest", "127.0.0.1")
 MINE = "jobs:\n  k: {bundle: shared.zip}\n"
@@ -166,7 +166,7 @@ def test_a_check_writes_nothing_and_needs_no_right_to_write(services: Services, 
 def test_a_job_after_one_of_a_workflow_in_a_folder(services: Services, cfg: Path, give: Give) -> None:
     (cfg / "team").mkdir()
     (cfg / "team" / "sales.yaml").write_text("jobs:\n  extract: {bash: 'true'}\n")
-    after = After(workflow="sales", job="extract")
+    after = AfterJob(workflow="sales", job="extract")
     stored = services.uploads.store(Upload(bundles=[give("audit.zip", "cat")], after=after), actor=EVE)
     assert set(stored.files) == {"team/sales.yaml", "team/bundles/audit.zip"}
     assert "audit" in services.workflows.get("sales").summary.jobs
@@ -234,7 +234,7 @@ def test_what_a_file_names_outside_today_stays(services: Services, cfg: Path, tm
     put_zip(tmp_path / "far.zip", "true")
     text = f"jobs:\n  extract: {{bundle: {tmp_path}/far.zip}}\n"
     (cfg / "sales.yaml").write_text(text)
-    after = After(workflow="sales", job="extract")
+    after = AfterJob(workflow="sales", job="extract")
     services.uploads.store(Upload(bundles=[give("audit.zip", "cat")], after=after), actor=EVE)
     with pytest.raises(ConfigError, match="outside"):
         services.uploads.store(Upload(configs=[give("other.yaml", text)]), actor=EVE)

@@ -21,7 +21,8 @@ from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services import uploads
 from batchy_provider.services.answers import Audit
 from batchy_provider.services.composition import Services
-from batchy_provider.services.uploads import After, Upload, UploadConflictError, UploadedFile
+from batchy_provider.services.upload_files import UploadConflictError
+from batchy_provider.services.upload_requests import AfterJob, Upload, UploadedFile
 
 ANN = Actor("ann", "rest", "127.0.0.1")
 SALES = "jobs:\n  extract: {bundle: extract.zip}   # the first\n  load: {bash: 'true'}\n"
@@ -140,7 +141,7 @@ def test_what_is_there_is_replaced_only_when_asked_and_when_it_is_what_was_seen(
 
 def test_a_bundle_after_an_existing_job_becomes_a_job(services: Services, cfg: Path, give: Give) -> None:
     (cfg / "sales.yaml").write_text("# every night\njobs:\n  extract: {bash: 'true'}  # the first\n")
-    after = After(workflow="sales", job="extract", takes_input=True, independent=True)
+    after = AfterJob(workflow="sales", job="extract", takes_input=True, independent=True)
     services.uploads.store(Upload(bundles=[give("audit.zip", {"script.sh": "cat"})], after=after), actor=ANN)
     text = (cfg / "sales.yaml").read_text()
     assert text.startswith("# every night\njobs:\n  extract: {bash: 'true'}  # the first\n")
@@ -148,7 +149,7 @@ def test_a_bundle_after_an_existing_job_becomes_a_job(services: Services, cfg: P
     assert (job.after, job.input, job.bundle, job.independent) == (["extract"], "extract", "audit.zip", True)
     with pytest.raises(UploadConflictError, match="has a job 'audit' already"):
         services.uploads.store(Upload(bundles=[give("audit.zip", {"script.sh": ""})], after=after), actor=ANN)
-    wrong = After(workflow="sales", job="extrat")
+    wrong = AfterJob(workflow="sales", job="extrat")
     with pytest.raises(ConfigError, match="did you mean 'extract'"):
         services.uploads.store(Upload(bundles=[give("more.zip", {"script.sh": ""})], after=wrong), actor=ANN)
 
