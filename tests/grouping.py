@@ -9,6 +9,8 @@ OWN_AIRFLOW = ("test_many_workers.py", "test_deploy_scripts.py")
 APART = ("test_state_machine.py",)
 """Files of few and long tests, which share nothing."""
 _HALF = "tests/integration/test_m"
+NIGHT = ("test_examples.py",)
+"""Files of the first half that go with the second one: all that `./run test` runs on an Airflow shares that."""
 EARLY = (
     "tests/integration/",
     "tests/reliability/",
@@ -41,4 +43,4 @@ def group(nodeid: str) -> str:
         return nodeid
     if folder != "tests/integration" or name in OWN_AIRFLOW:
         return file
-    return f"{folder}, {'first' if file < _HALF else 'second'} half"
+    return f"{folder}, {'first' if file < _HALF and name not in NIGHT else 'second'} half"
