@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Secrets in what a script writes become ``***``, before anybody sees or keeps it.
+Replace secrets in the output of a script by ``***``, before the output is shown or stored.
 
-A stream is masked as it comes, whatever the pieces in which it comes: of each piece only the end that may be the
-beginning of a secret is held back. Whoever runs the script says what is secret; without secrets nothing is looked at.
+A stream is masked as it comes, in pieces of any size. Only the end of a piece that may be the beginning of a secret is
+held back. The caller says what is secret. Without secrets, the output is passed on unchecked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MASK = "***"
 _MASK = MASK.encode()
 
 Secrets = Callable[[], Collection[str]]
-"""Asked when the script starts, and once more when it has ended."""
+"""Returns all secrets. Called when the script starts, and again when it has ended."""
 
 _WORDS = (
     "access_key",
@@ -41,16 +41,17 @@ _WORDS = (
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what bears this name is a secret; for where there is no Airflow, which has a list of its own."""
+    """Tell whether a value with this name is a secret. For use without Airflow, which has its own list of names."""
     plain = re.sub(r"\W+", "_", name.lower())
     return any(word in plain for word in _WORDS)
 
 
 def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = is_secret_name) -> set[str]:
     """
-    Find what is secret by its name: texts and numbers, at any depth below such a name; of a URL also its password.
+    Return the values that are secret by their names, at any depth below such a name, and the passwords in URLs.
 
     :param values: variables or params
+    :param is_secret: tells whether a value with a certain name is secret
     """
     found: set[str] = set()
     for name, value in values.items():
@@ -65,7 +66,7 @@ def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = is_
 
 
 def hide(value: Any, is_secret: Callable[[str], bool] = is_secret_name) -> Any:
-    """Return a JSON value for people: ``***`` for what has a name that tells of a secret, and passwords in URLs."""
+    """Return a JSON value with ``***`` in place of values with a secret name and of passwords in URLs."""
     if isinstance(value, Mapping):
         return {name: _hidden(each) if is_secret(str(name)) else hide(each, is_secret) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -102,7 +103,7 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _passwords(text: str) -> Iterator[str]:
-    """The password of a URL, as it stands there and as it is meant."""
+    """Yield the password of a URL, as written there and decoded."""
     if "://" not in text or "@" not in text:
         return
     try:
@@ -115,12 +116,12 @@ def _passwords(text: str) -> Iterator[str]:
 
 class Masker:
     """
-    Knows some secrets, and masks them.
+    Masks a set of secrets.
 
-    Where two begin at the same place the longer one is masked. What a secret is printed as is a secret too: its lines,
-    the values of a JSON document, and its text with the escapes of JSON, see `secret_forms`.
+    If two of them begin at the same place, the longer one is masked. The forms in which programs print a secret are
+    masked, too: its lines, the values of a JSON document, its text with the escapes of JSON; see `secret_forms`.
 
-    :param secrets: texts; empty ones are left out
+    :param secrets: texts; empty ones are ignored
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -128,7 +129,7 @@ class Masker:
         known = {text.encode("utf-8", "surrogatepass") for text in texts}
         self._known = sorted(known, key=lambda secret: (-len(secret), secret))
         self.longest = len(self._known[0]) if self._known else 0
-        # Where one secret is part of another, there is none of both where there is not the part.
+        # If one secret is part of another one, it is enough to look for the part.
         shortest: list[bytes] = []
         for secret in reversed(self._known):
             if not any(part in secret for part in shortest):
@@ -142,12 +143,12 @@ class Masker:
         return bool(self._known)
 
     def occurs(self, data: bytes) -> bool:
-        """Tell whether there is any secret in some bytes. Cheap: this is what most output is asked."""
+        """Tell whether there is any secret in some bytes. Cheap: for most output, this is the only check."""
         return any(secret in data for secret in self._shortest)
 
     def places(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield where secrets begin and end, from the left, at each place the longest. Much faster than a pattern."""
-        # Of all secrets few are there: only these are looked for again.
+        """Yield begin and end of each secret, from the left, the longest at each place. Much faster than a pattern."""
+        # Few of all secrets occur. Only these are searched for again.
         met = [[at, rank] for rank, secret in enumerate(self._known) if (at := data.find(secret)) >= 0]
         while met:
             begin, rank = min(met)  # the longest have the lowest ranks
@@ -159,7 +160,7 @@ class Masker:
             met = [each for each in met if each[0] >= 0]
 
     def unfinished(self, data: bytes, start: int) -> int:
-        """Return where the first secret begins, from ``start``, that the end of the bytes may have cut off."""
+        """Return where the first secret begins, from ``start``, that the end of the bytes may cut off."""
         for match in self._first.finditer(data, max(start, len(data) - self.longest + 1)):
             rest = data[match.start() :]
             for secret in self._by_first[rest[0]]:
@@ -170,19 +171,19 @@ class Masker:
         return len(data)
 
     def bytes(self, data: bytes) -> bytes:
-        """Mask bytes that are whole."""
+        """Return bytes with all secrets masked."""
         stream = MaskedStream(self)
         return stream.feed(data) + stream.finish()
 
     def text(self, text: str) -> str:
-        """Mask a text."""
+        """Return a text with all secrets masked."""
         if not self._known:
             return text
         data = text.encode("utf-8", "surrogatepass")
         return self.bytes(data).decode("utf-8", "surrogatepass") if self.occurs(data) else text
 
     def value(self, value: Any) -> Any:
-        """Mask all texts of a JSON value, names included."""
+        """Return a JSON value with the secrets in all its texts and names masked."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -202,20 +203,20 @@ class Masker:
 
 class MaskedStream:
     """
-    One stream, masked: the pieces that come out are together what `Masker.bytes` makes of the whole.
+    Masks one stream, in pieces of any size. The result is the same as `Masker.bytes` returns for the whole.
 
-    :param masker: what it knows now counts for the whole stream
+    :param masker: has all secrets of the stream
     """
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
         self.held = b""
-        """What has come and was not passed on; shorter than the longest secret."""
+        """The bytes that were fed and not passed on yet; shorter than the longest secret."""
         self.count = 0
         """How many secrets were masked."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; returns what can be passed on."""
+        """Take the next bytes; returns the masked bytes that can be passed on."""
         if not self._masker:
             return data
         if self.held:
@@ -237,7 +238,7 @@ class MaskedStream:
         return b"".join([*parts, data[begin:end]])
 
     def finish(self) -> bytes:
-        """Return what was held back, at the end of the stream."""
+        """End the stream; returns the rest, masked."""
         rest, self.held = self.held, b""
         parts: list[bytes] = []
         begin = 0

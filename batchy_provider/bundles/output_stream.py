@@ -58,7 +58,7 @@ class Stream:
         """How many secrets were masked."""
         return self._masked.count
 
-    def keep(self, data: bytes) -> bytes:
+    def write(self, data: bytes) -> bytes:
         """Write what was read to the files; returns what can be shown now, masked."""
         before = self._masked.held
         masked = self._masked.feed(data)

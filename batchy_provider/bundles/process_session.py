@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-One session of processes: who is in it, and how it is ended.
+List, signal and end the processes of one session.
 
 A script leads a session. Programs in it make process groups of their own (GNU `timeout`, `set -m`, `bash -i`), so a
-signal to the script's group does not reach them; they stay in the session unless they call `setsid`.
+signal to the script's group does not reach them. They stay in the session unless they call `setsid`.
 
-The watchdog runs this file as a program, without this package: ``python -I -S session.py LEADER STARTED GRACE``. So it
-imports the standard library alone.
+The watchdog runs this file as a program, without the package: ``python -I -S process_session.py LEADER STARTED GRACE``.
+So it imports only the standard library.
 """
 
-# A Path for each of hundreds of processes takes longer than looking at them.
+# Making a Path for each of hundreds of processes takes longer than checking them.
 # ruff: noqa: PTH115, PTH123, PTH208
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Member(NamedTuple):
     A process of the session.
 
     :param group: its process group
-    :param command: what it runs, on one line, shortened
+    :param command: its command line, on one line, shortened
     """
 
     pid: int
@@ -43,13 +43,13 @@ class Member(NamedTuple):
 
 class Session:
     """
-    The processes whose session is that of one leader.
+    The processes of one session.
 
-    :param leader: process id of the leader, which is the session's number
-    :param started: what `start_of` said of the leader; None: not known
+    Another session cannot get the same number while the leader is not reaped, or while any process is in the session.
+    A caller that is not the leader's parent needs ``started`` to notice a new session with the same number.
 
-    Its number cannot become another session's while the leader is not reaped, or any process is in it. For one who is
-    not the leader's parent ``started`` tells the two apart.
+    :param leader: process id of the leader, which is the number of the session
+    :param started: what `start_of` returned for the leader; None: not known
     """
 
     def __init__(self, leader: int, started: int | None = None) -> None:
@@ -59,21 +59,21 @@ class Session:
 
     def members(self, *, leader: bool = True) -> list[Member]:
         """
-        List the processes that run, without the dead that nobody has reaped.
+        Return the processes that run, without zombies.
 
         :param leader: False leaves the leader out
         :raises OSError: the processes of this machine cannot be listed
         """
-        self._list.others.clear()  # a number may be of another process by now
+        self._list.outside.clear()  # the number may belong to another process by now
         return [each for each in self._look() if leader or each.pid != self.leader]
 
     def empty(self) -> bool:
         """
-        Tell for sure that no process is left.
+        Tell whether no process is left, without any doubt.
 
-        A process may make another and end while one looks. Such a look decides nothing, and the next one follows.
+        While the processes are listed, one may start another one and end. Such a list decides nothing: list them again.
         """
-        self._list.others.clear()
+        self._list.outside.clear()
         try:
             for _ in range(_ROUNDS):
                 if self._look():
@@ -88,7 +88,8 @@ class Session:
         """
         Signal each process once, by its group.
 
-        The kernel signals a whole group at once, also what is being forked in it. A group is of one session alone.
+        The kernel signals a whole group at once, with all processes that are just being forked in it. All processes of
+        a group are in the same session.
         """
         try:
             groups = {each.group for each in self.members()}
@@ -99,7 +100,7 @@ class Session:
                 os.killpg(group, number)
 
     def kill(self) -> None:
-        """Send KILL until nobody new appears. What the kernel still holds, or another user owns, may be left."""
+        """Send KILL until no new process appears. Some of another user, or held by the kernel, may be left."""
         for _ in range(_ROUNDS):
             self.send(signal.SIGKILL)
             if self.empty():
@@ -107,15 +108,16 @@ class Session:
 
     def _look(self) -> list[Member]:
         if self._started is not None and start_of(self.leader) not in (None, self._started):
-            self._list.is_sure = True  # the number is another's by now
+            self._list.is_sure = True  # the number belongs to another process by now
             return []
         return self._list.members()
 
     def end(self, grace: float, *, pause: Callable[[float], None] = time.sleep) -> None:
         """
-        End it: TERM, and KILL after the grace. Returns when it is empty, however long that takes.
+        End all processes: TERM, and KILL after the grace. Returns when the session is empty, however long that takes.
 
-        :param grace: seconds
+        :param grace: seconds between TERM and KILL
+        :param pause: sleeps for some seconds
         """
         over = time.monotonic() + grace
         self.send(signal.SIGTERM)
@@ -129,7 +131,7 @@ class Session:
 
 
 def start_of(pid: int) -> int | None:
-    """When a process was started, in ticks since boot; None where that is not known."""
+    """Return when a process was started, in ticks since boot; None if that is not known."""
     try:
         return int(_stat(pid)[19])
     except (OSError, ValueError, IndexError):
@@ -137,7 +139,7 @@ def start_of(pid: int) -> int | None:
 
 
 def peak_memory(members: Iterable[Member]) -> int:
-    """Largest resident size (bytes) that any one of some processes has had until now; 0 where it is not known."""
+    """Return the largest resident size (bytes) that one of some processes has had so far; 0 if it is not known."""
     most = 0
     for member in members:
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{member.pid}/status", "rb") as file:
@@ -154,49 +156,49 @@ def _has_proc() -> bool:
 
 
 def _stat(pid: int | str) -> list[str]:
-    """What stands in /proc/PID/stat after the name, which may hold anything: state, parent, group, session …"""
+    """Return the fields of /proc/PID/stat after the name, which may be any text: state, parent, group, session …"""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].decode("ascii", "replace").split()
 
 
 class _ProcList:
     """
-    The processes of a session, as /proc shows them.
+    The processes of a session, as /proc lists them.
 
-    Process ids grow, and so does the list while it is read: of a chain of processes, each the parent of the next, one
-    is in it. A look is sure if no process may have ended between the list and the question for its session, other than
-    those that the look before has found to be dead, or of another session: they cannot come to ours.
+    Process ids grow, and the list grows while it is read. So it has at least one of a chain of processes in which each
+    starts the next one. A list is sure if no process has ended between the listing and the check of its session. Those
+    that an earlier list found dead, or in another session, do not count: they cannot come into this session.
     """
 
     def __init__(self, session: int) -> None:
         self._session = session
-        self.others: set[str] = set()
+        self.outside: set[str] = set()
         self.is_sure = False
 
     def members(self) -> list[Member]:
-        """List those that run."""
+        """Return those that run."""
         found = []
         self.is_sure = True
         pids = [name for name in os.listdir("/proc") if name.isdecimal()]
-        others = self.others.intersection(pids)
+        outside = self.outside.intersection(pids)
         for pid in pids:
-            if pid in others:
+            if pid in outside:
                 continue
             try:
                 if os.getsid(int(pid)) != self._session:
-                    others.add(pid)
+                    outside.add(pid)
                     continue
                 stat = _stat(pid)
             except OSError:
                 self.is_sure = False
                 continue
-            # A process whose first thread has ended looks dead while its other threads run.
+            # A process whose first thread has ended looks like a zombie while its other threads run.
             if stat[0] not in _DEAD or int(stat[17]) > 1:
                 found.append(Member(int(pid), int(stat[2]), _command(pid)))
             else:
-                others.add(pid)
+                outside.add(pid)
                 self.is_sure = False
-        self.others = others
+        self.outside = outside
         return found
 
 
@@ -217,15 +219,15 @@ def _one_line(text: str) -> str:
 
 
 class _PsList:
-    """Without /proc (macOS): POSIX `ps` lists all processes, and the kernel says of each in which session it is."""
+    """The processes of a session without /proc (macOS): `ps` lists all, and the kernel knows the session of each."""
 
     def __init__(self, session: int) -> None:
         self._session = session
-        self.others: set[str] = set()
+        self.outside: set[str] = set()
         self.is_sure = False
 
     def members(self) -> list[Member]:
-        """List those that run; sure is the second of two looks that find none."""
+        """Return those that run. An empty list is sure only if the one before was empty, too."""
         import subprocess  # nosec B404  # as in the rest of this package
 
         command = ["ps", "-A", "-o", "pid=", "-o", "pgid=", "-o", "stat=", "-o", "args="]
@@ -236,7 +238,7 @@ class _PsList:
         found = []
         for line in done.stdout.decode("utf-8", "replace").splitlines():
             pid, group, state, *words = line.split(None, 3)
-            with contextlib.suppress(OSError):  # it has ended meanwhile
+            with contextlib.suppress(OSError):  # it has just ended
                 if os.getsid(int(pid)) == self._session and state[0] not in _DEAD:
                     found.append(Member(int(pid), int(group), _one_line(" ".join(words))))
         self.is_sure = not found and not self.is_sure
@@ -244,7 +246,7 @@ class _PsList:
 
 
 def _group_runs(group: int) -> bool:
-    """Where processes cannot be listed at all, the leader's group stands for the session."""
+    """Tell whether the leader's group runs; used for the session where processes cannot be listed at all."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Progress lines: ``::batchy {"progress": 0.5, "message": "34/68 files"}`` on stdout. Advisory, never an error."""
+"""Progress lines: ``::batchy {"progress": 0.5, "message": "34/68 files"}`` on stdout. A wrong one is no error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MAX_MESSAGE = 500
 @dataclass(frozen=True, slots=True)
 class Progress:
     """
-    How far a script says it is.
+    The progress that a script reports.
 
-    :param progress: 0 to 1, or None if it gave a message alone
+    :param progress: 0 to 1; None if it reported only a message
     :param message: at most 500 characters, or None
     """
 
@@ -29,10 +29,10 @@ class Progress:
 
 def parse(line: bytes) -> Progress | None:
     """
-    Read one line.
+    Parse one line.
 
     :param line: without its newline
-    :return: None if it is not a right progress line: it is a plain line of output then
+    :returns: None if it is not a valid progress line: then it is a plain line of output
     """
     if not line.startswith(MARK) or len(line) > _MAX_LINE:
         return None
@@ -60,9 +60,9 @@ def parse(line: bytes) -> Progress | None:
 
 def separate(block: bytes) -> tuple[bytes, Progress | None]:
     """
-    Take the right progress lines out of a block of whole lines.
+    Remove the valid progress lines from a block of whole lines.
 
-    :return: the other lines, and the last progress
+    :returns: the other lines, and the last progress
     """
     if MARK not in block:
         return block, None
@@ -78,20 +78,21 @@ def separate(block: bytes) -> tuple[bytes, Progress | None]:
 
 
 def _lines(block: bytes) -> list[bytes]:
-    """The lines with their ends; `splitlines` would also cut at a carriage return."""
+    """Return the lines with their ends. `splitlines` would cut at a carriage return, too."""
     *lines, rest = block.split(b"\n")
     return [line + b"\n" for line in lines] + ([rest] if rest else [])
 
 
 class Throttle:
     """
-    Passes on the newest progress, at most once in ``seconds``; the last one always arrives.
+    Passes on the newest progress, at most once in some seconds. The last one always arrives.
 
-    :param tell: called with the progress
+    :param report: called with the progress
+    :param seconds: the shortest time between two calls
     """
 
-    def __init__(self, tell: Callable[[Progress], None], seconds: float = 1.0) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[Progress], None], seconds: float = 1.0) -> None:
+        self._report = report
         self._seconds = seconds
         self._pending: Progress | None = None
         self._next = -math.inf
@@ -102,12 +103,12 @@ class Throttle:
         self.tick(now)
 
     def due(self) -> float | None:
-        """When `tick` has something to do (monotonic seconds), or None."""
+        """Return when `tick` has something to do (monotonic seconds); None if it has nothing to do."""
         return self._next if self._pending is not None else None
 
     def tick(self, now: float, *, last: bool = False) -> None:
-        """Pass on what waits, if it is time or the ``last`` chance."""
+        """Pass on the progress that waits, if it is time or if this is the ``last`` call."""
         if self._pending is not None and (last or now >= self._next):
             progress, self._pending = self._pending, None
             self._next = now + self._seconds
-            self._tell(progress)
+            self._report(progress)

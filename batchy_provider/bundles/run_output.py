@@ -94,7 +94,7 @@ class RunOutput:
         if self._max_bytes is not None and stream.bytes + len(data) > self._max_bytes:
             data = data[: self._max_bytes - stream.bytes]
             self._on_limit()
-        self._pass_on(stream, stream.keep(data), now)
+        self._pass_on(stream, stream.write(data), now)
 
     def say(self, text: str) -> None:
         """Show a sentence of the runner, after all lines that came before."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Folders for the time of one run, and locks between processes. What one leaves, the next removes."""
+"""Folders for the time of one run, and locks between processes. The next process removes what a killed one left."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from pathlib import Path
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[int | None]:
     """
-    Hold a lock between processes, as long as the block runs; the kernel frees it if the process dies.
+    Hold a lock between processes during the block. The kernel frees it if the process dies.
 
-    :param path: the lock file; made if it is not there
-    :param shared: many may hold it shared, one alone exclusively
+    Yields the file descriptor that holds the lock; None if ``wait`` is False and another process has it.
+
+    :param path: the lock file; made if it does not exist
+    :param shared: other processes can hold the lock at the same time, if they hold it shared, too
     :param wait: False gives up at once
-    :return: the file descriptor that holds the lock, or None if ``wait`` is False and another has it
     """
     fd = acquire(path, shared=shared, wait=wait)
     try:
@@ -35,7 +36,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[i
 
 
 def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
-    """As :func:`locked`, and the caller closes the descriptor."""
+    """Take a lock as :func:`locked` does; the caller must close the descriptor."""
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -47,7 +48,7 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | Non
         except BaseException:
             os.close(fd)
             raise
-        # The holder before us may have removed the file: then we hold a lock that nobody else can see.
+        # The holder before us may have removed the file. Then no other process can see our lock.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), path.stat()):
                 return fd
@@ -56,15 +57,14 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | Non
 
 class ScratchFolder:
     """
-    A new folder, private to this process, gone when the block ends.
+    A new folder, private to this process, removed when the block ends.
 
-    Beside it lies a lock, held as long as the process lives. The next process of the same host that makes one
-    under the same ``root`` removes the folders whose lock is free: their owners were killed. Folders of other
-    hosts are left alone, since not every network file system carries locks between hosts.
+    Beside it is a lock file, and the process holds the lock as long as it lives. The next process of the same host that
+    makes a folder under the same ``root`` removes the folders with a free lock: their owners were killed. Folders of
+    other hosts stay, since not every network file system has locks between hosts.
 
-    :param root: the folder that holds all of them; made if it is not there. It may be one that others use too, such as
-        /tmp
-    :param prefix: of its name
+    :param root: the parent folder; made if it does not exist. Other programs may use it, too, as with /tmp
+    :param prefix: of the folder's name
     """
 
     def __init__(self, root: Path, prefix: str = "") -> None:
@@ -83,7 +83,7 @@ class ScratchFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A script that became another user may leave what we cannot remove. Its run is none the worse for it; the
+        # A script that became another user may leave files that we cannot remove. That does not fail its run. The
         # lock file stays, so that later runs try again.
         with contextlib.suppress(OSError):
             remove_tree(self.path)
@@ -97,9 +97,9 @@ class ScratchFolder:
 
 def sweep(root: Path, prefix: str = "") -> int:
     """
-    Remove the scratch folders of this user's dead processes on this host.
+    Remove the scratch folders that dead processes of this user have left on this host.
 
-    :return: how many
+    :returns: how many were removed
     """
     removed = 0
     for lock in root.glob(f"{prefix}{_host()}.*.lock"):
@@ -128,11 +128,15 @@ def _host() -> str:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder whatever the modes in it, without following links; fine if it is not there."""
+    """
+    Remove a folder with any file modes in it, without following links; do nothing if it does not exist.
+
+    :raises OSError: something in it cannot be removed
+    """
     if not folder.is_dir() or folder.is_symlink():
         folder.unlink(missing_ok=True)
         return
-    # Most trees go at the first try; read-only folders and very deep ones do not.
+    # Most folders can be removed like this; read-only and very deep ones cannot.
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
         return
@@ -140,12 +144,12 @@ def remove_tree(folder: Path) -> None:
         command = ["rm", "-rf", "--", str(folder)]
         subprocess.run(command, check=False, capture_output=True)  # nosec B603  # no shell; the PATH is the worker's
         if folder.exists():
-            _open_folders(folder)
+            _make_writable(folder)
     if folder.exists():
         raise OSError(f"Folder {folder} cannot be removed: does another user own something in it?")
 
 
-def _open_folders(top: Path) -> None:
+def _make_writable(top: Path) -> None:
     folders = [str(top)]
     while folders:
         folder = folders.pop()

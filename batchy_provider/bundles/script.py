@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Whether bash can run a script as its author means it, and with which options. Pure: bytes in, options or an error out.
+Check whether bash can run a script as its author means it, and with which options. Pure: no file is opened here.
 
-`script.sh` is run by `bash OPTIONS script.sh`. Its first line counts: the options of a bash or sh there are in force,
-and another interpreter is refused, since bash would make something else of it.
+The worker runs `bash OPTIONS script.sh`. The first line of the script is respected: the options of a bash or sh there
+are used, and a script for another interpreter is refused, since bash would run it as something else.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ _INSTEAD = f"Put that program into a file of its own beside {SCRIPT}, and let {S
 
 
 class ScriptError(ValueError):
-    """A script that bash cannot run as its author means it; the text says why, and what to do."""
+    """Bash cannot run a script as its author means it; the text says why, and what to do."""
 
 
 def bash_options(content: bytes, name: str = SCRIPT) -> list[str]:
     """
     Check a script, and return the options for bash that its first line asks for.
 
-    :param content: all of it
-    :param name: what to call it in errors
-    :raises ScriptError: it is no text, no script of bash, or does nothing
+    :param content: of the whole script
+    :param name: of the script in errors
+    :raises ScriptError: it is no text, no script for bash, or has no command
     """
     _check_text(content, name)
     line = content.partition(b"\n")[0]
     options = _options_of(line[2:].decode("utf-8", "replace").strip(), name) if line.startswith(b"#!") else []
     if all(line.startswith(b"#") for line in map(bytes.strip, content.split(b"\n")) if line):
-        what = "is empty" if not content.strip() else "has comments alone"
+        what = "is empty" if not content.strip() else "has only comments"
         raise ScriptError(f"{name} {what}, so it would do nothing and succeed. Write the commands into it.")
     return options
 
 
 def script_problem(content: bytes, name: str = SCRIPT) -> str | None:
-    """Say why bash cannot run a script as its author means it, or None."""
+    """Say why bash cannot run a script as its author means it; None if it can."""
     try:
         bash_options(content, name)
     except ScriptError as error:
@@ -109,14 +109,14 @@ def _check_text(content: bytes, name: str) -> None:
 
 
 def _is_wide(content: bytes) -> bool:
-    """Tell UTF-16 without a byte order mark: every second byte of the first characters is NUL."""
+    """Detect UTF-16 without a byte order mark: every second byte of the first characters is NUL."""
     begin = content[:64]
     begin = begin[: len(begin) // 2 * 2]
     return len(begin) >= 4 and any(not any(begin[i::2]) and all(begin[1 - i :: 2]) for i in (0, 1))
 
 
 def _options_of(text: str, name: str) -> list[str]:
-    """The options in a first line, after ``#!``."""
+    """Return the options in a first line, after ``#!``."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -134,7 +134,7 @@ def _options_of(text: str, name: str) -> list[str]:
 
 
 def _without_env(words: list[str], text: str, name: str) -> list[str]:
-    """What `env` would run; of its own options only -S, which splits the line, changes nothing else."""
+    """Return the command that `env` would run. Its only option that is accepted is -S, which splits the line."""
     if not words or words[0].rpartition("/")[2] != "env":
         return words
     words = words[1:]
@@ -152,7 +152,7 @@ def _without_env(words: list[str], text: str, name: str) -> list[str]:
 
 
 def _checked(words: list[str], text: str, name: str) -> list[str]:
-    """Refuse what bash would refuse, and options with which it would not run the script."""
+    """Refuse options that bash would refuse, and those with which it would not run the script."""
 
     def refuse(word: str, why: str) -> ScriptError:
         return ScriptError(f"The first line of {name} has {word!r}, {why}: #!{text}. Leave it out.")

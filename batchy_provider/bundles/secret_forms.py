@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-The forms in which one secret is printed.
+The forms in which programs print one secret.
 
-Programs print a secret of several lines line by line, a JSON document in another layout (`jq` spreads or compacts it)
-or one value of it alone, and a text inside JSON with escapes. All these are secrets too.
+They print a secret of several lines line by line; a JSON document in another layout (`jq` spreads or compacts it), or
+only one value of it; and a text inside JSON with escapes. All these forms are secrets, too.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 LEAST_CHARACTERS = 5
-"""A shorter text is no secret that could be found again: it would be masked in the middle of words. As in Airflow."""
+"""Shorter texts are not masked, as in Airflow: they would be masked in the middle of words."""
 LEAST_LINE = 16
-"""A line, or a value of a document, is a secret of its own from this length on: shorter ones are ordinary words."""
+"""Shorter lines, and shorter values of a document, are not masked on their own: they are ordinary words."""
 
 
 def forms(secret: str, is_secret_name: Callable[[str], bool]) -> set[str]:
     """
-    Return a secret and all that it is printed as.
+    Return all forms of a secret, including itself.
 
-    :param is_secret_name: tells whether a value with this name in a JSON document is secret however short it is
+    :param is_secret_name: tells whether a value with a certain name in a JSON document is secret, even a short value
     """
     texts = {secret, *_values(secret, is_secret_name)}
     texts |= {line for text in texts for line in map(str.strip, text.split("\n")) if len(line) >= LEAST_LINE}
@@ -31,7 +31,7 @@ def forms(secret: str, is_secret_name: Callable[[str], bool]) -> set[str]:
 
 
 def _values(secret: str, is_secret_name: Callable[[str], bool]) -> Iterator[str]:
-    """The texts and numbers of a JSON document, and of documents that are texts in it, as they stand there."""
+    """Yield the texts and numbers of a JSON document, and of documents inside its texts, as they are written."""
     todo: list[tuple[Any, bool]] = [(_document(secret), False)]
     while todo:
         value, named = todo.pop()
@@ -58,8 +58,8 @@ def _document(text: str) -> Any:
 
 
 def _escaped(text: str) -> Iterator[str]:
-    """A text as it stands in JSON; some programs escape all but ASCII, others slashes too."""
-    for ascii_alone in (True, False):
-        written = json.dumps(text, ensure_ascii=ascii_alone)[1:-1]
+    """Yield a text as written in JSON. Some programs escape everything but ASCII, others escape slashes, too."""
+    for ascii_only in (True, False):
+        written = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         yield written
         yield written.replace("/", "\\/")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Which JSON values Airflow can store and read back, on each of its databases; the first place in a value where it cannot.
+Find what Airflow cannot store in a JSON value, on any of its databases, and where it is in the value.
 
-A value travels as MessagePack, as JSON, through Pydantic and into a column of type JSONB, JSON or text. What one of
-these refuses fails the task after the script has done its work, so it is looked for before.
+A value travels as MessagePack, as JSON, through Pydantic and into a column of type JSONB, JSON or text. If one of these
+refuses it, the task fails after the script has done its work. So values are checked before.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 DEPTH = 64
-"""Levels of lists and objects. Pydantic fails at some 250, MySQL at 100."""
+"""Limit for nested lists and objects. Pydantic fails at about 250 levels, MySQL at 100."""
 LEAST, MOST = -(2**63), 2**64 - 1
-"""Integers of MessagePack."""
+"""The range of integers in MessagePack."""
 
 _RESERVED_KEYS = frozenset(("__classname__", "__id__"))
 _OLD_FORM = frozenset(("__type", "__var"))
@@ -28,14 +28,14 @@ _PLACE_CHARACTERS = 200
 _NOT_FINITE = "is not finite"
 
 Place = tuple[Any, "str | int"] | None
-"""The place above, and the step from there; None is the top."""
+"""A place in a value: the place above, and the step from there; None is the top."""
 
 
 def parse_value(data: bytes) -> Any:
     """
-    Read JSON; ``NaN`` and numbers of any length are read too, for `storage_problem` to name their place.
+    Parse JSON. ``NaN`` and numbers of any length are accepted, so that `storage_problem` can name their place.
 
-    :raises ValueError: it is not JSON; the text has line and column
+    :raises ValueError: not JSON; the text has line and column
     """
     try:
         return json.loads(data, parse_int=_integer)
@@ -44,20 +44,20 @@ def parse_value(data: bytes) -> Any:
 
 
 def _integer(text: str) -> int:
-    # Python refuses, or takes very long, to read thousands of digits.
+    # Python refuses thousands of digits, or takes very long to parse them.
     return int(text) if len(text) <= len(str(LEAST)) else MOST + 1
 
 
 def storage_problem(value: Any) -> str | None:
     """
-    Return the first place in a JSON value that cannot be stored, and why; None if all of it can.
+    Return the first place in a JSON value that cannot be stored, and why; None if all of it can be stored.
 
-    Works without recursion, so that no nesting is too deep for it.
+    Works without recursion, so that it can check a value of any depth.
     """
     todo: list[tuple[Any, Place, int]] = [(value, None, 0)]
     while todo:
         each, place, depth = todo.pop()
-        reason = _fault(each, depth)
+        reason = _problem(each, depth)
         if reason == _NOT_FINITE:
             return f"it is not JSON ({json.dumps(each)} at {_written(place)}, which no database takes)"
         if reason:
@@ -73,9 +73,9 @@ def _children(value: Any) -> Iterator[tuple[str | int, Any]]:
         yield from enumerate(value)
 
 
-def _fault(value: Any, depth: int) -> str | None:
+def _problem(value: Any, depth: int) -> str | None:
     if isinstance(value, str):
-        return _text_fault(value, "has")
+        return _text_problem(value, "has")
     if isinstance(value, float) and not math.isfinite(value):
         return _NOT_FINITE
     if isinstance(value, int) and not LEAST <= value <= MOST:
@@ -84,7 +84,7 @@ def _fault(value: Any, depth: int) -> str | None:
         return f"is nested more than {DEPTH} levels deep"
     if isinstance(value, dict):
         for key in value:
-            if reason := _text_fault(key, f"has a name {json.dumps(key[:40])} with"):
+            if reason := _text_problem(key, f"has a name {json.dumps(key[:40])} with"):
                 return reason
         reserved = sorted(_RESERVED_KEYS & value.keys()) or (sorted(_OLD_FORM) if value.keys() >= _OLD_FORM else [])
         if reserved:
@@ -92,7 +92,7 @@ def _fault(value: Any, depth: int) -> str | None:
     return None
 
 
-def _text_fault(text: str, has: str) -> str | None:
+def _text_problem(text: str, has: str) -> str | None:
     if "\0" in text:
         return f"{has} a NUL character (\\u0000), which no database takes: remove it"
     if _SURROGATE.search(text):
@@ -101,7 +101,7 @@ def _text_fault(text: str, has: str) -> str | None:
 
 
 def _written(place: Place) -> str:
-    """A place as a JSON path: ``$.rows[3].name``."""
+    """Return a place as a JSON path: ``$.rows[3].name``."""
     steps: list[str] = []
     while place is not None:
         place, step = place

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Unpacking a zip from a stranger. It rejects, never repairs.
+Unpack an untrusted zip. It is refused if anything is wrong, never repaired.
 
-The index of the zip is read by Python's :mod:`zipfile`; what it lets pass silently (names cut at NUL, data
-that goes on after the declared size, names that differ between the two headers) is checked here, and the
-data are read here, so that every byte is counted before it is written.
+Python's :mod:`zipfile` reads the index of the zip. This module checks what zipfile accepts silently: names cut at NUL,
+data beyond the declared size, names that differ between the two headers. It reads the data itself, so that every byte
+is counted before it is written.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def unpack(archive: Path, into: Path, *, bundle: str, limits: UnpackLimits = DEF
     """
     Unpack a zip file into a new folder, or leave nothing behind.
 
-    Files become 0644, or 0755 where the zip says that they can be executed; nothing else is taken from
-    the zip's modes. Contents are on disk (fsync) when this returns.
+    Files get the mode 0644, or 0755 if they are executable in the zip. All other modes in the zip are ignored. All
+    files are on disk (fsync) when this returns.
 
-    :param archive: a file that nobody else writes to meanwhile
+    :param archive: a file that no other process writes to at the same time
     :param into: a folder that does not exist yet
-    :param bundle: what to call the bundle in errors
-    :return: bytes unpacked
-    :raises BundleRefusedError: a rule is broken; ``into`` does not exist then
+    :param bundle: name of the bundle in errors
+    :returns: bytes unpacked
+    :raises BundleRefusedError: the zip breaks a rule; ``into`` does not exist then
     """
     from batchy_provider.bundles.scratch import remove_tree
 
@@ -58,9 +58,9 @@ def unpack(archive: Path, into: Path, *, bundle: str, limits: UnpackLimits = DEF
 
 def check_entries(entries: list[Entry], *, bundle: str, limits: UnpackLimits) -> None:
     """
-    Check all that the index alone tells: names, kinds, declared sizes, `script.sh`.
+    Check everything that the index says: names, kinds, declared sizes, and if there is a `script.sh`.
 
-    :raises BundleRefusedError: a rule is broken
+    :raises BundleRefusedError: the zip breaks a rule
     """
     tree = Tree(bundle, limits)
     declared = 0
@@ -80,7 +80,7 @@ def _check_size(unpacked: int, limits: UnpackLimits, bundle: str, name: str) -> 
 
 
 class _Writer:
-    """Writes the entries of one zip and counts what it writes."""
+    """Writes the entries of one zip, and counts the bytes."""
 
     def __init__(self, file: BinaryIO, into: Path, bundle: str, limits: UnpackLimits) -> None:
         self._file = file
@@ -130,7 +130,7 @@ class _Writer:
             )
 
     def _read(self, entry: Entry) -> Iterator[bytes]:
-        """All data of an entry, at most its declared size and one chunk more."""
+        """Yield the data of an entry: at most its declared size and one chunk more."""
         raw = self._raw(entry)
         if entry.method == _STORED:
             yield from raw
@@ -154,7 +154,7 @@ class _Writer:
             raise self._corrupt(entry, "its data end too early")
 
     def _raw(self, entry: Entry) -> Iterator[bytes]:
-        """The stored bytes of an entry, after its own header was compared with the index."""
+        """Yield the compressed bytes of an entry, after comparing its own header with the index."""
         self._file.seek(entry.offset)
         header = self._file.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":

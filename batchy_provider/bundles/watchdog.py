@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-What ends a script whose worker was killed.
+Stop a script when its worker dies.
 
-A small bash waits for the other end of a pipe that the worker alone holds. The kernel closes it however the worker
-dies. It has its own session, so what kills the worker's process group does not reach it. It holds the locks of the
-working copy and of the job until no process of the script's session is left.
+A small bash waits at a pipe. Only the worker holds the other end, and the kernel closes it however the worker dies. The
+bash has its own session, so a signal to the worker's process group does not reach it. It holds the locks of the working
+copy and of the job until no process of the script's session is left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from batchy_provider.bundles import process_session
 from batchy_provider.bundles.process_session import Session, start_of
 
-# The group alone is what is left to do where Python has gone meanwhile, as in an environment that is being removed.
+# If Python is gone, as in an environment that is being removed, bash can still end the leader's process group.
 _SCRIPT = """
 trap '' HUP INT TERM
 IFS= read -r word && exit 0
@@ -44,25 +44,25 @@ fi
 
 class Watchdog:
     """
-    Watches over one session until `release` or `take_over`.
+    Ends one session if this process dies before `release` or `take_over` is called.
 
     :param bash: path of bash
-    :param session_of: the session
+    :param session: the session to end
     :param grace: seconds between TERM and KILL
-    :param folder: removed after the session's end, with ``<folder>.lock``; None: nothing
-    :param lock_fds: kept open until then
+    :param folder: removed after the session's end, with ``<folder>.lock``; None: nothing is removed
+    :param lock_fds: descriptors that stay open until then
     """
 
     def __init__(
-        self, bash: str, session_of: Session, *, grace: float, folder: Path | None, lock_fds: Sequence[int] = ()
+        self, bash: str, session: Session, *, grace: float, folder: Path | None, lock_fds: Sequence[int] = ()
     ) -> None:
-        leader = session_of.leader
+        leader = session.leader
         started = start_of(leader)
-        read_end, self._life = os.pipe()  # not inherited by any other child
+        read_end, self._pipe = os.pipe()  # no other child inherits it
         arguments = (leader, started or "", float(grace), sys.executable, process_session.__file__, folder or "")
         try:
             self._process = subprocess.Popen(  # nosec B603  # a script of ours; what varies are its arguments
-                [bash, "--norc", "-c", _SCRIPT, "guard", *map(str, arguments)],
+                [bash, "--norc", "-c", _SCRIPT, "watchdog", *map(str, arguments)],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -72,19 +72,19 @@ class Watchdog:
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self._life)
+            os.close(self._pipe)
             raise
         finally:
             os.close(read_end)
 
     def release(self) -> None:
-        """The session is empty: end the watch and leave no zombie."""
+        """End the watchdog, since the session is empty, and leave no zombie."""
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._life, b"done\n")
-        os.close(self._life)
+            os.write(self._pipe, b"done\n")
+        os.close(self._pipe)
         self._process.wait()
 
     def take_over(self) -> None:
-        """Leave to it a session that does not end; it holds the locks until then. Does not wait."""
-        os.close(self._life)
-        self._process.returncode = 0  # `subprocess` need not warn that it still runs
+        """Let the watchdog end a session that even KILL has not ended. It holds the locks until then. Does not wait."""
+        os.close(self._pipe)
+        self._process.returncode = 0  # keeps `subprocess` from warning that it still runs

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The index of a zip as a list of plain entries, every oddity refused."""
+"""Read the index of a zip as a list of plain entries. Anything unusual is refused."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\x05\x06"
 _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
 _ZIP64_LOCATOR = struct.Struct("<4sLQL")
-_UNTOLD = {0xFFFF, 0xFFFFFFFF}
-"""In the end record of a Zip64: the Zip64 record has the value."""
+_IN_ZIP64 = {0xFFFF, 0xFFFFFFFF}
+"""Values in the end record that say: the Zip64 record has the value."""
 _ENTRY_BYTES = 46
 _ROOM_PER_ENTRY = 600
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -33,12 +33,12 @@ class Entry:
     """
     One file or folder of a zip.
 
-    :param name: as it will be on disk, without a slash at the end
-    :param raw_name: its bytes in the zip
+    :param name: the name on disk, without a slash at the end
+    :param raw_name: the bytes of the name in the zip
     :param offset: where its header starts, bytes
-    :param limit: where the next entry or the index starts: its data must end before
+    :param limit: where the next entry or the index starts, bytes: the data must end before
     :param packed_size: bytes in the zip
-    :param size: declared bytes when unpacked
+    :param size: declared bytes after unpacking
     """
 
     name: str
@@ -57,23 +57,23 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
     """
     Read and check the index of a zip.
 
-    :param file: opened zip
-    :param bundle: what to call it in errors
-    :raises BundleRefusedError: not a zip, damaged, too large, or an entry is neither plain file nor folder
+    :param file: the open zip
+    :param bundle: name of the bundle in errors
+    :raises BundleRefusedError: not a zip, damaged, too large, or an entry is neither a plain file nor a folder
     """
     length = os.fstat(file.fileno()).st_size
     if length > limits.archive_bytes:
         raise BundleRefusedError(bundle, f"the zip has {length:,} bytes, {limits.archive_bytes:,} is the limit.")
     declared = _check_end(file, length, bundle, limits)
     try:
-        # It reads the whole index into memory: the size of that was checked before.
+        # This reads the whole index into memory. Its size was checked before.
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             start = archive.start_dir
     except UnicodeDecodeError:
         raise BundleRefusedError(bundle, "a name in it is marked as UTF-8 and is not: make the zip again.") from None
     except Exception as error:
-        # zipfile lets out ValueError, struct.error, OverflowError… on forged input.
+        # zipfile raises ValueError, struct.error, OverflowError… on forged input.
         raise BundleRefusedError(bundle, f"the zip is damaged ({error}): make it again.") from None
     if len(infos) > limits.entries:
         raise BundleRefusedError(
@@ -101,9 +101,9 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
 
 
 def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -> int:
-    """One end record, at the very end, with an index of bearable size: no second reading of the same file.
+    """Check that there is one end record, at the very end, and that the index is not too large.
 
-    :returns: of how many entries it tells.
+    :returns: the number of entries that it declares
     """
     tail_length = min(length, _END.size + 0xFFFF)
     file.seek(length - tail_length)
@@ -118,7 +118,7 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
         # bsdtar fills the last block of a zip that it writes to a pipe with zeros. No second zip is made of zeros.
         if not tail[at + _END.size + comment :].strip(b"\0") and at + _END.size + comment <= len(tail):
             break
-        # The same four bytes may stand in the data of the last entry.
+        # The data of the last entry may have the same four bytes.
         at = tail.find(_END_SIGNATURE, at + 1)
         if at < 0:
             raise BundleRefusedError(bundle, "there are bytes after the end of the zip, or its end is damaged.")
@@ -126,8 +126,8 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
         raise BundleRefusedError(bundle, "the end of the zip is damaged.")
     if _END_SIGNATURE in tail[at + 4 :]:
         raise BundleRefusedError(bundle, "it has two ends: it can be read as two different zips.")
-    told = (disk, first_disk, here, entries, index_bytes)
-    disk, first_disk, here, entries, index_bytes = _of_zip64(file, length - tail_length + at, told, bundle)
+    declared = (disk, first_disk, here, entries, index_bytes)
+    disk, first_disk, here, entries, index_bytes = _of_zip64(file, length - tail_length + at, declared, bundle)
     if disk or first_disk or here != entries:
         raise BundleRefusedError(bundle, "it is one part of a zip in several parts.")
     most = limits.entries * _ROOM_PER_ENTRY + _ENTRY_BYTES
@@ -138,21 +138,21 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
     return int(entries)
 
 
-def _of_zip64(file: BinaryIO, end: int, told: tuple[int, ...], bundle: str) -> tuple[int, ...]:
+def _of_zip64(file: BinaryIO, end: int, declared: tuple[int, ...], bundle: str) -> tuple[int, ...]:
     """
-    Return what the end record tells, completed by the Zip64 record before it, if there is one.
+    Return the values of the end record, completed from the Zip64 record before it, if there is one.
 
-    A program that does not know the size in advance writes a small zip in this form too. Both records must agree.
+    A program that does not know the size in advance writes even a small zip in this form. Both records must agree.
 
-    :param end: where the end record is.
-    :param told: disk, disk of the index, entries here, entries, bytes of the index
+    :param end: where the end record is, bytes
+    :param declared: disk, disk of the index, entries here, entries, bytes of the index
     """
     file.seek(max(0, end - _ZIP64_LOCATOR.size))
     found = file.read(_ZIP64_LOCATOR.size)
     if len(found) < _ZIP64_LOCATOR.size or not found.startswith(b"PK\x06\x07"):
-        if _UNTOLD & set(told):
+        if _IN_ZIP64 & set(declared):
             raise BundleRefusedError(bundle, "the end of the zip is damaged: its Zip64 record is missing.")
-        return told
+        return declared
     _, disk, offset, disks = _ZIP64_LOCATOR.unpack(found)
     file.seek(max(0, end - _ZIP64_LOCATOR.size - _ZIP64_END.size))
     place = file.tell()
@@ -162,7 +162,7 @@ def _of_zip64(file: BinaryIO, end: int, told: tuple[int, ...], bundle: str) -> t
     _, size, _, _, *values, _ = _ZIP64_END.unpack(record)
     if size != _ZIP64_END.size - 12:
         raise BundleRefusedError(bundle, "its Zip64 record has fields that nobody knows.")
-    if any(value not in (more, 0xFFFF, 0xFFFFFFFF) for value, more in zip(told, values, strict=True)):
+    if any(value not in (more, 0xFFFF, 0xFFFFFFFF) for value, more in zip(declared, values, strict=True)):
         raise BundleRefusedError(bundle, "its two ends contradict each other: it is damaged or forged.")
     return tuple(values)
 
@@ -174,7 +174,7 @@ def _entry(info: zipfile.ZipInfo, limit: int, bundle: str) -> Entry:
     except UnreadableNameError as error:
         raise BundleRefusedError(bundle, str(error), raw.decode("utf-8", "backslashreplace")) from None
     folder = name.endswith("/")
-    reason = _fault(info, folder)
+    reason = _problem(info, folder)
     if reason:
         raise BundleRefusedError(bundle, reason, name)
     return Entry(
@@ -191,8 +191,8 @@ def _entry(info: zipfile.ZipInfo, limit: int, bundle: str) -> Entry:
     )
 
 
-def _fault(info: zipfile.ZipInfo, folder: bool) -> str | None:
-    """The first thing wrong with an entry's kind, as a sentence, or None."""
+def _problem(info: zipfile.ZipInfo, folder: bool) -> str | None:
+    """Return what is wrong with the kind of an entry, as a sentence; None if nothing is wrong."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     if info.flag_bits & _ENCRYPTED:
         return "it is encrypted; a bundle is read without a password."

@@ -46,7 +46,7 @@ def test_options_of_the_first_line(line: str, options: list[str]) -> None:
     [
         (b"", "is empty", "Write the commands"),
         (b"  \n\t\n", "is empty", "Write the commands"),
-        (b"#!/bin/bash\n# to do\n\n   # later\n", "has comments alone", "Write the commands"),
+        (b"#!/bin/bash\n# to do\n\n   # later\n", "has only comments", "Write the commands"),
         (b"\xef\xbb\xbfecho hello\n", "byte order mark", "sed -i"),
         (b"#!/bin/bash\r\necho hello\r\n", "CR LF", "sed -i 's/\\r$//' script.sh"),
         (b"echo a\necho b\r\necho c\n", "first in line 2", "$'\\r'"),
