@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The page of all commands, made of the parser itself."""
+"""Generate the page of all commands from the argument parser."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from batchy_provider.cli.main import DESCRIPTION, build_parser
 _HEAD = f"""\
 # All commands
 
-Made of the program itself; `batchy COMMAND --help` says the same. How it is meant to be used stands in
-[The command line](../cli.md). {DESCRIPTION}
+Look up every command and option here. For an introduction see [The command line](../cli.md). {DESCRIPTION}
+
+This page is generated from the program. `batchy COMMAND --help` prints the same.
 """
 
 _EXIT = """\
@@ -21,12 +22,12 @@ _EXIT = """\
 | code | |
 |---|---|
 | 0 | done; `wait`: it succeeded; `demo --exit`: all runs succeeded; `run`: the script ended with 0 |
-| 1 | a fault; `validate`: something is wrong; `wait --on-failed fail`: it failed; `logs --follow`: the job failed |
+| 1 | an error; `validate`: something is wrong; `wait --on-failed fail`: it failed; `logs --follow`: the job failed |
 | 2 | wrong usage, or a token that the server refuses |
-| 124 | `wait`, `run`: time is over |
+| 124 | `wait`, `run`: the time is over |
 | 125 | `run`: the script was not run |
 | 130 | interrupted by Ctrl-C |
-| other | `run`: the script's own |
+| other | `run`: the exit code of the script |
 """
 
 
@@ -40,7 +41,7 @@ def commands_page() -> str:
     """Return the page as Markdown."""
     parser = build_parser()
     common = {option for action in parser._actions for option in action.option_strings} | {"-h", "--help"}
-    parts = [_HEAD, _table(parser, set(), "For every command, before it or behind it:")]
+    parts = [_HEAD, _table(parser, set(), "You can write these options before or after every command:")]
     for name, command in sorted(commands_of(parser).items()):
         parts.append(f"## batchy {name}\n")
         parts.append(f"{_text(command.description or '')}\n")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The page of configuration options, made of what Airflow is told of this package."""
+"""Generate the page of configuration options from the provider info that Airflow reads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from batchy_provider.get_provider_info import get_provider_info
 _HEAD = """\
 # Configuration
 
-Options of the section `[batchy]` in `airflow.cfg`, or as variables of the environment. They hold where Airflow runs:
-workers, triggerer, API server, DAG processor. All have a default.
+Look up every option of batchy_provider here. Set it in the section `[batchy]` of `airflow.cfg`, or as an environment
+variable, on each machine where Airflow runs: workers, triggerer, API server, DAG processor. All options have a default.
 """
 
 
@@ -27,7 +27,7 @@ def configuration_page() -> str:
 
 
 def _option(section: str, name: str, option: dict[str, Any]) -> str:
-    default = f"`{option['default']}`" if option["default"] is not None else "worked out, see above"
+    default = f"`{option['default']}`" if option["default"] is not None else "see above"
     return f"""\
 ## {name}
 
@@ -53,9 +53,9 @@ def _connection(connection: dict[str, Any]) -> str:
     return f"""\
 ## The connection
 
-Type `redis` of the Redis provider serves as it is. Type `{kind}` ({connection["hook-name"]}) is the same with a form
-for all that this package reads; the fields stand in the connection's extra, of either type. Host, port, user and
-password are the connection's own.
+You can use a connection of type `redis` of the Redis provider. Type `{kind}` ({connection["hook-name"]}) is the same
+with a form for all fields that this package reads. With both types, the fields are in the connection's extra. Host,
+port, user and password are Airflow's own fields of the connection.
 
 | in the extra | in the form | value | default | |
 |---|---|---|---|---|

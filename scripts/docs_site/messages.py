@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The error texts of the package as its source has them, for the test that holds the page of troubles against them."""
+"""Read the error texts from the source of the package, for the test of the troubleshooting page."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 GAP = "…"
-"""Stands for whatever a message says at that place."""
+"""Replaces the variable part of a message."""
 
 _RAISED = re.compile(r"\w*(Error|Exception)$")
 
 
 class Message(NamedTuple):
-    """One text that is raised.
+    """The text of one raised error.
 
     :param place: file and line.
-    :param error: name of the exception's class.
-    :param text: as in the source, with `GAP` for what is put in.
+    :param error: name of the exception class.
+    :param text: the text in the source, with `GAP` in place of inserted values.
     """
 
     place: str
@@ -30,7 +30,7 @@ class Message(NamedTuple):
 
 
 def raised(folder: Path) -> list[Message]:
-    """Return all texts that the modules of a folder raise."""
+    """Return the texts of all errors that the modules of a folder raise."""
     found = []
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -43,7 +43,7 @@ def raised(folder: Path) -> list[Message]:
 
 
 def all_texts(folder: Path) -> list[str]:
-    """Return every text in the source of a folder, those of logs and verdicts too."""
+    """Return every text in the source of a folder, including log messages."""
     found: list[str] = []
     for path in sorted(folder.rglob("*.py")):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -52,7 +52,7 @@ def all_texts(folder: Path) -> list[str]:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Tell whether a pattern of the page is (a part of) a text: its pieces stand there, in this order."""
+    """Return whether a pattern of the page matches a text: the text contains its pieces in this order."""
     at = 0
     for piece in filter(None, (each.strip() for each in pattern.split(GAP))):
         at = text.find(piece, at)

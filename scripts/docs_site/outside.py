@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Links from pages to files of the checkout outside of ``docs/``.
+Show linked files of the checkout that are outside of ``docs/``.
 
-On a code host ``[sales.yaml](../cfg/sales.yaml)`` shows the file. The site has no such files, so it gets one page that
-shows all that is linked, and the links lead there.
+On a code host, ``[sales.yaml](../cfg/sales.yaml)`` shows the file. The site does not contain these files, so it gets
+one page with all linked files, and the links lead to this page.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _PAGES = {"CHANGELOG.md": "reference/changelog.md", "README.md": "index.md"}
 
 class Outside:
     """
-    What lies outside, and where the site shows it.
+    Linked files outside of the pages, and where the site shows them.
 
-    :param root: the checkout.
-    :param docs: the folder of pages in it.
-    :param page: the page that shows the files, below `docs`.
+    :param root: folder of the checkout.
+    :param docs: folder of the pages in the checkout.
+    :param page: path below `docs` of the page that shows the files.
     """
 
     def __init__(self, root: Path, docs: Path, page: str) -> None:
@@ -35,7 +35,7 @@ class Outside:
         self._page = page
 
     def mend(self, markdown: str, src: str) -> str:
-        """Return a page's text with its outside links led to the site's own pages.
+        """Return a page's text, with its links to outside files changed to pages of the site.
 
         :param src: the page's path below ``docs/``.
         """
@@ -52,7 +52,7 @@ class Outside:
         return _LINK.sub(lead, markdown)
 
     def linked(self) -> list[str]:
-        """Return what the pages link to, as paths below the checkout, sorted."""
+        """Return the linked files as sorted paths below the checkout."""
         found = set()
         for path in self._docs.rglob("*.md"):
             src = path.relative_to(self._docs).as_posix()
@@ -62,7 +62,7 @@ class Outside:
 
     def page(self) -> str:
         """Return the page that shows the files."""
-        parts = ["# Linked files\n\nFiles of the project that these pages speak of, as they are.\n"]
+        parts = ["# Linked files\n\nLook at the project files here that the other pages link to.\n"]
         shown: set[Path] = set()
         for target in self.linked():
             path = self._root / target
@@ -81,7 +81,7 @@ class Outside:
         return "\n".join(parts)
 
     def _outside(self, target: str, src: str) -> str | None:
-        """Return the path below the checkout that a link means, None if it does not lead out of ``docs/``."""
+        """Return the path below the checkout that a link leads to, or None if it is inside of ``docs/``."""
         if ":" in target or target.startswith("/"):
             return None
         path = Path(os.path.normpath(self._docs / Path(src).parent / target))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The page of all routes, made of the OpenAPI document."""
+"""Generate the page of all routes from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 _HEAD = """\
 # All routes
 
-Made of the OpenAPI document, which the server gives at `/batchy/api/v1/openapi.json`. Paths are below `/batchy`.
-Rights, errors and examples stand in [REST](../rest.md).
+Look up every route and object here. For rights, errors and examples see [REST](../rest.md).
+
+This page is generated from the OpenAPI document, which the server returns at `/batchy/api/v1/openapi.json`. Paths
+are below `/batchy`.
 """
 _METHODS = ("get", "post", "put", "patch", "delete", "head")
 
