@@ -85,7 +85,7 @@ def same_by_hand(folder: Path, count: int) -> int:
 
     from airflow.sdk import DAG, CronTriggerTimetable
 
-    from batchy_provider.dag_factory.open_batch_check import JobGate
+    from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
     from batchy_provider.operators.batch import BatchyCloseOperator, BatchyOpenOperator
     from batchy_provider.operators.bundle import BashBundleOperator
 
@@ -113,7 +113,7 @@ def same_by_hand(folder: Path, count: int) -> int:
                     retry_delay=timedelta(minutes=5),
                     trigger_rule="none_failed" if place else "all_success",
                 )
-                task.pre_execute = JobGate(name, job)
+                task.pre_execute = OpenBatchCheck(name, job)
                 last >> task
                 last = task
             closing = BatchyCloseOperator(task_id="close", workflow=name)

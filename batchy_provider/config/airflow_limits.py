@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What Airflow's database and its protocol cannot hold of a workflow whose keys are all right by themselves.
+"""Check that Airflow's database and protocol can hold the values of a workflow.
 
-Airflow notices it only when the workflows of all files are stored together, and then loses all of them.
+Airflow notices such a value only when it stores the workflows of all files together, and then it stores none of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BITS = 63
 
 
 def check_airflow_limits(model: WorkflowModel) -> Iterator[Violation]:
-    """Yield dates outside of the calendar, numbers of more than 64 bits, and texts that are too long together."""
+    """Yield dates outside of the calendar, numbers above 64 bits, and texts that are too long in total."""
     yield from _check_calendar(model)
     yield from _check_numbers(model)
     for index, tag in enumerate(model.tags):
@@ -54,7 +54,7 @@ def _check_calendar(model: WorkflowModel) -> Iterator[Violation]:
 
 
 def _check_numbers(model: WorkflowModel) -> Iterator[Violation]:
-    """Look into values that Airflow stores as they are; params go to Redis, and a script gets text."""
+    """Check the values that Airflow stores unchanged. Params go to Redis, and a script gets text."""
     given: list[tuple[KeyPath, Any]] = []
     for name, param in model.run_params.items():
         given += [

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Where a ``bundle:`` of a workflow file is: only names of files are looked at, never into them.
+"""Find the ``bundle:`` of a workflow file. Only the names of files are checked, not their content.
 
 Where `os.path` is used, it answers False for what cannot be read; `pathlib` raises.
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The workflow files of a folder, kept in memory and read again when they change: for processes that stay."""
+"""Cache the workflow files of a folder in memory, for long-running processes. Changed files are read again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Known:
 
 
 class Catalog:
-    """All workflow files of a folder; a file is read again only when it, or a bundle of it, has changed.
+    """Read all workflow files of a folder; read a file again only when it, or one of its bundles, has changed.
 
     Safe to share between threads.
 

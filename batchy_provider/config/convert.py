@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Workflow files of ours, made of a crontab or of the original Batchy's files; and what could not be carried over."""
+"""Convert a crontab or files of the original Batchy server to workflow files, and list what could not be converted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Converted:
 
 
 def from_crontab(text: str, *, with_user: bool | None = None) -> tuple[list[Converted], list[str]]:
-    """Make a workflow of each line of a crontab. All are valid: what would not be is left out with a word.
+    """Convert each line of a crontab to a workflow. All results are valid; what cannot be converted is listed.
 
     :param text: as ``crontab -l`` prints it.
     :param with_user: lines have a user before the command, as in ``/etc/crontab``; None looks at them.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is wrong between files, each sound by itself: waits for what nobody defines, circles of waits."""
+"""Check workflow files together: dependencies on undefined workflows or jobs, dependency cycles."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation, did_you_mean
-from batchy_provider.config.job_order import find_circle
+from batchy_provider.config.job_order import find_cycle
 from batchy_provider.config.model import After
 from batchy_provider.config.workflow import Workflow
 
 Finding = tuple[Path, Violation]
 
 
-def check_between(workflows: Mapping[str, Workflow], files: Collection[str]) -> Iterator[Finding]:
-    """Yield what is wrong between workflows, with the file that it stands in.
+def check_across_files(workflows: Mapping[str, Workflow], files: Collection[str]) -> Iterator[Finding]:
+    """Yield the errors between workflows, each with its file.
 
-    :param workflows: name → workflow, of the sound files.
-    :param files: names of all files; one with diagnostics of its own is not missing.
+    :param workflows: name → workflow, of the valid files.
+    :param files: names of all files: a file that has errors is not missing.
     """
     for workflow in workflows.values():
         for other, path in needs(workflow):
@@ -27,11 +27,11 @@ def check_between(workflows: Mapping[str, Workflow], files: Collection[str]) -> 
                 message = f"no file defines the workflow {other!r}{did_you_mean(other, files)}"
                 yield workflow.path, Violation(path, Code.UNDEFINED_WORKFLOW, message)
         yield from _check_jobs_of_waits(workflow, workflows)
-    yield from _check_circle(workflows)
+    yield from _check_cycles(workflows)
 
 
 def needs(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
-    """Yield the workflows that another one waits for or is scheduled by."""
+    """Yield the workflows that this one waits for or is scheduled by, each with its key."""
     model = workflow.model
     if model is None:
         return
@@ -62,10 +62,10 @@ def _check_jobs_of_waits(workflow: Workflow, workflows: Mapping[str, Workflow]) 
                 yield workflow.path, Violation(("wait_for", index, "jobs", place), Code.UNDEFINED_JOB, message)
 
 
-def _check_circle(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
+def _check_cycles(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
     upstream = {name: [other for other, _ in _waits_of_a_day(workflow)] for name, workflow in workflows.items()}
-    # One circle at a time: without the wait that closes it, the next one shows.
-    while circle := find_circle(upstream):
+    # One cycle at a time: without the wait that closes it, the search finds the next one.
+    while circle := find_cycle(upstream):
         first, awaited = circle[0], circle[-1]
         path = next(path for other, path in _waits_of_a_day(workflows[first]) if other == awaited)
         names = " → ".join([first, *reversed(circle)])
@@ -74,7 +74,7 @@ def _check_circle(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
 
 
 def _waits_of_a_day(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
-    """Yield what must be there anew each time; any success, however old, closes no circle."""
+    """Yield the workflows that must succeed again before each run. With ``scope: any`` an old success is enough."""
     model = workflow.model
     for other, path in needs(workflow):
         is_any = path[0] == "wait_for" and model is not None and model.wait_for[int(path[1])].scope == "any"

@@ -1,50 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Text of a configuration file → plain data (str, int, float, bool, None, list, dict), and positions on demand.
+"""Parse the text of a workflow file to plain data (str, int, float, bool, None, list, dict).
 
-Safe by construction: only YAML's own plain types are made. The parser's events are read one by one, because
-composing a deeply nested text in libyaml overflows the stack and takes the whole process with it; it is also
-twice as fast as ``yaml.load``. Positions are not kept: `Document.position` parses once more, and is asked only
-when something is wrong.
+Positions are found on demand: `Document.position` parses the text a second time, only when there is an error to report.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
-import yaml
-
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation
-from batchy_provider.config.plain_data import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, PlainDataError, check_plain
+from batchy_provider.config.plain_data import MAX_DEPTH, PlainDataError, check_plain
+from batchy_provider.config.yaml_builder import Builder, DocumentError, Marks, canonical
+
+__all__ = ["MAX_BYTES", "Document", "DocumentError", "canonical", "decode", "parse"]
 
 MAX_BYTES = 1024 * 1024
 
-_PREFIX = "tag:yaml.org,2002:"
-_STR, _NULL, _BOOL, _INT, _FLOAT = (_PREFIX + name for name in ("str", "null", "bool", "int", "float"))
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers
-_CONSTRUCTOR = yaml.constructor.SafeConstructor()
-_ALIAS, _SCALAR = yaml.events.AliasEvent, yaml.events.ScalarEvent
-_MAP, _MAP_END = yaml.events.MappingStartEvent, yaml.events.MappingEndEvent
-_SEQ, _SEQ_END = yaml.events.SequenceStartEvent, yaml.events.SequenceEndEvent
 _SURROGATE_ESCAPES = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-
-
-class DocumentError(Exception):
-    """The text is no configuration at all.
-
-    :param violation: what is wrong with it.
-    :param line: where, counted from 1, or None.
-    """
-
-    def __init__(self, violation: Violation, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(violation.message)
-        self.violation, self.line, self.column = violation, line, column
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ class Document:
     @property
     def texts(self) -> Any:
         """The data with the text of each value as it stands in the file."""
-        return _Builder(self._text, as_written=True).build()[0] if self.has_rewritten else self.data
+        return Builder(self._text, as_written=True).build()[0] if self.has_rewritten else self.data
 
     def written(self, path: KeyPath) -> KeyPath:
         """Return a path as the file has it: ``after: a`` stands for ``after: [a]``, without an index."""
@@ -89,20 +65,16 @@ class Document:
                 return mark[0] if at_key or end < len(path) else mark[1]
         return None, None
 
-    def _marks(self) -> _Marks:
+    def _marks(self) -> Marks:
         if "_kept_marks" not in self.__dict__:
             # JSON writes a character beyond the first 65,536 as two escapes, and YAML does not read halves.
             text = _SURROGATE_ESCAPES.sub(r"\\ufffd", self._text)
             try:
-                marks = _Builder(text, with_marks=True).build()[1]
+                marks = Builder(text, with_marks=True).build()[1]
             except DocumentError:  # JSON that is no YAML
                 marks = {}
             self.__dict__["_kept_marks"] = marks
-        return cast("_Marks", self.__dict__["_kept_marks"])
-
-
-_Place = tuple[int, int]
-_Marks = dict[KeyPath, tuple[_Place, _Place]]  # path → place of its key, place of its value
+        return cast("Marks", self.__dict__["_kept_marks"])
 
 
 def decode(raw: bytes) -> str:
@@ -145,7 +117,7 @@ def parse(text: str, *, is_json: bool = False) -> Document:
     if is_json:
         document = Document(_parse_json(text), text)
     else:
-        builder = _Builder(text)
+        builder = Builder(text)
         document = Document(builder.build()[0], text, builder.has_rewritten)
     try:
         check_plain(document.data)
@@ -182,213 +154,3 @@ def _parse_json(text: str) -> Any:
         raise DocumentError(Violation((), Code.TOO_LARGE, f"nested deeper than {MAX_DEPTH} levels")) from None
     except ValueError as error:  # an integer of thousands of digits
         raise DocumentError(Violation((), Code.JSON_SYNTAX, f"no valid JSON: {error}")) from None
-
-
-class _Builder:
-    """Builds plain data from the events of one YAML document."""
-
-    def __init__(self, text: str, *, with_marks: bool = False, as_written: bool = False) -> None:
-        self.text = text
-        self.as_written = as_written
-        self.has_rewritten = False
-        self.values = 0
-        self.anchors: dict[str, tuple[Any, int]] = {}
-        self.marks: _Marks | None = {} if with_marks else None
-        self.path: list[str | int] = []
-
-    def build(self) -> tuple[Any, _Marks]:
-        try:
-            loader = _LOADER(self.text)
-        except yaml.reader.ReaderError as error:
-            raise self.unreadable(error) from None
-        try:
-            self.next = loader.get_event
-            data = self.document()
-        except yaml.reader.ReaderError as error:
-            raise self.unreadable(error) from None
-        except yaml.MarkedYAMLError as error:
-            raise self.malformed(error) from None
-        finally:
-            loader.dispose()
-        return data, self.marks or {}
-
-    def document(self) -> Any:
-        self.next()  # start of the stream
-        if not isinstance(self.next(), yaml.events.DocumentStartEvent):
-            raise DocumentError(Violation((), Code.WRONG_TYPE, "the file is empty; expected a mapping with a key jobs"))
-        event = self.next()
-        if self.marks is not None:
-            self.marks[()] = (_place(event), _place(event))
-        data = self.value(event, MAX_DEPTH)
-        self.next()  # end of the document
-        if isinstance(event := self.next(), yaml.events.DocumentStartEvent):
-            self.fail(event, "a second document begins here ('---'); write one workflow to one file")
-        return data
-
-    def value(self, event: Any, depth: int) -> Any:
-        self.values += 1
-        if self.values > MAX_VALUES:
-            self.fail(
-                event, f"more than {MAX_VALUES} values, aliases counted as often as they are used", Code.TOO_LARGE
-            )
-        kind = type(event)
-        if kind is _ALIAS:
-            return self.alias(event)
-        start = self.values
-        if kind is _SCALAR:
-            data = event.value if self.as_written else self.scalar(event)
-            if data is not event.value and canonical(data) != event.value:
-                self.has_rewritten = True
-        else:
-            if depth == 0:
-                self.fail(event, f"nested deeper than {MAX_DEPTH} levels", Code.TOO_LARGE)
-            if event.tag not in (None, "!", _PREFIX + "map", _PREFIX + "seq"):
-                self.fail(event, f"the tag {_tag(event.tag)} is not allowed; write plain values")
-            data = self.mapping(depth) if kind is _MAP else self.sequence(depth)
-        if event.anchor is not None:
-            self.anchors[event.anchor] = data, self.values - start
-        return data
-
-    def alias(self, event: Any) -> Any:
-        if event.anchor not in self.anchors:
-            self.fail(event, f"the alias *{event.anchor} has no anchor &{event.anchor} that ends before it")
-        data, size = self.anchors[event.anchor]
-        self.values += size
-        return data
-
-    def sequence(self, depth: int) -> list[Any]:
-        items: list[Any] = []
-        for event in self.until(_SEQ_END):
-            if self.marks is not None:
-                self.path.append(len(items))
-                self.marks[tuple(self.path)] = (_place(event), _place(event))
-                items.append(self.value(event, depth - 1))
-                self.path.pop()
-            else:
-                items.append(self.value(event, depth - 1))
-        return items
-
-    def mapping(self, depth: int) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        merged: list[dict[str, Any]] = []
-        for event in self.until(_MAP_END):
-            if type(event) is not _SCALAR:
-                self.fail(event, "a key must be plain text; write a name and a colon")
-            # Keys are text as written: `on:` and `2026:` are names here, not a boolean and a number.
-            key = event.value
-            if key == "<<" and event.implicit[0]:
-                merged += self.merge(event, depth)
-                continue
-            if key in mapping:
-                self.fail(event, f"the key {key!r} stands twice in one mapping; remove one", Code.DUPLICATE_KEY)
-            value_event = self.next()
-            if self.marks is not None:
-                self.path.append(key)
-                self.marks[tuple(self.path)] = (_place(event), _place(value_event))
-                mapping[key] = self.value(value_event, depth - 1)
-                self.path.pop()
-            else:
-                mapping[key] = self.value(value_event, depth - 1)
-        for other in merged:
-            mapping = {**other, **mapping}
-        return mapping
-
-    def merge(self, event: Any, depth: int) -> list[dict[str, Any]]:
-        path, self.path = self.path, ["<<"]
-        source = self.value(self.next(), depth - 1)
-        self.path = path
-        sources = source if isinstance(source, list) else [source]
-        if not all(isinstance(item, dict) for item in sources):
-            self.fail(event, "'<<' takes an alias of a mapping, or a list of such aliases")
-        return sources
-
-    def until(self, end: type) -> Iterator[Any]:
-        while type(event := self.next()) is not end:
-            yield event
-
-    def scalar(self, event: Any) -> Any:
-        text, tag = event.value, event.tag
-        if tag is None:
-            if not event.implicit[0]:  # quoted, or a block of text
-                return text
-            tag = _resolve(text)
-        if tag == _STR:
-            return text
-        if tag == _NULL:
-            return None
-        if tag in (_INT, _FLOAT) and len(text) > MAX_DIGITS:  # base 60 takes a time that grows with its square
-            message = f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text"
-            self.fail(event, message, Code.TOO_LARGE)
-        try:
-            if tag == _INT:
-                return _CONSTRUCTOR.construct_yaml_int(yaml.ScalarNode(tag, text))
-            if tag == _BOOL:
-                return _CONSTRUCTOR.construct_yaml_bool(yaml.ScalarNode(tag, text))
-            if tag == _FLOAT:
-                return self.finite(event, _CONSTRUCTOR.construct_yaml_float(yaml.ScalarNode(tag, text)))
-        except (ValueError, KeyError, IndexError, ArithmeticError):
-            self.fail(
-                event,
-                f"{text[:40]!r} is no {tag.removeprefix(_PREFIX)}; write it in quotes if it is text",
-                Code.INVALID_VALUE,
-            )
-        # Dates stay the text they are: params go to Redis as JSON, and the model knows which keys are dates.
-        if tag in (_PREFIX + "timestamp", _PREFIX + "merge", _PREFIX + "value", "!"):
-            return text
-        return self.fail(event, f"the tag {_tag(tag)} is not allowed; write plain values")
-
-    def finite(self, event: Any, number: float) -> float:
-        if not math.isfinite(number):
-            self.fail(
-                event,
-                f"{event.value} is no number that JSON can hold; write it in quotes if it is text",
-                Code.INVALID_VALUE,
-            )
-        return number
-
-    def fail(self, event: Any, message: str, code: Code = Code.YAML_SYNTAX) -> NoReturn:
-        raise DocumentError(Violation((), code, message), *_place(event))
-
-    def malformed(self, error: yaml.MarkedYAMLError) -> DocumentError:
-        mark = error.problem_mark or error.context_mark
-        message = ", ".join(part for part in (error.context, error.problem) if part)
-        if mark is None:
-            return DocumentError(Violation((), Code.YAML_SYNTAX, f"no valid YAML: {message}"))
-        lines = self.text.splitlines()
-        line = lines[mark.line] if mark.line < len(lines) else ""
-        if "\t" in line[: len(line) - len(line.lstrip())] or line[mark.column : mark.column + 1] == "\t":
-            message += "; YAML is indented with spaces, and here is a tab"
-        elif "mapping values are not allowed" in message:
-            message += "; put a text that holds ': ' in quotes, or check the indentation"
-        return DocumentError(
-            Violation((), Code.YAML_SYNTAX, f"no valid YAML: {message}"), mark.line + 1, mark.column + 1
-        )
-
-    def unreadable(self, error: yaml.reader.ReaderError) -> DocumentError:
-        control = next(
-            (i for i, c in enumerate(self.text) if not c.isprintable() and c not in "\t\n\r\x85\u2028\u2029"), 0
-        )
-        before = self.text[:control]
-        column = control - (before.rfind("\n") + 1) + 1
-        message = f"no valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
-        return DocumentError(Violation((), Code.YAML_SYNTAX, message), before.count("\n") + 1, column)
-
-
-def canonical(value: Any) -> str:
-    """Return the one text of a value that both YAML and JSON read as this value."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _resolve(text: str) -> str:
-    for tag, pattern in _RESOLVERS.get(text[:1], ()):
-        if pattern.match(text):
-            return cast("str", tag)
-    return _STR
-
-
-def _place(event: Any) -> _Place:
-    return event.start_mark.line + 1, event.start_mark.column + 1
-
-
-def _tag(tag: str) -> str:
-    return tag.replace(_PREFIX, "!!")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A job added to a file's text. All that is there stays as it is, to the byte: comments, order, blanks, quotes.
+"""Add a job to the text of a file. The rest stays the same to the byte: comments, order, blanks, quotes.
 
 A parser that writes a whole file anew keeps comments, but not every blank and break; so the job is written where
 it belongs into the text, and the result is read and compared before anyone sees it.
@@ -30,7 +30,7 @@ _LINE = re.compile(r"[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\
 def add_job(text: str, name: str, job: Mapping[str, Any], *, is_json: bool = False) -> str:
     """Return a file's text with one more job at the end of its jobs.
 
-    :param text: of a sound file.
+    :param text: the text of a valid file.
     :param job: its keys, plain data.
     :param is_json: it is JSON.
     :raises ConfigError: if the jobs are written in a way that leaves no place for one more, such as an alias.
@@ -174,7 +174,7 @@ def check_edited(folder: str | os.PathLike[str], path: Path, text: str) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file anew: whoever reads it meanwhile sees the old text or the new one, never a part."""
+    """Replace the text of a file in one step: a reader sees the old text or the new one, never a part."""
     target = path.resolve()  # a link stays a link
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The line of a file that a diagnostic is about, with a caret under its column."""
+"""Show the line of a file that a diagnostic is about, with a caret under its column."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BEFORE = 80
 class Excerpts:
     """Lines of files, each file read once.
 
-    :param texts: file → its text, where that is not what is on the disk.
+    :param texts: file → text, for texts that are not on the disk.
     """
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         self._lines = {file: _lines(text) for file, text in (texts or {}).items()}
 
     def of(self, diagnostic: Diagnostic) -> str | None:
-        """Return two lines, the file's own and one with a caret; None if the diagnostic is of no line."""
+        """Return two lines: that of the file, and one with a caret; None if the diagnostic has no line."""
         if diagnostic.line is None or diagnostic.column is None:
             return None
         lines = self._read(diagnostic.file)
@@ -57,7 +57,7 @@ def _lines(text: str) -> list[str]:
 def with_excerpts(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield each diagnostic as text, the line of its file below it.
 
-    :param texts: file → its text, where that is not what is on the disk.
+    :param texts: file → text, for texts that are not on the disk.
     """
     excerpts = Excerpts(texts)
     for diagnostic in diagnostics:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The graph of a workflow's DAG: as text, as DOT, and as a picture (SVG), with no Airflow."""
+"""Draw the graph of a workflow's DAG as text, DOT or SVG, without Airflow or Graphviz."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""All that can be found wrong with workflow files without running them: more than a parse looks at.
+"""Check workflow files as far as possible without running them.
 
-A parse, many times an hour, looks at each file alone and at names of bundles. This looks between files and into
-bundles, for ``batchy validate`` and for whoever takes files from others.
+A parse of the DAGs checks each file alone, and only the names of bundles. This also checks files against each other and
+the content of bundles, for ``batchy validate`` and for uploads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from batchy_provider.config.bundle_paths import locate_bundle
-from batchy_provider.config.cross_file_checks import Finding, check_between
+from batchy_provider.config.cross_file_checks import Finding, check_across_files
 from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, unexpected
 from batchy_provider.config.reader import find_files, locate, read_folder
 from batchy_provider.config.workflow import Workflow
@@ -32,30 +32,30 @@ def inspect_folder(
     """Return all diagnostics of the workflow files of a folder, in the order of files and lines.
 
     :param look_into_bundles: unpack each bundle of this machine once, by the rules of a run.
-    :param check: a further check of each sound workflow.
-    :param bundles_of: look into the bundles of these workflows alone, and check these alone further.
+    :param check: one more check of each valid workflow.
+    :param bundles_of: open bundles, and call `check`, only for these workflows.
     :raises ConfigError: if there is no such folder.
     """
     found = read_folder(folder)
     diagnostics = list(found.diagnostics)
     findings: list[Finding] = []
     try:
-        findings += check_between(found.workflows, {path.stem for path in find_files(folder)})
+        findings += check_across_files(found.workflows, {path.stem for path in find_files(folder)})
     except Exception as error:  # the diagnostics of single files are reported all the same
         diagnostics.append(unexpected(folder, error))
-    closely = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
+    selected = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
     if look_into_bundles:
-        findings += _check_bundles(closely)
+        findings += _check_bundles(selected)
     by_file: dict[Path, list[Violation]] = {}
     for path, problem in findings:
         by_file.setdefault(path, []).append(problem)
     for path, violations in by_file.items():
         diagnostics += locate(path, violations)
     if check is not None:
-        for workflow in closely:
+        for workflow in selected:
             try:
                 diagnostics += check(workflow)
-            except Exception as error:  # no workflow may hide what is wrong with another
+            except Exception as error:  # no workflow may hide the errors of another
                 diagnostics.append(unexpected(workflow.path, error))
     return sorted(diagnostics, key=lambda diagnostic: (diagnostic.file, diagnostic.line or 0, diagnostic.column or 0))
 
@@ -84,7 +84,7 @@ def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
                         remove_tree(copy)
                     except (BatchyError, OSError) as error:
                         checked[key] = str(error)
-                    except Exception as error:  # no bundle may hide what is wrong with others
+                    except Exception as error:  # no bundle may hide the errors of others
                         checked[key] = unexpected(place, error).message
                 if (message := checked[key]) is not None:
                     yield workflow.path, Violation(("jobs", name, "bundle"), Code.INVALID_BUNDLE, message)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Templates as Airflow renders them, parsed when the file is read: one that cannot be rendered fails each run."""
+"""Check templates when the file is read: a template that Airflow cannot render would fail each run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which job follows which (DESIGN, section 6): read from the order of the file and from ``after``."""
+"""Find out which job follows which, from the order of the file and from ``after``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Order:
 def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
     """Find out what follows what, and what cannot be.
 
-    :returns: the order, sound only if there are no violations.
+    :returns: the order, which is valid only if there are no violations; and the violations.
     """
     violations: list[Violation] = []
     upstream: Upstream = {}
@@ -70,7 +70,7 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
             last = name
     if violations:
         return Order(upstream, {}), violations
-    if circle := find_circle(upstream):
+    if circle := find_cycle(upstream):
         path = " → ".join([*circle, circle[0]])
         violations.append(
             Violation(("jobs", circle[0], "after"), Code.CYCLE, f"jobs follow each other in a circle: {path}")
@@ -158,7 +158,7 @@ def _input(name: str, wanted: str, jobs: Mapping[str, Job], order: Order, violat
     return wanted
 
 
-def find_circle(upstream: Mapping[str, Sequence[str]]) -> list[str]:
+def find_cycle(upstream: Mapping[str, Sequence[str]]) -> list[str]:
     """Return names that follow each other in a circle, in that order, the uppermost in the file first."""
     sorter = TopologicalSorter(upstream)
     try:

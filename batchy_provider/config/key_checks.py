@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What cannot be seen in one key alone: keys that exclude each other, and names that mean something else."""
+"""Check keys together: keys that exclude each other, and names that already mean something else."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,28 +15,29 @@ from batchy_provider.config.diagnostics import Code, KeyPath, Violation, one_of,
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.job_order import PREVIOUS
-from batchy_provider.config.model import After, Job, SharedModel, WorkflowModel
+from batchy_provider.config.model import Job, SharedModel, WorkflowModel
 from batchy_provider.config.run_checks import check_runs, same_day_workflows
 from batchy_provider.config.script_checks import check_script
-from batchy_provider.core.names import check_job_name, check_workflow_name
+from batchy_provider.config.wait_checks import check_waits
+from batchy_provider.core.names import check_job_name
 from batchy_provider.core.values import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.exceptions import InvalidNameError
 
 ITEM = "ITEM"
-"""Variable of a script that holds its entry of ``for_each``: text as it is, all else as JSON."""
+"""Environment variable of a script with its entry of ``for_each``: text as it is, everything else as JSON."""
 
 MAX_VARIABLE_BYTES = 128 * 1024
-"""What Linux lets one environment variable take, with its name and the NUL at its end."""
+"""Bytes that Linux allows for one environment variable, with its name and the NUL at its end."""
 
 RESERVED_JOBS = ("open", "close")
 WAIT_PREFIX = "wait_for_"
 SPECIAL = frozenset((*STATE_FIELDS, *SETTING_FIELDS, INITIAL_DATE))
-"""Fields of a job's state that have a meaning of their own, so that no param may have their names."""
+"""Special fields of a job's state. No param may have one of these names."""
 
 ACTIONS = ("bundle", "bash", "operator")
 _SCRIPT_ONLY = ("input", "inputs", "outputs", "kill_grace", "background_timeout", "limits", "env", "inherit_env")
 _STATE_ONLY = ("reprocess_hours", "trunc_start", "initial_date")
-# What the factory itself gives to an operator, and how the file says the same.
+# Arguments that the factory sets, and the key of the file that sets the same.
 FACTORY_ARGS = {
     "dag": None,
     "task_group": None,
@@ -61,10 +62,10 @@ FACTORY_ARGS = {
 
 
 def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
-    """Yield what is wrong with a workflow whose keys are all right one by one."""
+    """Yield the errors of a workflow whose single keys are all valid."""
     yield from check_shared(model)
     yield from _check_dates(model)
-    yield from _check_waits(name, model)
+    yield from check_waits(name, model)
     yield from check_runs(model)
     yield from _check_instances(model)
     for job_name, job in model.jobs.items():
@@ -87,7 +88,7 @@ def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
 
 
 def check_shared(model: SharedModel) -> Iterator[Violation]:
-    """Yield what is wrong with keys that files may inherit."""
+    """Yield the errors of keys that files may inherit."""
     yield from _check_env(model.defaults.env, ("defaults", "env"))
     yield from _check_initial(model.initial_date, model, ("initial_date",))
     yield from _check_initial(model.defaults.initial_date, model, ("defaults", "initial_date"))
@@ -153,61 +154,8 @@ def _is_before(end: datetime, start: datetime) -> bool:
         return False
 
 
-def _check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
-    seen: set[str] = set()
-    for index, wait in enumerate(model.wait_for):
-        path = ("wait_for", index, "workflow")
-        yield from _check_workflow(wait.workflow, path)
-        if wait.workflow == name:
-            yield Violation(path, Code.CYCLE, "a workflow cannot wait for itself")
-        if wait.workflow in seen:
-            yield Violation(
-                path, Code.DUPLICATE_ENTRY, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry"
-            )
-        seen.add(wait.workflow)
-    if isinstance(model.schedule, After):
-        if not model.schedule.after:
-            yield Violation(("schedule", "after"), Code.MISSING_VALUE, "expected at least one workflow, here is none")
-        for index, other in enumerate(model.schedule.after):
-            yield from _check_workflow(other, ("schedule", "after", index))
-            if other == name:
-                yield Violation(
-                    ("schedule", "after", index), Code.CYCLE, "a workflow cannot be scheduled by its own success"
-                )
-        yield from _check_after(model.schedule, seen)
-
-
-def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Violation]:
-    path = ("schedule", "same_day")
-    if after.same_day and after.any:
-        yield Violation(
-            path, Code.CONFLICT, "one of them is enough with any; on the same day goes with all", at_key=True
-        )
-    if after.same_day and after.result != "success":
-        yield Violation(
-            path,
-            Code.CONFLICT,
-            f"only successes are waited for on the same day, not result: {after.result}",
-            at_key=True,
-        )
-    if after.same_day:
-        for index, other in enumerate(after.after):
-            if other in waited_for:
-                message = f"{other!r} stands in wait_for too; same_day waits for it already"
-                yield Violation(("schedule", "after", index), Code.DUPLICATE_ENTRY, message)
-    if after.outside and after.result == "failed":
-        yield Violation(("schedule", "outside"), Code.CONFLICT, "failures outside Airflow count anyway", at_key=True)
-
-
-def _check_workflow(name: str, path: KeyPath) -> Iterator[Violation]:
-    try:
-        check_workflow_name(name)
-    except InvalidNameError as error:
-        yield Violation(path, Code.INVALID_NAME, str(error))
-
-
 def job_name_violations(name: str, path: KeyPath) -> Iterator[Violation]:
-    """Yield what is wrong with a job's name as such."""
+    """Yield the errors of a job's name."""
     try:
         check_job_name(name)
     except InvalidNameError as error:
@@ -229,7 +177,7 @@ def _check_job_name(name: str) -> Iterator[Violation]:
 
 
 def _check_instances(model: WorkflowModel) -> Iterator[Violation]:
-    """Yield tasks that have the name which Airflow gives to an instance of a mapped job, however many it has today."""
+    """Yield tasks whose name Airflow gives to an instance of a mapped job, whatever the number of its instances."""
     waits = [WAIT_PREFIX + name for name in (*(wait.workflow for wait in model.wait_for), *same_day_workflows(model))]
     for mapped in (name for name, job in model.jobs.items() if job.for_each is not None):
         instance = re.compile(re.escape(mapped) + "_[0-9]+", re.ASCII)
@@ -332,14 +280,14 @@ def _check_items(name: str, job: Job) -> Iterator[Violation]:
 
 
 def item_text(item: Any) -> str:
-    """Return an entry of ``for_each`` as its script gets it: text as it is, all else as JSON."""
+    """Return an entry of ``for_each`` as its script gets it: text as it is, everything else as JSON."""
     return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
 
 
 def no_variable(name: str, text: str, what: str) -> str | None:
-    """Say why a text cannot be the value of an environment variable.
+    """Return why a text cannot be the value of an environment variable, or None.
 
-    :param what: what the text is.
+    :param what: what the text is, for the message.
     """
     size = len(text.encode())
     if size > (most := MAX_VARIABLE_BYTES - len(f"{name}=\0")):

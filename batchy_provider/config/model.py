@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The workflow file as typed models: every key, its type, and what it means. ``docs/yaml.md`` says the same.
+"""Define the keys of a workflow file: name, type and meaning of each. ``docs/yaml.md`` shows the same as tables.
 
-Nothing here looks at two keys at once: that is `checks`.
+Checks that need more than one key are in `key_checks`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 OneOrMore = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Priority = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 PoolOrQueue = Annotated[str, Field(max_length=256)]
-"""What Airflow's database holds of the name."""
+"""Length of the column in Airflow's database."""
 Owner = Annotated[str, Field(max_length=500)]
 
 
@@ -54,7 +54,7 @@ class Limits(_Model):
 
 
 class Notifier(_Model):
-    """Whom to tell, by any Airflow notifier."""
+    """Notify people by any Airflow notifier."""
 
     notifier: str = Field(description="Full Python path of a notifier class.")
     args: dict[str, Any] = Field(default_factory=dict, description="Its arguments; may hold templates.")
@@ -106,10 +106,12 @@ class Settings(_Model):
     )
     initial_date: DateText | None = Field(default=None, description="Where the very first window starts.")
     on_failure: Notifiers | None = Field(
-        default=None, description="Whom to tell when the job has failed for good: Airflow notifiers."
+        default=None, description="Airflow notifiers to call when the job has failed for good."
     )
-    on_retry: Notifiers | None = Field(default=None, description="Whom to tell when it failed and is tried again.")
-    on_success: Notifiers | None = Field(default=None, description="Whom to tell when it has succeeded.")
+    on_retry: Notifiers | None = Field(
+        default=None, description="Airflow notifiers to call when a try failed and another follows."
+    )
+    on_success: Notifiers | None = Field(default=None, description="Airflow notifiers to call when it has succeeded.")
 
 
 class ForEach(_Model):
@@ -154,13 +156,13 @@ class Job(Settings):
         description="Arguments: of a script a list of text, of an operator a mapping; may hold templates.",
     )
     input: str | None = Field(
-        default=None, description="Whose output the script reads: `previous`, or the name of a job before it."
+        default=None, description="Job whose output the script reads: `previous`, or the name of a job before it."
     )
     inputs: Datasets = Field(
         default_factory=list,
         description="What a script reads, for OpenLineage: addresses such as `s3://bucket/path`; may hold templates.",
     )
-    outputs: Datasets = Field(default_factory=list, description="What a script writes, likewise.")
+    outputs: Datasets = Field(default_factory=list, description="What a script writes, in the same form.")
     independent: bool = Field(default=False, description="Run even if the job before it failed (`when: done`).")
     after: Names | None = Field(
         default=None,
@@ -168,12 +170,12 @@ class Job(Settings):
     )
     when: Literal["succeeded", "failed", "done"] = Field(
         default="succeeded",
-        description="What must have become of the jobs it follows. `succeeded`: none failed. `done`: whatever "
-        "it was. `failed`: at least one failed; such a job is a handler, is not in the file's order, and "
-        "without `after` watches all jobs.",
+        description="Condition on the jobs it follows. `succeeded`: none failed. `done`: any result. "
+        "`failed`: at least one failed; such a job is a handler, is not part of the file's order, and without `after` "
+        "watches all jobs.",
     )
     params: dict[str, Any] = Field(
-        default_factory=dict, description="Your own parameters; the script gets them, Redis keeps them."
+        default_factory=dict, description="Your own parameters. The script gets them; they are stored in Redis."
     )
     for_each: Items | None = Field(
         default=None,
@@ -234,7 +236,7 @@ class Wait(_Model):
 class After(_Model):
     """A schedule by other workflows' batches."""
 
-    after: Names = Field(description="Workflows; a run starts when all of them have succeeded anew.")
+    after: Names = Field(description="Workflows; a run starts when all of them have succeeded again.")
     any: bool = Field(default=False, description="Start as soon as one of them has succeeded.")
     same_day: bool = Field(
         default=False,
@@ -242,7 +244,7 @@ class After(_Model):
         "is skipped when the day ends.",
     )
     result: Literal["success", "failed", "closed"] = Field(
-        default="success", description="What they must have come to: `success`, `failed`, or `closed` for either."
+        default="success", description="Result that counts: `success`, `failed`, or `closed` for both."
     )
     outside: bool = Field(
         default=False,
@@ -272,14 +274,14 @@ class RunParam(_Model):
 
     type: (
         Literal["string", "multiline", "integer", "number", "boolean", "date", "datetime", "array", "object"] | None
-    ) = Field(default=None, description="What it is; without it, what the default is, or text.")
+    ) = Field(default=None, description="Its type; without it, the type of the default, or text.")
     default: Any = Field(default=None, description="Its value in scheduled runs; without it, nothing.")
     required: bool = Field(default=False, description="A person must give it; only in a workflow without schedule.")
     choices: Annotated[list[Any], Field(min_length=1)] | None = Field(default=None, description="The values allowed.")
-    minimum: int | float | None = Field(default=None, description="The least number allowed.")
-    maximum: int | float | None = Field(default=None, description="The greatest number allowed.")
+    minimum: int | float | None = Field(default=None, description="The smallest number allowed.")
+    maximum: int | float | None = Field(default=None, description="The largest number allowed.")
     title: str | None = Field(default=None, description="Its name in the form.")
-    description: str | None = Field(default=None, description="What the form says of it.")
+    description: str | None = Field(default=None, description="Its explanation in the form.")
 
 
 def _run_params(value: Any) -> Any:
@@ -292,13 +294,13 @@ _WrittenRunParams = dict[str, RunParam | str | int | float | bool | list[Any] | 
 
 
 class Deadline(_Model):
-    """Until when a batch should be closed; when it is not, someone is told, and the batch goes on."""
+    """Time by which a batch should be closed. If it is late, notifiers are called, and the batch goes on."""
 
     closed_by: TimeOfDay | None = Field(
         default=None, description='Time of day in `timezone`, such as `"06:00"`; needs a schedule at one time of day.'
     )
     within: PositiveDuration | None = Field(default=None, description="How long after the run was due.")
-    notify: Annotated[Notifiers, Field(min_length=1)] = Field(description="Whom to tell: Airflow notifiers.")
+    notify: Annotated[Notifiers, Field(min_length=1)] = Field(description="Airflow notifiers to call.")
 
 
 InfaText = Annotated[str, Field(pattern=r"^[^\[\]\r\n]+$")]
@@ -361,11 +363,11 @@ class SharedModel(_Model):
         default_factory=dict,
         description="Values that a person may give to a run: Airflow shows a form; jobs use `{{ params.name }}`.",
     )
-    on_failure: Notifiers | None = Field(
-        default=None, description="Whom to tell when a run has failed: Airflow notifiers."
+    on_failure: Notifiers | None = Field(default=None, description="Airflow notifiers to call when a run has failed.")
+    on_success: Notifiers | None = Field(
+        default=None, description="Airflow notifiers to call when a run has succeeded."
     )
-    on_success: Notifiers | None = Field(default=None, description="Whom to tell when a run has succeeded.")
-    deadline: Deadline | None = Field(default=None, description="Until when each batch should be closed.")
+    deadline: Deadline | None = Field(default=None, description="Time by which each batch should be closed.")
     wait_for: Annotated[list[Wait], BeforeValidator(_waits, json_schema_input_type=_WrittenWaits)] = Field(
         default_factory=list, description="Workflows to wait for: a name, a mapping, or a list of these."
     )

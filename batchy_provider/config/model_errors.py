@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Pydantic's errors in the words of someone who writes YAML."""
+"""Translate the errors of pydantic for people who write YAML."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SYNONYMS = {
     "trigger_rule": "when",
     "upstream": "after",
 }
-"""What the same thing is called elsewhere."""
+"""Names from Airflow and other tools → the key of a workflow file."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -89,7 +89,7 @@ def _missing(path: KeyPath, key: str) -> Violation:
 
 
 def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Violation:
-    # A tagged union puts its tag into the place; keys of a file never stand in angle brackets.
+    # A tagged union adds its tag to the path, in angle brackets; keys of a file never have these.
     path: KeyPath = tuple(part for part in details["loc"] if not str(part).startswith("<"))
     kind, value, context = details["type"], details.get("input"), details.get("ctx", {})
     match kind:
@@ -127,7 +127,7 @@ def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Violation:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Say that a key is not known, and which one was probably meant."""
+    """Return the message about an unknown key, with the key that was probably meant."""
     names = sorted(known)
     synonym = SYNONYMS.get(key)
     if synonym is not None and (synonym in names or " " in synonym):

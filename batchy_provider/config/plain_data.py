@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the data of a document may hold: the one check of every key and value, for YAML and JSON alike.
+"""Check every key and value of a parsed file, from YAML and JSON alike.
 
-Redis, PostgreSQL, JSON, Airflow's own protocol or a terminal cannot hold what is refused here. A value that only one
-of them refuses would stop Airflow's DAG processor, and with it the workflows of all other files.
+Redis, PostgreSQL, JSON, Airflow's protocol or a terminal cannot hold what this refuses. Such a value would stop
+Airflow's DAG processor, and with it the workflows of all other files.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _TOO_LONG = f"a number of more than {MAX_DIGITS} digits; write it in quotes if i
 
 
 class PlainDataError(Exception):
-    """The data holds something that no document may hold.
+    """The data has a key or value that no workflow file may have.
 
-    :param violation: what, and where.
+    :param violation: what it is, and where.
     """
 
     def __init__(self, violation: Violation) -> None:
@@ -39,7 +39,7 @@ class PlainDataError(Exception):
 def check_plain(data: Any) -> None:
     """Check every key and value of parsed data, its depth and its size.
 
-    :raises PlainDataError: at the first one that may not be there.
+    :raises PlainDataError: at the first that is not allowed.
     """
     _Check().value(data, (), MAX_DEPTH)
 

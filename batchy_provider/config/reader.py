@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Files → workflows and diagnostics. A bad file never hides a good one, and all its diagnostics are told at once."""
+"""Read workflow files: return workflows and diagnostics. An invalid file never hides a valid one."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ += ["read_each", "read_folder", "read_workflow"]
 log = logging.getLogger(__name__)
 
 Read = tuple[Workflow | None, list[Diagnostic]]
-"""What comes of one file: the workflow, or None and what is wrong with it."""
+"""The result of one file: the workflow, or None and its diagnostics."""
 
 
 class InvalidFilesError(ConfigError):
-    """Configuration files have diagnostics; the text lists each, with the line of its file.
+    """Workflow files are not valid. The text lists each error with its line.
 
-    :param diagnostics: all of them.
-    :param texts: file → its text, where that is not what is on the disk.
+    :param diagnostics: all errors.
+    :param texts: file → text, for texts that are not on the disk.
     """
 
     def __init__(self, diagnostics: Iterable[Diagnostic], texts: Mapping[str, str] | None = None) -> None:
@@ -47,10 +47,10 @@ class InvalidFilesError(ConfigError):
 
 @dataclass(slots=True)
 class Folder:
-    """What was found in a folder of workflow files.
+    """The content of a folder of workflow files.
 
-    :param workflows: name → workflow, of all sound files.
-    :param diagnostics: what is wrong with the others.
+    :param workflows: name → workflow, of all valid files.
+    :param diagnostics: the errors of the others.
     """
 
     workflows: dict[str, Workflow] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Folder:
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Folder:
-    """Read all workflow files of a folder and of the folders in it, bundles left out.
+    """Read all workflow files of a folder and its subfolders, except bundles.
 
     :raises ConfigError: if there is no such folder.
     """
@@ -91,8 +91,8 @@ def read_each(folder: str | os.PathLike[str], read: Callable[[Path], Read]) -> F
 def read_workflow(folder: str | os.PathLike[str], name: str) -> Workflow:
     """Read the file of one workflow.
 
-    :raises UnknownWorkflowError: if there is none; it names the nearest.
-    :raises InvalidFilesError: if it has diagnostics.
+    :raises UnknownWorkflowError: if there is no such file; the message names the nearest.
+    :raises InvalidFilesError: if it has errors.
     """
     path = find_file(folder, name)
     if path is None:
@@ -105,17 +105,17 @@ def read_workflow(folder: str | os.PathLike[str], name: str) -> Workflow:
 
 
 def locate(path: Path, violations: Iterable[Violation]) -> list[Diagnostic]:
-    """Find the lines of violations that showed up only when a sound file was used."""
+    """Find the lines of violations that appeared only after a valid file was read."""
     try:
         return _located(path, _open(path), violations)
-    except DocumentError as error:  # it was changed a moment ago
+    except DocumentError as error:  # the file has changed since
         return [_diagnostic(path, error)]
 
 
 class Reader:
-    """Reads files of one folder, each ``_defaults.yaml`` on their way once.
+    """Read the files of one folder. Each ``_defaults.yaml`` on their path is read once.
 
-    :param folder: the top; defaults above it are not looked for.
+    :param folder: the top folder; defaults above it do not count.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -125,14 +125,14 @@ class Reader:
         self._defaults: dict[Path, Mapping[str, Any]] = {}
 
     def read(self, path: Path) -> Read:
-        """Read one file. Whatever is wrong with it is a diagnostic; nothing is raised.
+        """Read one file. Errors are diagnostics; nothing is raised.
 
-        :returns: the workflow, or None and what is wrong with it.
+        :returns: the workflow, or None and its diagnostics.
         """
         return self._read(path, lambda: _open(path))
 
     def read_text(self, path: Path, text: str) -> Read:
-        """Read a text as if it were in a file; returns what `read` does."""
+        """Read a text as if it were the content of a file; return what `read` does."""
         return self._read(path, lambda: parse(text.removeprefix("\ufeff"), is_json=path.suffix == ".json"))
 
     def _read(self, path: Path, document: Callable[[], Document]) -> Read:
@@ -140,7 +140,7 @@ class Reader:
             return self._validate(path, document())
         except DocumentError as error:
             return None, [_diagnostic(path, error)]
-        except Exception as error:  # no file may hide another, whatever is in it
+        except Exception as error:  # no file may hide another
             log.debug("Reading %s", path, exc_info=True)
             return None, [unexpected(path, error)]
 
@@ -157,7 +157,7 @@ class Reader:
     def defaults(self, folder: Path) -> Mapping[str, Any]:
         """Return the keys that files of a folder inherit.
 
-        A key that is wrong is told and left out: one wrong key must not take all workflows down.
+        An invalid key becomes a diagnostic and is ignored: it must not stop all workflows.
         """
         inherited: Mapping[str, Any] = {}
         chain = [folder]
@@ -191,7 +191,7 @@ class Reader:
 
 
 def _with_rewritten(document: Document, violations: Iterable[Violation]) -> list[Violation]:
-    """Add the values that are not what is written. What the model says of such a value is said of another one."""
+    """Add the values that YAML rewrites, and drop the model's own errors about these values."""
     violations = list(violations)
     found = list(rewritten(document, {problem.path for problem in violations}))
     places = {problem.path for problem in found}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What holds for a run as a whole, and cannot be seen in one key alone: its params and its deadline."""
+"""Check the params and the deadline of a run, which depend on several keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from batchy_provider.config.diagnostics import Code, Violation, show
 from batchy_provider.config.model import After, RunParam, WorkflowModel
 
 WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
-"""What a run's conf may say of its window: a form may ask for them, a default must not give them."""
+"""Keys of a run's conf that set its window: a form may ask for them, but they must not have a default."""
 
 _DAY = timedelta(days=1)
 _FORMS = {
@@ -53,7 +53,7 @@ def same_day_workflows(model: WorkflowModel) -> list[str]:
 
 
 def type_of(param: RunParam) -> str:
-    """Return what a value of a run is: as said, or as its default is."""
+    """Return the type of a run param: the given one, or that of its default."""
     if param.type is not None:
         return param.type
     value = param.default if param.default is not None else (param.choices or [None])[0]
@@ -76,7 +76,7 @@ def time_to_deadline(model: WorkflowModel) -> timedelta | None:
 
 
 def check_runs(model: WorkflowModel) -> Iterator[Violation]:
-    """Yield what is wrong with a workflow's params of runs and its deadline."""
+    """Yield the errors of a workflow's run params and deadline."""
     for name, param in model.run_params.items():
         yield from _check_param(name, param, model)
     if (deadline := model.deadline) is None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What can be seen in a file about a job's script: its text and its arguments."""
+"""Check the text and the arguments of a job's script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from batchy_provider.config.model import Job
 
 
 def check_script(name: str, job: Job) -> Iterator[Violation]:
-    """Yield what bash, or the kernel, would refuse when the job runs."""
+    """Yield what bash or the kernel would refuse when the job runs."""
     path = ("jobs", name)
     if job.bash and (why := script_problem(job.bash.encode("utf-8", "surrogatepass"), "The command")):
         yield Violation((*path, "bash"), Code.INVALID_SCRIPT, why)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Plain data of a file → a `Workflow`, or all that is wrong with it."""
+"""Turn the plain data of a file into a `Workflow`, or list its errors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from batchy_provider.original.param_files import check_original, is_original
 def validate(
     name: str, path: Path, data: Any, defaults: Mapping[str, Any], look: BundleCheck = bundle_problem
 ) -> tuple[Workflow | None, list[Violation]]:
-    """Make a workflow of what a file says.
+    """Validate the data of a file.
 
-    :param name: a checked name.
-    :param path: the file, for the record.
+    :param name: a valid name.
+    :param path: the file.
     :param data: plain data.
     :param defaults: keys that the file inherits.
-    :param look: looks at a bundle.
+    :param look: checks a bundle.
     :returns: the workflow, or None and the violations.
     """
     if not isinstance(data, dict):
@@ -55,15 +55,15 @@ def validate(
 def _further_violations(
     name: str, folder: Path, data: Mapping[str, Any], known: list[Violation], look: BundleCheck
 ) -> Iterator[Violation]:
-    """Look past the keys that are wrong, so that a person need not mend a file in turns."""
-    sound = dict(data)
+    """Check the file without its invalid keys, so that one run of validate shows all errors."""
+    valid = dict(data)
     for problem in known:
-        drop(sound, problem.path)
+        drop(valid, problem.path)
     try:
-        model = WorkflowModel.model_validate(sound)
+        model = WorkflowModel.model_validate(valid)
     except ValidationError:
         return
-    # Without its wrong keys a job may look as if it had other diagnostics, and follow another one.
+    # Without its invalid keys a job may seem to have other errors, or to follow another job.
     places = {problem.path[:2] if problem.path[:1] == ("jobs",) else problem.path[:1] for problem in known}
     for problem in _check(name, folder, model, look):
         if problem.path[:2] not in places and problem.path[:1] not in places:
@@ -91,7 +91,7 @@ def _check_bundles(folder: Path, model: WorkflowModel, look: BundleCheck) -> Ite
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay keys over inherited ones: mappings are merged, all else is replaced."""
+    """Merge keys over inherited ones: mappings are merged, everything else is replaced."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -103,35 +103,35 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_notes(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave out keys that begin with ``x-``: a place for anchors and for notes of other programs."""
+    """Remove keys that begin with ``x-``: they hold anchors and notes for other programs."""
     return {key: value for key, value in data.items() if not key.startswith("x-")}
 
 
 def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Violation]]:
-    """Return the sound keys of a defaults file, and what is wrong with the others."""
+    """Return the valid keys of a defaults file, and the errors of the others."""
     if not isinstance(data, dict):
         return {}, [
             Violation((), Code.WRONG_TYPE, f"expected a mapping of keys that the files below inherit, not {show(data)}")
         ]
-    sound = dict(_without_notes(data))
+    valid = dict(_without_notes(data))
     violations: list[Violation] = []
-    if "jobs" in sound:
-        del sound["jobs"]
+    if "jobs" in valid:
+        del valid["jobs"]
         violations.append(
             Violation(("jobs",), Code.UNKNOWN_KEY, "jobs cannot be inherited; write them in each file", at_key=True)
         )
     try:
-        found = list(check_shared(SharedModel.model_validate(sound)))
+        found = list(check_shared(SharedModel.model_validate(valid)))
     except ValidationError as error:
         found = violations_of(error, SharedModel)
     for problem in found:
-        drop(sound, problem.path)
+        drop(valid, problem.path)
     violations += found
-    return sound, violations
+    return valid, violations
 
 
 def drop(data: dict[str, Any], path: tuple[str | int, ...]) -> None:
-    """Leave out a key, or the whole list where one entry is wrong."""
+    """Remove a key, or the whole list if one of its entries is invalid."""
     for key in map(str, path[:-1]):
         if not isinstance(inner := data.get(key), dict):
             data.pop(key, None)

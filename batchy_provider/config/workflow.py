@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A workflow as read from its file, and what the state layer needs of it."""
+"""Describe a workflow as its file defines it, and return what the state layer needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from batchy_provider.core.values import INITIAL_DATE, Fields, WorkflowConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """One sound file.
+    """One valid workflow file.
 
     :param name: the file's stem.
     :param path: the file.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Values that YAML reads as something else than what is written: ``0022``, ``12:30``, ``0x1F``, ``1_000``, ``no``.
+"""Find values that YAML reads as something else than what is written: ``0022``, ``12:30``, ``0x1F``, ``1_000``, ``no``.
 
 YAML 1.1 takes ``0022`` for the number 18 and ``12:30`` for 750. One rule finds them all: the text in the file is
 compared with the canonical text of the value that was read. What differs is a problem
@@ -29,9 +29,9 @@ _FREE = ("params", "args", "for_each")
 
 
 def rewritten(document: Document, invalid: Collection[KeyPath] = ()) -> Iterator[Violation]:
-    """Yield the values of a workflow file, or of a defaults file, that are not what is written.
+    """Yield an error for each value of a file that YAML rewrites.
 
-    :param invalid: places where the value that was read cannot be what is meant.
+    :param invalid: keys whose value, as YAML reads it, is invalid anyway.
     """
     for path, value, text in _differences(document.data, document.texts, ()) if document.has_rewritten else ():
         if _means_text(value, path) or _is_ambiguous(value, text, path):
@@ -42,7 +42,7 @@ def rewritten(document: Document, invalid: Collection[KeyPath] = ()) -> Iterator
 
 
 def with_written_text(document: Document, problem: Violation) -> Violation:
-    """Add the text itself to the advice to write a value in quotes."""
+    """Add the written text to the advice to write a value in quotes."""
     if not problem.needs_quotes:
         return problem
     text = _at(document.texts, problem.path)
@@ -71,7 +71,7 @@ def _differences(value: Any, text: Any, path: KeyPath) -> Iterator[tuple[KeyPath
 
 
 def _means_text(value: Any, path: KeyPath) -> bool:
-    """Tell whether a value of this place is handed on as text."""
+    """Return whether the value of this key is used as text."""
     match path:
         case ("defaults", "env", _) | ("jobs", _, "env", _):
             return value is not None  # which the model refuses
@@ -83,7 +83,7 @@ def _means_text(value: Any, path: KeyPath) -> bool:
 
 
 def _is_ambiguous(value: Any, text: str, path: KeyPath) -> bool:
-    """Tell whether YAML 1.2 would read another value, or the number has digits that are lost."""
+    """Return whether YAML 1.2 would read another value, or the number loses digits."""
     if isinstance(value, bool):
         return text not in _BOOLS and _is_free(path)
     if value is None:
@@ -99,7 +99,7 @@ def _is_ambiguous(value: Any, text: str, path: KeyPath) -> bool:
 
 
 def _is_free(path: KeyPath) -> bool:
-    """Tell whether the model says nothing of the type of a value."""
+    """Return whether the model allows any type for a value."""
     match path:
         case ("run_params", _) | ("run_params", _, "default") | ("run_params", _, "choices", int()):
             return True
@@ -111,7 +111,7 @@ def _is_free(path: KeyPath) -> bool:
 
 
 def _or(value: Any) -> str:
-    """Say what to write if it is not meant as text."""
+    """Return what to write if the value is not meant as text."""
     kind = "boolean" if isinstance(value, bool) else "number" if isinstance(value, int | float) else "null"
     return f", or {canonical(value)} if you mean the {kind}"
 

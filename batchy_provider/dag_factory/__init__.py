@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Workflow files → Airflow DAGs. A loader file in the DAGs folder needs two lines of this package::
+"""Build Airflow DAGs from workflow files. A loader file in the DAGs folder needs two lines::
 
 from batchy_provider.dag_factory import cfg_folder, load_dags
 

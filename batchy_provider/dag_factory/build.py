@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One workflow → one DAG: waits → ``open`` → jobs → ``close`` (DESIGN, section 6).
+"""One workflow → one DAG: waits → ``open`` → jobs → ``close``.
 
 ``open`` and ``close`` are setup and teardown. So no job of a batch that did not open ever runs, whatever its
 trigger rule, and clearing a job clears both with it: a re-run opens and closes its batch again.
@@ -37,7 +37,7 @@ OPEN, CLOSE = "open", "close"
 def build_dag(workflow: Workflow) -> DAG:
     """Build the DAG of a workflow.
 
-    :raises BuildError: if an operator cannot be made; it names all that cannot.
+    :raises BuildError: if an operator cannot be made; the error lists all of them.
     """
     model, order = workflow.model, workflow.order
     assert model is not None
@@ -49,9 +49,9 @@ def build_dag(workflow: Workflow) -> DAG:
     for wait in model.wait_for:
         _wait(dag, model, wait, common).set_downstream(opening)
     for other in same_day_workflows(model):
-        # A success of another day may have started this run: where the day ends without all, nothing is opened.
-        gate = _wait(dag, model, Wait(workflow=other), common, same_day=True, soft_fail=True)
-        gate.set_downstream(opening)
+        # A success of another day may have started this run. If the day ends before all have succeeded, no batch opens.
+        same_day_wait = _wait(dag, model, Wait(workflow=other), common, same_day=True, soft_fail=True)
+        same_day_wait.set_downstream(opening)
 
     tasks: dict[str, BaseOperator] = {}
     violations: list[Violation] = []
@@ -68,7 +68,7 @@ def build_dag(workflow: Workflow) -> DAG:
     closing = _close(dag, common)
     closing.set_upstream([tasks[name] for name in order.must_meet_close])
     closing.as_teardown(setups=opening, on_failure_fail_dagrun=True)
-    # Airflow will do it too, but would then drop all DAGs of the loader's file. Crons were checked on reading.
+    # Airflow checks it too, but then drops all DAGs of the loader file. Crons were checked on reading.
     dag.validate_setup_teardown()
     return dag
 
@@ -111,7 +111,7 @@ def _of_runs(model: WorkflowModel) -> dict[str, Any]:
 
 
 def _common(model: WorkflowModel) -> dict[str, Any]:
-    """Return the arguments of the tasks that are no jobs."""
+    """Return the arguments of the tasks that are not jobs."""
     owner, queue = model.defaults.owner or model.owner, model.defaults.queue
     given = {"owner": owner, "queue": queue, "redis_conn_id": model.connection}
     return {name: value for name, value in given.items() if value is not None}
@@ -131,7 +131,7 @@ def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[s
         if_open=model.if_open,
         **common,
     )
-    # Params are kept exactly as they are in the file: rendering would change line breaks, and trip over braces.
+    # Params stay exactly as they are in the file: rendering would change line breaks and fail on braces.
     task.template_fields = tuple(field for field in task.template_fields if field != "jobs")
     return task.as_setup()  # type: ignore[no-untyped-call]
 

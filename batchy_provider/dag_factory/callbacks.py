@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Whom to tell: any Airflow notifier, when a job or a run has ended, and when a deadline has passed."""
+"""Build notifications: Airflow notifiers for the end of a job or a run, and for missed deadlines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def deadlines(model: WorkflowModel) -> Any:
     for index, notifier in enumerate(model.deadline.notify):
         place: KeyPath = ("deadline", "notify", index)
         cls = import_class(notifier.notifier, BaseNotifier, "Airflow notifier", (*place, "notifier"))
-        make(cls, notifier.args, {}, (*place, "args" if notifier.args else "notifier"))  # only to see whether it can be
+        make(
+            cls, notifier.args, {}, (*place, "args" if notifier.args else "notifier")
+        )  # to see whether it accepts its arguments
         if cls.async_notify is not BaseNotifier.async_notify:
             callback: Any = sdk.AsyncCallback(cls, kwargs=notifier.args)  # type: ignore[attr-defined]
         elif sync_callback is not None:

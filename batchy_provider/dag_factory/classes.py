@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Python classes that a file names: imported and made, or what is wrong with them, in the file's words."""
+"""Import the Python classes that a file names and create objects of them; report errors at the keys of the file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from batchy_provider.config.key_checks import FACTORY_ARGS
 
 
 class BuildError(Exception):
-    """Tasks cannot be made of a sound file.
+    """The tasks of a valid file cannot be created.
 
-    :param violations: why, each with its place in the file.
+    :param violations: what is wrong, each with its key.
     """
 
     def __init__(self, violations: Iterable[Violation]) -> None:
@@ -30,8 +30,8 @@ def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
 
     :param base: what it must be a subclass of.
     :param what: what such a class is called.
-    :param place: where the file names it.
-    :raises BuildError: if there is none.
+    :param place: the key that names it.
+    :raises BuildError: if there is no such class.
     """
     module_name, _, class_name = path.rpartition(".")
     if not module_name:
@@ -60,11 +60,11 @@ def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
 
 
 def make(cls: Any, own: Mapping[str, Any], ours: Mapping[str, Any], place: KeyPath) -> Any:
-    """Make an object of a class.
+    """Create an object of a class.
 
     :param own: arguments from the file.
     :param ours: arguments that the factory adds.
-    :param place: where the arguments stand in the file, or else the class.
+    :param place: the key of the arguments, or of the class if there are none.
     :raises BuildError: if the class refuses them.
     """
     check_templates(cls, own, place)
@@ -91,7 +91,7 @@ def check_templates(cls: Any, own: Mapping[str, Any], place: KeyPath) -> None:
 
 
 def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> BuildError:
-    """Say in the file's words why a class refused its arguments."""
+    """Return the error for a class that refused its arguments, at the keys of the file."""
     path = f"{cls.__module__}.{cls.__qualname__}"
     known = _parameters(cls)
     unknown = [arg for arg in own if arg not in known]

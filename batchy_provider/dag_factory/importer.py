@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Workflow files as DAG sources of their own, for Airflow 3.4 and newer: no loader file in the DAGs folder.
+"""Import workflow files as DAG sources, for Airflow 3.4 and newer. No loader file in the DAGs folder is needed.
 
 Each file has its own parse, its own import error and its own Code tab. The folder of workflow files is a DAG bundle,
 and this is its importer::
@@ -10,7 +10,7 @@ and this is its importer::
         "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": "/opt/etl/cfg"}, "importers":
         [{"classpath": "batchy_provider.dag_factory.importer.WorkflowImporter"}]}]
 
-In ``dag_importer_configs`` it is the importer of all bundles.
+To use it for all bundles, name it in ``dag_importer_configs``.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from batchy_provider.dag_factory.loader import build_workflow, check_storage
 
 
 class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
-    """Makes the DAG of a workflow file; the bundle's folder is the top of the workflow files."""
+    """Import the DAG of each workflow file below the folder of the bundle."""
 
     def __init__(self) -> None:
         self.supported_extensions = list(SUFFIXES)
 
     def can_handle(self, definition: Any) -> bool:
-        """Tell whether something may be a workflow file."""
+        """Return whether the suffix is one of workflow files."""
         return get_file_suffix(definition) in self.supported_extensions
 
     def list_dag_definitions(self, bundle: Any, *, safe_mode: bool = True) -> Iterator[Any]:
-        """Yield the workflow files of a bundle, and what is wrong with files that others inherit.
+        """Yield the workflow files of a bundle, and the errors of ``_defaults`` files.
 
-        :param bundle: its path is a folder, or a single file of one when that is parsed.
+        :param bundle: a DAG bundle; its path is a folder, or one file when Airflow parses a single file.
         """
         root = Path(bundle.path)
         if root.is_file():
@@ -62,7 +62,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
         ours = set(find_files(root, unreadable))
         yield from _errors(unreadable)
         reader = Reader(root)
-        # Airflow's own walk knows .airflowignore; ours knows bundles of scripts.
+        # Airflow's walk applies .airflowignore; find_files leaves out bundles of scripts.
         for definition in find_file_dag_definitions(root, self.supported_extensions):
             if definition.path in ours:
                 reader.defaults(definition.path.parent)
@@ -70,7 +70,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
         yield from _errors(reader.defaults_diagnostics)
 
     def import_definition(self, definition: Any, bundle: Any) -> Any:
-        """Return the DAG of one file, or its diagnostics: all in one import error, with their lines."""
+        """Return the DAG of one file, or one import error that lists its diagnostics with their lines."""
         result = DagImportResult(definition=definition)
         path, folder = Path(definition.path), Path(bundle.path)
         if (other := find_file(folder, path.stem)) not in (path, None):
@@ -96,7 +96,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
 
 
 def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:
-    """Yield a file that is parsed by itself: a workflow, or one that others inherit, if it has diagnostics."""
+    """Yield a single file: a workflow, or the errors of a ``_defaults`` file."""
     if path.suffix not in extensions:
         return
     if path.stem != DEFAULTS_STEM:
@@ -108,7 +108,7 @@ def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:
 
 
 def _errors(diagnostics: Iterable[Diagnostic]) -> Iterator[Any]:
-    """Yield one import error a file: Airflow keeps no more."""
+    """Yield one import error per file: Airflow stores only one."""
     by_file: dict[str, list[Diagnostic]] = {}
     for diagnostic in diagnostics:
         by_file.setdefault(os.fspath(diagnostic.file), []).append(diagnostic)

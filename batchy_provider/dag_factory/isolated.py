@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
 """
-Checks of the Python classes that a workflow file names, in a process of their own.
+Check the Python classes that a workflow file names, in a separate process.
 
-A file may name any class of any module, and importing a module runs it. A server that takes files from others must not
-do that: this process gets a short environment without the server's settings, connections and keys, a scratch folder as
-its home, and a limit of time. What it leaves behind is stopped with it.
+A file may name any class of any module, and importing a module runs its code. A server that accepts uploaded files must
+not do that itself. The separate process gets a small environment without the server's settings, connections and keys, a
+temporary folder as its home, and a time limit. Its child processes are stopped with it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def check_classes(
     folder: Path, workflows: Sequence[str], *, timeout: float = TIMEOUT_SECONDS, env: Mapping[str, str] | None = None
 ) -> list[Diagnostic]:
     """
-    Build the DAGs of some workflows in another process, and return what is wrong with them.
+    Build the DAGs of some workflows in another process and return their diagnostics.
 
-    :param folder: of the workflow files.
-    :param timeout: seconds; then the process is killed, and that is a diagnostic of each workflow.
-    :param env: further variables for it, such as Airflow's options that matter to a DAG.
+    :param folder: the folder of the workflow files.
+    :param timeout: seconds; after them the process is killed, and each workflow gets a diagnostic.
+    :param env: more environment variables, such as Airflow options that affect a DAG.
     """
     if not workflows:
         return []
     with tempfile.TemporaryDirectory(prefix="batchy-classes-", ignore_cleanup_errors=True) as scratch:
         answer = Path(scratch, "answer.json")
-        asked = json.dumps({"folder": str(folder), "workflows": [*workflows], "answer": str(answer)})
+        request = json.dumps({"folder": str(folder), "workflows": [*workflows], "answer": str(answer)})
         process = subprocess.Popen(  # nosec B603  # our own interpreter, no shell
             [sys.executable, "-m", "batchy_provider.dag_factory.isolated"],
             stdin=subprocess.PIPE,
@@ -51,7 +51,7 @@ def check_classes(
             start_new_session=True,
         )
         try:
-            process.communicate(asked.encode(), timeout=timeout)
+            process.communicate(request.encode(), timeout=timeout)
         except subprocess.TimeoutExpired:
             return _of_each(folder, workflows, f"its classes were not checked within {timeout:g} seconds")
         finally:
@@ -69,9 +69,9 @@ def check_classes(
 def _of_each(folder: Path, workflows: Sequence[str], message: str) -> list[Diagnostic]:
     from batchy_provider.config.reader import find_file
 
-    places = [find_file(folder, name) or folder / name for name in workflows]
+    paths = [find_file(folder, name) or folder / name for name in workflows]
     text = f"{message}; does a module that it names do much when it is imported?"
-    return [Diagnostic.of_file(place, Code.UNEXPECTED, text) for place in places]
+    return [Diagnostic.of_file(path, Code.UNEXPECTED, text) for path in paths]
 
 
 def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:
@@ -88,17 +88,19 @@ def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Answer one question: JSON on stdin, diagnostics as JSON in the file that it names."""
+    """Read a request as JSON from stdin; write the diagnostics as JSON to the file that it names."""
     from dataclasses import asdict
 
     from batchy_provider.dag_factory.loader import build_one
 
-    asked = json.load(sys.stdin)
-    found = [asdict(diagnostic) for name in asked["workflows"] for diagnostic in build_one(asked["folder"], name)[1]]
-    # Written at once: what ends early leaves no answer.
-    draft = Path(asked["answer"] + ".draft")
+    request = json.load(sys.stdin)
+    found = [
+        asdict(diagnostic) for name in request["workflows"] for diagnostic in build_one(request["folder"], name)[1]
+    ]
+    # Replaced in one step: a process that ends early leaves no answer.
+    draft = Path(request["answer"] + ".draft")
     draft.write_text(json.dumps(found))
-    draft.replace(asked["answer"])
+    draft.replace(request["answer"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Finds the files, builds the DAGs, and hands them to whoever asked: Airflow's DAG processor or a task's start."""
+"""Build the DAGs of workflow files, for Airflow's DAG processor and for the start of a task."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Place = str | os.PathLike[str]
+FolderPath = str | os.PathLike[str]
 CheckStorage = Callable[[Workflow, "DAG"], str | None]
 
 
-def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Diagnostic]]:
+def build_dags(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic]]:
     """Build the DAGs of all workflow files in a folder and the folders in it.
 
-    Each DAG is serialized once, as Airflow will do it: one that Airflow cannot store would take all others with it.
+    Each DAG is serialized once, as Airflow does it: one DAG that cannot be stored would stop it from
+    storing all others.
 
-    :returns: workflow → DAG for all sound files, and the diagnostics of all others. A bad file never hides a good
+    :returns: workflow → DAG of all valid files, and the diagnostics of all others. An invalid file never hides a valid
         one.
     """
     dags: dict[str, DAG] = {}
@@ -51,7 +52,7 @@ def build_dags(folder: Place) -> tuple[dict[str, DAG], list[Diagnostic]]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Keep Python from looking for garbage among objects that all stay: that took a third of the time."""
+    """Pause garbage collection: all objects stay in use, and looking for garbage took a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -61,8 +62,8 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def build_one(folder: Place, name: str) -> tuple[DAG | None, list[Diagnostic]]:
-    """Build the DAG of one workflow, opening no file but its own and the defaults that it inherits.
+def build_one(folder: FolderPath, name: str) -> tuple[DAG | None, list[Diagnostic]]:
+    """Build the DAG of one workflow. Open only its own file and the defaults that it inherits.
 
     :returns: the DAG, or None and the diagnostics; None and no diagnostic if there is no such file or it makes no DAG.
     """
@@ -73,15 +74,15 @@ def build_one(folder: Place, name: str) -> tuple[DAG | None, list[Diagnostic]]:
     return (None, diagnostics) if workflow is None else build_workflow(workflow)
 
 
-def load_dags(folder: Place, namespace: MutableMapping[str, Any]) -> Mapping[str, DAG]:
-    """Put the DAGs of a folder's workflows where Airflow looks for them.
+def load_dags(folder: FolderPath, namespace: MutableMapping[str, Any]) -> Mapping[str, DAG]:
+    """Put the DAGs of a folder's workflows into the namespace of a loader file, where Airflow finds them.
 
-    When Airflow starts a task it says so, and then only the DAG of that task is built.
+    When Airflow starts a task, only the DAG of that task is built.
 
     :param folder: the folder of the workflow files.
     :param namespace: ``globals()`` of the loader file.
     :returns: workflow → DAG.
-    :raises InvalidFilesError: at the start of a task, if the file of its workflow is bad. When all are loaded,
+    :raises InvalidFilesError: at the start of a task, if the file of its workflow has errors. When all are loaded,
         diagnostics are logged, and `raise_config_errors` shows them as an import error of another file: Airflow
         drops all DAGs of a file that raises.
     """
@@ -101,14 +102,14 @@ def load_dags(folder: Place, namespace: MutableMapping[str, Any]) -> Mapping[str
     return dags
 
 
-def raise_config_errors(folder: Place) -> None:
-    """Raise if any workflow file has a diagnostic, so that a loader file of its own shows them all in Airflow's UI.
+def raise_config_errors(folder: FolderPath) -> None:
+    """Raise if any workflow file has an error, so that Airflow's UI shows all errors as the import error of one file.
 
     :raises InvalidFilesError: with every diagnostic of every file.
     """
     from airflow.sdk import get_parsing_context
 
-    if get_parsing_context().dag_id is not None:  # a task starts; it is none of the tasks of this file
+    if get_parsing_context().dag_id is not None:  # a task starts, and this file has no tasks
         return
     diagnostics = build_dags(folder)[1]
     if diagnostics:
@@ -116,9 +117,9 @@ def raise_config_errors(folder: Place) -> None:
 
 
 def build_workflow(workflow: Workflow, check: CheckStorage | None = None) -> tuple[DAG | None, list[Diagnostic]]:
-    """Build the DAG of a workflow that has been read.
+    """Build the DAG of a workflow.
 
-    :param check: says why Airflow could not store a DAG; see `storable`. Not asked at the start of a task.
+    :param check: returns why Airflow could not store the DAG; see `storable`. None at the start of a task.
     :returns: the DAG, or None and the diagnostics; None and no diagnostic if it makes no DAG.
     """
     if not workflow.has_dag:
@@ -130,7 +131,7 @@ def build_workflow(workflow: Workflow, check: CheckStorage | None = None) -> tup
         problem = None if check is None else check(workflow, dag)
     except BuildError as error:
         return None, locate(workflow.path, error.violations)
-    except (Exception, SystemExit) as error:  # whatever a module or an operator does must not take other workflows down
+    except (Exception, SystemExit) as error:  # an error in a module or an operator must not stop other workflows
         log.debug("Building %s", workflow.path, exc_info=True)
         problem = f"{type(error).__name__}: {error}"
     if problem is not None:
@@ -141,13 +142,13 @@ def build_workflow(workflow: Workflow, check: CheckStorage | None = None) -> tup
 
 
 def check_storage(workflow: Workflow, dag: DAG) -> str | None:
-    """Say why Airflow could not store the DAG of one workflow; for `build_workflow`."""
+    """Return why Airflow could not store the DAG of one workflow, or None; pass it to `build_workflow`."""
     from batchy_provider.dag_factory.storable import storage_problem
 
     return storage_problem(dag)
 
 
-def _storage_check(folder: Place, workflows: Iterable[Workflow]) -> StorageCheck | None:
+def _storage_check(folder: FolderPath, workflows: Iterable[Workflow]) -> StorageCheck | None:
     if not any(workflow.has_dag for workflow in workflows):
         return None
     from batchy_provider.dag_factory.storable import StorageCheck

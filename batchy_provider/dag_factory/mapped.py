@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Jobs that run once for each entry of a list (``for_each``): Airflow's mapped tasks."""
+"""Build Airflow's mapped tasks: jobs that run once for each entry of a list (``for_each``)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from batchy_provider.config.diagnostics import Code, Violation
 from batchy_provider.config.key_checks import ITEM, item_text
 from batchy_provider.config.model import ForEach, Job
 from batchy_provider.dag_factory.classes import BuildError, check_templates, refusal
-from batchy_provider.dag_factory.open_batch_check import JobGate
+from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 
 
-def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate: JobGate) -> Any:
-    """Make the mapped task of a job.
+def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, check: OpenBatchCheck) -> Any:
+    """Build the mapped task of a job.
 
-    :param arguments: what all its instances share.
+    :param arguments: arguments that all its instances have.
     :raises BuildError: if its operator refuses them.
     """
     assert job.for_each is not None
@@ -34,11 +34,11 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, gate:
         # Here it must be the argument: the instances are made by Airflow, when they run.
         if job.operator is None:
             env = arguments.pop("env") or {}
-            return cls.partial(**arguments, pre_execute=gate.check_context).expand(
+            return cls.partial(**arguments, pre_execute=check.check_context).expand(
                 env=_environments(job, env, arguments)
             )
         items = job.for_each if isinstance(job.for_each, list) else _result_of(job.for_each, arguments)
-        return cls.partial(**arguments, pre_execute=gate.check_context).expand_kwargs(items)
+        return cls.partial(**arguments, pre_execute=check.check_context).expand_kwargs(items)
     except Exception as error:
         raise refusal(cls, job.operator_args, error, place) from None
 

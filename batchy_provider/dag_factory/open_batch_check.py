@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The gate before each job: no job runs without an open batch of its own run, and none that is disabled."""
+"""Check before each job that its run has an open batch and that the job is enabled."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from batchy_provider.core.values import run_key
 
 
 @dataclass(frozen=True, slots=True)
-class JobGate:
-    """Stands in for ``pre_execute`` of a job's task, and lets the operator's own follow.
+class OpenBatchCheck:
+    """Replace ``pre_execute`` of a job's task: run the check, then the ``pre_execute`` of the operator.
 
-    Not given as the operator's argument ``pre_execute``: Airflow would write the source code of that into each
-    serialized task, which takes longer than all the rest.
+    The factory sets the attribute of the task. It does not pass the argument ``pre_execute``, because Airflow would
+    write the source code of that argument into each serialized task, which takes longer than everything else.
 
-    :param workflow: the workflow.
-    :param job: the job, as the state knows it; None for a handler, which holds no state.
-    :param redis_conn_id: connection of the Redis server; None for the default.
-    :param enabled: what the file says; only for a handler, as jobs are disabled in Redis by ``open``.
+    :param workflow: name of the workflow.
+    :param job: name of the job in the state; None for a handler, which has no state.
+    :param redis_conn_id: Airflow connection of the Redis server; None for the default.
+    :param enabled: ``enabled`` of a handler in the file. Other jobs are disabled in Redis, by ``open``.
     """
 
     workflow: str
@@ -29,22 +29,22 @@ class JobGate:
     enabled: bool = True
 
     def __call__(self, context: Any) -> None:
-        """Let the task go on, or stop it.
+        """Run the check, then the ``pre_execute`` of the operator.
 
-        :param context: Airflow's, of the task.
+        :param context: the template context of the task.
         """
         self.check(context["ti"])
         task = context["task"]
         type(task).pre_execute(task, context)
 
     def check_context(self, context: Any) -> None:
-        """Let the task go on, or stop it; for tasks whose operator's own ``pre_execute`` follows anyway."""
+        """Run the check alone, for mapped tasks: Airflow calls the ``pre_execute`` of their operator itself."""
         self.check(context["ti"])
 
     def check(self, ti: Any) -> None:
-        """Let the task go on, or stop it.
+        """Raise if the task must not run.
 
-        :raises AirflowSkipException: the job is disabled, or is not of this batch; its window does not move.
+        :raises AirflowSkipException: the job is disabled, or is not part of this batch; its window stays where it is.
         :raises AirflowFailException: this run has no open batch, for example when one task was run by hand.
         """
         from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -63,10 +63,10 @@ class JobGate:
                     f"and close: clear the task open as well, or trigger a new run{lost if batch is None else ''}"
                 )
             if self.job is not None and self.job not in batch.jobs:
-                # Airflow lets a run that has begun have tasks that came to the file since.
+                # Airflow adds tasks to a run that has already started when they appear in the file.
                 raise AirflowSkipException(
                     f"job {self.job!r} was added to the file after batch {batch.batch_id} was opened; the next "
-                    "batch takes it along"
+                    "batch runs it"
                 )
             if self.job is not None and store.skip_job(self.workflow, batch.batch_id, self.job):
                 raise AirflowSkipException(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One job → one task: a script (bundle or bash), or any Airflow operator."""
+"""Build the task of a job: a script (bundle or bash) or any Airflow operator."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from batchy_provider.config.workflow import Workflow, environment, setting
 from batchy_provider.dag_factory.callbacks import job_callbacks
 from batchy_provider.dag_factory.classes import import_class, make
 from batchy_provider.dag_factory.mapped import build_mapped
-from batchy_provider.dag_factory.open_batch_check import JobGate
+from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 
 TRIGGER_RULES = {"succeeded": "none_failed", "done": "all_done", "failed": "one_failed"}
 """``when`` → Airflow's trigger rule. A disabled job is skipped, and skipped is not failed."""
 
 
 def build_job(dag: DAG, workflow: Workflow, model: WorkflowModel, order: Order, name: str) -> Any:
-    """Make the task of a job.
+    """Build the task of a job.
 
-    :raises BuildError: if its operator is not there, or refuses its arguments.
+    :raises BuildError: if its operator is not installed or refuses its arguments.
     """
     job = model.jobs[name]
     arguments = {"task_id": name, "dag": dag, **_settings(name, job, model)}
     # Airflow lets only this rule follow a setup directly; a first job has no other task before it anyway.
     first = not order.upstream[name]
     arguments["trigger_rule"] = "all_success" if first else TRIGGER_RULES["done" if job.independent else job.when]
-    gate = JobGate(workflow.name, None if job.is_handler else name, model.connection, job.enabled or not job.is_handler)
+    check = OpenBatchCheck(
+        workflow.name, None if job.is_handler else name, model.connection, job.enabled or not job.is_handler
+    )
     cls, own = _operator(name, job) if job.operator is not None else _script(workflow, model, order, name)
     if job.for_each is not None:
-        return build_mapped(cls, {**own, **arguments}, job, name, gate)
+        return build_mapped(cls, {**own, **arguments}, job, name, check)
     task = make(cls, own, arguments, ("jobs", name, "args" if job.args else "operator"))
-    task.pre_execute = gate
+    task.pre_execute = check
     return task
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``run_params`` of a file → Airflow's Params, which its UI makes a form of."""
+"""Turn ``run_params`` of a file into Airflow's Params, which its UI shows as a form."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""When a DAG runs: the file's ``schedule`` as Airflow's timetables and assets."""
+"""Turn the ``schedule`` of a file into Airflow's timetables and assets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def schedule_of(model: WorkflowModel) -> Any:
 
 
 def _news(workflow: str, after: After, connection: str | None) -> list[Asset]:
-    """Return the assets any of which says that a workflow has come to what is wanted."""
+    """Return the assets whose events mean that a workflow has had the wanted result."""
     assets = [] if after.result == "failed" else [workflow_asset(workflow)]
     if after.outside:
         assets.append(outside_asset(workflow, connection))

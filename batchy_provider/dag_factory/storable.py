@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Whether Airflow can store a DAG: it is serialized as Airflow will do it, before Airflow does it with all others.
+"""Check that Airflow can store a DAG, by serializing it as Airflow does.
 
-What Airflow cannot send from the process that parses to the one that stores, or not write to its database, ends
-either process, and no DAG of any file is stored.
+A DAG that Airflow cannot send from the parsing process to the storing process, or cannot write to its database, ends
+one of these processes. Then Airflow stores no DAG of any file.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 MAX_SECONDS = 5.0
-"""Processor time of one parse for DAGs of scripts alone that are not known yet. Without it, an update of
-thousands of workflows could use up the time that Airflow gives a parse, and all DAGs would be gone."""
+"""CPU seconds per parse for new DAGs that contain only scripts. Without this limit, an update of thousands of
+workflows could take longer than Airflow allows for a parse, and all DAGs would disappear."""
 
 MIN_KEPT = 20
-"""With fewer DAGs, serializing them costs less than it is worth to keep a file."""
+"""With fewer DAGs, serializing them is cheaper than a cache file."""
 
 _MAX_PATH = 2000
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def storage_problem(dag: DAG) -> str | None:
-    """Say why Airflow could not store a DAG, or None if it can.
+    """Return why Airflow could not store a DAG, or None if it can.
 
-    :param dag: a complete DAG; it stays as it is.
+    :param dag: a complete DAG; it is not changed.
     """
     import msgspec
 
@@ -49,7 +49,7 @@ def storage_problem(dag: DAG) -> str | None:
         data = serialize_dag(dag)
         text = json.dumps(data, allow_nan=False, ensure_ascii=False)  # the database
         text.encode()
-        msgspec.msgpack.encode(data)  # the way to the process that stores it: no numbers beyond 64 bits
+        msgspec.msgpack.encode(data)  # sent to the storing process, which takes no numbers above 64 bits
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}"
     if _NUL.search(text):
@@ -60,11 +60,11 @@ def storage_problem(dag: DAG) -> str | None:
 
 
 class StorageCheck:
-    """Checks the DAGs of one folder in one parse, each again only when its file has changed.
+    """Check the DAGs of one folder in one parse, and skip those that passed before and have not changed.
 
-    The processes that parse live for one parse each. So what has been found good is kept in a file, and serialized
-    again only when the workflow, this package or Airflow changes. A DAG that uses classes of others is serialized in
-    each parse: what these do may change, and nothing shows it.
+    Each parse has a process of its own. So a file records the DAGs that passed; they are serialized again only when the
+    workflow, this package or Airflow changes. A DAG that uses other classes is serialized in each parse, because
+    nothing shows when their behavior changes.
 
     :param folder: the folder of the workflow files.
     """
@@ -81,13 +81,15 @@ class StorageCheck:
         self._seconds = 0.0
 
     def problem(self, workflow: Workflow, dag: DAG) -> str | None:
-        """Say why Airflow could not store the DAG of a workflow."""
+        """Return why Airflow could not store the DAG of a workflow, or None."""
         key = self._key(workflow)
         if not workflow.uses_classes:
             if key in self._known:
                 self._good.add(key)
                 return None
-            if self._seconds > MAX_SECONDS:  # it is made of checked values and our operators; the next parse does it
+            if (
+                self._seconds > MAX_SECONDS
+            ):  # made of checked values and this package's operators; the next parse checks it
                 return None
         start = time.process_time()
         found = storage_problem(dag)
@@ -97,7 +99,7 @@ class StorageCheck:
         return found
 
     def close(self) -> None:
-        """Keep what has been found good."""
+        """Write the DAGs that passed to the cache file."""
         if self._file is None or self._good == self._known or len(self._good) < MIN_KEPT:
             return
         with suppress(OSError):
@@ -115,7 +117,7 @@ def _digest(text: str) -> str:
 
 
 def _private_file(name: str) -> Path | None:
-    """Return a file's path in a folder that only this user can write, or None if there can be none."""
+    """Return the path of a file in a folder that only this user can write, or None if the folder cannot be made."""
     folder = Path(tempfile.gettempdir(), f"batchy-stored-{os.geteuid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

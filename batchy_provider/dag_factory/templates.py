@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``{{ batch.from_date }}`` in any template of a workflow's tasks.
+"""Make ``{{ batch.from_date }}`` available in the templates of a workflow's tasks.
 
 A macro of the DAG would not know which task is rendered, and Airflow 3.1 renders before there is a current
 context. So this is a Jinja extension: names are looked up by a context of ours, which adds one name, `batch`,
@@ -28,11 +28,11 @@ EXTENSIONS = ["jinja2.ext.do", "batchy_provider.dag_factory.templates.BatchExten
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What templates need to know of the workflow.
+    """Data about the workflow that templates need.
 
     :param workflow: its name.
     :param redis_conn_id: connection of the Redis server; None for the default.
-    :param handlers: handler → its params, which the state does not keep.
+    :param handlers: handler → its params, which are not in the state.
     """
 
     workflow: str
@@ -42,7 +42,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """The batch as templates see it; in the task of a job, its own window and params.
+    """The batch in templates. In the task of a job: with its own window and params.
 
     :param from_date: start of the window, naive UTC, as in Redis.
     :param to_date: end of the window.
@@ -58,7 +58,7 @@ class BatchView:
 
 
 class BatchExtension(Extension):
-    """Gives templates the name `batch`."""
+    """Add the name ``batch`` to templates."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -66,10 +66,10 @@ class BatchExtension(Extension):
 
 
 class BatchContext(Context):
-    """A template's names, and `batch` where nothing else has that name."""
+    """The names of a template, with ``batch`` unless something else has that name."""
 
     def resolve_or_missing(self, key: str) -> Any:
-        """Look a name up; called by every template for each name that it uses."""
+        """Look up a name; every template calls it for each name that it uses."""
         found = super().resolve_or_missing(key)
         if key != NAME or found is not missing:
             return found
@@ -99,7 +99,7 @@ def _view(facts: Facts, ti: Any) -> BatchView:
 
 
 def view_of(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]]) -> BatchView:
-    """Return a batch as the templates of a task see it."""
+    """Return the batch for the templates of a task."""
     job = batch.jobs.get(task_id)
     if job is None:
         window, params = (batch.from_date, batch.to_date), handlers.get(task_id, {})

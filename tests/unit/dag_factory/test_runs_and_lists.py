@@ -232,8 +232,8 @@ class TestForEach:
 
     def test_its_gate_stands_before_each_instance(self, build: Any):
         dag = build("jobs:\n  a: {bash: x, for_each: [1]}\n")
-        gate = dag.get_task("a").partial_kwargs["pre_execute"].__self__
-        assert (gate.workflow, gate.job) == ("sales", "a")
+        check = dag.get_task("a").partial_kwargs["pre_execute"].__self__
+        assert (check.workflow, check.job) == ("sales", "a")
 
     def test_an_operator_over_a_list(self, build: Any):
         dag = build(f"jobs:\n  a: {{operator: {HERE}.Lister, for_each: [{{flavour: sweet}}, {{flavour: sour}}]}}\n")

@@ -16,7 +16,7 @@ from redis import Redis
 from batchy_provider.archive.archive_files import ArchiveFiles
 from batchy_provider.archive.archiver import Archiver
 from batchy_provider.core.values import Actor, CloseRequest, OpenRequest, WorkflowConfig
-from batchy_provider.dag_factory.open_batch_check import JobGate
+from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 from batchy_provider.exceptions import ArchiveUnavailableError
 from batchy_provider.services.archive import ArchiveService
 from batchy_provider.state.store import Store
@@ -57,9 +57,9 @@ def test_close_says_that_its_batch_is_lost(redis_client: Redis) -> None:
 def test_a_job_that_was_about_to_start_does_not_run(redis_client: Redis) -> None:
     run("open", "r1")
     redis_client.flushall()
-    gate = JobGate(workflow="wf", job="load")
+    check = OpenBatchCheck(workflow="wf", job="load")
     with pytest.raises(AirflowFailException, match=r"Redis has lost the batch since: `batchy restore wf`"):
-        gate.check(SimpleNamespace(task_id="load", dag_id="wf", run_id="r1"))  # type: ignore[arg-type]
+        check.check(SimpleNamespace(task_id="load", dag_id="wf", run_id="r1"))  # type: ignore[arg-type]
 
 
 def test_after_restoring_the_next_run_takes_the_window_that_was_next(redis_client: Redis, results: Path) -> None:

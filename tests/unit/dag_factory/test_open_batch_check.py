@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a task meets at run time: the gate before it, and ``{{ batch }}`` in its templates."""
+"""What a task meets at run time: the check before it, and ``{{ batch }}`` in its templates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow.sdk import DAG, BaseOperator
 
 from batchy_provider.core.values import Batch
 from batchy_provider.dag_factory import build_dags
-from batchy_provider.dag_factory.open_batch_check import JobGate
+from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 from batchy_provider.hooks import batchy
 
 TEXT = """
@@ -100,9 +100,9 @@ class TestGate:
             self.pass_through(dag, "tidy")
 
     def test_skips_a_job_that_came_to_the_file_since(self, store: Store):
-        gate = JobGate("sales", "new", "other")
+        check = OpenBatchCheck("sales", "new", "other")
         with pytest.raises(AirflowSkipException, match="added to the file after batch 1467149783 was opened"):
-            gate.check(instance("new"))
+            check.check(instance("new"))
         assert store.asked == [("sales", "scheduled__1")]
 
     def test_handlers_hold_no_state(self, dag: DAG, store: Store):
@@ -110,9 +110,9 @@ class TestGate:
         assert store.asked == [("sales", "scheduled__1")]
 
     def test_a_disabled_handler_is_skipped(self, store: Store):
-        gate = JobGate("sales", None, "other", enabled=False)
+        check = OpenBatchCheck("sales", None, "other", enabled=False)
         with pytest.raises(AirflowSkipException, match="enabled: false"):
-            gate.check(instance("page"))
+            check.check(instance("page"))
 
     @pytest.mark.parametrize("name", ["load", "page"])
     def test_refuses_a_run_without_a_batch(self, dag: DAG, store: Store, name: str):
@@ -134,7 +134,7 @@ class TestGate:
                 seen.append(self)
 
         task = Own(task_id="load")
-        JobGate("sales", "load", "other")({"ti": instance("load"), "task": task})
+        OpenBatchCheck("sales", "load", "other")({"ti": instance("load"), "task": task})
         assert seen == [task]
 
 
