@@ -50,10 +50,12 @@ from batchy_provider.state.transaction import (
     Session,
     as_hash,
 )
+from batchy_provider.state.wait_queries import ask
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from batchy_provider.core.waits import Verdict, Wait
     from batchy_provider.state.transaction import Client
 
 T = TypeVar("T")
@@ -217,6 +219,13 @@ class Store:
             return present(keys, state, as_hash(progress), succeeded, known, parsed=("batch_end",)), ()
 
         return self.backend.transact(keys, work)
+
+    def check(self, wait: Wait) -> Verdict:
+        """Return the current state of a wait. Call it again until the verdict is over.
+
+        :raises StateError: if Redis holds a value that cannot be read.
+        """
+        return ask(self.backend, wait)
 
     def workflows(self) -> list[str]:
         """Return the names of all workflows in this Redis, readable or not, those of the original server included."""
