@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Looks up known vulnerabilities of all that is pinned, with pip-audit.
+"""Look up known vulnerabilities of all pinned packages, with pip-audit.
 
-A package that the vulnerability service could not tell anything of is not a good one: it is counted, and the exit code
-says so. 0: all were audited, none has a known hole. 1: some have. 3: some could not be audited.
+Exit code 0: all packages were audited, none has a known vulnerability. 1: some have. 3: some could not be audited,
+because the vulnerability service knows nothing of them.
 
 Usage: python scripts/audit.py [FILE…] [--ignore ID]      default: constraints.txt
 """
@@ -21,7 +20,7 @@ HOLES, NOT_AUDITED = 1, 3
 
 
 def ask(file: str, ignored: list[str]) -> list[dict[str, Any]]:
-    """Return what pip-audit says of each pinned package."""
+    """Return pip-audit's answer for each pinned package."""
     command = [sys.executable, "-m", "pip_audit", "-r", file, "--no-deps", "--disable-pip", "--format", "json"]
     command += ["--progress-spinner", "off", "--timeout", "15"]
     for each in ignored:
@@ -30,7 +29,7 @@ def ask(file: str, ignored: list[str]) -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        # The service cannot be reached at all, say.
+        # for example, the service cannot be reached
         last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
         print(f"{file}: NOT AUDITED: pip-audit gave no answer: {last}", file=sys.stderr)
         sys.exit(NOT_AUDITED)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``./run matrix``: the tests on several Airflows, Pythons and servers, one after the other, and a table of it.
+"""``./run matrix``: run the tests on several versions of Airflow, Python and Redis, and write a table.
 
 Needs the standard library alone: it is run by whatever Python there is. Each pair gets an environment of its own
 beside the others, made by ``./run``.

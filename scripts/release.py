@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Builds what is published: wheel, sdist, bill of materials (CycloneDX), SHA256SUMS and, with a key, its signature.
+"""Build what is published: wheel, sdist, bill of materials (CycloneDX), SHA256SUMS and, with a key, its signature.
 
-Everything is built twice, from two checkouts of the commit in two folders; if any byte differs, nothing is written.
+It builds everything twice, from two checkouts in two folders. If any byte differs, it writes nothing.
 Dates in the archives are that of the commit (SOURCE_DATE_EPOCH).
 
 Usage: python scripts/release.py [DIR] [--key FILE]        see docs/releasing.md
@@ -37,7 +36,7 @@ VENDORED = re.compile(r"^\| `([^`]+)` \| ([^|,]+)[^|]*\| (?:(\S+) )?([0-9.]+) \|
 
 
 class ReleaseError(Exception):
-    """There is nothing to publish."""
+    """The release cannot be built."""
 
 
 def call(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
@@ -130,7 +129,7 @@ def bill_of_materials(wheel: Path, package: Metadata, source: Path, into: Path, 
 
 
 def _vendored(source: Path) -> Iterator[dict[str, Any]]:
-    """The libraries of the page, which no package manager knows of."""
+    """Yield the libraries of the page, which no package manager knows."""
     folder = source / "batchy_provider" / "plugin" / "static" / "vendor"
     readme = (folder / "README.md").read_text(encoding="utf-8")
     for file, what, name, version, licence, sha256 in VENDORED.findall(readme):

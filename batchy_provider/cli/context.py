@@ -51,8 +51,7 @@ def common_options() -> argparse.ArgumentParser:
 
 
 def add_command(commands: Commands, name: str, function: Any, help: str, example: str = "") -> argparse.ArgumentParser:
-    """
-    Add a command to the parser.
+    """Add a command to the parser.
 
     :param function: takes the context and the arguments, returns the exit code.
     :param help: what it does, one sentence without a full stop.
@@ -81,8 +80,7 @@ def add_reason(parser: argparse.ArgumentParser) -> None:
 
 
 def for_each(names: Iterable[str], work: Callable[[str], T]) -> tuple[list[T], list[str]]:
-    """
-    Call a function for many workflows; an error of one does not stop the others.
+    """Call a function for many workflows; an error of one does not stop the others.
 
     :returns: the results, and the messages of the errors.
     :raises RedisUnavailableError: Redis does not answer, which stops all of them.
@@ -118,8 +116,7 @@ def actor(arguments: argparse.Namespace) -> Actor:
 
 
 class Context:
-    """
-    Opens what a command needs when it first asks for it, and closes it at the end.
+    """Opens what a command needs when it first asks for it, and closes it at the end.
 
     :param arguments: the parsed command line.
     """
@@ -148,8 +145,7 @@ class Context:
 
     @cached_property
     def services(self) -> Services:
-        """
-        The services that the commands call.
+        """The services that the commands call.
 
         :raises ConfigError: the user named a folder of workflow files that does not exist.
         """
@@ -169,8 +165,7 @@ class Context:
 
     @property
     def archive(self) -> ArchiveService:
-        """
-        The archive in the result store.
+        """The archive in the result store.
 
         :raises ArchiveError: the result store cannot be opened.
         """
@@ -189,8 +184,7 @@ class Context:
 
     @property
     def store(self) -> Store:
-        """
-        The state in the Redis that the user named.
+        """The state in the Redis that the user named.
 
         :raises ConfigError: the address is wrong.
         :raises UsageError: the user named no Redis.

@@ -216,8 +216,7 @@ def _run(
 
 
 def _follow(stack: LocalStack, runs: Runs, timeout: timedelta | None) -> bool:
-    """
-    Show the progress of runs until all have ended.
+    """Show the progress of runs until all have ended.
 
     :param timeout: None waits forever.
     :returns: whether they have ended.

@@ -31,8 +31,7 @@ def examples_folder() -> Path:
 
 
 def workflows_to_run(cfg: Path, dag_ids: list[str], *, named: list[str], exits: bool) -> list[str]:
-    """
-    Return the workflows that a demo unpauses and starts: the examples, and none that you wrote.
+    """Return the workflows that a demo unpauses and starts: the examples, and none that you wrote.
 
     :param cfg: folder of the workflow files.
     :param dag_ids: its workflows.

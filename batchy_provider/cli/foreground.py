@@ -33,8 +33,7 @@ def open_standard_files() -> None:
 
 
 class Terminal:
-    """
-    Pass on what the script writes.
+    """Pass on what the script writes.
 
     If nobody reads the output any more, stop the script, as happens to any program in a pipe. If stdout cannot be
     written for another reason (full disk, closed file), let the script finish; the exit code reports the failure.
@@ -98,8 +97,7 @@ def _write(file: Any, data: bytes) -> None:
 
 @contextlib.contextmanager
 def stopped_by_signals(terminal: Terminal) -> Iterator[list[int]]:
-    """
-    Stop the script when SIGINT, SIGTERM or SIGHUP comes, and kill it at the second signal.
+    """Stop the script when SIGINT, SIGTERM or SIGHUP comes, and kill it at the second signal.
 
     A signal that this process ignores from its start (`nohup`, a background job of a script) stays ignored.
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Entry point of ``batchy``: parse the arguments, run a command, turn errors into one line and an exit code.
+"""Entry point of ``batchy``: parse the arguments, run a command, turn errors into one line and an exit code.
 
 Commands import Airflow, pydantic, redis and rich when they need them, so that ``batchy --help`` is fast.
 """
@@ -80,8 +79,7 @@ def build_parser(program: str = "batchy") -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
-    """
-    Run one command.
+    """Run one command.
 
     :param argv: arguments without the program's name; by default those of this process.
     :param program: name of the program in help and errors.

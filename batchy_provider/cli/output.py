@@ -38,8 +38,7 @@ _PIPE_WIDTH = 1000
 
 
 class Output:
-    """
-    Print the answer of a command in the format that the user asked for.
+    """Print the answer of a command in the format that the user asked for.
 
     :param form: ``table``, ``plain`` (the same cells, separated by tabs, for `cut` and `awk`), ``json`` or ``yaml``.
     """
@@ -122,8 +121,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
 
 
 def fitting(columns: Sequence[str], rows: Sequence[Sequence[Text]], out: Console, *, title: str | None = None) -> Any:
-    """
-    Return the widest layout of rows that fits into the terminal.
+    """Return the widest layout of rows that fits into the terminal.
 
     A table; if it is too wide, a table without empty columns; if that is too wide, too, a block of lines for each row.
     """

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunView:
-    """
-    The state of one run, as the view shows it.
+    """The state of one run, as the view shows it.
 
     :param name: of the run, for people.
     :param tasks: task id → task instance, as in Airflow's REST API.

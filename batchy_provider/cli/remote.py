@@ -103,8 +103,7 @@ def _token(arguments: argparse.Namespace) -> str:
 
 
 def _why_unavailable(answer: httpx.Response) -> str | None:
-    """
-    Return why the server cannot answer now; None if it has answered.
+    """Return why the server cannot answer now; None if it has answered.
 
     :raises UsageError: the server refuses the request, so that repeating it is of no use.
     """

@@ -53,8 +53,7 @@ def open_results(arguments: argparse.Namespace) -> ResultStore:
 
 
 def open_archive(arguments: argparse.Namespace) -> ArchiveFiles:
-    """
-    Open the archive in the result store.
+    """Open the archive in the result store.
 
     :raises ArchiveError: the result store cannot be opened.
     """
@@ -70,8 +69,7 @@ def open_archive(arguments: argparse.Namespace) -> ArchiveFiles:
 
 
 def archiver_of(arguments: argparse.Namespace, warn: Callable[[str], None]) -> Archiver | None:
-    """
-    Return the writer of the archive.
+    """Return the writer of the archive.
 
     :param warn: called with a sentence when the archive cannot be written.
     :returns: None if the archive is switched off, or this machine knows no result store.

@@ -152,8 +152,7 @@ def _copy(found: StoredExecution, name: str, to: TextIO) -> None:
 
 
 class _ScriptOutput:
-    """
-    Write a script's output: byte for byte into files and pipes, with control sequences escaped to a terminal.
+    """Write a script's output: byte for byte into files and pipes, with control sequences escaped to a terminal.
 
     :param to: stdout or stderr of this process.
     """

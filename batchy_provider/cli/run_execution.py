@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 
 def make_execution(arguments: argparse.Namespace, scratch: ScratchFolder, terminal: Terminal) -> Execution:
-    """
-    Return the execution, not yet started.
+    """Return the execution, not yet started.
 
     :param scratch: folder for the bundle's copy, the script's input and its results.
     :param terminal: gets what the script writes.

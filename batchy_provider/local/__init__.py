@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A whole Airflow with its Valkey and PostgreSQL on one machine, in one folder: for the demo and the tests."""
+"""Run a whole Airflow with its Valkey and PostgreSQL on one machine, in one folder: for the demo and the tests."""

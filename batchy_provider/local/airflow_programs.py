@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Airflow's programs of a local stack: how each is called, and the migration of their database."""
+"""Start Airflow's programs in a local stack, and migrate their database."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from batchy_provider.local.topology import Machine, Topology
 
 
 class AirflowPrograms:
-    """
-    Makes the `Service` of each Airflow program, not yet started.
+    """Makes the `Service` of each Airflow program, not yet started.
 
     :param folder: of the stack.
     :param topology: which programs there are, and what they share.
@@ -33,16 +32,14 @@ class AirflowPrograms:
         (folder / "logs").mkdir(exist_ok=True)
 
     def is_migrated(self, database: Path) -> bool:
-        """
-        Tell whether the database has the tables of this Airflow.
+        """Tell whether the database has the tables of this Airflow.
 
         :param database: a file that PostgreSQL makes once with its data.
         """
         return self._stamp.exists() and self._stamp.read_text() == _stamp_of(database)
 
     def migrate(self, database: Path, *, timeout: float) -> None:
-        """
-        Make Airflow's tables, or bring them up to date.
+        """Make Airflow's tables, or bring them up to date.
 
         :param database: see `is_migrated`.
         :param timeout: seconds.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The servers that hold a local stack's data: Valkey, PostgreSQL and, for many machines, S3."""
+"""Start the servers that hold a local stack's data: Valkey, PostgreSQL and, for many machines, S3."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from batchy_provider.local.topology import BUCKET
 
 
 class DataServers:
-    """
-    Starts the servers, each with its data below the stack's folder.
+    """Starts the servers, each with its data below the stack's folder.
 
     :param folder: of the stack.
     :param env: variables of every server.
     :param watch: called with the process id of each start.
-    :param services: gets each server as soon as it is started, as ``valkey``, ``postgres`` and ``s3``: a start that
-        fails half way has then left nothing that is not known.
+    :param services: gets each server as soon as it is started, as ``valkey``, ``postgres`` and ``s3``, so that all can
+        be stopped when the start fails half way.
     """
 
     def __init__(
@@ -59,8 +58,7 @@ class DataServers:
         return self._redis_url(1)
 
     def start(self, *, with_s3: bool, timeout: float) -> None:
-        """
-        Start the servers and wait until they answer.
+        """Start the servers and wait until they answer.
 
         :param timeout: seconds for each.
         :raises StackError: one of them does not answer in time.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The folder of a local stack: who runs in it, and what an earlier stack has left.
+"""Lock the folder of a local stack, and clean up what an earlier stack has left in it.
 
-A lock says whether a stack runs; a file beside it says which one, for the messages of a second. The guard of the
-stack holds the lock too, so that it is free only when all programs are stopped, also after ``kill -9``.
+A lock shows whether a stack runs. A file beside it describes the stack, for the messages of a second one. The guard
+process holds the lock, too, so that it is free only when all programs are stopped, also after ``kill -9``.
 """
 
 from __future__ import annotations
@@ -26,17 +25,16 @@ from batchy_provider.local.settings import write_private
 
 LOCK, RUNNING, PROCESSES, SECRETS = "batchy-stack.lock", "running.json", "processes", "secrets.json"
 STOP_TIMEOUT = 90.0
-"""Seconds within which a stack is stopped for certain, with SIGKILL at the end."""
+"""Seconds after which every stack has stopped, with SIGKILL at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """
-    What a stack says of itself to a second one in its folder.
+    """Description of a running stack, for a second one in its folder.
 
-    :param pid: of its program; ``started`` tells it from a later process with the same id.
+    :param pid: of its program; ``started`` distinguishes it from a later process with the same id.
     :param state: ``starting``, ``running`` or ``stopping``.
-    :param url: of the web UI, with ``user`` and ``password``; empty until it answers.
+    :param url: of the web UI, with ``user`` and ``password``; empty until the web UI answers.
     """
 
     pid: int
@@ -48,22 +46,21 @@ class Running:
 
     @classmethod
     def read(cls, folder: Path) -> Running | None:
-        """What the folder's stack says, or the last one that was killed; None if there is nothing to read."""
+        """Read the description of the folder's stack, or of the last one that was killed; None if there is none."""
         try:
             return cls(**json.loads((folder / RUNNING).read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def alive(self) -> bool:
-        """Whether its program is still there."""
+        """Tell whether its program still runs."""
         return guard.identify(self.pid).started == self.started
 
 
 class AnotherStackError(StackError):
-    """
-    Another stack runs in the folder.
+    """Another stack runs in the folder.
 
-    :param running: what it says of itself, if anything.
+    :param running: its description, if there is one.
     """
 
     def __init__(self, folder: Path, running: Running | None) -> None:
@@ -75,11 +72,10 @@ class AnotherStackError(StackError):
 
 
 class StackFolder:
-    """
-    The folder while this program has it to itself.
+    """The folder of a stack, locked by this program.
 
     :param path: of the folder.
-    :param report: told what takes a while.
+    :param report: called with a line for each step that takes a while.
     """
 
     def __init__(self, path: Path, *, report: Callable[[str], None] = lambda line: None) -> None:
@@ -94,13 +90,12 @@ class StackFolder:
         return self._lock.fileno() if self._lock is not None else None
 
     def lock(self) -> None:
-        """
-        Take the folder; does nothing if this program has it already.
+        """Lock the folder. Do nothing if this program has locked it already.
 
-        Waits for an earlier stack that is being stopped, and stops what one that was killed has left running.
+        Wait for an earlier stack that is stopping, and stop processes that a killed one has left running.
 
         :raises AnotherStackError: another stack runs in it.
-        :raises StackError: the folder cannot be used, or holds something else.
+        :raises StackError: the folder cannot be used, or contains something else.
         """
         if self._lock is not None:
             return
@@ -120,7 +115,7 @@ class StackFolder:
 
     def _wait_for(self, lock: TextIO) -> None:
         began = time.monotonic()
-        told = False
+        reported = False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,24 +127,24 @@ class StackFolder:
                 return
             holder = Running.read(self.path)
             waited = time.monotonic() - began
-            # One that has just taken the lock needs a moment to say who it is.
+            # A stack that has just taken the lock needs a moment to write its description.
             is_up = holder is not None and holder.state != "stopping" and holder.alive()
             if (is_up and waited > 1) or waited > STOP_TIMEOUT:
                 raise AnotherStackError(self.path, holder)
-            if not is_up and not told and waited > 1:
-                told = True
+            if not is_up and not reported and waited > 1:
+                reported = True
                 self._report("Waiting until the earlier stack in this folder is stopped")
             time.sleep(0.1)
 
     def say(self, state: str, **more: str) -> None:
-        """Tell a second stack in this folder how this one is; nothing happens if that cannot be written."""
+        """Write the description of this stack for a second one. Ignore an error of the disk."""
         if self._lock is not None:
             with contextlib.suppress(OSError):
                 running = Running(pid=self._self.pid, started=self._self.started, state=state, **more)
                 write_private(self.path / RUNNING, json.dumps(asdict(running)))
 
     def remember(self, wave: int, pid: int) -> None:
-        """Note a process that is started, for the case that this program and its guard are both killed."""
+        """Record a started process, in case this program and its guard are both killed."""
         process = guard.identify(pid)
         with contextlib.suppress(OSError), (self.path / PROCESSES).open("a") as file:
             file.write(f"{wave} {process.pid} {_boot()} {process.started}\n")
@@ -159,10 +154,10 @@ class StackFolder:
         with contextlib.suppress(OSError, ValueError):
             for line in (self.path / PROCESSES).read_text().splitlines():
                 fields = line.split(maxsplit=3)
-                if len(fields) != 4 or fields[2] != _boot():  # half a line, or from before the machine was restarted
+                if len(fields) != 4 or fields[2] != _boot():  # half a line, or from before the last boot
                     continue
                 process = guard.Process(int(fields[1]), fields[3])
-                # Only the very process: its id may belong to somebody else by now.
+                # Only this process: another one may have its id now.
                 if guard.identify(process.pid) == process:
                     waves.setdefault(int(fields[0]), []).append(process)
         if waves:
@@ -172,10 +167,9 @@ class StackFolder:
         (self.path / PROCESSES).unlink(missing_ok=True)
 
     def empty(self) -> None:
-        """
-        Remove everything in the folder but the lock.
+        """Remove everything in the folder but the lock.
 
-        :raises StackError: the folder is not a stack's, so that a mistyped path loses nothing; or it cannot be emptied.
+        :raises StackError: the folder was not made by a stack, or cannot be emptied.
         """
         check_owned(self.path)
         try:
@@ -190,7 +184,7 @@ class StackFolder:
             raise _unusable(self.path, error) from error
 
     def release(self) -> None:
-        """Let others have the folder."""
+        """Unlock the folder."""
         if self._lock is not None:
             for name in (RUNNING, PROCESSES):
                 with contextlib.suppress(OSError):
@@ -200,10 +194,9 @@ class StackFolder:
 
 
 def check_owned(folder: Path) -> None:
-    """
-    Refuse a folder that holds something else.
+    """Refuse a folder that contains something else.
 
-    :raises StackError: it is not empty, and no stack has made it.
+    :raises StackError: it is not empty, and was not made by a stack.
     """
     try:
         names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
@@ -214,7 +207,7 @@ def check_owned(folder: Path) -> None:
 
 
 def _are_ours(secrets: Path) -> bool:
-    """Whether a file holds the secrets of a stack, and not those of some other program."""
+    """Tell whether a file contains the secrets of a stack, and not those of another program."""
     try:
         return {"admin_password", "fernet_key"} <= set(json.loads(secrets.read_text()))
     except (OSError, ValueError, TypeError):
@@ -226,7 +219,7 @@ def _unusable(folder: Path, error: OSError) -> StackError:
 
 
 def _boot() -> str:
-    """Id of this boot of the machine: process start times count from it on Linux."""
+    """Return the id of this boot: on Linux, process start times are relative to it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Stops processes with all they have started, and does so too when the program that started them dies.
+"""Stop processes with all their descendants, also when the program that started them dies.
 
-Standard library only: as a program (see ``main``) it must start in milliseconds and outlive everything else.
+Uses only the standard library: as a program (see ``main``) it must start in milliseconds.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """One process; its start time tells it from a later one with the same id."""
+    """A process; its start time distinguishes it from a later one with the same id."""
 
     pid: int
     started: str
 
 
 def _table() -> dict[Process, int]:
-    """Every process that can be seen, with its parent's id."""
+    """Return every visible process with the id of its parent."""
     table = {}
     if Path("/proc/self/stat").exists():
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
                 with contextlib.suppress(OSError):
-                    # The name, in brackets, may hold anything: fields are counted from its end.
+                    # The name, in brackets, may contain anything: count the fields from its end.
                     fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                    if fields[0] not in "ZX":  # dead, and only waiting for its parent to notice
+                    if fields[0] not in "ZX":  # dead, and not yet reaped
                         table[Process(int(folder.name), fields[19])] = int(fields[1])
     else:
         command = ["ps", "-axo", "pid=,ppid=,lstart="]
@@ -47,19 +46,18 @@ def _table() -> dict[Process, int]:
 
 
 def identify(pid: int) -> Process:
-    """The running process of this id, to be told from a later one with the same id."""
+    """Return the running process with this id, with its start time; ``gone`` if there is none."""
     return next((process for process in _table() if process.pid == pid), Process(pid, "gone"))
 
 
 def family(leaders: Iterable[Process]) -> set[Process]:
-    """
-    The leaders, their descendants, and what is left of the sessions that the leaders led.
+    """Return the leaders, their descendants, and the other processes of the leaders' sessions.
 
-    Both, since a descendant may have made a session of its own, and an orphan has lost its parent.
+    Both are needed: a descendant may have started its own session, and an orphan has lost its parent.
     """
     table = _table()
     taken = {process.pid for process in table}
-    # An id that another process has by now is nothing of ours; one that nobody has may still name a session.
+    # If another process has a leader's id now, it is not ours. If no process has it, its session may still exist.
     sessions = {leader.pid for leader in leaders if leader in table or leader.pid not in taken}
     members = {leader.pid for leader in leaders if leader in table}
     for process in table:
@@ -84,14 +82,13 @@ def _send(signum: int, processes: Iterable[Process]) -> None:
 
 
 def stop_families(leaders: Iterable[Process], *, interrupt: float = 12.0, terminate: float = 6.0) -> None:
-    """
-    Stop processes and everything below them: SIGINT, then SIGTERM, then SIGKILL.
+    """Stop processes and everything below them: SIGINT, then SIGTERM, then SIGKILL.
 
-    SIGINT goes to the leaders alone: Airflow's components end their own children in good order then, and
-    PostgreSQL takes it for a fast shutdown.
+    Only the leaders get SIGINT: Airflow's components then stop their own children in order, and PostgreSQL does a
+    fast shutdown.
 
     :param interrupt: seconds to wait after SIGINT.
-    :param terminate: seconds to wait after SIGTERM, which goes to each process that is left.
+    :param terminate: seconds to wait after SIGTERM, which all remaining processes get.
     """
     leaders = list(leaders)
     members = family(leaders)
@@ -100,22 +97,21 @@ def stop_families(leaders: Iterable[Process], *, interrupt: float = 12.0, termin
         deadline = time.monotonic() + seconds
         while members and time.monotonic() < deadline:
             time.sleep(0.05)
-            # What was started meanwhile belongs to it too; what was seen before counts until it is gone.
+            # Include processes started meanwhile, and those seen before until they are gone.
             members = (family(leaders) | members) & set(_table())
         if not members:
             return
 
 
 def kill_families(leaders: Iterable[Process]) -> None:
-    """Stop processes and everything below them at once, with SIGKILL."""
+    """Kill processes and everything below them at once, with SIGKILL."""
     stop_families(leaders, interrupt=0.0, terminate=0.0)
 
 
 def main() -> None:
-    """
-    Read lines ``WAVE PID`` until the other end of the pipe is closed, then stop them, the highest wave first.
+    """Read lines ``WAVE PID`` until the other end of the pipe is closed, then stop them, the highest wave first.
 
-    A line ``done`` ends it with nothing to do. A program that is killed cannot say so: hence the pipe.
+    A line ``done`` means that there is nothing to stop. The pipe closes even if the other program is killed.
     """
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)

@@ -15,15 +15,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 @contextmanager
 def held_back(*, notice: Callable[[], None] | None = None) -> Iterator[None]:
-    """
-    Hold back SIGINT, SIGTERM and SIGHUP until the block has ended.
+    """Hold back SIGINT, SIGTERM and SIGHUP until the block has ended.
 
-    Without it, Ctrl-C between the start of a process and the line that remembers the process leaves an orphan.
+    Without it, Ctrl-C between the start of a process and the line that records it would leave an orphan.
     Started programs are not affected: the kernel gives them the default handlers again.
 
     :param notice: called for each signal, which is then dropped; by default the first one is delivered afterwards.
     """
-    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set, or run
+    if threading.current_thread() is not threading.main_thread():  # Python allows signal handlers only there
         yield
         return
     seen: list[int] = []
@@ -34,7 +33,7 @@ def held_back(*, notice: Callable[[], None] | None = None) -> Iterator[None]:
         else:
             notice()
 
-    # A signal that is ignored, or that ends the program at once, keeps doing so.
+    # A signal that is ignored, or that ends the program at once, stays as it is.
     before = {signum: signal.getsignal(signum) for signum in SIGNALS if callable(signal.getsignal(signum))}
     for signum in before:
         signal.signal(signum, hold)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""TCP ports on 127.0.0.1: which are free."""
+"""Find free TCP ports on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import socket
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody uses at the moment."""
+    """Return a TCP port on 127.0.0.1 that no program uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a TCP port on 127.0.0.1 can be had."""
+    """Tell whether a TCP port on 127.0.0.1 is free."""
     return not why_port_is_taken(port)
 
 
 def why_port_is_taken(port: int) -> str:
-    """Return why a TCP port on 127.0.0.1 cannot be had; empty if it can."""
+    """Return why a TCP port on 127.0.0.1 cannot be used; empty if it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

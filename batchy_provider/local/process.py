@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A program started beside this one: its log, whether it lives, and how it is stopped with all it has started."""
+"""Start a program beside this one, watch it, and stop it with all its descendants."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ Watch = Callable[[int], None]
 
 
 class Service:
-    """
-    One program of the stack, in a session of its own, so that Ctrl-C in the terminal does not reach it.
+    """A program of the stack, in its own session, so that Ctrl-C in the terminal does not reach it.
 
-    :param name: what messages call it.
+    :param name: for messages.
     :param command: program and arguments.
-    :param log: file that its output is appended to.
+    :param log: file to which its output is appended.
     :param env: its whole environment.
-    :param user: system user that it runs as (only root may choose one).
+    :param user: system user that runs it (only root can choose one).
     :param watch: called with the process id of each start; see ``Guard``.
     """
 
@@ -62,11 +61,11 @@ class Service:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it; does not wait until it serves (``wait_until`` does)."""
+        """Start it. Does not wait until it serves; ``wait_until`` does."""
         as_user: dict[str, Any] = (
             {"user": self._user, "group": _group_of(self._user), "extra_groups": []} if self._user else {}
         )
-        # Ctrl-C in between would leave a process that nobody knows of.
+        # Ctrl-C in between would leave a process that nothing stops.
         with held_back(), self.log.open("ab") as log:
             self._process = subprocess.Popen(  # nosec B603  # the servers of a stack of one's own
                 self.command,
@@ -83,8 +82,7 @@ class Service:
                 self._watch(self.pid)
 
     def run(self, *, timeout: float) -> None:
-        """
-        Run it to its end.
+        """Run it to its end.
 
         :param timeout: seconds.
         :raises StackError: it failed, or did not end in time.
@@ -96,21 +94,20 @@ class Service:
         except subprocess.TimeoutExpired:
             self.kill()
             raise self.error(f"did not end within {timeout:g} seconds") from None
-        except BaseException:  # Ctrl-C, say: nothing may be left behind
+        except BaseException:  # for example Ctrl-C: leave no process behind
             self.kill()
             raise
         if code:
             raise self.error(f"failed with exit code {code}")
 
     def alive(self) -> bool:
-        """Whether the program itself is running (not whether it serves)."""
+        """Tell whether the program runs (not whether it serves)."""
         return self._process is not None and self._process.poll() is None
 
     def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
-        """
-        Wait until it serves.
+        """Wait until it serves.
 
-        :param ready: asked again and again; an ``OSError`` counts as no.
+        :param ready: called repeatedly; an ``OSError`` counts as no.
         :param timeout: seconds.
         :raises StackError: it died or did not get ready in time.
         """
@@ -127,17 +124,17 @@ class Service:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it in good order, with everything that it has started."""
+        """Stop it in order, with everything that it has started."""
         stop_all([self])
 
     def kill(self) -> None:
-        """Kill it and everything that it has started, as a machine that fails would."""
+        """Kill it and everything that it has started, like a failing machine."""
         if self._process is not None and self._leader is not None:
             guard.kill_families([self._leader])
             self._process.poll()
 
     def error(self, what: str) -> StackError:
-        """Error that says what is wrong with this program and shows the end of its log."""
+        """Return an error that says what is wrong with this program and shows the end of its log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()[-25:]
         except OSError:
@@ -161,10 +158,9 @@ def _group_of(user: str | None) -> int | None:
 
 
 class Guard:
-    """
-    Stops what is watched when this program dies without having stopped it, by whatever signal.
+    """Stops watched processes when this program dies by any signal without having stopped them.
 
-    :param holds: file descriptor that it keeps open until all is stopped: a lock, say.
+    :param holds: file descriptor, for example of a lock, that it keeps open until all is stopped.
     """
 
     def __init__(self, *, holds: int | None = None) -> None:
@@ -177,15 +173,14 @@ class Guard:
         )
 
     def watch(self, wave: int, pid: int) -> None:
-        """
-        Have a process stopped.
+        """Add a process to those that it stops.
 
         :param wave: the highest wave is stopped first.
         """
         self._tell(f"{wave} {pid}")
 
     def dismiss(self) -> None:
-        """All is stopped: nothing left to guard."""
+        """End the guard: everything is stopped already."""
         self._tell("done")
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

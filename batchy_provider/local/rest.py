@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the demo and the tests ask of Airflow's REST API."""
+"""Call Airflow's REST API, as far as the demo needs it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ FINISHED = frozenset({"success", "failed"})
 
 
 class AirflowClient:
-    """
-    Airflow's public API on one machine, as one user.
+    """Client of Airflow's public API on this machine, as one user.
 
     :param url: of the API server, without a slash at its end.
     """
@@ -25,7 +24,7 @@ class AirflowClient:
 
         self.url = url
         self._login = {"username": user, "password": password}
-        # trust_env: a proxy of the user's must not be asked for 127.0.0.1.
+        # trust_env: do not use the user's proxy for 127.0.0.1.
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def close(self) -> None:
@@ -33,12 +32,11 @@ class AirflowClient:
         self._http.close()
 
     def request(self, method: str, path: str, **options: Any) -> Any:
-        """
-        One call.
+        """Send one request.
 
         :param path: below ``/api/v2``.
         :param options: ``json``, ``params``… as httpx takes them.
-        :returns: the answer's JSON; None where it has no body.
+        :returns: the JSON of the answer; None if it has no body.
         :raises StackError: the API server is unreachable or did not answer with success.
         """
         import httpx
@@ -59,7 +57,10 @@ class AirflowClient:
         return answer.json() if answer.content else None
 
     def health(self) -> dict[str, str | None]:
-        """Status of each component (``healthy``, ``unhealthy`` or None), by name; ``OSError`` while unreachable."""
+        """Return the status of each component: ``healthy``, ``unhealthy`` or None.
+
+        :raises OSError: the API server does not answer.
+        """
         import httpx
 
         try:
@@ -68,25 +69,29 @@ class AirflowClient:
             return {name: part["status"] for name, part in answer.json().items()}
         except httpx.HTTPError as error:
             raise OSError(str(error)) from error
-        except (ValueError, AttributeError, TypeError, KeyError) as error:  # not Airflow's answer, or half of one
+        except (
+            ValueError,
+            AttributeError,
+            TypeError,
+            KeyError,
+        ) as error:  # not an answer of Airflow, or only half of one
             raise OSError(f"no health in the answer: {error}") from error
 
     def dags(self) -> dict[str, dict[str, Any]]:
-        """All DAGs that are not stale, by id."""
+        """Return all DAGs that are not stale, by id."""
         found = self.request("GET", "/dags", params={"limit": 1000, "exclude_stale": True})["dags"]
         return {dag["dag_id"]: dag for dag in found}
 
     def import_errors(self) -> list[dict[str, Any]]:
-        """Import errors of all DAG files."""
+        """Return the import errors of all DAG files."""
         return cast("list[dict[str, Any]]", self.request("GET", "/importErrors")["import_errors"])
 
     def unpause(self, dag_id: str, *, paused: bool = False) -> None:
-        """Let a DAG run (or pause it)."""
+        """Unpause a DAG, or pause it."""
         self.request("PATCH", f"/dags/{dag_id}", json={"is_paused": paused})
 
     def trigger(self, dag_id: str, **body: Any) -> str:
-        """
-        Start a run.
+        """Start a run.
 
         :param body: ``conf``, ``logical_date``, ``dag_run_id``…
         :returns: its run id.
@@ -95,20 +100,19 @@ class AirflowClient:
         return str(answer["dag_run_id"])
 
     def runs(self, dag_id: str, **params: Any) -> list[dict[str, Any]]:
-        """Runs of a DAG, oldest first."""
+        """Return the runs of a DAG, oldest first."""
         params = {"order_by": "id", "limit": 1000, **params}
         return cast("list[dict[str, Any]]", self.request("GET", f"/dags/{dag_id}/dagRuns", params=params)["dag_runs"])
 
     def task_instances(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """Task instances of a run, by task id."""
+        """Return the task instances of a run, by task id."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         return {ti["task_id"]: ti for ti in self.request("GET", path, params={"limit": 1000})["task_instances"]}
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int | None = None) -> str:
-        """
-        What a task has logged, as text.
+        """Return the log of a task as text.
 
-        :param attempt: the latest unless given.
+        :param attempt: default: the latest.
         """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         if attempt is None:
@@ -118,7 +122,7 @@ class AirflowClient:
 
 
 def _line(line: Any) -> str:
-    """Write a line of a log as people read it: what was said, and the errors that hang on it."""
+    """Format a line of a log for people: its event and the attached errors."""
     if not isinstance(line, dict):
         return str(line)
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ()]
@@ -126,12 +130,11 @@ def _line(line: Any) -> str:
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, timeout: float, interval: float = 0.25) -> Any:
-    """
-    Ask again and again until the answer is true.
+    """Call a function repeatedly until its answer is true.
 
     :param timeout: seconds; so is ``interval``.
     :returns: the answer.
-    :raises StackError: time is over.
+    :raises StackError: the time is over.
     """
     deadline = time.monotonic() + timeout
     while not (answer := condition()):

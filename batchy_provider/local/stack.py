@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-A whole Airflow with its Valkey and PostgreSQL in one folder, on 127.0.0.1 alone.
+"""Start and stop a whole Airflow with its Valkey and PostgreSQL in one folder, on 127.0.0.1 only.
 
-Airflow's components run as programs of their own, not below ``airflow standalone``: so each can be watched,
-killed and restarted, and the demo and the tests run the same thing. With many machines (see ``topology``) each of
-them has a disk of its own, and an S3 server is started beside the others.
+Airflow's components are separate programs, not children of ``airflow standalone``, so that the tests can kill and
+restart each of them. With many machines (see ``topology``) each component has its own disk, and there is an S3 server.
 """
 
 from __future__ import annotations
@@ -36,29 +34,28 @@ from batchy_provider.local.topology import (
 __all__ = ["LocalStack", "remove_database"]
 
 START_TIMEOUT = 600.0
-"""Seconds for one step of the start on a very busy machine. A part that dies ends the wait at once."""
-_TELL_SECONDS = 30.0
+"""Seconds for one step of the start, enough for a very busy machine. If a part dies, the wait ends at once."""
+_REPORT_SECONDS = 30.0
 SERVERS_WAVE, AIRFLOW_WAVE = 1, 2
 
 
 class LocalStack:
-    """
-    Valkey, PostgreSQL and Airflow on one machine, or what looks like many.
+    """Valkey, PostgreSQL and Airflow on one machine, or on what looks like many.
 
-    Everything that it starts is stopped by ``stop``, by leaving the ``with`` block, when starting fails or is
-    interrupted, and also when this program is killed.
+    Everything is stopped by ``stop``, at the end of the ``with`` block, when the start fails or is interrupted, and
+    when this program is killed.
 
-    :param folder: holds everything; kept afterwards, and taken up again by the next stack in it.
+    :param folder: contains everything. It stays after ``stop``, and the next stack in it continues with its data.
     :param dags: folder of DAG files.
     :param cfg: folder of workflows.
     :param options: Airflow options as ``section.name`` → value.
     :param connections: Airflow connections, id → URI or JSON.
     :param environment: more variables for Airflow's components.
     :param topology: which components there are, and what they share.
-    :param port: of the API server; a free one unless given.
+    :param port: of the API server; default: a free one.
     :param preferred_port: of the API server if ``port`` is not given and this one is free.
-    :param inherited: Airflow options of the caller's, as ``section.name`` → value; those that the stack needs win.
-    :param report: told what is being done, a line at a time.
+    :param inherited: Airflow options of the caller, as ``section.name`` → value; the stack's own options override them.
+    :param report: called with a line for each step.
     :param on_web_ui: called once when the web UI answers, before the rest of Airflow is ready.
     """
 
@@ -92,7 +89,7 @@ class LocalStack:
         self._inherited = dict(inherited or {})
         self._report = report
         self._on_web_ui = on_web_ui
-        self._web_ui_told = False
+        self._web_ui_reported = False
         self._services: dict[str, Service] = {}
         self._guard: Guard | None = None
         self._own = StackFolder(self.folder, report=report)
@@ -107,8 +104,6 @@ class LocalStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    # what it is made of
 
     @property
     def url(self) -> str:
@@ -132,7 +127,7 @@ class LocalStack:
 
     @property
     def shell_file(self) -> Path:
-        """File to source in a shell, to use ``airflow`` and ``batchy`` on this stack by hand."""
+        """File to source in a shell, to use ``airflow`` and ``batchy`` on this stack."""
         return self.folder / "env.sh"
 
     @property
@@ -143,23 +138,21 @@ class LocalStack:
         return self._client
 
     def service(self, name: str) -> Service:
-        """
-        One part.
+        """Return one program of the stack.
 
         :param name: a component, ``valkey``, ``postgres`` or, with many machines, ``s3``.
         """
         return self._services[name]
 
     def machine(self, name: str) -> Machine:
-        """
-        The disk of a component; with many machines alone.
+        """Return the disk of a component; only with many machines.
 
         :param name: of the component.
         """
         return Machine(self.folder / "machines", name)
 
     def deploy(self) -> None:
-        """Bring DAGs and workflows as they are now to every machine; nothing to do where all read the same folder."""
+        """Copy the current DAGs and workflows to every machine. Do nothing if all read the same folder."""
         if self.topology.own_disks:
             for name in self._components:
                 self.machine(name).deploy(dags=self.dags, cfg=self.cfg)
@@ -167,16 +160,15 @@ class LocalStack:
     # starting and stopping
 
     def start(self) -> None:
-        """
-        Start everything and wait until it is of use.
+        """Start everything and wait until it is ready.
 
         :raises StackError: a part does not come up; everything is stopped again.
         """
         self.topology.check()
-        self._web_ui_told = False
+        self._web_ui_reported = False
         try:
             self._lock_folder()
-            # Asked for by name: better now than after a minute.
+            # Check a chosen port now, not after a minute.
             if self._port is not None and (reason := why_port_is_taken(self._port)):
                 raise StackError(f"Port {self._port} cannot be used: {reason}. Choose another one.")
             self._guard = Guard(holds=self._own.lock_fd)
@@ -184,20 +176,19 @@ class LocalStack:
             self._start_servers()
             self._start_airflow()
             self._say("running")
-        except OSError as error:  # a full disk, say
+        except OSError as error:  # for example a full disk
             self.stop()
             raise StackError(f"The stack in {self.folder} cannot be started: {error}") from error
-        except BaseException:  # Ctrl-C included: nothing may be left behind
+        except BaseException:  # including Ctrl-C: leave nothing running
             self.stop()
             raise
 
     def claim(self, *, fresh: bool = False) -> None:
-        """
-        Take the folder before ``start``, which does it otherwise; ``stop`` gives it back.
+        """Lock the folder before ``start``, which otherwise does it; ``stop`` unlocks it.
 
-        :param fresh: remove what earlier stacks have left in it.
-        :raises AnotherStackError: another stack runs in it; nothing of that is touched.
-        :raises StackError: the folder holds something else, or cannot be used.
+        :param fresh: remove what earlier stacks left in it.
+        :raises AnotherStackError: another stack runs in it, and continues.
+        :raises StackError: the folder contains something else, or cannot be used.
         """
         check_owned(self.folder)
         self._lock_folder()
@@ -206,8 +197,8 @@ class LocalStack:
             self._own.empty()
 
     def stop(self) -> None:
-        """Stop everything; the folder stays. Does no harm when nothing runs."""
-        # A second Ctrl-C must not leave it half done.
+        """Stop everything. The folder stays. Does nothing if nothing runs."""
+        # A second Ctrl-C must not interrupt this.
         with held_back(notice=lambda: self._report("Still stopping; this takes half a minute at most")):
             if self._services:
                 self._report("Stopping Airflow, PostgreSQL and Valkey")
@@ -224,7 +215,7 @@ class LocalStack:
             self._own.release()
 
     def restart(self, name: str) -> None:
-        """Start a part again that was stopped or killed, on the same port and data, and wait until it serves."""
+        """Start a stopped or killed program again, with the same port and data, and wait until it serves."""
         service = self._services[name]
         service.start()
         if name == "valkey":
@@ -233,19 +224,21 @@ class LocalStack:
             self.wait_until_healthy()
 
     def check(self) -> None:
-        """:raises StackError: a part has died; the text names it and shows the end of its log."""
+        """Check that every program is alive.
+
+        :raises StackError: one has died; the text names it and shows the end of its log.
+        """
         for service in self._services.values():
             if not service.alive():
                 raise service.error("has died")
 
     def wait_until_healthy(self, timeout: float = START_TIMEOUT) -> None:
-        """
-        Wait until all components of Airflow say that they are well.
+        """Wait until all components of Airflow are healthy.
 
         :param timeout: seconds.
-        :raises StackError: one has died, or is not well in time.
+        :raises StackError: one has died, or is not healthy in time.
         """
-        began = told = time.monotonic()
+        began = reported = time.monotonic()
         waiting_for = list(CORE)
         while True:
             self.check()
@@ -259,8 +252,8 @@ class LocalStack:
             except OSError:
                 pass
             now = time.monotonic()
-            if now - told > _TELL_SECONDS:
-                told = now
+            if now - reported > _REPORT_SECONDS:
+                reported = now
                 self._report(f"Still waiting for {', '.join(waiting_for)}")
             if now - began > timeout:
                 name = waiting_for[0].replace("_", "-")
@@ -269,8 +262,8 @@ class LocalStack:
             time.sleep(0.2)
 
     def _web_ui_answers(self) -> None:
-        if not self._web_ui_told:
-            self._web_ui_told = True
+        if not self._web_ui_reported:
+            self._web_ui_reported = True
             self._say("starting")
             self._on_web_ui()
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Which programs an Airflow is made of, and what each has on its disk.
+"""Describe which programs an Airflow consists of, and what each has on its disk.
 
-``ONE_MACHINE`` is LocalExecutor, all in one folder. ``many_machines`` is CeleryExecutor: every program has a disk of
-its own, with a copy of DAGs and workflows as if baked into its image. They share PostgreSQL, Redis and S3 alone.
+``ONE_MACHINE`` is LocalExecutor with everything in one folder. ``many_machines`` is CeleryExecutor: every program has
+its own disk with a copy of DAGs and workflows, as in an image. They share only PostgreSQL, Redis and S3.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from batchy_provider.local.process import StackError
 
-# Their own log servers would listen on all interfaces; the API server reads the files itself, or S3.
+# Their log servers would listen on all interfaces. The API server reads the files, or S3, itself.
 CORE = {
     "api-server": ["api-server"],
     "scheduler": ["scheduler", "--skip-serve-logs"],
@@ -30,8 +29,8 @@ CORE = {
 BUCKET = "batchy"
 S3_CONNECTION = "aws_default"
 _S3_LOGIN = "local"
-"""User and password at once: the server of a stack asks for none that is right."""
-# Each machine sees its own folder under its usual path, and none beside it. The process stays the same one.
+"""User and password: the S3 server of a stack accepts any."""
+# Each machine sees only its own folder, under its usual path. The process id stays the same.
 _HIDE_OTHERS = """
 set -e
 mkdir -p "$2"
@@ -46,15 +45,14 @@ exec "$@"
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """
-    The programs of an Airflow.
+    """The programs of an Airflow.
 
-    :param executor: Airflow's name of it.
-    :param workers: Celery workers, name → the queues that they take tasks of.
+    :param executor: Airflow's name of the executor.
+    :param workers: Celery workers, name → queues.
     :param slots: tasks that a worker runs at once.
     :param own_disks: every program has its own AIRFLOW_HOME, DAGs, workflows, temp folder and bundle cache; results
         and task logs go to S3.
-    :param hidden: the disks of others cannot even be seen (Linux, root).
+    :param hidden: a program cannot see the disks of others (Linux, root).
     """
 
     executor: str = "LocalExecutor"
@@ -64,7 +62,10 @@ class Topology:
     hidden: bool = False
 
     def check(self) -> None:
-        """:raises StackError: a package that it needs is not installed; the text says how to install it."""
+        """Check that everything it needs is installed.
+
+        :raises StackError: a package is missing; the text says how to install it.
+        """
         wanted = {}
         if self.workers:
             wanted["apache-airflow-providers-celery"] = "apache-airflow-providers-celery"
@@ -79,7 +80,7 @@ class Topology:
             raise StackError("Only root on Linux, where it may mount, can hide the machines' disks from each other.")
 
     def components(self) -> dict[str, list[str]]:
-        """Name of each program → arguments of ``airflow``."""
+        """Return name → arguments of ``airflow``, for each program."""
         found = {name: list(arguments) for name, arguments in CORE.items()}
         for name, queues in self.workers.items():
             found[name] = ["celery", "worker", "-H", f"{name}@%h", "-q", ",".join(queues), "-c", str(self.slots)]
@@ -87,13 +88,13 @@ class Topology:
         return found
 
     def options(self, *, database_url: str, broker_url: str) -> dict[str, str]:
-        """Airflow options, as ``section.name``, that all programs have."""
+        """Return Airflow options for all programs, as ``section.name`` → value."""
         found = {"core.executor": self.executor}
         if self.workers:
             found["core.parallelism"] = str(max(4, self.slots * len(self.workers)))
             found["celery.broker_url"] = broker_url
             found["celery.result_backend"] = f"db+{database_url}"
-            # The first question to an API server takes longer than five seconds where six programs start at once.
+            # The first request takes longer than five seconds when six programs start at once.
             found["workers.execution_api_timeout"] = "60"
         if self.own_disks:
             found["batchy.results_url"] = f"s3://{S3_CONNECTION}@{BUCKET}/results"
@@ -107,10 +108,9 @@ ONE_MACHINE = Topology()
 
 
 def many_machines(workers: int = 2, *, hidden: bool = False) -> Topology:
-    """
-    Celery workers ``w1``, ``w2``…; each takes tasks of the default queue and of one of its own name.
+    """Return a topology with Celery workers ``w1``, ``w2``…; each has the default queue and one with its own name.
 
-    :param hidden: see `Topology`; `can_hide` tells whether it can be.
+    :param hidden: see `Topology`; needs `can_hide`.
     """
     names = [f"w{number}" for number in range(1, workers + 1)]
     queues = {name: ("default", name) for name in names}
@@ -118,7 +118,7 @@ def many_machines(workers: int = 2, *, hidden: bool = False) -> Topology:
 
 
 def _is_installed(distribution: str) -> bool:
-    """Tell whether a package is there, without importing Airflow: it would make its files in the user's home."""
+    """Tell whether a package is installed, without importing Airflow, which would write to the user's home."""
     try:
         version(distribution)
     except PackageNotFoundError:
@@ -127,7 +127,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def can_hide() -> bool:
-    """Whether this user may give a process a view of the disks of its own."""
+    """Tell whether this user can hide disks from a process."""
     if shutil.which("unshare") is None:
         return False
     command = ["unshare", "--mount", "--propagation", "private", "mount", "-t", "tmpfs", "none", "/mnt"]
@@ -135,10 +135,9 @@ def can_hide() -> bool:
 
 
 class Machine:
-    """
-    The disk of one program.
+    """The disk of one program.
 
-    :param root: folder that holds all disks.
+    :param root: folder of all disks.
     :param name: of the program.
     """
 
@@ -148,10 +147,10 @@ class Machine:
         self.disk = root / name
 
     def deploy(self, *, dags: Path, cfg: Path) -> None:
-        """Copy DAGs and workflows to it, as a new image or a pull from git would; what is gone there goes here."""
+        """Copy DAGs and workflows to the disk, and remove files that no longer exist."""
         for source, name in ((dags, "dags"), (cfg, "cfg")):
             target = self.disk / name
-            # A file that disappears meanwhile, or that nobody can read, keeps none of the others away.
+            # A file that disappears, or that is not readable, must not stop the others.
             with contextlib.suppress(shutil.Error):
                 shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
             for path in sorted(target.rglob("*")):
@@ -160,14 +159,13 @@ class Machine:
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
-                    path.unlink(missing_ok=True)  # gone with its folder
+                    path.unlink(missing_ok=True)  # removed with its folder
         (self.disk / "tmp").mkdir(exist_ok=True)
 
     def environment(self, of_all: Mapping[str, str]) -> dict[str, str]:
-        """
-        Environment of the program: what differs is where its own files are.
+        """Return the environment of the program, with the paths of its own files.
 
-        :param of_all: that which all have.
+        :param of_all: variables of all programs.
         """
         return {
             **of_all,
@@ -182,13 +180,13 @@ class Machine:
         }
 
     def hiding_others(self, command: Sequence[str]) -> list[str]:
-        """Let a command see this disk alone."""
+        """Wrap a command so that it sees only this disk."""
         moving = self._root.with_name(f"{self._root.name}-moving")
         unshare = ["unshare", "--mount", "--propagation", "private"]
         return [*unshare, "bash", "-c", _HIDE_OTHERS, "bash", str(self._root), str(moving), self.name, *command]
 
 
 def s3_connection(endpoint: str) -> str:
-    """Airflow connection to an S3 server, as JSON."""
+    """Return an Airflow connection to an S3 server, as JSON."""
     extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
     return json.dumps({"conn_type": "aws", "login": _S3_LOGIN, "password": _S3_LOGIN, "extra": extra})

@@ -23,8 +23,7 @@ shows how the folders depend on each other.
 
 
 class Module(NamedTuple):
-    """
-    One file.
+    """One file.
 
     :param folder: below the package; ``.`` for the package itself.
     :param name: of the file.

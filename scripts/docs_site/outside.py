@@ -74,7 +74,7 @@ class Outside:
             for file in sorted(path.rglob("*")):
                 if file.is_file() and not file.name.startswith(".") and file not in shown:
                     name = file.relative_to(self._root).as_posix()
-                    if name in self.linked():  # it has a heading of its own
+                    if name in self.linked():  # it has its own heading
                         continue
                     parts.append(f"**{name}**\n\n{_shown(file)}")
                     shown.add(file)

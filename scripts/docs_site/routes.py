@@ -37,7 +37,7 @@ def routes_page(document: Mapping[str, Any]) -> str:
 
 
 def _common(all_responses: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the answers that every route may give, in the same words."""
+    """Return the answers that all routes have in common."""
     first, *others = all_responses
     return {status: answer for status, answer in first.items() if all(each.get(status) == answer for each in others)}
 
@@ -88,13 +88,13 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Part what a docstring says of the whole from what it says of each field."""
+    """Split a docstring into its text and the texts of its fields."""
     whole, *fields = re.split(r"^\s*:param (\w+):", text, flags=re.MULTILINE)
     return whole.strip(), dict(zip(fields[::2], fields[1::2], strict=True))
 
 
 def _form(schema: Mapping[str, Any]) -> str:
-    """Say what a value may be, on one line of a table."""
+    """Describe the possible values, on one line of a table."""
     return " or ".join(dict.fromkeys(_forms(schema))) or "anything"
 
 
