@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Show linked files of the checkout that are outside of ``docs/``.
+"""Show linked files of the checkout that are outside of ``docs/``.
 
 On a code host, ``[sales.yaml](../cfg/sales.yaml)`` shows the file. The site does not contain these files, so it gets
 one page with all linked files, and the links lead to this page.
@@ -21,8 +20,7 @@ _PAGES = {"CHANGELOG.md": "reference/changelog.md", "README.md": "index.md"}
 
 
 class Outside:
-    """
-    Linked files outside of the pages, and where the site shows them.
+    """Linked files outside of the pages, and where the site shows them.
 
     :param root: folder of the checkout.
     :param docs: folder of the pages in the checkout.
