@@ -45,7 +45,7 @@ class LossyNights(Nights):
         self.is_set_back = False
 
     def store_on(self, client: redis.Redis) -> RealStore:
-        return RealStore(client, archive=Archiver(lambda: self.files, tell=lambda _: None))
+        return RealStore(client, clock=self.clock.read, archive=Archiver(lambda: self.files, tell=lambda _: None))
 
     def everything(self) -> dict[bytes, Any]:
         """What a step that is done twice leaves as it was; each counts as a change of its own."""
