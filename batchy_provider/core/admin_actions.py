@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What people do between batches: rewind, load anew, switch jobs off and on."""
+"""Decide what people do between batches: set the window, reset to the file, switch jobs off and on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownJobEr
 
 
 def set_window(state: Snapshot, start: object, names: Collection[str], now: datetime) -> Decision[dict[str, Fields]]:
-    """Let the next window of jobs start at `start`, exactly: no overlap is taken off it.
+    """Let the next window of jobs start exactly at `start`, without the overlap of ``reprocess_hours``.
 
     :param start: a date, or ISO 8601 text, UTC.
     :param names: the jobs; all if empty.
@@ -51,7 +51,7 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
 def load(
     state: Snapshot, config: WorkflowConfig, now: datetime, *, by: str | None = None, why: str | None = None
 ) -> Decision[dict[str, Fields]]:
-    """Set a workflow back to its configuration, on purpose, as the original's ``load_cfg``; history stays.
+    """Reset a workflow to its configuration on purpose, as the original's ``load_cfg`` does; history stays.
 
     :param by: the person who does it, for the record of a batch that this ends.
     :param why: the reason given.

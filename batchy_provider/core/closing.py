@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Closing a batch: for the whole workflow, since jobs that hand data to each other re-run together."""
+"""Decide what closing a batch changes.
+
+A batch is closed for the whole workflow, since jobs that hand data to each other must run again together.
+"""
 
 from __future__ import annotations
 

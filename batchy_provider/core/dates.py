@@ -3,7 +3,7 @@
 """Dates as the state holds them: naive UTC, ISO 8601, six digits of microseconds.
 
 The original server reads ``batch_start`` with a format that demands the digits behind the point, so all
-are written with six, also when they are zero (DESIGN, section 3).
+are written with six, also when they are zero.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Opening a batch: who may, and with which window (DESIGN, section 3, "Opening")."""
+"""Decide whether a batch may be opened, and which window it gets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
 
 
 def request_key(workflow: str, request: OpenRequest) -> str | None:
-    """Return what ``wf:runs`` knows the asker by, so that asking again finds the batch; None if it needs nothing.
+    """Return the key of a request in ``wf:runs``, by which the same request finds its batch again; None without one.
 
     A person's or program's live batch is known by its owner; its one-off loads are many.
     """
@@ -106,7 +106,7 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Fie
 
 
 class _Opening:
-    """One opening: the inputs that all its ways share, and what each of them writes."""
+    """One opening: the values that each kind of opening needs, and what each kind writes."""
 
     def __init__(self, state: Snapshot, request: OpenRequest, now: datetime) -> None:
         self.state = state
@@ -196,7 +196,7 @@ class _Opening:
         return self.live(spans, Reason.RERUN, reason, moved=record.moved)
 
     def _why_not_live(self, own: StoredBatch, record: BatchRecord, spans: Spans) -> str | None:
-        """Say why a re-run must not touch the live state, or return None if it may."""
+        """Return why a re-run must not touch the live state; None if it may."""
         if record.kind == "history":
             return "that batch was so too"
         if not spans:
@@ -219,7 +219,7 @@ class _Opening:
         if status_of(state.workflow, name, job) == "success":
             return at.watermark
         if state.live_record is None and state.live_id is not None:
-            # The original server opened the live batch: where it starts is all that it tells.
+            # The original server opened the live batch: its start is all that is known.
             return at.watermark
         last = state.last_success
         if last is None or 0 < last.batch_id < own.batch_id:
@@ -232,7 +232,7 @@ class _Opening:
     # -- what is written ---------------------------------------------------------------------------------
 
     def live(self, spans: Spans, code: Reason, reason: str, *, moved: bool = False) -> Decision[Batch]:
-        """Open the batch that everybody sees, after the one before it has ended.
+        """Open the live batch, after the batch before it has ended.
 
         :param moved: the watermark is to go to the end of this window, wherever it is now.
         """
@@ -252,7 +252,7 @@ class _Opening:
         return self._decision(jobs, record, before.then(change), warning)
 
     def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:
-        """Open a batch that only history and the day index will know."""
+        """Open a batch that only the history and the day index know."""
         jobs = {
             name: self._left_out(name, self.jobs[name])
             if name in self.left_out
@@ -294,10 +294,10 @@ class _Opening:
         return opened
 
     def _left_out(self, name: str, job: Fields) -> Fields:
-        """Name the batch that a job is not part of; all that it knows of its own window stays."""
+        """Return a job that takes no part in this batch: it names the batch, and its own window stays."""
         status = status_of(self.state.workflow, name, job)
-        kept = "failed" if status == "open" else status
-        return job | {"batch_id": self.batch_id, "status": kept, "outcome": "skipped"}
+        shown = "failed" if status == "open" else status
+        return job | {"batch_id": self.batch_id, "status": shown, "outcome": "skipped"}
 
     def _record(self, kind: Kind, code: Reason, reason: str) -> BatchRecord:
         holder = self.request.holder

@@ -44,7 +44,10 @@ def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
 
 
 def event(workflow: str, batch_id: int | None, what: str, kind: str, now: datetime) -> dict[str, Any]:
-    """Return what is told on the channel: ``open``, ``success``, ``failed``, ``window``, ``load`` or ``switch``."""
+    """Return the event of a change.
+
+    :param what: ``open``, ``success``, ``failed``, ``window``, ``load``, ``switch`` or ``restore``.
+    """
     return {"workflow": workflow, "batch_id": batch_id, "event": what, "kind": kind, "at": format_date(now)}
 
 

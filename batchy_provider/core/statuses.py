@@ -46,7 +46,7 @@ def status_of(workflow: str, name: str, job: Fields) -> Status:
         return known
     raise StateError(
         f"job {name!r} of workflow {workflow!r} has status {shown(job.get('status'))} in Redis; expected new, open, "
-        "success, failed or failure. Correct it, or `load` the workflow's configuration anew"
+        "success, failed or failure. Correct it, or `load` the workflow's configuration again"
     )
 
 

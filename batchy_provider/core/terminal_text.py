@@ -19,7 +19,7 @@ def printable(text: object, *, lines: bool = True) -> str:
     r"""
     Return a text in which every control character is visible: ``\x1b``, ``\r``, ``\u202e``.
 
-    For names, messages and values that others wrote: file names of a script, errors of a server, text in Redis.
+    For names, messages and values from outside: file names of a script, errors of a server, text in Redis.
 
     :param text: anything that `str` takes.
     :param lines: keep line feeds and tabs; False writes them out too, for a text that must stay on one line.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The words of the design as plain data: what rules take and return, and what faces show."""
+"""Values that rules take and return, and that faces show: requests, batches, records, workflows."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class BatchRecord:
     :param by: person, program or run that opened it.
     :param why: the reason that a person gave.
     :param left_out: jobs that it did not open, or skipped since they were switched off: their windows stay.
-    :param moved: the watermark goes to the end of its window also if that is back: somebody asked for it.
+    :param moved: the watermark goes to the end of its window, also backwards: a person or a run asked for it.
     :param closed_by: person, program or run that ended it; None if its own run did.
     :param closed_why: the reason given for that.
     :param taken_over_by: id of the batch whose opening ended it.
@@ -286,7 +286,7 @@ class PersonalChange:
     :param by: who.
     :param what: what was done, as a sentence.
     :param why: the reason given.
-    :param source: the way in; None in what older versions kept.
+    :param source: the way in; None in what older versions wrote.
     :param address: network address of the client, where there is one.
     """
 
@@ -315,7 +315,7 @@ class WorkflowState:
     :param infa: how the Informatica parameter file names its sections.
     :param changes: what people changed, newest first.
     :param last_success: when a live batch last succeeded, UTC; None if that is not known.
-    :param progress: job → what its execution told last: ``batch_id``, ``progress``, ``message``, ``at``.
+    :param progress: job → its latest report: ``batch_id``, ``progress``, ``message``, ``at``.
     """
 
     workflow: str

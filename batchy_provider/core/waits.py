@@ -95,7 +95,7 @@ class Verdict:
     :param state: ``done``, ``failed`` or ``waiting``.
     :param batch_id: the batch that ended it.
     :param text: a sentence for the log: what is so, and what it waits for.
-    :param obstacle: why it cannot end unless somebody does something: Redis knows no such ``workflow``, or it has
+    :param obstacle: why it cannot end unless a person acts: Redis knows no such ``workflow``, or it has
         no such ``job``, or all of them are ``disabled``.
     """
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which slice of data a job takes next: the opening table of DESIGN, section 3."""
+"""Decide where a job's next window starts.
+
+A window goes from its start, inclusive, to its end, exclusive. After a success the next one starts where the last one
+ended, less the overlap. After anything else the job takes the same window again, extended to now.
+"""
 
 from __future__ import annotations
 
@@ -78,5 +82,5 @@ def _date(workflow: str, name: str, job: Fields, field: str) -> datetime | None:
     except WindowError as error:
         raise StateError(
             f"{field} of job {name!r} of workflow {workflow!r} in Redis: {error}. Set it with `set-window`, or `load` "
-            "the configuration anew"
+            "the configuration again"
         ) from error

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the store asks of an archive and tells it; the package `archive` implements it."""
+"""The interface between the store and an archive; the package `archive` implements it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ MAX_CHANGES = 200
 
 
 def _encoder() -> Callable[[Any], str]:
-    """Return what `json.dumps` does, without making its C encoder anew for each of a hundred jobs."""
+    """Return what `json.dumps` does, without making a new C encoder for each of a hundred jobs."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return json.JSONEncoder().encode

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""From a URL, or an Airflow connection's parts, to a Redis client: standalone, Sentinel or Cluster.
+"""Make a Redis client from a URL or from the parts of an Airflow connection: standalone, Sentinel or Cluster.
 
 Kinds of deployment differ here and in `transaction` alone. Every client has timeouts and a name that
 ``CLIENT LIST`` shows.
@@ -235,7 +235,7 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
     options = _options(address, client_name)
     if address.kind == "cluster":
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
-    # A subscription that is made anew behind one's back has missed what was published meanwhile: never do that.
+    # A subscription that the client makes again by itself has missed what was published meanwhile: it must fail.
     options.setdefault("retry", Retry(NoBackoff(), 0))
     if address.kind == "sentinel":
         from batchy_provider.state.sentinel_pools import AsyncSentinelPool

@@ -26,12 +26,12 @@ class Keys:
         return f"{{{self.workflow}}}" if self.cluster else self.workflow
 
     def batch(self, batch_id: int) -> str:
-        """Hash, job → JSON: that batch, kept as history."""
+        """Hash, job → JSON: one batch of the history."""
         return f"{self.live}-{batch_id}"
 
     @property
     def meta(self) -> str:
-        """Hash: what the original server knows nothing of."""
+        """Hash: what only this package writes: configuration, owner, audit entries, records."""
         return f"{self.live}:meta"
 
     @property
@@ -61,5 +61,5 @@ class Keys:
 
     @property
     def told(self) -> str:
-        """Hash: watch → JSON, how far it has told of closed batches."""
+        """Hash: subscription → JSON, the offset of its deliveries."""
         return f"{self.live}:told"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Between the layout in Redis and what rules take and return: which commands read, which write."""
+"""Make Redis commands of changes, and snapshots of replies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_state(
     batch_id: int | None = None,
     watch: bool = True,
 ) -> tuple[Snapshot, datetime]:
-    """Read what rules decide by; keys of the wrong type are found here, before anything is written."""
+    """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written."""
     commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs)] if watch else []
     commands += [
         ("TIME",),

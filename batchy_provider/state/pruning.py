@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Forgetting: old batches, and after them which run opened them and which day they loaded."""
+"""Remove old batches, and later which run opened them and which day they loaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def prune(backend: Backend, workflow: str, *, keep: int, keep_days: int | None =
         raise ValueError(f"keep must be at least 1, not {keep}")
     keys = backend.keys(workflow)
     removed, after = 0, "-inf"
-    # The oldest one that is kept; opened meanwhile, others make that one older, and more stay.
+    # The oldest batch that stays. If batches are opened meanwhile, more than `keep` stay.
     (oldest,) = backend.ask(workflow, ("ZREVRANGE", keys.history, keep - 1, keep - 1))
     while oldest:
         part = ("ZRANGEBYSCORE", keys.history, after, f"({load_id(keys.history, oldest[0])}", "LIMIT", 0, _AT_ONCE)
@@ -86,7 +86,7 @@ def _closed(session: Session, keys: Keys, ids: Sequence[int]) -> list[int]:
 
 
 def _forget(backend: Backend, keys: Keys, key: str, days: int) -> None:
-    """Forget runs or days of batches that are gone and older; a batch's id is the second in which it was opened."""
+    """Remove runs or days of batches that are gone and older; a batch's id is the second in which it was opened."""
     cursor: object = 0
     while True:
         ((cursor, pairs),) = backend.ask(keys.workflow, ("HSCAN", key, cursor, "COUNT", _AT_ONCE))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which workflows are in a Redis, and how all of them stand, in few round trips."""
+"""List the workflows in a Redis with their state, in few round trips."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def overview(backend: Backend, names: Collection[str] | None = None) -> list[Wor
 
 
 def scan(backend: Backend, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
-    """Return workflows as they stand, by name. Whatever is wrong with one makes that one unreadable, no other.
+    """Return workflows as they stand, by name. A fault of one workflow makes that one unreadable, and no other.
 
     A hash that is plainly another program's is no workflow, see `stored_values.is_workflow`. A hash that was asked for
     by name and cannot be used is an unreadable workflow.
@@ -101,7 +101,7 @@ class _Look:
             return present(self.keys, self.state, self._progress, self.succeeded)
         except (StateError, RedisError) as error:
             return UnreadableWorkflow(name, str(error))
-        except Exception as error:  # nothing that is wrong with one workflow may hide the others
+        except Exception as error:  # a fault of one workflow must not hide another
             _unforeseen.warning(name, "%s: its state cannot be read", name, exc_info=error)
             return UnreadableWorkflow(name, f"its state in Redis cannot be read: {type(error).__name__}: {error}")
 

@@ -63,7 +63,7 @@ Rule = Callable[[Snapshot, "datetime"], Decision[T]]
 
 
 class Store:
-    """What faces call: `load`, `status`, `open`, `close` and the steering of one Redis.
+    """The batches of all workflows in one Redis: open, close, ask, and the actions of people.
 
     Safe to share between threads as far as the client is; it holds no state of its own.
 
@@ -97,7 +97,7 @@ class Store:
 
         The same run, or the same request again, gets the batch that it has opened already.
 
-        :param actor: the person who does it by hand; kept among the changes.
+        :param actor: the person who does it by hand; recorded with the change.
         :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
         :raises WindowError: if the window asked for cannot be.
@@ -124,7 +124,7 @@ class Store:
     ) -> Batch:
         """Close a batch as success or failed; once more with the same result changes nothing.
 
-        :param actor: the person who does it by hand; kept among the changes, with `why`.
+        :param actor: the person who does it by hand; recorded with the change and with `why`.
         :raises NotOpenError: if it is not the open one.
         """
         done = f"closed as {request.result}"
@@ -137,7 +137,7 @@ class Store:
         )
 
     def load(self, config: WorkflowConfig, *, by: str | Actor, why: str | None = None) -> dict[str, Fields]:
-        """Set a workflow back to its configuration; history stays.
+        """Reset a workflow to its configuration; history stays.
 
         :returns: job → fields, as they are now.
         """
@@ -180,7 +180,7 @@ class Store:
         )
 
     def skip_job(self, workflow: str, batch_id: int, job: str, *, removed: bool = False) -> bool:
-        """Take a job out of a batch if it is switched off, so that its window does not move.
+        """Take a job out of a batch if it is switched off; its window does not move.
 
         :param removed: or if it is not, since it is no part of the workflow any more.
         :returns: whether it is out; then it must not run.

@@ -80,7 +80,7 @@ def check_jobs(key: str, jobs: Mapping[str, Fields], parsed: Collection[str] = D
     The rules do not ask this: a person who corrects such a field with ``set-window`` or ``load`` must be able to.
 
     :param key: of their hash, for the error.
-    :param parsed: fields whose text must be a date; the others may hold any text.
+    :param parsed: fields whose text must be a date; other fields may hold any text.
     :raises StateError: naming the first one.
     """
     for name, job in jobs.items():

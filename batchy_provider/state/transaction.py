@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""WATCH, read, decide, MULTI, write, EXEC: two round trips, retried until nobody came between.
+"""Do one change as a Redis transaction: WATCH, read, decide, MULTI, write, EXEC, in two round trips.
 
 redis-py's own ``Pipeline`` sends each command after WATCH by itself; on one workflow that is five round
 trips where two do. So this module writes to the pool's connection directly, with the same public calls that
@@ -36,7 +36,7 @@ Clock = Callable[[int, int], datetime]
 """From seconds and microseconds of Unix time to naive UTC."""
 
 CONFLICT_ATTEMPTS = 100
-"""How often a change is tried anew because another one came between; with the pauses, some 10 seconds."""
+"""How often a change is tried again because another client changed the same keys; with the pauses, about 10 seconds."""
 RETRY_SECONDS = 2.0
 """For how long a lost connection is tried again, unless the caller says otherwise."""
 _CONFLICT_PAUSE_SECONDS = 0.1
@@ -113,7 +113,7 @@ class Session:
     def commit(self, commands: Sequence[Command]) -> bool:
         """Write all in one transaction.
 
-        :returns: False if a watched key was changed by others since; then nothing was written.
+        :returns: False if another client changed a watched key since; then nothing was written.
         :raises NotReplicatedError: if it was written, and too few replicas have it within the time given.
         """
         *_, done = self.ask(("MULTI",), *commands, ("EXEC",))
@@ -143,7 +143,7 @@ class Session:
             )
 
     def leave(self) -> None:
-        """Make the connection fit for its next user: nothing watched, nothing left to read."""
+        """Leave the connection ready for its next user: nothing watched, nothing left to read."""
         try:
             if self._unread == 0 and self._watching:
                 self.ask(("UNWATCH",))
@@ -165,14 +165,14 @@ def transact(
     """Do one change as a whole, or not at all.
 
     :param keys: the keys to watch; all in one hash slot.
-    :param work: reads with the session and returns its answer and the commands to write; called anew at every
+    :param work: reads with the session and returns its answer and the commands to write; called again at every
         attempt, so it must decide by what it reads alone. Its writes must be such that doing them again after
         a lost reply changes nothing more.
-    :param retry_seconds: seconds for which a lost connection is tried anew, or a server that cannot take changes now.
+    :param retry_seconds: for how long a lost connection, or a server that takes no changes now, is tried again.
     :param confirmation: which replicas must have the change.
     :param clock: makes a date of the server's reply to TIME; tests give their own.
-    :raises ConflictError: if others came between at every attempt.
-    :raises RedisUnavailableError: if Redis could not be reached, also not when tried anew.
+    :raises ConflictError: if another client changed the keys at every attempt.
+    :raises RedisUnavailableError: if Redis could not be reached, also not when tried again.
     """
     conflicts = 0
     budget = _RetryBudget(client, keys, retry_seconds)
@@ -201,7 +201,8 @@ def transact(
         conflicts += 1
         if conflicts >= CONFLICT_ATTEMPTS:
             raise ConflictError(
-                f"others changed {keys[0]!r} in Redis at each of {conflicts} attempts; nothing was changed. Try again"
+                f"other clients changed {keys[0]!r} in Redis at each of {conflicts} attempts; this change was not "
+                "made. Try again"
             )
         most = min(_CONFLICT_PAUSE_SECONDS, 0.001 * 2**conflicts)
         time.sleep(random.uniform(0, most))  # noqa: S311  # nosec B311  # jitter
@@ -218,7 +219,7 @@ def read(client: Client, key: str, *commands: Command) -> list[Any]:
 
 @contextmanager
 def own_errors(client: Client) -> Iterator[None]:
-    """Say in our own words what goes wrong when the client itself is used, for what no single node can answer.
+    """Translate the client's errors into ours, for requests that no single node can answer.
 
     :raises RedisUnavailableError: instead of any of redis-py's.
     """
@@ -290,10 +291,10 @@ def _node(client: Client, key: str) -> redis.Redis:
 
 
 def _find_nodes(client: Client) -> None:
-    """Ask a cluster anew who serves what; while it does not know, what was known stays."""
+    """Ask a cluster again which node serves what; while it does not know, the known nodes stay."""
     if isinstance(client, redis.Redis):
         return
-    # redis-py's error for a cluster is none of its others.
+    # redis-py's error for a cluster is no subclass of its other errors.
     with suppress(redis_errors.RedisError, redis_errors.RedisClusterException):
         client.nodes_manager.initialize()
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""When a wait for a workflow is over.
+"""Ask Redis whether a wait for a workflow is over.
 
 The rule is a generator: it yields the Redis commands whose replies it needs and returns a verdict. So the
 sensor (sync), the trigger (async) and the command line ask the same questions and come to the same answer.
@@ -181,7 +181,7 @@ def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: dateti
     what = {
         "open": f"batch {batch.batch_id} is open since {batch.started} UTC",
         "failed": f"batch {batch.batch_id} failed at {ended} UTC; waiting for a success",
-        "new": "its window was set anew and no batch was opened since",
+        "new": "its window was set, and no batch was opened since",
         "success": f"its last success, batch {batch.batch_id}, was at {ended} UTC",
     }[batch.status]
     # Within the last so many hours, that moves on: what stays the same is to be said once.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""When a wait is over, on a real server (DESIGN, section 4)."""
+"""When a wait is over, on a real server."""
 
 from __future__ import annotations
 
