@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from batchy_provider.archive.archiver import what_kept, what_redis_has
+from batchy_provider.archive.descriptions import what_kept, what_redis_has
 from batchy_provider.archive.entries import ArchivedBatch, ArchivedState, Relation, add_runs_and_days, ended, relation
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date, parse_date, unix_seconds

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from batchy_provider.archive import restoring
-from batchy_provider.archive.archiver import marked, read_kept
+from batchy_provider.archive.redis_source import marked, read_kept
 from batchy_provider.archive.restoring import Archived, Restored, Standing
 from batchy_provider.exceptions import UnknownWorkflowError
 from batchy_provider.services.answers import Audit

@@ -122,7 +122,7 @@ def test_one_who_asks_again_is_not_answered_before_a_replica_has_what_was_done(p
 def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_path: Path) -> None:
     """Closed as many a thing may be: pruned, adopted, restored, marked as archived, claimed by a watch."""
     from batchy_provider.archive.archive_files import ArchiveFiles
-    from batchy_provider.archive.archiver import marked
+    from batchy_provider.archive.redis_source import marked
     from batchy_provider.core.values import Actor
     from batchy_provider.original.history import adopt, find_past
     from batchy_provider.services.archive import ArchiveService
