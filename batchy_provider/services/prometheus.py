@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from batchy_provider.core.dates import BEGINNING, parse_date, unix_seconds
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.state.consecutive_failures import consecutive_failures
-from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import WorkflowSummary
@@ -30,7 +30,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNREADABLE = "unreadable"
 """Status of a workflow whose state cannot be read."""
 
-_unforeseen = RareLog(logging.getLogger(__name__))
+_unforeseen = LogThrottle(logging.getLogger(__name__))
 
 Sample = tuple[dict[str, str], float]
 

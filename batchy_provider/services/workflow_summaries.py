@@ -20,14 +20,14 @@ from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.answers import JobSummary, WorkflowSummary
 from batchy_provider.services.deadlines import deadline_of
-from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.config.workflow import Workflow
 
 MAX_LIMIT = 1000
 
-_unforeseen = RareLog(logging.getLogger(__name__))
+_unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
 def waits_of(workflow: Workflow) -> list[str]:

@@ -17,7 +17,7 @@ from batchy_provider.core.values import Actor, Fields, WorkflowConfig, WorkflowS
 from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
 from batchy_provider.services.answers import Audit, Page, WorkflowDetail, WorkflowSummary
 from batchy_provider.services.workflow_summaries import job_summaries, row_of, summary_of, waits_of
-from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_LIMIT = 1000
 
-_unforeseen = RareLog(logging.getLogger(__name__))
+_unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
 class WorkflowService:

@@ -11,7 +11,7 @@ from typing import Any
 from batchy_provider.core.names import is_workflow_name
 from batchy_provider.core.typed_data import encodable, fits, shown
 from batchy_provider.state.keys import EVENTS_CHANNEL
-from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.log_throttle import LogThrottle
 
 Event = dict[str, Any]
 """``workflow``, ``event``, ``batch_id``, ``kind``, ``at``; of these all that the publisher gave."""
@@ -19,7 +19,7 @@ Event = dict[str, Any]
 MAX_BYTES = 64 * 1024
 _FIELDS = {"workflow": str, "event": str | None, "batch_id": int | None, "kind": str | None, "at": str | None}
 
-_dropped = RareLog(logging.getLogger(__name__))
+_dropped = LogThrottle(logging.getLogger(__name__))
 
 
 def read_event(data: object) -> Event | None:

@@ -17,11 +17,11 @@ from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import Fields, PersonalChange, WorkflowState
 from batchy_provider.state import codec
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
-from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.stored_values import DATE_FIELDS, check_jobs, load_id, load_progress, load_score
 from batchy_provider.state.transaction import Command, Session, as_hash
 
-_damaged = RareLog(logging.getLogger(__name__))
+_damaged = LogThrottle(logging.getLogger(__name__))
 
 
 def read_state(

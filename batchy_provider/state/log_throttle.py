@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A log that does not repeat itself: what others send again and again must not fill a disk."""
+"""Log throttle: limit repeated warnings, so that a client that repeats an error cannot fill the disk."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ REPEAT_SECONDS = 300.0
 _MOST_SUBJECTS = 1000
 
 
-class RareLog:
-    """Writes a line about one subject at most once in a while, and then says how many were left out.
+class LogThrottle:
+    """Log at most one warning for each subject and interval. The next line gives the number of suppressed warnings.
 
-    :param log: where the lines go.
-    :param seconds: how long a subject rests.
+    :param log: the logger to write to.
+    :param seconds: length of the interval.
     """
 
     def __init__(self, log: logging.Logger, seconds: float = REPEAT_SECONDS) -> None:
@@ -26,9 +26,9 @@ class RareLog:
         self._subjects: dict[str, tuple[float, int]] = {}
 
     def warning(self, subject: str, text: str, *values: object, exc_info: BaseException | None = None) -> None:
-        """Log a warning, or count it.
+        """Log a warning, or count it as suppressed.
 
-        :param subject: what it is about; warnings about one subject are counted together.
+        :param subject: warnings with the same subject share one interval and one count.
         :param text: the message, with ``%`` places for the values.
         :param exc_info: an error whose traceback is logged too.
         """

@@ -18,7 +18,7 @@ from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, load_snapshot, present
-from batchy_provider.state.log_throttle import RareLog
+from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.stored_values import is_workflow
 from batchy_provider.state.transaction import Command, as_hash, decoded, own_errors, reply_error
 
@@ -27,7 +27,7 @@ _KEYS_AT_ONCE = 10_000
 _MOST_JOBS = 5000
 """A hash with more fields, and nothing of this package's beside it, is another program's; it is not read."""
 
-_unforeseen = RareLog(logging.getLogger(__name__))
+_unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
 def overview(backend: Backend, names: Collection[str] | None = None) -> list[WorkflowState]:

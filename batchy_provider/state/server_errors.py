@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a server means that answers with an error, in words for operators, and whether it may soon be over."""
+"""Explain error replies of a Redis server to operators, and tell which ones are worth a retry."""
 
 from __future__ import annotations
 
@@ -10,46 +10,50 @@ from redis import exceptions as redis_errors
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a server refuses what it understands.
+class ServerError:
+    """Meaning of an error reply.
 
-    :param text: for the operator: what it means and what to do.
-    :param passes: it may be over in seconds, so that trying again is worth it.
+    :param text: what the error means and what the operator can do.
+    :param passes: whether it can end within seconds, so that a retry is useful.
     """
 
     text: str
     passes: bool
 
 
-REFUSALS = {
-    "LOADING": Refusal("it is still loading its data from disk", passes=True),
-    "BUSY": Refusal("a script of somebody's keeps it busy; SCRIPT KILL or FUNCTION KILL ends that", passes=True),
-    "MASTERDOWN": Refusal(
+SERVER_ERRORS = {
+    "LOADING": ServerError("it is still loading its data from disk", passes=True),
+    "BUSY": ServerError("a script of somebody's keeps it busy; SCRIPT KILL or FUNCTION KILL ends that", passes=True),
+    "MASTERDOWN": ServerError(
         "it is a replica that has lost its master; connect to the master, by Sentinel best", passes=True
     ),
-    "READONLY": Refusal("it is a replica and takes no changes; connect to the master, by Sentinel best", passes=True),
-    "NOREPLICAS": Refusal(
+    "READONLY": ServerError(
+        "it is a replica and takes no changes; connect to the master, by Sentinel best", passes=True
+    ),
+    "NOREPLICAS": ServerError(
         "fewer replicas are in reach than its min-replicas-to-write asks for, so it takes no changes; start them, or "
         "lower the number",
         passes=True,
     ),
-    "CLUSTERDOWN": Refusal("a part of the Redis Cluster is not served; see `redis-cli --cluster check`", passes=True),
-    "TRYAGAIN": Refusal("its slot is being moved to another node", passes=True),
-    "ASK": Refusal("its slot is being moved to another node, or that was left half done", passes=True),
-    "MOVED": Refusal("its slot is served by another node", passes=True),
-    "OOM": Refusal(
+    "CLUSTERDOWN": ServerError(
+        "a part of the Redis Cluster is not served; see `redis-cli --cluster check`", passes=True
+    ),
+    "TRYAGAIN": ServerError("its slot is being moved to another node", passes=True),
+    "ASK": ServerError("its slot is being moved to another node, or that was left half done", passes=True),
+    "MOVED": ServerError("its slot is served by another node", passes=True),
+    "OOM": ServerError(
         "its memory is full (maxmemory), so it takes no changes; raise maxmemory, or make room with `batchy prune`",
         passes=False,
     ),
-    "MISCONF": Refusal(
+    "MISCONF": ServerError(
         "it cannot save its data to disk, so it takes no changes; see the server's log, and whether its disk is full",
         passes=False,
     ),
-    "NOPERM": Refusal(
+    "NOPERM": ServerError(
         "its user may too little; docs/redis.md has the rule, `batchy doctor` names what is missing", passes=False
     ),
 }
-"""First word of the reply → what it means."""
+"""First word of the reply → its meaning."""
 
 _CODES = {
     redis_errors.BusyLoadingError: "LOADING",
@@ -62,22 +66,22 @@ _CODES = {
     redis_errors.OutOfMemoryError: "OOM",
     redis_errors.NoPermissionError: "NOPERM",
 }
-"""redis-py takes the first word off those that it has a class for."""
+"""redis-py removes the first word from replies for which it has an exception class."""
 
 
-def refusal(error: Exception) -> Refusal | None:
-    """Return what an error reply means; None for one that is nothing of the server's own state."""
-    return REFUSALS.get(_code(error))
+def server_error(error: Exception) -> ServerError | None:
+    """Return the meaning of an error reply; None if the reply says nothing about the state of the server."""
+    return SERVER_ERRORS.get(_code(error))
 
 
 def explained(error: Exception) -> str:
-    """Return an error with what it means."""
-    known = refusal(error)
+    """Return the text of an error, with its meaning if that is known."""
+    known = server_error(error)
     return str(error) if known is None else f"{known.text} ({_code(error)}: {error})"
 
 
 def _code(error: Exception) -> str:
     if type(error) in _CODES:
         return _CODES[type(error)]
-    # EXEC that is refused says why at the end: "Transaction discarded because of: READONLY You can't write…".
+    # A rejected EXEC has the cause at its end: "Transaction discarded because of: READONLY You can't write…".
     return str(error).rpartition("because of: ")[2].partition(" ")[0]

@@ -22,7 +22,7 @@ from redis import exceptions as redis_errors
 
 from batchy_provider.core.dates import from_unix
 from batchy_provider.exceptions import ConflictError, RedisUnavailableError, StateError
-from batchy_provider.state.server_errors import explained, refusal
+from batchy_provider.state.server_errors import explained, server_error
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
@@ -233,7 +233,7 @@ def _may_pass(error: Exception) -> bool:
     """Tell whether the same request may be answered otherwise in some seconds."""
     if isinstance(error, (*_LOST, *_OF_CLUSTERS, NotReplicatedError)):
         return True
-    known = refusal(error)
+    known = server_error(error)
     return known is not None and known.passes
 
 

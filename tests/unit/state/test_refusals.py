@@ -19,7 +19,7 @@ from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Workf
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.services.wait_requests import make_wait
 from batchy_provider.state.connections import connect
-from batchy_provider.state.server_errors import refusal
+from batchy_provider.state.server_errors import server_error
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask
 
@@ -130,7 +130,7 @@ def test_a_server_that_is_busy_with_a_script_is_waited_for(own_server: Any, admi
         for _ in range(1000):
             admin.ping()
             time.sleep(0.02)
-    assert refusal(answered.value).passes  # type: ignore[union-attr]
+    assert server_error(answered.value).passes  # type: ignore[union-attr]
     with after(0.5, admin.script_kill):
         assert run_opens(Store(connect(own_server.url), retry_seconds=60)).status == "open"
     thread.join()
@@ -164,7 +164,7 @@ def test_a_server_that_hangs_is_asked_again_and_opens_once(own_server: Any, admi
 def test_an_exec_that_is_refused_is_known_by_its_reason() -> None:
     """Between MULTI and EXEC, a master may become a replica; it is no other case than before MULTI."""
     text = "Transaction discarded because of: READONLY You can't write against a read only replica."
-    assert refusal(redis_errors.ExecAbortError(text)).passes  # type: ignore[union-attr]
+    assert server_error(redis_errors.ExecAbortError(text)).passes  # type: ignore[union-attr]
     text = "Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
-    assert not refusal(redis_errors.ExecAbortError(text)).passes  # type: ignore[union-attr]
-    assert refusal(redis_errors.ExecAbortError("Transaction discarded because of previous errors.")) is None
+    assert not server_error(redis_errors.ExecAbortError(text)).passes  # type: ignore[union-attr]
+    assert server_error(redis_errors.ExecAbortError("Transaction discarded because of previous errors.")) is None
