@@ -142,7 +142,7 @@ def test_a_window_is_set_back_and_run_and_a_chosen_one_too(airflow: Nights, read
     frame = night.go("workflows/page_window")
     frame.get_by_role("button", name="Set window…").click()
     dialog = frame.get_by_role("dialog")
-    expect(dialog).to_contain_text("Set back, data is loaded again")
+    expect(dialog).to_contain_text("An earlier moment loads data again")
     dialog.get_by_label("The next window starts at").fill("2026-11-20T01:00")
     expect(dialog).to_contain_text("2026-11-20 00:00 UTC")
     expect(dialog).to_contain_text(re.compile("Loaded again: 2026-11-20 01:00→"))
@@ -160,9 +160,9 @@ def test_a_window_is_set_back_and_run_and_a_chosen_one_too(airflow: Nights, read
     expect(frame.get_by_role("row").nth(1)).to_contain_text("web")
 
     frame.get_by_role("button", name="Run now…").click()
-    dialog.get_by_label("A chosen one").check()
+    dialog.get_by_label("Another window").check()
     dialog.get_by_role("textbox", name="From").fill("2026-11-01T01:00")
-    dialog.get_by_role("textbox", name="To; empty is now").fill("2026-11-02T01:00")
+    dialog.get_by_role("textbox", name="To, exclusive; empty means now").fill("2026-11-02T01:00")
     dialog.get_by_role("button", name="Run").click()
     chosen = ("2026-11-01T00:00:00.000000", "2026-11-02T00:00:00.000000", "history")
     wait_for(lambda: _windows(airflow, "page_window")[0] == chosen, "the chosen window", timeout=60)
@@ -210,7 +210,7 @@ def test_a_job_is_disabled_and_the_dag_is_paused(airflow: Nights, reader: Callab
     dialog = frame.get_by_role("dialog")
     row = frame.get_by_role("row").filter(has_text="second")
     row.get_by_role("button", name="Disable second").click()
-    expect(dialog).to_contain_text("its window stays where it is")
+    expect(dialog).to_contain_text("its window does not move")
     dialog.get_by_role("button", name="Disable second").click()
     expect(row.get_by_text("disabled")).to_be_visible()
     assert airflow.store.status("page_switch").disabled == {"second"}
@@ -284,7 +284,7 @@ def test_a_window_that_is_meant_to_reach_back_is_no_fault(airflow: Nights, reade
         batch = airflow.store.open("page_back", OpenRequest(config=config, holder=Holder(by="nightly")))
         airflow.store.close("page_back", CloseRequest(result="success", batch_id=batch.batch_id, by="nightly"))
     frame = reader().go("workflows/page_back/windows")
-    expect(frame.get_by_text("2 windows reach back over the one before, as the configuration says.")).to_be_visible()
+    expect(frame.get_by_text("2 windows reach back over the one before, as configured.")).to_be_visible()
     expect(frame.locator(".note.warn")).to_have_count(0)
 
 
@@ -373,7 +373,7 @@ def test_a_redis_that_is_away_is_said_at_the_top_and_it_goes_on_when_it_is_back(
     night = reader()
     frame = night.go()
     expect(frame.get_by_role("link", name=past)).to_be_visible(timeout=45_000)
-    said = frame.get_by_role("alert").filter(has_text="What is shown may be old")
+    said = frame.get_by_role("alert").filter(has_text="This page may show old data")
     airflow.stack.service("valkey").kill()
     try:
         expect(said).to_be_visible(timeout=30_000)

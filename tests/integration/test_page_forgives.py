@@ -83,7 +83,7 @@ def test_what_was_loaded_is_told_truly_and_a_long_name_pushes_nothing_away(
     expect(told.locator("li")).to_contain_text("loaded twice: 2026-11-05 01:00→2026-11-06 01:00 (24 h), by")
     expect(page.get_by_text("from the beginning")).to_be_visible()
     expect(page.get_by_text("1776")).to_have_count(0)
-    expect(page.get_by_text("goes on beyond it")).to_be_visible()
+    expect(page.get_by_text("continues beyond it")).to_be_visible()
     failed = page.get_by_role("row").filter(has_text="history only").first
     expect(failed.get_by_text("failed")).to_be_visible()
     person.photograph("windows-truth")
@@ -210,7 +210,7 @@ def test_runs_that_wait_look_so_and_a_second_one_is_no_surprise(
     expect(frame.locator("tbody .pulse")).to_have_count(1)
     person.photograph("not-begun")
     frame.get_by_role("button", name="Close as failed…").click()
-    expect(dialog).to_contain_text("are stopped within about ten seconds")
+    expect(dialog).to_contain_text("stop within about ten seconds")
     dialog.get_by_role("button", name="Cancel").click()
 
     # The menu entry leads to the address alone: the view stays, and so does the address.
@@ -239,7 +239,7 @@ def test_a_redis_that_hangs_is_not_called_live(airflow: Nights, reader: Callable
     server = airflow.stack.service("valkey").pid
     os.kill(server, signal.SIGSTOP)
     try:
-        expect(page.get_by_role("alert").filter(has_text="What is shown may be old")).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("alert").filter(has_text="This page may show old data")).to_be_visible(timeout=60_000)
         expect(page.locator(".live.on")).to_have_count(0)
         expect(page.get_by_role("link", name=night)).to_be_visible()
     finally:

@@ -35,7 +35,7 @@ def test_only_what_failed_is_run_again_in_a_batch_of_the_same_window(
     frame = reader().go(f"workflows/page_mended/batches/{before.batch_id}")
     frame.get_by_role("button", name="Run again…").click()
     dialog = frame.get_by_role("dialog")
-    expect(dialog.get_by_label("Only those that failed, and what follows them")).to_be_checked()
+    expect(dialog.get_by_label("Only failed tasks and the tasks after them")).to_be_checked()
     dialog.get_by_role("button", name="Clear and run", exact=True).click()
     expect(dialog).to_be_hidden()
 

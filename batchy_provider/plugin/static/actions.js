@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// Steering: each action is a dialog that says what will happen.
+// Admin actions: each opens a dialog that says what will happen.
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { airflows, ask, change, part, runOf } from "./api.js";
@@ -30,7 +30,7 @@ export function Moment({ name, label, value, set, required }) {
 const shown = (iso) => (isBeginning(iso) ? "the beginning" : `${write(moment(iso), zone.get())} ${zoneName(zone.get())}`);
 const windowText = (batch) => (batch.from_date ? `from ${shown(batch.from_date)} to ${shown(batch.to_date)}` : "");
 
-const STOPS = "Scripts of that run that are at work are stopped within about ten seconds, and their tasks fail. Tasks of other operators are not stopped: mark the run as failed in Airflow for that.";
+const STOPS = "Running scripts of that run stop within about ten seconds, and their tasks fail. Tasks of other operators go on: to stop them, mark the run as failed in Airflow.";
 
 // What is loaded again, and what never, if the next window of each job starts elsewhere than where it has been loaded to.
 // `start(job)`: where it would start; jobs that it has none for stay as they are.
@@ -52,8 +52,8 @@ function Consequences({ jobs, start }) {
   }
   return html`<div class="note warn consequences" aria-live="polite">
     ${[...found.values()].map(({ line: [kind, from, to], names }) => html`<p key=${`${kind}${from}${to}`}><b>${kind === "again" ? "Loaded again" : "Never loaded"}:</b> <${Window} from=${from} to=${to} />${isBeginning(from) ? null : ` (${span(moment(to) - moment(from))})`}${names.length < jobs.filter((job) => job.kind !== "handler").length ? `, by ${names.join(", ")}` : ""}</p>`)}
-    ${unknown.length ? html`<p>How far ${unknown.join(", ")} ${unknown.length === 1 ? "has" : "have"} been loaded is not known.</p>` : null}
-    ${found.size || unknown.length ? null : html`<p>No data is loaded again, and none is left out.</p>`}
+    ${unknown.length ? html`<p>It is not known how far ${unknown.join(", ")} ${unknown.length === 1 ? "has" : "have"} been loaded.</p>` : null}
+    ${found.size || unknown.length ? null : html`<p>No data is loaded again, and no data is left out.</p>`}
   </div>`;
 }
 
@@ -75,27 +75,27 @@ export function RunNow({ row, runs = [], close, done }) {
   };
   const waits = paused && !unpause;
   return html`<${Dialog} title="Run now" sure=${waits ? "Queue a run" : runs.length ? "Queue another run" : "Run"} careful=${Boolean(runs.length || byHand)} close=${close} act=${act} valid=${!chosen || from}
-      text="A run of the DAG starts as soon as Airflow has room. Waits for other workflows hold as at night.">
+      text="A run of the DAG starts as soon as Airflow has a free slot. It waits for other workflows, as at night.">
     ${runs.length ? html`<div class="note warn"><p><b>${runs.length === 1 ? `Run ${runs[0]} has not ended` : `${runs.length} runs have not ended; the oldest is ${runs[0]}`}.</b> Another run waits in the queue until ${runs.length === 1 ? "it has" : "they have"}. Where the file allows several runs at once (max_active_runs), if_open in the file says what it does while the other's batch is open.</p></div>` : null}
-    ${byHand && !(chosen && !move) ? html`<div class="note warn"><p><b>Batch ${row.batch_id} is open, held by ${row.holder}.</b> The run closes it as failed, and loads its window itself.</p></div>` : null}
+    ${byHand && !(chosen && !move) ? html`<div class="note warn"><p><b>Batch ${row.batch_id} is open, held by ${row.holder}.</b> The run closes that batch as failed and loads its window.</p></div>` : null}
     ${paused ? html`<div class="note warn"><p><b>The DAG is paused.</b> The run stays in the queue until the DAG is unpaused.</p>
       <label class="check"><input type="checkbox" checked=${unpause} onChange=${(event) => setUnpause(event.target.checked)} /> <span>Unpause the DAG too: its scheduled runs start again</span></label></div>` : null}
     <fieldset class="field"><legend class="label">Window</legend>
-      <label class="check"><input type="radio" name="kind" checked=${!chosen} onChange=${() => setKind("next")} /> <span>The next one: from where the last success ended, to now.</span></label>
-      <label class="check"><input type="radio" name="kind" checked=${chosen} onChange=${() => setKind("chosen")} /> <span>A chosen one</span></label>
+      <label class="check"><input type="radio" name="kind" checked=${!chosen} onChange=${() => setKind("next")} /> <span>The next window: from the end of the last success (inclusive) to now (exclusive).</span></label>
+      <label class="check"><input type="radio" name="kind" checked=${chosen} onChange=${() => setKind("chosen")} /> <span>Another window</span></label>
     </fieldset>
-    ${chosen ? html`<${Moment} name="from" label="From" value=${from} set=${setFrom} required=${true} />
-      <${Moment} name="to" label="To; empty is now" value=${to} set=${setTo} />
-      <label class="check"><input type="checkbox" checked=${move} onChange=${(event) => setMove(event.target.checked)} /> <span>Go on from its end afterwards. Otherwise it is history only: the next night starts where it would have anyway.</span></label>` : null}
+    ${chosen ? html`<${Moment} name="from" label="From, inclusive" value=${from} set=${setFrom} required=${true} />
+      <${Moment} name="to" label="To, exclusive; empty means now" value=${to} set=${setTo} />
+      <label class="check"><input type="checkbox" checked=${move} onChange=${(event) => setMove(event.target.checked)} /> <span>Move the watermark to its end: the next night continues there. Otherwise the batch is history only, and the next window does not change.</span></label>` : null}
   <//>`;
 }
 
 export function OpenBatch({ row, close }) {
   const held = row.status === "open";
   return html`<${Dialog} title="Open a batch" close=${close} careful=${true} danger=${held} sure=${held ? "Take over and open" : "Open"}
-      text=${["A batch is opened with the next window, for work that is done outside Airflow. No script runs. Close it as success or failed when the work is done.",
-        "The next run of the DAG does not wait for it: it closes this batch as failed and loads the same window. If your work may take until then, pause the DAG.",
-        ...(held ? [`Batch ${row.batch_id} ${windowText(row)} is open, held by ${row.holder}. It is closed as failed first, and its window is part of the new one.`] : []),
+      text=${["This opens a batch with the next window, for work outside Airflow. No script runs. Close the batch as success or failed when the work is done.",
+        "The next run of the DAG does not wait for this batch: it closes it as failed and loads the same window. If your work may take longer, pause the DAG.",
+        ...(held ? [`Batch ${row.batch_id} ${windowText(row)} is open, held by ${row.holder}. This action closes it as failed first. Its window becomes part of the new one.`] : []),
         ...(held && row.run ? [STOPS] : [])]}
       act=${async (form) => {
         const opened = await change(`workflows/${part(row.workflow)}/batches`, { why: text(form, "why"), take_over: held });
@@ -108,9 +108,9 @@ export function CloseBatch({ batch, result, close }) {
   const run = runOf(batch);
   const live = batch.kind !== "history";
   const effects = good
-    ? [`Its data counts as loaded, also what has not been loaded yet.${live ? ` The next window starts at ${shown(batch.to_date)}. Workflows that wait for this one go on at once.` : ""}`,
-      ...(run ? ["Scripts of its run that are at work are not stopped. If one of them fails later, the batch stays a success, and its data is not loaded again."] : [])]
-    : [live ? "The next run loads this window again, from its start." : "No other run loads this window by itself; the next window stays where it is.", ...(run ? [STOPS] : [])];
+    ? [`All data of its window counts as loaded, even data that is not loaded yet.${live ? ` The next window starts at ${shown(batch.to_date)}. Workflows that wait for this one continue at once.` : ""}`,
+      ...(run ? ["Running scripts of its run do not stop. If one of them fails later, the batch remains a success, and its data is not loaded again."] : [])]
+    : [live ? "The next run loads this window again from its start." : "No run loads this window again by itself. The next window does not change.", ...(run ? [STOPS] : [])];
   return html`<${Dialog} title=${good ? "Close as success" : "Close as failed"} careful=${true} danger=${!good} close=${close}
       text=${[`Batch ${batch.batch_id} ${windowText(batch)} is closed as ${result}.`, ...effects]}
       act=${async (form) => {
@@ -131,12 +131,12 @@ async function taskInstances(dag, run) {
   return all;
 }
 
-// What of a run has failed, what follows that, and the tasks that open and close its batch, without which no job may run.
-// Airflow's own "only failed" leaves those out; its "downstream" would take all that follows the open.
+// The failed tasks of a run, the tasks after them, and the tasks that open and close its batch: without those no job may run.
+// Airflow's own "only failed" leaves them out; its "downstream" would include every task after the open.
 async function failedTasks(dag, run) {
   const [instances, { tasks }] = await Promise.all([taskInstances(dag, run), ask(airflows(`dags/${part(dag)}/tasks`))]);
   const failed = instances.filter((each) => ["failed", "upstream_failed"].includes(each.state));
-  if (!failed.length) throw new Error("No task of this run has failed in Airflow: run all of them again.");
+  if (!failed.length) throw new Error("No task of this run failed in Airflow. Choose all tasks.");
   const following = new Map(tasks.map((each) => [each.task_id, each.downstream_task_ids]));
   const chosen = new Set(tasks.filter((each) => BRACKETS.includes(each.operator_name)).map((each) => each.task_id));
   const follow = (id) => (following.get(id) || []).forEach((next) => {
@@ -155,13 +155,13 @@ export function Rerun({ batch, close }) {
   const act = async () => {
     const tasks = failed ? { task_ids: await failedTasks(dag, run) } : {};
     await ask(airflows(`dags/${part(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
-    tell("The run is cleared; it starts again as soon as Airflow has room.");
+    tell("The run is cleared. It starts again as soon as Airflow has a free slot.");
   };
   return html`<${Dialog} title="Run again" sure="Clear and run" careful=${true} close=${close} act=${act}
-      text=${[`The run ${run} is cleared in Airflow and runs again, with the same window: ${windowText(batch)}.`,
-        batch.status === "success" ? "This window was loaded already. The jobs that run load it a second time." : batch.status === "open" ? "Its batch is open: tasks of it that are at work are stopped and start again." : "What the jobs that run had loaded before the failure is loaded again."]}>
+      text=${[`Airflow clears the run ${run} and runs it again with the same window: ${windowText(batch)}.`,
+        batch.status === "success" ? "This window is loaded already. The jobs that run load it a second time." : batch.status === "open" ? "Its batch is open: its running tasks stop and start again." : "The jobs that run also load again what they loaded before the failure."]}>
     <fieldset class="field"><legend class="label">Tasks</legend>
-      <label class="check"><input type="radio" name="which" checked=${failed} onChange=${() => setFailed(true)} /> <span>Only those that failed, and what follows them</span></label>
+      <label class="check"><input type="radio" name="which" checked=${failed} onChange=${() => setFailed(true)} /> <span>Only failed tasks and the tasks after them</span></label>
       <label class="check"><input type="radio" name="which" checked=${!failed} onChange=${() => setFailed(false)} /> <span>All</span></label>
     </fieldset>
   <//>`;
@@ -176,9 +176,9 @@ export function SetWindow({ row, jobs, close }) {
   };
   const pick = (job, on) => setPicked(on ? [...picked, job] : picked.filter((each) => each !== job));
   return html`<${Dialog} title="Set the window" sure="Set" careful=${true} close=${close} act=${act} valid=${Boolean(from)}
-      text="The next batch takes data from this moment on. Set back, data is loaded again; set forward, what lies between is never loaded.">
+      text="The next batch takes data from this moment (inclusive). An earlier moment loads data again. A later moment leaves out the data in between: it is never loaded.">
     <${Moment} name="from" label="The next window starts at" value=${from} set=${setFrom} required=${true} />
-    <fieldset class="field"><legend class="label">Jobs (none picked: all)</legend>
+    <fieldset class="field"><legend class="label">Jobs (none selected: all)</legend>
       ${row.jobs.map((job) => html`<label key=${job} class="check"><input type="checkbox" checked=${picked.includes(job)} onChange=${(event) => pick(job, event.target.checked)} /> <span>${job}</span></label>`)}
     </fieldset>
     ${from ? html`<${Consequences} jobs=${jobs} start=${(job) => (!picked.length || picked.includes(job.job) ? from : null)} />` : null}
@@ -188,7 +188,7 @@ export function SetWindow({ row, jobs, close }) {
 
 export function LoadFile({ row, jobs, close }) {
   return html`<${Dialog} title="Reset to the file" danger=${true} confirm=${row.workflow} close=${close}
-      text=${["The state in Redis is replaced by what the file says: jobs, parameters and windows. The next window starts at the file's initial date, or at the beginning of all data where it gives none. History stays.",
+      text=${["Jobs, parameters and windows in Redis are replaced by those of the file. The next window starts at the file's initial date or, if it has none, at the beginning of all data. History does not change.",
         ...(row.status === "open" ? [`Batch ${row.batch_id} is open, held by ${row.holder}. ${row.run ? "While its run holds it, the reset is refused." : "It is closed as failed."}`] : [])]}
       act=${async (form) => {
         await change(`workflows/${part(row.workflow)}/load`, { why: text(form, "why") });
@@ -199,7 +199,7 @@ export function LoadFile({ row, jobs, close }) {
 export function Pause({ row, close, done }) {
   const to = !row.paused;
   return html`<${Dialog} title=${to ? "Pause" : "Unpause"} close=${close}
-      text=${to ? "Airflow starts no more runs of this DAG, until it is unpaused. A run that goes on is not stopped. Windows stay where they are: the first run afterwards takes all that came in meanwhile." : "Airflow schedules this DAG again."}
+      text=${to ? "Airflow starts no runs of this DAG until you unpause it. Active runs go on. Windows do not move: the first run afterwards loads all data that came in meanwhile." : "Airflow schedules this DAG again."}
       act=${async () => {
         await ask(airflows(`dags/${part(row.workflow)}`), { method: "PATCH", json: { is_paused: to } });
         tell(to ? "Paused." : "Unpaused.");
@@ -210,7 +210,7 @@ export function Pause({ row, close, done }) {
 export function Switch({ workflow, job, close }) {
   const off = job.disabled;
   return html`<${Dialog} title=${off ? `Enable ${job.job}` : `Disable ${job.job}`} careful=${!off} close=${close}
-      text=${off ? `From the next run on it runs again, and catches up from where its window stopped${job.next_from ? `: ${shown(job.next_from)}` : ""}.` : "From the next run on it is skipped, and its window stays where it is. Jobs after it go on. Waits for this workflow no longer need it."}
+      text=${off ? `The job runs again from the next run on. It catches up from where its window stopped${job.next_from ? `: ${shown(job.next_from)}` : ""}.` : "The job is skipped from the next run on, and its window does not move. Jobs after it still run. Waits for this workflow no longer need it."}
       act=${async (form) => {
         await change(`workflows/${part(workflow)}/jobs/${part(job.job)}/${off ? "enable" : "disable"}`, { why: text(form, "why") });
         tell(`${job.job} is ${off ? "enabled" : "disabled"}.`);

@@ -8,15 +8,17 @@ export const airflows = (path) => new URL(`../api/v2/${path}`, here).href;
 export const airflowPage = (path) => new URL(`../${path}`, here).pathname;
 export const part = encodeURIComponent;
 
-export class Problem extends Error {
+// An error response: `code` is for this page to decide by, the message is for people.
+export class ServerError extends Error {
   constructor(status, body) {
     super(typeof body.detail === "string" ? body.detail : body.title || `the server answered ${status}`);
     this.status = status;
+    this.code = body.code || null;
     this.faults = body.errors || [];
   }
 }
 
-// The server's clock, as its answers tell it: that of this computer may be minutes off.
+// The server's clock, from its answers: the clock of this computer may be minutes off.
 let skew = 0;
 export const serverNow = () => Date.now() + skew;
 function readClock(answer) {
@@ -28,7 +30,7 @@ function readClock(answer) {
 
 export async function ask(url, { method = "GET", json, form, signal, headers = {} } = {}) {
   const options = { method, signal, credentials: "same-origin", headers: { Accept: "application/json", ...headers } };
-  if (method !== "GET") options.headers["X-Batchy-Request"] = "1"; // a page of others cannot send it
+  if (method !== "GET") options.headers["X-Batchy-Request"] = "1"; // a page of another site cannot send it
   if (json !== undefined) {
     options.body = JSON.stringify(json);
     options.headers["Content-Type"] = "application/json";
@@ -39,7 +41,7 @@ export async function ask(url, { method = "GET", json, form, signal, headers = {
     answer = await fetch(url, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: "Airflow's API server cannot be reached." });
+    throw new ServerError(0, { detail: "Airflow's API server does not answer." });
   }
   readClock(answer);
   const text = await answer.text();
@@ -49,8 +51,8 @@ export async function ask(url, { method = "GET", json, form, signal, headers = {
   } catch {
     body = { detail: text.slice(0, 500) };
   }
-  if (answer.status === 401) throw new Problem(401, { detail: "Your login has ended. Reload the page to log in again." });
-  if (!answer.ok) throw new Problem(answer.status, body);
+  if (answer.status === 401) throw new ServerError(401, { detail: "Your login has ended. Reload the page to log in again." });
+  if (!answer.ok) throw new ServerError(answer.status, body);
   return body;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// The night on which Redis has lost something: what is told of it, and what brings it back.
+// The night after Redis lost data: what is missing, and how to restore it.
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { Action } from "./actions.js";
@@ -10,8 +10,8 @@ import { Dialog, Why, workflowPath } from "./parts.js";
 
 const WORDS = {
   lost: "Redis has lost the state of this workflow.",
-  behind: "Redis has an older state of this workflow than there was.",
-  conflict: "Redis and the archive have states of this workflow that did not come of each other.",
+  behind: "Redis has an old state of this workflow: newer changes are lost.",
+  conflict: "Redis and the archive have different states of this workflow: neither is a successor of the other.",
 };
 const many = (count, word, more = `${word}s`) => `${count} ${count === 1 ? word : more}`;
 const often = { calm: true, every: () => 60000 };
@@ -22,10 +22,10 @@ export function Lost({ name, may }) {
   if (!data?.is_lost) return null;
   const stops = data.relation in WORDS;
   return html`<div class="note bad" role="alert">
-    <p><b>${WORDS[data.relation] || `Redis lacks ${many(data.missing.length, "batch", "batches")} of this workflow's history.`}</b> ${stops ? "No batch is opened until it is settled: it would load data again." : "Windows are right."}</p>
+    <p><b>${WORDS[data.relation] || `Redis lacks ${many(data.missing.length, "batch", "batches")} of this workflow's history.`}</b> ${stops ? "No batch opens until you restore it: a batch would load data again." : "The windows are correct."}</p>
     ${stops ? html`<p>The archive has ${data.archive}. Redis has ${data.redis || "nothing"}.</p>` : null}
     ${data.in_the_way ? html`<p>In the way: ${data.in_the_way}.</p>` : null}
-    ${data.unfinished.length ? html`<p>Jobs of batch ${data.unfinished.join(", ")} have run, but no end of it is known: its window is taken again.</p>` : null}
+    ${data.unfinished.length ? html`<p>Jobs of batch ${data.unfinished.join(", ")} ran, but its end is not known. Its window is loaded again.</p>` : null}
     ${may ? html`<${Action} label="Restore…" of=${Restore} kept=${data} />` : null}
   </div>`;
 }
@@ -38,10 +38,10 @@ function Restore({ kept, close }) {
     tell(`Restored: ${[done.state ? "the state" : null, many(done.batches, "batch", "batches")].filter(Boolean).join(", ")}.`);
   };
   return html`<${Dialog} title="Restore from the archive" sure="Restore" danger=${over} close=${close} act=${act}
-      text=${["What Redis lacks comes back, to the exact watermark: the next window starts where the last success of the archive ended.",
-        over ? `What Redis has is replaced: ${kept.redis || "nothing"}.` : "What is there and newer stays as it is.",
-        "A run that failed at its opening is cleared in Airflow afterwards, or the next one makes up for it."]}>
-    <label class="check"><input type="checkbox" checked=${history} onChange=${(event) => setHistory(event.target.checked)} /> <span>The history too${kept.missing.length ? `: ${many(kept.missing.length, "batch", "batches")}` : ""}. It may also follow later, while nights run.</span></label>
+      text=${["This restores what Redis lacks, with the exact watermark: the next window starts where the last success in the archive ended.",
+        over ? `This replaces what Redis has: ${kept.redis || "nothing"}.` : "Newer data in Redis does not change.",
+        "Afterwards, clear runs in Airflow that failed to open a batch, or let the next run catch up."]}>
+    <label class="check"><input type="checkbox" checked=${history} onChange=${(event) => setHistory(event.target.checked)} /> <span>The history too${kept.missing.length ? `: ${many(kept.missing.length, "batch", "batches")}` : ""}. You can also restore it later, while nights run.</span></label>
     <${Why} required=${over} />
   <//>`;
 }
@@ -51,7 +51,7 @@ export function LostOnes() {
   const lost = useAsked("archive/lost", often).data?.workflows || [];
   if (!lost.length) return null;
   return html`<div class="note bad" role="alert">
-    <p><b>Redis has lost the state of ${many(lost.length, "workflow")}.</b> Nothing is opened for ${lost.length === 1 ? "it" : "them"} until it is restored, each on its page, or all at once by <code>batchy restore --all</code>:</p>
+    <p><b>Redis has lost the state of ${many(lost.length, "workflow")}.</b> No batch of ${lost.length === 1 ? "it" : "them"} opens until you restore ${lost.length === 1 ? "it" : "them"}: each on its page, or all at once with <code>batchy restore --all</code>.</p>
     <p>${lost.slice(0, 20).map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}${lost.length > 20 ? ` and ${lost.length - 20} more` : ""}</p>
   </div>`;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// One batch: its window, its jobs and what each try of them did.
+// One batch: its window, its jobs and their tries.
 
 import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, Rerun } from "./actions.js";
@@ -11,7 +11,7 @@ import { When, Window, moment, span } from "./when.js";
 import { Took } from "./windows.js";
 import { crumbs } from "./workflow.js";
 
-// A batch with its tries: those that Airflow knows of, also while they run, and what the result store kept.
+// A batch with its tries: Airflow's task instances, also while they run, and the executions in the result store.
 export async function askBatch(path) {
   const batch = await get(path);
   const run = runOf(batch);
@@ -70,7 +70,7 @@ function Tries({ workflow, batch, tasks, executions, progress }) {
     const kept = executions.filter((each) => each.job === name);
     rows.push({ name, task, kept, fields: batch.jobs[name] });
   }
-  if (!rows.length) return html`<div class="panel empty"><p>No job has run in it.</p></div>`;
+  if (!rows.length) return html`<div class="panel empty"><p>No job has run in this batch.</p></div>`;
   return html`<div class="panel scroll"><table class="cards">
     <caption class="visually-hidden">Jobs of batch ${batch.batch_id}</caption>
     <thead><tr><th scope="col">Job</th><th scope="col">State</th><th scope="col">Now</th><th scope="col">Started</th><th scope="col" class="number">Took</th><th scope="col">Tries</th><th scope="col">Kept</th></tr></thead>

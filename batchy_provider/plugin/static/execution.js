@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// One try of one job: its log as it is written, what it left, how it ended.
+// One try of one job: its live log, its files, how it ended.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { airflows, ask, ours, part, runOf } from "./api.js";
@@ -50,7 +50,7 @@ export function Execution({ workflow, id, job, attempt }) {
     ${batch.jobs[job] ? html`<${Inputs} fields=${batch.jobs[job]} />` : null}
     ${execution ? html`<${Kept} execution=${execution} />` : null}
     ${run && chosen && task ? html`<${Log} key=${`${run.run} ${job} ${chosen}`} run=${run} task=${task} attempt=${chosen.split(".")[0]} live=${running} />`
-      : execution ? null : html`<div class="panel empty"><p>${run ? "It has not run yet." : "It was run by no DAG of this Airflow: there is no log here."}</p></div>`}`;
+      : execution ? null : html`<div class="panel empty"><p>${run ? "The job has not run yet." : "No DAG of this Airflow ran it, so there is no log here."}</p></div>`}`;
 }
 
 const OWN = ["status", "outcome", "batch_id", "from_date", "to_date", "batch_start", "batch_end"];
@@ -74,7 +74,7 @@ function Kept({ execution }) {
   </div>`;
 }
 
-// The end of a file: what a script said last is what is looked for.
+// The end of a file: people look for what a script wrote last.
 function Shown({ url, bytes, name }) {
   const [text, setText] = useState(null);
   useEffect(() => {
@@ -82,13 +82,13 @@ function Shown({ url, bytes, name }) {
     const headers = bytes > SHOWN_BYTES ? { Range: `bytes=${bytes - SHOWN_BYTES}-` } : {};
     fetch(url, { headers, signal: asked.signal, credentials: "same-origin" })
       .then(async (answer) => setText(answer.ok ? await answer.text() : `It cannot be read: ${(await answer.json()).detail}`))
-      .catch((error) => error.name === "AbortError" || setText("Airflow's API server cannot be reached."));
+      .catch((error) => error.name === "AbortError" || setText("Airflow's API server does not answer."));
     return () => asked.abort();
   }, [url]);
   return html`${bytes > SHOWN_BYTES ? html`<p class="pad soft">The last ${size(SHOWN_BYTES)} of ${size(bytes)}.</p>` : null}<pre class="log" tabindex="0" aria-label=${name}>${text ?? "Loading…"}</pre>`;
 }
 
-// Airflow puts where the log is kept before it, as a group.
+// Airflow puts the sources of the log before it, as a group.
 function withoutSources(content) {
   const lines = content.filter((line) => line.event !== undefined);
   const end = lines[0]?.event.startsWith("::group::Log message source") ? lines.findIndex((line) => line.event.startsWith("::endgroup::")) : -1;
@@ -137,5 +137,5 @@ function Log({ run, task, attempt, live }) {
   return html`<div class="row between"><h2>Log</h2>${live ? html`<label class="check"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> <span>Follow</span></label>` : null}</div>
     <div class="panel">${problem ? html`<p class="pad">${problem}</p>` : null}
     ${left ? html`<p class="pad soft">The last ${SHOWN_LINES} of ${lines.length} lines.</p>` : null}
-    <pre class="log" ref=${box} tabindex="0" aria-label="Log">${lines.length ? lines.slice(left).map((line, at) => html`<span key=${left + at} class=${["error", "critical"].includes(line.level) ? "error" : line.level === "warning" ? "warning" : ""}>${line.timestamp ? html`<span class="when">${write(new Date(line.timestamp), place, true).slice(11)}</span>` : null}${line.event}${"\n"}</span>`) : done ? "Nothing was logged." : "Waiting for the first line…"}</pre></div>`;
+    <pre class="log" ref=${box} tabindex="0" aria-label="Log">${lines.length ? lines.slice(left).map((line, at) => html`<span key=${left + at} class=${["error", "critical"].includes(line.level) ? "error" : line.level === "warning" ? "warning" : ""}>${line.timestamp ? html`<span class="when">${write(new Date(line.timestamp), place, true).slice(11)}</span>` : null}${line.event}${"\n"}</span>`) : done ? "The log is empty." : "Waiting for the first line…"}</pre></div>`;
 }

@@ -56,7 +56,7 @@ export function Dependencies({ detail, tasks: running }) {
       const look = job.disabled ? "disabled" : `${job.kind === "handler" ? "handler" : ""} ${looks(state)}`;
       return { id: task, label: task, kind, look, href: job.batch_id ? executionPath(name, job.batch_id, task) : undefined };
     }
-    const awaited = detail.summary.waits_for.find((other) => task.endsWith(other) && task !== other);
+    const awaited = detail.summary.waits_for.find((other) => task === `wait_for_${other}`);
     return awaited ? { id: task, label: awaited, kind: "waits for", look: "wait", href: workflowPath(awaited) } : { id: task, label: task, look: "frame" };
   });
   const edges = tasks.flatMap((task) => detail.graph[task].map((before) => [before, task]));
@@ -64,9 +64,9 @@ export function Dependencies({ detail, tasks: running }) {
   const about = [...new Set([...before, ...after])];
   return html`
     <h2>Jobs</h2>
-    ${nodes.length ? html`<div class="panel pad"><${Graph} nodes=${nodes} edges=${edges} label=${`Tasks of ${name}`} /></div>` : html`<p class="quiet">Without a sound file its jobs have no known order.</p>`}
+    ${nodes.length ? html`<div class="panel pad"><${Graph} nodes=${nodes} edges=${edges} label=${`Tasks of ${name}`} /></div>` : html`<p class="quiet">The order of its jobs is not known without a valid file.</p>`}
     <h2>Workflows</h2>
     ${about.length ? html`<div class="panel pad"><${Graph} label=${`Workflows that ${name} waits for, and that wait for it`}
       nodes=${[{ id: name, label: name, kind: detail.summary.status, look: "self" }, ...about.map((other) => ({ id: other, label: other, kind: before.includes(other) ? "is waited for" : "waits", href: workflowPath(other) }))]}
-      edges=${[...before.map((other) => [other, name]), ...after.map((other) => [name, other])]} /></div>` : html`<p class="quiet">It waits for no workflow, and none waits for it.</p>`}`;
+      edges=${[...before.map((other) => [other, name]), ...after.map((other) => [name, other])]} /></div>` : html`<p class="quiet">It waits for no workflow, and no workflow waits for it.</p>`}`;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// What changes while the page is open: one stream of events for all views, and questions that are asked again.
+// Live data: one stream of events for all views, and requests that repeat.
 
 import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { get, ours } from "./api.js";
@@ -32,8 +32,8 @@ export function useStore(one) {
 
 export const trouble = store(null); // a sentence about Redis or the server, or null
 export const connected = store(false);
-export const overdue = store(false); // an answer is long in coming: a Redis that hangs refuses nothing
-export const said = store(null); // what was just done, for all to read
+export const overdue = store(false); // an answer is late: a Redis that hangs sends no error
+export const said = store(null); // what the user has just done
 export const zone = store(stored("batchy-zone") === "utc" ? "utc" : "local");
 
 function stored(key) {
@@ -70,7 +70,7 @@ export function listen() {
   events.onerror = () => connected.set(false);
   events.onmessage = (message) => {
     const event = JSON.parse(message.data);
-    if (event.event === "lost") trouble.set("Redis cannot be reached. What is shown may be old; it is tried again.");
+    if (event.event === "lost") trouble.set("Redis does not answer. This page may show old data; it keeps trying.");
     if (event.event === "back") trouble.set(null);
     listeners.forEach((each) => each(event));
   };
@@ -80,7 +80,7 @@ const OVERDUE = 6000;
 const pending = new Set();
 const judge = () => overdue.set([...pending].some((since) => performance.now() - since >= OVERDUE));
 
-// Whether answers come, told by those that do not.
+// Watch for answers that are late.
 async function timed(answer) {
   const since = performance.now();
   pending.add(since);
@@ -94,12 +94,12 @@ async function timed(answer) {
   }
 }
 
-// After an action of one's own: all views look again.
+// After an action of this user: all views ask again.
 export const nudge = () => listeners.forEach((each) => each({}));
 
-// Ask `path` now, whenever something happens to `workflow` (or to any, without one), and every so many
-// milliseconds as `every(data)` says. What was known stays while it is asked again. What is `calm` is asked again by
-// time and after an action alone, and is no trouble of the page's if it cannot be told.
+// Ask `path` now, after each event of `workflow` (or of any workflow), and again after `every(data)` milliseconds. The old
+// answer stays until the next one arrives. A `calm` request repeats only by time and after an action of this user, and the
+// page shows no warning if it fails.
 export function useAsked(path, { workflow, every, asking = get, calm = false } = {}) {
   const [state, setState] = useState({ path: null, data: undefined, error: null });
   const again = useRef(() => {});
@@ -125,7 +125,7 @@ export function useAsked(path, { workflow, every, asking = get, calm = false } =
         pause = (every && every(data)) || pause;
       } catch (error) {
         if (!alive) return;
-        if (error.status === 503 && !calm) trouble.set(`${error.message} What is shown may be old; it is tried again.`);
+        if (error.status === 503 && !calm) trouble.set(`${error.message} This page may show old data; it keeps trying.`);
         if (error.status === 0) trouble.set(error.message);
         setState((old) => ({ ...old, error }));
         pause = calm ? 60000 : 5000;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// Where one is: the part of the address after "#", which Airflow's address bar shows too; light or dark as Airflow is.
+// The view, from the part of the address after "#", which Airflow's address bar shows too; and Airflow's light or dark theme.
 
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact-htm.js";
 import { Batch } from "./batch.js";
@@ -45,7 +45,7 @@ function Page() {
     shown = html`<${Nowhere} title="Batches" text=${`The address ${hash} cannot be read.`} />`;
   }
   return html`<main>
-    ${late && !redis ? html`<div class="note warn" role="alert"><p>No answer for some seconds: Redis or Airflow's API server may hang. What is shown may be old; the page goes on asking.</p></div>` : null}
+    ${late && !redis ? html`<div class="note warn" role="alert"><p>No answer for some seconds: Redis or Airflow's API server may hang. This page may show old data; it keeps trying.</p></div>` : null}
     ${redis ? html`<div class="note bad" role="alert"><p>${redis}</p></div>` : null}
     ${broken ? html`<div class="note bad" role="alert"><p>This view failed: ${String(broken.message || broken)}</p><p><button onClick=${() => location.reload()}>Reload</button></p></div>` : shown}
     <div aria-live="polite">${toast ? html`<div class="toast">${toast}</div>` : null}</div>
@@ -93,7 +93,7 @@ try {
   if (shares && window.parent.location.hash.startsWith("#/") && !location.hash) location.replace(window.parent.location.hash);
   followParent();
 } catch {
-  // shown by a page of another origin: it has no say here
+  // a page of another origin shows us: we follow neither its theme nor its address
 }
 listen();
 const place = document.getElementById("page");

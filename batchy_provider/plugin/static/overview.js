@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// All workflows: what each is doing, how late it is, who waits for it.
+// All workflows: state, window, deadline, and which workflows wait for which.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { LostOnes } from "./archive.js";
@@ -93,7 +93,7 @@ function Empty({ page, asked }) {
   if (asked.search) return html`<div class="panel empty"><p>No workflow has “${asked.search}” in its name or description.</p></div>`;
   return html`<div class="panel empty">
     <h2>No workflow yet</h2>
-    <p>A workflow is a YAML file. Put one into the folder <code>${page.cfg_folder}</code>; its DAG comes up within a minute, and the workflow here at once.</p>
+    <p>A workflow is a YAML file. Put one into the folder <code>${page.cfg_folder}</code>. It appears here at once, and its DAG appears within a minute.</p>
     <pre class="code note">${"schedule: \"0 2 * * *\"\njobs:\n  extract: {bash: echo hello}"}</pre>
     ${page.may_upload ? html`<p><a class="button" href="#/upload">Upload one…</a></p>` : null}
   </div>`;

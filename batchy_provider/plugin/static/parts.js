@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// What several views are made of.
+// Components that several views use.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { airflowPage, part } from "./api.js";
@@ -37,7 +37,7 @@ export function AirflowLink({ path, children, ...rest }) {
 export const Download = ({ href, children }) =>
   html`<a class="button" download href=${href} onClick=${byParent(href, true)}>${children}</a>`;
 
-// Only what is at work pulses: a batch that is open, a task that runs. A job of an open batch may not have begun.
+// Only open batches and running tasks pulse. A job of an open batch may not have started.
 const LOOKS = {
   open: "open pulse", running: "open pulse", still_open: "open", not_begun: "new", upstream_failed: "failed", aborted: "failed", removed: "new",
   queued: "warn", scheduled: "warn", starting: "warn", waiting: "warn", held: "warn", deferred: "warn", up_for_retry: "warn", up_for_reschedule: "warn",
@@ -47,7 +47,7 @@ export const looks = (state) => LOOKS[state] || state || "new";
 export const inWords = (state) => WORDS[state] || String(state ?? "none").replaceAll("_", " ");
 export const Badge = ({ state, children }) => html`<span class=${`badge ${looks(state)}`}>${children || inWords(state)}</span>`;
 
-// What a job is doing. `tasks`: job → its state in Airflow, in the run that has the batch open.
+// The state of a job. `tasks`: job → its state in Airflow, in the run that holds the open batch.
 export function jobState(job, tasks) {
   const task = tasks?.[job.job];
   if (task && (job.status === "open" || job.kind === "handler")) return task === "waiting" ? "not_begun" : task;
@@ -56,7 +56,7 @@ export function jobState(job, tasks) {
 
 // What the next run of a workflow waits for, which has no batch open yet.
 const ACTIVITY = {
-  queued: "a run is in Airflow's queue", waiting: "a run waits", held: "a run waits until the open batch is closed", starting: "a run is starting", running: "a run of a past window is at work, or one whose batch has ended",
+  queued: "a run is in Airflow's queue", waiting: "a run waits", held: "a run waits until the open batch is closed", starting: "a run is starting", running: "a run loads a past window, or its batch has ended",
 };
 export function Activity({ row }) {
   const { activity } = row;
@@ -65,7 +65,7 @@ export function Activity({ row }) {
   return html`<div class="soft">${text}${activity.waits_for.length ? html` for ${activity.waits_for.map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}` : null}${activity.since ? html`, since <${When} at=${activity.since} />` : null}</div>`;
 }
 
-// The state of a workflow: what goes on now comes before how the last batch ended.
+// The state of a workflow: what runs now, before how the last batch ended.
 export function State({ row }) {
   if (row.status === "open" || !row.activity) return html`<${Badge} state=${row.status} /><${Activity} row=${row} />`;
   return html`<${Badge} state=${row.activity.doing} /><${Activity} row=${row} />${row.status === "new" ? null : html`<div class="soft">last batch: ${row.status}</div>`}`;
@@ -93,7 +93,7 @@ export function Failure({ error, reload }) {
   </div>`;
 }
 
-// An address that leads to nothing: it says so, and where one can go on from.
+// An address that leads nowhere: say so, and offer a link.
 export function Nowhere({ crumbs, title, text, href = "#/", to = "All workflows" }) {
   return html`<${Heading} crumbs=${crumbs} title=${title} /><div class="note warn" role="alert"><p>${text}</p><p><a href=${href}>${to}</a></p></div>`;
 }
@@ -110,7 +110,7 @@ export function Heading({ crumbs = [], title, children }) {
   const place = useRef(null);
   useEffect(() => {
     document.title = title === "Batches" ? title : `${title} · Batches`;
-    place.current?.focus({ preventScroll: true }); // a screen reader reads where one has come to
+    place.current?.focus({ preventScroll: true }); // a screen reader reads the title of the new view
   }, [title]);
   return html`<header class="top">
     ${crumbs.length ? html`<nav class="crumbs" aria-label="Path"><ol>
@@ -154,16 +154,16 @@ export function Pager({ page, go }) {
   </nav>`;
 }
 
-// A key that is held down presses nothing: the second press may be meant for what was there before.
+// Ignore a key that is held down: its second press may be meant for what had the focus before.
 export const ignoreRepeats = (event) => {
   if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
 };
 
 const ARMED_AFTER = 700;
 
-// A dialog says what will happen, asks what is needed, and stays open with the reason when it is refused.
-// `careful`: what it does cannot simply be undone, so that Enter cancels. `confirm`: a name to be typed.
-// For a moment nothing can be sent: the second half of a double click, or of a double Enter, was not meant for it.
+// A dialog says what will happen, asks for input, and stays open with the error if the server refuses.
+// `careful`: the action cannot simply be undone, so Enter cancels. `confirm`: a name that the user must type.
+// It submits nothing during its first moments: the second half of a double click is not meant for it.
 export function Dialog({ title, text, sure, danger, careful = danger, confirm, close, act, children, valid = true }) {
   const box = useRef(null);
   const cancel = useRef(null);
@@ -200,7 +200,7 @@ export function Dialog({ title, text, sure, danger, careful = danger, confirm, c
       <h2 id="dialog-title">${title}</h2>
       ${[].concat(text || []).map((each, at) => html`<p key=${at}>${each}</p>`)}
       ${children}
-      ${confirm ? html`<div class="field"><label for="confirm">Type the workflow's name to go on: <code>${confirm}</code></label><input id="confirm" type="text" required autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value.trim())} /></div>` : null}
+      ${confirm ? html`<div class="field"><label for="confirm">To confirm, type the workflow's name: <code>${confirm}</code></label><input id="confirm" type="text" required autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value.trim())} /></div>` : null}
       ${error ? html`<div class="note bad" role="alert"><p>${error.message}</p>${error.faults?.length ? html`<${Faults} faults=${error.faults} />` : null}</div>` : null}
       <div class="actions">
         <button type="button" ref=${cancel} onClick=${() => box.current.close()}>Cancel</button>
@@ -210,7 +210,7 @@ export function Dialog({ title, text, sure, danger, careful = danger, confirm, c
   </dialog>`;
 }
 
-export const Why = ({ required }) => html`<div class="field"><label for="why">Why (${required ? "needed; " : ""}kept in the record)</label><input id="why" name="why" type="text" maxlength="2000" required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
+export const Why = ({ required }) => html`<div class="field"><label for="why">Why (${required ? "required; " : ""}goes into the audit log)</label><input id="why" name="why" type="text" maxlength="2000" required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
 
 export const size = (bytes) => {
   if (bytes < 1000) return `${bytes} B`;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// New workflow files and bundles: checked before they are stored, faults shown at their lines.
+// Upload workflow files and bundles: check them, show errors at their lines, store them.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { ask, get, ours, part } from "./api.js";
@@ -18,7 +18,7 @@ export function Upload({ workflow }) {
   const renew = () => setState({ busy: false, found: null, problem: null, texts: {} });
   const set = (setter) => (value) => {
     setter(value);
-    renew(); // what was checked is not what would be sent now
+    renew(); // the form has changed since the check
   };
   const send = async (path) => {
     setState((old) => ({ ...old, busy: true, problem: null }));
@@ -55,23 +55,23 @@ export function Upload({ workflow }) {
   };
   const ready = files.length > 0 && (way === "own" || (after.workflow && after.job));
   return html`<${Heading} crumbs=${crumbs()} title="Upload" />
-    <p class="soft">Files are checked as a whole first, as <code>batchy validate</code> does, and zips as they are before they run. Then all of them are stored, or none.</p>
+    <p class="soft">First all files are checked together: workflow files as by <code>batchy validate</code>, zips as before a run. Then all of them are stored, or none.</p>
     <form class="panel pad" onSubmit=${(event) => { event.preventDefault(); if (state.found) store(); else send("uploads/check"); }}>
       <fieldset class="field"><legend class="label">What</legend>
-        <label class="check"><input type="radio" name="way" checked=${way === "own"} onChange=${() => set(setWay)("own")} /> <span>Workflows of their own: YAML files, with their zips</span></label>
-        <label class="check"><input type="radio" name="way" checked=${way === "after"} onChange=${() => set(setWay)("after")} /> <span>One zip more, as a job after an existing one</span></label>
+        <label class="check"><input type="radio" name="way" checked=${way === "own"} onChange=${() => set(setWay)("own")} /> <span>New workflows: YAML files with their zips</span></label>
+        <label class="check"><input type="radio" name="way" checked=${way === "after"} onChange=${() => set(setWay)("after")} /> <span>A new job: one zip, after an existing job</span></label>
       </fieldset>
       <div class="field"><label for="files">Files</label>
         <input id="files" type="file" multiple=${way === "own"} accept=${way === "own" ? ".yaml,.yml,.json,.zip" : ".zip"} onChange=${(event) => set(setFiles)([...event.target.files])} />
-        <div class="hint">${way === "own" ? "A YAML or JSON file's name is its workflow's. Zips hold a script.sh and are stored in the folder bundles." : "A zip with a script.sh."}</div></div>
+        <div class="hint">${way === "own" ? "The name of a YAML or JSON file is the name of its workflow. A zip contains a script.sh; it is stored in the folder bundles." : "A zip that contains a script.sh."}</div></div>
       ${way === "after" ? html`<${After} after=${after} set=${set(setAfter)} />` : null}
-      <label class="check"><input type="checkbox" checked=${replace} onChange=${(event) => set(setReplace)(event.target.checked)} /> <span>Replace what is there under these names</span></label>
-      <div class="field"><label for="why">Why (kept in the record)</label><input id="why" type="text" maxlength="2000" value=${why} onInput=${(event) => setWhy(event.target.value)} /></div>
+      <label class="check"><input type="checkbox" checked=${replace} onChange=${(event) => set(setReplace)(event.target.checked)} /> <span>Replace existing files of these names</span></label>
+      <div class="field"><label for="why">Why (goes into the audit log)</label><input id="why" type="text" maxlength="2000" value=${why} onInput=${(event) => setWhy(event.target.value)} /></div>
       <div class="row"><button class=${state.found ? "" : "main"} type=${state.found ? "button" : "submit"} disabled=${!ready || state.busy} onClick=${state.found ? () => send("uploads/check") : undefined}>${state.busy ? "Checking…" : "Check"}</button>
         ${state.found ? html`<button class="main" type="submit" disabled=${state.busy}>Store</button>` : null}</div>
     </form>
     <div role="status">${state.found ? html`<div class="note good" style=${{ marginTop: "14px" }}><p>No fault. ${Object.keys(state.found.files).length === 1 ? "One file" : `${Object.keys(state.found.files).length} files`} would be stored:</p>
-      <ul>${Object.keys(state.found.files).map((name) => html`<li key=${name}><code>${name}</code>${state.found.replaced.includes(name) ? " (replaces what is there)" : ""}</li>`)}</ul></div>` : null}</div>
+      <ul>${Object.keys(state.found.files).map((name) => html`<li key=${name}><code>${name}</code>${state.found.replaced.includes(name) ? " (replaces the existing file)" : ""}</li>`)}</ul></div>` : null}</div>
     ${state.problem ? html`<${Wrong} problem=${state.problem} texts=${state.texts} />` : null}`;
 }
 
@@ -86,9 +86,9 @@ function After({ after, set }) {
   }, [after.workflow]);
   return html`<div class="field"><label for="after-workflow">Workflow</label><select id="after-workflow" required value=${after.workflow} onChange=${(event) => set({ ...after, workflow: event.target.value, job: "" })}><option value="">choose…</option>${[...new Set([after.workflow, ...names])].filter(Boolean).map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></div>
     <div class="field"><label for="after-job">After the job</label><select id="after-job" required value=${after.job} onChange=${(event) => set({ ...after, job: event.target.value })}><option value="">choose…</option>${jobs.map((job) => html`<option key=${job} value=${job}>${job}</option>`)}</select></div>
-    <div class="field"><label for="after-name">Name of the new job</label><input id="after-name" type="text" value=${after.name} placeholder="that of the zip" onInput=${(event) => set({ ...after, name: event.target.value })} /></div>
-    <label class="check"><input type="checkbox" checked=${after.input} onChange=${(event) => set({ ...after, input: event.target.checked })} /> <span>It reads the other's output</span></label>
-    <label class="check"><input type="checkbox" checked=${after.independent} onChange=${(event) => set({ ...after, independent: event.target.checked })} /> <span>It runs whatever became of the other</span></label>`;
+    <div class="field"><label for="after-name">Name of the new job</label><input id="after-name" type="text" value=${after.name} placeholder="the name of the zip" onInput=${(event) => set({ ...after, name: event.target.value })} /></div>
+    <label class="check"><input type="checkbox" checked=${after.input} onChange=${(event) => set({ ...after, input: event.target.checked })} /> <span>It reads the output of that job</span></label>
+    <label class="check"><input type="checkbox" checked=${after.independent} onChange=${(event) => set({ ...after, independent: event.target.checked })} /> <span>It runs even if that job fails or is skipped</span></label>`;
 }
 
 // Each fault at its line, where the file is one of those that were chosen.

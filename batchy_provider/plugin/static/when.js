@@ -55,7 +55,7 @@ export function useNow(step = 10000) {
   return now;
 }
 
-// Of what has happened: it is never "in 5 s", however the clocks differ.
+// A past moment: never "in 5 s", even if the clocks differ.
 export function Ago({ at }) {
   const now = useNow();
   const date = moment(at);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// The windows of a workflow's batches over time: a gap or an overlap in the data is seen at once.
+// The windows of a workflow's batches over time, with gaps and overlaps in the data.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { part } from "./api.js";
@@ -19,11 +19,12 @@ export function Windows({ workflow }) {
   const drawn = useAsked(`${path}?limit=${DRAWN}`, { workflow });
   const listed = useAsked(`${path}?limit=${LIMIT}&offset=${offset}${kind}`, { workflow });
   const error = drawn.error || listed.error;
-  if (error?.status === 404) return html`<div class="panel empty"><p>No batch yet. The first one is opened by the first run.</p></div>`;
+  if (error?.status === 404) return html`<div class="panel empty"><p>No batch yet. The first run opens the first one.</p></div>`;
   if (error) return html`<${Failure} error=${error} reload=${listed.reload} />`;
   if (!drawn.data || !listed.data) return html`<p class="quiet">Loading…</p>`;
   const batches = drawn.data.items.filter((batch) => batch.from_date && batch.to_date).reverse();
   return html`
+    <p class="soft">A window is the data from its start (inclusive) to its end (exclusive).</p>
     ${batches.length ? html`<${Coverage} workflow=${workflow} /><div class="panel pad"><${Timeline} batches=${batches} /></div>
       <h2>Durations</h2><div class="panel pad"><${Durations} batches=${batches} /></div>` : null}
     <div class="row between"><h2>Batches</h2>
@@ -56,7 +57,7 @@ export function Took({ batch }) {
   return end === null ? null : html`<span>${span(end - moment(batch.started))}</span>`;
 }
 
-// Where the data of successful batches has holes, or was loaded twice: worked out on the server, for each job.
+// Gaps and overlaps in the data of successful batches. The server computes them for each job.
 function Coverage({ workflow }) {
   const { data, error } = useAsked(`workflows/${part(workflow)}/coverage`, { workflow });
   if (error && !data) return html`<${Failure} error=${error} />`;
@@ -64,13 +65,13 @@ function Coverage({ workflow }) {
   if (!data.jobs.length) return html`<p class="soft">No batch has succeeded yet.</p>`;
   const { gaps, overlaps, reaching_back: back } = data;
   const batches = `the last ${many(data.batches, "batch", "batches")}`;
-  const meant = back ? ` ${back === 1 ? "One window reaches" : `${back} windows reach`} back over the one before, as the configuration says.` : "";
+  const meant = back ? ` ${back === 1 ? "One window reaches" : `${back} windows reach`} back over the one before, as configured.` : "";
   if (!gaps.length && !overlaps.length) return html`<p class="soft">No gap${back ? "" : " and no overlap"} in ${batches}.${meant}</p>`;
   const counts = [gaps.length ? many(gaps.length, "gap") : null, overlaps.length ? many(overlaps.length, "overlap") : null].filter(Boolean).join(" and ");
   const lines = [...gaps, ...overlaps].sort((a, b) => a.from_date.localeCompare(b.from_date));
   return html`<div class="note warn"><p>${counts} in ${batches}:</p>
     <ul>${lines.slice(-SHOWN).map((each) => html`<li key=${JSON.stringify(each)}><${Found} found=${each} jobs=${data.jobs} workflow=${workflow} /></li>`)}</ul>
-    ${lines.length > SHOWN ? html`<p>${lines.length - SHOWN} older ones are not shown.</p>` : null}${meant ? html`<p>${meant.trim()}</p>` : null}</div>`;
+    ${lines.length > SHOWN ? html`<p>This list leaves out ${lines.length - SHOWN} older ones.</p>` : null}${meant ? html`<p>${meant.trim()}</p>` : null}</div>`;
 }
 
 function Found({ found, jobs, workflow }) {
@@ -165,7 +166,7 @@ function Timeline({ batches }) {
   });
   return html`<${Chart} signature=${sign(batches, place)} config=${config} height=${Math.max(160, 60 + batches.length * 18)}
     label=${`Windows of the last ${batches.length} batches over time, the oldest at the top; the table below has the same.`} />
-    ${cut || past ? html`<p class="soft">${[past ? "Pale bars are backfills and one-off loads." : null, cut ? "A bar that touches the left or right edge goes on beyond it." : null].filter(Boolean).join(" ")}</p>` : null}`;
+    ${cut || past ? html`<p class="soft">${[past ? "Pale bars are backfills and one-off loads." : null, cut ? "A bar at the left or right edge continues beyond it." : null].filter(Boolean).join(" ")}</p>` : null}`;
 }
 
 function Durations({ batches }) {

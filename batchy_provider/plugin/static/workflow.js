@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// One workflow: its jobs, its windows over time, what depends on what, its file, and who changed what.
+// One workflow: its jobs, windows over time, dependencies, file and audit entries.
 
 import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, LoadFile, OpenBatch, Pause, RunNow, SetWindow, Switch } from "./actions.js";
@@ -33,7 +33,7 @@ export function Workflow({ name, tab = "jobs" }) {
   return html`
     <${Heading} crumbs=${crumbs()} title=${name}><${Zone} /><//>
     ${data.summary.description ? html`<p class="soft">${data.summary.description}</p>` : null}
-    ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}. ${row?.has_dag ? "Airflow goes on with what it read last." : row ? "Airflow has no DAG of it: nothing runs until the file is right." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
+    ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}. ${row?.has_dag ? "Airflow continues with the last valid version." : row ? "Airflow has no DAG of it: nothing runs until the file is valid." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
     <${Lost} name=${name} may=${rights?.edit} />
     ${row ? html`<${Facts} row=${row} rights=${rights} jobs=${data.job_states} runs=${line.data.runs} reload=${line.reload} />` : null}
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && faulty ? `${text} (${faulty})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
@@ -48,7 +48,7 @@ export function Workflow({ name, tab = "jobs" }) {
 export const crumbs = (...more) => (inDag ? more : [["Batches", "#/"], ...more]);
 
 function Foreign({ name }) {
-  return html`<${Heading} title=${name} /><div class="panel empty"><p>This DAG opens no batches: neither Redis nor a workflow file knows ${name}.</p><p>A workflow is a YAML file of that name in the folder of workflow files, or a DAG with a BatchyOpenOperator.</p></div>`;
+  return html`<${Heading} title=${name} /><div class="panel empty"><p>This DAG opens no batches: ${name} is neither in Redis nor in a workflow file.</p><p>A workflow is a YAML file of that name in the folder of workflow files, or a DAG with a BatchyOpenOperator.</p></div>`;
 }
 
 function Facts({ row, rights, jobs, runs, reload }) {
@@ -80,7 +80,7 @@ function Facts({ row, rights, jobs, runs, reload }) {
 
 function Jobs({ detail, rights, tasks }) {
   const name = detail.summary.workflow;
-  if (!detail.job_states.length) return html`<div class="panel empty"><p>It has no jobs yet: its file cannot be read, or none is in it.</p></div>`;
+  if (!detail.job_states.length) return html`<div class="panel empty"><p>This workflow has no jobs yet: its file cannot be read, or has no jobs.</p></div>`;
   return html`<div class="panel scroll"><table class="cards">
     <caption class="visually-hidden">Jobs of ${name}</caption>
     <thead><tr><th scope="col">Job</th><th scope="col">State</th><th scope="col">Window</th><th scope="col">Now</th><th scope="col">Ended</th><th scope="col">Parameters</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
@@ -100,16 +100,16 @@ function Jobs({ detail, rights, tasks }) {
 
 function File({ detail, rights }) {
   const { faults, source, file } = detail;
-  if (!file) return html`<div class="panel empty"><p>No file defines this workflow: it is known from Redis alone.</p><p>It was opened by a DAG of Python code, by another program, or its file is gone.</p></div>`;
+  if (!file) return html`<div class="panel empty"><p>No file defines this workflow: it is only in Redis.</p><p>A Python DAG or another program opened it, or its file is gone.</p></div>`;
   const at = {};
   faults.forEach((fault) => (at[fault.line || 1] ||= []).push(fault));
   return html`<p><code>${file}</code> ${faults.length ? html`<${Badge} state="failed">${faults.length === 1 ? "1 fault" : `${faults.length} faults`}<//>` : html`<${Badge} state="success">no fault<//>`}</p>
-    ${source === null ? html`${faults.length ? html`<div class="note bad"><${Faults} faults=${faults} /></div>` : null}<p class="quiet">${rights?.code === false ? "To read the file needs the right to read the DAG's code." : "The file cannot be read."}</p>`
+    ${source === null ? html`${faults.length ? html`<div class="note bad"><${Faults} faults=${faults} /></div>` : null}<p class="quiet">${rights?.code === false ? "You need the right to read the DAG's code to see the file." : "The file cannot be read."}</p>`
       : html`<div class="panel"><pre class="code" tabindex="0" aria-label=${`The file ${file}`}>${source.replace(/\n$/, "").split("\n").map((line, index) => html`<span key=${index} class=${`line ${at[index + 1] ? "faulty" : ""}`}>${line || " "}</span>${(at[index + 1] || []).map((fault) => html`<span class="fault">▲ ${fault.key ? `${fault.key}: ` : ""}${fault.message}</span>`)}`)}</pre></div>`}`;
 }
 
 function Changes({ changes }) {
-  if (!changes.length) return html`<div class="panel empty"><p>Nobody has changed anything by hand.</p></div>`;
+  if (!changes.length) return html`<div class="panel empty"><p>No person has changed anything.</p></div>`;
   return html`<div class="panel scroll"><table class="cards">
     <caption class="visually-hidden">Changes that people made</caption>
     <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Why</th><th scope="col">From where</th></tr></thead>
