@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The Airflow assets that stand for a workflow's batches: ``schedule: {after: [sales]}`` means that of its success."""
+"""Airflow assets for the batches of a workflow: ``schedule: {after: [sales]}`` uses the asset of its success."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def workflow_asset(workflow: str) -> Asset:
 def failed_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
     """Return the asset that is updated when a live batch of the workflow is closed as failed.
 
-    By a watcher: the task that closes a failed batch fails, and Airflow takes no news from a task that fails.
+    A watcher updates it: the task that closes a failed batch fails, and Airflow takes no asset events from such a task.
     """
     return _watched(workflow, "failed", redis_conn_id, result="failed", outside_only=False)
 
@@ -28,7 +28,7 @@ def failed_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
 def outside_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
     """Return the asset that is updated when a batch that no run of Airflow opened is closed as success.
 
-    It is not `workflow_asset` with a watcher: Airflow would drop the watcher again when it parses another DAG that
+    It is not `workflow_asset` with a watcher: Airflow would remove the watcher when it parses another DAG that
     names the same asset without it.
     """
     return _watched(workflow, "outside", redis_conn_id)
@@ -48,7 +48,7 @@ def _watched(workflow: str, what: str, redis_conn_id: str | None, **which: Any) 
 def workflow_alias(workflow: str) -> AssetAlias:
     """Return the outlet of the closing task.
 
-    It is an alias since whether the asset is updated is known only at run time: a backfill is no news.
+    It is an alias because only the run knows whether to update the asset: a backfill does not.
     """
     from airflow.sdk import AssetAlias
 

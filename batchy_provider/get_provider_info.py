@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What Airflow's providers manager is told about this package. Read at every start of Airflow: imports nothing."""
+"""Describe this package to Airflow's providers manager. Airflow reads this at every start, so it imports nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _INTEGRATION = "Batchy"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider info; its form is Airflow's ``provider_info.schema.json``."""
+    """Return the provider info, in the form of Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-batchy",
         "name": "Batchy",
-        "description": "Nightly script batches: windows of data kept in Redis, waits, hand-over between jobs, "
+        "description": "Nightly script batches: windows of data in Redis, waits, data passed between jobs, "
         "from a YAML file and a ``script.sh``.",
         "integrations": [{"integration-name": _INTEGRATION, "tags": ["software"]}],
         "operators": [
@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": ["batchy_provider.links.batch.BatchLink"],
         "config": {
             "batchy": {
-                "description": "Batches of ETL scripts with windows of data, kept in Redis.",
+                "description": "Batches of ETL scripts with windows of data. The state is in Redis.",
                 "options": _options(),
             }
         },
@@ -40,7 +40,7 @@ def _modules(*names: str) -> dict[str, Any]:
 
 
 def _connection_type() -> dict[str, Any]:
-    """Of the same use as ``redis``, whose connections serve as they are; this form has Sentinel and timeouts."""
+    """Return the connection type ``batchy``: as ``redis``, which works too, with Sentinel and timeouts."""
     return {
         "connection-type": "batchy",
         "hook-name": "Batchy (Redis)",
@@ -51,40 +51,48 @@ def _connection_type() -> dict[str, Any]:
             "placeholders": {"host": "localhost", "port": "6379"},
         },
         "conn-fields": {
-            "db": _field("Database", "integer", "0 to 15 on most servers; a Cluster has 0 alone.", default=0),
-            "cluster": _field("Redis Cluster", "boolean", "Keys of one workflow then share a slot.", default=False),
+            "db": _field("Database", "integer", "0 to 15 on most servers; a Cluster has only 0.", default=0),
+            "cluster": _field(
+                "Redis Cluster",
+                "boolean",
+                "The server is a Cluster. All keys of a workflow are in one slot.",
+                default=False,
+            ),
             "startup_nodes": _field(
-                "Cluster nodes", "string", "More nodes to start from, as host:port,host:port; only for a Cluster."
+                "Cluster nodes",
+                "string",
+                "More nodes to connect to at first, as host:port,host:port; only for a Cluster.",
             ),
             "sentinels": _field(
                 "Sentinels",
                 "string",
-                "As host:port,host:port; empty takes the host and port above as the one Sentinel.",
+                "As host:port,host:port. Empty: the host and port above are the only Sentinel.",
             ),
             "sentinel_service": _field(
                 "Sentinel service",
                 "string",
-                "Name that the Sentinels know the master by; makes it a Sentinel connection.",
+                "The Sentinels' name of the master. With a name, this is a Sentinel connection.",
             ),
-            "sentinel_username": _field("Sentinel user", "string", "ACL user of the Sentinels, where they have one."),
+            "sentinel_username": _field("Sentinel user", "string", "ACL user of the Sentinels, if they have one."),
             "sentinel_password": _field(
-                "Sentinel password", "string", "Of the Sentinels; the one above is not sent to them.", format="password"
+                "Sentinel password",
+                "string",
+                "Password of the Sentinels. They do not get the password above.",
+                format="password",
             ),
             "wait_replicas": _field(
                 "Replicas to wait for",
                 "integer",
-                "How many replicas must have each opening and closing before it counts; 0 asks none.",
+                "How many replicas must confirm each opening and closing before it counts; 0: none.",
                 default=0,
                 minimum=0,
             ),
             "wait_replicas_ms": _field(
-                "Wait for replicas", "integer", "Milliseconds at each attempt; 1000 unless given.", minimum=1
+                "Wait for replicas", "integer", "Milliseconds at each attempt; default: 1000.", minimum=1
             ),
-            "socket_timeout": _field(
-                "Timeout", "number", "Seconds to wait for an answer; 10 unless given.", minimum=0.1
-            ),
+            "socket_timeout": _field("Timeout", "number", "Seconds to wait for an answer; default: 10.", minimum=0.1),
             "socket_connect_timeout": _field(
-                "Connect timeout", "number", "Seconds to wait for a connection; 5 unless given.", minimum=0.1
+                "Connect timeout", "number", "Seconds to wait for a connection; default: 5.", minimum=0.1
             ),
             "ssl": _field("TLS", "boolean", "Encrypt the connection.", default=False),
             "ssl_cert_reqs": _field(
@@ -113,81 +121,81 @@ def _options() -> dict[str, Any]:
         "redis_conn_id": _option(
             "string",
             "redis_default",
-            "The connection to the Redis that keeps the batches, of type ``redis`` or ``batchy``, where neither an\n"
-            "operator nor a workflow's file names another.",
+            "The connection to the Redis of the batches, of type ``redis`` or ``batchy``. An operator or a workflow's\n"
+            "file can name another one.",
             example="batchy_redis",
         ),
         "redis_patience_seconds": _option(
             "float",
             "60",
-            "Seconds for which a task tries a lost connection to Redis anew before it fails, so that a Redis that\n"
-            "restarts at night costs no batch.",
+            "Seconds for which a task retries a lost connection to Redis before it fails. So a restart of Redis at\n"
+            "night costs no batch.",
             example="300",
         ),
         "cfg_folder": _option(
             "string",
             None,
-            "Folder of the workflow files. By default ``cfg`` beside the folder of DAGs.",
+            "Folder of the workflow files. Default: ``cfg`` next to the folder of DAGs.",
             example="/opt/etl/cfg",
         ),
         "bundle_cache": _option(
             "string",
             None,
-            "Folder on each worker in which unpacked bundles are kept and scripts run. By default\n"
+            "Folder on each worker for unpacked bundles and running scripts. Default:\n"
             "``batchy/bundles`` under ``AIRFLOW_HOME``.",
             example="/var/cache/batchy",
         ),
         "bundle_cache_mb": _option(
             "integer",
             "2048",
-            "How much each worker keeps of unpacked bundles; the least recently used go first.",
+            "Megabytes of unpacked bundles on each worker. The least recently used ones are removed first.",
             example="10240",
         ),
         "bundle_max_mb": _option(
             "integer",
             "1024",
-            "How large a bundle may be, unpacked; its zip may be half of that. A larger one is refused.",
+            "Most megabytes of a bundle, unpacked; its zip may have half of that. A larger bundle is refused.",
             example="4096",
         ),
         "results_url": _option(
             "string",
             None,
-            "Where stdout, stderr, outputs and files of every execution are kept: a folder, or a URL that\n"
-            "``ObjectStoragePath`` reads; workers on several machines need one that all reach. By default\n"
+            "Where stdout, stderr, output and files of each execution are stored: a folder, or a URL for\n"
+            "``ObjectStoragePath``. Workers on several machines need a store that all of them can reach. Default:\n"
             "``batchy/results`` under ``AIRFLOW_HOME``.",
             example="s3://aws_default@etl/batchy",
         ),
         "archive": _option(
             "boolean",
             "True",
-            "Whether every closed batch and the newest state of each workflow are kept in the result store too, so\n"
-            "that ``batchy restore`` can bring them back, and an opening is refused when Redis has lost them.",
+            "Whether the result store also has each closed batch and the newest state of each workflow. Then\n"
+            "``batchy restore`` can restore them, and no batch opens after Redis has lost them.",
             example="False",
         ),
         "allow_upload": _option(
             "boolean",
             "False",
-            "Whether workflow files and bundles may be uploaded over REST and the page. It lets people bring code\n"
-            "that workers run; who may is then told by Airflow's right to change its configuration.",
+            "Whether people may upload workflow files and bundles by REST and the page. With an upload they bring\n"
+            "code that workers run. It needs Airflow's right to change its configuration.",
             example="True",
         ),
         "upload_max_mb": _option(
             "integer",
             "256",
-            "How large an upload may be, all its files together.",
+            "Most megabytes of an upload, all its files together.",
             example="1024",
         ),
         "kill_grace_seconds": _option(
             "float",
             "10",
-            "Seconds between TERM and KILL for a script that is to end: its time is over, or its task was stopped.",
+            "Seconds between TERM and KILL for a script that must stop: its time is over, or its task is stopped.",
             example="60",
         ),
         "recheck_seconds": _option(
             "float",
             "60",
-            "Seconds between two looks of a wait at the state in Redis. A batch that this package closes wakes waits\n"
-            "at once; the looks are for batches that other programs close, which tell nobody.",
+            "Seconds between two checks of a wait in Redis. A batch that this package closes wakes waits at once.\n"
+            "The checks are for batches that other programs close without a notification.",
             example="300",
         ),
     }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""From a task to the batch that it opens, closes, runs in or waits for."""
+"""Link a task to the batch that it opens, closes, runs in or waits for."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 class BatchLink(BaseOperatorLink):
     """
-    Leads to the batch on the page *Batches*; to its workflow, where the task knows of no batch (yet).
+    Link to the batch on the page *Batches*, or to the workflow if the task has no batch (yet).
 
-    Airflow asks for the address where the task ran, at its end: an operator tells its batch as `batch_id_shown`.
+    Airflow asks for the address at the end of the task, in its process. The batch is the operator's `batch_id_shown`.
     """
 
     name = "Batch"
@@ -29,7 +29,7 @@ class BatchLink(BaseOperatorLink):
 
 
 def batch_address(workflow: str, batch_id: int | str | None = None) -> str:
-    """Return where the page *Batches* shows a workflow, or one batch of it."""
+    """Return the address of a workflow, or of one of its batches, on the page *Batches*."""
     from urllib.parse import quote
 
     from airflow.configuration import conf

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Opening and closing a batch as tasks, made to be a DAG's setup and teardown."""
+"""Open and close a batch as tasks, for use as a DAG's setup and teardown."""
 
 from __future__ import annotations
 
@@ -21,36 +21,31 @@ from batchy_provider.exceptions import (
     RedisUnavailableError,
 )
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.dag_run import CONF_MOVE, Run, is_running, retry_defaults
+from batchy_provider.operators.dag_run import Run, is_running, retry_defaults
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from batchy_provider.core.values import Batch, Fields, OpenRequest, Outcome, Result, WorkflowConfig
+    from batchy_provider.core.values import Batch, Fields, OpenRequest
+    from batchy_provider.operators.closing import Closing
     from batchy_provider.operators.task_instances import States
     from batchy_provider.state.store import Store
 
 IfOpen = Literal["fail", "wait", "take_over"]
 IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
 HOLDER_CHECK_SECONDS = 60
-"""How often a run that waits for a batch to be closed asks whether its holder still runs."""
+"""Seconds between two checks whether the run that holds the open batch still runs."""
 
-_OUTCOMES: dict[str, Outcome] = {
-    "success": "success",
-    "failed": "failed",
-    "skipped": "skipped",
-    "upstream_failed": "aborted",
-}
-_FAILED = ("failed", "aborted")
-_WORST_FIRST: tuple[Outcome, ...] = ("failed", "aborted", "success", "skipped")
+STATUSES = ("auto", "success", "failed")
 
 
 class _BatchOperator(BaseOperator):
-    """What opening and closing share.
+    """
+    Base of the operators that open and close.
 
-    Both are safe to repeat, and a Redis that restarts must not cost the night, so unless told otherwise they
-    are retried for some minutes; a mistake that no retry can mend fails at once.
+    Both are safe to repeat, so by default they retry for some minutes: a restart of Redis must not cost a night. An
+    error that no retry can correct fails at once.
     """
 
     template_fields: Sequence[str] = ("workflow", "redis_conn_id")
@@ -64,7 +59,7 @@ class _BatchOperator(BaseOperator):
 
     @contextmanager
     def _store(self) -> Iterator[Store]:
-        """Yield the store; say at once, with no retry, what only a person can mend."""
+        """Yield the store. Errors that only a person can correct fail the task without a retry."""
         from batchy_provider.hooks.batchy import BatchyHook
 
         try:
@@ -78,23 +73,41 @@ class _BatchOperator(BaseOperator):
 
 class BatchyOpenOperator(_BatchOperator):
     """
-    Open a batch of a workflow and hand its window on.
+    Open a batch of a workflow, and return its window of data to the tasks after it.
 
-    Which window it gets, also when it is retried, cleared or backfilled, stands in docs/state.md. A run
-    may ask for a window by its conf: ``{"from_date": …, "to_date": …}``; with ``"move_watermark": true``
-    the watermark moves with it.
+    Use it as the setup of a DAG that loads data in slices: the window starts where the last successful batch ended,
+    so a failed night, a pause or a rerun neither leaves data out nor loads it twice by accident. Which window a run
+    gets when it is retried, cleared or backfilled: [State](../state.md).
+
+    A run can choose its window in its conf: ``{"from_date": …, "to_date": …}``, the start inclusive, the end
+    exclusive. With ``"move_watermark": true`` the next window starts at its end.
+
+    | what happens | state of the task |
+    |---|---|
+    | the batch opens, or an earlier try of the run has opened it | success |
+    | another run that still runs holds the batch open | `if_open`: failed, or deferred until that batch closes |
+    | Redis or the archive does not answer, or the workflow changes meanwhile | up for retry |
+    | the window, the jobs or the scripts cannot be used | failed, without a retry |
+
+    ```python
+    jobs = {"extract": {"reprocess_hours": 2}, "load": {}}
+    open_batch = BatchyOpenOperator(task_id="open", workflow="sales", jobs=jobs).as_setup()
+    ```
+
+    A whole DAG: [How to use Python](../howto/python.md).
 
     :param workflow: the workflow. (templated)
-    :param jobs: job → its params, ``reprocess_hours``, ``trunc_start``, ``initial_date``; None opens what Redis
-        knows of the workflow already. (templated)
-    :param timezone: IANA name; where ``trunc_start`` cuts.
-    :param disabled_jobs: jobs that are switched off in the configuration.
+    :param jobs: job → its params and the settings ``reprocess_hours``, ``trunc_start``, ``initial_date``. None: the
+        jobs that Redis already has. (templated)
+    :param timezone: IANA name of the timezone in which ``trunc_start`` cuts.
+    :param disabled_jobs: jobs that the configuration switches off.
     :param infa: how an Informatica parameter file of this workflow names its sections.
-    :param if_open: what to do while another run holds the batch open and is still running: ``fail``, ``wait``
-        until it has been closed (deferred), or ``take_over``.
-    :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``. (templated)
-    :returns: XCom with ``workflow``, ``batch_id``, ``kind``, ``from_date``, ``to_date`` and, by job,
-        ``from_date`` and ``to_date``, in ISO 8601, UTC.
+    :param if_open: what to do while another run that still runs holds the batch open: ``fail``, ``wait`` until it is
+        closed (deferred), or ``take_over``.
+    :param redis_conn_id: connection to Redis; default: ``[batchy] redis_conn_id``. (templated)
+    :returns: XCom with ``workflow``, ``batch_id``, ``kind``, ``from_date`` (inclusive), ``to_date`` (exclusive), and
+        ``jobs``: job → ``from_date`` and ``to_date``. Dates are ISO 8601, UTC.
+    :raises ValueError: if `if_open` has another value.
     """
 
     template_fields: Sequence[str] = ("workflow", "jobs", "redis_conn_id")
@@ -122,21 +135,21 @@ class BatchyOpenOperator(_BatchOperator):
         self.if_open = if_open
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Open, or find open what an earlier try of this run has opened."""
+        """Open the batch, or return the one that an earlier try of this run has opened."""
         from batchy_provider.observability import events, traces
 
-        self._refuse_scripts()
+        self._check_scripts()
         with traces.span("batchy.open", workflow=self.workflow) as span, self._store() as store:
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
             span.set(**traces.batch_attributes(batch), reused=batch.reused)
         events.opened(batch, _attempt(context))
         self.batch_id_shown = batch.batch_id
-        self._tell(batch)
+        self._log_windows(batch)
         return _summary(batch)
 
-    def _refuse_scripts(self) -> None:
-        """Open no window for scripts that cannot run; a job that is switched off does not count."""
+    def _check_scripts(self) -> None:
+        """Fail before a window opens for scripts that cannot run. Disabled jobs do not count."""
         dag = self.get_dag()
         if dag is None:
             return
@@ -147,41 +160,20 @@ class BatchyOpenOperator(_BatchOperator):
             raise AirflowFailException("No batch is opened. " + " ".join(problems))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Try again, now that the batch has been closed or its holder is to be looked at."""
-        self.log.info("%s", event.get("text", "waited long enough to look again"))
+        """Try again: the other batch is closed, or it is time to check whether its holder still runs."""
+        self.log.info("%s", event.get("text", "checking again whether the batch is open"))
         return self.execute(context)
 
     def _request(self, context: Context) -> OpenRequest:
-        from batchy_provider.core.values import OpenRequest
+        from batchy_provider.operators.opening import open_request, workflow_config
 
-        run = Run.of(context)
-        asked = run.asked_window()
-        if run.is_backfill:
-            window = asked or run.backfill_window(context["dag"].timetable)
-            return OpenRequest(holder=run.holder(), config=self._config(), window=window, backfill=True)
-        return OpenRequest(
-            holder=run.holder(),
-            config=self._config(),
-            window=asked,
-            move_watermark=bool(run.conf.get(CONF_MOVE)),
-            if_open="take_over" if self.if_open == "take_over" else "fail",
-            day=None if asked else run.day(self.timezone),
-        )
-
-    def _config(self) -> WorkflowConfig | None:
-        if self.jobs is None:
-            return None
-        from batchy_provider.core.job_settings import plain_fields
-        from batchy_provider.core.names import check_job_name
-        from batchy_provider.core.values import WorkflowConfig
-
-        jobs = {check_job_name(name): plain_fields(self.workflow, name, job) for name, job in self.jobs.items()}
-        return WorkflowConfig(
-            name=self.workflow,
-            jobs=jobs,
-            timezone=self.timezone,
-            disabled=frozenset(self.disabled_jobs),
-            infa=self.infa or {},
+        config = None
+        if self.jobs is not None:
+            config = workflow_config(
+                self.workflow, self.jobs, timezone=self.timezone, disabled_jobs=self.disabled_jobs, infa=self.infa
+            )
+        return open_request(
+            Run.of(context), config, timezone=self.timezone, if_open=self.if_open, timetable=context["dag"].timetable
         )
 
     def _open(self, store: Store, request: OpenRequest, ti: RuntimeTaskInstanceProtocol) -> Batch:
@@ -207,15 +199,15 @@ class BatchyOpenOperator(_BatchOperator):
         )
         raise AssertionError("defer raises")
 
-    def _tell(self, batch: Batch) -> None:
+    def _log_windows(self, batch: Batch) -> None:
         if batch.warning:
             self.log.warning("%s: %s", self.workflow, batch.warning)
-        how = "found open, opened by this run before" if batch.reused else batch.record and batch.record.reason
+        how = "this run opened it before" if batch.reused else batch.record and batch.record.reason
         self.log.info("Batch %s of %s is open: %s.", batch.batch_id, self.workflow, how)
         left_out = batch.record.left_out if batch.record else ()
         for name, job in batch.jobs.items():
             if name in left_out:
-                self.log.info("  %s: not part of this batch; its window stays", name)
+                self.log.info("  %s: not part of this batch; its window does not move", name)
             else:
                 self.log.info("  %s: %s to %s UTC", name, job.get("from_date"), job.get("to_date"))
 
@@ -237,14 +229,29 @@ class BatchyCloseOperator(_BatchOperator):
     """
     Close the batch that this run has opened.
 
-    With ``status="auto"`` the batch is a success unless a task before this one failed or was aborted by
-    another's failure; if so, this task records it and then fails, so that the run is a failure too.
+    Use it as the teardown of a DAG, with ``on_failure_fail_dagrun=True``: it runs even if jobs failed, records the
+    outcome of each job, and moves the watermark only after a success.
+
+    | status | result of the batch | state of the task |
+    |---|---|---|
+    | ``auto``, no task before this one failed | success | success |
+    | ``auto``, a task before this one failed, or did not run after a failure | failed | failed |
+    | ``success`` | success | success |
+    | ``failed`` | failed | success |
+
+    ```python
+    close = BatchyCloseOperator(task_id="close", workflow="sales").as_teardown(
+        setups=open_batch, on_failure_fail_dagrun=True
+    )
+    ```
+
+    A whole DAG: [How to use Python](../howto/python.md).
 
     :param workflow: the workflow. (templated)
     :param status: ``auto``, ``success`` or ``failed``. (templated)
-    :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``. (templated)
-    :returns: XCom with ``workflow``, ``batch_id``, ``kind``, ``from_date``, ``to_date``, ``status``,
-        ``outcomes``.
+    :param redis_conn_id: connection to Redis; default: ``[batchy] redis_conn_id``. (templated)
+    :returns: XCom with ``workflow``, ``batch_id``, ``kind``, ``from_date`` (inclusive), ``to_date`` (exclusive),
+        ``jobs``, ``status`` and ``outcomes``.
     """
 
     template_fields: Sequence[str] = ("workflow", "status", "redis_conn_id")
@@ -264,7 +271,7 @@ class BatchyCloseOperator(_BatchOperator):
         self.status = status
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Close, or find closed what an earlier try of this task has closed."""
+        """Close the batch, or return the one that an earlier try of this task has closed."""
         from batchy_provider.core.values import CloseRequest
         from batchy_provider.observability import events, traces
 
@@ -281,9 +288,11 @@ class BatchyCloseOperator(_BatchOperator):
             before, removed = self._states(context, run, batch)
             for name in removed:
                 if store.skip_job(self.workflow, batch.batch_id, name, removed=True):
-                    self.log.warning("  %s: is no job of the workflow any more; its window stays where it was", name)
-            result, outcomes, why = self._result(before, context, run, batch)
-            request = CloseRequest(result=result, batch_id=batch.batch_id, outcomes=outcomes, by=str(run.holder()))
+                    self.log.warning("  %s: is no longer a job of the workflow; its window does not move", name)
+            closing = self._closing(context, run, batch, before)
+            request = CloseRequest(
+                result=closing.result, batch_id=batch.batch_id, outcomes=closing.outcomes, by=str(run.holder())
+            )
             closed = store.close(self.workflow, request)
             span.set(**traces.batch_attributes(closed))
         events.closed(closed, _attempt(context))
@@ -292,39 +301,34 @@ class BatchyCloseOperator(_BatchOperator):
             self.log.info("  %s: %s", name, job.get("outcome"))
         if closed.kind == "live" and closed.status == "success":
             self._announce(context, closed)
-        if why:
-            raise AirflowFailException(f"Batch {closed.batch_id} of {self.workflow} failed: {why}")
+        if closing.failure:
+            raise AirflowFailException(f"Batch {closed.batch_id} of {self.workflow} failed: {closing.failure}")
         outcomes_now = {name: job.get("outcome") for name, job in closed.jobs.items()}
         return {**_summary(closed), "status": closed.status, "outcomes": outcomes_now}
 
-    def _result(
-        self, before: States, context: Context, run: Run, batch: Batch
-    ) -> tuple[Result, dict[str, Outcome], str | None]:
-        """Return the result, each job's outcome and, if this task is to fail for it, why."""
+    def _closing(self, context: Context, run: Run, batch: Batch, before: States) -> Closing:
+        """Return how to close the batch by the states of the tasks before this one."""
         from batchy_provider.exceptions import ConfigError
+        from batchy_provider.operators.closing import decide
 
-        became = {task: _worst(list(states.values())) for task, states in before.items() if states}
-        outcomes = {name: became[name] for name in batch.jobs if name in became}
-        if self.status == "success":
-            return "success", outcomes, None
-        if self.status == "failed":
-            return "failed", outcomes, None
-        if self.status != "auto":
+        if self.status not in STATUSES:
             raise ConfigError(f"{self.workflow}: status is {self.status!r}; expected auto, success or failed")
-        bad = sorted(f"{task} {outcome}" for task, outcome in became.items() if outcome in _FAILED)
-        bad += [f"{name} has no instance in this run" for name in _unknown(batch, before)]
-        if bad:
-            return "failed", outcomes, ", ".join(bad)
+        closing = decide(self.status, batch, before)
         ti = context["ti"]
-        if ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"]):
-            # Marked as failed by a person, or timed out: what was skipped for that has not been loaded.
-            return "failed", outcomes, "the run was marked as failed"
-        return "success", outcomes, None
+        if (
+            self.status == "auto"
+            and closing.result == "success"
+            and ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"])
+        ):
+            # A person marked the run as failed, or it timed out. The tasks that were skipped for that loaded nothing.
+            return replace(closing, result="failed", failure="the run was marked as failed")
+        return closing
 
     def _states(self, context: Context, run: Run, batch: Batch) -> tuple[States, list[str]]:
-        """Return the states of all tasks before this one, and the batch's jobs that were taken out of the file.
+        """
+        Return the states of all tasks before this one, and the batch's jobs that are no longer in the file.
 
-        What became of the latter nobody knows: Airflow calls them removed, also those that had run.
+        The outcome of the latter is not known: Airflow calls them removed, even if they ran.
         """
         from batchy_provider.operators.task_instances import states_of
 
@@ -332,7 +336,7 @@ class BatchyCloseOperator(_BatchOperator):
         before = self.get_flat_relative_ids(upstream=True)
         gone = [name for name in batch.jobs if name not in tasks]
         found = states_of(context["ti"], run.dag_id, run.run_id, {*before, *gone}, counted=True)
-        # Of a mapped task that has fewer instances than when it ran before, the others are "removed".
+        # If a mapped task has fewer instances than at an earlier try, Airflow calls the surplus ones "removed".
         known = {task: {index: state for index, state in found[task].items() if state != "removed"} for task in before}
         return known, [name for name in gone if found[name]]
 
@@ -346,19 +350,3 @@ class BatchyCloseOperator(_BatchOperator):
 
 def _attempt(context: Context) -> int:
     return int(getattr(context["ti"], "try_number", 1))
-
-
-def _unknown(batch: Batch, before: States) -> list[str]:
-    """Return the batch's jobs that are tasks before this one and have no instance: nothing tells that they ran."""
-    left_out = batch.record.left_out if batch.record else ()
-    return [
-        name
-        for name, job in batch.jobs.items()
-        if name in before and not before[name] and name not in left_out and job.get("outcome") != "skipped"
-    ]
-
-
-def _worst(states: Sequence[str]) -> Outcome:
-    """Return what became of a task: the worst of its instances, if it is mapped."""
-    found = {_OUTCOMES.get(state, "aborted") for state in states}
-    return next(outcome for outcome in _WORST_FIRST if outcome in found)
