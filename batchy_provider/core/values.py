@@ -36,17 +36,14 @@ class Reason(str, Enum):
     """The same, for history only: the live state has moved on, or that batch was history only too."""
 
 
-_TOLD_BY_STATE = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
-SPECIAL_FIELDS = frozenset((*_TOLD_BY_STATE, "reprocess_hours", "trunc_start"))
-"""The fields of a job that are not the user's params."""
-
 STATE_FIELDS = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
 """Special fields that opening and closing write."""
 SETTING_FIELDS = ("reprocess_hours", "trunc_start")
 """Special fields that the configuration gives and the rules read."""
+SPECIAL_FIELDS = frozenset((*STATE_FIELDS, *SETTING_FIELDS))
+"""The fields of a job that are not the user's params."""
 INITIAL_DATE = "initial_date"
 """A param that the rules read too: where the first window starts."""
-OUTCOMES: tuple[Outcome, ...] = ("success", "failed", "skipped", "aborted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

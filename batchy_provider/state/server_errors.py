@@ -50,7 +50,8 @@ SERVER_ERRORS = {
         passes=False,
     ),
     "NOPERM": ServerError(
-        "its user may too little; docs/redis.md has the rule, `batchy doctor` names what is missing", passes=False
+        "the Redis user lacks a required permission; docs/redis.md has the rule, `batchy doctor` names what is missing",
+        passes=False,
     ),
 }
 """First word of the reply → its meaning."""

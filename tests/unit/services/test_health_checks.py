@@ -77,7 +77,7 @@ def may(admin: redis.Redis, change: str) -> None:
         (lambda r: may(r, "-copy"), "rights", "bad", "COPY is refused"),
         (lambda r: may(r, "-subscribe"), "rights", "bad", "SUBSCRIBE is refused"),
         (lambda r: may(r, "resetchannels"), "rights", "bad", "PUBLISH is refused"),
-        (lambda r: may(r, "-info"), "redis", "bad", "its user may too little"),
+        (lambda r: may(r, "-info"), "redis", "bad", "lacks a required permission"),
     ],
 )
 def test_what_is_wrong_is_named(
