@@ -29,7 +29,7 @@ printf '{"clock": "%s", "from": "%s", "to": "%s"}\\n' \
 class TaskInstance:
     """As much of it as the operators look at."""
 
-    dag_id, map_index, try_number = "timed", -1, 1
+    dag_id, task_id, map_index, try_number = "timed", "load", -1, 1
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id

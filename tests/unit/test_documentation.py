@@ -398,6 +398,7 @@ TEXTS = messages.all_texts(ROOT / "batchy_provider")
 SAID = messages.raised(ROOT / "batchy_provider")
 NOT_OF_USERS = {
     "AssertionError",
+    "AttributeError",
     "HTTPException",
     "UsageError",
     "ArgumentTypeError",
