@@ -50,7 +50,8 @@ def s3(proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         patience = {"read_timeout": 0.5, "retries": {"max_attempts": 2, "mode": "standard"}}
         return UPath(url, key="x", secret="x", endpoint_url=proxy.url, config_kwargs=patience, skip_instance_cache=True)
 
-    bucket = open_path("s3://site")
+    # moto has one memory for all its servers in a process: the bucket of other tests must stay as it is.
+    bucket = open_path("s3://refused")
     if not bucket.exists():
         bucket.mkdir()
     return open_path
@@ -69,7 +70,7 @@ def run(tmp_path: Path, s3: Callable[[str], Any]) -> Run:
                 **what,
             ),
             cache=BundleCache(tmp_path / "cache"),
-            results=ResultStore("s3://site/results", s3),
+            results=ResultStore("s3://refused/results", s3),
             work=tmp_path / "work",
         ).run()
 
@@ -90,11 +91,11 @@ def test_results_that_the_store_refuses_fail_the_job_by_a_clear_error_and_are_no
     run: Run, proxy: RefusingProxy, s3: Callable[[str], Any], tmp_path: Path, answer: int | str
 ) -> None:
     proxy.refuse(answer, method="PUT")
-    with pytest.raises(BundleError, match=r"result store s3://site/results .*run the job again") as raised:
+    with pytest.raises(BundleError, match=r"result store s3://refused/results .*run the job again") as raised:
         run(command="echo loaded")
     assert {403: "AccessDenied", 503: "SlowDown", "hang": "imeout"}[answer] in str(raised.value)
     proxy.pass_all()
-    assert ResultStore("s3://site/results", s3).find(tmp_path.name) == []
+    assert ResultStore("s3://refused/results", s3).find(tmp_path.name) == []
     assert run(command="echo loaded", attempt="2").state == "success"
     assert list((tmp_path / "work").iterdir()) == []
 
@@ -103,7 +104,7 @@ def test_results_that_the_store_refuses_fail_the_job_by_a_clear_error_and_are_no
 def test_a_bundle_that_the_store_refuses_is_named_and_none_is_cached(
     run: Run, proxy: RefusingProxy, s3: Callable[[str], Any], tmp_path: Path, answer: int | str
 ) -> None:
-    url = f"s3://site/{tmp_path.name}/bundle"
+    url = f"s3://refused/{tmp_path.name}/bundle"
     (s3(url) / "script.sh").write_text("echo from a bundle")
     proxy.refuse(answer)
     with pytest.raises(BundleError, match=rf"Bundle {url} cannot be read") as raised:
