@@ -63,7 +63,7 @@ def test_a_bad_file_has_an_import_error_of_its_own_with_all_its_faults(cfg: Path
     assert sorted(found.import_errors) == ["bad.yaml", "team/worse.yaml"]
     error = found.import_errors["bad.yaml"]
     for part in (
-        "2 diagnostics",
+        "2 errors",
         "bad.yaml:1:1: shedule: unknown key; did you mean 'schedule'?",
         "1 | shedule: x",
         "tags",
