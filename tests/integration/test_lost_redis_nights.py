@@ -66,7 +66,7 @@ def test_no_window_is_lost_or_loaded_from_the_beginning_again(
 
     shown = batchy(airflow, own_server, "restore", "forgotten", "--dry-run")
     assert shown.returncode == 1, shown.stderr
-    assert "have run, but the archive knows of no end of it" in shown.stderr
+    assert "have run, but the batch was never closed as far as the archive knows" in shown.stderr
     done = batchy(airflow, own_server, "restore", "forgotten", "--yes")
     assert done.returncode == 0, done.stderr
     assert json.loads(batchy(airflow, own_server, "-o", "json", "status", "forgotten").stdout) == first
