@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Nightly script batches for Apache Airflow: windows of data kept in Redis, waits, hand-over between jobs."""
+"""Run nightly script batches on Apache Airflow: windows of data, waits between workflows, results for later jobs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Where Airflow's versions differ: all of it, and nothing else. Importing this imports no Airflow.
+"""All differences between the supported versions of Airflow. Importing this module imports no Airflow.
 
 A function goes when the oldest Airflow that is supported has no need of it.
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Everything that can go wrong in the words of a user; faces show these, never a traceback of ours."""
+"""The errors that users meet. Commands, page and logs show their messages, never a traceback."""
 
 from __future__ import annotations
 

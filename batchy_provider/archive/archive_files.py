@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The archive of closed batches, beside the results.
+"""The files of the archive: read and write closed batches beside the results.
 
 ::
 

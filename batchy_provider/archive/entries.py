@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the archive keeps of a workflow, as plain data: its newest live state, and each closed batch.
+"""Archive entries as plain data: the newest live state of a workflow, and each closed batch.
 
 Made from a change as it was committed, not read back: what a Redis has acknowledged and then lost is kept all the
 same. Where it is written to is not known here.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Redis beside the archive: what it lacks, and how that comes back, in one transaction a workflow.
+"""Compare Redis with the archive, and restore what Redis lacks, in one transaction for each workflow.
 
 What Redis has that the archive does not know, or that is newer, is never written over.
 """

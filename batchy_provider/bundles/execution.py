@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Execute one request: fetch the bundle, run its script, store what it wrote. All that run a script use this."""
+"""Execute one request: fetch the bundle, run its script, store its output. Every run of a script goes through here."""
 
 from __future__ import annotations
 

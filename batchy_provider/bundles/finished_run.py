@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is known when a script has ended, as the record to store and as the outcome for the caller."""
+"""Turn a script that has ended into the record to store and the outcome for the caller."""
 
 from __future__ import annotations
 

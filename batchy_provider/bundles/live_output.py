@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The live view of a script's output: lines in order, a single one at once, many in one call.
+"""Show a script's output while it runs: a single line at once, many lines in one call, always in order.
 
 A call to a log costs the same for one line and for a thousand. So lines that come within a tenth of a second after a
 call wait for the next one. The view may be shortened, and says so; the files have everything.

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The folder for a script's output, and what of it can be stored.
+"""The folder for a script's output: which of its files can be stored, and why others cannot.
 
 A script writes into a folder of its own, `OutputFolder`. When the script has ended, `OutputFolder.collect` moves each
 file that can be stored to the files of the execution. Everything else is reported and stays behind, so that one odd

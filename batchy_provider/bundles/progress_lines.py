@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Progress lines: ``::batchy {"progress": 0.5, "message": "34/68 files"}`` on stdout. A wrong one is no error."""
+"""Read progress lines: ``::batchy {"progress": 0.5, "message": "34 of 68"}``. An invalid one is ordinary output."""
 
 from __future__ import annotations
 

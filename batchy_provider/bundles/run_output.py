@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The output of one run: from the script's pipes into the files, and to all that show it while the script runs."""
+"""Pass the output of one run from the script's pipes to the stored files and to the live views."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The environment variables and arguments of a script: which the worker hands on, and which a process can be given."""
+"""The environment variables and arguments of a script: which ones the worker passes on, and which ones are valid."""
 
 from __future__ import annotations
 

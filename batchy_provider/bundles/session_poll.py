@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Ask now and then if a session is empty. Listing the processes of a machine takes too long to do it all the time."""
+"""Check at intervals whether a session is empty. Listing all processes takes too long to do it more often."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Files and folders on this machine and in object stores: open, list, copy, hash, and write so that nothing is half done.
+"""Open, list, copy, hash and write files on this machine and in object stores. A write is complete or has no effect.
 
 A path here is a `pathlib.Path`, or an object with the same API for another store (Airflow's ``ObjectStoragePath``, a
 ``UPath``).

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy set-window``, ``enable``, ``disable`` and ``prune``: change a workflow, with who and why on record."""
+"""``batchy set-window``, ``enable``, ``disable`` and ``prune``: change a workflow, and record who did it and why."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy run``: run one bundle here and now, by the rules of a job, while you write its script."""
+"""``batchy run``: run one bundle on this machine as a job would, to test its script while you write it."""
 
 from __future__ import annotations
 

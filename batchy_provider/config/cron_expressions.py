@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Cron expressions: what this package accepts, and where Airflow reads one in another way than cron does.
+"""Cron expressions: which ones this package accepts, and which ones Airflow and cron understand differently.
 
 Airflow schedules by croniter. It knows more than cron (random and hashed fields, ``L``, ``#``), and it decides in
 another way whether the day of the month and the weekday must both match.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A crontab, read as Vixie cron (and cronie) reads it."""
+"""Read a crontab as Vixie cron (and cronie) reads it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is wrong with a workflow file, and where: a sentence for people and a code for programs."""
+"""Diagnostics: what is wrong in a workflow file and where, as a sentence for people and a code for programs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which program a shell command is there for: ``cd /opt && sudo -u etl nice ./load.sh -v`` is there for ``load.sh``."""
+"""Find the program that a shell command is for: ``load.sh`` in ``cd /opt && sudo -u etl nice ./load.sh -v``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What other programs did, the original server above all: noted as if this package had seen it; and what nobody loaded.
+"""Record batches that other programs opened and closed, above all the original server; find data that nobody loaded.
 
 The original writes the live hash and a hash for each batch, and nothing else: no list of batches, no day, no time of
 closing to ask for. And where it opens over an open batch, that one stays open in its own hash for ever.

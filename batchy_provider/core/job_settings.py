@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A job's params and settings: what they may be, and how the rules read the settings."""
+"""A job's params and settings: which values are valid, and how the rules read them."""
 
 from __future__ import annotations
 

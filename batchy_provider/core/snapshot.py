@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is stored of a workflow, read once and checked, and the change that a rule makes of it."""
+"""The stored state of one workflow, read once and checked, and the change that a rule makes to it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Statuses as they are stored, by this package and by the original server, and what has one."""
+"""Read the stored status of a job, and combine those of all jobs to the status of a workflow or batch."""
 
 from __future__ import annotations
 

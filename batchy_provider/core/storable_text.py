@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which text can be stored everywhere: in Redis, PostgreSQL, JSON and Airflow's own protocol, and shown anywhere."""
+"""Check that text can be stored in Redis, PostgreSQL, JSON and Airflow's protocol, and shown anywhere."""
 
 from __future__ import annotations
 

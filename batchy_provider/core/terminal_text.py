@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Foreign text for a terminal: characters that would move the cursor, set a title or hide text are written out."""
+"""Make foreign text safe for a terminal: escape what would move the cursor, set a title or hide text."""
 
 from __future__ import annotations
 

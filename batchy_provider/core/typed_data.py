@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Dataclasses made of stored JSON, each value checked against the type of its field.
+"""Make dataclasses from stored JSON, with each value checked against the type of its field.
 
 What stands in Redis may be damaged, or another program's. What passes here has the types that the code counts on, so
 that no rule and no face meets a surprise later.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a wait is for, and the verdict on how it stands."""
+"""A wait as data: which workflow and which scope it is for, and the verdict: done, failed or not yet."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Build Airflow DAGs from workflow files. A loader file in the DAGs folder needs two lines::
+"""Build Airflow DAGs from workflow files.
 
-from batchy_provider.dag_factory import cfg_folder, load_dags
+A loader file in the DAGs folder needs two lines::
 
-load_dags(cfg_folder(__file__), globals())
+    from batchy_provider.dag_factory import cfg_folder, load_dags
+
+    load_dags(cfg_folder(__file__), globals())
 """
 
 from __future__ import annotations

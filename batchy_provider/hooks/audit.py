@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Changes that people make, in Airflow's own audit log too (Browse → Audit Log)."""
+"""Write changes that people make to Airflow's audit log, too (Browse → Audit Log)."""
 
 from __future__ import annotations
 

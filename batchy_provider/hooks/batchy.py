@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""From an Airflow connection to the store of batches."""
+"""Airflow hook: open the store of batches from an Airflow connection."""
 
 from __future__ import annotations
 

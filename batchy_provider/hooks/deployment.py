@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Where workflow files, cached bundles and results are, by Airflow's configuration; every face asks here."""
+"""Where this Airflow has its workflow files, bundle cache, results and archive, from Airflow's configuration."""
 
 from __future__ import annotations
 

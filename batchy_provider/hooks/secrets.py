@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What Airflow's masker knows to be secret, and what it has to learn of a job before its script runs."""
+"""Secrets for masking: those that Airflow's masker knows, and those that it learns before a script runs."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What happens, told to the metrics, traces and lineage that this Airflow has configured."""
+"""Report events to the metrics, traces and lineage that this Airflow has configured."""

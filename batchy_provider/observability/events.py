@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What happens, as metrics through Airflow's own ``Stats``: StatsD, Datadog or OpenTelemetry, as ``[metrics]`` says.
+"""Report events as metrics through Airflow's ``Stats``: StatsD, Datadog or OpenTelemetry, as ``[metrics]`` says.
 
 Each metric carries tags. Plain StatsD knows none and Airflow drops them, so there each is sent once more under a name
 that holds their values, as Airflow does: ``batchy.batch.opened.sales.live.next``, a dot in a value written ``__``.

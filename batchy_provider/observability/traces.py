@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Spans of OpenTelemetry, as children of those that Airflow makes of tasks and triggers (``[traces] otel_on``).
+"""OpenTelemetry spans, as children of Airflow's spans of tasks and triggers (``[traces] otel_on``).
 
 Where Airflow's tracing is off nothing is done, and nothing is imported for it.
 """

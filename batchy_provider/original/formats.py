@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A batch in the forms that programs outside read: the original's JSON body, Informatica's parameter file."""
+"""Write a batch in formats that other programs read: the original's JSON body, Informatica's parameter file."""
 
 from __future__ import annotations
 

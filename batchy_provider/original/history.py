@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The original server's history taken over: batches that only their own hashes know come into the lists.
+"""Take over the original server's history: add batches that only their own hashes contain to the lists.
 
 Reads the names of all keys once, and each batch of a workflow. Nothing of the original's is removed, doing it again
 changes nothing, and both may go on working meanwhile.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Files in the form of the original Batchy, job → params: state and no DAG. And files that only look like one.
+"""Read files in the original Batchy's form (job → params, no DAG), and recognize files that only look like one.
 
 A workflow without its key ``jobs``, and several workflows in one file, have the same form. They would make no DAG, and
 nothing would be wrong with them.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the unfinished runs of a workflow's DAG do: in the queue, waiting, held, or at work."""
+"""What the unfinished runs of a workflow's DAG are doing: queued, waiting, held or running."""
 
 from __future__ import annotations
 

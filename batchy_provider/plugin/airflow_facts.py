@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What Airflow's database knows of the DAGs of workflows, for all of them in one query."""
+"""Read what Airflow's database knows about the DAGs of all workflows, in one query."""
 
 from __future__ import annotations
 

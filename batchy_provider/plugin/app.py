@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The application below ``/batchy``: its routes, and what its OpenAPI document says of all of them."""
+"""The application below ``/batchy``: all routes, and the parts of its OpenAPI document that all routes share."""
 
 from __future__ import annotations
 

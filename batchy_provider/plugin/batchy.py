@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-What Airflow's API server is given: the REST API and the page below ``/batchy``.
+"""Airflow plugin: add the REST API and the page below ``/batchy`` to Airflow's API server.
 
 Every Airflow process imports its plugins, task starts too: nothing is imported here before the first request.
 """

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-What an answer tells its caller: the one place where data leaves for ``/api/v1``.
+"""Decide what a caller may see of an answer. All data of ``/api/v1`` leaves through here.
 
 - Values under names that tell of a secret are ``***`` for everyone. Who edits a workflow has its file, and Redis.
 - Names of workflows that the caller may not read are left out of lists, and ``***`` in sentences.

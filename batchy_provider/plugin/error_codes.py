@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What programs read of an error: its HTTP status, its `code` and its `type`. All three stay as they are."""
+"""The HTTP status, ``code`` and ``type`` of each error. Programs read them, so they never change."""
 
 from __future__ import annotations
 

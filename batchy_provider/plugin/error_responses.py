@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Answer each error with problem details in JSON (RFC 9457), without what the caller may not know."""
+"""Answer each error with problem details in JSON (RFC 9457), without what the caller may not see."""
 
 from __future__ import annotations
 

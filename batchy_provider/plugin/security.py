@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Who asks, and whether they may: Airflow's own authentication, and its rights for the DAG of a workflow.
+"""Authenticate callers and check their permissions, with Airflow's own login and its permissions for DAGs.
 
 A route takes `Reader`, `Editor` or another of these as a parameter; one that takes none is open to anyone, which
 a test forbids.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the services answer: plain data, whose field names are those of the JSON that every face shows."""
+"""Answers of the services as plain data. The field names are those of the JSON that users see."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The archive of closed batches: compared with Redis, brought back into it, written from it, pruned with it."""
+"""The archive of closed batches: compare it with Redis, restore from it, complete it, prune it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Batches: opened and closed by hand, and those of the past."""
+"""Open and close batches by hand, show past batches and data that was never loaded, or twice."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Composition root: builds the services of one Redis, one folder of workflow files and one result store."""
+"""Composition root: build the services from one Redis, one folder of workflow files and one result store."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Whether a workflow has met its deadline, as a person sees it who looks at all nights."""
+"""Find the deadline of a workflow, and whether it was met, for an overview of all workflows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What happens to batches, for all who watch: one subscription to Redis for a whole process."""
+"""Deliver events of batches to many readers, over one Redis subscription for the whole process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Executions: what each wrote, as it is kept in the result store; and the bundles that they ran."""
+"""Show what each execution wrote, from the result store, and the bundles that executions ran."""
 
 from __future__ import annotations
 

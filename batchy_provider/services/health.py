@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Health of a Redis: whether it answers, and what may fail at night. Nothing is changed in it."""
+"""Check that a Redis answers, and find settings that may make a night fail. Changes nothing in it."""
 
 from __future__ import annotations
 

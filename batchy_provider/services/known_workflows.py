@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which workflows Redis knows, without a look at every key each time."""
+"""Cache the names of the workflows in Redis, so that not each request scans all keys."""
 
 from __future__ import annotations
 

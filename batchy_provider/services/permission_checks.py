@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Checks whether the Redis user has each permission that this package needs; nothing is changed."""
+"""Check whether the Redis user has each permission that this package needs. Changes nothing."""
 
 from __future__ import annotations
 

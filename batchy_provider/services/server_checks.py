@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Checks of one Redis server: version, role, memory, persistence, replicas, clock and encryption."""
+"""Check one Redis server: version, role, memory, persistence, replicas, clock and encryption."""
 
 from __future__ import annotations
 

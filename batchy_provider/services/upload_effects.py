@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What an upload changes: not only the workflows that it names, but each one that runs a bundle which it stores."""
+"""Find out what an upload changes: the workflows that it names, and all that run a bundle which it stores."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Files of an upload on the disk: copied, laid out for a check, moved to their places. No link is followed."""
+"""Files of an upload on disk: copy them, lay them out for a check, move them into place. Links are not followed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a caller asks an upload to store, and what it stored."""
+"""An upload as data: what the caller asks to store, and what was stored."""
 
 from __future__ import annotations
 

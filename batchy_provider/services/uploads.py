@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-New workflow files and bundles from outside: checked as a whole, then stored as a whole.
+"""Check new workflow files and bundles from outside as a whole, then store them as a whole.
 
 What would be in the folder of workflow files after the upload is laid out in a scratch folder and checked like any
 folder. Rights and audit entries go by everything that changes. Then the files are renamed into place under a written

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Turn what a caller asks for into a wait: which day it means, from when on a success counts, who defines it."""
+"""Turn a caller's request into a wait: for which day, since when a success counts, where the jobs are defined."""
 
 from __future__ import annotations
 

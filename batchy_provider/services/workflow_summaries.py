@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Summaries of workflows and jobs, from their state in Redis and their files."""
+"""Summarize workflows and jobs, from their state in Redis and their files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Workflows: what is in Redis and what is in files, seen as one; their jobs and windows."""
+"""Show and change workflows, their jobs and windows, from Redis and the workflow files together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Closed batches that somebody is to be told of: each at least once, and in normal running by one watcher only.
+"""At-least-once delivery of "batch closed" notifications. Normally one subscriber handles each batch.
 
 ``wf:told`` holds a cursor for each watch. Who wants to tell of a batch claims it first, and moves the cursor past it
 when it has been told. A claim of one that died in between lapses, and another one tells.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Reads what is published on ``batchy:events``. Any program may publish there, so each message is checked."""
+"""Read the events published on ``batchy:events``. Any program may publish there, so each message is checked."""
 
 from __future__ import annotations
 

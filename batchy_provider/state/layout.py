@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Make Redis commands of changes, and snapshots of replies."""
+"""Turn changes into Redis commands, and replies into snapshots."""
 
 from __future__ import annotations
 

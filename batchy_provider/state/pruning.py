@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Remove old batches, and later which run opened them and which day they loaded."""
+"""Remove old batches, and some time later the notes of their runs and days."""
 
 from __future__ import annotations
 

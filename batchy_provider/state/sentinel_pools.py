@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Pools of connections by Sentinel that close the ones to the Sentinels, too; redis-py leaves those open."""
+"""Connection pools for Sentinel that also close their connections to the Sentinels. redis-py leaves those open."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The state of all workflows in one Redis.
+"""The store: open, close, change and read the batches of all workflows in one Redis.
 
 Every change reads what is stored, asks a rule and commits all that the rule wants in one transaction, so a
 crash at any point leaves the old state or the new state. Doing a change again after a lost reply is safe.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Reads single values that stand in Redis; an error names key, field, what was expected and what to do."""
+"""Read single values from Redis. An error names key, field, what was expected and what to do."""
 
 from __future__ import annotations
 

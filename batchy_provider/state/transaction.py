@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Do one change as a Redis transaction: WATCH, read, decide, MULTI, write, EXEC, in two round trips.
+"""Make one change as a Redis transaction: WATCH, read, decide, MULTI, write, EXEC, in two round trips.
 
 redis-py's own ``Pipeline`` sends each command after WATCH by itself; on one workflow that is five round
 trips where two do. So this module writes to the pool's connection directly, with the same public calls that

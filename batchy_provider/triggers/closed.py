@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Closed batches as events of an asset, for an ``AssetWatcher``."""
+"""Emit closed batches as events of an asset, for an ``AssetWatcher``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""All waits of a triggerer on one Redis: one subscription, one connection for questions, however many waits.
+"""Serve all waits of a triggerer on one Redis over one subscription and one connection for questions.
 
 Redis forgets what it publishes, so an event is only a hint that a workflow is worth a look. Each wait is
 looked at once it is registered and subscribed, when an event names its workflow, when the subscription was

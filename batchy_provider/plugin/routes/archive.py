@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The archive of closed batches: what Redis lacks of it, and what brings that back."""
+"""Routes of the archive: show which batches Redis lacks, and restore them."""
 
 from __future__ import annotations
 

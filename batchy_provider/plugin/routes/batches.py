@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Batches."""
+"""Routes of batches: list, open, close and fail them; show data that was never loaded, or twice."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What happens, as server-sent events; and whether all is well."""
+"""Routes of live events (server-sent events) and of the health check."""
 
 from __future__ import annotations
 

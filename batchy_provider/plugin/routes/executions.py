@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Executions: what they wrote, whole or in parts; their logs while they run; the bundles that they run."""
+"""Routes of executions: their output, whole or in parts, their live logs, and their bundles."""
 
 from __future__ import annotations
 

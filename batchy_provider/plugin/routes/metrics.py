@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The state of all workflows for Prometheus to scrape."""
+"""Route of metrics: the state of all workflows, for Prometheus to scrape."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The original Batchy server's endpoints, for its clients: same paths, same bodies, a bearer token besides.
+"""The original Batchy server's endpoints, for its clients: same paths and bodies, with a bearer token.
 
 They change things by GET, as those clients call them; so they never take Airflow's cookie, which a browser sends
 along with whatever a page of others makes it ask.

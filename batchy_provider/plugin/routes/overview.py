@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""All nights at a glance: workflows with what Airflow knows of their DAGs. The web page's first view."""
+"""Route of the overview: all workflows with what Airflow knows about their DAGs, for the first view of the page."""
 
 from __future__ import annotations
 

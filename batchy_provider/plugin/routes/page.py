@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The web page: one HTML file and its scripts, which ask the REST API.
+"""Serve the web page: one HTML file, and its scripts, which call the REST API.
 
 Airflow shows it as an external view, in a frame of its own UI. That is the one way that all of Airflow 3.1 to 3.4
 have, and the one in which the page keeps a content security policy of its own; a React app would be run in

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Uploads of workflow files and bundles: off unless ``[batchy] allow_upload`` is set, then a right of its own."""
+"""Routes to upload workflow files and bundles: off unless ``[batchy] allow_upload`` is set, with their own permission."""
 
 from __future__ import annotations
 

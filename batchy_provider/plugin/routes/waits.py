@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Waiting over REST: a question that is answered when it is over, or when the caller's patience is."""
+"""Route of waits: answer when the wait is over, or when the time that the caller allows has passed."""
 
 from __future__ import annotations
 

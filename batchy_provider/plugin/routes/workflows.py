@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Workflows and jobs."""
+"""Routes of workflows and jobs: show them, move the watermark, reset to the file, switch jobs on and off."""
 
 from __future__ import annotations
 
