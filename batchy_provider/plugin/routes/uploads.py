@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Routes to upload workflow files and bundles: off unless ``[batchy] allow_upload`` is set, with their own permission."""
+"""Routes to upload workflow files and bundles. They are off unless ``[batchy] allow_upload`` is set."""
 
 from __future__ import annotations
 
