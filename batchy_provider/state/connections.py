@@ -161,7 +161,7 @@ def _db(text: str) -> int:
     return int(text)
 
 
-def connect(url: str, *, client_name: str = CLIENT_NAME) -> Client:
+def open_client(url: str, *, client_name: str = CLIENT_NAME) -> Client:
     """Return a client for a URL; it connects when it is first used."""
     return client(parse_url(url), client_name=client_name)
 

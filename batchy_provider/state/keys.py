@@ -60,6 +60,6 @@ class Keys:
         return f"{self.live}:progress"
 
     @property
-    def told(self) -> str:
-        """Hash: subscription → JSON, the offset of its deliveries."""
+    def offsets(self) -> str:
+        """Hash: subscription → JSON, its offset and its leases."""
         return f"{self.live}:told"

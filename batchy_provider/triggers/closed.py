@@ -80,15 +80,22 @@ class BatchClosedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each batch, for ever."""
-        from batchy_provider.state.deliveries import Watch, check_news, claim, confirm
+        from batchy_provider.state.deliveries import Subscription, acknowledge, check_deliveries, lease
 
-        what = Watch(workflow=self.workflow, result=self.result, outside_only=self.outside_only, name=self.name)
-        by = uuid.uuid4().hex
+        subscription = Subscription(
+            workflow=self.workflow, result=self.result, outside_only=self.outside_only, name=self.name
+        )
+        subscriber = uuid.uuid4().hex
+        ask = partial(check_deliveries, subscription=subscription)
+
+        def lease_now(store: Store) -> list[Batch]:
+            return lease(store.backend, subscription, subscriber)
+
         confirming: dict[asyncio.Task[None], tuple[float, list[int]]] = {}
 
         async def confirm_now(batch_ids: list[int]) -> None:
             try:
-                await self._with_store(lambda store: confirm(store.backend, what, batch_ids))
+                await self._with_store(lambda store: acknowledge(store.backend, subscription, batch_ids))
             except BatchyError as error:
                 self.log.warning("%s. What was told may be told once more", error)
 
@@ -99,11 +106,13 @@ class BatchClosedTrigger(BaseEventTrigger):
         try:
             while True:
                 try:
-                    async with watch(self.redis_conn_id, self.workflow, partial(check_news, watch=what)) as verdicts:
+                    async with watch(self.redis_conn_id, self.workflow, ask) as verdicts:
                         async for verdict in verdicts:
                             if verdict.state != "done":
                                 continue
-                            batches = await self._with_store(lambda store: claim(store.backend, what, by))
+                            batches = await self._with_store(
+                                lambda store: lease(store.backend, subscription, subscriber)
+                            )
                             for batch in batches:
                                 yield TriggerEvent(_payload(batch))
                             if batches:

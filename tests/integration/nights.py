@@ -14,7 +14,7 @@ from night_client import NightClient
 from batchy_provider.core.values import Batch
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.stack import LocalStack
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 LOADER = "batchy_dags.py"
@@ -50,7 +50,7 @@ class Nights:
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
-        self.store = Store(connect(stack.redis_url))
+        self.store = Store(open_client(stack.redis_url))
         self._client: NightClient | None = None
 
     @property

@@ -27,7 +27,7 @@ def load(airflow: Nights, workflow: str, result: Result = "success") -> int:
 
 def watched(airflow: Nights, workflow: str, times: int = 1) -> None:
     """Wait until the triggerer has had a first look at a workflow's batches."""
-    key = airflow.store.backend.keys(workflow).told
+    key = airflow.store.backend.keys(workflow).offsets
     wait_for(lambda: airflow.store.backend.client.hlen(key) >= times, f"a watcher of {workflow}", timeout=90)
 
 
@@ -62,7 +62,7 @@ def test_a_batch_closed_outside_airflow_starts_a_run_also_if_nobody_listened(air
     first = load(airflow, "legacy")
     (run,) = wait_for(lambda: runs(airflow, "follower"), "a run after the batch", timeout=60)
     assert airflow.client.wait_for_run("follower", run["dag_run_id"]) == "success"
-    told = airflow.store.backend.keys("legacy").told
+    told = airflow.store.backend.keys("legacy").offsets
 
     def cursor() -> dict[str, Any]:
         return dict(json.loads(airflow.store.backend.client.hget(told, "outside:success:outside")))

@@ -28,7 +28,7 @@ from workflows import FILES, TRIGGERED, write
 from batchy_provider.core.values import Batch
 from batchy_provider.local.process import Guard, Service, StackError
 from batchy_provider.local.stack import LocalStack, remove_database
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ class ChaosNights:
                     self.parts[name] = self.stack.service(name)
                 for number in range(2, self.report.schedulers + 1):
                     self._add_scheduler(f"scheduler-{number}")
-                self.store = Store(connect(self.stack.redis_url), retry_seconds=60)
+                self.store = Store(open_client(self.stack.redis_url), retry_seconds=60)
                 # What was acknowledged is on disk: what a kill of Redis may cost otherwise is the last second.
                 with redis.Redis.from_url(self.stack.redis_url) as client:
                     client.config_set("appendfsync", "always")

@@ -39,10 +39,10 @@ def world(request: pytest.FixtureRequest, clock: Clock) -> Iterator[World]:
     if request.param == "plain data":
         yield World(PureStore(clock), clock)
         return
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
 
     url = request.getfixturevalue("redis_url" if request.param == "server" else "cluster_url")
-    client = connect(url)
+    client = open_client(url)
     yield World(RealStore(client, clock=clock.read), clock)
     client.close()
 

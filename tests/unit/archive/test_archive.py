@@ -27,7 +27,7 @@ from batchy_provider.exceptions import (
     NotOpenError,
     UnknownWorkflowError,
 )
-from batchy_provider.state import deliveries as news
+from batchy_provider.state import deliveries
 from batchy_provider.state.store import Store
 
 OPS = Actor("ops", "cli")
@@ -627,12 +627,14 @@ def test_a_batch_that_was_open_when_a_job_was_switched_off_can_still_be_closed(s
 def test_a_watch_does_not_tell_of_old_batches_when_they_come_back(site: Site) -> None:
     site.night()
     site.client.flushall()
-    watch = news.Watch(workflow=WORKFLOW, outside_only=False)
-    assert news.claim(Store(site.client).backend, watch, "trigger") == []
+    subscription = deliveries.Subscription(workflow=WORKFLOW, outside_only=False)
+    assert deliveries.lease(Store(site.client).backend, subscription, "trigger") == []
     site.service.restore(WORKFLOW, actor=OPS)
-    assert news.claim(Store(site.client).backend, watch, "trigger") == []
+    assert deliveries.lease(Store(site.client).backend, subscription, "trigger") == []
     batch = site.night()
-    assert [each.batch_id for each in news.claim(Store(site.client).backend, watch, "trigger")] == [batch.batch_id]
+    assert [each.batch_id for each in deliveries.lease(Store(site.client).backend, subscription, "trigger")] == [
+        batch.batch_id
+    ]
 
 
 def test_waits_are_woken_when_a_workflow_comes_back(site: Site) -> None:
@@ -662,9 +664,9 @@ def test_a_killed_writer_leaves_no_half_file(site: Site, tmp_path: Path) -> None
 
 
 def test_restoring_works_on_a_cluster(cluster_url: str, tmp_path: Path) -> None:
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
 
-    with connect(cluster_url) as client:
+    with open_client(cluster_url) as client:
         site = Site(client, tmp_path)  # type: ignore[arg-type]
         batch = site.night()
         for node in client.get_primaries():  # type: ignore[union-attr]

@@ -25,7 +25,7 @@ from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.core.values import CloseRequest, OpenRequest, Window, WorkflowConfig
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 BATCHY = [sys.executable, "-m", "batchy_provider.cli.main"]
@@ -275,7 +275,7 @@ class TestLogs:
 class TestPrune:
     @pytest.fixture
     def store(self, redis_url: str) -> Store:
-        return Store(connect(redis_url))
+        return Store(open_client(redis_url))
 
     def night(self, store: Store, execute: Any, *, close: bool = True) -> int:
         batch = store.open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"load": {}})))

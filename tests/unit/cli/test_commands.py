@@ -19,7 +19,7 @@ import yaml
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.local.ports import free_port
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 CONFIG = WorkflowConfig(
@@ -40,7 +40,7 @@ class Cli:
     def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
         self._url = url
         self._capsys = capsys
-        self.store = Store(connect(url))
+        self.store = Store(open_client(url))
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run a command and return what it printed; its errors are in ``said``."""
@@ -287,7 +287,7 @@ class TestWait:
             time.sleep(0.5)
             own_server.kill()
             own_server.start()
-            store = Store(connect(own_server.url))
+            store = Store(open_client(own_server.url))
             store.open("sales", OpenRequest(config=CONFIG))
             store.close("sales", CloseRequest(result="success"))
 

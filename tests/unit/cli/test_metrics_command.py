@@ -12,7 +12,7 @@ import pytest
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.local.ports import free_port
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 LINE = 'batchy_workflow_status{workflow="sales",status="open"} 1'
@@ -22,7 +22,7 @@ LINE = 'batchy_workflow_status{workflow="sales",status="open"} 1'
 def url(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.delenv("BATCHY_CFG", raising=False)
     monkeypatch.chdir(tmp_path)
-    Store(connect(redis_url)).open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"load": {}})))
+    Store(open_client(redis_url)).open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"load": {}})))
     return redis_url
 
 

@@ -19,7 +19,7 @@ from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 BATCHY = [sys.executable, "-m", "batchy_provider.cli.main"]
@@ -41,7 +41,7 @@ def keep(store: ResultStore, tmp_path: Path, **files: bytes) -> None:
 
 
 def test_plain_rows_are_cut_by_tabs_and_have_no_head(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    store = Store(connect(redis_url))
+    store = Store(open_client(redis_url))
     for name in ("crm", "sales"):
         store.open(name, OpenRequest(config=WorkflowConfig(name=name, jobs={"extract": {}, "load": {}})))
     assert main(["--redis-url", redis_url, "-o", "plain", "list"]) == 0
@@ -57,7 +57,7 @@ def test_plain_rows_are_cut_by_tabs_and_have_no_head(redis_url: str, capsys: pyt
 
 def test_history_tells_who_from_where_and_why(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     url = ["--redis-url", redis_url]
-    Store(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
+    Store(open_client(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
     assert main([*url, "open", "sales", "--by", "anna", "--why", "late files"]) == 0
     assert main([*url, "close", "sales", "--by", "ben", "--why", "looked at"]) == 0
     capsys.readouterr()
@@ -173,7 +173,7 @@ def complete(line: str, tmp_path: Path, url: str = "") -> list[str]:
 def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "cfg").mkdir()
     (tmp_path / "cfg" / "sales.yaml").write_text("jobs: {extract: {bash: x}, load: {bash: x}}\n")
-    Store(connect(redis_url)).load(WorkflowConfig(name="stored", jobs={"load": {}}), by="setup")
+    Store(open_client(redis_url)).load(WorkflowConfig(name="stored", jobs={"load": {}}), by="setup")
     assert {"status", "history"} <= set(complete("batchy ", tmp_path))
     assert complete("batchy status s", tmp_path, redis_url) == ["sales", "stored"]
     assert complete("batchy status s", tmp_path, "redis://127.0.0.1:1") == ["sales"]
@@ -185,7 +185,7 @@ def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_u
 @pytest.mark.skipif(not has_provider_commands(), reason="Airflow takes commands of providers since 3.2")
 def test_airflow_has_the_same_commands_on_its_own_connection(redis_url: str) -> None:
     environment = {**os.environ, "AIRFLOW_CONN_REDIS_DEFAULT": redis_url}
-    Store(connect(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
+    Store(open_client(redis_url)).load(WorkflowConfig(name="sales", jobs={"load": {}}), by="setup")
 
     def airflow(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "airflow", "batchy", *words]

@@ -13,7 +13,7 @@ from redis_server import Server
 
 from batchy_provider.cli import restore as command
 from batchy_provider.cli.main import main
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 FILE = """\
@@ -148,7 +148,7 @@ def test_jobs_that_ran_in_a_batch_without_an_end_are_told(cli: Cli) -> None:
 def test_a_conflict_is_left_to_a_person(cli: Cli) -> None:
     night(cli)
     cli.loses_all()
-    Store(connect(cli.server.url)).backend.client.hset("sales", "extract", '{"status": "new"}')
+    Store(open_client(cli.server.url)).backend.client.hset("sales", "extract", '{"status": "new"}')
     cli("open", "sales", code=1)
     assert "went on without it" in cli.said
     cli("restore", "sales", "--yes", code=1)
@@ -183,7 +183,7 @@ def test_pruning_leaves_what_restoring_needs(cli: Cli) -> None:
     cli("restore", "--all", "--yes")
     assert cli.json("status", "sales") == status
     assert len(cli.json("history", "sales")) == 1
-    assert len(Store(connect(cli.server.url)).backend.client.hgetall("sales:days")) == 1
+    assert len(Store(open_client(cli.server.url)).backend.client.hgetall("sales:days")) == 1
 
 
 def test_the_archive_is_in_nobodys_list_of_results(cli: Cli) -> None:

@@ -101,10 +101,10 @@ def test_logs_are_coloured_in_a_terminal_and_exact_in_a_pipe(results: Path) -> N
 @pytest.mark.slow
 def test_errors_tables_and_plain_rows_are_written_out(tmp_path: Path, redis_url: str) -> None:
     from batchy_provider.core.values import Actor, WorkflowConfig
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
     from batchy_provider.state.store import Store
 
-    store = Store(connect(redis_url))
+    store = Store(open_client(redis_url))
     config = WorkflowConfig(name="sales", jobs={"load": {"note": HOSTILE}})
     store.load(config, by=Actor(HOSTILE, "cli", "host"), why=HOSTILE)
     for form in ("table", "plain", "json", "yaml"):

@@ -38,8 +38,8 @@ from batchy_provider.cli.main import main
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.plugin import airflow_services as deployment
-from batchy_provider.state.connections import connect
-from batchy_provider.state.deliveries import Watch, claim
+from batchy_provider.state.connections import open_client
+from batchy_provider.state.deliveries import Subscription, lease
 from batchy_provider.state.keys import EVENTS_CHANNEL
 from batchy_provider.state.store import Store
 
@@ -58,7 +58,7 @@ def fill(redis: Redis) -> None:
         store.disable(name, "load", by="ann", why="late")
         batch = store.open(name, OpenRequest(config=config, holder=Holder(dag_id=name, run_id="r", token="u")))
         store.set_progress(name, "extract", {"batch_id": batch.batch_id, "progress": 0.5, "message": "half"})
-        claim(store.backend, Watch(workflow=name), "me")
+        lease(store.backend, Subscription(workflow=name), "me")
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_junk_in_redis_leaves_the_neighbours_readable(
         lambda: store.close(WORKFLOW, CloseRequest(result="success")),
         lambda: store.open(WORKFLOW, OpenRequest(if_open="take_over")),
         lambda: store.prune(WORKFLOW, keep=1, keep_days=1),
-        lambda: claim(store.backend, Watch(workflow=WORKFLOW), "me"),
+        lambda: lease(store.backend, Subscription(workflow=WORKFLOW), "me"),
     ):
         try:
             change()
@@ -289,7 +289,7 @@ def test_a_file_whose_name_can_be_no_workflow_hides_no_metrics(api: Api, redis_c
 def test_a_huge_hash_of_another_program_is_not_read(redis_client: Redis, redis_url: str) -> None:
     fill(redis_client)
     redis_client.hset("orders", mapping={str(number): '{"status": "open"}' for number in range(6000)})
-    store = Store(connect(redis_url))
+    store = Store(open_client(redis_url))
     assert store.workflows() == [WORKFLOW, GOOD]
     redis_client.hset("orders:meta", "config", "{}")
     assert "orders" in store.candidates()

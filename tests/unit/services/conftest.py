@@ -11,7 +11,7 @@ import pytest
 
 from batchy_provider.services.answers import Audit
 from batchy_provider.services.composition import Services
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 
@@ -32,6 +32,6 @@ def cfg(tmp_path: Path) -> Path:
 @pytest.fixture
 def services(redis_url: str, cfg: Path, audits: list[Audit]) -> Iterator[Services]:
     """Services on both."""
-    services = Services(store=lambda: Store(connect(redis_url)), cfg=cfg, audit=audits.append)
+    services = Services(store=lambda: Store(open_client(redis_url)), cfg=cfg, audit=audits.append)
     yield services
     services.close()

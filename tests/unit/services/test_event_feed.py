@@ -15,7 +15,7 @@ from redis_server import Server
 from batchy_provider.services.composition import Services
 from batchy_provider.services.events import BACK, LOST, EventFeed
 from batchy_provider.services.known_workflows import WorkflowNames
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.keys import EVENTS_CHANNEL
 from batchy_provider.state.store import Store
 
@@ -36,7 +36,7 @@ def subscribers(client: Redis) -> int:
 @pytest.fixture
 def heard(own_server: Server) -> Iterator[list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
-    feed = EventFeed(lambda: Store(connect(own_server.url)), silence=SILENCE)
+    feed = EventFeed(lambda: Store(open_client(own_server.url)), silence=SILENCE)
     with feed.watch(events.append):
         assert until(lambda: subscribers(own_server.client()) == 1)
         yield events
@@ -95,7 +95,7 @@ def test_one_watcher_that_fails_costs_no_other_an_event(own_server: Server, hear
         raise RuntimeError("of this watcher alone")
 
     events: list[dict[str, Any]] = []
-    feed = EventFeed(lambda: Store(connect(own_server.url)), fail)
+    feed = EventFeed(lambda: Store(open_client(own_server.url)), fail)
     with feed.watch(fail), feed.watch(events.append):
         assert until(lambda: subscribers(own_server.client()) == 2)
         own_server.client().publish(EVENTS_CHANNEL, '{"workflow": "sales"}')

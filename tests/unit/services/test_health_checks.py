@@ -22,7 +22,7 @@ from batchy_provider.core.values import Holder, OpenRequest, Window, WorkflowCon
 from batchy_provider.services.health import examine
 from batchy_provider.services.permission_checks import needed_commands
 from batchy_provider.services.server_checks import of_info
-from batchy_provider.state.connections import client, connect, parse_url, store
+from batchy_provider.state.connections import client, open_client, parse_url, store
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.store import Store
 
@@ -44,7 +44,7 @@ def found(url: str, **more: Any) -> dict[str, tuple[str, str]]:
 
 
 def a_workflow_and_a_backfill(url: str) -> None:
-    batches = Store(connect(url))
+    batches = Store(open_client(url))
     batches.open("sales", OpenRequest(config=CONFIG))
     day = Window(from_date="2026-01-01", to_date="2026-01-02")
     other = WorkflowConfig(name="only_backfilled", jobs={"load": {}})
@@ -90,7 +90,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     spoil(admin)
     assert found(lasting_server.url)[check][0] == level
-    assert text in str(examine(Store(connect(lasting_server.url))))
+    assert text in str(examine(Store(open_client(lasting_server.url))))
 
 
 def test_a_disk_that_takes_nothing(lasting_server: Server, admin: redis.Redis, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_by_sentinel(tmp_path: Path) -> None:
         assert said["replicas"][0] == "ok"
         assert said["sentinel"] == ("warn", "1 in all; three on three machines bear the loss of one")
         hosts = f"127.0.0.1:1,{watched.url.partition('://')[2]}"
-        texts = str(examine(Store(connect(f"redis+sentinel://{hosts}"))))
+        texts = str(examine(Store(open_client(f"redis+sentinel://{hosts}"))))
         assert "127.0.0.1:1 cannot be asked about mymaster" in texts
 
 
@@ -142,7 +142,7 @@ def test_a_cluster(tmp_path: Path) -> None:
     with started_cluster(tmp_path) as cluster:
         a_workflow_and_a_backfill(cluster.url)
         cluster.nodes[1].execute_command("ACL SETUSER default -zadd")
-        findings = examine(Store(connect(cluster.url)))
+        findings = examine(Store(open_client(cluster.url)))
         assert [f.level for f in findings if f.check == "version"] == ["ok"] * 3
         assert next(f.text for f in findings if f.check == "replicas").endswith("there is nothing to take over")
         refused = [f.text for f in findings if f.check == "rights"]

@@ -158,7 +158,7 @@ def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
     from redis_server import Server
 
     from batchy_provider.local.servers import valkey_binary
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
     from batchy_provider.state.store import Store
 
     page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
@@ -170,9 +170,9 @@ def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
     plain, server.url = server.url, server.url.replace("://", "://admin:pw@")
     server.start()
     try:
-        night(Services(store=lambda: Store(connect(server.url)), cfg=tmp_path), result="failed")
+        night(Services(store=lambda: Store(open_client(server.url)), cfg=tmp_path), result="failed")
         watcher = plain.replace("://", "://watcher:pw@")
-        found = metrics(Services(store=lambda: Store(connect(watcher)), cfg=tmp_path))
+        found = metrics(Services(store=lambda: Store(open_client(watcher)), cfg=tmp_path))
     finally:
         server.stop()
     assert found["batchy_workflow_failures_in_a_row"] == {("sales",): 1}
@@ -180,10 +180,10 @@ def test_a_login_that_may_only_look_is_enough(tmp_path: Path) -> None:
 
 def test_a_redis_that_is_away_is_a_metric(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchy_provider.local.ports import free_port
-    from batchy_provider.state.connections import connect
+    from batchy_provider.state.connections import open_client
     from batchy_provider.state.store import Store
 
-    away = Services(store=lambda: Store(connect(f"redis://127.0.0.1:{free_port()}/0")), cfg=services.cfg)
+    away = Services(store=lambda: Store(open_client(f"redis://127.0.0.1:{free_port()}/0")), cfg=services.cfg)
     text, fault = away.metrics.exposition()
     assert text.splitlines()[-1] == "batchy_redis_up 0"
     assert "cannot be used" in str(fault)

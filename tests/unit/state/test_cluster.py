@@ -15,7 +15,7 @@ from redis_cluster import Cluster
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import RedisUnavailableError
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 NAMES = [f"workflow{n}" for n in range(12)]
@@ -23,7 +23,7 @@ NAMES = [f"workflow{n}" for n in range(12)]
 
 @pytest.fixture
 def store(cluster_url: str) -> Iterator[Store]:
-    client = connect(cluster_url)
+    client = open_client(cluster_url)
     assert isinstance(client, RedisCluster)
     yield Store(client)
     client.close()
@@ -113,4 +113,4 @@ def test_a_node_that_is_reached_as_a_single_server_says_how_to_connect(cluster: 
 
 def test_a_cluster_that_is_away_is_said_to_be_away() -> None:
     with pytest.raises(RedisUnavailableError, match=r"Redis Cluster at 127.0.0.1:1,127.0.0.1:2 cannot be used"):
-        connect("redis+cluster://127.0.0.1:1,127.0.0.1:2")
+        open_client("redis+cluster://127.0.0.1:1,127.0.0.1:2")

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from redis_cluster import Cluster, started_cluster
 
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 WORKFLOWS = [f"storm{n}" for n in range(6)]
@@ -29,13 +29,13 @@ PROCESSES = 3
 
 PROGRAM = """
 import json, random, sys, time
-from batchy_provider.state import connections as connect
+from batchy_provider.state import connections
 from batchy_provider.core.values import (CloseRequest, Holder, OpenRequest, WorkflowConfig)
 from batchy_provider.exceptions import BatchHeldError, ConflictError
 
 url, me, workflows = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-address = connect.parse_url(url)
-store = connect.store(address, connect.client(address), retry_seconds=120)
+address = connections.parse_url(url)
+store = connections.store(address, connections.client(address), retry_seconds=120)
 chance = random.Random(int(me))
 night = 0
 print("ready", flush=True)
@@ -129,7 +129,7 @@ class Mover:
 @pytest.mark.slow
 def test_slots_that_are_moved_during_a_storm(tmp_path: Path) -> None:
     with started_cluster(tmp_path, replicas=3) as cluster:
-        client = connect(cluster.url)
+        client = open_client(cluster.url)
         mover = Mover(cluster, client)
         chance = random.Random(7)
 
@@ -140,7 +140,7 @@ def test_slots_that_are_moved_during_a_storm(tmp_path: Path) -> None:
 
         told = storm(cluster.url, 6, meanwhile)
         assert mover.moved == 8
-        each_window_once(Store(connect(cluster.url)), told)
+        each_window_once(Store(open_client(cluster.url)), told)
 
 
 @pytest.mark.slow
@@ -151,4 +151,4 @@ def test_a_master_that_is_killed_during_a_storm(tmp_path: Path) -> None:
         told = storm(cluster.url, 10, killing.start)
         killing.join()
         alive = "redis+cluster://" + ",".join(cluster.url.split(",")[1:])
-        each_window_once(Store(connect(alive), retry_seconds=60), told)
+        each_window_once(Store(open_client(alive), retry_seconds=60), told)

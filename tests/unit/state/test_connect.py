@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.state.connections import Address, client, connect, parse_hosts, parse_url
+from batchy_provider.state.connections import Address, client, open_client, parse_hosts, parse_url
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_hosts_may_stand_apart() -> None:
 
 
 def test_a_client_has_timeouts_and_a_name(own_server: Any) -> None:
-    with connect(own_server.url) as made:
+    with open_client(own_server.url) as made:
         assert isinstance(made, redis.Redis)
         made.ping()
         options = made.connection_pool.connection_kwargs
@@ -136,7 +136,7 @@ def test_a_client_has_timeouts_and_a_name(own_server: Any) -> None:
 
 
 def test_the_urls_options_go_before_ours(own_server: Any) -> None:
-    with connect(own_server.url + "?socket_timeout=1.5&protocol=2", client_name="me") as made:
+    with open_client(own_server.url + "?socket_timeout=1.5&protocol=2", client_name="me") as made:
         assert isinstance(made, redis.Redis)
         assert made.ping()
         assert made.connection_pool.connection_kwargs["socket_timeout"] == 1.5
@@ -184,7 +184,7 @@ def test_a_master_is_found_by_sentinel(sentinel: str) -> None:
     from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
     from batchy_provider.state.store import Store
 
-    store = Store(connect(sentinel))
+    store = Store(open_client(sentinel))
     store.open("sales", OpenRequest(config=WorkflowConfig(name="sales", jobs={"extract": {}})))
     assert store.close("sales", CloseRequest(result="success")).status == "success"
     assert store.workflows() == ["sales"]

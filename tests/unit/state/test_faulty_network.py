@@ -18,7 +18,7 @@ from redis_server import KIND, Server, programs
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.local.ports import free_port
 from batchy_provider.state import transaction
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 ANNA = Actor("anna", "cli")
@@ -208,7 +208,7 @@ def disturbed(setting: Setting, store: Store, change: Change, name: str, fault: 
 @pytest.mark.parametrize(("setting", "what"), CASES, indirect=["setting"])
 def test_cut_at_any_message_a_change_is_made_once(setting: Setting, what: str) -> None:
     change = CHANGES[what]
-    with connect(setting.url) as client:
+    with open_client(setting.url) as client:
         store = Store(client, retry_seconds=60)
         store.progress("warm")
         expected, seen, _ = undisturbed(setting, store, change, "wf00000")
@@ -225,7 +225,7 @@ def test_cut_at_any_message_a_change_is_made_once(setting: Setting, what: str) -
 def test_what_comes_late_comes_to_nothing(setting: Setting, what: str) -> None:
     """A request that the server gets when its sender has long made the change another way."""
     change = CHANGES[what]
-    with connect(f"{setting.url}?socket_timeout=0.2") as client:
+    with open_client(f"{setting.url}?socket_timeout=0.2") as client:
         store = Store(client, retry_seconds=60)
         store.progress("warm")
         expected, _, packets = undisturbed(setting, store, change, "wf00000")

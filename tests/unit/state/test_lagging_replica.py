@@ -16,7 +16,7 @@ from redis_server import KIND, Server, programs
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import ConfigError, RedisUnavailableError
-from batchy_provider.state import connections as connect
+from batchy_provider.state import connections
 from batchy_provider.state.store import Store
 
 CONFIG = WorkflowConfig(name="sales", jobs={"load": {}})
@@ -51,15 +51,15 @@ class Pair:
 
     def store(self, *, waits: bool, retry_seconds: float = 60) -> Store:
         more = "?wait_replicas=1&wait_replicas_ms=300" if waits else ""
-        address = connect.parse_url(self.master.url + more)
-        return connect.store(address, connect.client(address), retry_seconds=retry_seconds)
+        address = connections.parse_url(self.master.url + more)
+        return connections.store(address, connections.client(address), retry_seconds=retry_seconds)
 
     def fail_over(self) -> Store:
         """Lose the master; what the replica has got by then counts from now on."""
         self.master.kill()
         with self.replica.client() as client:
             client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
-        return Store(connect.connect(self.replica.url))
+        return Store(connections.open_client(self.replica.url))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_pat
     from batchy_provider.core.values import Actor
     from batchy_provider.original.history import adopt, find_past
     from batchy_provider.services.archive import ArchiveService
-    from batchy_provider.state import deliveries as news
+    from batchy_provider.state import deliveries
 
     store, hasty = pair.store(waits=True), pair.store(waits=True, retry_seconds=0.5)
     for run in ("first", "second"):
@@ -147,8 +147,8 @@ def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_pat
         "restore": lambda: archive.restore("sales", actor=by),
         "adopt": lambda: adopt(hasty.backend, "sales", find_past(hasty.backend, "sales")["sales"], by=by),
         "mark": lambda: marked(hasty.backend, "sales", None, written=[]),
-        "claim": lambda: news.claim(hasty.backend, news.Watch(workflow="sales"), "me"),
-        "confirm": lambda: news.confirm(hasty.backend, news.Watch(workflow="sales"), [lost]),
+        "lease": lambda: deliveries.lease(hasty.backend, deliveries.Subscription(workflow="sales"), "me"),
+        "acknowledge": lambda: deliveries.acknowledge(hasty.backend, deliveries.Subscription(workflow="sales"), [lost]),
         "prune": lambda: hasty.prune("sales", keep=1),
     }
     for change in changes.values():
@@ -196,6 +196,6 @@ def test_a_rewinding_whose_reply_is_lost_is_not_made_after_the_batch_that_took_i
 
 
 def test_a_wait_that_cannot_end_before_the_timeout_is_refused() -> None:
-    address = connect.parse_url("redis://h?wait_replicas=1&wait_replicas_ms=20000")
+    address = connections.parse_url("redis://h?wait_replicas=1&wait_replicas_ms=20000")
     with pytest.raises(ConfigError, match="less than socket_timeout, 10 seconds"):
-        connect.store(address, connect.client(address))
+        connections.store(address, connections.client(address))

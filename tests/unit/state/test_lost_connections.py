@@ -17,7 +17,7 @@ from state_worlds import WORKFLOW
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.exceptions import RedisUnavailableError
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 CONFIG = WorkflowConfig(name=WORKFLOW, jobs={"extract": {}, "load": {}})
@@ -68,7 +68,7 @@ def proxy(own_server: Any) -> Iterator[Proxy]:
 
 @pytest.fixture
 def store(proxy: Proxy) -> Iterator[Store]:
-    with connect(proxy.url) as client:
+    with open_client(proxy.url) as client:
         yield Store(client, retry_seconds=5)
 
 
@@ -121,7 +121,7 @@ def test_whichever_way_a_message_is_lost_the_batch_is_closed_once(
 
 
 def test_a_commit_that_is_lost_again_and_again_is_told_and_nothing_is_changed(own_server: Any, proxy: Proxy) -> None:
-    store = Store(connect(proxy.url), retry_seconds=0.5)
+    store = Store(open_client(proxy.url), retry_seconds=0.5)
     proxy.cuts = ["request"] * 1000
     with pytest.raises(RedisUnavailableError, match="making it again is safe"):
         run_opens(store)
@@ -131,7 +131,7 @@ def test_a_commit_that_is_lost_again_and_again_is_told_and_nothing_is_changed(ow
 
 def test_a_connection_lost_in_the_middle_is_not_handed_on(own_server: Any) -> None:
     """A reply left unread on a pooled connection would be the next one's answer."""
-    with own_server.client() as admin, connect(own_server.url) as client:
+    with own_server.client() as admin, open_client(own_server.url) as client:
         assert isinstance(client, redis.Redis)
         store = Store(client)
         run_opens(store)
@@ -155,7 +155,7 @@ def test_an_error_while_reading_leaves_nothing_watched(own_server: Any) -> None:
 
 
 def test_a_server_that_comes_back_is_waited_for(own_server: Any) -> None:
-    store = Store(connect(own_server.url), retry_seconds=15)
+    store = Store(open_client(own_server.url), retry_seconds=15)
     run_opens(store)
     own_server.stop()
     back = threading.Timer(1.0, own_server.start)
@@ -168,7 +168,7 @@ def test_a_server_that_comes_back_is_waited_for(own_server: Any) -> None:
 
 
 def test_a_server_that_does_not_come_back_is_told_within_the_patience(own_server: Any) -> None:
-    store = Store(connect(own_server.url), retry_seconds=1)
+    store = Store(open_client(own_server.url), retry_seconds=1)
     run_opens(store)
     own_server.stop()
     began = time.monotonic()
@@ -188,7 +188,7 @@ def test_a_server_that_is_killed_during_changes_leaves_the_old_or_the_new_state(
     stop = threading.Event()
 
     def nights() -> None:
-        store = Store(connect(own_server.url), retry_seconds=0.5)
+        store = Store(open_client(own_server.url), retry_seconds=0.5)
         night = 0
         while not stop.is_set():
             night += 1
@@ -210,4 +210,4 @@ def test_a_server_that_is_killed_during_changes_leaves_the_old_or_the_new_state(
         worker.join()
     assert len(done) >= 30
     own_server.start()  # without its file: what is lost with a server is not ours to keep
-    assert run_opens(Store(connect(own_server.url))).status == "open"
+    assert run_opens(Store(open_client(own_server.url))).status == "open"

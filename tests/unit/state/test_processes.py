@@ -16,7 +16,7 @@ JOBS = 10
 
 PROGRAM = """
 import json, os, sys, time, traceback
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.core.values import (CloseRequest, Holder, OpenRequest, Window, WorkflowConfig)
 from batchy_provider.state.store import Store
 from batchy_provider.exceptions import BatchHeldError
@@ -26,7 +26,7 @@ url, what, processes, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys
 config = WorkflowConfig(name="sales", jobs={f"job{n}": {"number": n} for n in range(jobs)})
 
 def one(number):
-    client = connect(url)
+    client = open_client(url)
     store = Store(client)
 
     def opened(run, **wish):

@@ -18,7 +18,7 @@ from redis import exceptions as redis_errors
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.services.wait_requests import make_wait
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.server_errors import server_error
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask
@@ -53,7 +53,7 @@ def after(seconds: float, mend: Callable[[], Any]) -> Iterator[None]:
 def test_a_full_server_refuses_to_open_and_close_and_goes_on_when_there_is_room(
     own_server: Any, admin: redis.Redis
 ) -> None:
-    store = Store(connect(own_server.url))
+    store = Store(open_client(own_server.url))
     wait = make_wait(store, "sales")
     admin.config_set("maxmemory", 1)
     with pytest.raises(RedisUnavailableError, match=r"memory is full.*batchy prune.*Nothing was changed"):
@@ -74,7 +74,7 @@ def test_a_full_server_refuses_to_open_and_close_and_goes_on_when_there_is_room(
 
 
 def test_room_is_made_by_pruning_on_a_full_server(own_server: Any, admin: redis.Redis) -> None:
-    store = Store(connect(own_server.url))
+    store = Store(open_client(own_server.url))
     for night in range(5):
         run_opens(store, f"night {night}")
         store.close("sales", CloseRequest(result="success"))
@@ -98,7 +98,7 @@ def test_a_server_that_cannot_save_refuses_and_goes_on_when_it_can(
             time.sleep(0.05)
 
     saved("err")
-    store = Store(connect(own_server.url))
+    store = Store(open_client(own_server.url))
     with pytest.raises(RedisUnavailableError, match=r"cannot save its data to disk.*Nothing was changed"):
         run_opens(store)
     assert store.workflows() == []
@@ -110,10 +110,10 @@ def test_a_server_that_cannot_save_refuses_and_goes_on_when_it_can(
 def test_too_few_replicas_are_waited_for_and_then_told(own_server: Any, admin: redis.Redis) -> None:
     admin.config_set("min-replicas-to-write", 1)
     with pytest.raises(RedisUnavailableError, match="min-replicas-to-write"):
-        run_opens(Store(connect(own_server.url), retry_seconds=0.3))
+        run_opens(Store(open_client(own_server.url), retry_seconds=0.3))
     assert admin.dbsize() == 0
     with after(0.5, lambda: admin.config_set("min-replicas-to-write", 0)):
-        assert run_opens(Store(connect(own_server.url), retry_seconds=60)).status == "open"
+        assert run_opens(Store(open_client(own_server.url), retry_seconds=60)).status == "open"
 
 
 def test_a_server_that_is_busy_with_a_script_is_waited_for(own_server: Any, admin: redis.Redis) -> None:
@@ -132,7 +132,7 @@ def test_a_server_that_is_busy_with_a_script_is_waited_for(own_server: Any, admi
             time.sleep(0.02)
     assert server_error(answered.value).passes  # type: ignore[union-attr]
     with after(0.5, admin.script_kill):
-        assert run_opens(Store(connect(own_server.url), retry_seconds=60)).status == "open"
+        assert run_opens(Store(open_client(own_server.url), retry_seconds=60)).status == "open"
     thread.join()
     endless.close()
 
@@ -144,14 +144,14 @@ def test_a_replica_is_told_to_be_one_and_waited_for(own_server: Any, admin: redi
     admin.config_set("replica-serve-stale-data", stale)
     admin.replicaof("127.0.0.1", "1")  # type: ignore[no-untyped-call]
     with pytest.raises(RedisUnavailableError, match=said) as told:
-        run_opens(Store(connect(own_server.url), retry_seconds=0.3))
+        run_opens(Store(open_client(own_server.url), retry_seconds=0.3))
     assert "Cluster" not in str(told.value)
     with after(0.5, lambda: admin.replicaof("NO", "ONE")):  # type: ignore[no-untyped-call]
-        assert run_opens(Store(connect(own_server.url), retry_seconds=60)).status == "open"
+        assert run_opens(Store(open_client(own_server.url), retry_seconds=60)).status == "open"
 
 
 def test_a_server_that_hangs_is_asked_again_and_opens_once(own_server: Any, admin: redis.Redis) -> None:
-    store = Store(connect(f"{own_server.url}?socket_timeout=0.2"), retry_seconds=60)
+    store = Store(open_client(f"{own_server.url}?socket_timeout=0.2"), retry_seconds=60)
     run_opens(store, "before")
     store.close("sales", CloseRequest(result="success"))
     own_server.freeze()

@@ -21,7 +21,7 @@ from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.local.ports import free_port
 from batchy_provider.services.composition import Services
 from batchy_provider.services.wait_requests import make_wait
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask
 from batchy_provider.triggers.waitsy import WaitsyTrigger
@@ -48,7 +48,7 @@ def rule_for(kind: str) -> str:
 
 def a_whole_life(url: str, folder: Path) -> None:
     """Do all that people and tasks do with the state."""
-    store = Store(connect(url))
+    store = Store(open_client(url))
     config = WorkflowConfig(name="sales", jobs={"extract": {}, "load": {}})
     store.load(config, by="ops")
     run = Holder(dag_id="sales", run_id="run-1")
@@ -116,7 +116,7 @@ def test_they_are_enough_for_waits_in_the_triggerer(guarded: Server, monkeypatch
         await asyncio.sleep(0.5)
 
         def night() -> None:
-            store = Store(connect(guarded.url))
+            store = Store(open_client(guarded.url))
             batch = store.open("sales", OpenRequest(config=config, holder=Holder(by="ops")))
             store.close("sales", CloseRequest(result="success", batch_id=batch.batch_id))
 
@@ -157,7 +157,7 @@ def test_who_may_too_little_is_told_what_is_missing(guarded: Server) -> None:
 
     with redis.Redis(port=guarded.port, username="admin", password=PASSWORD) as admin:
         admin.execute_command("ACL", "SETUSER", "batchy", "-hset")
-    store = Store(connect(guarded.url))
+    store = Store(open_client(guarded.url))
     with pytest.raises(Exception, match=r"(?i)permission|NOPERM") as told:
         store.load(WorkflowConfig(name="sales", jobs={"load": {}}), by="ops")
     assert "hset" in str(told.value)
@@ -260,6 +260,6 @@ def test_a_certificate_that_does_not_fit_is_refused(tmp_path: Path, fault: str) 
     server.start()
     try:
         with pytest.raises(RedisUnavailableError, match=r"(?i)certificate"):
-            Store(connect(wrong), retry_seconds=1).status("sales")
+            Store(open_client(wrong), retry_seconds=1).status("sales")
     finally:
         server.stop()

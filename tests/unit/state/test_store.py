@@ -26,13 +26,13 @@ from batchy_provider.exceptions import (
     UnknownWorkflowError,
 )
 from batchy_provider.state import codec
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
 
 @pytest.fixture
 def client(any_redis_url: str) -> Iterator[redis.Redis]:
-    with connect(any_redis_url) as client:
+    with open_client(any_redis_url) as client:
         assert isinstance(client, redis.Redis)
         yield client
 
@@ -136,7 +136,7 @@ PARAMS = st.dictionaries(
 @pytest.mark.slow
 @given(params=PARAMS)
 def test_params_are_kept_byte_for_byte_of_meaning(redis_url: str, params: dict[str, Any]) -> None:
-    with connect(redis_url) as client:
+    with open_client(redis_url) as client:
         client.flushall()
         store = Store(client)
         written = json.dumps(params)
@@ -268,7 +268,7 @@ def test_a_name_that_cannot_be_asks_nothing_of_redis(
 @pytest.mark.parametrize("ask", [*CHANGES, *QUESTIONS, "workflows"])
 def test_a_redis_that_is_not_there_is_told_with_its_address(ask: str, unused_url: str) -> None:
     asking = (CHANGES | QUESTIONS | {"workflows": lambda store: store.workflows()})[ask]
-    store = Store(connect(unused_url), retry_seconds=0.2)
+    store = Store(open_client(unused_url), retry_seconds=0.2)
     with pytest.raises(RedisUnavailableError, match=unused_url.removeprefix("redis://")):
         asking(store)
 
@@ -291,16 +291,16 @@ def test_a_login_that_is_refused_is_told_at_once(own_server: Any) -> None:
     own_server.client().config_set("requirepass", "secret")
     for url in (own_server.url, own_server.url.replace("redis://", "redis://:wrong@")):
         with pytest.raises(RedisUnavailableError, match=r"username-password|uthenticat") as raised:
-            Store(connect(url)).workflows()
+            Store(open_client(url)).workflows()
         assert "wrong" not in str(raised.value)
     with pytest.raises(RedisUnavailableError):
-        Store(connect(own_server.url)).open(WORKFLOW, request())
+        Store(open_client(own_server.url)).open(WORKFLOW, request())
 
 
 def test_a_user_who_may_not_write_is_told(own_server: Any) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@all", "-hset")
-    store = Store(connect(own_server.url.replace("redis://", "redis://reader:pw@")))
+    store = Store(open_client(own_server.url.replace("redis://", "redis://reader:pw@")))
     with pytest.raises(RedisUnavailableError, match=r"Nothing was changed"):
         store.open(WORKFLOW, request())
     with own_server.client() as client:
@@ -308,7 +308,7 @@ def test_a_user_who_may_not_write_is_told(own_server: Any) -> None:
 
 
 def test_a_redis_that_is_full_is_told_and_nothing_is_changed(own_server: Any) -> None:
-    store = Store(connect(own_server.url))
+    store = Store(open_client(own_server.url))
     with own_server.client() as client:
         client.config_set("maxmemory", 1)
         with pytest.raises(RedisUnavailableError, match=r"maxmemory.*Nothing was changed"):

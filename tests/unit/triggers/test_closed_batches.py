@@ -15,7 +15,7 @@ from redis import Redis
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
 from batchy_provider.exceptions import InvalidNameError
-from batchy_provider.state import deliveries as news
+from batchy_provider.state import deliveries
 from batchy_provider.state.store import Store
 from batchy_provider.triggers import closed as closed_module
 from batchy_provider.triggers.closed import BatchClosedTrigger
@@ -181,7 +181,7 @@ def test_a_restart_just_after_it_was_told_loses_none(
 ) -> None:
     """Airflow may not have stored it: so it is told once more, when the claim of the dead one has lapsed."""
     monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
-    monkeypatch.setattr(news, "CLAIM_SECONDS", 1)
+    monkeypatch.setattr(deliveries, "LEASE_SECONDS", 1)
 
     async def test() -> None:
         async with watching(redis_client) as told:
@@ -198,7 +198,7 @@ def test_one_that_is_stopped_once_airflow_has_stored_the_event_tells_it_no_more(
 ) -> None:
     monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
     monkeypatch.setattr(closed_module, "STORED_SECONDS", 0.1)
-    monkeypatch.setattr(news, "CLAIM_SECONDS", 1)
+    monkeypatch.setattr(deliveries, "LEASE_SECONDS", 1)
 
     async def test() -> None:
         async with watching(redis_client) as told:
@@ -250,15 +250,16 @@ def test_state_that_cannot_be_read_does_not_end_it(
 
 
 def test_a_batch_that_is_confirmed_before_an_earlier_one_is_not_told_again(store: Store, redis_client: Redis) -> None:
-    watch = news.Watch(workflow="wf")
-    assert news.claim(Store(redis_client).backend, watch, "one") == []
+    backend = Store(redis_client).backend
+    subscription = deliveries.Subscription(workflow="wf")
+    assert deliveries.lease(backend, subscription, "one") == []
     first = load(store)
-    assert [batch.batch_id for batch in news.claim(Store(redis_client).backend, watch, "one")] == [first]
+    assert [batch.batch_id for batch in deliveries.lease(backend, subscription, "one")] == [first]
     second = load(store)
-    assert [batch.batch_id for batch in news.claim(Store(redis_client).backend, watch, "other")] == [second]
-    news.confirm(Store(redis_client).backend, watch, [second])
-    assert news.claim(Store(redis_client).backend, watch, "third") == []
-    news.confirm(Store(redis_client).backend, watch, [first])
+    assert [batch.batch_id for batch in deliveries.lease(backend, subscription, "other")] == [second]
+    deliveries.acknowledge(backend, subscription, [second])
+    assert deliveries.lease(backend, subscription, "third") == []
+    deliveries.acknowledge(backend, subscription, [first])
     assert cursor(redis_client) == {"told": second, "claims": {}}
 
 

@@ -24,7 +24,7 @@ from redis_sentinel import Watched, started_sentinel
 from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
 from batchy_provider.core.waits import Wait
-from batchy_provider.state.connections import connect
+from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 from batchy_provider.triggers import wait_multiplexer
 from batchy_provider.triggers.waitsy import WaitsyTrigger
@@ -50,7 +50,7 @@ class Night:
         """Workflow → the batch that its wait has to end with."""
 
     def store(self) -> Store:
-        return Store(connect(self._url), retry_seconds=60)
+        return Store(open_client(self._url), retry_seconds=60)
 
     def before(self, workflows: list[str]) -> str:
         """Let all succeed once; returns since when a success counts."""
