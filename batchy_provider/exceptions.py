@@ -4,68 +4,78 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from batchy_provider.core.values import Holder
+from typing import Protocol
 
 
 class BatchyError(Exception):
-    """Base of all errors that this package raises on purpose; its text is meant for the user."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ConfigError(BatchyError):
-    """A configuration cannot be used; the text says where, what was expected and what to do."""
+    """A configuration cannot be used. The message says where, what was expected, and what to do."""
 
 
 class InvalidNameError(BatchyError):
-    """A workflow or job has a name that Redis keys, URLs or Airflow ids could not carry."""
+    """The name of a workflow or job cannot be a part of Redis keys, URLs and Airflow ids."""
 
 
 class StateError(BatchyError):
-    """What is stored in Redis is not what this package or the original Batchy would have written."""
+    """A value in Redis has a form that neither this package nor the original Batchy writes."""
 
 
 class UnknownWorkflowError(BatchyError):
-    """The workflow is in neither Redis nor the given configuration."""
+    """The workflow is neither in Redis nor in the given configuration."""
 
 
 class UnknownJobError(BatchyError):
-    """The workflow has no job of that name."""
+    """The workflow has no job of this name."""
 
 
 class UnknownBatchError(BatchyError):
-    """The workflow has no batch of that id; it may have been pruned."""
+    """The workflow has no batch with this id. Pruning may have removed it."""
 
 
 class WindowError(BatchyError):
-    """A window was asked for that cannot be: not a date, empty, backwards, or in the future."""
+    """The requested window is not valid: not a date, empty, backwards, or in the future."""
+
+
+class BatchHolder(Protocol):
+    """Who holds a batch open: a run of an Airflow DAG, or a person or another program (`by`)."""
+
+    @property
+    def dag_id(self) -> str | None: ...
+
+    @property
+    def run_id(self) -> str | None: ...
+
+    @property
+    def by(self) -> str | None: ...
 
 
 class BatchHeldError(BatchyError):
     """Another holder has the batch open.
 
-    :param message: who holds it, since when, and what to do.
+    :param message: who holds the batch, since when, and what to do.
     :param holder: who opened the open batch.
-    :param batch_id: the open batch.
+    :param batch_id: id of the open batch.
     """
 
-    def __init__(self, message: str, *, holder: Holder, batch_id: int) -> None:
+    def __init__(self, message: str, *, holder: BatchHolder, batch_id: int) -> None:
         super().__init__(message)
         self.holder = holder
         self.batch_id = batch_id
 
 
 class NotOpenError(BatchyError):
-    """A batch was to be closed that is not the open one; nothing was changed."""
+    """The batch to close is not the open one. Nothing was changed."""
 
 
 class ConflictError(BatchyError):
-    """Others changed the workflow at every attempt to change it; nothing was changed."""
+    """Other programs changed the workflow during every attempt to change it. Nothing was changed."""
 
 
 class RedisUnavailableError(BatchyError):
-    """Redis could not be reached or did not answer in time; whether a change was made is said in the text."""
+    """Redis cannot be reached, or does not answer in time. The message says whether a change was made."""
 
 
 class ArchiveError(BatchyError):
@@ -73,12 +83,12 @@ class ArchiveError(BatchyError):
 
 
 class ArchiveUnavailableError(ArchiveError):
-    """Redis does not know the workflow, and the archive could not be asked whether it ought to."""
+    """Redis does not know the workflow, and the archive cannot be read to find out whether data was lost."""
 
 
 class LostStateError(BatchyError):
-    """Redis holds an older state than the archive, or none: to open now would load data again."""
+    """Redis has an older state than the archive, or none. To open a batch now would load data again."""
 
 
 class StackError(BatchyError):
-    """A part of the local stack did not come up, or is gone; the text ends with the tail of its log."""
+    """A part of the local stack did not start, or has stopped. The message ends with the last lines of its log."""

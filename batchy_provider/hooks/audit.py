@@ -8,7 +8,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from batchy_provider.observability import events
+from batchy_provider.observability import metrics
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import Audit
@@ -22,7 +22,7 @@ def log_in_airflow(entry: Audit) -> None:
 
     It is counted too. It is kept in Redis by then: a database that cannot be reached is a warning here, no error.
     """
-    events.changed(entry)
+    metrics.changed(entry)
     try:
         from airflow.models.log import Log
         from airflow.utils.session import create_session

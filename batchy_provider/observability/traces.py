@@ -65,14 +65,14 @@ def span(name: str, **attributes: Any) -> Iterator[Span]:
             raise
 
 
-def record(name: str, began: float, *, fault: str | None = None, **attributes: Any) -> None:
+def record(name: str, began: float, *, error: str | None = None, **attributes: Any) -> None:
     """Make a span of what began at a moment (Unix seconds) and is over now."""
     tracer = _tracer()
     if tracer is None:
         return
     made = tracer.start_span(name, start_time=round(began * 1e9), attributes=_named(attributes))
-    if fault is not None:
-        Span(made).failed(fault)
+    if error is not None:
+        Span(made).failed(error)
     made.end()
 
 

@@ -136,14 +136,14 @@ class BatchyOpenOperator(_BatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the batch, or return the one that an earlier try of this run has opened."""
-        from batchy_provider.observability import events, traces
+        from batchy_provider.observability import metrics, traces
 
         self._check_scripts()
         with traces.span("batchy.open", workflow=self.workflow) as span, self._store() as store:
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
             span.set(**traces.batch_attributes(batch), reused=batch.reused)
-        events.opened(batch, _attempt(context))
+        metrics.opened(batch, _attempt(context))
         self.batch_id_shown = batch.batch_id
         self._log_windows(batch)
         return _summary(batch)
@@ -273,7 +273,7 @@ class BatchyCloseOperator(_BatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Close the batch, or return the one that an earlier try of this task has closed."""
         from batchy_provider.core.values import CloseRequest
-        from batchy_provider.observability import events, traces
+        from batchy_provider.observability import metrics, traces
 
         run = Run.of(context)
         with traces.span("batchy.close", workflow=self.workflow) as span, self._store() as store:
@@ -295,7 +295,7 @@ class BatchyCloseOperator(_BatchOperator):
             )
             closed = store.close(self.workflow, request)
             span.set(**traces.batch_attributes(closed))
-        events.closed(closed, _attempt(context))
+        metrics.closed(closed, _attempt(context))
         self.log.info("Batch %s of %s is closed: %s.", closed.batch_id, self.workflow, closed.status)
         for name, job in closed.jobs.items():
             self.log.info("  %s: %s", name, job.get("outcome"))

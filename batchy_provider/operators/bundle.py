@@ -185,7 +185,7 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.compat import supervisor_socket
         from batchy_provider.hooks.deployment import bundle_cache, result_store
         from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
-        from batchy_provider.observability import executions, traces
+        from batchy_provider.observability import observed_execution, traces
         from batchy_provider.operators.batch_watchdog import BatchEnd, lock_name, watchdog
         from batchy_provider.operators.execution_timeout import orderly_timeout
         from batchy_provider.operators.progress import ProgressReporter
@@ -194,7 +194,7 @@ class BashBundleOperator(BaseOperator):
         grace = self.kill_grace_seconds
         ti = context["ti"]
         workflow = self.workflow or ti.dag_id
-        with executions.observed(workflow, self.job, batch, ti.try_number) as observed:
+        with observed_execution.observe(workflow, self.job, batch, ti.try_number) as observed:
             script_context, given = self._script_context(context, batch)
             learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
             close_process()

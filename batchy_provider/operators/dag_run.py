@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
     from batchy_provider.core.values import Holder, Window
+    from batchy_provider.exceptions import BatchHolder
 
 CONF_WINDOW = ("from_date", "to_date")
 CONF_MOVE = "move_watermark"
@@ -114,7 +115,7 @@ class Run:
         return Window(from_date=max(starts), to_date=end)
 
 
-def is_running(ti: RuntimeTaskInstanceProtocol, holder: Holder) -> bool:
+def is_running(ti: RuntimeTaskInstanceProtocol, holder: BatchHolder) -> bool:
     """Ask Airflow whether the run that holds a batch is queued or running; one that it does not know is not."""
     assert holder.dag_id is not None
     assert holder.run_id is not None

@@ -35,10 +35,10 @@ class ProgressReporter:
     def __call__(self, progress: Progress) -> None:
         import datetime
 
-        from batchy_provider.observability import events
+        from batchy_provider.observability import metrics
 
         if progress.progress is not None:
-            events.emit(events.PROGRESS, progress.progress, workflow=self._workflow, job=self._job)
+            metrics.emit(metrics.PROGRESS, progress.progress, workflow=self._workflow, job=self._job)
         share = "" if progress.progress is None else f"{progress.progress:.0%} "
         self._log.info("progress: %s%s", share, progress.message or "")
         now = time.monotonic()

@@ -193,12 +193,12 @@ class WaitsySensor(BaseSensorOperator):
 
     def _emit(self, waiter: Waiter, seconds: float) -> None:
         """Send metrics and a trace of the wait that has ended."""
-        from batchy_provider.observability import events, traces
+        from batchy_provider.observability import metrics, traces
 
         workflows, state = list(waiter.workflows), waiter.state
-        events.waited(workflows, state, seconds)
+        metrics.waited(workflows, state, seconds)
         fault = waiter.text if state == "failed" else None
-        traces.record("batchy.wait", time.time() - seconds, fault=fault, workflows=workflows, state=state)
+        traces.record("batchy.wait", time.time() - seconds, error=fault, workflows=workflows, state=state)
 
     def _log_who_defines(self, workflow: str) -> None:
         from batchy_provider.hooks.deployment import cfg_folder

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
-from batchy_provider.observability import events
+from batchy_provider.observability import metrics
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class WaitMultiplexer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._outage = _Outage()
-        self._gauges = events.WaitGauges()
+        self._gauges = metrics.WaitGauges()
 
     async def watch(self, workflow: str, ask: Callable[[Keys], Asking]) -> AsyncGenerator[Verdict, None]:
         """Yield the verdict at first and whenever it may have changed, until the caller has had enough.
@@ -178,7 +178,7 @@ class WaitMultiplexer:
             (name, [each.since for each in each_of if isinstance(each.ask, Question)])
             for name, each_of in self._waiters.items()
         )
-        self._gauges.tell({name: since for name, since in begun if since})
+        self._gauges.report({name: since for name, since in begun if since})
 
     # -- the connection ----------------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ class _Outage:
         pause *= random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # jitter
         if not self._attempts:
             self._since = now
-            events.emit(events.REDIS_LOST, 1)
+            metrics.emit(metrics.REDIS_LOST, 1)
         self._text = f"Redis cannot be used ({explained(error) or type(error).__name__}); trying again until it can"
         if not self._attempts or now - self._said_at >= _REPEAT_WARNING_SECONDS:
             log.warning("Waits for batches: %s", self._text)

@@ -58,7 +58,7 @@ class WaitsyTrigger(BaseTrigger):
         """Yield one event, when the wait is over."""
         from batchy_provider.core.waits import Wait
         from batchy_provider.exceptions import BatchyError
-        from batchy_provider.observability import events, traces
+        from batchy_provider.observability import metrics, traces
         from batchy_provider.services.waiter import Waiter
 
         began = time.time() if self.began is None else self.began
@@ -87,9 +87,9 @@ class WaitsyTrigger(BaseTrigger):
         yield event
         # And only now that it has fired: where thousands fire at once, logging is what takes the time.
         self._say(self.log.error if fault else self.log.info, fault or said)
-        events.waited(workflows, state, time.time() - began)
+        metrics.waited(workflows, state, time.time() - began)
         bad = (fault or said) if state == "failed" else None
-        traces.record("batchy.wait", began, fault=bad, workflows=workflows, state=state)
+        traces.record("batchy.wait", began, error=bad, workflows=workflows, state=state)
 
     async def _verdicts(self, waits: Sequence[Wait]) -> AsyncGenerator[tuple[str, Verdict], None]:
         """Yield each workflow's verdicts as they come."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from batchy_provider.observability.events import METRICS, Metric
+from batchy_provider.observability.metrics import METRICS, Metric
 from batchy_provider.services.prometheus import GAUGES
 
 ROOT = Path(__file__).parents[3]

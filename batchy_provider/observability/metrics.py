@@ -155,7 +155,7 @@ class WaitGauges:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    def tell(self, begun: Mapping[str, Sequence[float]]) -> None:
+    def report(self, begun: Mapping[str, Sequence[float]]) -> None:
         """
         Tell how it stands.
 

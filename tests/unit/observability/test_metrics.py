@@ -26,7 +26,7 @@ from batchy_provider.core.values import (
     Window,
     WorkflowConfig,
 )
-from batchy_provider.observability import events
+from batchy_provider.observability import metrics
 from batchy_provider.services.answers import Audit
 from batchy_provider.state.store import Store
 
@@ -53,7 +53,7 @@ class Backend:
 @pytest.fixture
 def forget() -> Iterator[None]:
     """What was found out about the configuration is found out anew."""
-    caches = (events._stats, events._without_tags)
+    caches = (metrics._stats, metrics._without_tags)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -88,8 +88,8 @@ def test_why_a_batch_has_its_window(store: Store, backend: Any) -> None:
     def night(run: str, **request: Any) -> str:
         before = len(told)
         holder = Holder(dag_id="sales.eu", run_id=run)
-        events.opened(store.open("sales.eu", OpenRequest(config=CONFIG, holder=holder, **request)))
-        return " ".join(tags["reason"] for _, stat, _, tags in told[before:] if stat == events.OPENED.name)
+        metrics.opened(store.open("sales.eu", OpenRequest(config=CONFIG, holder=holder, **request)))
+        return " ".join(tags["reason"] for _, stat, _, tags in told[before:] if stat == metrics.OPENED.name)
 
     def close(run: str) -> None:
         batch = store.batch_of_run("sales.eu", run)
@@ -113,7 +113,7 @@ def test_a_batch_that_is_closed(store: Store, backend: Any) -> None:
     told = backend("OTEL_ON")
     store.open("sales.eu", OpenRequest(config=CONFIG))
     time.sleep(0.01)
-    events.closed(store.close("sales.eu", CloseRequest(result="failed")), attempt=3)
+    metrics.closed(store.close("sales.eu", CloseRequest(result="failed")), attempt=3)
     tags = {"workflow": "sales.eu", "kind": "live", "status": "failed"}
     retried = ("counter", "batchy.batch.retried", 1, {"workflow": "sales.eu", "step": "close"})
     assert told[:2] == [retried, ("counter", "batchy.batch.closed", 1, tags)]
@@ -124,7 +124,7 @@ def test_a_batch_that_is_closed(store: Store, backend: Any) -> None:
 
 def test_plain_statsd_gets_names_with_the_values_in_them_too(backend: Any) -> None:
     told = backend("STATSD_ON")
-    events.waited(["sales.eu"], "done", 2.5)
+    metrics.waited(["sales.eu"], "done", 2.5)
     assert [stat for _, stat, _, _ in told] == [
         "batchy.wait.ended",
         "batchy.wait.ended.sales__eu.done",
@@ -138,38 +138,38 @@ def test_others_know_tags(backend: Any, option: str, monkeypatch: pytest.MonkeyP
     if option == "STATSD_INFLUXDB_ENABLED":
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
     told = backend(option)
-    events.emit(events.REDIS_LOST, 1)
-    events.emit(events.OUTPUT, 5, workflow="sales", job="load")
+    metrics.emit(metrics.REDIS_LOST, 1)
+    metrics.emit(metrics.OUTPUT, 5, workflow="sales", job="load")
     assert [stat for _, stat, _, _ in told] == ["batchy.waits.redis_lost", "batchy.execution.output_bytes"]
 
 
 def test_a_dot_in_a_name_is_no_new_level() -> None:
     tags = {"workflow": "sales.eu", "kind": "live", "reason": "next"}
-    assert events.dotted(events.OPENED, tags) == "batchy.batch.opened.sales__eu.live.next"
+    assert metrics.dotted(metrics.OPENED, tags) == "batchy.batch.opened.sales__eu.live.next"
 
 
 def test_gauges_of_waits_end_at_0(backend: Any) -> None:
     told = backend("OTEL_ON")
-    gauges = events.WaitGauges()
+    gauges = metrics.WaitGauges()
     now = time.monotonic()
-    gauges.tell({"sales": [now - 100, now]})
+    gauges.report({"sales": [now - 100, now]})
     values = {(stat, tags["workflow"]): value for _, stat, value, tags in told}
     assert values["batchy.waits.running", "sales"] == 2
     assert 100 <= values["batchy.waits.oldest_seconds", "sales"] < 160
     told.clear()
-    gauges.tell({})
+    gauges.report({})
     assert [(stat, value) for _, stat, value, _ in told] == [
         ("batchy.waits.running", 0),
         ("batchy.waits.oldest_seconds", 0),
     ]
     told.clear()
-    gauges.tell({})
+    gauges.report({})
     assert told == []
 
 
 def test_a_change_by_a_person(backend: Any) -> None:
     told = backend("OTEL_ON")
-    events.changed(Audit(workflow="sales", action="set_window", actor=Actor("ann", "web")))
+    metrics.changed(Audit(workflow="sales", action="set_window", actor=Actor("ann", "web")))
     tags = {"workflow": "sales", "action": "set_window", "source": "web"}
     assert told == [("counter", "batchy.changes", 1, tags)]
 
@@ -186,7 +186,7 @@ def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.Mon
     use_stats_backend(Broken)
     try:
         record = BatchRecord(kind="live", started="?", to_date="?", day="?", reason="next window")
-        events.opened(Batch(workflow="sales", batch_id=1, status="open", kind="live", jobs={}, record=record))
+        metrics.opened(Batch(workflow="sales", batch_id=1, status="open", kind="live", jobs={}, record=record))
     finally:
         use_stats_backend(None)
     assert called
@@ -197,8 +197,8 @@ def test_where_metrics_are_off_nothing_is_even_looked_for() -> None:
     program = (
         "import sys, airflow.sdk; from airflow.providers.common.compat.sdk import conf\n"
         "before = set(sys.modules)\n"
-        "from batchy_provider.observability import events, traces\n"
-        "events.emit(events.REDIS_LOST, 1)\n"
+        "from batchy_provider.observability import metrics, traces\n"
+        "metrics.emit(metrics.REDIS_LOST, 1)\n"
         "with traces.span('x', a=1) as span: span.set(b=2); span.failed('no')\n"
         "traces.record('y', 0.0); print(traces.carrier())\n"
         "print([name for name in set(sys.modules) - before if not name.startswith('batchy_provider')])"

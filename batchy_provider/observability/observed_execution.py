@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from batchy_provider.observability import events, traces
+from batchy_provider.observability import metrics, traces
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.execution_outcome import ExecutionOutcome
@@ -33,19 +33,19 @@ class ObservedExecution:
         if outcome.state == "failed":
             # The other lines are the script's stderr. They belong in the log only, where secrets are masked.
             self._span.failed(outcome.reason.partition("\n")[0])
-        events.emit(events.EXECUTED, 1, **self._tags, state=outcome.state)
-        events.emit(events.EXECUTION_TIME, outcome.result.seconds, **self._tags, state=outcome.state)
-        events.emit(events.OUTPUT, outcome.reference().get("bytes", 0), **self._tags)
+        metrics.emit(metrics.EXECUTED, 1, **self._tags, state=outcome.state)
+        metrics.emit(metrics.EXECUTION_TIME, outcome.result.seconds, **self._tags, state=outcome.state)
+        metrics.emit(metrics.OUTPUT, outcome.reference().get("bytes", 0), **self._tags)
 
     def broke(self) -> None:
         """Report an execution that could not run, or whose result could not be stored."""
         if not self._has_ended:
             self._span.set(state="error")
-            events.emit(events.EXECUTED, 1, **self._tags, state="error")
+            metrics.emit(metrics.EXECUTED, 1, **self._tags, state="error")
 
 
 @contextmanager
-def observed(workflow: str, job: str, batch: Batch | None, attempt: int) -> Iterator[ObservedExecution]:
+def observe(workflow: str, job: str, batch: Batch | None, attempt: int) -> Iterator[ObservedExecution]:
     """
     Observe the execution that runs in the block.
 
