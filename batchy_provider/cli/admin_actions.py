@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from batchy_provider.cli.argument_types import at_least_one
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason, end, for_each
 from batchy_provider.cli.output import date_text
-from batchy_provider.cli.result_store import add_results_option, open_results
+from batchy_provider.cli.result_store import add_results_option
 
 
 def add_commands(commands: Commands) -> None:
@@ -94,27 +95,16 @@ def prune_history(context: Context, arguments: argparse.Namespace) -> int:
     """Remove old batches, then the results of batches that are no longer in the history."""
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("which workflow? Name one, or give --all")
-    store, results = context.store, None if arguments.no_results else open_results(arguments)
-    archive = None if arguments.no_results else context.archive
-    known = set(store.workflows())
+    removals = context.redis_services.retention.each(
+        arguments.workflow,
+        keep=arguments.keep,
+        keep_days=arguments.keep_days,
+        with_results=not arguments.no_results,
+    )
     if arguments.all:
-        names = sorted(known.union(results.workflows() if results else ()))
+        done, errors = for_each(removals, lambda name: (name, asdict(removals[name]())))
     else:
-        names = [arguments.workflow]
-        if results is None or arguments.workflow not in results.workflows():
-            store.status(arguments.workflow)  # a mistyped name is an error
-    keep = arguments.keep
-
-    def prune(name: str) -> tuple[str, dict[str, int]]:
-        batches = store.prune(name, keep=keep, keep_days=arguments.keep_days) if name in known else 0
-        # Read after pruning: what a job writes now belongs to a batch that is open, or to a newer one.
-        spare = [str(i) for i in store.batch_ids(name, limit=keep + 1000)] if name in known else []
-        counts = {"batches": batches, "results": results.prune(name, keep=keep, spare=spare) if results else 0}
-        if archive is not None and name in known:
-            archive.prune(name)
-        return name, counts
-
-    done, errors = for_each(names, prune) if arguments.all else ([prune(names[0])], [])
+        done, errors = [(name, asdict(remove())) for name, remove in removals.items()], []
     removed = dict(done)
     if context.output.is_table:
         columns = ("workflow", "batches removed", "results of batches removed")

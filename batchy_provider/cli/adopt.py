@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, end, for_each
 
 if TYPE_CHECKING:
-    from batchy_provider.original.history import Adoption
+    from batchy_provider.services.adoption import Adoption
 
 
 def add_commands(commands: Commands) -> None:

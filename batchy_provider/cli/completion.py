@@ -74,11 +74,10 @@ def _workflows(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[s
     folder = _cfg(parsed_args)
     names = {path.stem for path in find_files(folder)} if folder.is_dir() else set()
     if url := getattr(parsed_args, "redis_url", None) or os.environ.get("BATCHY_REDIS_URL"):
-        from batchy_provider.state.connections import open_client
-        from batchy_provider.state.store import Store
+        from batchy_provider.services.composition import services_at
 
         with contextlib.suppress(Exception):  # the shell cannot show an error here
-            names |= Store(open_client(url), retry_seconds=0).candidates()
+            names |= services_at(url, retry_seconds=0).names.all()
     return sorted(names)
 
 

@@ -143,20 +143,24 @@ class Context:
 
         return Output(getattr(self._arguments, "output", "table"))
 
-    @cached_property
+    @property
     def services(self) -> Services:
         """The services that the commands call.
 
         :raises ConfigError: the user named a folder of workflow files that does not exist.
         """
-        from batchy_provider.services.composition import Services
-
         if self.cfg_given and not self.cfg.is_dir():
             raise ConfigError(f"there is no folder {self.cfg} (--cfg, BATCHY_CFG)")
+        return self.redis_services
+
+    @cached_property
+    def redis_services(self) -> Services:
+        """The same services, for commands that read no workflow file: the folder need not exist."""
         from batchy_provider.cli.result_store import open_archive, open_results
+        from batchy_provider.services.composition import Services
 
         return Services(
-            store=lambda: self.store,
+            store=self._open_store,
             cfg=self.cfg,
             results=lambda: open_results(self._arguments),
             archive=lambda: open_archive(self._arguments),
@@ -182,9 +186,8 @@ class Context:
 
         return log_in_airflow
 
-    @property
-    def store(self) -> Store:
-        """The state in the Redis that the user named.
+    def _open_store(self) -> Store:
+        """Return the state in the Redis that the user named.
 
         :raises ConfigError: the address is wrong.
         :raises UsageError: the user named no Redis.

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -241,16 +242,15 @@ class _Reports:
     """Reads the latest progress of a workflow's jobs; nothing while Valkey does not answer."""
 
     def __init__(self, redis_url: str) -> None:
-        from batchy_provider.state.connections import open_client
-        from batchy_provider.state.store import Store
+        from batchy_provider.services.composition import services_at
 
-        self._store = Store(open_client(redis_url))
+        self._services = services_at(redis_url)
 
-    def of(self, workflow: str) -> dict[str, Any]:
+    def of(self, workflow: str) -> Mapping[str, Any]:
         from redis.exceptions import RedisError
 
         try:
-            return self._store.progress(workflow)
+            return self._services.states.get(workflow).progress
         except (BatchyError, RedisError, OSError):
             return {}
 
@@ -260,14 +260,12 @@ def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> No
     from redis.exceptions import RedisError
 
     from batchy_provider.cli.output import BATCH_COLUMNS, batch_data, batch_row
-    from batchy_provider.state.connections import open_client
-    from batchy_provider.state.store import Store
+    from batchy_provider.services.composition import services_at
 
     try:
-        with open_client(stack.redis_url) as client:
-            store = Store(client)
-            known = store.workflows()
-            batches = {name: store.history(name, limit=5) for name in dag_ids if name in known}
+        with contextlib.closing(services_at(stack.redis_url)) as services:
+            known = {state.workflow for state in services.states.all()}
+            batches = {name: services.batches.history(name, limit=5).items for name in dag_ids if name in known}
     except (BatchyError, RedisError, OSError) as error:  # the runs have ended all the same
         context.output.note(f"batchy: the batches cannot be shown: {error}")
         return

@@ -30,10 +30,8 @@ def add_commands(commands: Commands) -> None:
 
 def examine_all(context: Context, arguments: argparse.Namespace) -> int:
     """Check everything."""
-    from batchy_provider.services.health import HealthService
-
     named = arguments.results or os.environ.get("BATCHY_RESULTS")
-    found = HealthService(store=lambda: context.store).examine(open_results(arguments) if named else None)
+    found = context.redis_services.health.examine(open_results(arguments) if named else None)
     if context.output.is_table:
         from rich.text import Text
 

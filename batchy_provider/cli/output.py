@@ -224,22 +224,26 @@ def batch_row(batch: Batch | BatchView) -> list[Any]:
     ]
 
 
-def batch_data(batch: Batch) -> dict[str, Any]:
+_BATCH_FIELDS = frozenset(
+    (
+        "workflow",
+        "batch_id",
+        "kind",
+        "status",
+        "from_date",
+        "to_date",
+        "started",
+        "batch_end",
+        "run",
+        "by",
+        "reason",
+        "why",
+        "left_out",
+        "jobs",
+    )
+)
+
+
+def batch_data(batch: BatchView) -> dict[str, Any]:
     """Return a batch as data for programs."""
-    record = batch.record
-    return {
-        "workflow": batch.workflow,
-        "batch_id": batch.batch_id,
-        "kind": batch.kind,
-        "status": batch.status,
-        "from_date": batch.from_date,
-        "to_date": batch.to_date,
-        "started": batch.started,
-        "batch_end": batch.batch_end,
-        "run": record.run if record else None,
-        "by": record.by if record else None,
-        "reason": record.reason if record else None,
-        "why": record.why if record else None,
-        "left_out": list(record.left_out) if record else [],
-        "jobs": batch.jobs,
-    }
+    return {name: value for name, value in batch.data().items() if name in _BATCH_FIELDS}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def add_commands(commands: Commands) -> None:
 
 def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show all workflows."""
-    states = context.store.scan()
+    states = context.redis_services.states.all()
     if not context.output.is_table:
         context.output.data([_summary(state) for state in states])
         return 0
@@ -68,11 +69,10 @@ def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
 
 def show_status(context: Context, arguments: argparse.Namespace) -> int:
     """Show the jobs of one workflow."""
-    state = context.store.status(arguments.workflow)
+    state = context.redis_services.states.get(arguments.workflow)
     if not context.output.is_table:
         context.output.data(state.jobs)
         return 0
-    progress = context.store.progress(arguments.workflow)
     rows = []
     for job, fields in state.jobs.items():
         status = str(fields.get("status", "new"))
@@ -85,7 +85,7 @@ def show_status(context: Context, arguments: argparse.Namespace) -> int:
                 date_text(fields.get("from_date")),
                 date_text(fields.get("to_date") or fields.get("batch_start")),
                 date_text(fields.get("batch_end")),
-                _progress_text(progress.get(job), fields.get("batch_id")),
+                _progress_text(state.progress.get(job), fields.get("batch_id")),
             ]
         )
     columns = ("job", "status", "outcome", "batch", "from (UTC)", "to (UTC)", "ended (UTC)", "progress")
@@ -99,7 +99,7 @@ def show_status(context: Context, arguments: argparse.Namespace) -> int:
 def show_history(context: Context, arguments: argparse.Namespace) -> int:
     """Show the batches of one workflow."""
     if arguments.changes:
-        state = context.store.status(arguments.workflow)
+        state = context.redis_services.states.get(arguments.workflow)
         changes = [asdict(made) for made in state.changes]
         if context.output.is_table:
             rows = [[date_text(made.at), made.by, _place(made), made.what, made.why] for made in state.changes]
@@ -160,7 +160,7 @@ def _place(made: PersonalChange) -> str | None:
     return " ".join(part for part in (made.source, made.address) if part) or None
 
 
-def _progress_text(report: dict[str, Any] | None, batch_id: Any) -> str | None:
+def _progress_text(report: Mapping[str, Any] | None, batch_id: Any) -> str | None:
     if report is None or report.get("batch_id") != batch_id:
         return None
     share = report.get("progress")

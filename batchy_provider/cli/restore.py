@@ -26,8 +26,7 @@ from batchy_provider.cli.result_store import add_results_option
 from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
-    from batchy_provider.archive.restoring import Standing
-    from batchy_provider.services.archive import ArchiveService
+    from batchy_provider.services.archive import ArchiveService, Standing
 
 _SHOWN = 5
 

@@ -65,7 +65,7 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
         if arguments.others:
             raise UsageError("with --api you can wait for one workflow only; start one wait for each")
         return remote.wait(context, arguments, url)
-    from batchy_provider.services.waiter import Waiter, WaitService
+    from batchy_provider.services.waiter import Waiter
 
     timeout = arguments.timeout
     waiter = Waiter(
@@ -74,7 +74,7 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
         timeout=None if timeout is None else timeout.total_seconds(),
         recheck=arguments.recheck.total_seconds(),
     )
-    service = WaitService(store=lambda: context.store)
+    service = context.redis_services.waits
     service.run(
         waiter,
         lambda: [_make(service, name, arguments) for name in waiter.workflows],

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.state.store import Store
 
+__all__ = ["Adoption", "AdoptionService", "data_of"]
+
 
 class AdoptionService:
     """

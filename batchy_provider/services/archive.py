@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.state.store import Store
 
+__all__ = ["ArchiveService", "Restored", "Standing", "Written"]
+
 _READ_AT_ONCE = 100
 
 

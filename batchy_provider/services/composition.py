@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from batchy_provider.services.health import HealthService
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.prometheus import PrometheusMetrics
+    from batchy_provider.services.retention import RetentionService
+    from batchy_provider.services.states import StateService
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.waiter import WaitService
     from batchy_provider.services.workflows import WorkflowService
@@ -124,6 +126,13 @@ class Services:
         return EventFeed(lambda: self.store, learn_name)
 
     @cached_property
+    def states(self) -> StateService:
+        """The state of workflows, without their files."""
+        from batchy_provider.services.states import StateService
+
+        return StateService(store=lambda: self.store)
+
+    @cached_property
     def workflows(self) -> WorkflowService:
         """Workflows and their jobs."""
         from batchy_provider.services.workflows import WorkflowService
@@ -165,6 +174,13 @@ class Services:
         return ArchiveService(self.store, self._make_archive(), self.results, audit=self._report)
 
     @cached_property
+    def retention(self) -> RetentionService:
+        """Removal of old batches."""
+        from batchy_provider.services.retention import RetentionService
+
+        return RetentionService(store=lambda: self.store, results=lambda: self.results, archive=lambda: self.archive)
+
+    @cached_property
     def uploads(self) -> UploadService:
         """New workflow files and bundles."""
         from batchy_provider.services.uploads import UploadService
@@ -203,3 +219,13 @@ class Services:
             store, self._store = self._store, None
         if store is not None:
             store.backend.client.close()
+
+
+def services_at(url: str, *, retry_seconds: float | None = None) -> Services:
+    """Return the services of the Redis at a URL, without a result store and an archive.
+
+    :param retry_seconds: how long to retry after a lost connection; None for the default.
+    """
+    from batchy_provider.state import connect
+
+    return Services(store=lambda: connect(url, retry_seconds=retry_seconds))

@@ -149,14 +149,6 @@ class WorkflowService:
             graph={task: list(node.upstream) for task, node in nodes.items()},
         )
 
-    def fields(self, name: str) -> dict[str, Fields]:
-        """
-        Return job → its fields as Redis has them.
-
-        :raises UnknownWorkflowError: Redis does not know the workflow.
-        """
-        return self._store().status(name).jobs
-
     def config(self, name: str) -> WorkflowConfig | None:
         """
         Return what the state needs of a workflow's file.

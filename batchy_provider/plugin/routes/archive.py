@@ -9,14 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from batchy_provider.archive.restoring import Restored, Standing
 from batchy_provider.exceptions import LostStateError, UnknownWorkflowError
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.error_codes import ServerError
 from batchy_provider.plugin.routes.workflows import Reason
 from batchy_provider.plugin.security import AnyCaller, Editor, Reader, WorkflowName
-from batchy_provider.services.archive import ArchiveService, Written
+from batchy_provider.services.archive import ArchiveService, Restored, Standing, Written
 
 router = APIRouter(tags=["archive"])
 

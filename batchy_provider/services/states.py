@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Show the state of workflows as Redis has it, without their files: answers fast, and loads no model of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchy_provider.core.values import UnreadableWorkflow, WorkflowState
+    from batchy_provider.state.store import Store
+
+
+class StateService:
+    """Read the state of workflows.
+
+    :param store: returns the state in Redis.
+    """
+
+    def __init__(self, *, store: Callable[[], Store]) -> None:
+        self._store = store
+
+    def all(self) -> list[WorkflowState | UnreadableWorkflow]:
+        """Return the state of each workflow in Redis, by name."""
+        return self._store().scan()
+
+    def get(self, workflow: str) -> WorkflowState:
+        """Return the state of one workflow.
+
+        :raises UnknownWorkflowError: Redis does not know the workflow.
+        """
+        return self._store().status(workflow)
