@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Airflow assets for the batches of a workflow: ``schedule: {after: [sales]}`` uses the asset of its success."""
+"""Make the Airflow assets of a workflow's batches, such as the one behind ``schedule: {after: [sales]}``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ def workflow_asset(workflow: str) -> Asset:
 def failed_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
     """Return the asset that is updated when a live batch of the workflow is closed as failed.
 
-    A watcher updates it: the task that closes a failed batch fails, and Airflow takes no asset events from such a task.
+    A watcher updates it, because Airflow ignores the asset events of a failed task, and the task that closes a failed
+    batch fails.
     """
     return _watched(workflow, "failed", redis_conn_id, result="failed", outside_only=False)
 
 
 def outside_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
-    """Return the asset that is updated when a batch that no run of Airflow opened is closed as success.
+    """Return the asset that is updated when a batch that was opened outside of Airflow is closed as success.
 
-    It is not `workflow_asset` with a watcher: Airflow would remove the watcher when it parses another DAG that
-    names the same asset without it.
+    This cannot be `workflow_asset` with a watcher: Airflow removes the watcher when it parses another DAG that names
+    the same asset without it.
     """
     return _watched(workflow, "outside", redis_conn_id)
 

@@ -2,7 +2,7 @@
 # Copyright the batchy_provider authors
 """All differences between the supported versions of Airflow. Importing this module imports no Airflow.
 
-A function goes when the oldest Airflow that is supported has no need of it.
+Remove a function when the oldest supported Airflow does not need it any more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def cron_timetables() -> tuple[Any, Any]:
-    """Return the timetables of one cron and of several. Airflow 3.1 has none in its SDK, and takes the core's."""
+    """Return the timetable classes for one cron and for several. Airflow 3.1 has them only in its core."""
     try:
         from airflow.sdk import CronTriggerTimetable, MultipleCronTriggerTimetable
     except ImportError:
@@ -26,7 +26,7 @@ def cron_timetables() -> tuple[Any, Any]:
 def crons_of_timetable(timetable: Any) -> Sequence[tuple[str, str]]:
     """Return the cron expressions of a timetable with their timezones.
 
-    A task gets the SDK's timetable, or, on Airflow 3.1, the core's, which keeps the same under other names.
+    A task gets the SDK's timetable. On Airflow 3.1 it gets the core's, which has the same attributes under other names.
     """
     several = getattr(timetable, "timetables", None) or getattr(timetable, "_timetables", None)
     if several:
@@ -48,14 +48,14 @@ def serialize_dag(dag: Any) -> dict[str, Any]:
 
 
 def sync_callback_class() -> Any:
-    """Return the class of a deadline's callback that is no coroutine, or None: Airflow 3.1 calls coroutines alone."""
+    """Return the class of a deadline's plain callback; None on Airflow 3.1, which only calls coroutines."""
     from airflow.sdk.definitions import deadline
 
     return getattr(deadline, "SyncCallback", None)
 
 
 def secrets_masker() -> Any:
-    """Return the masker of a task's process. All versions keep it at a place that Airflow calls its own."""
+    """Return the masker of a task's process. In all versions it is a private object of Airflow."""
     from airflow.sdk._shared.secrets_masker import _secrets_masker
 
     return _secrets_masker()
@@ -64,8 +64,8 @@ def secrets_masker() -> Any:
 def airflow_stats() -> Any:
     """Return Airflow's `Stats`, set up.
 
-    Airflow 3.1 has one, which sets itself up. Later ones have one for tasks and another for all else, and each program
-    sets up the one that it uses itself: where it is not the tasks', that is set up here in the same way.
+    Airflow 3.1 has one `Stats`, which sets itself up. Later versions have one for tasks and one for all other programs.
+    Each program sets up the one that it uses. If this program has not set up the one for tasks, this function does.
     """
     try:
         from airflow.sdk.observability.stats import Stats
@@ -75,7 +75,7 @@ def airflow_stats() -> Any:
         return Stats
     import sys
 
-    # When it is first imported, Airflow 3.2 sets up `Stats` once more, and what was told before is never sent.
+    # Its first import on Airflow 3.2 sets up `Stats` once more. Metrics that were emitted before are never sent.
     import airflow.sdk.serde  # noqa: F401
     from airflow.providers.common.compat.sdk import conf
     from airflow.sdk.observability.metrics import stats_utils
@@ -85,7 +85,7 @@ def airflow_stats() -> Any:
         if module is None:
             continue
         factory = getattr(module, "_factory", None) or getattr(module.Stats, "factory", None)
-        # Airflow 3.2 takes a logger to nowhere for one who asks without having set it up, as the API server does.
+        # Airflow 3.2 returns a logger that does nothing if `Stats` is not set up, as in the API server.
         if factory is not None and getattr(factory, "__name__", "") != "NoStatsLogger":
             return module.Stats
     try:

@@ -14,10 +14,9 @@ _NAMED = 10
 
 
 def name_processes(session: Session, masker: Masker) -> tuple[str, ...]:
-    """
-    Return pid and command of each process of a session but its leader.
+    """Return pid and command of each process of a session but its leader.
 
-    :param masker: masks secrets in arguments
+    :param masker: masks secrets in arguments.
     """
     with contextlib.suppress(OSError):
         members = session.members(leader=False)

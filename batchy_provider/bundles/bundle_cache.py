@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Cache of unpacked bundles, by the digest of their content, shared by all processes of a machine.
+"""Cache of unpacked bundles, by the digest of their content, shared by all processes of a machine.
 
 ::
 
@@ -36,12 +35,11 @@ from batchy_provider.bundles.unpack import unpack
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """
-    A bundle that was fetched.
+    """A bundle that was fetched.
 
-    :param name: the bundle as the user wrote it
-    :param sha256: of the zip, or over the folder's names and contents; a pin is compared with it
-    :param cached: the bundle was in the cache, and not read again
+    :param name: the bundle as the user wrote it.
+    :param sha256: of the zip, or over the folder's names and contents; a pin is compared with it.
+    :param cached: the bundle was in the cache, and not read again.
     """
 
     name: str
@@ -50,12 +48,11 @@ class Fetched:
 
 
 class BundleCache:
-    """
-    Gives each run its own copy of a bundle.
+    """Gives each run its own copy of a bundle.
 
-    :param root: a folder on a local disk, as it has locks of the kernel; private to the worker's user
-    :param max_bytes: limit for all unpacked bundles. The least recently used are removed first; those in use stay
-    :param limits: how large a bundle may be
+    :param root: a folder on a local disk, as it has locks of the kernel; private to the worker's user.
+    :param max_bytes: limit for all unpacked bundles. The least recently used are removed first; those in use stay.
+    :param limits: how large a bundle may be.
     """
 
     def __init__(self, root: Path, *, max_bytes: int = 2 * GIB, limits: UnpackLimits | None = None) -> None:
@@ -64,18 +61,17 @@ class BundleCache:
         self.limits = limits or UnpackLimits()
 
     def working_copy(self, bundle: Any, into: Path, *, sha256: str | None = None) -> Fetched:
-        """
-        Copy the present content of a bundle to a new folder.
+        """Copy the present content of a bundle to a new folder.
 
-        :param bundle: path of a folder or zip, or an object with the `pathlib` API
-        :param into: a folder that does not exist yet
-        :param sha256: pin: any other content is refused; None: no pin
-        :raises BundleNotFoundError: there is nothing at the path
-        :raises BundleRefusedError: the bundle breaks a rule
-        :raises BundlePinError: the bundle is not the pinned one
+        :param bundle: path of a folder or zip, or an object with the `pathlib` API.
+        :param into: a folder that does not exist yet.
+        :param sha256: pin: any other content is refused; None: no pin.
+        :raises BundleNotFoundError: there is nothing at the path.
+        :raises BundleRefusedError: the bundle breaks a rule.
+        :raises BundlePinError: the bundle is not the pinned one.
         """
         with wrap_store_errors(
-            BundleError, f"Bundle {bundle} cannot be read", "See to where it lies, and run the job again"
+            BundleError, f"Bundle {bundle} cannot be read", "Check that place, then run the job again"
         ):
             fetched = self._working_copy(Source(bundle), into, sha256)
             if problem := script_problem((into / SCRIPT).read_bytes()):
@@ -102,11 +98,10 @@ class BundleCache:
         return Fetched(source.name, digest, cached)
 
     def shrink(self, *, keep: str | None = None) -> int:
-        """
-        Remove the least recently used bundles until the rest fits.
+        """Remove the least recently used bundles until the rest fits.
 
-        :param keep: a digest that stays in any case
-        :returns: how many were removed
+        :param keep: a digest that stays in any case.
+        :returns: how many were removed.
         """
         removed = 0
         with locked(self.root / "locks" / "shrink", wait=False) as fd:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The place of a bundle: a folder or a zip, on this machine or behind any object with the `pathlib` API.
+"""The place of a bundle: a folder or a zip, on this machine or behind any object with the `pathlib` API.
 
 Such an object (Airflow's ``ObjectStoragePath``, a ``UPath``) needs `is_file`, `is_dir`, `iterdir`, `name`, `open`
 and `stat`. If it has `fs` and `path`, as paths of fsspec have, changes are noticed without reading the data.
@@ -34,11 +33,10 @@ _VERSION_KEYS = (
 
 
 class Source:
-    """
-    One bundle at its place.
+    """One bundle at its place.
 
-    :param bundle: a path, or an object with the `pathlib` API
-    :raises BundleNotFoundError: there is neither a file nor a folder
+    :param bundle: a path, or an object with the `pathlib` API.
+    :raises BundleNotFoundError: there is neither a file nor a folder.
     """
 
     def __init__(self, bundle: Any) -> None:
@@ -62,12 +60,11 @@ class Source:
         return _of_file(self.path, self.is_local)
 
     def fetch(self, into: Path, *, limits: UnpackLimits) -> str:
-        """
-        Copy a zip.
+        """Copy a zip.
 
-        :param into: the file to make
-        :returns: sha256 of the copy, in hex
-        :raises BundleRefusedError: the zip is larger than the limit
+        :param into: the file to make.
+        :returns: sha256 of the copy, in hex.
+        :raises BundleRefusedError: the zip is larger than the limit.
         """
         with self.path.open("rb") as source, into.open("xb") as target:
             content = copy_hashed(source, target, limit=limits.archive_bytes)
@@ -78,12 +75,11 @@ class Source:
         return content.sha256
 
     def copy_folder(self, into: Path, *, limits: UnpackLimits) -> str:
-        """
-        Copy a folder, by the same rules as for a zip.
+        """Copy a folder, by the same rules as for a zip.
 
-        :param into: the folder to make
-        :returns: sha256 over names, executable bits and contents, in hex
-        :raises BundleRefusedError: the folder breaks a rule; ``into`` does not exist then
+        :param into: the folder to make.
+        :returns: sha256 over names, executable bits and contents, in hex.
+        :raises BundleRefusedError: the folder breaks a rule; ``into`` does not exist then.
         """
         from batchy_provider.bundles.scratch import remove_tree
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Open files below one folder, never through a link: for servers that send files of this machine to clients.
+"""Open files below one folder, never through a link: for servers that send files of this machine to clients.
 
 A path is resolved once. Then each folder of it is opened by the descriptor of the folder above, and links are refused.
 So nothing outside of the top folder is opened, even if somebody exchanges folders at the same time.
@@ -33,8 +32,7 @@ class OutsideFolderError(BundleRefusedError):
 
 
 def as_local_path(place: str) -> str | None:
-    """
-    Return the path on this machine that a text names; None if it is the URL of another store.
+    """Return the path on this machine that a text names; None if it is the URL of another store.
 
     ``file:`` and ``local:`` URLs are paths, in any spelling: Airflow's object storage opens them as paths.
     """
@@ -70,12 +68,11 @@ def path_below(top: str | os.PathLike[str], place: str | os.PathLike[str]) -> Pu
 
 @contextmanager
 def open_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
-    """
-    Open a file or folder below a folder, and yield its descriptor. No part of the name may be a link.
+    """Open a file or folder below a folder, and yield its descriptor. No part of the name may be a link.
 
-    :param top: the folder. Links may lead to it
-    :param name: relative to the folder, without ``..``
-    :raises OSError: there is no such file, a part of the name is a link, or it is neither a file nor a folder
+    :param top: the folder. Links may lead to it.
+    :param name: relative to the folder, without ``..``.
+    :raises OSError: there is no such file, a part of the name is a link, or it is neither a file nor a folder.
     """
     if name.is_absolute() or ".." in name.parts:
         raise OSError(f"{name} is no name of a file below a folder")
@@ -96,19 +93,18 @@ def open_below(top: str | os.PathLike[str], name: PurePath) -> Iterator[int]:
 
 
 def copy_bundle_below(top: Path, name: PurePath, into: Path, *, bundle: str, limits: UnpackLimits) -> bool:
-    """
-    Copy a bundle below a folder: a zip, or a folder with a ``script.sh``.
+    """Copy a bundle below a folder: a zip, or a folder with a ``script.sh``.
 
-    :param into: the file or folder to make, in a private folder
-    :param bundle: name of the bundle in errors
-    :returns: whether the bundle is a folder
-    :raises BundleNotFoundError: there is nothing at the path
-    :raises BundleRefusedError: it breaks a rule: a link, a device, too large
+    :param into: the file or folder to make, in a private folder.
+    :param bundle: name of the bundle in errors.
+    :returns: whether the bundle is a folder.
+    :raises BundleNotFoundError: there is nothing at the path.
+    :raises BundleRefusedError: it breaks a rule: a link, a device, too large.
     """
     try:
         with open_below(top, name) as found:
             if stat.S_ISREG(os.fstat(found).st_mode):
-                _copy(found, into, limits.archive_bytes, bundle)
+                _copy(found, into, limits.archive_bytes, bundle, limits.archive_bytes)
                 return False
             tree = Tree(bundle, limits)
             _copy_folder(found, into, tree, limits)
@@ -137,15 +133,19 @@ def _copy_folder(top: int, into: Path, tree: Tree, limits: UnpackLimits) -> None
             with _closing(os.open(child, _FILE_FLAGS, dir_fd=here)) as found:
                 if not stat.S_ISREG(os.fstat(found).st_mode):
                     raise BundleRefusedError(tree.bundle, "it is a device, a pipe or a socket.", name)
-                left -= _copy(found, into / name, left, tree.bundle)
+                left -= _copy(found, into / name, left, tree.bundle, limits.unpacked_bytes)
 
 
-def _copy(source: int, target: Path, most: int, bundle: str) -> int:
-    """Copy an open file and its executable bit; returns its bytes."""
+def _copy(source: int, target: Path, most: int, bundle: str, limit: int) -> int:
+    """Copy an open file and its executable bit, and return its size.
+
+    :param most: bytes that the file may have.
+    :param limit: bytes that the whole bundle may have, for the message.
+    """
     with os.fdopen(source, "rb", buffering=0, closefd=False) as file, target.open("xb") as out:
         size = copy_stream(file, out, limit=most)
         if size > most:
-            raise BundleRefusedError(bundle, f"it has more than {most:,} bytes left of its limit.")
+            raise BundleRefusedError(bundle, f"it has more than {limit:,} bytes, which is the limit.")
         os.fchmod(out.fileno(), 0o755 if os.fstat(source).st_mode & 0o111 else 0o644)
     return size
 

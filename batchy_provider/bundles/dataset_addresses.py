@@ -19,11 +19,10 @@ def is_template(uri: str) -> bool:
 
 
 def split_address(uri: str) -> tuple[str, str]:
-    """
-    Return namespace and name of a dataset.
+    """Return namespace and name of a dataset.
 
-    :param uri: such as ``postgres://dwh:5432/db.schema.table``
-    :raises ValueError: not an address; the text says why
+    :param uri: such as ``postgres://dwh:5432/db.schema.table``.
+    :raises ValueError: not an address; the text says why.
     """
     found = _URI.fullmatch(uri)
     if found is None:
@@ -42,12 +41,11 @@ def split_address(uri: str) -> tuple[str, str]:
 
 
 def declared_addresses(value: Any, key: str) -> Iterator[str]:
-    """
-    Yield the addresses that a script has written into ``lineage.json``: ``{"inputs": […], "outputs": […]}``.
+    """Yield the addresses that a script has written into ``lineage.json``: ``{"inputs": […], "outputs": […]}``.
 
-    :param value: content of the file
-    :param key: ``inputs`` or ``outputs``
-    :raises ValueError: the content does not have that form
+    :param value: content of the file.
+    :param key: ``inputs`` or ``outputs``.
+    :raises ValueError: the content does not have that form.
     """
     found = value.get(key, []) if isinstance(value, Mapping) else None
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):

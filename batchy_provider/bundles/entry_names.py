@@ -18,11 +18,10 @@ _COMPONENT_BYTES = 255
 
 
 class Tree:
-    """
-    The names of a bundle so far. Checks each new one against them.
+    """The names of a bundle so far. Checks each new one against them.
 
-    :param bundle: name of the bundle in errors
-    :param limits: how many and how long names may be
+    :param bundle: name of the bundle in errors.
+    :param limits: how many and how long names may be.
     """
 
     def __init__(self, bundle: str, limits: UnpackLimits) -> None:
@@ -35,11 +34,10 @@ class Tree:
         self._entries = 0
 
     def add(self, name: str, *, folder: bool) -> None:
-        """
-        Add one file or folder.
+        """Add one file or folder.
 
-        :param name: with ``/`` between folders and without one at its end
-        :raises BundleRefusedError: the name breaks a rule or collides with an earlier one
+        :param name: with ``/`` between folders and without one at its end.
+        :raises BundleRefusedError: the name breaks a rule or collides with an earlier one.
         """
         self._entries += 1
         if self._entries > self._limits.entries:
@@ -110,15 +108,14 @@ def _problem(name: str, limits: UnpackLimits) -> str | None:
     if len(encoded) > limits.name_bytes or any(len(p.encode()) > _COMPONENT_BYTES for p in parts):
         return f"its name is too long (limit {limits.name_bytes} bytes, {_COMPONENT_BYTES} for each part)."
     if len(parts) > limits.depth:
-        return f"it lies deeper than {limits.depth} folders."
+        return f"it is nested more than {limits.depth} folders deep."
     return None
 
 
 def check_root(bundle: str, tree: Tree) -> None:
-    """
-    Check that a bundle has a file `script.sh` at its root.
+    """Check that a bundle has a file `script.sh` at its root.
 
-    :raises BundleRefusedError: it has none; the message says where there is one instead
+    :raises BundleRefusedError: it has none; the message says where there is one instead.
     """
     if SCRIPT in tree.files:
         return

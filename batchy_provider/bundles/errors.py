@@ -20,12 +20,11 @@ class BundleNotFoundError(BundleError):
 
 
 class BundleRefusedError(BundleError):
-    """
-    The bundle breaks a rule, and is not used.
+    """The bundle breaks a rule, and is not used.
 
-    :param bundle: the bundle's path or URL, as the user wrote it
-    :param reason: a sentence that says which rule, and what to do
-    :param entry: the name of the offending entry, if there is one
+    :param bundle: the bundle's path or URL, as the user wrote it.
+    :param reason: a sentence that says which rule, and what to do.
+    :param entry: the name of the offending entry, if there is one.
     """
 
     def __init__(self, bundle: str, reason: str, entry: str | None = None) -> None:
@@ -56,10 +55,9 @@ class ResultError(BundleError):
 
 
 class ResultNotStoredError(ResultError):
-    """
-    A script has run, and its result could not be stored.
+    """A script has run, and its result could not be stored.
 
-    :param exit_code: of the script; None if it was stopped because its output could not be written
+    :param exit_code: of the script; None if it was stopped because its output could not be written.
     """
 
     def __init__(self, text: str, exit_code: int | None) -> None:
@@ -75,10 +73,9 @@ class DamagedRecordError(ResultError):
 
 
 class OutputGoneError(ResultError):
-    """
-    The output of an earlier job is no longer in the result store.
+    """The output of an earlier job is no longer in the result store.
 
-    :param url: URL of the output
+    :param url: URL of the output.
     """
 
     def __init__(self, url: str) -> None:
@@ -99,12 +96,11 @@ class OutputGoneError(ResultError):
 
 @contextlib.contextmanager
 def wrap_store_errors(kind: type[BundleError], what: str, then: str) -> Iterator[None]:
-    """
-    Raise any error of an object store as one of ours. Each store has its own errors, which seldom name the path.
+    """Raise any error of an object store as one of ours. Each store has its own errors, which seldom name the path.
 
-    :param kind: the error to raise
-    :param what: what failed, as the beginning of a sentence
-    :param then: what to do about it
+    :param kind: the error to raise.
+    :param what: what failed, as the beginning of a sentence.
+    :param then: what to do about it.
     """
     try:
         yield

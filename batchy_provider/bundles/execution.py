@@ -42,19 +42,18 @@ _WAITING = (
 
 
 class Execution:
-    """
-    Executes one request once.
+    """Executes one request once.
 
-    :param cache: where bundles are unpacked
-    :param results: where the result is stored
-    :param work: local folder for working copies
-    :param secrets: texts to mask in all that is shown and stored, except in the output that a later job reads
-    :param show: called with the output in lines, see :data:`batchy_provider.bundles.live_output.Show`
-    :param note: called with sentences about waiting if there is no ``show``
-    :param copy: called with the output in bytes as they come, see :class:`batchy_provider.bundles.runner.Runner`
-    :param outer: a folder around ``work``, which is removed too if this process is killed
-    :param progress: called with the script's progress, at most once a second
-    :raises BundleError: the request has a bundle and a command, or neither
+    :param cache: where bundles are unpacked.
+    :param results: where the result is stored.
+    :param work: local folder for working copies.
+    :param secrets: texts to mask in all that is shown and stored, except in the output that a later job reads.
+    :param show: called with the output in lines, see :data:`batchy_provider.bundles.live_output.Show`.
+    :param note: called with sentences about waiting if there is no ``show``.
+    :param copy: called with the output in bytes as they come, see :class:`batchy_provider.bundles.runner.Runner`.
+    :param outer: a folder around ``work``, which is removed too if this process is killed.
+    :param progress: called with the script's progress, at most once a second.
+    :raises BundleError: the request has a bundle and a command, or neither.
     """
 
     def __init__(
@@ -92,23 +91,21 @@ class Execution:
         """The script has ended. Its result is being stored, or is stored."""
 
     def cancel(self, reason: str = "cancelled", *, at_once: bool = False) -> None:
-        """
-        Stop the script. Safe in a signal handler and from any thread, before, during and after the run.
+        """Stop the script. Safe in a signal handler and from any thread, before, during and after the run.
 
-        :param reason: a word or sentence for the reason of the outcome
-        :param at_once: without grace between TERM and KILL
+        :param reason: a word or sentence for the reason of the outcome.
+        :param at_once: without grace between TERM and KILL.
         """
         self._cancelled = self._cancelled or reason
         if self._runner is not None:
             self._runner.cancel(reason, at_once=at_once)
 
     def run(self) -> ExecutionOutcome:
-        """
-        Fetch the bundle, run its script and store the result.
+        """Fetch the bundle, run its script and store the result.
 
-        :returns: how it ended. A script that fails is an outcome, not an error
-        :raises BundleError: the bundle was refused, or the script could not be run
-        :raises ResultNotStoredError: the script has run, and its result could not be stored
+        :returns: how it ended. A script that fails is an outcome, not an error.
+        :raises BundleError: the bundle was refused, or the script could not be run.
+        :raises ResultNotStoredError: the script has run, and its result could not be stored.
         """
         request = self._request
         try:
@@ -136,8 +133,8 @@ class Execution:
 
     def _full_disk_text(self, error: Exception) -> str:
         return (
-            f"A disk is full: {error}. Of this execution nothing was kept. It needs room in the folder of bundles "
-            f"and working copies, {self._work.parent}, and where the results are, {self._results.url}. Make room "
+            f"A disk is full: {error}. Nothing of this execution is stored. It needs space in the folder of bundles "
+            f"and working copies, {self._work.parent}, and in the result store, {self._results.url}. Free some space "
             "and run the job again: it gets the same window."
         )
 

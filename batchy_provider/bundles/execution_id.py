@@ -17,11 +17,10 @@ RESERVED = (".drafts", ".archive")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionId:
-    """
-    The identity of one execution.
+    """The identity of one execution.
 
-    :param batch_id: the batch; outside of a workflow, any name of the run
-    :param attempt: the task's try. The second execution of try ``1`` is ``1.2``
+    :param batch_id: the batch; outside of a workflow, any name of the run.
+    :param attempt: the task's try. The second execution of try ``1`` is ``1.2``.
     """
 
     workflow: str

@@ -19,16 +19,15 @@ TAIL_LINES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionOutcome:
-    """
-    How an execution ended.
+    """How an execution ended.
 
-    :param state: ``success``, ``skipped`` or ``failed``
-    :param exit_code: 0 to 255; 128 + n after signal n
-    :param reason: one sentence, with the last lines of stderr if the script failed
-    :param stored: the execution in the result store
-    :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`, masked
-    :param result: how the script's processes ended
-    :param notices: sentences for people: what the script left that is not stored
+    :param state: ``success``, ``skipped`` or ``failed``.
+    :param exit_code: 0 to 255; 128 + n after signal n.
+    :param reason: one sentence, with the last lines of stderr if the script failed.
+    :param stored: the execution in the result store.
+    :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`, masked.
+    :param result: how the script's processes ended.
+    :param notices: sentences for people: what the script left that is not stored.
     """
 
     state: str
@@ -46,10 +45,9 @@ class ExecutionOutcome:
 
 
 def state_of(result: RunResult, problems: Sequence[str]) -> str:
-    """
-    Return the state of an execution: ``success``, ``skipped`` or ``failed``.
+    """Return the state of an execution: ``success``, ``skipped`` or ``failed``.
 
-    :param problems: what is wrong with the output or the values of the script
+    :param problems: what is wrong with the output or the values of the script.
     """
     if result.ended != "exit":
         return "failed"
@@ -62,7 +60,7 @@ def reason_of(result: RunResult, problems: Sequence[str], request: ExecutionRequ
     """Say why an execution has its state, for people; see `state_of`."""
     by_signal = f" (signal {result.signal})" if result.signal else ""
     if result.ended == "timeout":
-        text = f"{SCRIPT} was stopped after {result.seconds:.1f} s: its time was over"
+        text = f"{SCRIPT} was stopped after {result.seconds:.1f} s: it reached its time limit"
     elif result.ended == BACKGROUND_TIMEOUT:
         processes = ", ".join(result.background[:TAIL_LINES]) or "a process"
         text = (

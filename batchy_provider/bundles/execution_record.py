@@ -18,12 +18,11 @@ RECORD = "exit.json"
 
 @dataclass(frozen=True, slots=True)
 class StoredExecution:
-    """
-    One execution in the result store.
+    """One execution in the result store.
 
-    :param url: URL of its folder
-    :param path: its folder, as an object with the `pathlib` API
-    :param record: the content of ``exit.json``
+    :param url: URL of its folder.
+    :param path: its folder, as an object with the `pathlib` API.
+    :param record: the content of ``exit.json``.
     """
 
     url: str
@@ -36,10 +35,9 @@ class StoredExecution:
         return self.record.get("damage")
 
     def checked(self) -> StoredExecution:
-        """
-        Return the execution itself, if its record can be read.
+        """Return the execution itself, if its record can be read.
 
-        :raises DamagedRecordError: it cannot
+        :raises DamagedRecordError: it cannot.
         """
         if self.damage is not None:
             raise DamagedRecordError(f"{self.damage} Restore it from a backup, or run the job again.")
@@ -53,10 +51,9 @@ class StoredExecution:
         return identity.command(self.url[: -len(folders)])
 
     def open(self, name: str) -> BinaryIO:
-        """
-        Open ``stdout``, ``stderr``, ``output`` or ``files/…`` for reading.
+        """Open ``stdout``, ``stderr``, ``output`` or ``files/…`` for reading.
 
-        :raises ResultError: the execution has no such file
+        :raises ResultError: the execution has no such file.
         """
         if name not in self.record["contents"]:
             known = ", ".join(self.record["contents"])
@@ -65,12 +62,11 @@ class StoredExecution:
         return opened
 
     def reference(self, name: str | None = None) -> dict[str, Any]:
-        """
-        Return what a later job needs to read a file: ``{url, bytes, sha256}``.
+        """Return what a later job needs to read a file: ``{url, bytes, sha256}``.
 
         If secrets were masked in the file, the reference has their number, too, as ``masked``.
 
-        :param name: of the file; default: the output
+        :param name: of the file; default: the output.
         """
         name = name or self.record["output"]
         reference = {"url": f"{self.url}/{name}", **self.record["contents"][name]}
@@ -79,10 +75,9 @@ class StoredExecution:
 
 
 def read_record(text: bytes) -> dict[str, Any]:
-    """
-    Parse the content of ``exit.json``.
+    """Parse the content of ``exit.json``.
 
-    :raises ValueError: it is damaged
+    :raises ValueError: it is damaged.
     """
     try:
         record = json.loads(text)
@@ -103,11 +98,10 @@ def read_record(text: bytes) -> dict[str, Any]:
 
 
 def damaged_record(parts: tuple[str, ...], damage: str) -> dict[str, Any]:
-    """
-    Return a substitute for a record that cannot be read.
+    """Return a substitute for a record that cannot be read.
 
-    :param parts: names of its folders, which say whose record it is
-    :param damage: a sentence that says why it cannot be read
+    :param parts: names of its folders, which say whose record it is.
+    :param damage: a sentence that says why it cannot be read.
     """
     workflow, batch_id, job, attempt = map(name_from_folder, parts)
     return {

@@ -29,20 +29,19 @@ class UnsuitableFileError(OSError):
 
 
 def move_file(path: Path, target: Path) -> None:
-    """
-    Move one regular file. A file with hard links is copied: somebody could change it later by another name.
+    """Move one regular file. A file with hard links is copied: somebody could change it later by another name.
 
-    :raises UnsuitableFileError: it is no regular file, or most of it is holes
-    :raises OSError: it cannot be read or moved; ``target`` does not exist then
+    :raises UnsuitableFileError: it is no regular file, or most of it is holes.
+    :raises OSError: it cannot be read or moved; ``target`` does not exist then.
     """
     kind = stat.S_IFMT(path.lstat().st_mode)
     if kind != stat.S_IFREG:
-        raise UnsuitableFileError(f"is {KINDS.get(kind, 'no file')}")
+        raise UnsuitableFileError(f"is {KINDS.get(kind, 'not a file')}")
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as source:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise UnsuitableFileError("was exchanged while it was kept")
+            raise UnsuitableFileError("was replaced while it was being stored")
         if _is_mostly_holes(fd, status.st_size):
             raise UnsuitableFileError(f"has {status.st_size:,} bytes, most of them holes (a sparse file): pack it")
         if status.st_nlink == 1:
@@ -66,8 +65,8 @@ def why_not_moved(error: OSError) -> str:
     if isinstance(error, UnsuitableFileError):
         return str(error)
     if isinstance(error, FileNotFoundError):
-        return "vanished while it was kept"
-    return f"cannot be kept ({error.strerror or error})"
+        return "vanished while it was being stored"
+    return f"cannot be stored ({error.strerror or error})"
 
 
 def _is_mostly_holes(fd: int, size: int) -> bool:

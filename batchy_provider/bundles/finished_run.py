@@ -27,17 +27,16 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """
-    What is known when a script has ended.
+    """What is known when a script has ended.
 
-    :param result: how its processes ended
-    :param started: when it was started, see `utc_now`
-    :param fetched: its bundle; None if it ran a command
-    :param collected: the files that it left
-    :param values: content of each ``NAME.json``, masked
-    :param values_problem: what is wrong with a ``NAME.json``; None if all are right
-    :param new_files: files that it made in its working copy, sorted
-    :param masker: masks secrets in all texts of the record
+    :param result: how its processes ended.
+    :param started: when it was started, see `utc_now`.
+    :param fetched: its bundle; None if it ran a command.
+    :param collected: the files that it left.
+    :param values: content of each ``NAME.json``, masked.
+    :param values_problem: what is wrong with a ``NAME.json``; None if all are right.
+    :param new_files: files that it made in its working copy, sorted.
+    :param masker: masks secrets in all texts of the record.
     """
 
     request: ExecutionRequest
@@ -51,10 +50,9 @@ class FinishedRun:
     masker: Masker
 
     def record(self, skipped: Sequence[SkippedFile]) -> dict[str, Any]:
-        """
-        Return the record, without what the result store adds.
+        """Return the record, without what the result store adds.
 
-        :param skipped: files that the store did not take; ``output`` or ``files/…``
+        :param skipped: files that the store did not take; ``output`` or ``files/…``.
         """
         problems = self._problems(skipped)
         reason = self.masker.text(reason_of(self.result, problems, self.request))
@@ -87,10 +85,9 @@ class FinishedRun:
         }
 
     def outcome(self, stored: StoredExecution) -> ExecutionOutcome:
-        """
-        Return the outcome.
+        """Return the outcome.
 
-        :param stored: the execution, with a record that `record` made
+        :param stored: the execution, with a record that `record` made.
         """
         record, contents = stored.record, stored.record["contents"]
         return ExecutionOutcome(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Lock of a job: only one of its scripts runs at a time on one machine.
+"""Lock of a job: only one of its scripts runs at a time on one machine.
 
 If a worker is killed, its watchdog gives the script a grace to end. The job's next try may begin in this time, and
 would load the same window a second time. So each script holds a lock, and the watchdog holds it, too, until the last
@@ -23,12 +22,11 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def hold_job_lock(file: Path, *, waiting: Callable[[], None], given_up: Callable[[], bool]) -> Iterator[int | None]:
-    """
-    Hold a lock during the block, and wait for it first if necessary. Yields its descriptor.
+    """Hold a lock during the block, and wait for it first if necessary. Yields its descriptor.
 
-    :param file: the lock file; made, and removed at the end
-    :param waiting: called once if another process holds the lock
-    :param given_up: called while waiting; True ends the wait, and the block runs without the lock, with None
+    :param file: the lock file; made, and removed at the end.
+    :param waiting: called once if another process holds the lock.
+    :param given_up: called while waiting; True ends the wait, and the block runs without the lock, with None.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     has_reported = False

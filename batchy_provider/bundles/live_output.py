@@ -25,13 +25,12 @@ _NOTE_SECONDS = 30.0
 
 
 class LiveView:
-    """
-    Shows lines while the script runs.
+    """Shows lines while the script runs.
 
-    :param show: called for each block
+    :param show: called for each block.
     :param limit_bytes: after so many bytes, only the last lines are shown, at the end, with an exact count of the
-        lines that are not shown
-    :param where: the place that has all lines, with the command that shows them
+        lines that are not shown.
+    :param where: the place that has all lines, with the command that shows them.
     """
 
     def __init__(self, show: Show, *, limit_bytes: int = LOG_LIMIT_BYTES, where: str = "the result file") -> None:
@@ -47,10 +46,9 @@ class LiveView:
         self._next_note = math.inf
 
     def put(self, stream: str, lines: bytes, now: float) -> None:
-        """
-        Take whole lines of one stream.
+        """Take whole lines of one stream.
 
-        :param now: monotonic seconds
+        :param now: monotonic seconds.
         """
         if not lines:
             return
@@ -94,7 +92,7 @@ class LiveView:
         if self._hidden > shown:
             self._show(
                 "note",
-                f"{self._hidden - shown:,} lines are not shown here, they are only in {self._where}. The last:",
+                f"{self._hidden - shown:,} lines are not shown here. They are only in {self._where}. The last lines:",
             )
         for stream, lines in self._tail:
             self._show(stream, _text(lines))

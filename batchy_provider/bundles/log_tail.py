@@ -23,10 +23,9 @@ STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
 
 
 class Follower:
-    """
-    Reads the output of a running execution up to its end.
+    """Reads the output of a running execution up to its end.
 
-    :param store: the result store that has the execution when it has ended
+    :param store: the result store that has the execution when it has ended.
     """
 
     def __init__(self, store: ResultStore, running: RunningExecution) -> None:
@@ -37,10 +36,9 @@ class Follower:
         """The stored execution; None until `chunks` is exhausted."""
 
     def chunks(self) -> Iterator[tuple[StreamName, bytes]]:
-        """
-        Yield what the execution writes, as it is written.
+        """Yield what the execution writes, as it is written.
 
-        :raises ResultError: it has ended and nothing of it is stored: its worker was killed
+        :raises ResultError: it has ended and nothing of it is stored: its worker was killed.
         """
         folder = self._running.folder
         while True:
@@ -72,6 +70,6 @@ class Follower:
             return self._store.latest(identity.workflow, identity.job, identity.batch_id, identity.attempt)
         except ResultError:
             raise ResultError(
-                f"{identity.job} of {identity.workflow}, batch {identity.batch_id}, ended and left nothing: its worker "
-                "was killed, or its result could not be kept. The task log in Airflow tells more."
+                f"{identity.job} of {identity.workflow}, batch {identity.batch_id}, ended without a stored result: "
+                "its worker was killed, or the result could not be stored. See its task log in Airflow."
             ) from None

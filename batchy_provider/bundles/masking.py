@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Replace secrets in the output of a script by ``***``, before the output is shown or stored.
+"""Replace secrets in the output of a script by ``***``, before the output is shown or stored.
 
 A stream is masked as it comes, in pieces of any size. Only the end of a piece that may be the beginning of a secret is
 held back. The caller says what is secret. Without secrets, the output is passed on unchecked.
@@ -47,11 +46,10 @@ def is_secret_name(name: str) -> bool:
 
 
 def secrets_in(values: Mapping[str, Any], is_secret: Callable[[str], bool] = is_secret_name) -> set[str]:
-    """
-    Return the values that are secret by their names, at any depth below such a name, and the passwords in URLs.
+    """Return the values that are secret by their names, at any depth below such a name, and the passwords in URLs.
 
-    :param values: variables or params
-    :param is_secret: tells whether a value with a certain name is secret
+    :param values: variables or params.
+    :param is_secret: tells whether a value with a certain name is secret.
     """
     found: set[str] = set()
     for name, value in values.items():
@@ -115,13 +113,12 @@ def _passwords(text: str) -> Iterator[str]:
 
 
 class Masker:
-    """
-    Masks a set of secrets.
+    """Masks a set of secrets.
 
     If two of them begin at the same place, the longer one is masked. The forms in which programs print a secret are
     masked, too: its lines, the values of a JSON document, its text with the escapes of JSON; see `secret_forms`.
 
-    :param secrets: texts; empty ones are ignored
+    :param secrets: texts; empty ones are ignored.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -202,10 +199,9 @@ class Masker:
 
 
 class MaskedStream:
-    """
-    Masks one stream, in pieces of any size. The result is the same as `Masker.bytes` returns for the whole.
+    """Masks one stream, in pieces of any size. The result is the same as `Masker.bytes` returns for the whole.
 
-    :param masker: has all secrets of the stream
+    :param masker: has all secrets of the stream.
     """
 
     def __init__(self, masker: Masker) -> None:

@@ -25,8 +25,8 @@ FILES = "files"
 NAME_BYTES = 700
 """Limit of a path below the folder. The keys of an object store have 1,024 bytes, with all folders above."""
 OUTPUT_PROBLEM = (
-    "$BATCHY_OUTPUT {}. Expected one regular file when script.sh ends: nothing is handed to a later job. Pack several "
-    "files into one, or leave them in $BATCHY_OUTPUT_DIR."
+    "$BATCHY_OUTPUT {}. Expected one regular file when script.sh ends, so no later job gets an output. Pack several "
+    "files into one, or write them to $BATCHY_OUTPUT_DIR."
 )
 _MASK = "MASKED"
 _PYTHON_CACHE = "__pycache__"
@@ -34,12 +34,11 @@ _PYTHON_CACHE = "__pycache__"
 
 @dataclass(slots=True)
 class CollectedOutput:
-    """
-    What became of the files that a script left.
+    """What became of the files that a script left.
 
-    :param output_problem: why `BATCHY_OUTPUT` cannot be stored; None if it can, or was never written
-    :param skipped: files that are not stored
-    :param notices: other sentences for the script's author
+    :param output_problem: why `BATCHY_OUTPUT` cannot be stored; None if it can, or was never written.
+    :param skipped: files that are not stored.
+    :param notices: other sentences for the script's author.
     """
 
     output_problem: str | None = None
@@ -48,10 +47,9 @@ class CollectedOutput:
 
 
 class OutputFolder:
-    """
-    The folder that a script writes its output to.
+    """The folder that a script writes its output to.
 
-    :param folder: a folder that does not exist yet, on the same file system as the files of the execution
+    :param folder: a folder that does not exist yet, on the same file system as the files of the execution.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,16 +62,15 @@ class OutputFolder:
         os.utime(self.output.parent, ns=(0, 0))
 
     def collect(self, into: Path, masker: Masker) -> CollectedOutput:
-        """
-        Move what can be stored to ``into/output`` and ``into/files``.
+        """Move what can be stored to ``into/output`` and ``into/files``.
 
-        :param into: the folder of the execution's files
-        :param masker: masks secrets in names
+        :param into: the folder of the execution's files.
+        :param masker: masks secrets in names.
         """
         collected = CollectedOutput(output_problem=self._take_output(into / "output"))
         problem = _folder_problem(self.files)
         if problem:
-            collected.notices.append(f"$BATCHY_OUTPUT_DIR {problem}: no file in it is kept.")
+            collected.notices.append(f"$BATCHY_OUTPUT_DIR {problem}: no file in it is stored.")
             return collected
         (into / FILES).mkdir(mode=0o700)
         _Collector(into / FILES, masker, collected).walk(self.files)
@@ -114,7 +111,7 @@ class _Collector:
                     self._take(top / name, name)
         if self._renamed:
             self._collected.notices.append(
-                f"{self._renamed} of the kept files had a secret in their names: {_MASK} stands in its place."
+                f"{self._renamed} of the stored files had a secret in their names, which is replaced by {_MASK}."
             )
 
     def _entries(self, top: Path, prefix: str) -> Iterator[tuple[str, bool]]:
@@ -185,10 +182,9 @@ def _name_problem(name: str) -> str | None:
 
 
 def names_below(folder: Path, most: int) -> set[str]:
-    """
-    Return the names of all files in a folder and in its subfolders. Links count as files.
+    """Return the names of all files in a folder and in its subfolders. Links count as files.
 
-    :param most: look at no more entries than this
+    :param most: look at no more entries than this.
     """
     names: set[str] = set()
     folders = [""]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Split a stream into lines for the log. The files keep every byte.
+"""Split a stream into lines for the log. The files keep every byte.
 
 A program that shows its progress writes one line over and over, with a carriage return between the states (rsync, pip,
 tqdm), or adds a dot from time to time. Of a finished line, the log shows the last state, as a terminal does. Of a line
@@ -35,8 +34,7 @@ class Clock(Protocol):
 
 
 class LineSplitter:
-    """
-    Cuts a stream into blocks of whole lines. Keeps no more than the head and the tail of one line in memory.
+    """Cuts a stream into blocks of whole lines. Keeps no more than the head and the tail of one line in memory.
 
     Of each line, only the text after the last carriage return is passed on, unless it is blank. A line that is longer
     than ``line_bytes`` is shortened to that: the text between its head and its tail is replaced by its length.
@@ -134,10 +132,9 @@ class _Line:
         return line
 
     def state(self, most: int) -> bytes:
-        """
-        Return the text that is shown for the line.
+        """Return the text that is shown for the line.
 
-        :param most: bytes, half of them at each end
+        :param most: bytes, half of them at each end.
         """
         if self.rewrites and not self._is_visible():
             return self._before
@@ -188,14 +185,13 @@ class _Line:
 
 
 class Unfinished:
-    """
-    Shows the line that is being written, from time to time.
+    """Shows the line that is being written, from time to time.
 
     A line that is written over is shown each second. A line that only grows (dots) is shown after five seconds, and
     then after twice as long each time: a program that buffers its output often stops in the middle of a line.
 
-    :param splitter: has the line
-    :param show: called with the state as a line, and the time (monotonic seconds)
+    :param splitter: has the line.
+    :param show: called with the state as a line, and the time (monotonic seconds).
     """
 
     def __init__(self, splitter: LineSplitter, show: Callable[[bytes, float], None]) -> None:

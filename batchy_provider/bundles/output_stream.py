@@ -19,13 +19,12 @@ PIPE_BYTES = 1024 * 1024
 
 
 class Stream:
-    """
-    One output stream of a script.
+    """One output stream of a script.
 
-    :param name: ``stdout`` or ``stderr``
-    :param path: new file for its bytes, masked
-    :param masker: masks secrets in them
-    :param exact: new file for the unmasked bytes, made only if a secret was masked; None: never made
+    :param name: ``stdout`` or ``stderr``.
+    :param path: new file for its bytes, masked.
+    :param masker: masks secrets in them.
+    :param exact: new file for the unmasked bytes, made only if a secret was masked; None: never made.
     """
 
     def __init__(self, name: str, path: Path, masker: Masker, exact: Path | None = None) -> None:

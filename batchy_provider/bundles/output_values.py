@@ -25,11 +25,10 @@ _LISTED_PROBLEMS = 20
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """
-    Return the content of each ``NAME.json`` directly in a folder, by name.
+    """Return the content of each ``NAME.json`` directly in a folder, by name.
 
     :raises ResultError: a file is not JSON, is too large, has a reserved name, or holds what Airflow cannot store. The
-        message lists all problems, each with its file and place
+        message lists all problems, each with its file and place.
     """
     values: dict[str, Any] = {}
     problems = []
@@ -37,7 +36,7 @@ def read_values(folder: Path) -> dict[str, Any]:
         name = path.name.removesuffix(".json")
         problem = None
         if name in _RESERVED or name.startswith(_LINKS):
-            problem = f"the name {name!r} is taken"
+            problem = f"the name {name!r} is reserved"
         elif path.stat().st_size > VALUE_BYTES:
             problem = f"it has {path.stat().st_size:,} bytes, {VALUE_BYTES:,} is the limit"
         else:
@@ -70,13 +69,12 @@ def _value_files(folder: Path) -> list[Path]:
 
 
 def mask_values(folder: Path, values: dict[str, Any], masker: Masker) -> dict[str, Any]:
-    """
-    Mask secrets in values that `read_values` has read, and in their files.
+    """Mask secrets in values that `read_values` has read, and in their files.
 
     A ``NAME.json`` with a problem is no value. It is masked as text.
 
-    :returns: the masked values
-    :raises ResultError: a file has a secret in it and cannot be written
+    :returns: the masked values.
+    :raises ResultError: a file has a secret in it and cannot be written.
     """
     if not masker:
         return values

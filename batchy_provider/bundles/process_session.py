@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-List, signal and end the processes of one session.
+"""List, signal and end the processes of one session.
 
 A script leads a session. Programs in it make process groups of their own (GNU `timeout`, `set -m`, `bash -i`), so a
 signal to the script's group does not reach them. They stay in the session unless they call `setsid`.
@@ -29,11 +28,10 @@ _ROUNDS = 50
 
 
 class Member(NamedTuple):
-    """
-    A process of the session.
+    """A process of the session.
 
-    :param group: its process group
-    :param command: its command line, on one line, shortened
+    :param group: its process group.
+    :param command: its command line, on one line, shortened.
     """
 
     pid: int
@@ -42,14 +40,13 @@ class Member(NamedTuple):
 
 
 class Session:
-    """
-    The processes of one session.
+    """The processes of one session.
 
     Another session cannot get the same number while the leader is not reaped, or while any process is in the session.
     A caller that is not the leader's parent needs ``started`` to notice a new session with the same number.
 
-    :param leader: process id of the leader, which is the number of the session
-    :param started: what `start_of` returned for the leader; None: not known
+    :param leader: process id of the leader, which is the number of the session.
+    :param started: what `start_of` returned for the leader; None: not known.
     """
 
     def __init__(self, leader: int, started: int | None = None) -> None:
@@ -58,18 +55,16 @@ class Session:
         self._list = _ProcList(leader) if _has_proc() else _PsList(leader)
 
     def members(self, *, leader: bool = True) -> list[Member]:
-        """
-        Return the processes that run, without zombies.
+        """Return the processes that run, without zombies.
 
-        :param leader: False leaves the leader out
-        :raises OSError: the processes of this machine cannot be listed
+        :param leader: False leaves the leader out.
+        :raises OSError: the processes of this machine cannot be listed.
         """
         self._list.outside.clear()  # the number may belong to another process by now
         return [each for each in self._look() if leader or each.pid != self.leader]
 
     def empty(self) -> bool:
-        """
-        Tell whether no process is left, without any doubt.
+        """Tell whether no process is left, without any doubt.
 
         While the processes are listed, one may start another one and end. Such a list decides nothing: list them again.
         """
@@ -85,8 +80,7 @@ class Session:
         return False
 
     def send(self, number: signal.Signals) -> None:
-        """
-        Signal each process once, by its group.
+        """Signal each process once, by its group.
 
         The kernel signals a whole group at once, with all processes that are just being forked in it. All processes of
         a group are in the same session.
@@ -113,11 +107,10 @@ class Session:
         return self._list.members()
 
     def end(self, grace: float, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """
-        End all processes: TERM, and KILL after the grace. Returns when the session is empty, however long that takes.
+        """End all processes: TERM, and KILL after the grace. Return when the session is empty, however long it takes.
 
-        :param grace: seconds between TERM and KILL
-        :param pause: sleeps for some seconds
+        :param grace: seconds between TERM and KILL.
+        :param pause: sleeps for some seconds.
         """
         over = time.monotonic() + grace
         self.send(signal.SIGTERM)
@@ -156,14 +149,13 @@ def _has_proc() -> bool:
 
 
 def _stat(pid: int | str) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name, which may be any text: state, parent, group, session …"""
+    """Return the fields of /proc/PID/stat after the name, which may be any text. The first are state, parent, group."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].decode("ascii", "replace").split()
 
 
 class _ProcList:
-    """
-    The processes of a session, as /proc lists them.
+    """The processes of a session, as /proc lists them.
 
     Process ids grow, and the list grows while it is read. So it has at least one of a chain of processes in which each
     starts the next one. A list is sure if no process has ended between the listing and the check of its session. Those

@@ -16,11 +16,10 @@ _MAX_MESSAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """
-    The progress that a script reports.
+    """The progress that a script reports.
 
-    :param progress: 0 to 1; None if it reported only a message
-    :param message: at most 500 characters, or None
+    :param progress: 0 to 1; None if it reported only a message.
+    :param message: at most 500 characters, or None.
     """
 
     progress: float | None
@@ -28,11 +27,10 @@ class Progress:
 
 
 def parse(line: bytes) -> Progress | None:
-    """
-    Parse one line.
+    """Parse one line.
 
-    :param line: without its newline
-    :returns: None if it is not a valid progress line: then it is a plain line of output
+    :param line: without its newline.
+    :returns: None if it is not a valid progress line: then it is a plain line of output.
     """
     if not line.startswith(MARK) or len(line) > _MAX_LINE:
         return None
@@ -59,10 +57,9 @@ def parse(line: bytes) -> Progress | None:
 
 
 def separate(block: bytes) -> tuple[bytes, Progress | None]:
-    """
-    Remove the valid progress lines from a block of whole lines.
+    """Remove the valid progress lines from a block of whole lines.
 
-    :returns: the other lines, and the last progress
+    :returns: the other lines, and the last progress.
     """
     if MARK not in block:
         return block, None
@@ -84,11 +81,10 @@ def _lines(block: bytes) -> list[bytes]:
 
 
 class Throttle:
-    """
-    Passes on the newest progress, at most once in some seconds. The last one always arrives.
+    """Passes on the newest progress, at most once in some seconds. The last one always arrives.
 
-    :param report: called with the progress
-    :param seconds: the shortest time between two calls
+    :param report: called with the progress.
+    :param seconds: the shortest time between two calls.
     """
 
     def __init__(self, report: Callable[[Progress], None], seconds: float = 1.0) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-An execution while it runs: a folder beside the result store, which becomes a stored execution in one step.
+"""An execution while it runs: a folder beside the result store, which becomes a stored execution in one step.
 
 On a local disk the folder is renamed to its place. In an object store the files are uploaded, and the record last.
 """
@@ -33,10 +32,9 @@ Record = Mapping[str, Any] | Callable[[Sequence[SkippedFile]], Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunningExecution:
-    """
-    An execution that has not ended.
+    """An execution that has not ended.
 
-    :param folder: where its files are being written
+    :param folder: where its files are being written.
     """
 
     identity: ExecutionId
@@ -44,10 +42,9 @@ class RunningExecution:
 
 
 def begin_draft(folder: Path, identity: ExecutionId) -> Path:
-    """
-    Prepare the folder of a draft so that `find_running` finds it.
+    """Prepare the folder of a draft so that `find_running` finds it.
 
-    :returns: the folder for its files
+    :returns: the folder for its files.
     """
     files = folder / _FILES
     files.mkdir()
@@ -56,10 +53,9 @@ def begin_draft(folder: Path, identity: ExecutionId) -> Path:
 
 
 def find_running(drafts: Path, workflow: str, job: str, batch_id: str | None = None) -> list[RunningExecution]:
-    """
-    Return the executions of a job that run now. The last one is the one that began last.
+    """Return the executions of a job that run now. The last one is the one that began last.
 
-    :param drafts: the folder that holds all drafts of the result store
+    :param drafts: the folder that holds all drafts of the result store.
     """
     running = []
     for file in sorted(drafts.glob(f"*/{_IDENTITY}"), key=_time):
@@ -79,11 +75,10 @@ def _time(file: Path) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """
-    An execution that is still running.
+    """An execution that is still running.
 
-    :param root: path of the result store, and ``url`` its URL
-    :param folder: of its files: ``stdout``, ``stderr``, ``output``, ``files/``
+    :param root: path of the result store, and ``url`` its URL.
+    :param folder: of its files: ``stdout``, ``stderr``, ``output``, ``files/``.
     """
 
     root: Any
@@ -97,18 +92,17 @@ class Draft:
         return self.folder.with_name("left")
 
     def commit(self, record: Record) -> StoredExecution:
-        """
-        Store the execution, or nothing of it if this raises.
+        """Store the execution, or nothing of it if this raises.
 
         A file of ``output`` and ``files/`` that the store does not take is skipped, and the others are stored.
 
-        :param record: how the execution ended, for ``exit.json``
-        :raises ResultError: the store does not take the record, ``stdout`` or ``stderr``
+        :param record: how the execution ended, for ``exit.json``.
+        :raises ResultError: the store does not take the record, ``stdout`` or ``stderr``.
         """
         with wrap_store_errors(
             ResultError,
-            f"The result store {self.url} did not take what the script left",
-            "The script has ended, and of this execution nothing is kept: see to the store, and run the job again",
+            f"The result store {self.url} did not store the result of the script",
+            "The script has ended, but nothing of this execution is stored. Check the store, then run the job again",
         ):
             skipped: list[SkippedFile] = []
             contents = _hash_files(self.folder, skipped)
@@ -117,7 +111,7 @@ class Draft:
                 if stored is not None:
                     return stored
         place = "/".join((self.url, *self.identity.parts()))
-        raise ResultError(f"There are a thousand executions of {place} already.")
+        raise ResultError(f"{place} has a thousand executions already. Prune the results of the workflow.")
 
     def _store_as(
         self, number: int, record: Record, contents: dict[str, dict[str, Any]], skipped: list[SkippedFile]
@@ -177,16 +171,15 @@ def _hash_files(folder: Path, skipped: list[SkippedFile]) -> dict[str, dict[str,
         except OSError as error:
             if name in ESSENTIAL:
                 raise
-            skipped.append(SkippedFile(name, f"cannot be kept ({error.strerror or error})"))
+            skipped.append(SkippedFile(name, f"cannot be stored ({error.strerror or error})"))
             (folder / name).unlink(missing_ok=True)
     return contents
 
 
 def _list_files(folder: Path) -> list[str]:
-    """
-    Return the names of all files of an execution, with ``/`` between folders.
+    """Return the names of all files of an execution, with ``/`` between folders.
 
-    :raises ResultError: a link, a device or the like is among them; `OutputFolder.collect` moves none
+    :raises ResultError: a link, a device or the like is among them; `OutputFolder.collect` moves none.
     """
     names = []
     folders = [""]
@@ -200,7 +193,7 @@ def _list_files(folder: Path) -> list[str]:
                 elif entry.is_file(follow_symlinks=False):
                     names.append(name)
                 else:
-                    raise ResultError(f"{name!r}, which is a link, a pipe or a device, cannot be kept.")
+                    raise ResultError(f"{name!r} cannot be stored: it is a link, a pipe or a device.")
     return sorted(names)
 
 
@@ -210,10 +203,9 @@ def _write_record(
     contents: dict[str, dict[str, Any]],
     skipped: list[SkippedFile],
 ) -> dict[str, Any]:
-    """
-    Write the record. If the disk is full, the largest files are skipped until there is room, and the record says so.
+    """Write the record. If the disk is full, the largest files are skipped until there is room, and the record says so.
 
-    :param complete: returns the record for the present ``contents`` and ``skipped``
+    :param complete: returns the record for the present ``contents`` and ``skipped``.
     """
     while True:
         written = complete()
@@ -227,6 +219,6 @@ def _write_record(
             name = max(optional, key=lambda name: (name != "output", contents[name]["bytes"]))
             (folder / name).unlink(missing_ok=True)
             del contents[name]
-            skipped.append(SkippedFile(name, f"cannot be kept ({error.strerror})"))
+            skipped.append(SkippedFile(name, f"cannot be stored ({error.strerror})"))
         else:
             return written

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The result store: what each execution has written, stored whole or not at all.
+"""The result store: what each execution has written, stored whole or not at all.
 
 ::
 
@@ -49,11 +48,10 @@ _DRAFTS = ".drafts"
 
 
 class ResultStore:
-    """
-    Store executions under one root, find them and remove old ones.
+    """Store executions under one root, find them and remove old ones.
 
-    :param url: a local path, or any URL that ``open_path`` understands
-    :param open_path: opens a URL; the default opens local paths only
+    :param url: a local path, or any URL that ``open_path`` understands.
+    :param open_path: opens a URL; the default opens local paths only.
     """
 
     def __init__(self, url: str, open_path: OpenPath = open_local_path) -> None:
@@ -65,11 +63,10 @@ class ResultStore:
 
     @contextlib.contextmanager
     def draft(self, identity: ExecutionId, scratch: Path) -> Iterator[Draft]:
-        """
-        Begin an execution. Without `Draft.commit` nothing of it is stored.
+        """Begin an execution. Without `Draft.commit` nothing of it is stored.
 
-        :param scratch: a private local folder for the files if the store is not local
-        :raises ResultError: this process cannot write to the store
+        :param scratch: a private local folder for the files if the store is not local.
+        :raises ResultError: this process cannot write to the store.
         """
         if not self.is_local:
             folder = scratch / "result"
@@ -88,11 +85,10 @@ class ResultStore:
             yield Draft(self.root, self.url, identity, folder)
 
     def get(self, identity: ExecutionId) -> StoredExecution:
-        """
-        Return one execution.
+        """Return one execution.
 
-        :raises ResultError: there is no such execution
-        :raises DamagedRecordError: its record cannot be read
+        :raises ResultError: there is no such execution.
+        :raises DamagedRecordError: its record cannot be read.
         """
         found = self._read(identity.parts())
         if found is None:
@@ -108,13 +104,12 @@ class ResultStore:
     def latest(
         self, workflow: str, job: str, batch_id: str | None = None, attempt: str | None = None
     ) -> StoredExecution:
-        """
-        Return the last execution of a job.
+        """Return the last execution of a job.
 
-        :param batch_id: default: the newest batch in which the job was executed
-        :param attempt: the task's try; if it was executed several times, the last execution is returned
-        :raises ResultError: there is no such execution
-        :raises DamagedRecordError: its record cannot be read
+        :param batch_id: default: the newest batch in which the job was executed.
+        :param attempt: the task's try; if it was executed several times, the last execution is returned.
+        :raises ResultError: there is no such execution.
+        :raises DamagedRecordError: its record cannot be read.
         """
         folder = self._folder((folder_name(workflow),))
         batches = [folder_name(batch_id)] if batch_id is not None else sorted(list_names(folder), key=batch_age)
@@ -142,15 +137,14 @@ class ResultStore:
         return sorted(names, key=batch_age, reverse=True)
 
     def running(self, workflow: str, job: str, batch_id: str | None = None) -> list[RunningExecution]:
-        """
-        Return the executions of a job that run now and write here. The last one is the one that began last.
+        """Return the executions of a job that run now and write here. The last one is the one that began last.
 
-        :raises ResultError: the store is no local folder: it has an execution only when that has ended
+        :raises ResultError: the store is not a local folder, so it has no executions that still run.
         """
         if not self.is_local:
             raise ResultError(
-                f"The result store {self.url} is no local folder: what a job writes is in it when the job has ended. "
-                "While it runs, its task log in Airflow shows it."
+                f"The result store {self.url} is not a local folder, so it has the output of a job only after the job "
+                "has ended. Until then, see the task log in Airflow."
             )
         return find_running(self.root / _DRAFTS, workflow, job, batch_id)
 
@@ -167,12 +161,11 @@ class ResultStore:
         return sorted(workflows)
 
     def prune(self, workflow: str, *, keep: int, spare: Collection[str] = ()) -> int:
-        """
-        Remove the results of all but the newest batches.
+        """Remove the results of all but the newest batches.
 
-        :param keep: how many batches stay; 0 removes all
-        :param spare: ids of batches that stay in any case
-        :returns: how many batches were removed
+        :param keep: how many batches stay; 0 removes all.
+        :param spare: ids of batches that stay in any case.
+        :returns: how many batches were removed.
         """
         folder = folder_name(workflow)
         ages: dict[str, tuple[int, str]] = {}
@@ -191,21 +184,20 @@ class ResultStore:
         return len(gone)
 
     def fetch(self, reference: Mapping[str, Any], into: Path) -> None:
-        """
-        Copy the file that a reference names to a new local file.
+        """Copy the file that a reference names to a new local file.
 
-        :param reference: ``{url, bytes, sha256}``, see `StoredExecution.reference`
-        :raises OutputGoneError: the file is gone
-        :raises ResultError: the file was changed since the reference was made, or secrets were masked in it
+        :param reference: ``{url, bytes, sha256}``, see `StoredExecution.reference`.
+        :raises OutputGoneError: the file is gone.
+        :raises ResultError: the file was changed since the reference was made, or secrets were masked in it.
         """
         url = str(reference["url"])
         if reference.get("masked"):
             raise ResultError(
-                f"The output {url} is no data: it is what a script printed, and {reference['masked']} secrets were "
-                "masked in it. A script that hands over data writes them to $BATCHY_OUTPUT, which is never masked."
+                f"The output {url} cannot be an input: it is what a script printed, and {reference['masked']} secrets "
+                "in it were masked. Let the script write its data to $BATCHY_OUTPUT, which is never masked."
             )
         with wrap_store_errors(
-            ResultError, f"The output {url} cannot be read", "See to the store, and run the job again"
+            ResultError, f"The output {url} cannot be read", "Check the store, then run the job again"
         ):
             try:
                 with drop_listing_cache(self._open_path(url)).open("rb") as source, into.open("xb") as target:

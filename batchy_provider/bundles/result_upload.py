@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Upload one execution to an object store: file by file, the record last.
+"""Upload one execution to an object store: file by file, the record last.
 
 If the store refuses one file, the others are stored all the same.
 """
@@ -23,12 +22,11 @@ _REFUSED_IN_A_ROW = 3
 
 
 def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any]], skipped: list[SkippedFile]) -> None:
-    """
-    Upload the files of an execution.
+    """Upload the files of an execution.
 
-    :param contents: file name → size and digest. A file that the store refuses is removed from it
-    :param skipped: a file that the store refuses is added to it
-    :raises Exception: the store refuses stdout or stderr; nothing is left in the store then
+    :param contents: file name → size and digest. A file that the store refuses is removed from it.
+    :param skipped: a file that the store refuses is added to it.
+    :raises Exception: the store refuses stdout or stderr; nothing is left in the store then.
     """
     with contextlib.suppress(Exception):  # an object store has no folders
         target.mkdir(parents=True, exist_ok=True)
@@ -56,11 +54,10 @@ def upload_contents(folder: Path, target: Any, contents: dict[str, dict[str, Any
 
 
 def upload_record(folder: Path, target: Any, contents: Iterable[str]) -> None:
-    """
-    Upload the record. When this returns, the execution exists.
+    """Upload the record. When this returns, the execution exists.
 
-    :param contents: names of the files that were uploaded before
-    :raises Exception: the store refuses it; nothing is left in the store then
+    :param contents: names of the files that were uploaded before.
+    :raises Exception: the store refuses it; nothing is left in the store then.
     """
     try:
         _put(folder, target, RECORD)

@@ -22,16 +22,15 @@ STDERR_TAIL_BYTES = 8 * 1024
 
 
 class RunOutput:
-    """
-    Reads both output streams of a run.
+    """Reads both output streams of a run.
 
-    :param files: stream name → new file for all bytes, masked; and new file for the bytes as they are, or None
-    :param max_bytes: for each of the two streams
-    :param on_limit: called when a stream has more than ``max_bytes``
-    :param view: shows lines
-    :param progress: gets the newest progress line of stdout
-    :param note: called with sentences of the runner if there is no ``view``
-    :param copy: called with all bytes as they come
+    :param files: stream name → new file for all bytes, masked; and new file for the bytes as they are, or None.
+    :param max_bytes: for each of the two streams.
+    :param on_limit: called when a stream has more than ``max_bytes``.
+    :param view: shows lines.
+    :param progress: gets the newest progress line of stdout.
+    :param note: called with sentences of the runner if there is no ``view``.
+    :param copy: called with all bytes as they come.
     """
 
     def __init__(
@@ -113,10 +112,9 @@ class RunOutput:
         self._view = self._progress = self._note = self._copy = None
 
     def finish(self, now: float) -> None:
-        """
-        Take the rest of all streams, and show everything that was held back.
+        """Take the rest of all streams, and show everything that was held back.
 
-        :param now: monotonic seconds
+        :param now: monotonic seconds.
         """
         for stream in self.streams.values():
             if stream.open:

@@ -12,24 +12,23 @@ BACKGROUND_TIMEOUT = "background_timeout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """
-    How a script ended.
+    """How a script ended.
 
-    :param exit_code: 0 to 255; 128 + n after signal n
-    :param signal: name of the signal that ended the script, or None
-    :param ended: what ended it: ``exit``, ``timeout``, ``cancelled``, ``output_limit`` or ``background_timeout``
-    :param killed: the grace was not enough, and KILL was sent
-    :param seconds: wall time
-    :param cpu_seconds: CPU time of the script and of the children that it waited for
+    :param exit_code: 0 to 255; 128 + n after signal n.
+    :param signal: name of the signal that ended the script, or None.
+    :param ended: what ended it: ``exit``, ``timeout``, ``cancelled``, ``output_limit`` or ``background_timeout``.
+    :param killed: the grace was not enough, and KILL was sent.
+    :param seconds: wall time.
+    :param cpu_seconds: CPU time of the script and of the children that it waited for.
     :param max_rss_bytes: largest resident size of any one process of the script. The kernel does not report values
         below the size of the worker. Those are sampled, so a process that lives shorter than the time between two
-        samples may be missed
-    :param stdout_bytes: bytes that the script wrote
-    :param stderr_bytes: likewise
-    :param stdout_masked: how many secrets were masked in stdout
-    :param stderr_masked: likewise
-    :param stderr_tail: the last bytes of stderr, masked, as text
-    :param background: processes that still ran after the script's end and were stopped: pid and command, masked
+        samples may be missed.
+    :param stdout_bytes: bytes that the script wrote.
+    :param stderr_bytes: likewise.
+    :param stdout_masked: how many secrets were masked in stdout.
+    :param stderr_masked: likewise.
+    :param stderr_tail: the last bytes of stderr, masked, as text.
+    :param background: processes that still ran after the script's end and were stopped: pid and command, masked.
     """
 
     exit_code: int

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Run one script: a small state machine around one selector, without threads.
+"""Run one script: a small state machine around one selector, without threads.
 
 ::
 
@@ -58,33 +57,32 @@ class State(enum.Enum):
 
 
 class Runner:
-    """
-    Runs one command once.
+    """Runs one command once.
 
-    :param command: program and arguments
-    :param cwd: its working folder
-    :param env: its whole environment
-    :param stdout: new file for all bytes of stdout, masked
-    :param stderr: new file for all bytes of stderr, masked
-    :param masker: masks secrets in the output; the default masks nothing
-    :param exact_stdout: new file for the unmasked stdout, made only if a secret was masked in it
-    :param stdin: file to read; None: empty
-    :param timeout: seconds after which the command is stopped; None: never
-    :param grace: seconds between TERM and KILL
+    :param command: program and arguments.
+    :param cwd: its working folder.
+    :param env: its whole environment.
+    :param stdout: new file for all bytes of stdout, masked.
+    :param stderr: new file for all bytes of stderr, masked.
+    :param masker: masks secrets in the output; the default masks nothing.
+    :param exact_stdout: new file for the unmasked stdout, made only if a secret was masked in it.
+    :param stdin: file to read; None: empty.
+    :param timeout: seconds after which the command is stopped; None: never.
+    :param grace: seconds between TERM and KILL.
     :param background_timeout: seconds that background processes of the session may run after the command has exited
-        with one of ``good_codes``. Then they are stopped, and `RunResult.ended` says so
-    :param good_codes: exit codes that mean success
+        with one of ``good_codes``. Then they are stopped, and `RunResult.ended` says so.
+    :param good_codes: exit codes that mean success.
     :param drain: seconds that background processes get after any other end of the command, and seconds to wait for
-        processes outside of the session that hold a pipe
-    :param limits: resource limits of each process
-    :param max_output_bytes: for each of the two streams; more output stops the command
-    :param umask: of the command
-    :param view: shows lines while the command runs
-    :param progress: gets the newest progress line of stdout
-    :param note: called with a sentence about what is waited for, if there is no ``view``
-    :param copy: called with all bytes as they come, masked
-    :param scratch: folder to remove if this process is killed
-    :param lock_fds: descriptors that stay open until the session is empty, even if this process is killed
+        processes outside of the session that hold a pipe.
+    :param limits: resource limits of each process.
+    :param max_output_bytes: for each of the two streams; more output stops the command.
+    :param umask: of the command.
+    :param view: shows lines while the command runs.
+    :param progress: gets the newest progress line of stdout.
+    :param note: called with a sentence about what is waited for, if there is no ``view``.
+    :param copy: called with all bytes as they come, masked.
+    :param scratch: folder to remove if this process is killed.
+    :param lock_fds: descriptors that stay open until the session is empty, even if this process is killed.
     """
 
     def __init__(
@@ -147,21 +145,19 @@ class Runner:
         self._wake = WakePipe()
 
     def cancel(self, reason: str = "cancelled", *, at_once: bool = False) -> None:
-        """
-        Stop the command: TERM, grace, KILL. Safe in a signal handler and from any thread; returns at once.
+        """Stop the command: TERM, grace, KILL. Safe in a signal handler and from any thread; returns at once.
 
-        :param reason: becomes `RunResult.ended`
-        :param at_once: skip the rest of the grace
+        :param reason: becomes `RunResult.ended`.
+        :param at_once: skip the rest of the grace.
         """
         self._stop_reason = self._stop_reason or reason
         self._hurry = self._hurry or at_once
         self._wake.wake()
 
     def run(self) -> RunResult:
-        """
-        Run the command to its end. Afterwards no process of the session is left, and all files are closed.
+        """Run the command to its end. Afterwards no process of the session is left, and all files are closed.
 
-        :raises RunnerError: the command could not be started, or its output could not be written
+        :raises RunnerError: the command could not be started, or its output could not be written.
         """
         started = time.monotonic()
         if self._timeout is not None:
@@ -177,7 +173,7 @@ class Runner:
                     "machine allows. Put large values into files or into params."
                 ) from error
             if isinstance(error, OSError):
-                raise RunnerError(f"The run of {self._command[0]} broke off: {error}") from error
+                raise RunnerError(f"The run of {self._command[0]} failed: {error}") from error
             raise
         finally:
             self._close()

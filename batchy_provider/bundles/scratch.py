@@ -18,14 +18,13 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[int | None]:
-    """
-    Hold a lock between processes during the block. The kernel frees it if the process dies.
+    """Hold a lock between processes during the block. The kernel frees it if the process dies.
 
     Yields the file descriptor that holds the lock; None if ``wait`` is False and another process has it.
 
-    :param path: the lock file; made if it does not exist
-    :param shared: other processes can hold the lock at the same time, if they hold it shared, too
-    :param wait: False gives up at once
+    :param path: the lock file; made if it does not exist.
+    :param shared: other processes can hold the lock at the same time, if they hold it shared, too.
+    :param wait: False gives up at once.
     """
     fd = acquire(path, shared=shared, wait=wait)
     try:
@@ -56,15 +55,14 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | Non
 
 
 class ScratchFolder:
-    """
-    A new folder, private to this process, removed when the block ends.
+    """A new folder, private to this process, removed when the block ends.
 
     Beside it is a lock file, and the process holds the lock as long as it lives. The next process of the same host that
     makes a folder under the same ``root`` removes the folders with a free lock: their owners were killed. Folders of
     other hosts stay, since not every network file system has locks between hosts.
 
-    :param root: the parent folder; made if it does not exist. Other programs may use it, too, as with /tmp
-    :param prefix: of the folder's name
+    :param root: the parent folder; made if it does not exist. Other programs may use it, too, as with /tmp.
+    :param prefix: of the folder's name.
     """
 
     def __init__(self, root: Path, prefix: str = "") -> None:
@@ -96,10 +94,9 @@ class ScratchFolder:
 
 
 def sweep(root: Path, prefix: str = "") -> int:
-    """
-    Remove the scratch folders that dead processes of this user have left on this host.
+    """Remove the scratch folders that dead processes of this user have left on this host.
 
-    :returns: how many were removed
+    :returns: how many were removed.
     """
     removed = 0
     for lock in root.glob(f"{prefix}{_host()}.*.lock"):
@@ -128,10 +125,9 @@ def _host() -> str:
 
 
 def remove_tree(folder: Path) -> None:
-    """
-    Remove a folder with any file modes in it, without following links; do nothing if it does not exist.
+    """Remove a folder with any file modes in it, without following links; do nothing if it does not exist.
 
-    :raises OSError: something in it cannot be removed
+    :raises OSError: something in it cannot be removed.
     """
     if not folder.is_dir() or folder.is_symlink():
         folder.unlink(missing_ok=True)

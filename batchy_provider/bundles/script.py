@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Check whether bash can run a script as its author means it, and with which options. Pure: no file is opened here.
+"""Check whether bash can run a script as its author means it, and with which options. Pure: no file is opened here.
 
 The worker runs `bash OPTIONS script.sh`. The first line of the script is respected: the options of a bash or sh there
 are used, and a script for another interpreter is refused, since bash would run it as something else.
@@ -53,16 +52,15 @@ _INSTEAD = f"Put that program into a file of its own beside {SCRIPT}, and let {S
 
 
 class ScriptError(ValueError):
-    """Bash cannot run a script as its author means it; the text says why, and what to do."""
+    """Bash cannot run a script as its author means it. The message says why, and what to do."""
 
 
 def bash_options(content: bytes, name: str = SCRIPT) -> list[str]:
-    """
-    Check a script, and return the options for bash that its first line asks for.
+    """Check a script, and return the options for bash that its first line asks for.
 
-    :param content: of the whole script
-    :param name: of the script in errors
-    :raises ScriptError: it is no text, no script for bash, or has no command
+    :param content: of the whole script.
+    :param name: of the script in errors.
+    :raises ScriptError: it is no text, no script for bash, or has no command.
     """
     _check_text(content, name)
     line = content.partition(b"\n")[0]
@@ -90,20 +88,20 @@ def _check_text(content: bytes, name: str) -> None:
         )
     if content.startswith(_BOMS[0]):
         raise ScriptError(
-            f"{name} begins with a byte order mark (BOM), which bash takes for a part of the first command. Save it as "
+            f"{name} begins with a byte order mark (BOM), which bash reads as a part of the first command. Save it as "
             f"UTF-8 without BOM: `sed -i '1s/^\\xEF\\xBB\\xBF//' {name}`."
         )
     if b"\0" in content:
         kind = "a program" if content.startswith(b"\x7fELF") else "binary"
         number = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise ScriptError(
-            f"{name} is {kind}: it has a NUL byte in line {number}. {_INSTEAD}; data belong into a file of their own."
+            f"{name} is {kind}: it has a NUL byte in line {number}. {_INSTEAD}; data belongs in a file of its own."
         )
     if b"\r\n" in content or (b"\r" in content and b"\n" not in content):
         number = content.count(b"\n", 0, content.find(b"\r\n")) + 1 if b"\r\n" in content else 1
         raise ScriptError(
-            f"{name} has line ends of Windows (CR LF) or of an old Mac (CR), first in line {number}: bash takes the "
-            f"carriage return for a part of the command. Save it with LF: `sed -i 's/\\r$//' {name}`. A carriage "
+            f"{name} has line endings of Windows (CR LF) or of an old Mac (CR), first in line {number}: bash reads the "
+            f"carriage return as a part of the command. Save it with LF: `sed -i 's/\\r$//' {name}`. A carriage "
             "return that is meant is written $'\\r'."
         )
 
@@ -167,7 +165,7 @@ def _checked(words: list[str], text: str, name: str) -> list[str]:
             break
         if word.startswith("--"):
             if word not in _LONG:
-                raise refuse(word, "with which bash does not run it, or which it does not know")
+                raise refuse(word, "which bash does not know, or which keeps bash from running the script")
             options.append(word)
             continue
         if word[0] not in "-+" or len(word) == 1:
@@ -179,10 +177,10 @@ def _checked(words: list[str], text: str, name: str) -> list[str]:
                     raise refuse(word, "and the name of an option is missing after it")
                 value = waiting.pop(0)
                 if value not in _NAMES if letter == "o" else not _SHOPT.fullmatch(value):
-                    raise refuse(value, "with which bash does not run it, or which it does not know")
+                    raise refuse(value, "which bash does not know, or which keeps bash from running the script")
                 values.append(value)
             elif letter not in _LETTERS:
-                raise refuse(word[0] + letter, "with which bash does not run it whole, or which it does not know")
+                raise refuse(word[0] + letter, "which bash does not know, or which keeps bash from running the script")
         options += [word, *values]
     # bash reads its long options first.
     return [word for word in options if word.startswith("--")] + [word for word in options if not word.startswith("--")]

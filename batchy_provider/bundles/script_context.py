@@ -15,17 +15,16 @@ from batchy_provider.bundles.errors import JobEnvironmentError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptContext:
-    """
-    All that a script can read about its execution.
+    """All that a script can read about its execution.
 
-    :param workflow: None outside of a workflow; then ``batch_id`` and the dates are None, too
-    :param from_date: start of the window, inclusive, as stored: naive UTC ISO 8601
-    :param to_date: end of the window, exclusive, likewise
-    :param attempt: 1 for the first try
-    :param run_id: id of the DAG run, or the name that the caller gives the run
-    :param params: the job's params
-    :param previous: earlier job → its state, exit code, output reference and values
-    :param input: where the input comes from: job, state, bytes; None: the job has no input
+    :param workflow: None outside of a workflow; then ``batch_id`` and the dates are None, too.
+    :param from_date: start of the window, inclusive, as stored: naive UTC ISO 8601.
+    :param to_date: end of the window, exclusive, likewise.
+    :param attempt: 1 for the first try.
+    :param run_id: id of the DAG run, or the name that the caller gives the run.
+    :param params: the job's params.
+    :param previous: earlier job → its state, exit code, output reference and values.
+    :param input: where the input comes from: job, state, bytes; None: the job has no input.
     """
 
     job: str
@@ -69,10 +68,9 @@ class ScriptContext:
 
 
 def write_params_file(script_context: ScriptContext, path: Path) -> None:
-    """
-    Write the file behind `BATCHY_PARAMS`.
+    """Write the file behind `BATCHY_PARAMS`.
 
-    :raises JobEnvironmentError: JSON cannot hold one of the params
+    :raises JobEnvironmentError: JSON cannot hold one of the params.
     """
     try:
         text = json.dumps(script_context.as_json(), ensure_ascii=False, indent=1)

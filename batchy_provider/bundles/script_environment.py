@@ -29,15 +29,14 @@ def build_environment(
     inherit: bool = False,
     worker: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """
-    Return the whole environment of a script.
+    """Return the whole environment of a script.
 
-    :param batchy: the `BATCHY_*` variables
-    :param env: the job's own: text, numbers and booleans; None removes a variable
-    :param inherit: hand on all variables of the worker, secrets included, instead of the allow-list
-    :param worker: the worker's environment; default: that of this process
+    :param batchy: the `BATCHY_*` variables.
+    :param env: the job's own: text, numbers and booleans; None removes a variable.
+    :param inherit: hand on all variables of the worker, secrets included, instead of the allow-list.
+    :param worker: the worker's environment; default: that of this process.
     :raises JobEnvironmentError: a name or value that no process can be given, or a reserved name, or more in total
-        than a process can be given
+        than a process can be given.
     """
     worker = os.environ if worker is None else worker
     built = {name: value for name, value in worker.items() if inherit or name in ALLOWED or name.startswith("LC_")}
@@ -55,11 +54,10 @@ def build_environment(
 
 
 def check_arguments(arguments: Sequence[Any]) -> list[str]:
-    """
-    Return the arguments of a script as text.
+    """Return the arguments of a script as text.
 
-    :param arguments: texts, numbers or booleans
-    :raises JobEnvironmentError: a process cannot be given one of them
+    :param arguments: texts, numbers or booleans.
+    :raises JobEnvironmentError: a process cannot be given one of them.
     """
     checked = []
     for number, value in enumerate(arguments, 1):
@@ -76,11 +74,10 @@ def check_arguments(arguments: Sequence[Any]) -> list[str]:
 
 
 def text_problem(text: str, name: str | None = None) -> str | None:
-    """
-    Say why a process cannot be given a text as an argument or as the value of a variable; None if it can.
+    """Say why a process cannot be given a text as an argument or as the value of a variable; None if it can.
 
-    :param name: name of the variable; None for an argument
-    :returns: the end of a sentence
+    :param name: name of the variable; None for an argument.
+    :returns: the end of a sentence.
     """
     try:
         size = len(os.fsencode(text))
@@ -90,7 +87,7 @@ def text_problem(text: str, name: str | None = None) -> str | None:
         return "has a NUL character, which neither a variable nor an argument can hold"
     most = MAX_TEXT_BYTES - 1 - (0 if name is None else len(name) + 1)
     if size > most:
-        return f"has {size:,} bytes, and {most:,} is the most: put it into a file of the bundle, or into params"
+        return f"has {size:,} bytes, and {most:,} is the limit: put it into a file of the bundle, or into params"
     return None
 
 
@@ -113,8 +110,8 @@ def _check_size(built: Mapping[str, str]) -> None:
             largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
             named = ", ".join(f"{name} ({sizes[name]:,} bytes)" for name in largest)
             raise JobEnvironmentError(
-                f"env: all variables together have {sum(sizes.values()):,} bytes, and {most:,} is the most that a "
-                f"process can be given here. The largest: {named}. Put large values into files or into params."
+                f"env: all variables together have {sum(sizes.values()):,} bytes, and {most:,} is the limit for a "
+                f"process here. The largest: {named}. Put large values into files or into params."
             )
 
 

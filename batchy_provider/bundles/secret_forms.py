@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The forms in which programs print one secret.
+"""The forms in which programs print one secret.
 
 They print a secret of several lines line by line; a JSON document in another layout (`jq` spreads or compacts it), or
 only one value of it; and a text inside JSON with escapes. All these forms are secrets, too.
@@ -20,10 +19,9 @@ LEAST_LINE = 16
 
 
 def forms(secret: str, is_secret_name: Callable[[str], bool]) -> set[str]:
-    """
-    Return all forms of a secret, including itself.
+    """Return all forms of a secret, including itself.
 
-    :param is_secret_name: tells whether a value with a certain name in a JSON document is secret, even a short value
+    :param is_secret_name: tells whether a value with a certain name in a JSON document is secret, even a short value.
     """
     texts = {secret, *_values(secret, is_secret_name)}
     texts |= {line for text in texts for line in map(str.strip, text.split("\n")) if len(line) >= LEAST_LINE}

@@ -31,11 +31,10 @@ _INHERITED_MARGIN_BYTES = 4 * MIB
 
 
 def find_bash(path: str | None = None) -> str:
-    """
-    Return the path of bash.
+    """Return the path of bash.
 
-    :param path: value of PATH to search; None: that of this process
-    :raises RunnerError: there is no bash
+    :param path: value of PATH to search; None: that of this process.
+    :raises RunnerError: there is no bash.
     """
     bash = shutil.which("bash", path=path) or shutil.which("bash")
     if bash is None:
@@ -44,14 +43,13 @@ def find_bash(path: str | None = None) -> str:
 
 
 class SessionLeader:
-    """
-    A command as leader of its own session. It waits until `start_command` is called.
+    """A command as leader of its own session. It waits until `start_command` is called.
 
-    :param bash: path of bash
-    :param stdin: open file, or None for empty
-    :param stdout: file descriptor
-    :param stderr: file descriptor
-    :raises RunnerError: a limit cannot be set
+    :param bash: path of bash.
+    :param stdin: open file, or None for empty.
+    :param stdout: file descriptor.
+    :param stderr: file descriptor.
+    :raises RunnerError: a limit cannot be set.
     """
 
     def __init__(
@@ -116,8 +114,7 @@ class SessionLeader:
         self._close_start_pipe()
 
     def exited(self) -> int | None:
-        """
-        Return the exit code of the leader, -n after signal n, or None while it runs. Does not wait.
+        """Return the exit code of the leader, -n after signal n, or None while it runs. Does not wait.
 
         The leader is not reaped here, so that its process id stays the session's until `close`.
         """
@@ -148,8 +145,7 @@ class SessionLeader:
 
     @property
     def peak_bytes(self) -> int:
-        """
-        Largest resident size of any one process of the script.
+        """Largest resident size of any one process of the script.
 
         This is the kernel's value if it is larger than the worker has ever been. A smaller value is the worker's own,
         inherited by all its children. Then this is the largest sample.
@@ -158,10 +154,9 @@ class SessionLeader:
         return kernel if kernel > self._inherited or not self._peak_seen else self._peak_seen
 
     def close(self, *, wait: bool = True) -> None:
-        """
-        Kill all processes that are left, and leave no zombie.
+        """Kill all processes that are left, and leave no zombie.
 
-        :param wait: False if even KILL has not ended the leader
+        :param wait: False if even KILL has not ended the leader.
         """
         self._close_start_pipe()
         if self._process.returncode is None:

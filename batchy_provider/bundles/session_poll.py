@@ -19,10 +19,9 @@ class SessionPoll:
         self._pause = _FIRST_SECONDS
 
     def is_empty(self, now: float) -> bool:
-        """
-        Tell whether no process of the session is left. False before the time for the next look has come.
+        """Tell whether no process of the session is left. False before the time for the next look has come.
 
-        :param now: monotonic seconds
+        :param now: monotonic seconds.
         """
         if now < self.due:
             return False

@@ -19,11 +19,10 @@ LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """
-    A file that a script left and that is not stored.
+    """A file that a script left and that is not stored.
 
-    :param name: the name to show: masked, and without terminal control characters
-    :param reason: the end of a sentence that begins with the name
+    :param name: the name to show: masked, and without terminal control characters.
+    :param reason: the end of a sentence that begins with the name.
     """
 
     name: str
@@ -43,9 +42,9 @@ def skipped_notices(skipped: Sequence[SkippedFile]) -> list[str]:
     for each in skipped:
         reasons.setdefault(each.reason, []).append(each.name)
     listed = list(reasons.items())[:LISTED]
-    notices = [f"Not kept from $BATCHY_OUTPUT_DIR: {_listing(names)} {reason}." for reason, names in listed]
+    notices = [f"Not stored from $BATCHY_OUTPUT_DIR: {_listing(names)} {reason}." for reason, names in listed]
     rest = sum(len(names) for names in list(reasons.values())[LISTED:])
-    return [*notices, f"Not kept from $BATCHY_OUTPUT_DIR: {rest:,} more."] if rest else notices
+    return [*notices, f"Not stored from $BATCHY_OUTPUT_DIR: {rest:,} more."] if rest else notices
 
 
 def new_files_notices(names: Sequence[str], masker: Masker) -> list[str]:
@@ -55,8 +54,8 @@ def new_files_notices(names: Sequence[str], masker: Masker) -> list[str]:
     shown = _listing([shown_name(name, masker) for name in names[: LISTED + 1]], len(names))
     what = "1 new file was" if len(names) == 1 else f"{len(names):,} new files were"
     return [
-        f"{what} left in the working copy, which is removed: {shown}. Write what must stay to $BATCHY_OUTPUT_DIR, or "
-        "to a place of its own."
+        f"{what} left in the working copy, which is removed: {shown}. Write files that you need "
+        "later to $BATCHY_OUTPUT_DIR, or to another place."
     ]
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Find what Airflow cannot store in a JSON value, on any of its databases, and where it is in the value.
+"""Find what Airflow cannot store in a JSON value, on any of its databases, and where it is in the value.
 
 A value travels as MessagePack, as JSON, through Pydantic and into a column of type JSONB, JSON or text. If one of these
 refuses it, the task fails after the script has done its work. So values are checked before.
@@ -32,10 +31,9 @@ Place = tuple[Any, "str | int"] | None
 
 
 def parse_value(data: bytes) -> Any:
-    """
-    Parse JSON. ``NaN`` and numbers of any length are accepted, so that `storage_problem` can name their place.
+    """Parse JSON. ``NaN`` and numbers of any length are accepted, so that `storage_problem` can name their place.
 
-    :raises ValueError: not JSON; the text has line and column
+    :raises ValueError: not JSON; the text has line and column.
     """
     try:
         return json.loads(data, parse_int=_integer)
@@ -49,8 +47,7 @@ def _integer(text: str) -> int:
 
 
 def storage_problem(value: Any) -> str | None:
-    """
-    Return the first place in a JSON value that cannot be stored, and why; None if all of it can be stored.
+    """Return the first place in a JSON value that cannot be stored, and why; None if all of it can be stored.
 
     Works without recursion, so that it can check a value of any depth.
     """
@@ -88,7 +85,7 @@ def _problem(value: Any, depth: int) -> str | None:
                 return reason
         reserved = sorted(_RESERVED_KEYS & value.keys()) or (sorted(_OLD_FORM) if value.keys() >= _OLD_FORM else [])
         if reserved:
-            return f"has the name {reserved[0]!r}, which Airflow keeps for itself"
+            return f"has the name {reserved[0]!r}, which Airflow reserves for itself"
     return None
 
 

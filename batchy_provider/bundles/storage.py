@@ -31,11 +31,10 @@ OpenPath = Callable[[str], Any]
 
 
 class Content(NamedTuple):
-    """
-    Size and digest of a file.
+    """Size and digest of a file.
 
-    :param size: bytes
-    :param sha256: in hex
+    :param size: bytes.
+    :param sha256: in hex.
     """
 
     size: int
@@ -50,10 +49,9 @@ class Content(NamedTuple):
 
 
 def open_local_path(url: str) -> Path:
-    """
-    Return the path that a ``file:`` URL or a plain path names.
+    """Return the path that a ``file:`` URL or a plain path names.
 
-    :raises ResultError: a URL of another kind
+    :raises ResultError: a URL of another kind.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -69,10 +67,9 @@ def is_local_path(path: Any) -> bool:
 
 
 def join(folder: Any, name: str) -> Any:
-    """
-    Return the path of a file below a folder.
+    """Return the path of a file below a folder.
 
-    :param name: with ``/`` between folders
+    :param name: with ``/`` between folders.
     """
     for part in name.split("/"):
         folder = folder / part
@@ -80,8 +77,7 @@ def join(folder: Any, name: str) -> Any:
 
 
 def drop_listing_cache(path: Any) -> Any:
-    """
-    Return the path, after its file system has dropped the listings that it caches.
+    """Return the path, after its file system has dropped the listings that it caches.
 
     Most clients of object stores cache listings as long as they live. Without this, an API server would never see what
     workers have stored since.
@@ -94,13 +90,12 @@ def drop_listing_cache(path: Any) -> Any:
 
 
 def list_children(folder: Any) -> Iterator[tuple[Any, bool]]:
-    """
-    Yield the paths in a folder, each with whether it is a folder itself.
+    """Yield the paths in a folder, each with whether it is a folder itself.
 
     Object stores have no folders. Consoles and sync tools make an empty object ``name/`` instead, which a listing
     of the folder then contains. It is left out.
 
-    :raises BundleError: an object without a name of its own in the folder, such as ``lib//a`` or a marker with data
+    :raises BundleError: an object without a name of its own in the folder, such as ``lib//a`` or a marker with data.
     """
     file_system = getattr(drop_listing_cache(folder), "fs", None)
     if file_system is None or not hasattr(folder, "path"):
@@ -140,10 +135,9 @@ def walk_files(folder: Any) -> Iterator[Any]:
 
 
 def read_chunks(file: IO[bytes], length: int | None = None) -> Iterator[bytes]:
-    """
-    Yield what is left of an open file, in chunks of bounded size.
+    """Yield what is left of an open file, in chunks of bounded size.
 
-    :param length: yield no more bytes than this; None: up to the end
+    :param length: yield no more bytes than this; None: up to the end.
     """
     if length is None:
         while data := file.read(CHUNK_BYTES):
@@ -155,12 +149,11 @@ def read_chunks(file: IO[bytes], length: int | None = None) -> Iterator[bytes]:
 
 
 def copy_stream(source: IO[bytes], target: IO[bytes], *, limit: int | None = None, digest: Any = None) -> int:
-    """
-    Copy an open file to another one.
+    """Copy an open file to another one.
 
-    :param limit: bytes; at the first chunk that goes beyond it the copy stops, and that chunk is not written
-    :param digest: hash object of `hashlib` to update with what is copied
-    :returns: how many bytes were read; more than ``limit`` if the source is too large
+    :param limit: bytes; at the first chunk that goes beyond it the copy stops, and that chunk is not written.
+    :param digest: hash object of `hashlib` to update with what is copied.
+    :returns: how many bytes were read; more than ``limit`` if the source is too large.
     """
     size = 0
     for data in read_chunks(source):
@@ -174,10 +167,9 @@ def copy_stream(source: IO[bytes], target: IO[bytes], *, limit: int | None = Non
 
 
 def copy_hashed(source: IO[bytes], target: IO[bytes], *, limit: int | None = None) -> Content:
-    """
-    Copy an open file to another one, and return its size and digest.
+    """Copy an open file to another one, and return its size and digest.
 
-    :param limit: as in `copy_stream`
+    :param limit: as in `copy_stream`.
     """
     digest = hashlib.sha256()
     size = copy_stream(source, target, limit=limit, digest=digest)
@@ -185,10 +177,9 @@ def copy_hashed(source: IO[bytes], target: IO[bytes], *, limit: int | None = Non
 
 
 def hash_file(path: Path, *, sync: bool = False) -> Content:
-    """
-    Return size and digest of a file.
+    """Return size and digest of a file.
 
-    :param sync: its bytes are on disk when this returns
+    :param sync: its bytes are on disk when this returns.
     """
     digest = hashlib.sha256()
     size = 0
@@ -238,11 +229,10 @@ def sync_file(file: IO[bytes]) -> None:
 
 
 def write_new(path: Path, source: IO[bytes]) -> Content:
-    """
-    Write a new file of this machine, and its folder if there is none. Its bytes are on disk when this returns.
+    """Write a new file of this machine, and its folder if there is none. Its bytes are on disk when this returns.
 
-    :param source: an open file with the content
-    :raises FileExistsError: the file exists
+    :param source: an open file with the content.
+    :raises FileExistsError: the file exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
@@ -252,8 +242,7 @@ def write_new(path: Path, source: IO[bytes]) -> Content:
 
 
 def write_whole(path: Any, data: bytes) -> None:
-    """
-    Write a small file, and its folder if there is none. Readers see the old content or the new one, never a part.
+    """Write a small file, and its folder if there is none. Readers see the old content or the new one, never a part.
 
     On this machine the file is on disk when this returns.
     """

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Unpack an untrusted zip. It is refused if anything is wrong, never repaired.
+"""Unpack an untrusted zip. A zip with any fault is refused, never repaired.
 
 Python's :mod:`zipfile` reads the index of the zip. This module checks what zipfile accepts silently: names cut at NUL,
 data beyond the declared size, names that differ between the two headers. It reads the data itself, so that every byte
@@ -21,27 +20,27 @@ from typing import BinaryIO
 from batchy_provider.bundles.entry_names import Tree, check_root
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.storage import sync_file, sync_path
+from batchy_provider.bundles.storage import read_chunks, sync_file, sync_path
 from batchy_provider.bundles.zip_index import Entry, read_index
 
-CHUNK = 256 * 1024
+_DECOMPRESSED_BYTES = 256 * 1024
+"""How many bytes are decompressed at a time."""
 DEFAULT_LIMITS = UnpackLimits()
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
 
 def unpack(archive: Path, into: Path, *, bundle: str, limits: UnpackLimits = DEFAULT_LIMITS) -> int:
-    """
-    Unpack a zip file into a new folder, or leave nothing behind.
+    """Unpack a zip file into a new folder, or leave nothing behind.
 
     Files get the mode 0644, or 0755 if they are executable in the zip. All other modes in the zip are ignored. All
     files are on disk (fsync) when this returns.
 
-    :param archive: a file that no other process writes to at the same time
-    :param into: a folder that does not exist yet
-    :param bundle: name of the bundle in errors
-    :returns: bytes unpacked
-    :raises BundleRefusedError: the zip breaks a rule; ``into`` does not exist then
+    :param archive: a file that no other process writes to at the same time.
+    :param into: a folder that does not exist yet.
+    :param bundle: name of the bundle in errors.
+    :returns: bytes unpacked.
+    :raises BundleRefusedError: the zip breaks a rule; ``into`` does not exist then.
     """
     from batchy_provider.bundles.scratch import remove_tree
 
@@ -57,10 +56,9 @@ def unpack(archive: Path, into: Path, *, bundle: str, limits: UnpackLimits = DEF
 
 
 def check_entries(entries: list[Entry], *, bundle: str, limits: UnpackLimits) -> None:
-    """
-    Check everything that the index says: names, kinds, declared sizes, and if there is a `script.sh`.
+    """Check everything that the index says: names, kinds, declared sizes, and if there is a `script.sh`.
 
-    :raises BundleRefusedError: the zip breaks a rule
+    :raises BundleRefusedError: the zip breaks a rule.
     """
     tree = Tree(bundle, limits)
     declared = 0
@@ -140,7 +138,7 @@ class _Writer:
         try:
             for data in raw:
                 while data:
-                    out = unpacker.decompress(data, CHUNK)
+                    out = unpacker.decompress(data, _DECOMPRESSED_BYTES)
                     left -= len(out)
                     if left < 0:
                         raise self._corrupt(entry, f"more than the declared {entry.size:,} bytes come out")
@@ -166,12 +164,11 @@ class _Writer:
         if self._file.tell() + entry.packed_size > entry.limit:
             raise self._corrupt(entry, "its data overlap with what follows")
         left = entry.packed_size
-        while left:
-            data = self._file.read(min(CHUNK, left))
-            if not data:
-                raise self._corrupt(entry, "the zip ends in the middle of it")
+        for data in read_chunks(self._file, left):
             left -= len(data)
             yield data
+        if left:
+            raise self._corrupt(entry, "the zip ends in the middle of it")
 
     def _corrupt(self, entry: Entry, what: str) -> BundleRefusedError:
         return BundleRefusedError(self._bundle, f"{what}. The zip is damaged or forged: make it again.", entry.name)

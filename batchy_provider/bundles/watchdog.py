@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Stop a script when its worker dies.
+"""Stop a script when its worker dies.
 
 A small bash waits at a pipe. Only the worker holds the other end, and the kernel closes it however the worker dies. The
 bash has its own session, so a signal to the worker's process group does not reach it. It holds the locks of the working
@@ -43,14 +42,13 @@ fi
 
 
 class Watchdog:
-    """
-    Ends one session if this process dies before `release` or `take_over` is called.
+    """Ends one session if this process dies before `release` or `take_over` is called.
 
-    :param bash: path of bash
-    :param session: the session to end
-    :param grace: seconds between TERM and KILL
-    :param folder: removed after the session's end, with ``<folder>.lock``; None: nothing is removed
-    :param lock_fds: descriptors that stay open until then
+    :param bash: path of bash.
+    :param session: the session to end.
+    :param grace: seconds between TERM and KILL.
+    :param folder: removed after the session's end, with ``<folder>.lock``; None: nothing is removed.
+    :param lock_fds: descriptors that stay open until then.
     """
 
     def __init__(

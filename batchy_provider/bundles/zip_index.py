@@ -30,15 +30,14 @@ _PATCH = 0x20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """
-    One file or folder of a zip.
+    """One file or folder of a zip.
 
-    :param name: the name on disk, without a slash at the end
-    :param raw_name: the bytes of the name in the zip
-    :param offset: where its header starts, bytes
-    :param limit: where the next entry or the index starts, bytes: the data must end before
-    :param packed_size: bytes in the zip
-    :param size: declared bytes after unpacking
+    :param name: the name on disk, without a slash at the end.
+    :param raw_name: the bytes of the name in the zip.
+    :param offset: where its header starts, bytes.
+    :param limit: where the next entry or the index starts, bytes: the data must end before.
+    :param packed_size: bytes in the zip.
+    :param size: declared bytes after unpacking.
     """
 
     name: str
@@ -54,12 +53,11 @@ class Entry:
 
 
 def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Entry]:
-    """
-    Read and check the index of a zip.
+    """Read and check the index of a zip.
 
-    :param file: the open zip
-    :param bundle: name of the bundle in errors
-    :raises BundleRefusedError: not a zip, damaged, too large, or an entry is neither a plain file nor a folder
+    :param file: the open zip.
+    :param bundle: name of the bundle in errors.
+    :raises BundleRefusedError: not a zip, damaged, too large, or an entry is neither a plain file nor a folder.
     """
     length = os.fstat(file.fileno()).st_size
     if length > limits.archive_bytes:
@@ -84,8 +82,8 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
     if len(infos) != declared:
         raise BundleRefusedError(
             bundle,
-            f"its end tells of {declared:,} entries, its index holds {len(infos):,}: it is damaged or forged, and "
-            "files of it may be hidden. Make it again.",
+            f"its end declares {declared:,} entries, its index has {len(infos):,}: it is damaged or forged, and may "
+            "hide files. Make it again.",
         )
     ends = [*sorted(info.header_offset for info in infos), start]
     if infos and ends[0] != 0:
@@ -103,7 +101,7 @@ def read_index(file: BinaryIO, *, bundle: str, limits: UnpackLimits) -> list[Ent
 def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -> int:
     """Check that there is one end record, at the very end, and that the index is not too large.
 
-    :returns: the number of entries that it declares
+    :returns: the number of entries that it declares.
     """
     tail_length = min(length, _END.size + 0xFFFF)
     file.seek(length - tail_length)
@@ -139,13 +137,12 @@ def _check_end(file: BinaryIO, length: int, bundle: str, limits: UnpackLimits) -
 
 
 def _of_zip64(file: BinaryIO, end: int, declared: tuple[int, ...], bundle: str) -> tuple[int, ...]:
-    """
-    Return the values of the end record, completed from the Zip64 record before it, if there is one.
+    """Return the values of the end record, completed from the Zip64 record before it, if there is one.
 
     A program that does not know the size in advance writes even a small zip in this form. Both records must agree.
 
-    :param end: where the end record is, bytes
-    :param declared: disk, disk of the index, entries here, entries, bytes of the index
+    :param end: where the end record is, bytes.
+    :param declared: disk, disk of the index, entries here, entries, bytes of the index.
     """
     file.seek(max(0, end - _ZIP64_LOCATOR.size))
     found = file.read(_ZIP64_LOCATOR.size)
@@ -161,7 +158,7 @@ def _of_zip64(file: BinaryIO, end: int, declared: tuple[int, ...], bundle: str) 
         raise BundleRefusedError(bundle, "its Zip64 record is not where it must be: it is damaged or forged.")
     _, size, _, _, *values, _ = _ZIP64_END.unpack(record)
     if size != _ZIP64_END.size - 12:
-        raise BundleRefusedError(bundle, "its Zip64 record has fields that nobody knows.")
+        raise BundleRefusedError(bundle, "its Zip64 record has unknown fields.")
     if any(value not in (more, 0xFFFF, 0xFFFFFFFF) for value, more in zip(declared, values, strict=True)):
         raise BundleRefusedError(bundle, "its two ends contradict each other: it is damaged or forged.")
     return tuple(values)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Decode the name of a zip's entry as the program that made the zip meant it, or refuse it.
+"""Decode the name of a zip's entry as the program that made the zip meant it, or refuse it.
 
 A zip marks names that are UTF-8. Other names are in code page 437 by the format, but hardly any program does that:
 
@@ -42,10 +41,9 @@ def raw_name(info: zipfile.ZipInfo) -> bytes:
 
 
 def read_name(info: zipfile.ZipInfo) -> str:
-    """
-    Return the decoded name, without ``./`` before it, and with ``/`` at the end of a folder.
+    """Return the decoded name, without ``./`` before it, and with ``/`` at the end of a folder.
 
-    :raises UnreadableNameError: it cannot be decoded
+    :raises UnreadableNameError: it cannot be decoded.
     """
     name = _decoded(info)
     # `bsdtar -cf b.zip .` writes `./script.sh`. The folder `./` itself keeps its name: see `is_root`.

@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def log_in_airflow(entry: Audit) -> None:
-    """
-    Write a change into Airflow's log table, as ``batchy_<action>``.
+    """Write a change into Airflow's log table, as ``batchy_<action>``.
 
-    It is counted too. It is kept in Redis by then: a database that cannot be reached is a warning here, no error.
+    The change is counted in the metrics too. Redis has stored it before. So if Airflow's database cannot be reached,
+    this only logs a warning.
     """
     metrics.changed(entry)
     try:
@@ -28,8 +28,8 @@ def log_in_airflow(entry: Audit) -> None:
         from airflow.utils.session import create_session
 
         actor = entry.actor
-        told = {"source": actor.source, "address": actor.address, "why": entry.why, "batch_id": entry.batch_id}
-        extra = {name: value for name, value in {**told, **entry.details}.items() if value is not None}
+        attributes = {"source": actor.source, "address": actor.address, "why": entry.why, "batch_id": entry.batch_id}
+        extra = {name: value for name, value in {**attributes, **entry.details}.items() if value is not None}
         with create_session() as session:
             row = Log(
                 event=f"batchy_{entry.action}",

@@ -30,13 +30,12 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 def default_conn_id() -> str:
-    """Return the connection that is used where none is named."""
+    """Return the id of the connection that is used by default: ``[batchy] redis_conn_id``."""
     return str(conf.get("batchy", "redis_conn_id", fallback="redis_default"))
 
 
 class BatchyHook(RedisHook):
-    """
-    Connect to the Redis that holds the state of batches.
+    """Connect to the Redis that holds the state of batches.
 
     Use it in a task that reads or changes batches itself; operators, sensor and triggers use it too. It takes
     connections of type ``redis`` and of type ``batchy``, whose form also has fields for Sentinel. Unlike its parent it
@@ -77,7 +76,7 @@ class BatchyHook(RedisHook):
         return self._client
 
     def get_store(self) -> Store:
-        """Return the store of batches on this hook's client; it keeps the archive, unless that is off."""
+        """Return the store of batches on this hook's client. It archives batches if ``[batchy] archive`` is on."""
         from batchy_provider.hooks.deployment import archive
         from batchy_provider.state import connections as connect
 
@@ -86,11 +85,11 @@ class BatchyHook(RedisHook):
         return connect.store(self._address, client, retry_seconds=self._patience, archive=archive())
 
     def get_address(self) -> Address:
-        """Return where the connection leads to."""
+        """Return the servers, login and options that the connection names."""
         return to_address(self.get_connection(self.redis_conn_id))
 
     async def get_address_async(self) -> Address:
-        """Return where the connection leads to, asked for without blocking the triggerer."""
+        """Return the same as `get_address`, without blocking the triggerer."""
         return to_address(await self.aget_connection(self.redis_conn_id))
 
     def close(self) -> None:
@@ -100,7 +99,7 @@ class BatchyHook(RedisHook):
             client.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say whether Redis answers, which it is, and what is bad of it; `batchy doctor` looks further."""
+        """Say whether Redis answers, its name and version, and what is wrong with it. `batchy doctor` checks more."""
         from batchy_provider.services.server_checks import name_of, of_info
 
         try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of the workflow files: ``[batchy] cfg_folder``, or ``cfg`` beside the DAGs folder.
 
-    :param loader_file: ``__file__`` of a file in the DAGs folder; None takes ``[core] dags_folder``.
+    :param loader_file: ``__file__`` of a file in the DAGs folder; None: ``[core] dags_folder`` is used.
     """
     from airflow.configuration import conf
 
@@ -29,7 +29,10 @@ def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:
 
 
 def open_path(url: str) -> Any:
-    """A local path as a `Path`, any other URL through Airflow's object storage and its connection."""
+    """Return a local path as a `Path`; any other URL through Airflow's object storage and its connection.
+
+    :raises BundleError: the URL is a web address, or Airflow has no provider for it.
+    """
     from batchy_provider.bundles.confined_files import as_local_path
 
     if (place := as_local_path(url)) is not None:
@@ -53,10 +56,9 @@ def open_path(url: str) -> Any:
 
 
 def result_store(url: str | None = None) -> ResultStore:
-    """
-    A result store.
+    """Return a result store.
 
-    :param url: where; default: that of this deployment, `[batchy] results_url`
+    :param url: where it is; default: ``[batchy] results_url``.
     """
     from batchy_provider.bundles.result_store import ResultStore
 
@@ -64,10 +66,9 @@ def result_store(url: str | None = None) -> ResultStore:
 
 
 def archive_files(url: str | None = None) -> ArchiveFiles:
-    """
-    The archive of closed batches in a result store.
+    """Return the archive of closed batches in a result store.
 
-    :param url: of the result store; default: that of this deployment, `[batchy] results_url`
+    :param url: where the result store is; default: ``[batchy] results_url``.
     """
     from batchy_provider.archive.archive_files import ArchiveFiles
 
@@ -75,14 +76,14 @@ def archive_files(url: str | None = None) -> ArchiveFiles:
 
 
 def keeps_archive() -> bool:
-    """Tell whether this deployment keeps an archive: `[batchy] archive`."""
+    """Tell whether this deployment archives closed batches: ``[batchy] archive``."""
     from airflow.providers.common.compat.sdk import conf
 
     return bool(conf.getboolean("batchy", "archive", fallback=True))
 
 
 def archive() -> Archiver | None:
-    """What keeps the archive of this deployment; None where `[batchy] archive` is off. Opens nothing yet."""
+    """Return the archiver of this deployment, or None if ``[batchy] archive`` is off. It opens nothing yet."""
     if not keeps_archive():
         return None
     from batchy_provider.archive.archiver import Archiver
@@ -91,11 +92,10 @@ def archive() -> Archiver | None:
 
 
 def bundle_cache() -> BundleCache:
-    """
-    The bundle cache of this machine: `[batchy] bundle_cache`, with its limits.
+    """Return the bundle cache of this machine, ``[batchy] bundle_cache``, with its limits.
 
-    A task that Airflow runs as another user (`run_as_user`) has one of its own in that user's home: what one user may
-    write, another must not run.
+    A task that Airflow runs as another user (`run_as_user`) uses a cache in that user's home. No user may run what
+    another user can write.
     """
     from airflow.providers.common.compat.sdk import conf
 

@@ -18,19 +18,18 @@ _CONNECTION = "AIRFLOW_CONN_"
 
 
 def known_secrets() -> set[str]:
-    """Return all that Airflow masks in this process: of connections and variables that were read, of `mask_secret`."""
+    """Return all that Airflow masks in this process, from connections, variables and `mask_secret`."""
     from batchy_provider.compat import secrets_masker
 
-    # Airflow keeps them as patterns, each made by `re.escape`.
+    # Airflow stores them as patterns, each made by `re.escape`.
     return {re.sub(r"\\(.)", r"\1", pattern, flags=re.DOTALL) for pattern in tuple(secrets_masker().patterns)}
 
 
 def learn_secrets(*named: Mapping[str, Any], inherit_env: bool = False) -> None:
-    """
-    Have Airflow mask what is secret by its name, here and in the task's log.
+    """Let Airflow mask the values whose names are secret, in this process and in the task log.
 
-    :param named: variables and params; which names are secret is Airflow's `[core] sensitive_var_conn_names`
-    :param inherit_env: the worker's own environment too
+    :param named: variables and params. Airflow's ``[core] sensitive_var_conn_names`` says which names are secret.
+    :param inherit_env: also mask the secrets in the worker's own environment.
     """
     from airflow.sdk.log import mask_secret
 
@@ -52,7 +51,7 @@ def _is_of_airflow(name: str) -> bool:
 
 
 def _with_connections(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The environment, and what is in connections that are written as JSON."""
+    """Return the environment, and the content of connections that are written as JSON."""
     opened: dict[str, Any] = dict(environment)
     for name, text in environment.items():
         if name.startswith(_CONNECTION) and text.startswith("{"):
@@ -62,10 +61,9 @@ def _with_connections(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def close_process() -> None:
-    """
-    Keep the memory and the environment of this process from others of its user, its own script among them.
+    """Hide the memory and environment of this process from other processes of its user, also from its own script.
 
-    Airflow does it since 3.2, but not where `run_as_user` started the process again. Root is not kept from anything.
+    Airflow does this since 3.2, except in a process that `run_as_user` has started again. Root can still read both.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 
 class BatchLink(BaseOperatorLink):
-    """
-    Link to the batch on the page *Batches*, or to the workflow if the task has no batch (yet).
+    """Link to the batch on the page *Batches*, or to the workflow if the task has no batch (yet).
 
     Airflow asks for the address at the end of the task, in its process. The batch is the operator's `batch_id_shown`.
     """

@@ -41,8 +41,7 @@ STATUSES = ("auto", "success", "failed")
 
 
 class _BatchOperator(BaseOperator):
-    """
-    Base of the operators that open and close.
+    """Base of the operators that open and close.
 
     Both are safe to repeat, so by default they retry for some minutes: a restart of Redis must not cost a night. An
     error that no retry can correct fails at once.
@@ -72,8 +71,7 @@ class _BatchOperator(BaseOperator):
 
 
 class BatchyOpenOperator(_BatchOperator):
-    """
-    Open a batch of a workflow, and return its window of data to the tasks after it.
+    """Open a batch of a workflow, and return its window of data to the tasks after it.
 
     Use it as the setup of a DAG that loads data in slices: the window starts where the last successful batch ended,
     so a failed night, a pause or a rerun neither leaves data out nor loads it twice by accident. Which window a run
@@ -226,8 +224,7 @@ def _summary(batch: Batch) -> dict[str, Any]:
 
 
 class BatchyCloseOperator(_BatchOperator):
-    """
-    Close the batch that this run has opened.
+    """Close the batch that this run has opened.
 
     Use it as the teardown of a DAG, with ``on_failure_fail_dagrun=True``: it runs even if jobs failed, records the
     outcome of each job, and moves the watermark only after a success.
@@ -325,8 +322,7 @@ class BatchyCloseOperator(_BatchOperator):
         return closing
 
     def _states(self, context: Context, run: Run, batch: Batch) -> tuple[States, list[str]]:
-        """
-        Return the states of all tasks before this one, and the batch's jobs that are no longer in the file.
+        """Return the states of all tasks before this one, and the batch's jobs that are no longer in the file.
 
         The outcome of the latter is not known: Airflow calls them removed, even if they ran.
         """

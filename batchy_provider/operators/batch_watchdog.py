@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Watchdog: stop a script when its supervisor dies or someone else closes its batch.
+"""Watchdog: stop a script when its supervisor dies or someone else closes its batch.
 
 Airflow runs a task in a process of its own. Another process, the supervisor, watches it and sends the heartbeats. If
 only the supervisor is killed (by the kernel's out-of-memory killer, for example), the task goes on. Airflow misses the
@@ -34,8 +33,7 @@ NO_SUPERVISOR = "the supervisor of its task was killed, so Airflow will count th
 def watchdog(
     cancel: Callable[[str], None], *, supervisor: int | None, batch_end: Callable[[], str | None] | None = None
 ) -> Iterator[None]:
-    """
-    Cancel the script if it must not go on, while the block runs.
+    """Cancel the script if it must not go on, while the block runs.
 
     :param cancel: called at most once, in another thread, with the reason.
     :param supervisor: descriptor of this process's socket to the supervisor; None where there is none: `dag.test()`.
@@ -73,8 +71,7 @@ def _watch(
 
 
 class BatchEnd:
-    """
-    Say why a script's batch is over, if someone else closed it as failed.
+    """Say why a script's batch is over, if someone else closed it as failed.
 
     A batch that cannot be read is no reason to stop the script.
 
@@ -104,8 +101,7 @@ class BatchEnd:
 
 
 def lock_name(ti: Any, batch: Batch | None) -> str:
-    """
-    Return the name of the lock that allows one script at a time.
+    """Return the name of the lock that allows one script at a time.
 
     One lock is for a task's live batch, one for each batch in history. Without a batch it is for the run.
 

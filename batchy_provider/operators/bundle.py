@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 
 class BashBundleOperator(BaseOperator):
-    """
-    Run a bundle with bash: a folder or zip file with a `script.sh` at its root, or the text of a command.
+    """Run a bundle with bash: a folder or zip file with a `script.sh` at its root, or the text of a command.
 
     Use it where `BashOperator` is not enough: the script gets the window of its batch, params, and the output of
     another job; it runs in a fresh copy of its bundle; and everything that it writes is stored. stdout and stderr

@@ -24,8 +24,7 @@ _WORST_FIRST: tuple[Outcome, ...] = ("failed", "aborted", "success", "skipped")
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """
-    How to close a batch.
+    """How to close a batch.
 
     :param outcomes: job → its outcome, of the jobs whose tasks have one.
     :param failure: why the closing task must fail too; None if it must not.
@@ -37,8 +36,7 @@ class Closing:
 
 
 def decide(status: str, batch: Batch, before: States) -> Closing:
-    """
-    Return how to close a batch.
+    """Return how to close a batch.
 
     :param status: ``auto``, ``success`` or ``failed``.
     :param before: the states of all tasks before the closing task.

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def orderly_timeout(execution: Execution) -> Iterator[None]:
-    """
-    Stop the script and store its result when `execution_timeout` is over; then raise Airflow's error.
+    """Stop the script and store its result when `execution_timeout` is over; then raise Airflow's error.
 
     Airflow raises its error from a signal handler, at any instruction, so also between reading output and writing it.
     In this block its alarm stops the running script instead. The error follows when the block is left.

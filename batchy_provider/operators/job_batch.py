@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 
 def batch_of_run(store: Store, workflow: str, ti: Any) -> Batch:
-    """
-    Return the batch that a task's run has opened.
+    """Return the batch that a task's run has opened.
 
     :param ti: the running task's instance.
     :raises BundleError: if the run has opened none.
@@ -35,8 +34,7 @@ def batch_of_run(store: Store, workflow: str, ti: Any) -> Batch:
 
 
 def check_job(batch: Batch, job: str) -> None:
-    """
-    Check that a job may run in a batch.
+    """Check that a job may run in a batch.
 
     :raises AirflowFailException: if another run has taken the batch over.
     :raises BundleError: if the batch has no such job.
@@ -55,8 +53,7 @@ def check_job(batch: Batch, job: str) -> None:
 
 
 def params_and_window(batch: Batch, job: str, job_params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """
-    Return ``params``, ``from_date`` (inclusive) and ``to_date`` (exclusive) of a task in a batch.
+    """Return ``params``, ``from_date`` (inclusive) and ``to_date`` (exclusive) of a task in a batch.
 
     :param job_params: params of a task that is no job of the workflow: it gets the window of the whole batch.
     """

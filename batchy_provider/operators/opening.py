@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 def open_request(
     run: Run, config: WorkflowConfig | None, *, timezone: str, if_open: str, timetable: Any
 ) -> OpenRequest:
-    """
-    Return the request of a run.
+    """Return the request of a run.
 
     :param config: None opens the jobs that Redis already has.
     :param timezone: IANA name; decides the day that the batch counts for.
@@ -50,8 +49,7 @@ def workflow_config(
     disabled_jobs: Collection[str],
     infa: Mapping[str, Any] | None,
 ) -> WorkflowConfig:
-    """
-    Return the configuration of a workflow whose jobs stand in a DAG.
+    """Return the configuration of a workflow whose jobs stand in a DAG.
 
     :raises BatchyError: if a job has a name or a setting that cannot be used.
     """

@@ -16,8 +16,7 @@ _PAUSE_SECONDS = 60.0
 
 
 class ProgressReporter:
-    """
-    Report each progress line of a script. A fault of Redis or of the metrics never harms the script.
+    """Report each progress line of a script. A fault of Redis or of the metrics never harms the script.
 
     :param log: the task's logger.
     :param store: where the workflow's state is; None outside of a workflow. ``batch`` likewise.

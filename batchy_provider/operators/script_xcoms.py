@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-The XComs of a script's execution: its own task pushes them, later tasks of the run pull them.
+"""The XComs of a script's execution: its own task pushes them, later tasks of the run pull them.
 
 - The return value is a reference to the stored output: ``url``, ``bytes``, ``sha256`` and the names of the values.
 - ``exit_code``, and each ``NAME.json`` of the script as ``NAME``.
@@ -30,8 +29,7 @@ _WORST_FIRST = ("failed", "upstream_failed", "success", "skipped", "removed")
 
 
 def push_outcome(ti: Any, outcome: ExecutionOutcome) -> None:
-    """
-    Push what later tasks need, except for the return value.
+    """Push what later tasks need, except for the return value.
 
     :param ti: the running task's instance.
     """
@@ -47,8 +45,7 @@ def push_outcome(ti: Any, outcome: ExecutionOutcome) -> None:
 
 
 def pull_previous(ti: Any, tasks: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """
-    Return state, exit code, output and values of earlier tasks of this run, by task.
+    """Return state, exit code, output and values of earlier tasks of this run, by task.
 
     :param ti: the running task's instance.
     :param tasks: ids of any tasks of the DAG, whatever their operators.
@@ -72,8 +69,7 @@ def pull_previous(ti: Any, tasks: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def pull_input(ti: Any, task: str) -> Mapping[str, Any] | bytes:
-    """
-    Return the output of a task that succeeded, as the input of another.
+    """Return the output of a task that succeeded, as the input of another.
 
     :param ti: the running task's instance.
     :returns: a reference to a stored output. If the task is of another operator: what it returned, as bytes; text as

@@ -174,7 +174,7 @@ def test_only_the_last_lines_of_stderr_are_in_the_error(run: Run) -> None:
 
 
 def test_a_timeout_and_a_limit_fail_with_their_own_words(run: Run) -> None:
-    assert "its time was over" in run("sleep 60", timeout=0.3, kill_grace=1).reason
+    assert "it reached its time limit" in run("sleep 60", timeout=0.3, kill_grace=1).reason
     outcome = run("yes", max_output_bytes=1000, kill_grace=1)
     assert outcome.state == "failed"
     assert "more than 1,000 bytes" in outcome.reason

@@ -319,7 +319,7 @@ def test_masked_stdout_is_refused_as_input_and_the_error_says_what_to_do(
 ) -> None:
     reference = run('echo "$S"', SECRET).reference()
     assert reference["masked"] == 1
-    with pytest.raises(ResultError, match=r"1 secrets were masked in it\. .* \$BATCHY_OUTPUT"):
+    with pytest.raises(ResultError, match=r"1 secrets in it were masked\. .* \$BATCHY_OUTPUT"):
         store.fetch(reference, tmp_path / "input")
 
 
@@ -329,7 +329,7 @@ def test_a_value_that_is_a_link_is_not_written_through(run: Callable[..., Execut
     outcome = run('ln -s "$TARGET" "$BATCHY_OUTPUT_DIR/x.json"', SECRET, env={"TARGET": str(target)})
     assert json.loads(target.read_text()) == SECRET
     assert outcome.values == {}
-    assert outcome.notices == ("Not kept from $BATCHY_OUTPUT_DIR: 'x.json' is a link.",)
+    assert outcome.notices == ("Not stored from $BATCHY_OUTPUT_DIR: 'x.json' is a link.",)
 
 
 def test_a_secret_that_came_to_be_known_while_the_script_ran_is_not_in_the_record(

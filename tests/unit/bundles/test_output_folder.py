@@ -125,7 +125,7 @@ def test_what_cannot_be_kept_is_named_and_the_rest_is_kept(run: Run, command: st
     assert outcome.state == "success"
     assert (text(outcome, "files/rest"), text(outcome, "files/sub/deep")) == ("rest\n", "deep\n")
     (notice,) = outcome.notices
-    assert notice.startswith("Not kept from $BATCHY_OUTPUT_DIR: ")
+    assert notice.startswith("Not stored from $BATCHY_OUTPUT_DIR: ")
     assert LEFT[command] in notice
     assert outcome.stored.record["notices"] == [notice]
     assert sorted(name for name in outcome.stored.record["contents"] if "files/" in name) == [
@@ -198,7 +198,7 @@ def test_secrets_are_not_in_names(run: Run) -> None:
     assert SECRET not in json.dumps(dict(outcome.stored.record)) + json.dumps(list(outcome.notices))
     found = {text(outcome, name) for name in outcome.stored.record["contents"] if name.startswith("files/")}
     assert found == {"1\n", "2\n", "3\n", "4\n"}
-    assert "3 of the kept files had a secret in their names: MASKED stands in its place." in outcome.notices
+    assert "3 of the stored files had a secret in their names, which is replaced by MASKED." in outcome.notices
     assert outcome.values == {"MASKED": 4}
 
 
@@ -212,7 +212,7 @@ VALUES = {
     '{"id": ' + "9" * 6000 + "}": "stats.json: $.id is an integer beyond 64 bits",
     "[" * 100 + "]" * 100: "is nested more than 64 levels deep",
     "[" * 20000 + "]" * 20000: "nested more than 64 levels deep",
-    '{"__classname__": "x"}': "stats.json: $ has the name '__classname__', which Airflow keeps for itself",
+    '{"__classname__": "x"}': "stats.json: $ has the name '__classname__', which Airflow reserves for itself",
     '{"rows": 3,\n "x"}': "stats.json: it is not JSON (Expecting ':' delimiter: line 2 column 5",
 }
 
@@ -239,7 +239,7 @@ def test_a_secret_in_a_value_that_is_none_is_masked_too(run: Run) -> None:
 
 def test_names_of_values_that_are_taken(run: Run) -> None:
     for name in ("return_value", "exit_code", "_link_BatchLink", "batchy.output"):
-        assert f"the name '{name}' is taken" in run(f'echo 1 > "$BATCHY_OUTPUT_DIR/{name}.json"').reason
+        assert f"the name '{name}' is reserved" in run(f'echo 1 > "$BATCHY_OUTPUT_DIR/{name}.json"').reason
 
 
 def test_a_file_that_the_store_refuses_does_not_cost_the_others(
@@ -273,7 +273,7 @@ def test_a_store_that_refuses_all_says_that_the_script_has_run(
     if store.is_local:
         pytest.skip("as above")
     _refuse(monkeypatch, lambda path: True)
-    with pytest.raises(ResultNotStoredError, match="did not take what the script left") as caught:
+    with pytest.raises(ResultNotStoredError, match="did not store the result of the script") as caught:
         run("exit 7")
     assert caught.value.exit_code == 7
     assert store.find("sales") == []

@@ -104,7 +104,9 @@ def test_an_upload_that_breaks_off_leaves_no_execution(tmp_path: Path, monkeypat
         return real(self, mode, **options)
 
     monkeypatch.setattr(memory, "open", broken)
-    with pytest.raises(ResultError, match="did not take what the script left: ConnectionError: the store went away"):
+    with pytest.raises(
+        ResultError, match="did not store the result of the script: ConnectionError: the store went away"
+    ):
         keep(store, tmp_path)
     assert store.find("sales") == []
     assert not (store.root / "sales" / "1795000000" / "extract" / "1" / "stderr").exists()
@@ -210,7 +212,7 @@ def test_a_link_that_a_script_left_is_no_result(store: ResultStore, tmp_path: Pa
     with store.draft(IDENTITY, tmp_path / "scratch") as draft:
         (draft.folder / "stdout").touch()
         (draft.folder / "output").symlink_to("/etc/passwd")
-        with pytest.raises(ResultError, match="'output', which is a link"):
+        with pytest.raises(ResultError, match="'output' cannot be stored: it is a link"):
             draft.commit({})
     assert store.find("sales") == []
 
@@ -272,7 +274,7 @@ def test_all_wrong_values_are_named_at_once(tmp_path: Path) -> None:
         "a.json: it is not JSON",
         "b.json: it is not JSON (NaN",
         "c.json: it has 70,002",
-        "'return_value' is taken",
+        "'return_value' is reserved",
     ):
         assert part in str(caught.value)
     assert "ok.json" not in str(caught.value)

@@ -58,7 +58,7 @@ def refusal(tmp_path: Path, content: bytes, limits: UnpackLimits | None = None) 
         ("a/./b", "'.'"),
         ("", "empty part"),
         ("x" * 256, "too long"),
-        ("/".join("d" * 40) + "/f", "deeper than"),
+        ("/".join("d" * 40) + "/f", "folders deep"),
         ("y/" * 20 + "z" * 1200, "too long"),
     ],
 )
@@ -288,7 +288,7 @@ def test_an_entry_that_is_hidden_in_the_remark_of_another_is_not_left_out(tmp_pa
     remark = whole.index(b"lib/a", whole.index(b"PK\1\2")) - 14  # two bytes of the second entry in the index
     damaged = bytearray(whole)
     damaged[remark] = 46 + len("b")  # swallows the third
-    assert "tells of 3 entries, its index holds 2" in refusal(tmp_path, bytes(damaged)).reason
+    assert "declares 3 entries, its index has 2" in refusal(tmp_path, bytes(damaged)).reason
 
 
 def test_an_honest_zip_is_unpacked(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_streamed_zip_with_the_end_of_a_large_one_is_unpacked(tmp_path: Path) 
     ("content", "said"),
     [
         (zip64_of(script(), entries=20_000), "20,000 entries"),
-        (zip64_of(script(), entries=2), "tells of 2 entries"),
+        (zip64_of(script(), entries=2), "declares 2 entries"),
         (zip64_of(script(), place=0), "not where it must be"),
         (zip64_of(script())[:-42] + zip64_of(script())[-22:], "Zip64 record is missing"),
         (zip64_of(script())[:-22] + zip_of(script(), Part("a"))[-22:], "contradict each other"),

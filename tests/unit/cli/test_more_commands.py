@@ -116,7 +116,7 @@ def test_an_execution_that_left_nothing_is_said(store: ResultStore, tmp_path: Pa
 
     with store.draft(IDENTITY, tmp_path / "scratch"):
         (running,) = store.running("sales", "load")
-    with pytest.raises(ResultError, match="left nothing"):
+    with pytest.raises(ResultError, match="ended without a stored result"):
         list(Follower(store, running).chunks())
 
 

@@ -340,7 +340,7 @@ def test_above_a_size_the_log_keeps_head_and_tail_and_counts_the_rest_with_the_c
     assert numbers[-1] == 100_000
     hidden = 100_000 - len(numbers)
     command = f"batchy logs sales t --batch scheduled__1 --attempt 1 --results file://{tmp_path}/results"
-    assert f"{hidden:,} lines are not shown here, they are only in the result files ({command}). The last:" in log
+    assert f"{hidden:,} lines are not shown here. They are only in the result files ({command}). The last lines:" in log
     (at,) = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
     assert (numbers[at - 1] >= 100, 100_000 - numbers[at] > 1000) == (True, True)
     words = [sys.executable, "-m", "batchy_provider.cli.main", *command.split()[1:]]
