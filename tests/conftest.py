@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from grouping import group, rank
-from hypothesis import HealthCheck, settings
 from redis_server import KIND, Server, programs
+from thoroughness import PROFILE, load_profile
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -40,10 +40,7 @@ os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = f"{_AIRFLOW_HOME}/dags"
 
-_QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=_QUIET)
-settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_QUIET, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+load_profile()
 
 PROGRAMS = programs()
 KINDS = list(PROGRAMS)
@@ -73,7 +70,9 @@ def _are_folders(config: pytest.Config) -> bool:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it."""
-    return (os.cpu_count() or 1) if _are_folders(config) else 0
+    cores = os.cpu_count() or 1
+    # Half as many again: many tests wait for a timer of a server's, which needs no core.
+    return cores + cores // 2 if _are_folders(config) else 0
 
 
 class Groups(LoadScopeScheduling):
@@ -114,8 +113,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    profile = settings.get_current_profile_name()
-    lines = [f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {profile}"]
+    lines = [f"Redis-like servers: {', '.join(KINDS)}, mostly {KIND}; hypothesis profile: {PROFILE}"]
     if "slow" in config.stash[LEAVE_OUT]:
         lines.append(f"the quick tests, with one night on a whole Airflow, on {KIND} alone; all: ./run test --all")
     return lines

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 from bundle_archives import Part, script, zip_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from thoroughness import scaled
 from upath import UPath
 
 from batchy_provider.bundles import bundle_cache as cache_module
@@ -386,7 +387,7 @@ def test_what_cannot_be_removed_fails_no_run(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(60))
 @given(at=st.integers(0, 2000), what=st.binary(min_size=1, max_size=6), cut=st.booleans())
 def test_no_damaged_zip_is_ever_half_cached(
     tmp_path_factory: pytest.TempPathFactory, at: int, what: bytes, cut: bool

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thoroughness import scaled
 
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleError, BundleRefusedError
@@ -104,7 +105,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=scaled(60))
 @given(st.lists(WORDS, max_size=3))
 def test_options_that_are_accepted_run_the_whole_script_in_a_real_bash(
     tmp_path_factory: pytest.TempPathFactory, words: list[str]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from bundle_archives import Part, script, zip_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from thoroughness import scaled
 
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.limits import UnpackLimits
@@ -364,7 +365,7 @@ def mutated(content: bytes, changes: list[tuple[str, int, object]]) -> bytes:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(200))
 @given(seed=st.sampled_from(SEEDS), changes=st.lists(CHANGE, min_size=1, max_size=4))
 def test_no_mutation_writes_outside_or_leaves_half_a_tree(
     tmp_path_factory: pytest.TempPathFactory, seed: bytes, changes: list[tuple[str, int, object]]

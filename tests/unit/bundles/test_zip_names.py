@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from bundle_archives import Part, script, unicode_path, zip64_of, zip_of
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from thoroughness import scaled
 
 from batchy_provider.bundles.errors import BundleRefusedError
 from batchy_provider.bundles.unpack import unpack
@@ -83,7 +84,7 @@ PAGES = ["utf-8", "cp437", "cp850", "cp866", "cp932", "cp1252", "latin-1", "gb18
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(150))
 @given(
     name=TEXT,
     page=st.sampled_from(PAGES),

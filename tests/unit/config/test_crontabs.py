@@ -14,6 +14,7 @@ from croniter import croniter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import SandboxedEnvironment
+from thoroughness import scaled
 
 from batchy_provider.config.convert import file_text, from_crontab
 from batchy_provider.config.cron_expressions import PRESETS, cron_problem
@@ -89,7 +90,7 @@ CRONS = st.tuples(*(field(n, *BOUNDS[n]) for n in (2, 3, 4))).map(lambda days: "
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=scaled(30))
 @given(cron=CRONS)
 @example(cron="0 9 */1 * 1-5")
 @example(cron="0 9 1-31 * 1-5")
@@ -106,7 +107,7 @@ def test_a_converted_line_fires_when_cron_would_have_or_is_left_out_with_a_word(
         assert left[0].startswith("line 2: ")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=scaled(30))
 @given(cron=CRONS)
 def test_what_validate_accepts_fires_as_cron_would(cron: str) -> None:
     if cron_problem(cron) is None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thoroughness import scaled
 
 from batchy_provider.config.document import DocumentError, parse
 
@@ -26,7 +27,7 @@ _values = st.recursive(
 
 @pytest.mark.slow
 @given(_values, st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=scaled(100))
 def test_reads_what_pyyaml_wrote(value: Any, flow: bool):
     text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True, sort_keys=False)
     assert parse(text).data == value
@@ -39,7 +40,7 @@ def test_reads_json(value: Any):
 
 @pytest.mark.slow
 @given(st.dictionaries(_texts.filter(bool), _values, min_size=1, max_size=5), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=scaled(100))
 def test_every_value_is_at_its_place(value: dict[str, Any], flow: bool):
     text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True, sort_keys=False, width=60)
     document = parse(text)

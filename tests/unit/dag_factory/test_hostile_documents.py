@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from thoroughness import scaled
 
 from batchy_provider.compat import serialize_dag
 from batchy_provider.config.catalog import Catalog
@@ -233,7 +234,7 @@ def _check(raw: bytes, suffix: str) -> None:
         assert cls.from_dict(json.loads(text)).dag_id == "a_victim"
 
 
-_settings = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_settings = settings(max_examples=scaled(40))
 
 
 def test_the_document_with_every_key_is_sound_without_its_bundle():

@@ -87,21 +87,20 @@ def test_an_id_that_was_taken_by_another_process_is_left_alone(tmp_path: Path) -
     assert gone(numbers, within=5)
 
 
-@pytest.mark.slow
 def test_what_is_guarded_ends_when_its_program_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "from test_services import family; from batchy_provider.local.process import Guard\n"
-        "service = family(Path(sys.argv[1])); service.start()\n"
-        "Guard().watch(1, service.pid); time.sleep(300)"
+        "import sys, time; from pathlib import Path\n"
+        "from batchy_provider.local.process import Guard, Service\n"
+        "service = Service('sleep', ['sleep', '300'], log=Path(sys.argv[1]), env={}); service.start()\n"
+        "Guard().watch(1, service.pid); print(service.pid, flush=True); time.sleep(300)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(Path(__file__).parent)])
-    numbers = pids(tmp_path)
-    time.sleep(0.5)
-    parent.kill()
-    parent.wait()
-    # The family ignores all that can be ignored, so the guard goes through all its steps.
-    assert gone(numbers, within=40)
+    command = [sys.executable, "-c", program, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert alive([pid]) == [pid]
+        parent.kill()
+    assert gone([pid], within=40)
 
 
 def test_a_failing_start_shows_the_end_of_the_log(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 from test_bundle import FakeTaskInstance, run, ti  # noqa: F401 - fixtures
+from thoroughness import scaled
 
 from batchy_provider.bundles.storable_values import DEPTH, parse_value, storage_problem
 from batchy_provider.operators.bundle import BashBundleOperator
@@ -69,7 +70,7 @@ def texts(value: Any) -> list[str]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=scaled(150))
 @given(values)
 @example(nested(DEPTH))
 @example({"a": 2**64 - 1, "b": -(2**63), "c": -0.0, "d": 5e-324, "e": 1.7976931348623157e308})

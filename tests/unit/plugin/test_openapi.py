@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from thoroughness import scaled
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
 
@@ -39,7 +40,7 @@ def test_every_answer_is_one_that_the_document_promises(api: Api, monkeypatch: p
         operation = result.ok()
         asked.add(operation.path)
 
-        @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=scaled(10), suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy().filter(reaches_us))
         def ask(case: Any) -> None:
             # Half of all questions would be about workflows that nobody has.

@@ -33,6 +33,7 @@ from redis_junk import (
     _raw_field,
     everywhere,
 )
+from thoroughness import scaled
 
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
@@ -113,7 +114,7 @@ def test_text_that_is_not_utf8_breaks_no_answer_wherever_it_stands(
 @example([_entry(":history", "abc", 1e300)])
 @example([_inside(0, 0, place, "\ud800") for place in range(9)])
 @given(st.lists(DAMAGES, min_size=1, max_size=3))
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(10), suppress_health_check=list(HealthCheck))
 def test_junk_in_redis_leaves_the_neighbours_readable(
     api: Api, redis_client: Redis, redis_url: str, world: dict[bytes, Any], damages: list[Damage]
 ) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,41 @@ class Setting:
             count += 1
 
 
-@pytest.fixture
-def setting(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting]:
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction, "_LOST_PAUSE_SECONDS", (0.0, 0.01, 0.1))
+
+
+@pytest.fixture(scope="module")
+def settings_by_kind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Setting]]:
+    """A function that returns the setting of a kind: standalone, sentinel or cluster. Each is started once."""
+    with ExitStack() as stack:
+        started: dict[str, Setting] = {}
+
+        def setting_of(kind: str) -> Setting:
+            if kind not in started:
+                started[kind] = stack.enter_context(_started(kind, tmp_path_factory.mktemp(kind)))
+            return started[kind]
+
+        yield setting_of
+
+
+@pytest.fixture
+def setting(request: pytest.FixtureRequest, settings_by_kind: Callable[[str], Setting]) -> Setting:
+    """The setting of the kind that the test names, without any key."""
+    setting = settings_by_kind(request.param)
+    setting.proxy.watch()
+    setting.client.flushall()
+    return setting
+
+
+@contextmanager
+def _started(kind: str, tmp_path: Path) -> Iterator[Setting]:
     with ExitStack() as stack:
         proxy = FaultyProxy()
         stack.callback(proxy.close)
         more: dict[str, object] = {}
-        if request.param == "cluster":
+        if kind == "cluster":
             more = {
                 "cluster-enabled": "yes",
                 "cluster-port": free_port(),
@@ -68,15 +95,15 @@ def setting(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         stack.callback(server.stop)
         proxy.server = server.port
         url = f"redis://127.0.0.1:{proxy.port}"
-        if request.param == "sentinel":
+        if kind == "sentinel":
             url = stack.enter_context(sentinel_of(tmp_path, proxy.port))
-        if request.param == "cluster":
+        if kind == "cluster":
             url = f"redis+cluster://127.0.0.1:{proxy.port}"
             with server.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
                 while client.cluster("info")["cluster_state"] != "ok":
                     pass
-        yield Setting(server, proxy, url, cluster=request.param == "cluster")
+        yield Setting(server, proxy, url, cluster=kind == "cluster")
 
 
 class Change:
@@ -225,7 +252,7 @@ def test_cut_at_any_message_a_change_is_made_once(setting: Setting, what: str) -
 def test_what_comes_late_comes_to_nothing(setting: Setting, what: str) -> None:
     """A request that the server gets when its sender has long made the change another way."""
     change = CHANGES[what]
-    with open_client(f"{setting.url}?socket_timeout=0.2") as client:
+    with open_client(f"{setting.url}?socket_timeout=0.1") as client:
         store = Store(client, retry_seconds=60)
         store.progress("warm")
         expected, _, packets = undisturbed(setting, store, change, "wf00000")

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from state_worlds import WORKFLOW, RealStore
 from test_state_machine import Nights
+from thoroughness import scaled
 
 from batchy_provider.archive.archive_files import ArchiveFiles
 from batchy_provider.archive.archiver import Archiver
@@ -147,7 +148,7 @@ def test_nights_on_a_redis_that_loses_what_it_had(redis_url: str) -> None:
     run_state_machine_as_test(
         lambda: LossyNights(redis_url),
         settings=settings(
-            max_examples=_EXAMPLES or min(settings().max_examples, 25),
+            max_examples=_EXAMPLES or scaled(15),
             stateful_step_count=_STEPS,
             derandomize=not _EXAMPLES,
             database=None,

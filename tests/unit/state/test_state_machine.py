@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from state_model import Batch, Job, Loaded, Model, Setting, Span
 from state_worlds import WORKFLOW, Clock, Original, RealStore, World
+from thoroughness import scaled
 
 from batchy_provider.core import values as words
 from batchy_provider.core.dates import from_unix, unix_seconds
@@ -540,7 +541,7 @@ def words_errors() -> tuple[type[Exception], ...]:
 
 @pytest.mark.slow
 def test_nights_as_they_come(any_redis_url: str) -> None:
-    examples = _EXAMPLES or min(settings().max_examples, 30)
+    examples = _EXAMPLES or scaled(20)
     run_state_machine_as_test(
         lambda: Nights(any_redis_url),
         # The same nights each time, so that a red build is the change's fault; a longer run looks for new ones.
