@@ -63,7 +63,7 @@ def add_commands(commands: Commands) -> None:
     )
     adding.add_argument("--input", metavar="JOB", help="the script reads the output of this job")
     adding.add_argument(
-        "--when", choices=("succeeded", "failed", "done"), help="run if the jobs before it have ended so"
+        "--when", choices=("succeeded", "failed", "done"), help="run only if the jobs before it have this result"
     )
     adding.add_argument(
         "--set",

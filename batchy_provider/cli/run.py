@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
         commands,
         "run",
         run_bundle,
-        "run a bundle on this machine by the rules of a job, and exit with its script's exit code",
+        "run a bundle on this machine as a job would, and exit with its script's exit code",
         EXAMPLES,
     )
     run.add_argument("bundle", help="folder or zip file; a URL is opened through Airflow")

@@ -27,7 +27,7 @@ BundleCheck = Callable[[Path, str], str | None]
 
 
 WEB_ADDRESS = (
-    "{url} is a web address, which no bundle is read from: whoever answers there could change the code of a night. Put "
+    "{url} is a web address, and bundles are not read from the web: the server could change the code of a run. Put "
     "the zip beside the workflow file or into a bucket (s3://…), or let a script fetch it and check its sha256"
 )
 
@@ -77,7 +77,7 @@ def _script_problem(folder: str) -> str | None:
         if script.errno == errno.ENOENT:
             return f"the folder {folder} has no {SCRIPT}"
         return f"{folder}/{SCRIPT} cannot be read: {script.strerror}"
-    return None if stat.S_ISREG(script.st_mode) else f"{folder}/{SCRIPT} is no regular file"
+    return None if stat.S_ISREG(script.st_mode) else f"{folder}/{SCRIPT} is not a regular file"
 
 
 def _stat(path: str | Path) -> os.stat_result | OSError:

@@ -134,9 +134,9 @@ def _cron_of(line: Line) -> str | ValueError:
     if schedule in PRESETS and schedule != "@quarterly":
         return schedule
     if schedule.startswith("@"):
-        return ValueError(f"cron knows no {schedule}")
+        return ValueError(f"cron has no {schedule}")
     if line.seconds not in ("", "0", "00"):
-        return ValueError(f"the first of six fields, {line.seconds!r}, is of seconds, and Airflow counts minutes")
+        return ValueError(f"the first of six fields, {line.seconds!r}, is seconds, and Airflow schedules by the minute")
     try:
         problem = airflow_reads_as_cron(schedule)
         if problem is not None and (cron := same_days(schedule)) not in (None, schedule):
@@ -154,9 +154,9 @@ def _facts_of(variables: Mapping[str, str]) -> Iterator[str]:
         yield f"commands ran in {shell} and run in bash now"
     yield "cron sets USER, LOGNAME and HOME for its user; a job has those of Airflow's worker"
     if recipient := variables.get("MAILTO"):
-        yield f"nobody is mailed (MAILTO={recipient}); add on_failure with a notifier"
+        yield f"no mail is sent (MAILTO={recipient}); add on_failure with a notifier"
     elif "MAILTO" not in variables:
-        yield "nobody is mailed what commands print: it is in the task's log; add on_failure with a notifier"
+        yield "the output of commands is not mailed; it is in the task's log; add on_failure with a notifier"
     if "RANDOM_DELAY" in variables:
         yield "RANDOM_DELAY is left out: workflows start on time"
 
@@ -181,14 +181,14 @@ def from_original(workflow: Workflow) -> Converted:
     :param workflow: read from such a file.
     """
     assert workflow.original is not None
-    left = ["the original does not say what jobs run: write it into each, and take enabled: false away"]
+    left = ["the original does not say what jobs run: write it into each job, and remove enabled: false"]
     jobs: dict[str, Any] = {}
     for name, fields in workflow.original.items():
         renamed = _job_name(name)
         if renamed != name:
-            left.append(f"the job {name!r} is {renamed!r} now, and its state in Redis stays behind")
+            left.append(f"the job {name!r} is {renamed!r} now; its state in Redis is not renamed")
         if any(job_name_violations(renamed, ())):
-            left.append(f"the job {name!r} has a name that no job may have")
+            left.append(f"the job {name!r} has a name that is not valid")
             continue
         jobs[renamed] = dict(_original_job(renamed, fields, left))
     return Converted(name=workflow.name, data={"enabled": False, "jobs": jobs}, left=left)
@@ -211,7 +211,7 @@ def _original_job(name: str, fields: Mapping[str, Any], left: list[str]) -> Iter
                 yield key, value
     state = [key for key in STATE_FIELDS if key in fields]
     if state:
-        left.append(f"{name}: {', '.join(state)} are state, which is in Redis; left out")
+        left.append(f"{name}: {', '.join(state)} are state, which belongs in Redis; left out")
     params = {key: value for key, value in fields.items() if key not in (*SETTING_FIELDS, INITIAL_DATE, *STATE_FIELDS)}
     if params:
         yield "params", params

@@ -68,7 +68,7 @@ def cron_problem(cron: str) -> CodedMessage | None:
         return invalid(f"expected a cron expression of five fields ({names}), not {len(fields)} in {show(cron)}")
     for place, (field, text) in enumerate(zip(FIELDS, fields, strict=True)):
         if any(_RANDOM.match(item) for item in text.lower().split(",")):
-            how = f"the {field.name} of {cron!r} is {text!r}, which is a random one; write the {field.name} itself"
+            how = f"the {field.name} of {cron!r} is {text!r}, a random value; write a fixed {field.name}"
             return invalid(how)
         alone = " ".join(["*"] * place + [text] + ["*"] * (4 - place))
         if not all(_is_item(item, place) for item in text.lower().split(",")) or not _is_cron(alone):
@@ -79,7 +79,7 @@ def cron_problem(cron: str) -> CodedMessage | None:
     if (problem := _misread(cron)) is not None:
         return invalid(problem)
     if _never_fires(cron):
-        return CodedMessage(Code.NEVER_FIRES, f"{cron!r} never fires: no such month has a day {fields[2]}")
+        return CodedMessage(Code.NEVER_FIRES, f"{cron!r} never fires: none of its months has a day {fields[2]}")
     if days_differ(cron):
         either = f"Airflow runs {cron!r} when the day or the weekday matches, and cron only when both do"
         return invalid(f"{either}; write {same_days(cron) or '* for one of the two'}")
@@ -157,13 +157,13 @@ def numbers_of(text: str, field: _Field) -> set[int]:
     for item in text.lower().split(","):
         found = _ITEM.fullmatch(item)
         if found is None or item.startswith("?") or (found[3] is not None and int(found[3]) == 0):
-            raise ValueError(f"the {field.name} {text!r} is none that cron knows")
+            raise ValueError(f"the {field.name} {text!r} is not valid in cron")
         first = field.first if found[1] is None else _number(found[1], field)
         last = _number(found[2], field) if found[2] is not None else field.last if found[1] is None else first
         if found[3] is not None and found[1] is not None and found[2] is None:
-            raise ValueError(f"the {field.name} {text!r} has a step without a range, which not every cron knows")
+            raise ValueError(f"the {field.name} {text!r} has a step without a range, which not every cron accepts")
         if first > last:
-            raise ValueError(f"the {field.name} {text!r} has a range that ends before it begins")
+            raise ValueError(f"the {field.name} {text!r} has a range that ends before it starts")
         numbers.update(range(first, last + 1, int(found[3] or 1)))
     return {number % 7 for number in numbers} if field.name == "weekday" else numbers
 
@@ -172,7 +172,7 @@ def _number(text: str, field: _Field) -> int:
     if text in field.names:
         return field.names.index(text) + (field.first if field.name == "month" else 0)
     if not text.isdigit() or not field.first <= int(text) <= field.last:
-        raise ValueError(f"the {field.name} {text!r} is none; expected {field.expected}")
+        raise ValueError(f"the {field.name} {text!r} is not valid; expected {field.expected}")
     return int(text)
 
 
@@ -200,7 +200,7 @@ def _misread(cron: str) -> str | None:
         if (numbers is not None and (whole if read == ["*"] else set(read)) != numbers) or _POINT.search(text.lower()):
             numbers_text = ",".join(map(str, sorted(numbers or ())))
             hint = f"; write {numbers_text}" if numbers_text else ""
-            return f"the {field.name} of {cron!r} is {text!r}, which Airflow takes for other ones than cron does{hint}"
+            return f"the {field.name} of {cron!r} is {text!r}, which Airflow and cron read differently{hint}"
     return None
 
 

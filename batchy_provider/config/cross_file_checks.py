@@ -69,7 +69,7 @@ def _check_cycles(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
         first, awaited = circle[0], circle[-1]
         path = next(path for other, path in _waits_of_a_day(workflows[first]) if other == awaited)
         names = " → ".join([first, *reversed(circle)])
-        yield workflows[first].path, Violation(path, Code.CYCLE, f"workflows wait for each other in a circle: {names}")
+        yield workflows[first].path, Violation(path, Code.CYCLE, f"workflows wait for each other in a cycle: {names}")
         upstream[first] = [other for other in upstream[first] if other != awaited]
 
 

@@ -72,7 +72,7 @@ class Code(str, Enum):
     AIRFLOW_LIMIT = "airflow_limit", "Airflow cannot store a value of this size or number"
     AIRFLOW_REFUSES = "airflow_refuses", "Airflow refuses the DAG"
     CLASS_NOT_FOUND = "class_not_found", "there is no such operator or notifier"
-    CLASS_ARGUMENTS = "class_arguments", "the operator or notifier refuses its arguments"
+    CLASS_ARGUMENTS = "class_arguments", "the operator or notifier does not accept its arguments"
 
 
 class Violation(NamedTuple):

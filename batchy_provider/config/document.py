@@ -88,7 +88,7 @@ def decode(raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        violation = Violation((), Code.NOT_UTF8, f"byte 0x{raw[error.start]:02x} is no UTF-8; save the file as UTF-8")
+        violation = Violation((), Code.NOT_UTF8, f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8")
         raise DocumentError(violation, line, 1) from None
 
 
@@ -108,7 +108,7 @@ def parse(text: str, *, is_json: bool = False) -> Document:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
-        message = "half a character (a lone surrogate) stands here; save the file as UTF-8"
+        message = "this is half a character (a lone surrogate); save the file as UTF-8"
         raise DocumentError(
             Violation((), Code.NOT_UTF8, message), line, error.start - text.rfind("\n", 0, error.start)
         ) from None
@@ -135,22 +135,22 @@ def _parse_json(text: str) -> Any:
             seen: set[str] = set()
             twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise DocumentError(
-                Violation((), Code.DUPLICATE_KEY, f"the key {twice!r} stands twice in one object; remove one")
+                Violation((), Code.DUPLICATE_KEY, f"the key {twice!r} is given twice in one object; remove one")
             )
         return mapping
 
     def constant(name: str) -> NoReturn:
         raise DocumentError(
-            Violation((), Code.JSON_SYNTAX, f"{name} is no number that JSON knows; write it as text in quotes")
+            Violation((), Code.JSON_SYNTAX, f"{name} is not a number in JSON; write it as text in quotes")
         )
 
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except json.JSONDecodeError as error:
         raise DocumentError(
-            Violation((), Code.JSON_SYNTAX, f"no valid JSON: {error.msg}"), error.lineno, error.colno
+            Violation((), Code.JSON_SYNTAX, f"not valid JSON: {error.msg}"), error.lineno, error.colno
         ) from None
     except RecursionError:
         raise DocumentError(Violation((), Code.TOO_LARGE, f"nested deeper than {MAX_DEPTH} levels")) from None
     except ValueError as error:  # an integer of thousands of digits
-        raise DocumentError(Violation((), Code.JSON_SYNTAX, f"no valid JSON: {error}")) from None
+        raise DocumentError(Violation((), Code.JSON_SYNTAX, f"not valid JSON: {error}")) from None

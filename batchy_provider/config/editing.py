@@ -45,7 +45,7 @@ def add_job(text: str, name: str, job: Mapping[str, Any], *, is_json: bool = Fal
         if after == expected and list(after["jobs"]) == list(expected["jobs"]):
             return edited
     raise ConfigError(
-        "the jobs of this file are written in a way that has no place for one more, such as an alias; add it by hand"
+        "the jobs of this file are written in a way that batchy cannot add to, such as an alias; add the job by hand"
     )
 
 
@@ -77,7 +77,7 @@ def _jobs_node(text: str) -> Any:
     for key, value in root.value if root is not None else ():
         if key.value == "jobs":
             return value
-    raise ConfigError("there are no jobs in this file itself")
+    raise ConfigError("this file itself has no jobs")
 
 
 def _between(lines: Sequence[str], place: int, block: Sequence[str]) -> str:

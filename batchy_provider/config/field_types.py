@@ -52,7 +52,7 @@ def _duration(value: Any) -> timedelta:
 
 def _above_zero(value: timedelta) -> timedelta:
     if not value:
-        raise wrong(f"expected {EXPECTED_DURATION}, longer than nothing; without this key there is no limit")
+        raise wrong(f"expected {EXPECTED_DURATION}, longer than zero; for no limit, remove this key")
     return value
 
 
@@ -110,7 +110,7 @@ def _size(value: Any) -> int:
             size = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
     if size is not None and 0 < size < MAX_SIZE:
         return size
-    more = ", and more than nothing" if size == 0 else ""
+    more = ", greater than zero" if size == 0 else ""
     raise wrong(f"expected a size such as 512M or 2G{more}, not {show(value)}")
 
 

@@ -36,7 +36,7 @@ _KINDS = {
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return a regular file's bytes, one more than `document.MAX_BYTES` at most. Never waits, as reading a FIFO does.
 
-    :raises DocumentError: if it cannot be read or is no regular file.
+    :raises DocumentError: if it cannot be read or is not a regular file.
     """
     try:
         # Looked at first, since opening a device can have effects, and again, since it may be another file by now.
@@ -65,7 +65,7 @@ def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | N
     :raises ConfigError: if there is no such folder.
     """
     if not os.path.isdir(folder):  # noqa: PTH112
-        raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
+        raise ConfigError(f"there is no folder {folder} of workflow files; create it, or set [batchy] cfg_folder")
     told: list[Diagnostic] = [] if diagnostics is None else diagnostics
     for entry in _walk(os.fspath(folder), told):
         stem, dot, suffix = entry.name.rpartition(".")

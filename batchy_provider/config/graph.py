@@ -60,7 +60,7 @@ def _node(model: WorkflowModel, name: str, upstream: tuple[str, ...], source: st
     if job.is_handler:
         notes.append("if one failed")
     elif job.independent or job.when == "done":
-        notes.append("whatever became of them" if len(upstream) > 1 else "whatever became of it")
+        notes.append("whatever their result" if len(upstream) > 1 else "whatever its result")
     if source is not None:
         notes.append(f"reads {source}")
     if job.for_each is not None:

@@ -66,7 +66,7 @@ NAMES = frozenset(
 """Names that Airflow, or this package, gives to templates."""
 
 _MARKS = ("{{", "{%", "{#")
-_RAW = "put it between {% raw %} and {% endraw %} if it is no template"
+_RAW = "put it between {% raw %} and {% endraw %} if it is not a template"
 
 
 def template_violations(value: Any, path: KeyPath, *, any_names: bool = False) -> Iterator[Violation]:
@@ -96,24 +96,24 @@ def template_problem(text: str, *, any_names: bool = False) -> str | None:
     jinja = _environment()
     try:
         if (place := _list_length(text)) is not None:
-            return f"{place!r} begins a comment of a template; put it between {{% raw %}} and {{% endraw %}}"
+            return f"{place!r} starts a comment in a template; put it between {{% raw %}} and {{% endraw %}}"
         template = jinja.parse(text)
         jinja.compile(template, raw=True)  # finds filters and tests that do not exist
         template = jinja.parse(text)
     except TemplateSyntaxError as error:
         line = f" (line {error.lineno} of it)" if "\n" in text.strip() else ""
-        return f"no template that can be rendered: {str(error.message).rstrip('.')}{line}; {_RAW}"
+        return f"Airflow cannot render this template: {str(error.message).rstrip('.')}{line}; {_RAW}"
     except RecursionError:
-        return f"no template that can be rendered: nested too deeply; {_RAW}"
+        return f"Airflow cannot render this template: nested too deeply; {_RAW}"
     if any_names:
         return None
     known = _names()
     optional = set(_optional(template))
     for name in sorted(meta.find_undeclared_variables(template) - known - optional):
         hint = did_you_mean(name, known) or "; a job's params are {{ batch.params.NAME }}, a run's {{ params.NAME }}"
-        return f"the template asks for {name!r}, which Airflow does not know{hint}"
+        return f"the template uses {name!r}, which Airflow does not have{hint}"
     for name in _unknown_of_batch(template):
-        return f"the template asks for batch.{name}; batch has {one_of(BATCH)}{did_you_mean(name, BATCH)}"
+        return f"the template uses batch.{name}; batch has {one_of(BATCH)}{did_you_mean(name, BATCH)}"
     return None
 
 

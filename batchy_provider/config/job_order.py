@@ -73,7 +73,7 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
     if circle := find_cycle(upstream):
         path = " → ".join([*circle, circle[0]])
         violations.append(
-            Violation(("jobs", circle[0], "after"), Code.CYCLE, f"jobs follow each other in a circle: {path}")
+            Violation(("jobs", circle[0], "after"), Code.CYCLE, f"jobs follow each other in a cycle: {path}")
         )
         return Order(upstream, {}), violations
     for name, job in jobs.items():
@@ -83,7 +83,7 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
     inputs = {name: _input(name, job.input, jobs, order, violations) for name, job in jobs.items() if job.input}
     for name, wanted in inputs.items():
         if wanted in jobs and jobs[wanted].for_each is not None:
-            message = f"the job {wanted!r} runs for each entry of a list and has many outputs, none to read"
+            message = f"the job {wanted!r} runs for each entry of a list, so it has no single output to read"
             violations.append(Violation(("jobs", name, "input"), Code.CONFLICT, message))
     for name, job in jobs.items():
         if isinstance(job.for_each, ForEach):

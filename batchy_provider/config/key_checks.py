@@ -104,7 +104,7 @@ def _check_initial(text: str | None, model: SharedModel, path: KeyPath) -> Itera
         yield Violation(
             path,
             Code.INVALID_VALUE,
-            f"{text} lies in the future, and no window can begin there yet; write a date that has passed, or a "
+            f"{text} is in the future, and no window can start there yet; write a date in the past, or a "
             "start_date that is not before it",
         )
 
@@ -136,7 +136,7 @@ def _check_templates(name: str, job: Job) -> Iterator[Violation]:
 
 def _check_dates(model: WorkflowModel) -> Iterator[Violation]:
     if model.catchup and model.start_date is None:
-        yield Violation(("catchup",), Code.MISSING_KEY, "catching up needs a start_date to begin at")
+        yield Violation(("catchup",), Code.MISSING_KEY, "catchup needs a start_date")
     if model.start_date is not None and model.end_date is not None:
         start, end = (in_zone(each, model.timezone) for each in (model.start_date, model.end_date))
         if _is_before(end, start):
@@ -168,11 +168,11 @@ def _check_job_name(name: str) -> Iterator[Violation]:
         yield Violation(
             ("jobs", name),
             Code.RESERVED_NAME,
-            f"{name!r} is the name of a task that every DAG of a workflow has; name the job another way",
+            f"{name!r} is the name of a task that every DAG of a workflow has; give the job another name",
             at_key=True,
         )
     elif name == PREVIOUS:
-        message = f"{name!r} means the job before in input; name the job another way"
+        message = f"{name!r} means the previous job in input; give the job another name"
         yield Violation(("jobs", name), Code.RESERVED_NAME, message, at_key=True)
 
 
@@ -184,10 +184,10 @@ def _check_instances(model: WorkflowModel) -> Iterator[Violation]:
         for task in (*model.jobs, *waits):
             if instance.fullmatch(task):
                 what = (
-                    f"which runs for each entry of a list: Airflow calls its entries {mapped}_0, {mapped}_1 and so on"
+                    f"which runs for each entry of a list: Airflow calls its instances {mapped}_0, {mapped}_1 and so on"
                 )
                 path = ("jobs", task if task in model.jobs else mapped)
-                other = f"{task!r} is taken for an entry of the job {mapped!r}, {what}; name one of them another way"
+                other = f"{task!r} looks like an instance of the job {mapped!r}, {what}; rename one of them"
                 yield Violation(path, Code.RESERVED_NAME, other, at_key=True)
 
 
@@ -199,10 +199,10 @@ def _check_action(name: str, job: Job) -> Iterator[Violation]:
             path, Code.MISSING_KEY, f"the job does nothing yet; give it one of {one_of(ACTIONS)}", at_key=True
         )
     elif len(given) > 1:
-        message = f"a job has only one of {one_of(ACTIONS)}; make two jobs of it"
+        message = f"a job can have only one of {one_of(ACTIONS)}; make two jobs"
         yield Violation((*path, given[1]), Code.CONFLICT, message, at_key=True)
     if job.bundle == "" or job.bash == "":
-        yield Violation((*path, given[0]), Code.MISSING_VALUE, "expected text, here is none")
+        yield Violation((*path, given[0]), Code.MISSING_VALUE, "expected text, but it is empty")
     if job.sha256 is not None and job.bundle is None:
         yield Violation((*path, "sha256"), Code.CONFLICT, "only a bundle has a digest", at_key=True)
     if job.operator is None:
@@ -220,7 +220,7 @@ def _check_action(name: str, job: Job) -> Iterator[Violation]:
         )
     for key in _SCRIPT_ONLY:
         if key in job.model_fields_set:
-            yield Violation((*path, key), Code.CONFLICT, "only bundle and bash jobs know this key", at_key=True)
+            yield Violation((*path, key), Code.CONFLICT, "only bundle and bash jobs have this key", at_key=True)
     for key in job.operator_args:
         if key in FACTORY_ARGS:
             instead = FACTORY_ARGS[key]
@@ -233,12 +233,12 @@ def _check_action(name: str, job: Job) -> Iterator[Violation]:
 def _check_handler(name: str, job: Job) -> Iterator[Violation]:
     path = ("jobs", name)
     if job.independent and "when" in job.model_fields_set and job.when != "done":
-        message = f"independent is when: done; it cannot be when: {job.when} too"
+        message = "independent means when: done; remove one of the two"
         yield Violation((*path, "independent"), Code.CONFLICT, message, at_key=True)
     if job.is_handler:
         for key in _STATE_ONLY:
             if key in job.model_fields_set:
-                yield Violation((*path, key), Code.CONFLICT, "a handler (when: failed) holds no window", at_key=True)
+                yield Violation((*path, key), Code.CONFLICT, "a handler (when: failed) has no window", at_key=True)
 
 
 def _check_items(name: str, job: Job) -> Iterator[Violation]:
@@ -256,7 +256,7 @@ def _check_items(name: str, job: Job) -> Iterator[Violation]:
             yield Violation(
                 (*path, index),
                 Code.DUPLICATE_ENTRY,
-                f"{show(item)} is the same as entry {first + 1}; each would run it again",
+                f"{show(item)} is the same as entry {first + 1}; the job would run twice for it",
             )
         elif job.operator is None and (why := no_variable(ITEM, text, "the entry")):
             yield Violation((*path, index), Code.INVALID_VARIABLE, why)
@@ -275,7 +275,7 @@ def _check_items(name: str, job: Job) -> Iterator[Violation]:
                     )
                 for key in item.keys() & job.operator_args.keys():
                     yield Violation(
-                        (*path, index, key), Code.DUPLICATE_KEY, f"{key!r} stands in args too; remove one", at_key=True
+                        (*path, index, key), Code.DUPLICATE_KEY, f"{key!r} is also in args; remove one", at_key=True
                     )
 
 
@@ -291,7 +291,7 @@ def no_variable(name: str, text: str, what: str) -> str | None:
     """
     size = len(text.encode())
     if size > (most := MAX_VARIABLE_BYTES - len(f"{name}=\0")):
-        return f"{what} has {size} bytes, and a variable holds {most}; put it into a file of the bundle"
+        return f"{what} has {size} bytes, and an environment variable can have {most}; put it into a file of the bundle"
     return None
 
 

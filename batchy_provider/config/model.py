@@ -74,7 +74,7 @@ Notifiers = Annotated[list[Notifier], BeforeValidator(_notifiers, json_schema_in
 class Settings(_Model):
     """Keys that a job may have, and `defaults` for all jobs of the file."""
 
-    retries: Count | None = Field(default=None, description="How often a failed job is tried again.")
+    retries: Count | None = Field(default=None, description="How many times a failed job is tried again.")
     retry_delay: Duration | None = Field(default=None, description="How long to wait before the next try.")
     retry_backoff: bool | None = Field(
         default=None, description="Wait twice as long before each further try, up to `max_retry_delay`."
@@ -86,7 +86,7 @@ class Settings(_Model):
     )
     background_timeout: Duration | None = Field(
         default=None,
-        description="How long background processes of a script may run on after it; `1h` if not. Those that do not end "
+        description="How long background processes of a script may run after it; default `1h`. Those that do not end "
         "are stopped, and the job fails.",
     )
     limits: Limits | None = Field(default=None, description="What one execution of a script may use.")
@@ -104,7 +104,7 @@ class Settings(_Model):
     trunc_start: bool | None = Field(
         default=None, description="Cut the start of each window to midnight, in the workflow's timezone."
     )
-    initial_date: DateText | None = Field(default=None, description="Where the very first window starts.")
+    initial_date: DateText | None = Field(default=None, description="Start of the very first window, inclusive.")
     on_failure: Notifiers | None = Field(
         default=None, description="Airflow notifiers to call when the job has failed for good."
     )
@@ -182,7 +182,9 @@ class Job(Settings):
         description="Run once for each entry of a list, side by side: a list, or `{from: job}`. A script gets its "
         "entry as `$ITEM`; for an operator each entry is a mapping of further arguments.",
     )
-    enabled: bool = Field(default=True, description="`false` skips the job; its window waits and then catches up.")
+    enabled: bool = Field(
+        default=True, description="`false` skips the job. When you enable it again, it loads what it missed."
+    )
     sha256: Sha256 | None = Field(default=None, description="Digest that the bundle must have.")
     doc: str | None = Field(default=None, description="Documentation in Markdown, shown in Airflow's UI.")
 
@@ -229,7 +231,7 @@ class Wait(_Model):
         default="wait", description="When the other workflow failed: `wait` (it may be re-run) or `fail`."
     )
     timezone: Timezone | None = Field(
-        default=None, description="Whose midnight begins the day; without it, this workflow's timezone."
+        default=None, description="Timezone in which the day starts at midnight; default: this workflow's timezone."
     )
 
 
@@ -317,9 +319,7 @@ class Infa(_Model):
     workflow: InfaText | None = Field(
         default=None, description="Workflow in PowerCenter; without it, the name of this file."
     )
-    session: InfaText | None = Field(
-        default=None, description="Session; `{job}` stands for the job's name, and is what it is without this key."
-    )
+    session: InfaText | None = Field(default=None, description="Session; `{job}` is the job's name. Default: `{job}`.")
     dates: Literal["powercenter", "iso"] = Field(
         default="powercenter",
         description="`powercenter` writes `MM/DD/YYYY HH24:MI:SS.US`; `iso` as the original Batchy.",
@@ -355,7 +355,7 @@ class SharedModel(_Model):
         default=None, description="How long a whole run may take, waits included; then it is failed."
     )
     max_active_jobs: OneOrMore | None = Field(
-        default=None, description="Tasks of this workflow at the same time; Airflow's setting if not."
+        default=None, description="Tasks of this workflow at the same time; default: Airflow's setting."
     )
     run_params: Annotated[
         dict[str, RunParam], BeforeValidator(_run_params, json_schema_input_type=_WrittenRunParams)
@@ -375,12 +375,14 @@ class SharedModel(_Model):
     tags: Names = Field(default_factory=list, description="Tags in Airflow's UI.")
     owner: Owner | None = Field(default=None, description="Owner of all tasks, for jobs that name none.")
     if_open: Literal["fail", "wait", "take_over"] = Field(
-        default="fail", description="What to do when another run that still runs holds the batch open."
+        default="fail", description="What to do when another active run holds the batch open."
     )
-    initial_date: DateText | None = Field(default=None, description="Where the very first window of each job starts.")
+    initial_date: DateText | None = Field(
+        default=None, description="Start of the very first window of each job, inclusive."
+    )
     connection: str | None = Field(default=None, description="Airflow connection of the Redis server.")
     enabled: bool = Field(default=True, description="`false` makes no DAG of this file.")
-    paused: bool | None = Field(default=None, description="Whether a new DAG begins paused; Airflow's setting if not.")
+    paused: bool | None = Field(default=None, description="Start a new DAG paused; default: Airflow's setting.")
     infa: Infa | None = Field(default=None, description="Sections of the Informatica parameter file.")
 
 

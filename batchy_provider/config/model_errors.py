@@ -117,7 +117,7 @@ def _problem(details: Mapping[str, Any], top: type[BaseModel]) -> Violation:
                 path, Code.INVALID_VALUE, f"expected text without brackets and line breaks, not {show(value)}"
             )
         case "too_short":
-            return Violation(path, Code.MISSING_VALUE, "expected at least one entry, here is none")
+            return Violation(path, Code.MISSING_VALUE, "expected at least one entry, but it is empty")
     expected = _EXPECTED.get(kind)
     if expected is None:
         return Violation(path, Code.INVALID_VALUE, f"{details['msg']}, not {show(value)}")
@@ -131,7 +131,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     names = sorted(known)
     synonym = SYNONYMS.get(key)
     if synonym is not None and (synonym in names or " " in synonym):
-        return f"unknown key; what you mean is probably {synonym}"
+        return f"unknown key; you probably mean {synonym}"
     hint = did_you_mean(key, names) or f"; expected one of {', '.join(names)}"
     return f"unknown key{hint}"
 

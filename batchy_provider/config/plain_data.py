@@ -21,7 +21,7 @@ MAX_DIGITS = 1000
 
 _MAX_BITS = int(MAX_DIGITS * math.log2(10))
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
-_TOO_MANY = f"more than {MAX_VALUES} values, aliases counted as often as they are used"
+_TOO_MANY = f"more than {MAX_VALUES} values (each use of an alias counts)"
 _TOO_LONG = f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text"
 
 
@@ -66,7 +66,7 @@ class _Check:
         elif kind is int and value.bit_length() > _MAX_BITS:
             raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_LONG))
         elif kind is float and not math.isfinite(value):
-            message = f"{value} is no number that JSON can hold; write it in quotes if it is text"
+            message = f"{value} is not a number that JSON can hold; write it in quotes if it is text"
             raise PlainDataError(Violation(path, Code.UNSTORABLE, message))
 
     def mapping(self, mapping: dict[str, Any], path: KeyPath, depth: int) -> None:

@@ -82,7 +82,7 @@ def check_runs(model: WorkflowModel) -> Iterator[Violation]:
     if (deadline := model.deadline) is None:
         return
     if (deadline.closed_by is None) == (deadline.within is None):
-        yield Violation(("deadline",), Code.CONFLICT, "expected one of closed_by and within", at_key=True)
+        yield Violation(("deadline",), Code.CONFLICT, "expected either closed_by or within", at_key=True)
     elif time_to_deadline(model) is None:
         message = "a time of day needs a schedule that fires at one time of day; use within"
         yield Violation(("deadline", "closed_by"), Code.CONFLICT, message)
@@ -94,15 +94,15 @@ def _check_param(name: str, param: RunParam, model: WorkflowModel) -> Iterator[V
     place = (*path, "default") if "default" in param.model_fields_set else path
     if param.required and model.schedule is not None:
         yield Violation(
-            (*path, "required"), Code.CONFLICT, "nobody is asked in a scheduled run; give a default instead"
+            (*path, "required"), Code.CONFLICT, "a scheduled run cannot ask a person; give a default instead"
         )
     if value is not None and not _is_a(kind, value):
         hint = _HINTS.get(kind, "") if isinstance(value, str) else ""
         yield Violation(place, Code.WRONG_TYPE, f"expected a value of type {kind}{hint}, not {show(value)}")
     elif value is not None and param.choices is not None and value not in param.choices:
-        yield Violation(place, Code.INVALID_VALUE, f"{show(value)} is none of the choices")
+        yield Violation(place, Code.INVALID_VALUE, f"{show(value)} is not one of the choices")
     elif value is not None and name in WINDOW_PARAMS:
-        yield Violation(place, Code.CONFLICT, f"{name!r} asks for a window of its own; with a default every run would")
+        yield Violation(place, Code.CONFLICT, f"{name!r} sets the window of a run; a default would set it for all runs")
     elif isinstance(value, int | float) and not isinstance(value, bool) and not _is_within(param, value):
         yield Violation(place, Code.INVALID_VALUE, f"{show(value)} is not between the minimum and the maximum")
     if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:

@@ -25,12 +25,12 @@ def check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
             yield Violation(path, Code.CYCLE, "a workflow cannot wait for itself")
         if wait.workflow in seen:
             yield Violation(
-                path, Code.DUPLICATE_ENTRY, f"{wait.workflow!r} is waited for twice; name all its jobs in one entry"
+                path, Code.DUPLICATE_ENTRY, f"{wait.workflow!r} has two entries; name all its jobs in one entry"
             )
         seen.add(wait.workflow)
     if isinstance(model.schedule, After):
         if not model.schedule.after:
-            yield Violation(("schedule", "after"), Code.MISSING_VALUE, "expected at least one workflow, here is none")
+            yield Violation(("schedule", "after"), Code.MISSING_VALUE, "expected at least one workflow")
         for index, other in enumerate(model.schedule.after):
             yield from _check_workflow(other, ("schedule", "after", index))
             if other == name:
@@ -43,23 +43,22 @@ def check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
 def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Violation]:
     path = ("schedule", "same_day")
     if after.same_day and after.any:
-        yield Violation(
-            path, Code.CONFLICT, "one of them is enough with any; on the same day goes with all", at_key=True
-        )
+        message = "any starts a run after one workflow, same_day waits for all; use one of the two"
+        yield Violation(path, Code.CONFLICT, message, at_key=True)
     if after.same_day and after.result != "success":
         yield Violation(
             path,
             Code.CONFLICT,
-            f"only successes are waited for on the same day, not result: {after.result}",
+            f"same_day waits for successes only, not for result: {after.result}",
             at_key=True,
         )
     if after.same_day:
         for index, other in enumerate(after.after):
             if other in waited_for:
-                message = f"{other!r} stands in wait_for too; same_day waits for it already"
+                message = f"{other!r} is also in wait_for; same_day already waits for it"
                 yield Violation(("schedule", "after", index), Code.DUPLICATE_ENTRY, message)
     if after.outside and after.result == "failed":
-        yield Violation(("schedule", "outside"), Code.CONFLICT, "failures outside Airflow count anyway", at_key=True)
+        yield Violation(("schedule", "outside"), Code.CONFLICT, "failures outside Airflow always count", at_key=True)
 
 
 def _check_workflow(name: str, path: KeyPath) -> Iterator[Violation]:

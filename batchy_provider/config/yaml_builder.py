@@ -81,15 +81,13 @@ class Builder:
         data = self.value(event, MAX_DEPTH)
         self.next()  # end of the document
         if isinstance(event := self.next(), yaml.events.DocumentStartEvent):
-            self.fail(event, "a second document begins here ('---'); write one workflow to one file")
+            self.fail(event, "a second document begins here ('---'); write one workflow per file")
         return data
 
     def value(self, event: Any, depth: int) -> Any:
         self.values += 1
         if self.values > MAX_VALUES:
-            self.fail(
-                event, f"more than {MAX_VALUES} values, aliases counted as often as they are used", Code.TOO_LARGE
-            )
+            self.fail(event, f"more than {MAX_VALUES} values (each use of an alias counts)", Code.TOO_LARGE)
         kind = type(event)
         if kind is _ALIAS:
             return self.alias(event)
@@ -139,7 +137,7 @@ class Builder:
                 merged += self.merge(event, depth)
                 continue
             if key in mapping:
-                self.fail(event, f"the key {key!r} stands twice in one mapping; remove one", Code.DUPLICATE_KEY)
+                self.fail(event, f"the key {key!r} is given twice in one mapping; remove one", Code.DUPLICATE_KEY)
             value_event = self.next()
             if self.marks is not None:
                 self.path.append(key)
@@ -200,7 +198,7 @@ class Builder:
         if not math.isfinite(number):
             self.fail(
                 event,
-                f"{event.value} is no number that JSON can hold; write it in quotes if it is text",
+                f"{event.value} is not a number that JSON can hold; write it in quotes if it is text",
                 Code.INVALID_VALUE,
             )
         return number
@@ -212,15 +210,15 @@ class Builder:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part)
         if mark is None:
-            return DocumentError(Violation((), Code.YAML_SYNTAX, f"no valid YAML: {message}"))
+            return DocumentError(Violation((), Code.YAML_SYNTAX, f"not valid YAML: {message}"))
         lines = self.text.splitlines()
         line = lines[mark.line] if mark.line < len(lines) else ""
         if "\t" in line[: len(line) - len(line.lstrip())] or line[mark.column : mark.column + 1] == "\t":
-            message += "; YAML is indented with spaces, and here is a tab"
+            message += "; this line has a tab, and YAML is indented with spaces"
         elif "mapping values are not allowed" in message:
             message += "; put a text that holds ': ' in quotes, or check the indentation"
         return DocumentError(
-            Violation((), Code.YAML_SYNTAX, f"no valid YAML: {message}"), mark.line + 1, mark.column + 1
+            Violation((), Code.YAML_SYNTAX, f"not valid YAML: {message}"), mark.line + 1, mark.column + 1
         )
 
     def unreadable(self, error: yaml.reader.ReaderError) -> DocumentError:
@@ -229,7 +227,7 @@ class Builder:
         )
         before = self.text[:control]
         column = control - (before.rfind("\n") + 1) + 1
-        message = f"no valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
+        message = f"not valid YAML: {error.reason}: {self.text[control : control + 1]!r}"
         return DocumentError(Violation((), Code.YAML_SYNTAX, message), before.count("\n") + 1, column)
 
 

@@ -102,7 +102,7 @@ def refusal(cls: type, own: Iterable[str], error: Exception, place: KeyPath) -> 
             )
             for arg in unknown
         )
-    return BuildError([Violation(place, Code.CLASS_ARGUMENTS, f"{path} refuses its arguments: {error}")])
+    return BuildError([Violation(place, Code.CLASS_ARGUMENTS, f"{path} does not accept its arguments: {error}")])
 
 
 def _parameters(cls: type) -> set[str]:

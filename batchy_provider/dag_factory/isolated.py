@@ -53,7 +53,7 @@ def check_classes(
         try:
             process.communicate(request.encode(), timeout=timeout)
         except subprocess.TimeoutExpired:
-            return _of_each(folder, workflows, f"its classes were not checked within {timeout:g} seconds")
+            return _of_each(folder, workflows, f"its classes could not be checked within {timeout:g} seconds")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -70,7 +70,7 @@ def _of_each(folder: Path, workflows: Sequence[str], message: str) -> list[Diagn
     from batchy_provider.config.reader import find_file
 
     paths = [find_file(folder, name) or folder / name for name in workflows]
-    text = f"{message}; does a module that it names do much when it is imported?"
+    text = f"{message}; does one of their modules do slow work when it is imported?"
     return [Diagnostic.of_file(path, Code.UNEXPECTED, text) for path in paths]
 
 

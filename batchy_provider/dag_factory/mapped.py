@@ -24,7 +24,7 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, check
     if isinstance(job.for_each, ForEach) and job.for_each.at_once is not None:
         arguments["max_active_tis_per_dagrun"] = job.for_each.at_once
     if isinstance(job.for_each, list) and len(job.for_each) > (most := _longest()):
-        message = f"{len(job.for_each)} entries, and Airflow here runs at most {most} ([core] max_map_length)"
+        message = f"{len(job.for_each)} entries, but this Airflow runs at most {most} ([core] max_map_length)"
         raise BuildError([Violation(("jobs", name, "for_each"), Code.AIRFLOW_LIMIT, message)])
     place = ("jobs", name, "args" if job.args else "operator")
     check_templates(cls, job.operator_args, place)

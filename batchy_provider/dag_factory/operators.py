@@ -24,7 +24,7 @@ TRIGGER_RULES = {"succeeded": "none_failed", "done": "all_done", "failed": "one_
 def build_job(dag: DAG, workflow: Workflow, model: WorkflowModel, order: Order, name: str) -> Any:
     """Build the task of a job.
 
-    :raises BuildError: if its operator is not installed or refuses its arguments.
+    :raises BuildError: if its operator is not installed or does not accept its arguments.
     """
     job = model.jobs[name]
     arguments = {"task_id": name, "dag": dag, **_settings(name, job, model)}

@@ -92,7 +92,7 @@ def _view(facts: Facts, ti: Any) -> BatchView:
     if batch is None:
         raise UndefinedError(
             f"{{{{ batch }}}} cannot be used in task {ti.task_id!r}: run {ti.run_id!r} of workflow "
-            f"{facts.workflow!r} has opened no batch yet; only tasks after open have one. If open succeeded, Redis "
+            f"{facts.workflow!r} has not opened a batch yet; only tasks after open have one. If open succeeded, Redis "
             f"has lost the batch since: `batchy restore {facts.workflow}`"
         )
     return view_of(batch, ti.task_id, facts.handlers)

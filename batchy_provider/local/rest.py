@@ -139,6 +139,6 @@ def wait_for(condition: Callable[[], Any], what: str, *, timeout: float, interva
     deadline = time.monotonic() + timeout
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise StackError(f"Waited {timeout:g} seconds for {what}, in vain.")
+            raise StackError(f"Waited {timeout:g} seconds for {what}; it did not happen.")
         time.sleep(interval)
     return answer

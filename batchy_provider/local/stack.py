@@ -322,7 +322,7 @@ class LocalStack:
             self.folder, topology=self.topology, environment=self.environment, watch=self._watcher(AIRFLOW_WAVE)
         )
         if not programs.is_migrated(self._data.database_file):
-            self._report("Making Airflow's tables")
+            self._report("Creating Airflow's tables")
             programs.migrate(self._data.database_file, timeout=START_TIMEOUT)
         self._report("Starting Airflow's components")
         self.deploy()

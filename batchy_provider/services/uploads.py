@@ -116,7 +116,7 @@ class UploadService:
     def _cfg(self) -> Path:
         folder = self._catalog.folder
         if not folder.is_dir():
-            raise ConfigError(f"there is no folder {folder} of workflow files; make it, or set [batchy] cfg_folder")
+            raise ConfigError(f"there is no folder {folder} of workflow files; create it, or set [batchy] cfg_folder")
         return folder.resolve()
 
     @contextlib.contextmanager

@@ -87,8 +87,8 @@ def test_one_file_is_checked_among_all(run: Any, bad: Path, tmp_path: Path):
 def test_another_folder(run: Any, tmp_path: Path):
     (tmp_path / "etl").mkdir()
     (tmp_path / "etl" / "a.yaml").write_text("[")
-    assert "etl/a.yaml:2:1: no valid YAML" in run("etl", code=1)
-    assert "etl/a.yaml:2:1: no valid YAML" in run("etl/a.yaml", code=1)
+    assert "etl/a.yaml:2:1: not valid YAML" in run("etl", code=1)
+    assert "etl/a.yaml:2:1: not valid YAML" in run("etl/a.yaml", code=1)
 
 
 def test_what_is_not_there_or_no_workflow_file(run: Any, tmp_path: Path):

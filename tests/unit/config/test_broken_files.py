@@ -40,12 +40,12 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
     "a control character": (
         "a.yaml",
         b'jobs:\n  a: {bash: "echo \x07"}\n',
-        "a.yaml:2:19: no valid YAML: control characters are not allowed: '\\x07'",
+        "a.yaml:2:19: not valid YAML: control characters are not allowed: '\\x07'",
     ),
     "no UTF-8": (
         "a.yaml",
         b"jobs:\n  a: {bash: echo \xe9}\n",
-        "a.yaml:2:1: byte 0xe9 is no UTF-8; save the file as UTF-8",
+        "a.yaml:2:1: byte 0xe9 is not UTF-8; save the file as UTF-8",
     ),
     "too large": ("a.yaml", b"#" * (1024 * 1024 + 1), "a.yaml: the file is larger than 1024 KiB; split the workflow"),
     "deeper than libyaml's stack": ("a.yaml", b"a: " + b"[" * 200_000, "a.yaml:1:53: nested deeper than 50 levels"),
@@ -55,16 +55,16 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
         "a.yaml",
         b"x-0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n"
         + b"".join(b"x-%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 9)),
-        "a.yaml:5:43: more than 100000 values, aliases counted as often as they are used",
+        "a.yaml:5:43: more than 100000 values (each use of an alias counts)",
     ),
-    "malformed JSON": ("a.json", b'{"jobs": {"a": {"bash": "echo"},}}', "no valid JSON"),
+    "malformed JSON": ("a.json", b'{"jobs": {"a": {"bash": "echo"},}}', "not valid JSON"),
     "a key twice in JSON": (
         "a.json",
         b'{"jobs": {"a": {"bash": "echo", "bash": "ls"}}}',
-        "a.json: the key 'bash' stands twice in one object; remove one",
+        "a.json: the key 'bash' is given twice in one object; remove one",
     ),
-    "NaN in JSON": ("a.json", b'{"jobs": NaN}', "a.json: NaN is no number that JSON knows; write it as text in quotes"),
-    "a huge number in JSON": ("a.json", b'{"jobs": ' + b"9" * 5000 + b"}", "a.json: no valid JSON"),
+    "NaN in JSON": ("a.json", b'{"jobs": NaN}', "a.json: NaN is not a number in JSON; write it as text in quotes"),
+    "a huge number in JSON": ("a.json", b'{"jobs": ' + b"9" * 5000 + b"}", "a.json: not valid JSON"),
     "a number of base 60 that is no float": (
         "a.yaml",
         b"x: 1" + b":59" * 250 + b".5",
@@ -80,7 +80,7 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
         b"x: 0x" + b"f" * 900,
         "a.yaml:1:4: x: a number of more than 1000 digits; write it in quotes if it is text",
     ),
-    "infinity in JSON": ("a.json", b'{"jobs": 1e999}', "a.json:1:10: jobs: inf is no number that JSON can hold"),
+    "infinity in JSON": ("a.json", b'{"jobs": 1e999}', "a.json:1:10: jobs: inf is not a number that JSON can hold"),
     "many values in JSON": (
         "a.json",
         b"[" + b"1," * 100_000 + b"1]",
@@ -99,7 +99,7 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
     "the last of many keys twice in JSON": (
         "a.json",
         b"{" + b"".join(b'"%d":1,' % i for i in range(80_000)) + b'"79999":1}',
-        "a.json: the key '79999' stands twice in one object; remove one",
+        "a.json: the key '79999' is given twice in one object; remove one",
     ),
     "a name like a history key": (
         "sales-1467149783.yaml",
@@ -130,7 +130,7 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
     "an entry that is too large for a variable": (
         "a.yaml",
         b"jobs: {a: {bash: echo, for_each: [" + b"x" * 131_066 + b", " + b"y" * 131_067 + b"]}}",
-        "a.yaml:1:131103: jobs.a.for_each[1]: the entry has 131067 bytes, and a variable holds 131066; "
+        "a.yaml:1:131103: jobs.a.for_each[1]: the entry has 131067 bytes, and an environment variable can have 131066; "
         "put it into a file of the bundle",
     ),
 }

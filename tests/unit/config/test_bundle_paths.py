@@ -16,7 +16,7 @@ from batchy_provider.hooks.deployment import open_path
 @pytest.mark.parametrize("url", ["http://example.org/a.zip", "https://u:p@example.org/a.zip", "HTTPS://EXAMPLE.ORG/a"])
 def test_a_web_address_is_refused_with_what_to_do(tmp_path: Path, url: str) -> None:
     assert "Put the zip beside the workflow file or into a bucket" in (bundle_problem(tmp_path, url) or "")
-    with pytest.raises(BundleError, match="is a web address, which no bundle is read from"):
+    with pytest.raises(BundleError, match="is a web address, and bundles are not read from the web"):
         open_path(url)
 
 

@@ -17,8 +17,8 @@ FACTS = [
     "cron starts a command in the home folder, and a job starts in an empty folder: write cd or whole paths",
     "commands ran in /bin/zsh and run in bash now",
     "cron sets USER, LOGNAME and HOME for its user; a job has those of Airflow's worker",
-    "nobody is mailed what commands print: it is in the task's log; add on_failure with a notifier",
-    "nobody is mailed (MAILTO=ops@example.com); add on_failure with a notifier",
+    "the output of commands is not mailed; it is in the task's log; add on_failure with a notifier",
+    "no mail is sent (MAILTO=ops@example.com); add on_failure with a notifier",
 ]
 CRONTAB = r"""
 SHELL=/bin/zsh
@@ -74,9 +74,9 @@ class TestCrontab:
 
     def test_what_could_not_be_carried_over(self):
         assert from_crontab(CRONTAB)[1] == [
-            "line 13: '15 5 31 6 *' never fires: no such month has a day 31: 15 5 31 6 *  never.sh",
+            "line 13: '15 5 31 6 *' never fires: none of its months has a day 31: 15 5 31 6 *  never.sh",
             "line 14: a workflow is not started by a reboot: @reboot      start_all",
-            "line 15: the minute '61' is none; expected 0 to 59: 61 * * * *   wrong.sh",
+            "line 15: the minute '61' is not valid; expected 0 to 59: 61 * * * *   wrong.sh",
             "line 16: no schedule and command: 0 6 * * *",
             *FACTS,
         ]
@@ -119,9 +119,9 @@ class TestOriginal:
             },
         }
         assert made.left == [
-            "the original does not say what jobs run: write it into each, and take enabled: false away",
+            "the original does not say what jobs run: write it into each job, and remove enabled: false",
             "extract: trunc_start was the text 'true', which the original ignored; left out",
-            "extract: status are state, which is in Redis; left out",
-            "the job 'close' is 'run_close' now, and its state in Redis stays behind",
+            "extract: status are state, which belongs in Redis; left out",
+            "the job 'close' is 'run_close' now; its state in Redis is not renamed",
         ]
         assert not sound(made, tmp_path).has_dag

@@ -110,7 +110,7 @@ def test_in_braces_of_many_shapes(text: str, edited: str):
 
 @pytest.mark.parametrize("text", ["x-a: &a {a: {bash: x}}\njobs: *a\n", "jobs:\n  ? a\n  : bash: x\n"])
 def test_where_there_is_no_place_nothing_is_written(text: str):
-    with pytest.raises(ConfigError, match="add it by hand"):
+    with pytest.raises(ConfigError, match="add the job by hand"):
         add_job(text, "b", {"bash": "y"})
 
 

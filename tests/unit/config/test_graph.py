@@ -43,7 +43,7 @@ def test_as_text():
         "  extract               ← open\n"
         "  load                  ← extract   (reads extract)\n"
         "  reconcile             ← extract\n"
-        "  report                ← load   (whatever became of it)\n"
+        "  report                ← load   (whatever its result)\n"
         "  page_on_call          ← load   (if one failed)\n"
         "  close                 ← report, reconcile, page_on_call\n"
     )

@@ -74,8 +74,8 @@ class TestWaits:
             e=f"wait_for: f\n{JOB}",
             f=f"wait_for: e\n{JOB}",
         ) == [
-            "a.yaml:1:11: wait_for: workflows wait for each other in a circle: a → b → c → a",
-            "e.yaml:1:11: wait_for: workflows wait for each other in a circle: e → f → e",
+            "a.yaml:1:11: wait_for: workflows wait for each other in a cycle: a → b → c → a",
+            "e.yaml:1:11: wait_for: workflows wait for each other in a cycle: e → f → e",
         ]
 
     def test_any_success_however_old_closes_no_circle(self, told: Any):

@@ -197,7 +197,7 @@ class TestFolder:
         ]
 
     def test_no_such_folder(self, tmp_path: Path):
-        with pytest.raises(ConfigError, match=r"there is no folder .*/nowhere of workflow files; make it, or set"):
+        with pytest.raises(ConfigError, match=r"there is no folder .*/nowhere of workflow files; create it, or set"):
             read_folder(tmp_path / "nowhere")
 
     def test_one_workflow_by_name(self, write: Any, tmp_path: Path):

@@ -95,7 +95,7 @@ def test_a_task_start_reads_the_defaults_on_the_way(cfg: Path, opened: list[str]
 def test_a_task_start_of_a_bad_file_says_why(cfg: Path, start_task: Any):
     (cfg / "bad.yaml").write_text("[")
     start_task("bad")
-    with pytest.raises(InvalidFilesError, match=r"bad\.yaml:2:1: no valid YAML"):
+    with pytest.raises(InvalidFilesError, match=r"bad\.yaml:2:1: not valid YAML"):
         load_dags(cfg, {})
 
 
@@ -115,7 +115,7 @@ OPERATORS = {
     ),
     "pathlib.Path": "2:17: jobs.a.operator: pathlib.Path is no Airflow operator (a class of BaseOperator)",
     "airflow.providers.standard.operators.bash.BashOperator": (
-        "2:17: jobs.a.operator: airflow.providers.standard.operators.bash.BashOperator refuses its arguments: "
+        "2:17: jobs.a.operator: airflow.providers.standard.operators.bash.BashOperator does not accept its arguments: "
         "missing keyword argument 'bash_command'"
     ),
     "airflow.providers.standard.operators.bash.BashOperator, args: {bash_comand: echo}": (

@@ -190,7 +190,7 @@ class TestTemplates:
 
     def test_before_open_there_is_no_batch(self, dag: DAG, store: Store):
         store.batch = None
-        with pytest.raises(jinja2.UndefinedError, match="has opened no batch yet; only tasks after open have one"):
+        with pytest.raises(jinja2.UndefinedError, match="has not opened a batch yet; only tasks after open have one"):
             self.render(dag, "open", "{{ batch.from_date }}")
 
 

@@ -256,7 +256,7 @@ class TestForEach:
 
         assert len(build(text(1024)).get_task("a").expand_input.value["env"]) == 1024
         assert diagnostics(text(1025)) == [
-            "sales.yaml:2:17: jobs.a.for_each: 1025 entries, and Airflow here runs at most 1024 ([core] max_map_length)"
+            "sales.yaml:2:17: jobs.a.for_each: 1025 entries, but this Airflow runs at most 1024 ([core] max_map_length)"
         ]
         monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
         assert len(diagnostics(text(3))) == 1

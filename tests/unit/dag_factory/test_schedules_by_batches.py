@@ -115,10 +115,13 @@ def test_a_dag_with_watchers_survives_serialization(build: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("schedule: {after: [crm], same_day: true, any: true}", "one of them is enough with any"),
-        ("schedule: {after: [crm], same_day: true, result: closed}", "only successes are waited for on the same day"),
-        ("schedule: {after: [crm], outside: true, result: failed}", "failures outside Airflow count anyway"),
-        ("schedule: {after: [crm], same_day: true}\nwait_for: crm", "'crm' stands in wait_for too"),
+        (
+            "schedule: {after: [crm], same_day: true, any: true}",
+            "any starts a run after one workflow, same_day waits for all",
+        ),
+        ("schedule: {after: [crm], same_day: true, result: closed}", "same_day waits for successes only"),
+        ("schedule: {after: [crm], outside: true, result: failed}", "failures outside Airflow always count"),
+        ("schedule: {after: [crm], same_day: true}\nwait_for: crm", "'crm' is also in wait_for"),
         ("schedule: {after: [crm], result: aborted}", "expected success, failed or closed"),
     ],
 )
