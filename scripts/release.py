@@ -122,9 +122,9 @@ def bill_of_materials(wheel: Path, package: Metadata, source: Path, into: Path, 
             entry["dependsOn"] = sorted({*entry.get("dependsOn", ()), *(each["bom-ref"] for each in vendored)})
     bom["dependencies"] += [{"ref": each["bom-ref"]} for each in vendored]
     text = json.dumps(bom, indent=1, ensure_ascii=False) + "\n"
-    fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
-    if fault is not None:
-        raise ReleaseError(f"the bill of materials is not valid CycloneDX: {fault}")
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    if error is not None:
+        raise ReleaseError(f"the bill of materials is not valid CycloneDX: {error}")
     into.write_text(text, encoding="utf-8")
 
 
