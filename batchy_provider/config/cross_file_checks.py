@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation, did_you_mean
 from batchy_provider.config.job_order import find_cycle
-from batchy_provider.config.model import After
+from batchy_provider.config.schedule_model import After
 from batchy_provider.config.workflow import Workflow
 
 Finding = tuple[Path, Violation]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from html import escape
 
 from batchy_provider.config.key_checks import WAIT_PREFIX
-from batchy_provider.config.model import After, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import same_day_workflows
+from batchy_provider.config.schedule_model import After
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from batchy_provider.config.diagnostics import Code, Violation, did_you_mean
-from batchy_provider.config.model import ForEach, Job
+from batchy_provider.config.job_model import ForEach, Job
 
 PREVIOUS = "previous"
 

@@ -14,8 +14,9 @@ from batchy_provider.bundles.script_environment import variable_name_problem
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation, one_of, show
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.jinja import template_violations
+from batchy_provider.config.job_model import Job
 from batchy_provider.config.job_order import PREVIOUS
-from batchy_provider.config.model import Job, SharedModel, WorkflowModel
+from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.run_checks import check_runs, same_day_workflows
 from batchy_provider.config.script_checks import check_script
 from batchy_provider.config.wait_checks import check_waits

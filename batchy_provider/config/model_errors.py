@@ -9,20 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation, did_you_mean, nearest, one_of, show
-from batchy_provider.config.model import (
-    After,
-    Deadline,
-    ForEach,
-    Infa,
-    Job,
-    Limits,
-    Notifier,
-    RunParam,
-    Settings,
-    Wait,
-    Within,
-)
+from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
+from batchy_provider.config.model import Infa
+from batchy_provider.config.schedule_model import After, Deadline, RunParam, Wait, Within
 
 SYNONYMS = {
     "backoff": "retry_backoff",

@@ -15,8 +15,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from batchy_provider.config import model
+from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import Code
+from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
+from batchy_provider.config.model import Infa, SharedModel, WorkflowModel
+from batchy_provider.config.schedule_model import After, Deadline, RunParam, Wait
+
+_MODELS: dict[str, type[BaseModel]] = {
+    each.__name__: each
+    for each in (After, Deadline, ForEach, Infa, Job, Limits, Notifier, RunParam, Settings, Wait, WorkflowModel)
+}
 
 _PLACE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CODES = re.compile(r"(<!-- codes -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -78,11 +86,11 @@ def renew(text: str) -> str:
     """Return a page with its tables as the models are now."""
 
     def put(found: re.Match[str]) -> str:
-        of = getattr(model, found[2])
-        parent = of.__mro__[1] if of in (model.Job, model.WorkflowModel) else None
-        own = table(of, without=model.Settings if of is model.Job else None)
-        if of is model.WorkflowModel:
-            own = table(model.SharedModel) + table(of, without=parent).split("\n", 2)[2]
+        of = _MODELS[found[2]]
+        parent = of.__mro__[1] if of in (Job, WorkflowModel) else None
+        own = table(of, without=Settings if of is Job else None)
+        if of is WorkflowModel:
+            own = table(SharedModel) + table(of, without=parent).split("\n", 2)[2]
         return found[1] + own + found[3]
 
     return _PLACE.sub(put, _CODES.sub(lambda found: found[1] + codes() + found[2], text))
@@ -98,9 +106,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _form(of: type[BaseModel], name: str, field: FieldInfo) -> str:
-    if of is model.Job and name == "args":
+    if of is Job and name == "args":
         return "list of text, or mapping"
-    if name in _FORMS and not (of is model.Wait and name == "jobs"):
+    if name in _FORMS and not (of is Wait and name == "jobs"):
         return _FORMS[name]
     text = repr(field.annotation) + "".join(map(repr, field.metadata))
     for function, form in _TYPES.items():

@@ -11,7 +11,8 @@ from typing import Any
 
 from batchy_provider.config.cron_expressions import time_of_day
 from batchy_provider.config.diagnostics import Code, Violation, show
-from batchy_provider.config.model import After, RunParam, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
+from batchy_provider.config.schedule_model import After, RunParam
 
 WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
 """Keys of a run's conf that set its window: a form may ask for them, but they must not have a default."""

@@ -10,7 +10,7 @@ from batchy_provider.bundles.script import script_problem
 from batchy_provider.bundles.script_environment import text_problem
 from batchy_provider.config.diagnostics import Code, Violation
 from batchy_provider.config.jinja import template_violations
-from batchy_provider.config.model import Job
+from batchy_provider.config.job_model import Job
 
 
 def check_script(name: str, job: Job) -> Iterator[Violation]:

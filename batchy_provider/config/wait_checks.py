@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation
-from batchy_provider.config.model import After, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
+from batchy_provider.config.schedule_model import After
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import InvalidNameError
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.config.field_types import as_state_date
+from batchy_provider.config.job_model import Job
 from batchy_provider.config.job_order import Order
-from batchy_provider.config.model import Job, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
 from batchy_provider.core.values import INITIAL_DATE, Fields, WorkflowConfig
 
 

@@ -15,8 +15,9 @@ from airflow.sdk import DAG
 from batchy_provider.config.diagnostics import Violation
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.key_checks import WAIT_PREFIX
-from batchy_provider.config.model import Wait, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import same_day_workflows
+from batchy_provider.config.schedule_model import Wait
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.core.values import WorkflowConfig
 from batchy_provider.dag_factory.callbacks import deadlines, run_callbacks

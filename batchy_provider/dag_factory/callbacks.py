@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchy_provider.compat import sync_callback_class
+from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation
-from batchy_provider.config.model import Job, Notifier, Settings, WorkflowModel
+from batchy_provider.config.job_model import Job, Settings
+from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import crons_of, time_to_deadline
 from batchy_provider.dag_factory.classes import BuildError, import_class, make
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchy_provider.config.diagnostics import Code, Violation
+from batchy_provider.config.job_model import ForEach, Job
 from batchy_provider.config.key_checks import ITEM, item_text
-from batchy_provider.config.model import ForEach, Job
 from batchy_provider.dag_factory.classes import BuildError, check_templates, refusal
 from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 

@@ -9,8 +9,9 @@ from typing import Any
 from airflow.sdk import DAG
 
 from batchy_provider.config.bundle_paths import locate_bundle
+from batchy_provider.config.job_model import Job, Limits
 from batchy_provider.config.job_order import Order
-from batchy_provider.config.model import Job, Limits, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.workflow import Workflow, environment, setting
 from batchy_provider.dag_factory.callbacks import job_callbacks
 from batchy_provider.dag_factory.classes import import_class, make

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchy_provider.config.model import RunParam, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import type_of
+from batchy_provider.config.schedule_model import RunParam
 
 _FORMATS = {"date": "date", "datetime": "date-time", "multiline": "multiline"}
 

