@@ -5,10 +5,6 @@
 ``wf:told`` holds the offset of each subscription, and its leases. A subscriber leases a batch, delivers it, and
 acknowledges it; that moves the offset. If the subscriber dies before, the lease expires, and another subscriber
 delivers the batch.
-
-``wf:told`` holds the offset of each subscription, and its leases. A subscriber leases a batch, delivers it, and
-acknowledges it; that moves the offset. If the subscriber dies before, the lease expires, and another subscriber
-delivers the batch.
 """
 
 from __future__ import annotations
