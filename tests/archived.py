@@ -11,7 +11,9 @@ import redis
 
 from batchy_provider.archive.archive_files import ArchiveFiles
 from batchy_provider.archive.archiver import Archiver
-from batchy_provider.core.values import CloseRequest, Fields, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.job_state import Fields
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.services.archive import ArchiveService
 from batchy_provider.state.store import Store
 

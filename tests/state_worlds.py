@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batchy_provider.core.dates import from_unix, parse_date, unix_seconds
+from batchy_provider.core.job_state import Fields
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
-from batchy_provider.core.values import Batch, CloseRequest, Fields, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.state import codec
 from batchy_provider.state.store import Store
 
@@ -77,9 +78,9 @@ class PureStore(Store):
 
     def _apply(self, change: Change) -> None:
         if change.live is not None:
-            self.live = {name: json.dumps(job) for name, job in change.live.items()}
+            self.live = {name: codec.dump_job(job) for name, job in change.live.items()}
         for batch_id, jobs in change.batches.items():
-            self.batches.setdefault(batch_id, {}).update({name: json.dumps(job) for name, job in jobs.items()})
+            self.batches.setdefault(batch_id, {}).update({name: codec.dump_job(job) for name, job in jobs.items()})
         for name, value in codec.dump_meta(change).items():
             if value is None:
                 self.meta.pop(name, None)

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from batchy_provider.archive.entries import ArchivedState
+from batchy_provider.core.job_state import job_states
 from batchy_provider.core.snapshot import Snapshot
 
 
 def what_kept(kept: ArchivedState) -> str:
     """Return a short description of the archived state, for people."""
-    return _what(Snapshot(workflow=kept.workflow, jobs=kept.live), kept.watermark)
+    return _what(Snapshot(workflow=kept.workflow, jobs=job_states(kept.live)), kept.watermark)
 
 
 def what_redis_has(state: Snapshot) -> str:

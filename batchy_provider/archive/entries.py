@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol
 
 from batchy_provider.core.archiving import ended_batches
 from batchy_provider.core.dates import day_of, parse_date
+from batchy_provider.core.job_state import Fields, as_fields, job_states
 from batchy_provider.core.revision import MAX_KEPT_TOKENS, Revision, is_ancestor_of
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch, StoredConfig
-from batchy_provider.core.values import Fields
 from batchy_provider.exceptions import ArchiveError, WindowError
 from batchy_provider.state import codec
 from batchy_provider.state.archive_port import Committed
@@ -60,7 +60,7 @@ class ArchivedState:
     @property
     def batch_id(self) -> int | None:
         """Its latest batch."""
-        return Snapshot(workflow=self.workflow, jobs=self.live).live_id
+        return Snapshot(workflow=self.workflow, jobs=job_states(self.live)).live_id
 
     @property
     def watermark(self) -> str | None:
@@ -188,7 +188,7 @@ class ArchivedBatch:
             workflow=workflow,
             batch_id=stored.batch_id,
             status=stored.status,
-            jobs=stored.jobs,
+            jobs=as_fields(stored.jobs),
             record=record,
             closed=closed,
             day=_day(stored, config) if stored.status == "success" else None,
@@ -253,7 +253,7 @@ def archived_state(state: Snapshot, change: Change, revision: Revision, *, at: s
         tokens=revision.lineage,
         at=at,
         redis=redis,
-        live=live,
+        live=as_fields(live),
         meta=found | {name: written[name] for name in STATE_FIELDS if name in written},
         closed=next((i for i, jobs in change.batches.items() if jobs is change.live and i in change.closed), None),
         pruned=revision.pruned,
@@ -271,7 +271,7 @@ def _closed(state: Snapshot, change: Change) -> list[ArchivedBatch]:
                 workflow=state.workflow,
                 batch_id=batch_id,
                 status=status,
-                jobs=change.batches[batch_id],
+                jobs=as_fields(change.batches[batch_id]),
                 record=None if record is None else codec.dump_record(record),
                 closed=change.closed.get(batch_id),
                 day=next((day for day, loaded_by in change.days.items() if loaded_by == batch_id), None),
@@ -315,7 +315,7 @@ def add_runs_and_days(batches: Sequence[ArchivedBatch], runs: dict[str, int], da
 def _day(stored: StoredBatch, config: StoredConfig) -> str | None:
     if stored.record is not None:
         return stored.record.day
-    ends = [end for job in stored.jobs.values() if isinstance(end := job.get("batch_start"), str)]
+    ends = [end for job in stored.jobs.values() if (end := job.batch_start) is not None]
     try:
         return day_of(parse_date(max(ends)), config.timezone) if ends else None
     except WindowError:

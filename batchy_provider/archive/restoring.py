@@ -17,6 +17,7 @@ from batchy_provider.archive.descriptions import what_kept, what_redis_has
 from batchy_provider.archive.entries import ArchivedBatch, ArchivedState, Relation, add_runs_and_days, ended, relation
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date, parse_date, unix_seconds
+from batchy_provider.core.job_state import as_fields, job_states
 from batchy_provider.core.presenters import event
 from batchy_provider.core.revision import MAX_TOKENS, Revision
 from batchy_provider.core.snapshot import Change, Snapshot
@@ -223,7 +224,7 @@ def _of_state(archived: Archived) -> dict[int, ArchivedBatch]:
     record = owner["record"] if owner is not None and owner["batch_id"] == kept.batch_id else None
     if record is None and kept.closed != kept.batch_id:
         return {}  # the original server's: it lists none of its own
-    status = record["status"] if record is not None else overall_status(kept.live, None)
+    status = record["status"] if record is not None else overall_status(job_states(kept.live), None)
     if kept.closed != kept.batch_id and status != "open":
         return {}  # its jobs have been set to another window since
     batch = ArchivedBatch(workflow=kept.workflow, batch_id=kept.batch_id, status=status, jobs=kept.live, record=record)
@@ -240,6 +241,7 @@ def _change(
     """Return what is to change, and the fields of ``wf:meta`` that the archive holds."""
     state, kept = look.state, archived.state
     change, meta = Change(), dict[str, Any]()
+    live = None if kept is None else job_states(kept.live)
     batches = [*missing]
     if takes_state and kept is not None:
         of_state = _of_state(archived)
@@ -251,13 +253,17 @@ def _change(
         if state.is_open and state.live_id is not None and state.live_id not in {*archived.ids, *of_state}:
             change = abort(state, look.now)
             revision = revision.waiting_for([state.live_id])
-        change = change.then(Change(live=kept.live, revision=revision))
+        change = change.then(Change(live=live, revision=revision))
         meta |= kept.meta
     meta |= {codec.record_field(batch.batch_id): batch.record for batch in batches if batch.record is not None}
     runs, days = dict(archived.runs), dict(archived.days)
     add_runs_and_days(batches, runs, days)
     restored = Change(
-        batches={batch.batch_id: batch.jobs for batch in batches},
+        # The live batch as the same object: then Redis copies it.
+        batches={
+            each.batch_id: live if live and kept and each.jobs is kept.live else job_states(each.jobs)
+            for each in batches
+        },
         closed={batch.batch_id: batch.closed for batch in batches if batch.closed is not None},
         history=[batch.batch_id for batch in batches],
         runs={run: i for run, i in runs.items() if i > look.runs.get(run, 0)},
@@ -271,7 +277,8 @@ def _days(session: Session, keys: Keys, look: _Look, found: Mapping[str, int], a
     """Return which days are to be set: of two batches that loaded a day, the one that was closed last counts."""
     asked = {day: i for day, i in found.items() if day in look.days and look.days[day] != i}
     here = {
-        each.batch_id: ended(each.jobs) for each in read_batches(session, keys, sorted({look.days[d] for d in asked}))
+        each.batch_id: ended(as_fields(each.jobs))
+        for each in read_batches(session, keys, sorted({look.days[d] for d in asked}))
     }
     there = {i: batch.ended for i, batch in archived.batches.items()}
     return {day: i for day, i in found.items() if day not in asked or there.get(i, "") > here.get(look.days[day], "")}

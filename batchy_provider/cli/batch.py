@@ -14,7 +14,8 @@ from batchy_provider.cli.context import Commands, Context, UsageError, actor, ad
 from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import Batch, Result
+    from batchy_provider.core.values import Batch
+    from batchy_provider.core.vocabulary import Result
 
 
 def add_commands(commands: Commands) -> None:

@@ -22,8 +22,8 @@ from batchy_provider.config.key_checks import job_name_violations
 from batchy_provider.config.programs import program_of
 from batchy_provider.config.reader import Reader
 from batchy_provider.config.workflow import Workflow
+from batchy_provider.core.job_state import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS, JobState
 from batchy_provider.core.names import check_workflow_name
-from batchy_provider.core.values import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.exceptions import InvalidNameError
 
 _HANDLED = ("CRON_TZ", "MAILTO", "MAILFROM", "SHELL", "RANDOM_DELAY", "LOGNAME", "USER")
@@ -212,7 +212,8 @@ def _original_job(name: str, fields: Mapping[str, Any], left: list[str]) -> Iter
     state = [key for key in STATE_FIELDS if key in fields]
     if state:
         left.append(f"{name}: {', '.join(state)} are state, which belongs in Redis; left out")
-    params = {key: value for key, value in fields.items() if key not in (*SETTING_FIELDS, INITIAL_DATE, *STATE_FIELDS)}
+    params = JobState(dict(fields)).params
+    params.pop(INITIAL_DATE, None)
     if params:
         yield "params", params
 

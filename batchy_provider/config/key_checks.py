@@ -20,8 +20,8 @@ from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.run_checks import check_runs, same_day_workflows
 from batchy_provider.config.script_checks import check_script
 from batchy_provider.config.wait_checks import check_waits
+from batchy_provider.core.job_state import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.core.names import check_job_name
-from batchy_provider.core.values import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 from batchy_provider.exceptions import InvalidNameError
 
 ITEM = "ITEM"

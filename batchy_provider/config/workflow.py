@@ -13,7 +13,8 @@ from batchy_provider.config.field_types import as_state_date
 from batchy_provider.config.job_model import Job
 from batchy_provider.config.job_order import Order
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.core.values import INITIAL_DATE, Fields, WorkflowConfig
+from batchy_provider.core.job_state import INITIAL_DATE, Fields
+from batchy_provider.core.values import WorkflowConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

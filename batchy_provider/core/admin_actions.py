@@ -11,9 +11,10 @@ from datetime import datetime
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date, read_date
 from batchy_provider.core.foreign_batches import record_foreign
+from batchy_provider.core.job_state import Fields, JobState, as_fields
 from batchy_provider.core.presenters import event, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, LastSuccess, Owner, Snapshot, StoredConfig
-from batchy_provider.core.values import Batch, Fields, WorkflowConfig
+from batchy_provider.core.values import Batch, WorkflowConfig
 from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownJobError, WindowError
 
 
@@ -37,7 +38,7 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
     if state.is_open:
         raise _held(state)
     text = format_date(moment)
-    moved = {name: state.jobs[name] | {"status": "new", "from_date": text} for name in names or state.jobs}
+    moved = {name: state.jobs[name].starts_at(text) for name in names or state.jobs}
     change = record_foreign(state, now).then(
         Change(
             live={**state.jobs, **moved},
@@ -45,7 +46,7 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
             event=event(state.workflow, state.live_id, "window", "live", now),
         )
     )
-    return Decision(moved, change)
+    return Decision(as_fields(moved), change)
 
 
 def load(
@@ -63,7 +64,7 @@ def load(
         raise ConfigError(f"{config.name}: the configuration has no job; add at least one")
     if state.is_open and state.holder.is_run:
         raise _held(state)
-    jobs = {name: {**given, "status": given.get("status") or "new"} for name, given in config.jobs.items()}
+    jobs = {name: JobState.new(given) for name, given in config.jobs.items()}
     change = record_foreign(state, now)
     if state.is_open:
         change = change.then(abort(state, now, by=by, why=why or "the workflow was reset to its file"))
@@ -74,7 +75,7 @@ def load(
         config=StoredConfig.of(config),
         event=event(state.workflow, None, "load", "live", now),
     )
-    return Decision(jobs, change.then(reset))
+    return Decision(as_fields(jobs), change.then(reset))
 
 
 def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decision[frozenset[str]]:
@@ -107,14 +108,14 @@ def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False
     if own is None or own.record is None or name not in own.jobs:
         return Decision(None)
     job = own.jobs[name]
-    if job.get("status") != "open":
+    if job.status != "open":
         # Left out when the batch was opened, whatever the switch says by now.
         left_out = name in own.record.left_out
         return Decision(stored_batch(state.workflow, own) if left_out else None)
     if name not in state.disabled and not removed:
         return Decision(None)
     record = replace(own.record, left_out=sorted({*own.record.left_out, name}))
-    jobs = {**own.jobs, name: job | {"status": "new", "outcome": "skipped", "batch_end": format_date(now)}}
+    jobs = {**own.jobs, name: job.skipped(format_date(now))}
     change = Change(batches={own.batch_id: jobs}, records={own.batch_id: record})
     if own.batch_id == state.live_id and state.owner is not None:
         change = change.then(Change(live=jobs, owner=Owner(own.batch_id, state.owner.holder, record)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import Change, Snapshot
 from batchy_provider.core.statuses import overall_status
-from batchy_provider.core.values import Status
+from batchy_provider.core.vocabulary import Status
 
 
 def ended_batches(change: Change) -> dict[int, Status]:

@@ -13,9 +13,10 @@ from datetime import datetime
 
 from batchy_provider.core.dates import format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_success
+from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch
-from batchy_provider.core.values import Batch, BatchRecord, CloseRequest, Fields
+from batchy_provider.core.values import Batch, BatchRecord, CloseRequest
 from batchy_provider.exceptions import NotOpenError, UnknownBatchError
 
 
@@ -66,7 +67,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
         batch_id=batch_id,
         status=request.result,
         kind="live",
-        jobs=jobs,
+        jobs=as_fields(jobs),
         record=record,
     )
     return Decision(batch, change)
@@ -95,8 +96,7 @@ def abort(
     batch_id, record = state.live_id, state.live_record
     assert batch_id is not None
     end = format_date(now)
-    ended = {"status": "failed", "batch_end": end, "outcome": "aborted"}
-    jobs = {name: job | ended if job.get("status") == "open" else job for name, job in state.jobs.items()}
+    jobs = {name: job.aborted(end) for name, job in state.jobs.items()}
     records = {}
     if record is not None:
         records[batch_id] = replace(record, status="failed", closed_by=by, closed_why=why, taken_over_by=taken_over_by)
@@ -142,20 +142,17 @@ def _same_result(batch: Batch, request: CloseRequest) -> Batch:
     )
 
 
-def _all_closed(jobs: Mapping[str, Fields], request: CloseRequest, now: datetime) -> dict[str, Fields]:
+def _all_closed(jobs: Mapping[str, JobState], request: CloseRequest, now: datetime) -> dict[str, JobState]:
     """Close all jobs of a batch alike, also one that the original had closed alone before it was killed."""
     end = format_date(now)
-    open_ids = [job.get("batch_id") for job in jobs.values() if job.get("status") == "open"]
+    open_batches = {job.batch_name for job in jobs.values() if job.status == "open"}
 
-    def took_part(job: Fields) -> bool:
-        status: object = job.get("status")
-        if status in ("open", "new"):
-            return status == "open"
-        return job.get("batch_id") in open_ids and job.get("outcome") != "skipped"
+    def took_part(job: JobState) -> bool:
+        if job.stored_status in ("open", "new"):
+            return job.status == "open"
+        return job.batch_name in open_batches and not job.is_skipped
 
     return {
-        name: job | {"status": request.result, "batch_end": end, "outcome": request.outcomes.get(name, request.result)}
-        if took_part(job)
-        else job
+        name: job.closed(request.result, request.outcomes.get(name, request.result), end) if took_part(job) else job
         for name, job in jobs.items()
     }

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from batchy_provider.core.dates import midnight, parse_date
 from batchy_provider.core.job_settings import cuts_to_midnight, overlap
-from batchy_provider.core.values import Batch, Fields
+from batchy_provider.core.job_state import JobState
+from batchy_provider.core.values import Batch
 from batchy_provider.exceptions import BatchyError
 
 
@@ -123,11 +124,11 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
     :param watermarks: job → where its next window starts; without it, where its last live window ends.
     :param timezone: the workflow's, for ``trunc_start``.
     """
-    per_job: dict[str, list[tuple[Batch, Interval, Fields]]] = {}
+    per_job: dict[str, list[tuple[Batch, Interval, JobState]]] = {}
     for batch in sorted(batches, key=lambda each: each.batch_id):
         if batch.status == "success":
-            for name, interval, fields in _windows(batch):
-                per_job.setdefault(name, []).append((batch, interval, fields))
+            for name, interval, job in _windows(batch):
+                per_job.setdefault(name, []).append((batch, interval, job))
 
     gaps: dict[Interval, list[str]] = {}
     doubles: dict[tuple[Interval, tuple[int, ...]], list[str]] = {}
@@ -140,11 +141,11 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
                 gaps.setdefault(gap, []).append(name)
         wanted: list[tuple[Interval, int]] = []
         reached: datetime | None = None
-        for batch, interval, fields in found:
+        for batch, interval, job in found:
             parts = [interval]
             if batch.kind == "live":
                 if reached is not None and interval.start < reached:
-                    meant = _meant(batch, name, fields, reached, timezone)
+                    meant = _meant(batch, name, job, reached, timezone)
                     parts = missing(interval, [meant])
                     if parts != [interval]:
                         reaching.add(batch.batch_id)
@@ -160,29 +161,30 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
     )
 
 
-def _windows(batch: Batch) -> Iterable[tuple[str, Interval, Fields]]:
+def _windows(batch: Batch) -> Iterable[tuple[str, Interval, JobState]]:
     """Yield the windows of the jobs that took part in a successful batch and loaded."""
     left_out = batch.record.left_out if batch.record is not None else ()
     for name, fields in batch.jobs.items():
-        start, end = fields.get("from_date"), fields.get("batch_start") or fields.get("to_date")
-        if name in left_out or fields.get("status") != "success" or not (start and end):
+        job = JobState(fields)
+        start, end = job.from_date, job.loaded_to
+        if name in left_out or job.status != "success" or not (start and end):
             continue
         try:
             interval = Interval(parse_date(start), parse_date(end))
-        except (BatchyError, TypeError, AttributeError):
+        except BatchyError:
             continue  # another program's: what cannot be read is no date
         if interval.start < interval.end:
-            yield name, interval, fields
+            yield name, interval, job
 
 
-def _meant(batch: Batch, name: str, fields: Fields, reached: datetime, timezone: str) -> Interval:
+def _meant(batch: Batch, name: str, job: JobState, reached: datetime, timezone: str) -> Interval:
     """Return what of the windows before a live window loads again on purpose."""
     if batch.record is not None and batch.record.moved:
         return Interval(reached, reached)  # a window that was asked for reaches back over nothing
     try:
-        back = overlap(batch.workflow, name, fields)
+        back = overlap(batch.workflow, name, job)
         start = reached - back if back <= reached - datetime.min else datetime.min
-        if cuts_to_midnight(batch.workflow, name, fields):
+        if cuts_to_midnight(batch.workflow, name, job):
             start = midnight(start, timezone)
     except (BatchyError, OverflowError):
         start = reached

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from batchy_provider.core.dates import day_of, format_date, parse_date, unix_seconds
+from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.presenters import live_batch, stored_batch
 from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredBatch
-from batchy_provider.core.values import Batch, BatchRecord, Fields
+from batchy_provider.core.values import Batch, BatchRecord
 from batchy_provider.core.windows import position
 from batchy_provider.exceptions import WindowError
 
@@ -36,7 +37,7 @@ class Gap:
     to_date: str
 
 
-def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, Fields], record: BatchRecord | None) -> Change:
+def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, JobState], record: BatchRecord | None) -> Change:
     """Return what a success changes beside its own batch: how far all is loaded now, and the day."""
     end = _end(jobs, record)
     if end is None:
@@ -83,8 +84,7 @@ def settle(state: Snapshot, stored: StoredBatch, now: datetime) -> tuple[StoredB
         return None, Change()
     change = Change(history=[batch_id])
     if stored.is_open:
-        ended = {"status": "failed", "batch_end": format_date(now), "outcome": "aborted"}
-        jobs = {name: job | ended if job.get("status") == "open" else job for name, job in stored.jobs.items()}
+        jobs = {name: job.aborted(format_date(now)) for name, job in stored.jobs.items()}
         change = change.then(Change(batches={batch_id: jobs}))
         stored = replace(stored, jobs=jobs, record=None if record is None else replace(record, status="failed"))
     batch = stored_batch(state.workflow, stored)
@@ -147,11 +147,11 @@ def days_of(state: Snapshot, batches: Iterable[StoredBatch]) -> list[str]:
 
 def why_no_batch(stored: StoredBatch) -> str | None:
     """Say why a hash whose key looks like a batch's is none that can be listed; None if it is one."""
-    if not any(str(job.get("batch_id")) == str(stored.batch_id) for job in stored.jobs.values()):
+    if not any(job.batch_name == str(stored.batch_id) for job in stored.jobs.values()):
         return f"no job in it has the batch_id {stored.batch_id}"
     for name, job in stored.jobs.items():
-        for field in ("from_date", "to_date", "batch_start", "batch_end"):
-            value = job.get(field)
+        for field in DATE_FIELDS:
+            value = job.fields.get(field)
             try:
                 if value is not None:
                     parse_date(value if isinstance(value, str) else str(value))
@@ -165,10 +165,10 @@ def loaded_spans(stored: StoredBatch) -> Spans:
     spans: Spans = {}
     for name, job in stored.jobs.items():
         left_out = stored.record is not None and name in stored.record.left_out
-        if stored.status != "success" or job.get("status") != "success" or left_out:
+        if stored.status != "success" or job.status != "success" or left_out:
             continue
-        start, end = job.get("from_date"), job.get("batch_start") or job.get("to_date")
-        if isinstance(start, str) and isinstance(end, str):
+        start, end = job.from_date, job.loaded_to
+        if start is not None and end is not None:
             spans.setdefault(name, []).append((parse_date(start), parse_date(end)))
     return spans
 
@@ -200,10 +200,10 @@ def _is_later(state: Snapshot, last: LastSuccess | None, batch_id: int, end: str
     return 0 < last.batch_id < batch_id and parse_date(last.to_date) <= parse_date(end)
 
 
-def _end(jobs: Mapping[str, Fields], record: BatchRecord | None) -> str | None:
+def _end(jobs: Mapping[str, JobState], record: BatchRecord | None) -> str | None:
     if record is not None:
         return record.to_date
-    return max((end for job in jobs.values() if isinstance(end := job.get("batch_start"), str)), default=None)
+    return max((end for job in jobs.values() if (end := job.batch_start) is not None), default=None)
 
 
 def _day(state: Snapshot, end: str, record: BatchRecord | None) -> str:

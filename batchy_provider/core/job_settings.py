@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from batchy_provider.core.dates import BEGINNING, read_date
-from batchy_provider.core.values import INITIAL_DATE, Fields
+from batchy_provider.core.job_state import INITIAL_DATE, Fields, JobState
 from batchy_provider.exceptions import ConfigError, WindowError
 
 _TRUE = {"true", "yes", "on", "1"}
@@ -26,9 +25,10 @@ def plain_fields(workflow: str, job: str, given: Mapping[str, Any]) -> Fields:
     :raises ConfigError: if a value or a setting cannot be stored or read; nothing is repaired by guessing.
     """
     fields = {name: _plain(f"{workflow}, job {job!r}, param {name!r}", value) for name, value in given.items()}
-    overlap(workflow, job, fields)
-    cuts_to_midnight(workflow, job, fields)
-    initial(workflow, job, fields)
+    state = JobState(fields)
+    overlap(workflow, job, state)
+    cuts_to_midnight(workflow, job, state)
+    initial(workflow, job, state)
     return fields
 
 
@@ -54,12 +54,12 @@ def _plain(where: str, value: Any) -> Any:
     )
 
 
-def overlap(workflow: str, job: str, fields: Fields) -> timedelta:
+def overlap(workflow: str, name: str, job: JobState) -> timedelta:
     """Return ``reprocess_hours`` as a duration; nothing if it is not set.
 
     :raises ConfigError: if it is not a number of hours, zero or more.
     """
-    given = fields.get("reprocess_hours")
+    given = job.fields.get("reprocess_hours")
     if given is None:
         return timedelta(0)
     try:
@@ -71,42 +71,47 @@ def overlap(workflow: str, job: str, fields: Fields) -> timedelta:
         return timedelta(hours=hours)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{workflow}, job {job!r}: reprocess_hours is {json.dumps(given, default=str)}; expected how many hours "
+            f"{workflow}, job {name!r}: reprocess_hours is {_written(given)}; expected how many hours "
             "the next window reaches back, zero or more, for example 2 or 0.5"
         ) from error
 
 
-def cuts_to_midnight(workflow: str, job: str, fields: Fields) -> bool:
+def _written(given: object) -> str:
+    """Return a setting for a message, as a workflow file or JSON writes it."""
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    return f'"{given}"' if isinstance(given, str) else repr(given)
+
+
+def cuts_to_midnight(workflow: str, name: str, job: JobState) -> bool:
     """Return ``trunc_start``; text that means true or false counts, which the original ignored.
 
     :raises ConfigError: if it is neither.
     """
-    given = fields.get("trunc_start")
+    given = job.fields.get("trunc_start")
     if given is None or isinstance(given, bool):
         return bool(given)
     if (text := str(given).strip().lower()) in _TRUE:
         return True
     if text in _FALSE:
         return False
-    raise ConfigError(
-        f"{workflow}, job {job!r}: trunc_start is {json.dumps(given, default=str)}; expected true or false"
-    )
+    raise ConfigError(f"{workflow}, job {name!r}: trunc_start is {_written(given)}; expected true or false")
 
 
-def initial(workflow: str, job: str, fields: Fields) -> datetime | None:
+def initial(workflow: str, name: str, job: JobState) -> datetime | None:
     """Return ``initial_date`` as naive UTC, or None if the job has none.
 
     :raises ConfigError: if it is not a date.
     """
-    given = fields.get(INITIAL_DATE)
+    given = job.fields.get(INITIAL_DATE)
     if given is None:
         return None
     try:
         return read_date(given)
     except WindowError as error:
-        raise ConfigError(f"{workflow}, job {job!r}: initial_date: {error}") from error
+        raise ConfigError(f"{workflow}, job {name!r}: initial_date: {error}") from error
 
 
-def beginning(workflow: str, job: str, fields: Fields) -> datetime:
+def beginning(workflow: str, name: str, job: JobState) -> datetime:
     """Return where the first window of a job starts."""
-    return initial(workflow, job, fields) or BEGINNING
+    return initial(workflow, name, job) or BEGINNING

@@ -12,24 +12,20 @@ from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.job_settings import initial
+from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import (
-    STATE_FIELDS,
     Batch,
     BatchRecord,
-    Fields,
-    Kind,
     OpenRequest,
-    Reason,
     Window,
     WorkflowConfig,
 )
+from batchy_provider.core.vocabulary import Kind, Reason
 from batchy_provider.core.windows import Position, position
 from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
-
-_STATE = frozenset(STATE_FIELDS)
 
 Spans = Mapping[str, tuple[datetime, datetime]]
 """Job → (from_date, to_date), naive UTC."""
@@ -83,26 +79,18 @@ def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
     return None
 
 
-def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Fields]:
+def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:
     """Return the jobs as they stand, with the params of the configuration.
 
     A known job keeps its state and takes its params from the configuration; a new one starts as the
     configuration has it, ``new`` if that says nothing; one that the configuration does not name is left out.
     """
     if config is None:
-        return {name: dict(job) for name, job in state.jobs.items()}
-    merged = {}
-    for name, given in config.jobs.items():
-        known = state.jobs.get(name)
-        if known is None:
-            merged[name] = {**given, "status": given.get("status") or "new"}
-            continue
-        job = {field: value for field, value in given.items() if field not in _STATE}
-        for field in STATE_FIELDS:
-            if field in known:
-                job[field] = known[field]
-        merged[name] = job
-    return merged
+        return dict(state.jobs)
+    return {
+        name: JobState.new(given) if (known := state.jobs.get(name)) is None else known.configured(given)
+        for name, given in config.jobs.items()
+    }
 
 
 class _Opening:
@@ -137,10 +125,10 @@ class _Opening:
         self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
 
-    def _check_beginning(self, name: str, job: Fields) -> None:
+    def _check_beginning(self, name: str, job: JobState) -> None:
         """Refuse a first window that begins in the future: its batch would skip what arrives until then."""
         first = initial(self.state.workflow, name, job)
-        if job.get("from_date") is None and first is not None and first > self.now:
+        if job.fields.get("from_date") is None and first is not None and first > self.now:
             raise WindowError(
                 f"{self.state.workflow}, job {name!r}: initial_date {format_date(first)} lies in the future (it is "
                 f"{format_date(self.now)} UTC), and no window can begin there yet; write a date that has passed"
@@ -177,9 +165,9 @@ class _Opening:
             )
         self.end = parse_date(record.to_date)
         spans = {
-            name: (parse_date(job["from_date"]), parse_date(job["to_date"]))
+            name: (parse_date(job.fields["from_date"]), parse_date(job.fields["to_date"]))
             for name, job in own.jobs.items()
-            if name in self.jobs and name not in record.left_out and job.get("from_date")
+            if name in self.jobs and name not in record.left_out and job.fields.get("from_date")
         }
         reason = f"window of batch {own.batch_id} again"
         if against := self._why_not_live(own, record, spans):
@@ -213,7 +201,7 @@ class _Opening:
                 return f"data from {format_date(at.watermark)} UTC is still to be loaded before it"
         return None
 
-    def _loaded_until(self, own: StoredBatch, name: str, job: Fields, at: Position) -> datetime:
+    def _loaded_until(self, own: StoredBatch, name: str, job: JobState, at: Position) -> datetime:
         """Return how far later batches than `own` have loaded a job."""
         state = self.state
         if status_of(state.workflow, name, job) == "success":
@@ -226,7 +214,7 @@ class _Opening:
             return at.watermark
         return max(at.watermark, parse_date(last.to_date))
 
-    def _position(self, name: str, job: Fields) -> Position:
+    def _position(self, name: str, job: JobState) -> Position:
         return position(self.state.workflow, name, job, self.config.timezone)
 
     # -- what is written ---------------------------------------------------------------------------------
@@ -281,23 +269,12 @@ class _Opening:
         ending = abort(state, self.now, by=str(request.holder), why=request.why, taken_over_by=self.batch_id)
         return ending, f"{since}, and was never closed; its window is taken over"
 
-    def _opened(self, job: Fields, start: datetime, end: datetime) -> Fields:
-        opened = job | {
-            "batch_id": self.batch_id,
-            "status": "open",
-            "from_date": format_date(start),
-            "to_date": format_date(end),
-            "batch_start": format_date(end),
-            "batch_end": None,
-        }
-        opened.pop("outcome", None)
-        return opened
+    def _opened(self, job: JobState, start: datetime, end: datetime) -> JobState:
+        return job.opened(self.batch_id, format_date(start), format_date(end))
 
-    def _left_out(self, name: str, job: Fields) -> Fields:
-        """Return a job that takes no part in this batch: it names the batch, and its own window stays."""
+    def _left_out(self, name: str, job: JobState) -> JobState:
         status = status_of(self.state.workflow, name, job)
-        shown = "failed" if status == "open" else status
-        return job | {"batch_id": self.batch_id, "status": shown, "outcome": "skipped"}
+        return job.left_out(self.batch_id, "failed" if status == "open" else status)
 
     def _record(self, kind: Kind, code: Reason, reason: str) -> BatchRecord:
         holder = self.request.holder
@@ -315,7 +292,7 @@ class _Opening:
         )
 
     def _decision(
-        self, jobs: dict[str, Fields], record: BatchRecord, change: Change, warning: str | None
+        self, jobs: dict[str, JobState], record: BatchRecord, change: Change, warning: str | None
     ) -> Decision[Batch]:
         asker = request_key(self.state.workflow, self.request)
         opened = Change(
@@ -330,7 +307,7 @@ class _Opening:
             batch_id=self.batch_id,
             status="open",
             kind=record.kind,
-            jobs=jobs,
+            jobs=as_fields(jobs),
             record=record,
             warning=warning,
         )

@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_state import as_fields
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Batch, PersonalChange, WorkflowState
+from batchy_provider.core.vocabulary import Event, Kind
 from batchy_provider.exceptions import UnknownWorkflowError
 
 
@@ -26,7 +28,7 @@ def live_batch(state: Snapshot) -> Batch:
         batch_id=state.live_id,
         status=state.status,
         kind="live",
-        jobs=encodable(state.jobs),
+        jobs=encodable(as_fields(state.jobs)),
         record=state.live_record,
     )
 
@@ -38,16 +40,13 @@ def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
         batch_id=stored.batch_id,
         status=stored.status,
         kind=stored.record.kind if stored.record else "live",
-        jobs=encodable(stored.jobs),
+        jobs=encodable(as_fields(stored.jobs)),
         record=stored.record,
     )
 
 
-def event(workflow: str, batch_id: int | None, what: str, kind: str, now: datetime) -> dict[str, Any]:
-    """Return the event of a change.
-
-    :param what: ``open``, ``success``, ``failed``, ``window``, ``load``, ``switch`` or ``restore``.
-    """
+def event(workflow: str, batch_id: int | None, what: Event, kind: Kind, now: datetime) -> dict[str, Any]:
+    """Return the event of a change, as it is published."""
     return {"workflow": workflow, "batch_id": batch_id, "event": what, "kind": kind, "at": format_date(now)}
 
 
@@ -66,7 +65,7 @@ def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> W
     """
     return WorkflowState(
         workflow=state.workflow,
-        jobs=encodable(state.jobs),
+        jobs=encodable(as_fields(state.jobs)),
         batch=live_batch(state) if state.live_id is not None else None,
         holder=state.holder if state.is_open else None,
         disabled=state.disabled | (state.config.disabled & state.jobs.keys()),

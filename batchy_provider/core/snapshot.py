@@ -10,9 +10,11 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.statuses import overall_status, status_of
-from batchy_provider.core.values import BatchRecord, Fields, Holder, PersonalChange, Status, WorkflowConfig
+from batchy_provider.core.values import BatchRecord, Holder, PersonalChange, WorkflowConfig
+from batchy_provider.core.vocabulary import Status
 
 
 class Unchanged(Enum):
@@ -66,7 +68,7 @@ class StoredBatch:
     """One batch as history holds it."""
 
     batch_id: int
-    jobs: dict[str, Fields]
+    jobs: dict[str, JobState]
     record: BatchRecord | None
 
     @property
@@ -96,7 +98,7 @@ class Snapshot:
     """
 
     workflow: str
-    jobs: dict[str, Fields] = field(default_factory=dict)
+    jobs: dict[str, JobState] = field(default_factory=dict)
     config: StoredConfig = field(default_factory=StoredConfig)
     disabled: frozenset[str] = frozenset()
     owner: Owner | None = None
@@ -116,8 +118,7 @@ class Snapshot:
     @cached_property
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
-        ids = [i for i in (job.get("batch_id") for job in self.jobs.values()) if type(i) is int]
-        return max(ids, default=None)
+        return max((i for job in self.jobs.values() if (i := job.batch_id) is not None), default=None)
 
     @cached_property
     def live_record(self) -> BatchRecord | None:
@@ -138,11 +139,7 @@ class Snapshot:
             return True
         # A batch whose every job is switched off has nothing that says "open" but its record.
         record = self.live_record
-        return (
-            record is not None
-            and record.status == "open"
-            and all(job.get("outcome") == "skipped" for job in self.jobs.values())
-        )
+        return record is not None and record.status == "open" and all(job.is_skipped for job in self.jobs.values())
 
     @cached_property
     def status(self) -> Status:
@@ -172,8 +169,8 @@ class Change:
     :param event: what to publish about the change.
     """
 
-    live: dict[str, Fields] | None = None
-    batches: Mapping[int, dict[str, Fields]] = field(default_factory=dict)
+    live: dict[str, JobState] | None = None
+    batches: Mapping[int, dict[str, JobState]] = field(default_factory=dict)
     records: Mapping[int, BatchRecord] = field(default_factory=dict)
     owner: Owner | Unchanged | None = UNCHANGED
     last_success: LastSuccess | Unchanged | None = UNCHANGED

@@ -5,45 +5,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
-Fields = dict[str, Any]
-"""One job's JSON object as stored: the user's params mixed with the special fields."""
-
-Status = Literal["new", "open", "success", "failed"]
-Result = Literal["success", "failed"]
-Outcome = Literal["success", "failed", "skipped", "aborted"]
-Kind = Literal["live", "history"]
-
-
-class Reason(str, Enum):
-    """Why a batch has the window it has: the code beside the sentence in `BatchRecord.reason`."""
-
-    NEXT_WINDOW = "next_window"
-    """The next window of each job, up to now."""
-    REQUESTED = "requested"
-    """A window that was asked for, and the watermark moves with it."""
-    ONE_OFF = "one_off"
-    """A window that was asked for, for history only."""
-    BACKFILL = "backfill"
-    """The data interval of a backfill run, for history only."""
-    RERUN = "rerun"
-    """The window of the run's own earlier batch again."""
-    RERUN_HISTORY = "rerun_history"
-    """The same, for history only: the live state has moved on, or that batch was history only too."""
-
-
-STATE_FIELDS = ("batch_id", "status", "from_date", "to_date", "batch_start", "batch_end", "outcome")
-"""Special fields that opening and closing write."""
-SETTING_FIELDS = ("reprocess_hours", "trunc_start")
-"""Special fields that the configuration gives and the rules read."""
-SPECIAL_FIELDS = frozenset((*STATE_FIELDS, *SETTING_FIELDS))
-"""The fields of a job that are not the user's params."""
-INITIAL_DATE = "initial_date"
-"""A param that the rules read too: where the first window starts."""
+from batchy_provider.core.job_state import Fields, JobState
+from batchy_provider.core.vocabulary import IfOpen, Kind, Outcome, Result, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +94,8 @@ class OpenRequest:
     :param window: the window to take instead of the next one.
     :param backfill: take exactly `window`, write history and day index only.
     :param move_watermark: with `window`: open it as the live batch, so that the watermark goes to its end.
-    :param if_open: what to do while another run holds the batch open: ``fail`` or ``take_over``.
+    :param if_open: what to do while another run holds the batch open; ``wait`` is refused like ``fail``, and the caller
+        asks again.
     :param gone: id of the open batch whose holder is known not to run any more.
     :param day: ISO data day for ``wf:days``; None for the day of the window's end.
     :param why: a reason, for the record.
@@ -138,7 +106,7 @@ class OpenRequest:
     window: Window | None = None
     backfill: bool = False
     move_watermark: bool = False
-    if_open: Literal["fail", "take_over"] = "fail"
+    if_open: IfOpen = "fail"
     gone: int | None = None
     day: str | None = None
     why: str | None = None
@@ -224,41 +192,30 @@ class Batch:
     @property
     def from_date(self) -> str | None:
         """Earliest start of the windows of the jobs that took part."""
-        return min(_texts(self._took_part(), "from_date"), default=None)
+        return min((each for job in self._took_part() if (each := job.from_date) is not None), default=None)
 
     @property
     def to_date(self) -> str | None:
-        """Latest end of the windows of the jobs that took part.
+        """Latest end of the windows of the jobs that took part."""
+        return max((each for job in self._took_part() if (each := job.loaded_to) is not None), default=None)
 
-        Told by ``batch_start``, as the original server leaves a ``to_date`` of ours standing.
-        """
-        return max(_texts(self._took_part(), "batch_start", "to_date"), default=None)
-
-    def _took_part(self) -> list[Fields]:
+    def _took_part(self) -> list[JobState]:
         left_out = self.record.left_out if self.record is not None else ()
-        return [job for name, job in self.jobs.items() if name not in left_out]
+        return [JobState(fields) for name, fields in self.jobs.items() if name not in left_out]
 
     @property
     def batch_end(self) -> str | None:
         """When it was closed."""
-        return max(_texts(self.jobs.values(), "batch_end"), default=None)
+        ends = (JobState(fields).batch_end for fields in self.jobs.values())
+        return max((each for each in ends if each is not None), default=None)
 
     @property
     def started(self) -> str | None:
         """When it really started."""
         if self.record is not None:
             return self.record.started
-        return min(_texts(self.jobs.values(), "batch_start"), default=None)
-
-
-def _texts(jobs: Iterable[Fields], *names: str) -> list[str]:
-    found = []
-    for fields in jobs:
-        for name in names:
-            if isinstance(value := fields.get(name), str):
-                found.append(value)
-                break
-    return found
+        starts = (JobState(fields).batch_start for fields in self.jobs.values())
+        return min((each for each in starts if each is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
+from batchy_provider.core.vocabulary import WaitState
 from batchy_provider.core.waits import Verdict
 
 
@@ -31,7 +31,7 @@ class WaitSet:
         return before is None or before.text != verdict.text
 
     @property
-    def state(self) -> Literal["done", "failed", "waiting"]:
+    def state(self) -> WaitState:
         """State of all waits together."""
         states = {"waiting" if verdict is None else verdict.state for verdict in self._latest.values()}
         if "failed" in states:

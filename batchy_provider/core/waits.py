@@ -7,14 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from batchy_provider.core.dates import day_bounds, parse_date
 from batchy_provider.core.typed_data import encodable
+from batchy_provider.core.vocabulary import SCOPES, Scope, WaitObstacle, WaitState
 from batchy_provider.exceptions import ConfigError
-
-Scope = Literal["today", "within", "since_last_run", "any"]
-SCOPES: tuple[Scope, ...] = ("today", "within", "since_last_run", "any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +96,10 @@ class Verdict:
         no such ``job``, or all of them are ``disabled``.
     """
 
-    state: Literal["done", "failed", "waiting"]
+    state: WaitState
     text: str
     batch_id: int | None = None
-    obstacle: Literal["workflow", "job", "disabled"] | None = None
+    obstacle: WaitObstacle | None = None
 
     def __post_init__(self) -> None:
         """Keep the sentence valid UTF-8: it may quote what stands in Redis."""

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from batchy_provider.core.dates import midnight, parse_date
 from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.statuses import status_of
-from batchy_provider.core.values import Fields
 from batchy_provider.exceptions import BatchyError, StateError, WindowError
 
 
@@ -30,7 +30,7 @@ class Position(NamedTuple):
     watermark: datetime
 
 
-def position(workflow: str, name: str, job: Fields, timezone: str) -> Position:
+def position(workflow: str, name: str, job: JobState, timezone: str) -> Position:
     """Return how far a job has been loaded, by its latest state.
 
     A success hands on its ``batch_start`` (always equal to ``to_date`` unless the original server has opened
@@ -50,7 +50,7 @@ def position(workflow: str, name: str, job: Fields, timezone: str) -> Position:
     return Position(start, watermark)
 
 
-def position_or_none(workflow: str, name: str, job: Fields, timezone: str) -> Position | None:
+def position_or_none(workflow: str, name: str, job: JobState, timezone: str) -> Position | None:
     """Return how far a job has been loaded, or None if its state or configuration cannot be read."""
     try:
         return position(workflow, name, job, timezone)
@@ -58,7 +58,7 @@ def position_or_none(workflow: str, name: str, job: Fields, timezone: str) -> Po
         return None
 
 
-def _less_overlap(watermark: datetime, workflow: str, name: str, job: Fields) -> datetime:
+def _less_overlap(watermark: datetime, workflow: str, name: str, job: JobState) -> datetime:
     back = overlap(workflow, name, job)
     first = initial(workflow, name, job)
     reach = watermark - (datetime.min if first is None else min(watermark, first))
@@ -67,12 +67,12 @@ def _less_overlap(watermark: datetime, workflow: str, name: str, job: Fields) ->
     if first is not None:
         return watermark - reach
     raise WindowError(
-        f"{workflow}, job {name!r}: reprocess_hours {job['reprocess_hours']!r} reaches back before the year 1"
+        f"{workflow}, job {name!r}: reprocess_hours {job.fields['reprocess_hours']!r} reaches back before the year 1"
     )
 
 
-def _date(workflow: str, name: str, job: Fields, field: str) -> datetime | None:
-    value = job.get(field)
+def _date(workflow: str, name: str, job: JobState, field: str) -> datetime | None:
+    value = job.fields.get(field)
     if value is None:
         return None
     try:

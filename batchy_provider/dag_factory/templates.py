@@ -18,7 +18,8 @@ from jinja2.ext import Extension
 from jinja2.runtime import Context
 from jinja2.utils import missing
 
-from batchy_provider.core.values import SETTING_FIELDS, STATE_FIELDS, Batch, run_key
+from batchy_provider.core.job_state import JobState
+from batchy_provider.core.values import Batch, run_key
 
 NAME = "batch"
 FACTS = "_batchy_facts"
@@ -105,5 +106,5 @@ def view_of(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]
         window, params = (batch.from_date, batch.to_date), handlers.get(task_id, {})
     else:
         window = (job.get("from_date"), job.get("to_date", job.get("batch_start")))
-        params = {name: value for name, value in job.items() if name not in (*STATE_FIELDS, *SETTING_FIELDS)}
+        params = JobState(job).params
     return BatchView(batch.workflow, batch.batch_id, batch.kind, *window, params)

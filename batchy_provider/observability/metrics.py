@@ -18,7 +18,8 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from batchy_provider.core.values import Batch, Reason
+from batchy_provider.core.values import Batch
+from batchy_provider.core.vocabulary import Reason
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import Audit

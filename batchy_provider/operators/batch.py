@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from batchy_provider.core.values import Batch, Fields, OpenRequest
+    from batchy_provider.core.job_state import Fields
+    from batchy_provider.core.values import Batch, OpenRequest
     from batchy_provider.operators.closing import Closing
     from batchy_provider.operators.task_instances import States
     from batchy_provider.state.store import Store

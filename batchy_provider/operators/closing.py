@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import Batch, Outcome, Result
+    from batchy_provider.core.values import Batch
+    from batchy_provider.core.vocabulary import Outcome, Result
     from batchy_provider.operators.task_instances import States
 
 _OUTCOMES: dict[str, Outcome] = {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from batchy_provider.bundles.errors import BundleError
-from batchy_provider.core.values import SETTING_FIELDS, STATE_FIELDS, run_key
+from batchy_provider.core.job_state import JobState
+from batchy_provider.core.values import run_key
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
@@ -60,6 +61,4 @@ def params_and_window(batch: Batch, job: str, job_params: Mapping[str, Any] | No
     if job_params is not None:
         return {"params": dict(job_params), "from_date": batch.from_date, "to_date": batch.to_date}
     fields = batch.jobs[job]
-    special = {*STATE_FIELDS, *SETTING_FIELDS}
-    params = {name: value for name, value in fields.items() if name not in special}
-    return {"params": params, "from_date": fields.get("from_date"), "to_date": fields.get("to_date")}
+    return {"params": JobState(fields).params, "from_date": fields.get("from_date"), "to_date": fields.get("to_date")}

@@ -13,7 +13,7 @@ from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.operators.dag_run import CONF_MOVE
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import Fields
+    from batchy_provider.core.job_state import Fields
     from batchy_provider.operators.dag_run import Run
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from batchy_provider.core.dates import parse_date
-from batchy_provider.core.values import INITIAL_DATE, Fields
+from batchy_provider.core.job_state import DATE_FIELDS, INITIAL_DATE, Fields
 from batchy_provider.exceptions import ConfigError
 
 FORMATS = ("json", "infa")
-_DATE_FIELDS = ("from_date", "to_date", "batch_start", "batch_end", INITIAL_DATE)
+_DATE_FIELDS = (*DATE_FIELDS, INITIAL_DATE)
 _INFA_KEYS = ("folder", "workflow", "session", "dates")
 _UNFIT_NAME = re.compile(r"[\s=\[\]]")
 

@@ -29,7 +29,8 @@ from batchy_provider.plugin.security import AnyCaller, Caller
 
 if TYPE_CHECKING:
     from batchy_provider.config.diagnostics import Diagnostic
-    from batchy_provider.core.values import Fields, PersonalChange
+    from batchy_provider.core.job_state import Fields
+    from batchy_provider.core.values import PersonalChange
     from batchy_provider.services.answers import BatchView, JobSummary, WorkflowDetail, WorkflowSummary
     from batchy_provider.services.composition import Services
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.core.job_state import Fields
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.values import Actor, Batch, Fields, PersonalChange
+from batchy_provider.core.values import Actor, Batch, PersonalChange
 
 T = TypeVar("T")
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from batchy_provider.core.coverage import Interval, coverage_of
 from batchy_provider.core.dates import format_date
-from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Result, Window
+from batchy_provider.core.job_state import JobState
+from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Window
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import UnknownWorkflowError, WindowError
 from batchy_provider.original.formats import to_infa
@@ -157,7 +159,7 @@ class BatchService:
         batches = self._store().history(workflow, limit=max(1, min(limit, MAX_LIMIT)), offset=0)
         watermarks = {}
         for name, fields in state.jobs.items():
-            if (at := position_or_none(workflow, name, fields, state.timezone)) is not None:
+            if (at := position_or_none(workflow, name, JobState(fields), state.timezone)) is not None:
                 watermarks[name] = at.watermark
         found = coverage_of(batches, watermarks, state.timezone)
         return CoverageView(

@@ -14,8 +14,9 @@ from batchy_provider.bundles.masking import hide
 from batchy_provider.config.cross_file_checks import needs
 from batchy_provider.config.graph import Node, schedule_text
 from batchy_provider.core.dates import format_date, to_utc
+from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.values import SPECIAL_FIELDS, Fields, UnreadableWorkflow, WorkflowConfig, WorkflowState
+from batchy_provider.core.values import UnreadableWorkflow, WorkflowConfig, WorkflowState
 from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.answers import JobSummary, WorkflowSummary
@@ -116,10 +117,11 @@ def job_summaries(
         node = nodes.get(name)
         report = state.progress.get(name) if state is not None else None
         zone = state.timezone if state is not None else "UTC"
-        at = position_or_none(workflow, name, stored, zone) if stored else None
-        fresh = {**given, "status": given.get("status") or "new"}
+        at = position_or_none(workflow, name, JobState(stored), zone) if stored else None
         known_in_file = config is not None and name in config.jobs
-        reset = position_or_none(workflow, name, fresh, config.timezone) if config and known_in_file else None
+        reset = (
+            position_or_none(workflow, name, JobState.new(given), config.timezone) if config and known_in_file else None
+        )
         disabled = name in (state.disabled if state is not None else config.disabled if config is not None else ())
         yield JobSummary(
             job=name,
@@ -132,9 +134,7 @@ def job_summaries(
             batch_start=stored.get("batch_start"),
             batch_end=stored.get("batch_end"),
             disabled=disabled,
-            params=encodable(
-                hide({key: value for key, value in (stored or given).items() if key not in SPECIAL_FIELDS})
-            ),
+            params=encodable(hide(JobState(stored or dict(given)).params)),
             progress=dict(report) if report is not None and report.get("batch_id") == stored.get("batch_id") else None,
             upstream=list(node.upstream) if node is not None else [],
             note=node.note if node is not None else "",

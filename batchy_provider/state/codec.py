@@ -11,10 +11,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from batchy_provider.core.dates import parse_date, zone
+from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner, StoredConfig
 from batchy_provider.core.typed_data import FormError, build, encodable, fits
-from batchy_provider.core.values import BatchRecord, Fields, Holder, PersonalChange
+from batchy_provider.core.values import BatchRecord, Holder, PersonalChange
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
 
 Hash = Mapping[str, str]
@@ -72,7 +73,7 @@ def dump(value: Any) -> str:
     return _encode(value)
 
 
-def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, Fields]:
+def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, JobState]:
     """Read a live or history hash.
 
     :param key: its name, for the error.
@@ -90,7 +91,12 @@ def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, 
         jobs = [_load_job(key, name, stored[name]) for name in names]
     for name in names:
         check_job_name(key, name)
-    return dict(zip(names, jobs, strict=True))
+    return dict(zip(names, map(JobState, jobs), strict=True))
+
+
+def dump_job(job: JobState) -> str:
+    """Return the JSON that `load_jobs` reads."""
+    return _encode(job.fields)
 
 
 def _load_job(key: str, name: str, text: str) -> Fields:

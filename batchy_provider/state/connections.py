@@ -47,7 +47,8 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 _OURS = ("sentinel_username", "sentinel_password", "wait_replicas", "wait_replicas_ms")
 """Options that redis-py's client does not take."""
 
-Kind = Literal["standalone", "cluster", "sentinel"]
+RedisTopology = Literal["standalone", "cluster", "sentinel"]
+"""How the servers of a Redis are arranged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Address:
     :param options: further keyword arguments of redis-py's client, for example ``ssl_ca_certs``.
     """
 
-    kind: Kind = "standalone"
+    kind: RedisTopology = "standalone"
     hosts: tuple[tuple[str, int], ...] = (("localhost", DEFAULT_PORT),)
     db: int = 0
     username: str | None = None

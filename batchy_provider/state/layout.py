@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.presenters import workflow_state
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.statuses import status_of
-from batchy_provider.core.values import Fields, PersonalChange, WorkflowState
+from batchy_provider.core.values import PersonalChange, WorkflowState
 from batchy_provider.state import codec
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.log_throttle import LogThrottle
-from batchy_provider.state.stored_values import DATE_FIELDS, check_jobs, load_id, load_progress, load_score
+from batchy_provider.state.stored_values import check_jobs, load_id, load_progress, load_score
 from batchy_provider.state.transaction import Command, Session, as_hash
 
 _damaged = LogThrottle(logging.getLogger(__name__))
@@ -120,7 +121,7 @@ def present(
     :param progress: what ``wf:progress`` holds; a report that cannot be read is left out, with a line in the log.
     :param succeeded: reply to `last_success_command`, Unix seconds.
     :param changes: what people changed, newest first.
-    :param parsed: see `state_checks.check_jobs`.
+    :param parsed: see `stored_values.check_jobs`.
     :raises StateError: if what is stored cannot be shown.
     """
     check_jobs(keys.live, state.jobs, parsed)
@@ -166,8 +167,8 @@ def write_commands(keys: Keys, change: Change, archived: Mapping[str, Any] | Non
     return commands
 
 
-def _hset(key: str, jobs: dict[str, Fields]) -> Command:
+def _hset(key: str, jobs: dict[str, JobState]) -> Command:
     parts: list[str] = []
     for name, job in jobs.items():
-        parts += (name, codec.dump(job))
+        parts += (name, codec.dump_job(job))
     return ("HSET", key, *parts)

@@ -17,6 +17,7 @@ from batchy_provider.core.admin_actions import load, set_window, skip_job, switc
 from batchy_provider.core.archiving import revised
 from batchy_provider.core.closing import close_batch
 from batchy_provider.core.dates import format_date, from_unix
+from batchy_provider.core.job_state import Fields
 from batchy_provider.core.opening import already_open, open_batch, request_key
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.revision import Revision
@@ -25,7 +26,6 @@ from batchy_provider.core.values import (
     Actor,
     Batch,
     CloseRequest,
-    Fields,
     OpenRequest,
     PersonalChange,
     UnreadableWorkflow,

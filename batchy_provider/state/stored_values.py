@@ -11,15 +11,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from batchy_provider.core.dates import from_unix, parse_date
-from batchy_provider.core.statuses import known_status
+from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.typed_data import FormError, encodable, fits, shown
-from batchy_provider.core.values import Fields
 from batchy_provider.exceptions import StateError, WindowError
 
 T = TypeVar("T")
 
-DATE_FIELDS = ("from_date", "to_date", "batch_start", "batch_end")
-"""Fields of a job that hold a date, or null."""
 _REPORT = {"batch_id": int | None, "progress": float | None, "message": str | None, "at": str | None}
 _MAX_ID = 2**53
 
@@ -74,7 +71,7 @@ def check_job_name(key: str, name: str) -> None:
         raise damaged(key, name, "has a name that is not UTF-8", "the name of a job")
 
 
-def check_jobs(key: str, jobs: Mapping[str, Fields], parsed: Collection[str] = DATE_FIELDS) -> None:
+def check_jobs(key: str, jobs: Mapping[str, JobState], parsed: Collection[str] = DATE_FIELDS) -> None:
     """Refuse jobs that cannot be shown, since a field that opening and closing write has another form.
 
     The rules do not ask this: a person who corrects such a field with ``set-window`` or ``load`` must be able to.
@@ -85,11 +82,11 @@ def check_jobs(key: str, jobs: Mapping[str, Fields], parsed: Collection[str] = D
     """
     for name, job in jobs.items():
         check_job_name(key, name)
-        batch_id = job.get("batch_id")
+        batch_id = job.fields.get("batch_id")
         if batch_id is not None and not fits(int, batch_id):
             raise damaged(key, name, f"has batch_id = {shown(batch_id)}", "a whole number")
         for field in DATE_FIELDS:
-            value = job.get(field)
+            value = job.fields.get(field)
             if value is None or value == "":
                 continue
             try:
@@ -101,7 +98,7 @@ def check_jobs(key: str, jobs: Mapping[str, Fields], parsed: Collection[str] = D
                 expected = "a date in ISO 8601, such as 2026-11-22T18:30:00"
                 raise damaged(key, name, f"has {field} = {shown(value)}", expected) from error
         for field in ("status", "outcome"):
-            value = job.get(field)
+            value = job.fields.get(field)
             if value is not None and not isinstance(value, str):
                 raise damaged(key, name, f"has {field} = {shown(value)}", "text")
 
@@ -176,9 +173,10 @@ def is_workflow(live: Mapping[str, str], meta: Sequence[str | None]) -> bool:
 
 def _is_job(text: str) -> bool:
     try:
-        job = json.loads(text)
+        fields = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    if not isinstance(job, dict):
+    if not isinstance(fields, dict):
         return False
-    return fits(int, job.get("batch_id")) or (job.get("status") is not None and known_status(job) is not None)
+    job = JobState(fields)
+    return fits(int, fields.get("batch_id")) or (job.stored_status is not None and job.status is not None)

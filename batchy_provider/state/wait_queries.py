@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from batchy_provider.core.dates import day_of, format_date, from_unix, parse_date, unix_seconds
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.presenters import live_batch
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.statuses import status_of
-from batchy_provider.core.values import Fields
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import StateError, WindowError
 from batchy_provider.state import codec
@@ -91,7 +91,7 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
     if of_day is None:
         # What the original server closed last is in no index yet.
         if state.live_id is not None and state.live_record is None and state.status == "success":
-            ends = [end for job in state.jobs.values() if isinstance(end := job.get("batch_start"), str)]
+            ends = [end for job in state.jobs.values() if (end := job.batch_start) is not None]
             if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
                 return _done(name, state.live_id, state.jobs)
         text = f"{name}: no batch has loaded the data of {wait.day} yet"
@@ -108,8 +108,8 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
     return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} has loaded the data of {wait.day}")
 
 
-def _took_part(job: Fields | None) -> bool:
-    return job is not None and job.get("status") == "success" and job.get("outcome") != "skipped"
+def _took_part(job: JobState | None) -> bool:
+    return job is not None and job.status == "success" and not job.is_skipped
 
 
 def check_free(keys: Keys, batch_id: int) -> Asking:
@@ -121,8 +121,8 @@ def check_free(keys: Keys, batch_id: int) -> Asking:
     return Verdict(state="done", batch_id=batch_id, text=f"{keys.workflow}: batch {batch_id} is not open any more")
 
 
-def _done(name: str, batch_id: int | None, jobs: Mapping[str, Fields]) -> Verdict:
-    end = max((job["batch_end"] for job in jobs.values() if isinstance(job.get("batch_end"), str)), default="")
+def _done(name: str, batch_id: int | None, jobs: Mapping[str, JobState]) -> Verdict:
+    end = max((end for job in jobs.values() if (end := job.batch_end) is not None), default="")
     when = f" at {end} UTC" if end else ""
     return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded{when}")
 
@@ -138,18 +138,18 @@ def _wanted(state: Snapshot, wait: Wait) -> list[str]:
 
 
 def _all_succeeded(
-    key: str, jobs: Mapping[str, Fields], wanted: Collection[str], since: datetime, until: datetime
+    key: str, jobs: Mapping[str, JobState], wanted: Collection[str], since: datetime, until: datetime
 ) -> bool:
     return bool(wanted) and all(_succeeded(key, jobs.get(job), since, until) for job in wanted)
 
 
-def _succeeded(key: str, job: Fields | None, since: datetime, until: datetime) -> bool:
-    if job is None or job.get("status") != "success":
+def _succeeded(key: str, job: JobState | None, since: datetime, until: datetime) -> bool:
+    if job is None or job.status != "success":
         return False
     if since == datetime.min:
         return True
-    end = job.get("batch_end")
-    return isinstance(end, str) and since <= _date(key, end) < until
+    end = job.batch_end
+    return end is not None and since <= _date(key, end) < until
 
 
 def _date(key: str, text: str) -> datetime:

@@ -10,7 +10,8 @@ from typing import Any
 
 from nights import Nights
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.local.rest import wait_for
 
 PERSON = Holder(by="ann, on the command line")

@@ -17,7 +17,8 @@ import pytest
 from fake_time import Clock, needs_faketime
 from redis_server import Server
 
-from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.servers import valkey_binary
 from batchy_provider.state.store import Store

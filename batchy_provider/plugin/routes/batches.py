@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from batchy_provider.core.values import Batch, Result
+from batchy_provider.core.values import Batch
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from batchy_provider.core.values import Fields
+from batchy_provider.core.job_state import Fields
 from batchy_provider.original.formats import check_format, to_json
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import shown_jobs

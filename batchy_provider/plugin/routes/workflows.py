@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from batchy_provider.config.diagnostics import Diagnostic
-from batchy_provider.core.values import Fields, PersonalChange
+from batchy_provider.core.job_state import Fields
+from batchy_provider.core.values import PersonalChange
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses, shown_jobs
 from batchy_provider.plugin.security import AnyCaller, Editor, Job, Reader, WorkflowName

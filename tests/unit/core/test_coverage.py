@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from batchy_provider.core.coverage import Coverage, Interval, coverage_of, merge, missing, repeated
 from batchy_provider.core.dates import format_date
-from batchy_provider.core.values import Batch, BatchRecord, Fields, Kind, Status
+from batchy_provider.core.job_state import Fields
+from batchy_provider.core.values import Batch, BatchRecord
+from batchy_provider.core.vocabulary import Kind, Status
 
 ZERO = datetime(2026, 11, 1)
 

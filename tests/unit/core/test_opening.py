@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from state_worlds import FIRST, WORKFLOW, World, short, window
 
-from batchy_provider.core.values import Holder, OpenRequest, Reason, Window, WorkflowConfig, run_key
+from batchy_provider.core.values import Holder, OpenRequest, Window, WorkflowConfig, run_key
+from batchy_provider.core.vocabulary import Reason
 from batchy_provider.exceptions import BatchHeldError, ConfigError, UnknownWorkflowError, WindowError
 
 # -- the batch ----------------------------------------------------------------------------------------------------

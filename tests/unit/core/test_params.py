@@ -12,6 +12,7 @@ import pytest
 
 from batchy_provider.core.dates import BEGINNING
 from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap, plain_fields
+from batchy_provider.core.job_state import JobState
 from batchy_provider.exceptions import ConfigError
 
 
@@ -70,8 +71,8 @@ def test_settings_that_cannot_be_read_are_refused(setting: str, value: Any, said
 
 
 def test_settings_that_are_not_there_are_nothing() -> None:
-    assert overlap("sales", "extract", {}).total_seconds() == 0
-    assert cuts_to_midnight("sales", "extract", {}) is False
-    assert initial("sales", "extract", {}) is None
-    assert beginning("sales", "extract", {}) == BEGINNING
-    assert beginning("sales", "extract", {"initial_date": "2026-01-01"}) == datetime(2026, 1, 1)
+    assert overlap("sales", "extract", JobState({})).total_seconds() == 0
+    assert cuts_to_midnight("sales", "extract", JobState({})) is False
+    assert initial("sales", "extract", JobState({})) is None
+    assert beginning("sales", "extract", JobState({})) == BEGINNING
+    assert beginning("sales", "extract", JobState({"initial_date": "2026-01-01"})) == datetime(2026, 1, 1)

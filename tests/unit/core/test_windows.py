@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The first table of "Opening" in the design: where each job's next window starts."""
+"""Where each job's next window starts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from state_worlds import FIRST, World, window
 
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.windows import position
 from batchy_provider.exceptions import ConfigError, StateError, WindowError
 
@@ -20,7 +21,7 @@ SUCCESS = {"status": "success", "from_date": "2026-01-01T02:00:00", "batch_start
 
 
 def start(timezone: str = "UTC", **job: Any) -> str:
-    return format_date(position("sales", "extract", job, timezone).start)
+    return format_date(position("sales", "extract", JobState(job), timezone).start)
 
 
 def test_after_a_success_the_next_window_starts_where_the_last_one_ended() -> None:
@@ -174,7 +175,7 @@ def test_no_window_ever_starts_behind_the_watermark(
         "trunc_start": trunc,
         "initial_date": None if initial is None else format_date(initial),
     }
-    found = position("sales", "extract", job, timezone)
+    found = position("sales", "extract", JobState(job), timezone)
     assert found.start <= found.watermark == watermark
     if not trunc:
         assert watermark - found.start <= timedelta(hours=hours or 0)

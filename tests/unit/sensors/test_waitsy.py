@@ -23,7 +23,8 @@ from airflow.providers.common.compat.sdk import (
 )
 from redis import Redis
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import RedisUnavailableError
 from batchy_provider.local.ports import free_port

@@ -30,7 +30,7 @@ PROCESSES = 3
 PROGRAM = """
 import json, random, sys, time
 from batchy_provider.state import connections
-from batchy_provider.core.values import (CloseRequest, Holder, OpenRequest, WorkflowConfig)
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import BatchHeldError, ConflictError
 
 url, me, workflows = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])

@@ -17,7 +17,7 @@ JOBS = 10
 PROGRAM = """
 import json, os, sys, time, traceback
 from batchy_provider.state.connections import open_client
-from batchy_provider.core.values import (CloseRequest, Holder, OpenRequest, Window, WorkflowConfig)
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.state.store import Store
 from batchy_provider.exceptions import BatchHeldError
 import redis, redis.cluster

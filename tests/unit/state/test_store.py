@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from state_worlds import WORKFLOW
 
-from batchy_provider.core.values import STATE_FIELDS, Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.job_state import STATE_FIELDS
+from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.exceptions import (
     BatchyError,
     InvalidNameError,

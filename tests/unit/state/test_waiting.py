@@ -13,7 +13,8 @@ import pytest
 from redis import Redis
 
 from batchy_provider.core.dates import day_of, format_date
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import BatchyError, ConfigError, StateError
 from batchy_provider.state.codec import META_FIELDS

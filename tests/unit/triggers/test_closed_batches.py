@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, Window, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.exceptions import InvalidNameError
 from batchy_provider.state import deliveries
 from batchy_provider.state.store import Store

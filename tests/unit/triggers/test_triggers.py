@@ -16,7 +16,8 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from redis import Redis
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
 from batchy_provider.triggers import wait_multiplexer as multiplexer_module

@@ -22,7 +22,8 @@ from redis_cluster import started_cluster
 from redis_sentinel import Watched, started_sentinel
 
 from batchy_provider.core.dates import format_date, from_unix
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store

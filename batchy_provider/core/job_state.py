@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""One job of a batch as a value: the user's params, its settings, and how far it is loaded.
+
+Redis and the archive hold a job as one flat JSON object, in which the special fields stand among the user's params. The
+original server reads and writes the same objects. This module alone takes them apart, and alone makes new ones.
+
+`JobState` keeps the object itself, with the order of its fields and with nulls, and gives it types when a field is
+asked for. So a job that another program wrote is written back unchanged, and a person can correct a value that cannot
+be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchy_provider.core.vocabulary import Outcome, Result, Status
+
+Fields = dict[str, Any]
+"""JSON object of one job as stored: the user's params and the special fields, flat."""
+
+DATE_FIELDS = ("from_date", "to_date", "batch_start", "batch_end")
+"""Special fields that hold a date, ISO 8601 UTC, or null."""
+STATE_FIELDS = ("batch_id", "status", *DATE_FIELDS, "outcome")
+"""Special fields that opening and closing write."""
+SETTING_FIELDS = ("reprocess_hours", "trunc_start")
+"""Special fields that the configuration gives and the rules read."""
+INITIAL_DATE = "initial_date"
+"""A param that the rules read too: where the first window starts."""
+
+_STATE = frozenset(STATE_FIELDS)
+_SPECIAL = frozenset((*STATE_FIELDS, *SETTING_FIELDS))
+_STATUSES: dict[object, Status] = {
+    None: "new",
+    "new": "new",
+    "open": "open",
+    "success": "success",
+    "failed": "failed",
+    "failure": "failed",  # as the original server writes it
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """One job in one batch, or before its first batch.
+
+    :param fields: its JSON object. Read the typed attributes instead; only what writes JSON takes this whole.
+    """
+
+    fields: Fields
+
+    @classmethod
+    def new(cls, given: Mapping[str, Any]) -> JobState:
+        """Return a job as its configuration gives it; without a status there, it is ``new``."""
+        return cls({**given, "status": given.get("status") or "new"})
+
+    # -- what it holds -----------------------------------------------------------------------------------
+
+    @property
+    def batch_id(self) -> int | None:
+        """The latest batch that it was in; None before the first one, or if the stored value is not a number."""
+        value = self.fields.get("batch_id")
+        return value if type(value) is int else None
+
+    @property
+    def batch_name(self) -> str:
+        """The same as text. Another program may have written the number as text."""
+        return str(self.fields.get("batch_id"))
+
+    @property
+    def status(self) -> Status | None:
+        """Its status; a missing one counts as ``new``. None if neither system writes the stored value."""
+        value = self.stored_status
+        return _STATUSES.get(value) if value is None or isinstance(value, str) else None
+
+    @property
+    def stored_status(self) -> object:
+        """Its status as it stands in Redis, whatever that is."""
+        return self.fields.get("status")
+
+    @property
+    def outcome(self) -> object:
+        """An `Outcome`, or what another program wrote there; None while the batch is open."""
+        return self.fields.get("outcome")
+
+    @property
+    def is_skipped(self) -> bool:
+        """Tell whether it took no part in its batch."""
+        return self.outcome == "skipped"
+
+    @property
+    def from_date(self) -> str | None:
+        """Start of its window, inclusive."""
+        return self._text("from_date")
+
+    @property
+    def loaded_to(self) -> str | None:
+        """End of its window, exclusive.
+
+        This is ``batch_start``: the original server opens the next batch without a change of our ``to_date``.
+        """
+        return self._text("batch_start") or self._text("to_date")
+
+    @property
+    def batch_start(self) -> str | None:
+        """End of its window, in the field that the original server reads too."""
+        return self._text("batch_start")
+
+    @property
+    def batch_end(self) -> str | None:
+        """When its batch was closed; None while it is open."""
+        return self._text("batch_end")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The user's params: all that is not special, in the given order. `INITIAL_DATE` is one of them."""
+        return {name: value for name, value in self.fields.items() if name not in _SPECIAL}
+
+    def _text(self, name: str) -> str | None:
+        value = self.fields.get(name)
+        return value if isinstance(value, str) else None
+
+    # -- what becomes of it ------------------------------------------------------------------------------
+
+    def configured(self, given: Mapping[str, Any]) -> JobState:
+        """Return it with params and settings from the configuration; its own state stays."""
+        fields = {name: value for name, value in given.items() if name not in _STATE}
+        return JobState(fields | {name: self.fields[name] for name in STATE_FIELDS if name in self.fields})
+
+    def opened(self, batch_id: int, start: str, end: str) -> JobState:
+        """Return it in a new batch.
+
+        :param start: start of the window (inclusive), ISO 8601 UTC.
+        :param end: end of the window (exclusive).
+        """
+        opened = self.fields | {
+            "batch_id": batch_id,
+            "status": "open",
+            "from_date": start,
+            "to_date": end,
+            "batch_start": end,
+            "batch_end": None,
+        }
+        opened.pop("outcome", None)
+        return JobState(opened)
+
+    def left_out(self, batch_id: int, status: Status) -> JobState:
+        """Return it in a new batch that it takes no part in: it names the batch, and its own window stays."""
+        return self._with(batch_id=batch_id, status=status, outcome="skipped")
+
+    def skipped(self, end: str) -> JobState:
+        """Return it after it was taken out of its open batch at `end`; its window stays."""
+        return self._with(status="new", outcome="skipped", batch_end=end)
+
+    def closed(self, result: Result, outcome: Outcome, end: str) -> JobState:
+        """Return it after its batch was closed at `end`."""
+        return self._with(status=result, batch_end=end, outcome=outcome)
+
+    def aborted(self, end: str) -> JobState:
+        """Return it after its batch was ended without a result at `end`; a job that is not open stays as it is."""
+        return self._with(status="failed", batch_end=end, outcome="aborted") if self.status == "open" else self
+
+    def starts_at(self, start: str) -> JobState:
+        """Return it with a next window that starts at `start`."""
+        return self._with(status="new", from_date=start)
+
+    def _with(self, **changes: Any) -> JobState:
+        return JobState(self.fields | changes)
+
+
+def job_states(jobs: Mapping[str, Fields]) -> dict[str, JobState]:
+    """Return jobs as values; the inverse of `as_fields`."""
+    return {name: JobState(fields) for name, fields in jobs.items()}
+
+
+def as_fields(jobs: Mapping[str, JobState]) -> dict[str, Fields]:
+    """Return jobs as JSON objects; the inverse of `job_states`."""
+    return {name: job.fields for name, job in jobs.items()}

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The fixed words of batches and waits, with what each one means.
+
+They are types of plain text (`Literal`), not enums: the same words stand in Redis, in JSON, in workflow files and in
+calls of users, who write ``result="success"``. The type checker knows them, and nothing needs to be converted. `Reason`
+is an enum since only this package writes it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal, get_args
+
+Status = Literal["new", "open", "success", "failed"]
+"""Status of a batch, and of a job in it.
+
+- ``new``: it has a next window, and no batch was opened for it yet.
+- ``open``: its batch was opened and not yet closed.
+- ``success``: closed, and its window is loaded.
+- ``failed``: closed, and its window is still to be loaded.
+"""
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+Result = Literal["success", "failed"]
+"""What a batch is closed as.
+
+- ``success``: the next window starts where this one ends.
+- ``failed``: the next batch takes the same window, extended to its own time.
+"""
+RESULTS: tuple[Result, ...] = get_args(Result)
+
+Outcome = Literal["success", "failed", "skipped", "aborted"]
+"""What became of one job in a closed batch.
+
+- ``success``: it has succeeded.
+- ``failed``: it has failed.
+- ``skipped``: it did not run.
+- ``aborted``: its batch was ended without a result.
+"""
+
+Kind = Literal["live", "history"]
+"""What a batch does to the watermark.
+
+- ``live``: after a success, the next window starts at its end.
+- ``history``: nothing. Backfills, one-off loads and re-runs of old windows are history.
+"""
+
+Event = Literal["open", "success", "failed", "window", "load", "switch", "restore"]
+"""What a published event says of a workflow.
+
+- ``open``: a batch was opened.
+- ``success``: a batch was closed as success.
+- ``failed``: a batch was closed as failed.
+- ``window``: a person has set the next window.
+- ``load``: the workflow was reset to its configuration.
+- ``switch``: a job was switched off or on.
+- ``restore``: its state was restored from the archive.
+"""
+
+IfOpen = Literal["fail", "take_over"]
+"""What an opening does while another run holds the batch open.
+
+- ``fail``: it is refused.
+- ``take_over``: it ends that batch and takes its window.
+"""
+
+Scope = Literal["today", "within", "since_last_run", "any"]
+"""Which success counts for a wait.
+
+- ``today``: one that ended on the day of the waiting run, or later.
+- ``within``: one that ended within the last so many seconds.
+- ``since_last_run``: one that ended after the waiting workflow last succeeded.
+- ``any``: any one.
+"""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+WaitState = Literal["done", "failed", "waiting"]
+"""How a wait stands.
+
+- ``done``: what it waits for is there.
+- ``failed``: it will not come any more, or not in time.
+- ``waiting``: not yet.
+"""
+
+WaitObstacle = Literal["workflow", "job", "disabled"]
+"""Why a wait cannot end unless a person acts.
+
+- ``workflow``: Redis does not know the workflow.
+- ``job``: the workflow has no job of that name.
+- ``disabled``: every job that is waited for is switched off.
+"""
+
+
+class Reason(str, Enum):
+    """Why a batch has the window it has: the code beside the sentence in `BatchRecord.reason`."""
+
+    NEXT_WINDOW = "next_window"
+    """The next window of each job, up to now."""
+    REQUESTED = "requested"
+    """A window that was asked for, and the watermark moves with it."""
+    ONE_OFF = "one_off"
+    """A window that was asked for, for history only."""
+    BACKFILL = "backfill"
+    """The data interval of a backfill run, for history only."""
+    RERUN = "rerun"
+    """The window of the run's own earlier batch again."""
+    RERUN_HISTORY = "rerun_history"
+    """The same, for history only: the live state has moved on, or that batch was history only too."""
