@@ -58,12 +58,14 @@ Event = Literal["open", "success", "failed", "window", "load", "switch", "restor
 - ``restore``: its state was restored from the archive.
 """
 
-IfOpen = Literal["fail", "take_over"]
+IfOpen = Literal["fail", "wait", "take_over"]
 """What an opening does while another run holds the batch open.
 
 - ``fail``: it is refused.
+- ``wait``: it is refused too, and its caller asks again when that batch is closed.
 - ``take_over``: it ends that batch and takes its window.
 """
+IF_OPEN: tuple[IfOpen, ...] = get_args(IfOpen)
 
 Scope = Literal["today", "within", "since_last_run", "any"]
 """Which success counts for a wait.

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator
 
 from batchy_provider.assets import workflow_alias, workflow_asset
+from batchy_provider.core.vocabulary import IF_OPEN, IfOpen
 from batchy_provider.exceptions import (
     ArchiveUnavailableError,
     BatchHeldError,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from batchy_provider.operators.task_instances import States
     from batchy_provider.state.store import Store
 
-IfOpen = Literal["fail", "wait", "take_over"]
-IF_OPEN: tuple[IfOpen, ...] = ("fail", "wait", "take_over")
 HOLDER_CHECK_SECONDS = 60
 """Seconds between two checks whether the run that holds the open batch still runs."""
 

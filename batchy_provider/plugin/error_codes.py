@@ -15,7 +15,7 @@ from batchy_provider.bundles.confined_files import OutsideFolderError
 from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
-Code = Literal[
+ErrorCode = Literal[
     "archive_error",
     "archive_off",
     "archive_unavailable",
@@ -52,7 +52,7 @@ Code = Literal[
     "upload_off",
     "upload_storage",
 ]
-CODES: tuple[Code, ...] = get_args(Code)
+CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 
 
 class ErrorKind(NamedTuple):
@@ -64,7 +64,7 @@ class ErrorKind(NamedTuple):
     """
 
     status: HTTPStatus
-    code: Code
+    code: ErrorCode
     type: str
 
 
@@ -104,7 +104,7 @@ KINDS: dict[type[exceptions.BatchyError], ErrorKind] = {
 }
 """Error → what programs read of it. An error that is not listed has the entry of its nearest base class."""
 
-_OF_STATUS: dict[int, Code] = {
+_OF_STATUS: dict[int, ErrorCode] = {
     400: "unreadable_request",
     401: "unauthenticated",
     403: "forbidden",
@@ -126,7 +126,7 @@ class ServerError(HTTPException):
     :param detail: what is wrong, what was expected, what to do.
     """
 
-    def __init__(self, status_code: int, code: Code, detail: str) -> None:
+    def __init__(self, status_code: int, code: ErrorCode, detail: str) -> None:
         super().__init__(status_code, detail)
         self.code = code
 
@@ -136,6 +136,6 @@ def kind_of(error: exceptions.BatchyError) -> ErrorKind:
     return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)
 
 
-def code_of_status(status: int) -> Code:
+def code_of_status(status: int) -> ErrorCode:
     """Return the code of an HTTP error that has none of its own."""
     return _OF_STATUS.get(status, "internal_error" if status >= 500 else "invalid_request")

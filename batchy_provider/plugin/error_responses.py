@@ -22,7 +22,7 @@ from batchy_provider import exceptions as errors
 from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.plugin.error_codes import Code, ServerError, code_of_status, kind_of
+from batchy_provider.plugin.error_codes import ErrorCode, ServerError, code_of_status, kind_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -87,7 +87,7 @@ def error_response(
     status: HTTPStatus | int,
     detail: str,
     *,
-    code: Code,
+    code: ErrorCode,
     kind: str = "about:blank",
     diagnostics: list[Any] | None = None,
     headers: Any = None,

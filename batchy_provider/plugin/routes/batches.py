@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from batchy_provider.core.values import Batch
-from batchy_provider.core.vocabulary import Result
+from batchy_provider.core.vocabulary import Kind, Result
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
@@ -58,9 +58,7 @@ def list_batches(
     services: Deployment,
     tells: Discloses,
     status: Annotated[Literal["open", "success", "failed"] | None, Query(description="Only those.")] = None,
-    kind: Annotated[
-        Literal["live", "history"] | None, Query(description="`history`: backfills, old windows run again.")
-    ] = None,
+    kind: Annotated[Kind | None, Query(description="`history`: backfills, old windows run again.")] = None,
     limit: Limit = 20,
     offset: Offset = 0,
 ) -> BatchPage:

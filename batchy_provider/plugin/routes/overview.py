@@ -24,7 +24,7 @@ from batchy_provider.services.workflows import sort_by
 
 router = APIRouter(tags=["overview"])
 
-Kind = Literal["open", "success", "failed", "new", "late", "faults", "paused", "waiting"]
+RowFilter = Literal["open", "success", "failed", "new", "late", "faults", "paused", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class OverviewRow(WorkflowSummary):
         activity = activity_of(runs, summary.run if summary.status == "open" else None)
         return cls(**known, has_dag=True, paused=facts.paused, next_run=facts.next_run, activity=activity)
 
-    def is_a(self, kind: Kind) -> bool:
+    def is_a(self, kind: RowFilter) -> bool:
         """Tell whether it belongs to those that were asked for."""
         match kind:
             case "late":
@@ -102,7 +102,7 @@ class OneRow(BaseModel):
     runs: list[str] = Field(default=[], description="Runs of the DAG that have not ended, oldest first.")
 
 
-_KINDS: tuple[Kind, ...] = get_args(Kind)
+_KINDS: tuple[RowFilter, ...] = get_args(RowFilter)
 
 
 def _may_upload(caller: AnyCaller) -> bool:
@@ -116,7 +116,7 @@ def get_overview(
     tells: Discloses,
     search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
     kind: Annotated[
-        Kind | None, Query(description="Only those of a status, or late, faulty, paused, or waiting to begin.")
+        RowFilter | None, Query(description="Only those of a status, or late, faulty, paused, or waiting to begin.")
     ] = None,
     order_by: Annotated[str, Query(max_length=50, description="A column; `-` before it turns it round.")] = "workflow",
     limit: Limit = 50,

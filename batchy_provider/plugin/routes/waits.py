@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
+from batchy_provider.core.vocabulary import WaitState
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.security import Reader, WorkflowName
@@ -26,7 +27,7 @@ RECHECK_SECONDS = 10.0
 class Standing(BaseModel):
     """How a wait stands."""
 
-    state: Literal["done", "failed", "waiting"]
+    state: WaitState
     batch_id: int | None = Field(description="The batch that ended it.")
     text: str = Field(description="A sentence for people.")
     day: str | None = Field(description="The day that is meant: give it when you ask again after midnight.")

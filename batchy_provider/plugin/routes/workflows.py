@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.core.job_state import Fields
 from batchy_provider.core.values import PersonalChange
+from batchy_provider.core.vocabulary import Status
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses, shown_jobs
 from batchy_provider.plugin.security import AnyCaller, Editor, Job, Reader, WorkflowName
@@ -19,7 +20,6 @@ from batchy_provider.services.answers import JobSummary, WorkflowDetail, Workflo
 
 router = APIRouter(tags=["workflows"])
 
-Status = Literal["new", "open", "success", "failed"]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 Offset = Annotated[int, Query(ge=0, le=2**31, description="How many to leave out before.")]
 Why = Annotated[str | None, Field(max_length=2000, description="A reason, for the record.")]
