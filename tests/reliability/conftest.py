@@ -9,7 +9,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("reliability")
-    group.addoption("--nights", type=int, help="nights of chaos (default: 2)")
+    group.addoption("--nights", type=int, help="nights of chaos (default: 1)")
     group.addoption("--minutes", type=float, help="after so many no further night begins")
     group.addoption("--seed", type=int, help="of what is killed and when (default: 1)")
     group.addoption("--schedulers", type=int, help="schedulers on the one database (default: 1)")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_every_window_is_loaded_once_whatever_is_killed(pytestconfig: pytest.Config, tmp_path: Path) -> None:
-    nights = pytestconfig.getoption("--nights", None) or 2
+    nights = pytestconfig.getoption("--nights", None) or 1
     seed = pytestconfig.getoption("--seed", None) or 1
     schedulers = pytestconfig.getoption("--schedulers", None) or 1
     minutes = pytestconfig.getoption("--minutes", None) or math.inf

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from aiobotocore.session import AioSession
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
@@ -24,10 +25,12 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3(endpoint: str) -> Callable[[str], Any]:
     """What opens a URL; each call has a client of its own, as each worker would."""
+    session = AioSession()  # keeps the description of S3's API, which takes longer to read than any call here
 
     def open_path(url: str) -> Any:
-        options = {"key": "x", "secret": "x", "endpoint_url": endpoint, "skip_instance_cache": True}
-        return UPath(url, **options)
+        # Parts of the least size that S3 allows: 5 MiB.
+        options = {"key": "x", "secret": "x", "endpoint_url": endpoint, "default_block_size": 5 << 20}
+        return UPath(url, skip_instance_cache=True, session=session, **options)
 
     bucket = open_path("s3://site")
     if not bucket.exists():

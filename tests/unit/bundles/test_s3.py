@@ -62,13 +62,13 @@ def run(tmp_path: Path, s3: Callable[[str], Any]) -> Run:
 @pytest.mark.slow
 def test_one_workers_output_is_the_others_input(run: Run, tmp_path: Path, s3: Callable[[str], Any]) -> None:
     """Of a size that is uploaded in several parts."""
-    command = "head -c 70000000 /dev/urandom | tee $BATCHY_OUTPUT | sha256sum; echo note > $BATCHY_OUTPUT_DIR/a.txt"
+    command = "head -c 12000000 /dev/urandom | tee $BATCHY_OUTPUT | sha256sum; echo note > $BATCHY_OUTPUT_DIR/a.txt"
     first = run("one", "extract", command)
     second = run("two", "load", "sha256sum; wc -c < $BATCHY_INPUT", input=first.reference())
     with first.stored.open("stdout") as file:
         digest = file.read()
     with second.stored.open("stdout") as file:
-        assert file.read() == digest + b"70000000\n"
+        assert file.read() == digest + b"12000000\n"
     assert digest.split()[0].decode() == first.reference()["sha256"]
     found = ResultStore("s3://site/results", s3).find("sales", tmp_path.name)
     assert [execution.record["job"] for execution in found] == ["extract", "load"]

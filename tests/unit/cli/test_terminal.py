@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import subprocess
 import sys
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.result_store import ResultStore
+from batchy_provider.cli.main import main
 from batchy_provider.core.terminal_text import ColouredText, is_printable, printable
 
 TITLE = "\x1b]0;owned\x07"
@@ -54,26 +57,26 @@ def test_colours_stay_wherever_the_bytes_are_cut(parts: list[bytes]) -> None:
 
 
 def in_terminal(*arguments: str, env: dict[str, str] | None = None) -> str:
-    """Return what a terminal is sent by our command."""
+    """Return what a terminal is sent by our command, which runs in this process."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "batchy_provider.cli.main", *arguments]
-    process = subprocess.Popen(
-        command,
-        stdout=theirs,
-        stderr=theirs,
-        stdin=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "300", **(env or {})},
-    )
-    os.close(theirs)
-    sent = b""
-    try:
-        while data := os.read(ours, 65536):
-            sent += data
-    except OSError:  # Linux tells the end of a terminal so
-        pass
-    finally:
-        os.close(ours)
-        process.wait(60)
+    sent = bytearray()
+
+    def read() -> None:
+        # Linux reports the end of a terminal as an error.
+        with contextlib.suppress(OSError):
+            while data := os.read(ours, 65536):
+                sent.extend(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    variables = {"TERM": "xterm", "COLUMNS": "300", **(env or {})}
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs, "w", buffering=1) as terminal:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+            main(arguments)
+    reader.join(60)
+    os.close(ours)
     return sent.decode()
 
 
