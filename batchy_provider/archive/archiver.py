@@ -7,10 +7,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.archive.archive_guard import ArchiveGuard
+from batchy_provider.archive.archive_writer import ArchiveWriter
 from batchy_provider.archive.bounded_files import SECONDS, BoundedFiles
-from batchy_provider.archive.entries import Files
-from batchy_provider.archive.guard import ArchiveGuard
-from batchy_provider.archive.writer import ArchiveWriter
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.state.archive_port import Committed
@@ -23,15 +23,19 @@ class Archiver:
     """Implement `state.archive_port.Archive` with a guard and a writer on the same files.
 
     :param files: returns the archive's files; called when they are first needed.
-    :param tell: called with each warning for people; the default logs it.
+    :param warn: called with each warning for people; the default logs it.
     :param seconds: how long one read of the archive, or one round of writing, may delay a task.
     """
 
     def __init__(
-        self, files: Callable[[], Files], *, tell: Callable[[str], None] | None = None, seconds: float = SECONDS
+        self,
+        files: Callable[[], ArchiveFiles],
+        *,
+        warn: Callable[[str], None] | None = None,
+        seconds: float = SECONDS,
     ) -> None:
         bounded = BoundedFiles(files, seconds=seconds)
-        warn = tell or (lambda text: log.warning("%s", text))
+        warn = warn or (lambda text: log.warning("%s", text))
         self._guard = ArchiveGuard(bounded, warn=warn)
         self._writer = ArchiveWriter(bounded, warn=warn)
 
@@ -47,5 +51,5 @@ class Archiver:
         return self._guard.superseded(workflow)
 
     def record(self, backend: Backend, committed: Committed) -> None:
-        """Write the entry of a change, and entries that earlier changes could not write. Raise nothing."""
+        """Write the entry of a change, and the batches that earlier changes could not write. Raise nothing."""
         self._writer.record(backend, committed)

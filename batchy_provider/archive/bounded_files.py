@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from batchy_provider.archive.entries import Files
+from batchy_provider.archive.archive_files import ArchiveFiles
 from batchy_provider.exceptions import ArchiveError
 
 T = TypeVar("T")
@@ -24,12 +24,12 @@ class BoundedFiles:
     :param seconds: the limit of one use.
     """
 
-    def __init__(self, make: Callable[[], Files], *, seconds: float = SECONDS) -> None:
+    def __init__(self, make: Callable[[], ArchiveFiles], *, seconds: float = SECONDS) -> None:
         self._make = make
-        self._made: Files | None = None
+        self._made: ArchiveFiles | None = None
         self._seconds = seconds
 
-    def get(self) -> Files:
+    def get(self) -> ArchiveFiles:
         """Return the archive's files.
 
         :raises ArchiveError: if the result store cannot be opened.

@@ -4,21 +4,20 @@
 
 from __future__ import annotations
 
-from batchy_provider.archive.entries import ArchivedState
-from batchy_provider.core.job_state import job_states
+from batchy_provider.archive.archived_state import ArchivedState
 from batchy_provider.core.snapshot import Snapshot
 
 
-def what_kept(kept: ArchivedState) -> str:
+def describe_archived(state: ArchivedState) -> str:
     """Return a short description of the archived state, for people."""
-    return _what(Snapshot(workflow=kept.workflow, jobs=job_states(kept.live)), kept.watermark)
+    return _describe(Snapshot(workflow=state.workflow, jobs=state.live), state.watermark)
 
 
-def what_redis_has(state: Snapshot) -> str:
+def describe_redis(state: Snapshot) -> str:
     """Return a short description of the state in Redis, for people."""
-    return _what(state, None if state.last_success is None else state.last_success.to_date)
+    return _describe(state, None if state.last_success is None else state.last_success.to_date)
 
 
-def _what(state: Snapshot, watermark: str | None) -> str:
+def _describe(state: Snapshot, watermark: str | None) -> str:
     batch = "no batch" if state.live_id is None else f"batch {state.live_id}, {state.status}"
     return batch if watermark is None else f"{batch}, loaded up to {watermark}"

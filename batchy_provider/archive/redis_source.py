@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Read from Redis what the archive must hold: closed batches and the live state."""
+"""Read from Redis what the archive must hold, and record in Redis what the archive holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from batchy_provider.archive.entries import ArchivedBatch, ArchivedState, archived_state
+from batchy_provider.archive.archived_batch import ArchivedBatch
+from batchy_provider.archive.archived_state import ArchivedState
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import Change
@@ -20,8 +21,8 @@ RETRY_SECONDS = 2.0
 """How long to retry after a lost connection: writing the archive must not delay a task for long."""
 
 
-def read_kept(backend: Backend, workflow: str, ids: Sequence[int]) -> list[ArchivedBatch]:
-    """Return the closed batches among some ids, as archive entries. Leave out ids that Redis does not know."""
+def read_closed_batches(backend: Backend, workflow: str, ids: Sequence[int]) -> list[ArchivedBatch]:
+    """Return the closed batches among some ids. Leave out ids that Redis does not know."""
     keys = backend.keys(workflow)
 
     def work(session: Session) -> tuple[list[ArchivedBatch], Sequence[Command]]:
@@ -39,43 +40,42 @@ def read_kept(backend: Backend, workflow: str, ids: Sequence[int]) -> list[Archi
     return backend.transact(keys, work, retry_seconds=min(backend.retry_seconds, RETRY_SECONDS))
 
 
-def read_state_kept(backend: Backend, workflow: str) -> ArchivedState | None:
-    """Return the live state in Redis as an archive entry; None if Redis has no state with a revision."""
+def read_live_state(backend: Backend, workflow: str) -> ArchivedState | None:
+    """Return the live state in Redis; None if Redis has no state with a revision."""
     keys = backend.keys(workflow)
 
     def work(session: Session) -> tuple[ArchivedState | None, Sequence[Command]]:
         state, now = read_state(session, keys, watch=False)
         if not state.jobs or state.revision is None or not state.revision.tokens:
             return None, ()
-        return archived_state(state, Change(), state.revision, at=format_date(now), redis=backend.address), ()
+        return ArchivedState.of(state, Change(), state.revision, at=format_date(now), redis=backend.address), ()
 
     return backend.transact(keys, work, retry_seconds=min(backend.retry_seconds, RETRY_SECONDS))
 
 
-def marked(
+def record_archived(
     backend: Backend, workflow: str, superseded: Revision | None, *, written: Sequence[int]
 ) -> tuple[ArchivedState | None, list[dict[str, Any]]]:
-    """Record in Redis which batches the archive holds, and return the live state and the audit entries to write next.
-
-    A state without a revision gets its first one.
+    """Record in Redis which batches the archive holds. A state without a revision gets its first one.
 
     :param superseded: revision of the archived state that the state in Redis replaces; None if it replaces none.
     :param written: ids of closed batches that the archive holds now.
+    :returns: what to write into the archive next: the live state, None if Redis has none, and the audit entries.
     """
     keys = backend.keys(workflow)
 
     def work(session: Session) -> tuple[tuple[ArchivedState | None, list[dict[str, Any]]], Sequence[Command]]:
         state, now = read_state(session, keys)
         (text,) = session.ask(("HGET", keys.meta, codec.CHANGES))
-        changes = codec.dump_changes(codec.load_changes(keys.meta, text))
+        audit = codec.dump_changes(codec.load_changes(keys.meta, text))
         if not state.jobs:
-            return (None, changes), ()
+            return (None, audit), ()
         revision = (state.revision or Revision()).without(written)
         if superseded is not None:
             revision = revision.next(superseded.number, superseded.tokens)
         elif not revision.tokens:
             revision = revision.next()
-        kept = archived_state(state, Change(), revision, at=format_date(now), redis=backend.address)
-        return (kept, changes), [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(revision)))]
+        archived = ArchivedState.of(state, Change(), revision, at=format_date(now), redis=backend.address)
+        return (archived, audit), [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(revision)))]
 
     return backend.transact(keys, work)

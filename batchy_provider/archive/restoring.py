@@ -1,94 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Compare Redis with the archive, and restore what Redis lacks, in one transaction for each workflow.
+"""Restore a workflow in Redis from the archive, in one transaction.
 
-What Redis has that the archive does not know, or that is newer, is never written over.
+A restore adds what Redis lacks. It overwrites a state in Redis only if that state is older than the archived one, or
+if a person asks for it. It never overwrites a closed batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
-from batchy_provider.archive.descriptions import what_kept, what_redis_has
-from batchy_provider.archive.entries import ArchivedBatch, ArchivedState, Relation, add_runs_and_days, ended, relation
+from batchy_provider.archive.archive_contents import ArchiveContents
+from batchy_provider.archive.archived_batch import ArchivedBatch, add_runs_and_days, batch_end
+from batchy_provider.archive.archived_state import ArchivedState
+from batchy_provider.archive.comparison import Comparison, Relation, compare_scan
+from batchy_provider.archive.redis_scan import RedisScan, scan_redis
 from batchy_provider.core.closing import abort
-from batchy_provider.core.dates import format_date, parse_date, unix_seconds
-from batchy_provider.core.job_state import as_fields, job_states
+from batchy_provider.core.dates import format_date
 from batchy_provider.core.presenters import event
 from batchy_provider.core.revision import MAX_TOKENS, Revision
-from batchy_provider.core.snapshot import Change, Snapshot
-from batchy_provider.core.statuses import overall_status
+from batchy_provider.core.snapshot import Change
 from batchy_provider.core.values import Actor, PersonalChange
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.deliveries import offset_command, read_offset
 from batchy_provider.state.keys import Keys
-from batchy_provider.state.layout import read_batches, read_state, write_commands
-from batchy_provider.state.stored_values import load_id
-from batchy_provider.state.transaction import Command, Session, as_hash
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archived:
-    """What the archive has of a workflow.
-
-    :param ids: all batches that it keeps.
-    :param batches: those that were read.
-    :param changes: what people changed, newest first.
-    :param runs: run → batch, of batches that were pruned.
-    :param days: day → batch, the same.
-    """
-
-    state: ArchivedState | None = None
-    ids: Collection[int] = ()
-    batches: Mapping[int, ArchivedBatch] = field(default_factory=dict)
-    changes: Sequence[dict[str, Any]] = ()
-    runs: Mapping[str, int] = field(default_factory=dict)
-    days: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How Redis stands to the archive, of one workflow.
-
-    :param relation: of the live states.
-    :param redis: what Redis has, for people.
-    :param archive: what the archive has, for people.
-    :param missing: closed batches of the archive that Redis does not know, or not as closed.
-    :param unarchived: closed batches that Redis alone has.
-    :param in_the_way: an open batch in Redis that a restored state would be written over.
-    """
-
-    workflow: str
-    relation: Relation
-    redis: str | None = None
-    archive: str | None = None
-    missing: tuple[int, ...] = ()
-    unarchived: tuple[int, ...] = ()
-    in_the_way: str | None = None
-
-    @property
-    def is_lost(self) -> bool:
-        """Tell whether Redis lacks something that the archive has."""
-        return bool(self.missing) or self.relation in ("lost", "behind", "conflict")
-
-    def data(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
+from batchy_provider.state.layout import read_batches, write_commands
+from batchy_provider.state.transaction import Command, Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What was brought back.
+    """What a restore has brought back.
 
-    :param state: whether the live state was.
-    :param batches: how many batches of the history.
-    :param refused: why nothing was, if it could not.
+    :param was: how Redis compared with the archive before.
+    :param state: whether the live state was restored.
+    :param batches: how many batches were restored.
+    :param refused: why nothing was restored, for people; None if the restore was not refused.
     """
 
     workflow: str
@@ -98,207 +50,160 @@ class Restored:
     refused: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """All of a workflow in Redis but the batches themselves."""
-
-    state: Snapshot
-    now: datetime
-    history: frozenset[int]
-    open: frozenset[int]
-    runs: dict[str, int]
-    days: dict[str, int]
-    told: dict[str, str]
-    changes: str | None
-
-
-def standing(backend: Backend, workflow: str, archived: Archived) -> Standing:
-    """Compare."""
-    keys = backend.keys(workflow)
-    look = backend.transact(keys, lambda session: (_look(session, keys, watch=False), ()))
-    return _standing(look, archived)
-
-
 def restore(
-    backend: Backend, workflow: str, archived: Archived, *, by: Actor, overwrite: bool = False, why: str | None = None
+    backend: Backend,
+    workflow: str,
+    contents: ArchiveContents,
+    *,
+    by: Actor,
+    overwrite: bool = False,
+    why: str | None = None,
 ) -> Restored:
-    """Bring back what Redis lacks: its live state if that is lost or older, and what was read of its batches.
+    """Restore what Redis lacks: the live state if Redis has none or an older one, and the batches that were read.
 
-    :param overwrite: also where Redis has a state that did not come of the archived one, or has gone on since.
+    :param contents: what the archive has. Batches that were not read are not restored.
+    :param overwrite: also replace a state in Redis that is in conflict with the archived one, or an open batch.
     """
     keys = backend.keys(workflow)
 
     def work(session: Session) -> tuple[Restored, Sequence[Command]]:
-        look = _look(session, keys, watch=True)
-        found = _standing(look, archived)
-        refused = None if overwrite else _refusal(found)
+        scan = scan_redis(session, keys, watch=True)
+        comparison = compare_scan(scan, contents)
+        refused = None if overwrite else _refusal(comparison)
         if refused is not None:
-            return Restored(workflow=workflow, was=found.relation, refused=refused), ()
-        takes_state = found.relation in ("lost", "behind", "conflict")
-        missing = [archived.batches[i] for i in found.missing if i in archived.batches]
-        if not takes_state and not missing:
-            return Restored(workflow=workflow, was=found.relation), ()
-        change, meta = _change(look, archived, missing, takes_state=takes_state)
-        change = replace(change, days=_days(session, keys, look, change.days, archived))
-        many = f"{len(missing)} batch{'' if len(missing) == 1 else 'es'}"
-        what = f"restored {'the state and ' if takes_state else ''}{many} from the archive"
-        made = PersonalChange.of(by, format_date(look.now), what, why)
-        meta[codec.CHANGES] = _merged(keys, made, look.changes, archived.changes)
-        newest = max(change.history, default=0)
-        done = Restored(workflow=workflow, was=found.relation, state=takes_state, batches=len(missing))
-        return done, [*write_commands(keys, change, meta), *_skip_restored(keys, look.told, newest)]
+            return Restored(workflow=workflow, was=comparison.relation, refused=refused), ()
+        state = contents.state if comparison.state_is_lost else None
+        missing = [contents.batches[i] for i in comparison.missing if i in contents.batches]
+        if state is None and not missing:
+            return Restored(workflow=workflow, was=comparison.relation), ()
+        change, meta = _change(scan, contents, state, missing)
+        change = replace(change, days=_newer_days(session, keys, scan, contents, change.days))
+        entry = PersonalChange.of(by, format_date(scan.now), _what(state is not None, len(missing)), why)
+        meta[codec.CHANGES] = _merged_audit(keys, scan.audit, contents.audit, entry)
+        commands = [
+            *write_commands(keys, change, meta),
+            *_skip_restored(keys, scan.offsets, newest=max(change.history, default=0)),
+        ]
+        done = Restored(workflow=workflow, was=comparison.relation, state=state is not None, batches=len(missing))
+        return done, commands
 
     return backend.transact(keys, work)
 
 
-def _look(session: Session, keys: Keys, *, watch: bool) -> _Look:
-    state, now = read_state(session, keys, watch=watch)
-    commands: list[Command] = [("WATCH", keys.days, keys.offsets)] if watch else []
-    commands += [("HGETALL", key) for key in (keys.meta, keys.runs, keys.days, keys.offsets)]
-    commands.append(("ZREVRANGE", keys.history, 0, -1))
-    *hashes, ids = session.ask(*commands)[watch:]
-    meta, runs, days, told = (as_hash(each) for each in hashes)
-    records_of = {name.removeprefix("batch:"): text for name, text in meta.items() if name.startswith("batch:")}
-    numbered = ((load_id(keys.meta, number), text) for number, text in records_of.items())
-    records = [(i, codec.load_record(keys.meta, i, text)) for i, text in numbered]
-    still_open = {i for i, record in records if record is not None and record.status == "open"}
-    if state.is_open and state.live_id is not None:
-        still_open.add(state.live_id)
-    return _Look(
-        state=state,
-        now=now,
-        history=frozenset(load_id(keys.history, i) for i in ids),
-        open=frozenset(still_open),
-        runs={run: load_id(keys.runs, i) for run, i in runs.items()},
-        days={day: load_id(keys.days, i) for day, i in days.items()},
-        told=told,
-        changes=meta.get(codec.CHANGES),
-    )
+def _what(state: bool, batches: int) -> str:
+    many = f"{batches} batch{'' if batches == 1 else 'es'}"
+    return f"restored {'the state and ' if state else ''}{many} from the archive"
 
 
-def _standing(look: _Look, archived: Archived) -> Standing:
-    state, kept = look.state, archived.state
-    found = relation(state, kept)
-    takes_state = found in ("lost", "behind", "conflict")
-    pruned = max(state.revision.pruned if state.revision else 0, kept.pruned if kept else 0)
-    # The open live batch is closed by restoring the state, and by that alone.
-    open_ = look.open if takes_state else look.open - {state.live_id}
-    known = look.history - open_
-    missing = {i for i in (*archived.ids, *_of_state(archived)) if i > pruned and i not in known}
-    in_the_way = None
-    newest = max((*archived.ids, (kept.batch_id if kept else None) or 0), default=0)
-    if takes_state and state.is_open and state.live_id is not None and state.live_id > newest:
-        in_the_way = f"batch {state.live_id} is open, by {state.holder}"
-    return Standing(
-        workflow=state.workflow,
-        relation=found,
-        redis=what_redis_has(state) if state.jobs else None,
-        archive=what_kept(kept) if kept is not None else None,
-        missing=tuple(sorted(missing)),
-        unarchived=tuple(sorted(i for i in look.history - look.open if i > pruned and i not in archived.ids)),
-        in_the_way=in_the_way,
-    )
-
-
-def _refusal(found: Standing) -> str | None:
-    if found.relation == "conflict":
+def _refusal(comparison: Comparison) -> str | None:
+    """Say why only a person may decide, and how; None if the restore overwrites nothing that is newer."""
+    name = comparison.workflow
+    if comparison.relation == "conflict":
         return (
-            f"Redis has {found.redis}, which did not come of what the archive has, {found.archive}. To take the "
-            f"archive's: `batchy restore {found.workflow} --overwrite`; to keep that of Redis: "
-            f"`batchy archive {found.workflow} --overwrite`"
+            f"Redis has {comparison.redis}, which did not come from the archived state, {comparison.archive}. "
+            f"To use the archived state: `batchy restore {name} --overwrite`. "
+            f"To use the state in Redis: `batchy archive {name} --overwrite`"
         )
-    if found.in_the_way is not None:
+    if comparison.in_the_way is not None:
         return (
-            f"{found.in_the_way}: it was opened on an older state than the archive's. Close or fail it first, or "
-            f"`batchy restore {found.workflow} --overwrite`"
+            f"{comparison.in_the_way}. It was opened on a state that is older than the archived one. "
+            f"Close or fail it first, or use `batchy restore {name} --overwrite`"
         )
     return None
 
 
-def _of_state(archived: Archived) -> dict[int, ArchivedBatch]:
-    """Return the batch that the kept state is of, if it has not come into the archive by itself: closed, or open."""
-    kept = archived.state
-    if kept is None or kept.batch_id is None or kept.batch_id in archived.ids:
-        return {}
-    owner = kept.meta.get(codec.OWNER)
-    record = owner["record"] if owner is not None and owner["batch_id"] == kept.batch_id else None
-    if record is None and kept.closed != kept.batch_id:
-        return {}  # the original server's: it lists none of its own
-    status = record["status"] if record is not None else overall_status(job_states(kept.live), None)
-    if kept.closed != kept.batch_id and status != "open":
-        return {}  # its jobs have been set to another window since
-    batch = ArchivedBatch(workflow=kept.workflow, batch_id=kept.batch_id, status=status, jobs=kept.live, record=record)
-    if status == "open":
-        return {batch.batch_id: batch}
-    day = record["day"] if record is not None and status == "success" else None
-    closed = unix_seconds(parse_date(batch.ended)) if batch.ended else None
-    return {batch.batch_id: replace(batch, day=day, closed=closed)}
-
-
 def _change(
-    look: _Look, archived: Archived, missing: Sequence[ArchivedBatch], *, takes_state: bool
+    scan: RedisScan, contents: ArchiveContents, restored: ArchivedState | None, missing: Sequence[ArchivedBatch]
 ) -> tuple[Change, dict[str, Any]]:
-    """Return what is to change, and the fields of ``wf:meta`` that the archive holds."""
-    state, kept = look.state, archived.state
-    change, meta = Change(), dict[str, Any]()
-    live = None if kept is None else job_states(kept.live)
-    batches = [*missing]
-    if takes_state and kept is not None:
-        of_state = _of_state(archived)
-        batches += of_state.values()
-        revision = replace(
-            state.revision or Revision(), number=kept.number, tokens=kept.tokens[:MAX_TOKENS], kept=kept.tokens[0]
-        )
-        revision = replace(revision, pruned=max(revision.pruned, kept.pruned))
-        if state.is_open and state.live_id is not None and state.live_id not in {*archived.ids, *of_state}:
-            change = abort(state, look.now)
-            revision = revision.waiting_for([state.live_id])
-        change = change.then(Change(live=live, revision=revision))
-        meta |= kept.meta
+    """Return the change that restores a workflow, and the fields of ``wf:meta`` to write with it.
+
+    :param restored: the archived state, if it is to be restored.
+    :param missing: batches to restore.
+    """
+    change, meta, batches = Change(), dict[str, Any](), [*missing]
+    if restored is not None:
+        of_state = contents.batch_of_state()
+        if of_state is not None:
+            batches.append(of_state)
+        change = _state_change(scan, restored, {*contents.ids, *(batch.batch_id for batch in batches)})
+        meta |= restored.meta
     meta |= {codec.record_field(batch.batch_id): batch.record for batch in batches if batch.record is not None}
-    runs, days = dict(archived.runs), dict(archived.days)
+    runs, days = dict(contents.runs), dict(contents.days)
     add_runs_and_days(batches, runs, days)
-    restored = Change(
-        # The live batch as the same object: then Redis copies it.
-        batches={
-            each.batch_id: live if live and kept and each.jobs is kept.live else job_states(each.jobs)
-            for each in batches
-        },
+    live_id = contents.state.batch_id if contents.state is not None else None
+    history = Change(
+        batches={batch.batch_id: batch.jobs for batch in batches},
         closed={batch.batch_id: batch.closed for batch in batches if batch.closed is not None},
         history=[batch.batch_id for batch in batches],
-        runs={run: i for run, i in runs.items() if i > look.runs.get(run, 0)},
+        runs={run: i for run, i in runs.items() if i > scan.runs.get(run, 0)},
         days=days,
-        event=event(state.workflow, kept.batch_id if kept else None, "restore", "live", look.now),
+        event=event(scan.state.workflow, live_id, "restore", "live", scan.now),
     )
-    return change.then(restored), meta
+    return change.then(history), meta
 
 
-def _days(session: Session, keys: Keys, look: _Look, found: Mapping[str, int], archived: Archived) -> dict[str, int]:
-    """Return which days are to be set: of two batches that loaded a day, the one that was closed last counts."""
-    asked = {day: i for day, i in found.items() if day in look.days and look.days[day] != i}
-    here = {
-        each.batch_id: ended(as_fields(each.jobs))
-        for each in read_batches(session, keys, sorted({look.days[d] for d in asked}))
+def _state_change(scan: RedisScan, restored: ArchivedState, archived_ids: set[int]) -> Change:
+    """Return the change that replaces the live state in Redis by the archived one.
+
+    :param archived_ids: ids of all batches that the archive knows.
+    """
+    state, change = scan.state, Change()
+    known = state.revision or Revision()
+    revision = replace(
+        known,
+        number=restored.number,
+        tokens=restored.tokens[:MAX_TOKENS],
+        kept=restored.tokens[0],
+        pruned=max(known.pruned, restored.pruned),
+    )
+    if state.is_open and state.live_id is not None and state.live_id not in archived_ids:
+        change = abort(state, scan.now)
+        revision = revision.waiting_for([state.live_id])
+    return change.then(Change(live=restored.live, revision=revision))
+
+
+def _newer_days(
+    session: Session, keys: Keys, scan: RedisScan, contents: ArchiveContents, days: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the days to write. If Redis and the archive name two batches for a day, the one closed last counts.
+
+    :param days: day → batch id in the archive.
+    """
+    disputed = {day: i for day, i in days.items() if day in scan.days and scan.days[day] != i}
+    in_redis = read_batches(session, keys, sorted({scan.days[day] for day in disputed}))
+    ends = {batch.batch_id: batch_end(batch.jobs) for batch in in_redis}
+    archived_ends = {i: batch.batch_end for i, batch in contents.batches.items()}
+    return {
+        day: i
+        for day, i in days.items()
+        if day not in disputed or archived_ends.get(i, "") > ends.get(scan.days[day], "")
     }
-    there = {i: batch.ended for i, batch in archived.batches.items()}
-    return {day: i for day, i in found.items() if day not in asked or there.get(i, "") > here.get(look.days[day], "")}
 
 
-def _merged(
-    keys: Keys, made: PersonalChange, here: str | None, archived: Sequence[dict[str, Any]]
+def _merged_audit(
+    keys: Keys, in_redis: str | None, archived: Sequence[dict[str, Any]], entry: PersonalChange
 ) -> list[dict[str, Any]]:
-    known = codec.dump_changes(codec.load_changes(keys.meta, here))
+    """Return the audit entries of Redis and of the archive, newest first, with the entry of this restore.
+
+    :param in_redis: the audit entries in Redis, as JSON text.
+    """
+    known = codec.dump_changes(codec.load_changes(keys.meta, in_redis))
     more = [each for each in archived if each not in known]
     older = sorted([*known, *more], key=lambda each: str(each.get("at")), reverse=True)
-    return [*codec.dump_changes([made]), *older][: codec.MAX_CHANGES]
+    return [*codec.dump_changes([entry]), *older][: codec.MAX_CHANGES]
 
 
-def _skip_restored(keys: Keys, told: Mapping[str, str], newest: int) -> list[Command]:
-    """Move subscriptions that began on an empty Redis past the restored batches, which were closed long ago."""
-    found: list[Command] = []
-    for name, text in told.items():
-        # An offset that cannot be read is left to its subscriber, whose log reports it.
+def _skip_restored(keys: Keys, offsets: Mapping[str, str], *, newest: int) -> list[Command]:
+    """Return commands that move subscriptions past the restored batches.
+
+    A subscription that began on the empty Redis would otherwise deliver batches that closed long ago.
+
+    :param newest: id of the newest restored batch.
+    """
+    commands: list[Command] = []
+    for name, text in offsets.items():
+        # The subscriber itself reports an offset that it cannot read.
         with suppress(StateError):
             if read_offset(keys, name, text) == 0:
-                found.append(offset_command(keys, name, newest))
-    return found
+                commands.append(offset_command(keys, name, newest))
+    return commands

@@ -26,7 +26,7 @@ from batchy_provider.cli.result_store import add_results_option
 from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
-    from batchy_provider.services.archive import ArchiveService, Standing
+    from batchy_provider.services.archive import ArchiveService, Comparison
 
 _SHOWN = 5
 
@@ -78,7 +78,7 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 def restore_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show what Redis has lost, and restore it."""
     service = context.archive
-    found, errors = for_each(_names(service, arguments), service.standing)
+    found, errors = for_each(_names(service, arguments), service.compare)
     unfinished = {each.workflow: service.unfinished(each) for each in found}
     lost = [each for each in found if each.is_lost]
     if arguments.dry_run or (not lost and context.output.is_table):
@@ -134,7 +134,7 @@ def _names(service: ArchiveService, arguments: argparse.Namespace) -> list[str]:
     return service.workflows() if arguments.all else list(dict.fromkeys(arguments.workflow))
 
 
-def _ask(context: Context, found: Sequence[Standing], unfinished: dict[str, list[int]]) -> None:
+def _ask(context: Context, found: Sequence[Comparison], unfinished: dict[str, list[int]]) -> None:
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for confirmation: give --yes to restore, or --dry-run to look")
     _show(context, found, unfinished, [])
@@ -143,7 +143,9 @@ def _ask(context: Context, found: Sequence[Standing], unfinished: dict[str, list
         raise BatchyError("nothing was restored")
 
 
-def _show(context: Context, found: Sequence[Standing], unfinished: dict[str, list[int]], errors: Sequence[str]) -> None:
+def _show(
+    context: Context, found: Sequence[Comparison], unfinished: dict[str, list[int]], errors: Sequence[str]
+) -> None:
     if context.output.is_table:
         rows = [[each.workflow, _words(each), each.redis or "nothing", each.archive or "nothing"] for each in found]
         context.output.table(("workflow", "Redis is", "Redis has", "the archive has"), rows)
@@ -154,7 +156,7 @@ def _show(context: Context, found: Sequence[Standing], unfinished: dict[str, lis
         context.output.note(f"batchy: {error}")
 
 
-def _words(found: Standing) -> str:
+def _words(found: Comparison) -> str:
     """Describe the state of one workflow in Redis, compared with the archive."""
     text = {
         "unknown": "empty",

@@ -88,7 +88,7 @@ def archiver_of(arguments: argparse.Namespace, warn: Callable[[str], None]) -> A
         with airflow_logs_to_stderr():
             return archive_files(results_url(arguments))
 
-    return Archiver(files, tell=warn)
+    return Archiver(files, warn=warn)
 
 
 def _named_url(arguments: argparse.Namespace) -> str:

@@ -16,12 +16,12 @@ from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, did_
 from batchy_provider.config.document import Document, DocumentError, decode, parse
 from batchy_provider.config.excerpt import with_excerpts
 from batchy_provider.config.file_scan import DEFAULTS_STEM, SUFFIXES, find_file, find_files, read_bytes
+from batchy_provider.config.original_files import is_original
 from batchy_provider.config.validation import drop, inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.config.yaml_rewrites import rewritten, with_written_text
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
-from batchy_provider.original.param_files import is_original
 
 __all__ = ["DEFAULTS_STEM", "SUFFIXES", "Folder", "InvalidFilesError", "Reader", "find_file", "find_files", "locate"]
 __all__ += ["read_each", "read_folder", "read_workflow"]

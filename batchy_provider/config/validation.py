@@ -17,8 +17,8 @@ from batchy_provider.config.job_order import resolve_order
 from batchy_provider.config.key_checks import check, check_shared
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.model_errors import violations_of
+from batchy_provider.config.original_files import check_original, is_original
 from batchy_provider.config.workflow import Workflow
-from batchy_provider.original.param_files import check_original, is_original
 
 
 def validate(

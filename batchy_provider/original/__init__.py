@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What exists only for the original Batchy server: its files, its history in Redis, its output formats."""
+"""What exists only for the original Batchy server: its history in Redis, and its output formats."""

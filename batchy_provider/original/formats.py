@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Write a batch in formats that other programs read: the original's JSON body, Informatica's parameter file."""
+"""Write a batch for other programs: as the JSON of the original's endpoints, or as a parameter file of Informatica."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from batchy_provider.exceptions import ConfigError
 FORMATS = ("json", "infa")
 _DATE_FIELDS = (*DATE_FIELDS, INITIAL_DATE)
 _INFA_KEYS = ("folder", "workflow", "session", "dates")
-_UNFIT_NAME = re.compile(r"[\s=\[\]]")
+_FORBIDDEN_IN_NAME = re.compile(r"[\s=\[\]]")
 
 
 def check_format(name: str) -> str:
-    """Return the format, known; to be asked before a batch is opened, not after.
+    """Return the name of a format. Check it before you open a batch, so that no batch stays open after the error.
 
-    :raises ConfigError: if there is none of that name.
+    :raises ConfigError: if there is no format of that name.
     """
     if name not in FORMATS:
         raise ConfigError(f"there is no format {name!r}; use one of {', '.join(FORMATS)}")
@@ -30,14 +30,14 @@ def check_format(name: str) -> str:
 
 
 def to_json(jobs: Mapping[str, Fields]) -> str:
-    """Write job → fields as the original's endpoints answered: indented by four."""
+    """Return job → fields as JSON, in the form of the original's endpoints: indented by four."""
     return json.dumps(jobs, indent=4)
 
 
 def check_infa(workflow: str, options: Mapping[str, Any]) -> None:
     """Check the ``infa`` section of a configuration.
 
-    :raises ConfigError: if a key is unknown, or a value cannot stand in a heading.
+    :raises ConfigError: if a key is unknown, or a heading cannot contain a value.
     """
     for key, value in options.items():
         if key not in _INFA_KEYS:
@@ -55,27 +55,28 @@ def to_infa(
     *,
     dates: Literal["powercenter", "iso"] | None = None,
 ) -> str:
-    """Write job → fields as an Informatica PowerCenter parameter file.
+    """Return job → fields as an Informatica PowerCenter parameter file.
 
-    :param options: the ``infa`` section of the configuration: ``folder`` (then headings are
-        ``[folder.WF:workflow.ST:session]``, else ``[job]`` as the original's), ``workflow`` (default: the
-        workflow's name), ``session`` (``{job}`` stands for the job's name; default ``{job}``), ``dates``.
-    :param dates: ``powercenter`` for ``MM/DD/YYYY HH24:MI:SS.US``, ``iso`` as the original; overrides `options`.
-    :raises ConfigError: if a name or value cannot stand on a line of such a file.
+    :param options: the ``infa`` section of the configuration. With ``folder``, headings are
+        ``[folder.WF:workflow.ST:session]``; without it, they are ``[job]`` as in the original. ``workflow`` defaults
+        to the workflow's name, and ``session`` to ``{job}``, which means the job's name.
+    :param dates: ``powercenter`` for ``MM/DD/YYYY HH24:MI:SS.US``, ``iso`` for the original's dates; overrides
+        ``dates`` of `options`.
+    :raises ConfigError: if a line of such a file cannot contain a name or value.
     """
     options = options or {}
     check_infa(workflow, options)
-    form = dates or options.get("dates", "powercenter")
+    date_format = dates or options.get("dates", "powercenter")
     sections = []
     for job, fields in jobs.items():
         lines = [_heading(workflow, job, options)]
         for name, value in fields.items():
             where = f"{workflow}, job {job!r}, {name}"
             is_date = name in _DATE_FIELDS and isinstance(value, str)
-            text = _infa_date(value) if is_date and form == "powercenter" else _infa_value(value)
+            text = _infa_date(value) if is_date and date_format == "powercenter" else _infa_value(value)
             if re.search(r"[\r\n]", text):
                 raise ConfigError(f"{where}: its value has a line break, which a parameter file cannot hold")
-            if not name or _UNFIT_NAME.search(name):
+            if not name or _FORBIDDEN_IN_NAME.search(name):
                 raise ConfigError(
                     f"{where}: a parameter's name cannot be empty or hold spaces, '=' or brackets in a parameter file"
                 )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Take over the original server's history: add batches that only their own hashes contain to the lists.
+"""Adopt the history of the original Batchy server: ``batchy adopt``.
 
-Reads the names of all keys once, and each batch of a workflow. Nothing of the original's is removed, doing it again
-changes nothing, and both may go on working meanwhile.
+The original writes a hash ``wf-<id>`` for each batch, and no list of batches, days or closing times. An adoption finds
+these hashes by the names of the keys, and adds the batches to the lists that history, waits and days are read from. It
+removes nothing, a second call changes nothing, and both systems may continue to run meanwhile.
 """
 
 from __future__ import annotations
@@ -28,17 +29,19 @@ from batchy_provider.state.stored_values import load_id
 from batchy_provider.state.transaction import Command, Session, as_hash, decoded, own_errors
 
 ORIGINAL = "the original Batchy server"
-_KEYS_AT_ONCE = 10_000
-_BATCHES_AT_ONCE = 200
-_HISTORY = re.compile(r"(?P<workflow>.+)-(?P<number>[0-9]{1,18})(?P<init>-init)?", re.ASCII | re.DOTALL)
+"""Who made the audit entries of the original's configuration loads."""
+_KEYS_PER_SCAN = 10_000
+_CHUNK = 200
+"""How many batches one transaction adopts."""
+_BATCH_KEY = re.compile(r"(?P<workflow>.+)-(?P<number>[0-9]{1,18})(?P<init>-init)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(slots=True)
-class Found:
-    """What the names of keys tell of a workflow's past.
+class OriginalKeys:
+    """The keys that the original server may have written for one workflow, found by their names.
 
-    :param batches: ids of ``wf-<id>``.
-    :param loads: Unix seconds of ``wf-<seconds>-init``: the original's ``load_cfg``.
+    :param batches: ids of the batches: ``wf-<id>``.
+    :param loads: when the original loaded its configuration, Unix seconds: ``wf-<seconds>-init``.
     """
 
     batches: set[int] = field(default_factory=set)
@@ -47,13 +50,13 @@ class Found:
 
 @dataclass(slots=True, kw_only=True)
 class Adoption:
-    """What was done with a workflow's past, or would be.
+    """What an adoption changed, or what a dry run would change.
 
-    :param adopted: batches that are listed now and were not.
-    :param ended: batches that had been left open, and count as failed now.
-    :param loads: when the original loaded its configuration; kept among the changes.
-    :param gaps: data that no success has loaded.
-    :param passed_over: key → why it is no batch.
+    :param adopted: ids of batches that were added to the history.
+    :param ended: ids of batches that the original left open, and that count as failed now.
+    :param loads: when the original loaded its configuration, ISO 8601 UTC; each becomes an audit entry.
+    :param gaps: windows that no successful batch has loaded.
+    :param passed_over: key → why it is not a batch, for people.
     """
 
     workflow: str
@@ -64,20 +67,20 @@ class Adoption:
     passed_over: dict[str, str] = field(default_factory=dict)
 
 
-def find_past(backend: Backend, workflow: str | None = None) -> dict[str, Found]:
-    """Return workflow → what its keys tell of its past; looks at the name of every key of the Redis.
+def find_original_keys(backend: Backend, workflow: str | None = None) -> dict[str, OriginalKeys]:
+    """Return workflow → keys of the original. Read the name of every key in the Redis.
 
-    :param workflow: only this one's; None for all that look like one.
+    :param workflow: only find the keys of this workflow; None for all keys that look like those of a workflow.
     """
     pattern = "*-[0-9]*" if workflow is None else f"{backend.keys(workflow).live}-[0-9]*"
-    found: defaultdict[str, Found] = defaultdict(Found)
+    found: defaultdict[str, OriginalKeys] = defaultdict(OriginalKeys)
     with own_errors(backend.client):
-        for key in backend.client.scan_iter(match=pattern, count=_KEYS_AT_ONCE, _type="HASH"):
-            match = _HISTORY.fullmatch(decoded(key))
+        for key in backend.client.scan_iter(match=pattern, count=_KEYS_PER_SCAN, _type="HASH"):
+            match = _BATCH_KEY.fullmatch(decoded(key))
             if match is None:
                 continue
             name, number = match["workflow"], int(match["number"])
-            if backend.cluster:
+            if backend.cluster:  # there the name is a hash tag
                 if not (name.startswith("{") and name.endswith("}")):
                     continue
                 name = name[1:-1]
@@ -86,38 +89,41 @@ def find_past(backend: Backend, workflow: str | None = None) -> dict[str, Found]
     return dict(found)
 
 
-def adopt(backend: Backend, workflow: str, past: Found, *, by: Actor | None, dry_run: bool = False) -> Adoption:
-    """Bring a workflow's past into the lists that histories, waits and days are read from.
+def adopt(
+    backend: Backend, workflow: str, keys_found: OriginalKeys, *, by: Actor | None, dry_run: bool = False
+) -> Adoption:
+    """Add the batches of the original to the history of a workflow, with their days and closing times.
 
-    :param past: what `find_past` found of it.
-    :param by: who asks for it; kept among the changes.
-    :param dry_run: only say what would be done.
+    :param keys_found: what `find_original_keys` returned for the workflow.
+    :param by: who asks for it; named in the audit entry. None writes no entry.
+    :param dry_run: change nothing, only return what would change.
     :raises UnknownWorkflowError: if Redis does not know the workflow.
     """
     keys = backend.keys(workflow)
     (listed,) = backend.ask(workflow, ("ZRANGE", keys.history, 0, -1))
-    ids = sorted(past.batches | {load_id(keys.history, each) for each in listed})
+    ids = sorted(keys_found.batches | {load_id(keys.history, each) for each in listed})
     adoption = Adoption(workflow=workflow)
     loaded: Spans = defaultdict(list)
-    for start in range(0, max(len(ids), 1), _BATCHES_AT_ONCE):
-        end = start + _BATCHES_AT_ONCE
-        part = _Part(keys, ids[start:end], ids[end : end + 1], dry_run=dry_run)
-        state = backend.transact(keys, part.work)
-        adoption.adopted += part.adopted
-        adoption.ended += part.ended
-        adoption.passed_over |= part.passed_over
-        for job, spans in part.loaded.items():
+    # Also without batches one chunk is made: it reads the state, and raises the error for an unknown workflow.
+    for start in range(0, max(len(ids), 1), _CHUNK):
+        end = start + _CHUNK
+        chunk = _Chunk(keys, ids[start:end], ids[end : end + 1], dry_run=dry_run)
+        state = backend.transact(keys, chunk.work)
+        adoption.adopted += chunk.adopted
+        adoption.ended += chunk.ended
+        adoption.passed_over |= chunk.passed_over
+        for job, spans in chunk.loaded.items():
             loaded[job] += spans
     adoption.gaps = gaps(state, loaded)
-    _note(backend, keys, adoption, past.loads, by, dry_run)
+    _add_audit_entries(backend, keys, adoption, keys_found.loads, by, dry_run)
     return adoption
 
 
-class _Part:
-    """Some batches, in one transaction.
+class _Chunk:
+    """Adopt some batches in one transaction, and hold what was found.
 
-    :param ids: in order.
-    :param following: the one after these, if there is one: what was left open ended when that was opened.
+    :param ids: ids of the batches, in order.
+    :param following: the next id, if there is one. A batch that was left open ended when the next one was opened.
     """
 
     def __init__(self, keys: Keys, ids: Sequence[int], following: Sequence[int], *, dry_run: bool) -> None:
@@ -134,8 +140,8 @@ class _Part:
         self.loaded: Spans = {}
 
     def work(self, session: Session) -> tuple[Snapshot, Sequence[Command]]:
-        """Read, decide, and return the state with what is to be written."""
-        self._reset()
+        """Read the batches, decide, and return the state and the commands that write the change."""
+        self._reset()  # a transaction that is tried again calls this again
         keys = self._keys
         state, now = read_state(session, keys)
         if not state.jobs:
@@ -161,14 +167,15 @@ class _Part:
         return state, () if self._dry_run else write_commands(keys, change)
 
     def _read(self, session: Session, ids: Sequence[int]) -> list[StoredBatch]:
+        """Return the batches among some hashes. Add the other hashes to `passed_over`."""
         if not ids:
             return []
         keys = self._keys
         hashes = [("HGETALL", keys.batch(batch_id)) for batch_id in ids]
-        records = ("HMGET", keys.meta, *(codec.record_field(batch_id) for batch_id in ids))
-        *stored, kept = session.ask(("WATCH", *map(keys.batch, ids)), *hashes, records)[1:]
+        record_fields = ("HMGET", keys.meta, *(codec.record_field(batch_id) for batch_id in ids))
+        *stored, records = session.ask(("WATCH", *map(keys.batch, ids)), *hashes, record_fields)[1:]
         batches = []
-        for batch_id, fields, record in zip(ids, stored, kept, strict=True):
+        for batch_id, fields, record in zip(ids, stored, records, strict=True):
             key = keys.batch(batch_id)
             if not fields:
                 continue  # pruned
@@ -185,26 +192,31 @@ class _Part:
         return batches
 
 
-def _note(
+def _add_audit_entries(
     backend: Backend, keys: Keys, adoption: Adoption, loads: Collection[int], by: Actor | None, dry_run: bool
 ) -> None:
-    """Keep among the changes that the past was adopted, and when the original had loaded its configuration."""
+    """Add audit entries: one for the adoption, and one for each time the original loaded its configuration.
+
+    Set `adoption.loads` to the loads that had no entry yet.
+
+    :param loads: Unix seconds.
+    """
 
     def work(session: Session) -> tuple[None, Sequence[Command]]:
         _, (seconds, micros), text = session.ask(("WATCH", keys.meta), ("TIME",), ("HGET", keys.meta, codec.CHANGES))
-        changes = codec.load_changes(keys.meta, text)
-        seen = {(change.at, change.by) for change in changes}
+        entries = codec.load_changes(keys.meta, text)
+        known = {(entry.at, entry.by) for entry in entries}
         dates = sorted(format_date(from_unix(load)) for load in loads)
-        adoption.loads = [at for at in dates if (at, ORIGINAL) not in seen]
-        made = [PersonalChange(at=at, by=ORIGINAL, what="loaded the configuration") for at in adoption.loads]
+        adoption.loads = [at for at in dates if (at, ORIGINAL) not in known]
+        new = [PersonalChange(at=at, by=ORIGINAL, what="loaded the configuration") for at in adoption.loads]
         if by is not None and (adoption.adopted or adoption.ended):
-            done = (
+            what = (
                 f"adopted the original's batches: {len(adoption.adopted)}; ended those left open: {len(adoption.ended)}"
             )
-            made.append(PersonalChange.of(by, format_date(from_unix(int(seconds), int(micros))), done, None))
-        if dry_run or not made:
+            new.append(PersonalChange.of(by, format_date(from_unix(int(seconds), int(micros))), what, None))
+        if dry_run or not new:
             return None, ()
-        changes = sorted([*changes, *made], key=lambda change: change.at, reverse=True)
-        return None, [("HSET", keys.meta, codec.CHANGES, codec.dump(codec.dump_changes(changes)))]
+        entries = sorted([*entries, *new], key=lambda entry: entry.at, reverse=True)
+        return None, [("HSET", keys.meta, codec.CHANGES, codec.dump(codec.dump_changes(entries)))]
 
     backend.transact(keys, work)

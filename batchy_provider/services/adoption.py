@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.values import Actor
-from batchy_provider.original.history import Adoption, Found, adopt, find_past
+from batchy_provider.original.history import Adoption, OriginalKeys, adopt, find_original_keys
 from batchy_provider.services.answers import Audit
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class AdoptionService:
         :param dry_run: change nothing, only return what would be done.
         :raises UnknownWorkflowError: Redis does not know it.
         """
-        past = find_past(self._store().backend, workflow).get(workflow, Found())
-        return self._adopt(workflow, past, actor, dry_run)
+        found = find_original_keys(self._store().backend, workflow)
+        return self._adopt(workflow, found.get(workflow, OriginalKeys()), actor, dry_run)
 
     def each(self, *, actor: Actor, dry_run: bool = False) -> dict[str, Callable[[], Adoption]]:
         """
@@ -49,14 +49,14 @@ class AdoptionService:
         Each call may fail without harm to the others.
         """
         store = self._store()
-        past = find_past(store.backend)
+        found = find_original_keys(store.backend)
         return {
-            workflow: partial(self._adopt, workflow, past.get(workflow, Found()), actor, dry_run)
+            workflow: partial(self._adopt, workflow, found.get(workflow, OriginalKeys()), actor, dry_run)
             for workflow in store.workflows()
         }
 
-    def _adopt(self, workflow: str, past: Found, actor: Actor, dry_run: bool) -> Adoption:
-        done = adopt(self._store().backend, workflow, past, by=actor, dry_run=dry_run)
+    def _adopt(self, workflow: str, keys: OriginalKeys, actor: Actor, dry_run: bool) -> Adoption:
+        done = adopt(self._store().backend, workflow, keys, by=actor, dry_run=dry_run)
         if not dry_run and (done.adopted or done.ended):
             details = {"adopted": len(done.adopted), "ended": len(done.ended)}
             self._audit(Audit(workflow=workflow, action="adopt", actor=actor, details=details))

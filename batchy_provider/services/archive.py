@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The archive of closed batches: compare it with Redis, restore from it, complete it, prune it."""
+"""Compare Redis with the archive of closed batches, restore what Redis lost, and write what the archive lacks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from batchy_provider.archive import restoring
-from batchy_provider.archive.redis_source import marked, read_kept
-from batchy_provider.archive.restoring import Archived, Restored, Standing
+from batchy_provider.archive.archive_contents import ArchiveContents
+from batchy_provider.archive.comparison import Comparison, compare
+from batchy_provider.archive.redis_source import read_closed_batches, record_archived
+from batchy_provider.archive.restoring import Restored, restore
 from batchy_provider.exceptions import UnknownWorkflowError
 from batchy_provider.services.answers import Audit
 from batchy_provider.state import codec
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.state.store import Store
 
-__all__ = ["ArchiveService", "Restored", "Standing", "Written"]
+__all__ = ["ArchiveService", "Comparison", "Restored", "Written"]
 
-_READ_AT_ONCE = 100
+_CHUNK = 100
+"""How many batches are read from Redis at once."""
 
 
 class Results(Protocol):
-    """What of a result store is looked at: which batches have left something."""
+    """Say which batches have results in a result store."""
 
     def batches(self, workflow: str) -> list[str]: ...
 
@@ -37,9 +39,9 @@ class Results(Protocol):
 class Written:
     """What was written into the archive.
 
-    :param state: whether the live state was.
-    :param batches: how many closed batches.
-    :param refused: why the state was not, if it ought to have been.
+    :param state: whether the live state was written.
+    :param batches: how many closed batches were written.
+    :param refused: why the state was not written, for people; None if it was not refused.
     """
 
     workflow: str
@@ -49,12 +51,11 @@ class Written:
 
 
 class ArchiveService:
-    """
-    The archive of one result store, beside one Redis.
+    """Work with the archive of one result store and the state in one Redis.
 
     :param store: the state in Redis.
     :param files: the archive.
-    :param results: the results beside it; None to leave out what only they tell.
+    :param results: the results in the same store; None to leave out unfinished batches.
     :param audit: called with each restore after it is made.
     """
 
@@ -72,34 +73,33 @@ class ArchiveService:
         self._audit = audit
 
     def workflows(self) -> list[str]:
-        """Return all workflows that Redis or the archive knows."""
+        """Return the names of all workflows in Redis or in the archive."""
         return sorted({*self._files.workflows(), *self._store.workflows()})
 
-    def keeps(self, workflows: Collection[str]) -> list[str]:
-        """Return those of some workflows that the archive has something of; asks it only if there are any."""
+    def archived(self, workflows: Collection[str]) -> list[str]:
+        """Return those of some workflows that are in the archive. Read the archive only if there are any."""
         return sorted({*workflows}.intersection(self._files.workflows())) if workflows else []
 
-    def standing(self, workflow: str) -> Standing:
-        """
-        Compare Redis with the archive.
+    def compare(self, workflow: str) -> Comparison:
+        """Compare a workflow in Redis with the archive.
 
-        :raises UnknownWorkflowError: neither knows the workflow.
+        :raises UnknownWorkflowError: if neither knows the workflow.
         """
-        found = restoring.standing(self._store.backend, workflow, self._archived(workflow))
-        if found.relation == "unknown" and not found.missing:
+        result = compare(self._store.backend, workflow, self._contents(workflow))
+        if result.relation == "unknown" and not result.missing:
             raise UnknownWorkflowError(f"workflow {workflow!r} is in neither Redis nor the archive {self._files.url}")
-        return found
+        return result
 
-    def unfinished(self, found: Standing) -> list[int]:
-        """Return batches whose jobs have run, but which were never closed as far as the archive knows.
+    def unfinished(self, comparison: Comparison) -> list[int]:
+        """Return ids of batches that left results but are not in the archive, and are newer than all that are.
 
-        Of those that came after all that it knows; their windows are taken again.
+        As far as the archive knows, they were never closed. The next run loads their windows again.
         """
-        if self._results is None or found.relation not in ("lost", "behind"):
+        if self._results is None or comparison.relation not in ("lost", "behind"):
             return []
-        closed = self._files.batches(found.workflow)
-        ran = (int(name) for name in self._results.batches(found.workflow) if name.isdecimal())
-        return sorted(i for i in ran if i > max(closed, default=0))
+        newest = max(self._files.batch_ids(comparison.workflow), default=0)
+        ran = (int(name) for name in self._results.batches(comparison.workflow) if name.isdecimal())
+        return sorted(i for i in ran if i > newest)
 
     def restore(
         self,
@@ -110,61 +110,61 @@ class ArchiveService:
         overwrite: bool = False,
         why: str | None = None,
     ) -> Restored:
-        """
-        Bring back into Redis what it lacks.
+        """Restore in Redis what it lacks.
 
-        :param history: the batches too, not only the state that the next windows hang on.
-        :param overwrite: also over a state in Redis that is not an older one of the same line.
+        :param history: also restore the batches, not only the state that decides the next windows.
+        :param overwrite: also replace a state in Redis that is not an older version of the archived one.
         """
-        archived = self._archived(workflow)
+        contents = self._contents(workflow)
         if history:
-            missing = restoring.standing(self._store.backend, workflow, archived).missing
+            missing = compare(self._store.backend, workflow, contents).missing
             batches = {batch.batch_id: batch for batch in self._files.read_batches(workflow, missing)}
             runs, days = self._files.pruned(workflow)
-            archived = replace(archived, batches=batches, runs=runs, days=days)
-        archived = replace(archived, changes=self._files.changes(workflow))
-        done = restoring.restore(self._store.backend, workflow, archived, by=actor, overwrite=overwrite, why=why)
+            contents = replace(contents, batches=batches, runs=runs, days=days)
+        contents = replace(contents, audit=self._files.audit(workflow))
+        done = restore(self._store.backend, workflow, contents, by=actor, overwrite=overwrite, why=why)
         if self._audit is not None and (done.state or done.batches):
             details = {"state": done.state, "batches": done.batches, "overwrite": overwrite}
             self._audit(Audit(workflow=workflow, action="restore", actor=actor, why=why, details=details))
         return done
 
     def write(self, workflow: str, *, overwrite: bool = False) -> Written:
-        """
-        Write what Redis has and the archive has not: closed batches, the state, what people changed.
+        """Write into the archive what it lacks: closed batches, the live state, audit entries.
 
-        :param overwrite: also over an archived state that Redis knows nothing of.
+        :param overwrite: also replace an archived state that Redis does not know.
         """
-        found = self.standing(workflow)
-        if found.relation == "unknown":
+        comparison = self.compare(workflow)
+        if comparison.relation == "unknown":
             return Written(workflow=workflow)
         batches = 0
-        for ids in _parts(found.unarchived, _READ_AT_ONCE):
-            for batch in read_kept(self._store.backend, workflow, ids):
+        for ids in _chunks(comparison.unarchived, _CHUNK):
+            for batch in read_closed_batches(self._store.backend, workflow, ids):
                 self._files.put_batch(batch)
                 batches += 1
-        kept = self._files.latest(workflow)
-        replaces = overwrite and found.relation in ("behind", "conflict")
+        archived = self._files.latest(workflow)
+        replaces = overwrite and comparison.relation in ("behind", "conflict")
         refused = None
-        if found.relation in ("lost", "behind", "conflict") and not replaces:
-            refused = f"Redis does not have what the archive has, {found.archive}; see `batchy restore {workflow}`"
-        state, changes = marked(
+        if comparison.state_is_lost and not replaces:
+            refused = (
+                f"Redis does not have the archived state, {comparison.archive}; see `batchy restore {workflow} "
+                "--dry-run`"
+            )
+        state, audit = record_archived(
             self._store.backend,
             workflow,
-            kept.revision if replaces and kept is not None else None,
-            written=found.unarchived,
+            archived.revision if replaces and archived is not None else None,
+            written=comparison.unarchived,
         )
         if refused is None and state is not None:
-            # Also where both are in step: what the original server did since has no number.
-            self._files.put_latest(state.after(kept))
-            self._files.put_changes(workflow, changes)
+            # Also if both have the same revision: changes by the original server have none.
+            self._files.put_latest(state.with_tokens_of(archived))
+            self._files.put_audit(workflow, audit)
         return Written(workflow=workflow, state=refused is None, batches=batches, refused=refused)
 
     def prune(self, workflow: str) -> int:
-        """
-        Remove the batches that were pruned from Redis.
+        """Remove from the archive the batches that were pruned from Redis.
 
-        :returns: how many.
+        :returns: how many batches were removed.
         """
         keys = self._store.backend.keys(workflow)
         ids, text = self._store.backend.ask(
@@ -174,13 +174,13 @@ class ArchiveService:
         if revision is None:
             return 0
         known = {load_id(keys.history, i) for i in ids}
-        gone = [i for i in self._files.batches(workflow) if i <= revision.pruned and i not in known]
+        gone = [i for i in self._files.batch_ids(workflow) if i <= revision.pruned and i not in known]
         return self._files.prune(workflow, gone)
 
-    def _archived(self, workflow: str) -> Archived:
-        return Archived(state=self._files.latest(workflow), ids=self._files.batches(workflow))
+    def _contents(self, workflow: str) -> ArchiveContents:
+        return ArchiveContents(state=self._files.latest(workflow), ids=self._files.batch_ids(workflow))
 
 
-def _parts(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+def _chunks(ids: Sequence[int], size: int) -> Iterable[Sequence[int]]:
     for start in range(0, len(ids), size):
         yield ids[start : start + size]

@@ -62,7 +62,9 @@ def test_no_window_is_lost_or_loaded_from_the_beginning_again(
         "load": "upstream_failed",
         "close": "upstream_failed",
     }
-    assert "Redis has lost it: opened now, all would be loaded again" in airflow.log("forgotten", refused, "open")
+    assert "Redis has lost the workflow, and a batch that opens now would load all data again" in airflow.log(
+        "forgotten", refused, "open"
+    )
 
     shown = batchy(airflow, own_server, "restore", "forgotten", "--dry-run")
     assert shown.returncode == 1, shown.stderr

@@ -15,7 +15,7 @@ from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.error_codes import ServerError
 from batchy_provider.plugin.routes.workflows import Reason
 from batchy_provider.plugin.security import AnyCaller, Editor, Reader, WorkflowName
-from batchy_provider.services.archive import ArchiveService, Restored, Standing, Written
+from batchy_provider.services.archive import ArchiveService, Comparison, Restored, Written
 
 router = APIRouter(tags=["archive"])
 
@@ -42,7 +42,7 @@ class ArchiveView(BaseModel):
     )
 
     @classmethod
-    def of(cls, found: Standing, unfinished: list[int]) -> ArchiveView:
+    def of(cls, found: Comparison, unfinished: list[int]) -> ArchiveView:
         """Show a comparison."""
         return cls(**found.data(), is_lost=found.is_lost, unfinished=unfinished)
 
@@ -96,7 +96,7 @@ def list_lost(caller: AnyCaller, services: Deployment, kept: PerhapsArchive) -> 
     if kept is None:
         return LostWorkflows(workflows=[])
     found = services.workflows.search(None, only=caller.readable(services.workflows.all_names()))
-    return LostWorkflows(workflows=kept.keeps({each.workflow for each in found if not each.in_redis}))
+    return LostWorkflows(workflows=kept.archived({each.workflow for each in found if not each.in_redis}))
 
 
 @router.get("/workflows/{workflow}/archive", operation_id="get_archive", summary="Compare with the archive")
@@ -107,7 +107,7 @@ def get_archive(
     if kept is None:
         return ArchiveView(workflow=workflow, relation="not kept")
     try:
-        found = kept.standing(workflow)
+        found = kept.compare(workflow)
     except UnknownWorkflowError:
         services.workflows.get(workflow)  # which has a file, or there is none of that name
         return ArchiveView(workflow=workflow, relation="unknown")

@@ -36,7 +36,7 @@ def test_what_workers_close_is_restored_by_another(
     one.night(run="first")
     two.night(run="second")
     one.night("failed", run="third")
-    assert (one.told, two.told) == ([], [])
+    assert (one.warnings, two.warnings) == ([], [])
     before = one.dump()
     redis_client.flushall()
     with pytest.raises(LostStateError, match="the archive s3://site/"):
@@ -52,14 +52,14 @@ def test_a_newer_state_is_read_whole_by_one_that_has_listed_the_older(
 ) -> None:
     site, files = Site(redis_client, "", files=worker()), worker()
     site.night()
-    assert len(files.batches(WORKFLOW)) == 1
+    assert len(files.batch_ids(WORKFLOW)) == 1
     assert files.latest(WORKFLOW) is not None
     site.jobs["load"]["note"] = "x" * 5000
     batch = site.night()
     found = files.latest(WORKFLOW)
     assert found is not None
     assert found.live == batch.jobs
-    assert len(files.batches(WORKFLOW)) == 2
+    assert len(files.batch_ids(WORKFLOW)) == 2
 
 
 def test_pruned_batches_are_gone_from_the_bucket(redis_client: redis.Redis, worker: Callable[[], ArchiveFiles]) -> None:
@@ -68,7 +68,7 @@ def test_pruned_batches_are_gone_from_the_bucket(redis_client: redis.Redis, work
         site.night()
     site.store.prune(WORKFLOW, keep=1)
     assert site.service.prune(WORKFLOW) == 2
-    assert len(worker().batches(WORKFLOW)) == 1
+    assert len(worker().batch_ids(WORKFLOW)) == 1
 
 
 @pytest.mark.slow
@@ -88,6 +88,6 @@ def test_a_server_that_refuses_costs_no_closing_and_is_caught_up(
         cut.opened()
     site.night()
     assert cut.night().status == "success"
-    assert any("not all is in the archive" in text for text in cut.told)
+    assert any("the archive is not complete" in text for text in cut.warnings)
     site.night()
-    assert len(site.files.batches(WORKFLOW)) == 3
+    assert len(site.files.batch_ids(WORKFLOW)) == 3

@@ -73,7 +73,7 @@ def test_what_was_lost_is_shown_and_brought_back(cli: Cli) -> None:
     cli.loses_all()
 
     cli("open", "sales", code=1)
-    assert "Redis has lost it: opened now, all would be loaded again" in cli.said
+    assert "Redis has lost the workflow, and a batch that opens now would load all data again" in cli.said
     assert "`batchy restore sales`" in cli.said
     shown = cli("restore", "--all", "--dry-run", code=1)
     assert "lost, lacks 2 batches" in shown
@@ -150,9 +150,9 @@ def test_a_conflict_is_left_to_a_person(cli: Cli) -> None:
     cli.loses_all()
     Store(open_client(cli.server.url)).backend.client.hset("sales", "extract", '{"status": "new"}')
     cli("open", "sales", code=1)
-    assert "went on without it" in cli.said
+    assert "continued without it" in cli.said
     cli("restore", "sales", "--yes", code=1)
-    assert "did not come of what the archive has" in cli.said
+    assert "did not come from the archived state" in cli.said
     assert cli.json("status", "sales") == {"extract": {"status": "new"}}
     cli("restore", "sales", "--yes", "--overwrite")
     assert cli.json("status", "sales")["extract"]["status"] == "success"
@@ -216,8 +216,8 @@ def test_a_result_store_that_cannot_be_written_is_told_and_caught_up(cli: Cli) -
     cli.results.parent.mkdir(exist_ok=True)
     cli.results.write_text("a file where a folder ought to be")
     cli.json("close", "sales")
-    assert "batchy: sales: not all is in the archive" in cli.said
-    assert "the next closing tries again" in cli.said
+    assert "batchy: sales: the archive is not complete" in cli.said
+    assert "The next closing writes what is missing" in cli.said
     cli.results.unlink()
     night(cli)
     assert len(list((cli.results / ".archive/sales/batches").iterdir())) == 2

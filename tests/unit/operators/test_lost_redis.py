@@ -42,7 +42,7 @@ def test_open_fails_at_once_and_no_retry_opens_it_either(redis_client: Redis) ->
     run("close", "r1")
     redis_client.flushall()
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match=r"Redis has lost it: .* `batchy restore wf`"):
+        with pytest.raises(AirflowFailException, match=r"Redis has lost the workflow, .* `batchy restore wf`"):
             run("open", "r2")
     assert redis_client.keys() == []
 
@@ -90,13 +90,13 @@ def test_a_result_store_that_is_away_stops_no_night(
     results.write_text("a file where a folder ought to be")
     run("open", "r2")
     assert run("close", "r2")["status"] == "success"
-    assert "the archive cannot be asked whether Redis has lost something" in caplog.text
-    assert "not all is in the archive" in caplog.text
+    assert "the archive cannot be read to see whether Redis has lost something" in caplog.text
+    assert "the archive is not complete" in caplog.text
     results.unlink()
     results.with_name("away").rename(results)
     run("open", "r3")
     run("close", "r3")
-    assert len(ArchiveFiles(str(results)).batches("wf")) == 3
+    assert len(ArchiveFiles(str(results)).batch_ids("wf")) == 3
 
 
 def test_without_the_option_nothing_is_kept_or_asked(
@@ -115,11 +115,11 @@ def test_the_archive_is_kept_on_whatever_airflow_opens(redis_client: Redis, tmp_
     from airflow.sdk import ObjectStoragePath
 
     files = ArchiveFiles((tmp_path / "store").as_uri(), ObjectStoragePath)
-    told: list[str] = []
-    store = Store(redis_client, archive=Archiver(lambda: files, tell=told.append))
+    warnings: list[str] = []
+    store = Store(redis_client, archive=Archiver(lambda: files, warn=warnings.append))
     for _ in range(2):
         batch = store.open("wf", OpenRequest(config=WorkflowConfig(name="wf", jobs={"load": {}})))
         store.close("wf", CloseRequest(result="success", batch_id=batch.batch_id))
-    assert (told, len(files.batches("wf")), files.workflows()) == ([], 2, ["wf"])
+    assert (warnings, len(files.batch_ids("wf")), files.workflows()) == ([], 2, ["wf"])
     redis_client.flushall()
     assert ArchiveService(store, files).restore("wf", actor=Actor("ops")).batches == 2

@@ -14,7 +14,7 @@ from batchy_provider.core.foreign_batches import Gap
 from batchy_provider.core.values import Actor
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import UnknownWorkflowError
-from batchy_provider.original.history import Adoption, Found, adopt, find_past
+from batchy_provider.original.history import Adoption, OriginalKeys, adopt, find_original_keys
 from batchy_provider.state.wait_queries import ask
 
 pytestmark = pytest.mark.parametrize("world", ["server", "cluster"], indirect=True)
@@ -24,7 +24,7 @@ BY = Actor("anna")
 
 
 def adopted(world: World, **how: Any) -> Adoption:
-    past = find_past(world.store.backend, WORKFLOW).get(WORKFLOW, Found())
+    past = find_original_keys(world.store.backend, WORKFLOW).get(WORKFLOW, OriginalKeys())
     return adopt(world.store.backend, WORKFLOW, past, by=BY, **how)
 
 
@@ -260,9 +260,9 @@ def test_past_is_found_of_every_workflow_and_of_nothing_else(world: World, origi
     client.set("sales-1767225600-lock", "x")
     client.hset("not a name-1767225600", "a", "b")
     client.hset(world.store.backend.keys("erp").batch(1767225601), "a", "{}")
-    found = find_past(world.store.backend)
+    found = find_original_keys(world.store.backend)
     assert {name: past.batches for name, past in found.items()} == {WORKFLOW: {batch_id}, "erp": {1767225601}}
-    assert find_past(world.store.backend, WORKFLOW).keys() == {WORKFLOW}
+    assert find_original_keys(world.store.backend, WORKFLOW).keys() == {WORKFLOW}
 
 
 def test_a_mistyped_name_is_an_error(world: World, original: Original) -> None:

@@ -41,7 +41,7 @@ def test_a_result_store_that_is_away_is_a_503_for_what_redis_does_not_know(api: 
     (tmp_path / "results").write_text("a file where a folder ought to be")
     refused = api.client().post(f"{SALES}/batches")
     assert refused.status_code == 503
-    assert "cannot be asked whether it ought to" in refused.json()["detail"]
+    assert "cannot be read to see whether Redis has lost it" in refused.json()["detail"]
 
 
 def test_what_redis_lost_is_told_and_brought_back(api: Api, redis_client: Redis) -> None:

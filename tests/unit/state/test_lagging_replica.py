@@ -122,9 +122,9 @@ def test_one_who_asks_again_is_not_answered_before_a_replica_has_what_was_done(p
 def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_path: Path) -> None:
     """Closed as many a thing may be: pruned, adopted, restored, marked as archived, claimed by a watch."""
     from batchy_provider.archive.archive_files import ArchiveFiles
-    from batchy_provider.archive.redis_source import marked
+    from batchy_provider.archive.redis_source import record_archived
     from batchy_provider.core.values import Actor
-    from batchy_provider.original.history import adopt, find_past
+    from batchy_provider.original.history import adopt, find_original_keys
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.state import deliveries
 
@@ -145,8 +145,8 @@ def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_pat
     by = Actor("ops")
     changes = {
         "restore": lambda: archive.restore("sales", actor=by),
-        "adopt": lambda: adopt(hasty.backend, "sales", find_past(hasty.backend, "sales")["sales"], by=by),
-        "mark": lambda: marked(hasty.backend, "sales", None, written=[]),
+        "adopt": lambda: adopt(hasty.backend, "sales", find_original_keys(hasty.backend, "sales")["sales"], by=by),
+        "mark": lambda: record_archived(hasty.backend, "sales", None, written=[]),
         "lease": lambda: deliveries.lease(hasty.backend, deliveries.Subscription(workflow="sales"), "me"),
         "acknowledge": lambda: deliveries.acknowledge(hasty.backend, deliveries.Subscription(workflow="sales"), [lost]),
         "prune": lambda: hasty.prune("sales", keep=1),

@@ -46,7 +46,7 @@ class LossyNights(Nights):
         self.is_set_back = False
 
     def store_on(self, client: redis.Redis) -> RealStore:
-        return RealStore(client, clock=self.clock.read, archive=Archiver(lambda: self.files, tell=lambda _: None))
+        return RealStore(client, clock=self.clock.read, archive=Archiver(lambda: self.files, warn=lambda _: None))
 
     def everything(self) -> dict[bytes, Any]:
         """What a step that is done twice leaves as it was; each counts as a change of its own."""
@@ -99,7 +99,7 @@ class LossyNights(Nights):
         assert self.saved is not None
         for key, value in self.saved.items():
             self.client.restore(key, 0, value)
-        event(f"fell back: {self.service.standing(WORKFLOW).relation}")
+        event(f"fell back: {self.service.compare(WORKFLOW).relation}")
         self.restored(before)
 
     def newest_change(self) -> str | None:
@@ -119,7 +119,7 @@ class LossyNights(Nights):
         return is_ours and self.live_is_in_history and all(batch is self.model.live for batch in is_open)
 
     def restored(self, before: dict[str, Any]) -> None:
-        found = self.service.standing(WORKFLOW)
+        found = self.service.compare(WORKFLOW)
         if found.relation in ("lost", "behind"):
             with pytest.raises(LostStateError, match="batchy restore sales"):
                 self.store.open(WORKFLOW, OpenRequest(config=self.config()))
@@ -127,7 +127,7 @@ class LossyNights(Nights):
         assert done.refused is None
         after = self.all_that_counts()
         assert after == before
-        assert not self.service.standing(WORKFLOW).is_lost
+        assert not self.service.compare(WORKFLOW).is_lost
         again = self.service.restore(WORKFLOW, actor=Actor("ops"))
         assert (again.state, again.batches) == (False, 0)
 

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The archived batch: a closed batch with all that Redis holds of it, as ``batches/<id>.json`` holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchy_provider.archive.file_version import VERSION, check_version, damaged
+from batchy_provider.core.archiving import ended_batches
+from batchy_provider.core.dates import day_of, parse_date
+from batchy_provider.core.job_state import JobState, as_fields, job_states
+from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch, StoredConfig
+from batchy_provider.exceptions import WindowError
+from batchy_provider.state import codec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedBatch:
+    """A closed batch in the archive.
+
+    :param record: the batch's record in ``wf:meta``, as in JSON; None for a batch that the original server opened.
+    :param closed: the batch's score in ``wf:closed``, Unix seconds; None for a history batch.
+    :param day: the day that the batch loaded, YYYY-MM-DD; None unless it succeeded.
+    :param config: the workflow's timezone, order of jobs, disabled jobs and Informatica names at that time.
+    """
+
+    workflow: str
+    batch_id: int
+    status: str
+    jobs: Mapping[str, JobState]
+    record: dict[str, Any] | None
+    closed: float | None = None
+    day: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str | None:
+        """The run key of the run that opened the batch, as in ``wf:runs``."""
+        return None if self.record is None else self.record.get("run")
+
+    @property
+    def batch_end(self) -> str:
+        """When the batch was closed, ISO 8601 UTC; empty if it is open."""
+        return batch_end(self.jobs)
+
+    @classmethod
+    def of(cls, workflow: str, stored: StoredBatch, config: StoredConfig, closed: float | None) -> ArchivedBatch:
+        """Return a closed batch as Redis holds it.
+
+        :param closed: the batch's score in ``wf:closed``, Unix seconds; None if it has none.
+        """
+        return cls(
+            workflow=workflow,
+            batch_id=stored.batch_id,
+            status=stored.status,
+            jobs=stored.jobs,
+            record=None if stored.record is None else codec.dump_record(stored.record),
+            closed=closed,
+            day=_day(stored, config) if stored.status == "success" else None,
+            config=codec.dump_config(config),
+        )
+
+    def data(self) -> dict[str, Any]:
+        """Return the batch as its file holds it. ``kind`` and ``run`` repeat the record, for readers of the file."""
+        return {
+            "version": VERSION,
+            "workflow": self.workflow,
+            "batch_id": self.batch_id,
+            "status": self.status,
+            "kind": "live" if self.record is None else self.record["kind"],
+            "run": self.run,
+            "day": self.day,
+            "closed": self.closed,
+            "record": self.record,
+            "config": self.config,
+            "jobs": as_fields(self.jobs),
+        }
+
+    @classmethod
+    def read(cls, data: Any, url: str) -> ArchivedBatch:
+        """Return the batch that `data` holds.
+
+        :param data: what the method `data` returned.
+        :param url: address of the file, for the message.
+        :raises ArchiveError: if the file is damaged, or written by a newer package.
+        """
+        check_version(data, url)
+        try:
+            return cls(
+                workflow=data["workflow"],
+                batch_id=int(data["batch_id"]),
+                status=data["status"],
+                jobs=job_states(data["jobs"]),
+                record=data["record"],
+                closed=data["closed"],
+                day=data["day"],
+                config=dict(data["config"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(url) from error
+
+
+def closed_batches(state: Snapshot, change: Change) -> list[ArchivedBatch]:
+    """Return the batches that a change closes.
+
+    :param state: the state before the change.
+    """
+    batches = []
+    for batch_id, status in ended_batches(change).items():
+        record = change.records.get(batch_id)
+        batches.append(
+            ArchivedBatch(
+                workflow=state.workflow,
+                batch_id=batch_id,
+                status=status,
+                jobs=change.batches[batch_id],
+                record=None if record is None else codec.dump_record(record),
+                closed=change.closed.get(batch_id),
+                day=next((day for day, loaded_by in change.days.items() if loaded_by == batch_id), None),
+                config=codec.dump_config(state.config),
+            )
+        )
+    return batches
+
+
+def batch_end(jobs: Mapping[str, JobState]) -> str:
+    """Return when a batch was closed, ISO 8601 UTC; empty if it is open."""
+    return max((job.batch_end or "" for job in jobs.values()), default="")
+
+
+def add_runs_and_days(batches: Sequence[ArchivedBatch], runs: dict[str, int], days: dict[str, int]) -> None:
+    """Add the runs and days of some batches.
+
+    :param runs: run key → id of the batch that the run opened. Of several, the newest batch counts.
+    :param days: day → id of the batch that loaded it. Of several, the batch that was closed last counts.
+    """
+    for batch in batches:
+        if batch.run is not None:
+            runs[batch.run] = max(batch.batch_id, runs.get(batch.run, 0))
+    for batch in sorted(batches, key=lambda batch: batch.batch_end):
+        if batch.day is not None:
+            days[batch.day] = batch.batch_id
+
+
+def _day(stored: StoredBatch, config: StoredConfig) -> str | None:
+    """Return the day that a successful batch loaded. The original server writes no record: its window has the day."""
+    if stored.record is not None:
+        return stored.record.day
+    ends = [end for job in stored.jobs.values() if (end := job.batch_start) is not None]
+    try:
+        return day_of(parse_date(max(ends)), config.timezone) if ends else None
+    except WindowError:
+        return None
