@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The files of the archive, in the result store::
+"""The files of the archive in the result store: where they are, and how to read, write and prune them.
+
+::
 
     <results>/.archive/<workflow>/latest.json          the newest live state
                                   batches/<id>.json    a closed batch
@@ -21,7 +23,7 @@ from typing import Any
 
 from batchy_provider.archive.archived_batch import ArchivedBatch, add_runs_and_days
 from batchy_provider.archive.archived_state import ArchivedState
-from batchy_provider.archive.file_version import REPAIR, VERSION
+from batchy_provider.archive.file_version import VERSION, unreadable
 from batchy_provider.bundles.execution_id import folder_name
 from batchy_provider.bundles.storage import (
     OpenPath,
@@ -153,7 +155,7 @@ class ArchiveFiles:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise ArchiveError(f"{self._url(workflow, name)} cannot be read: {error}. {REPAIR}") from error
+            raise unreadable(self._url(workflow, name), error) from error
 
     def _write(self, workflow: str, name: str, data: Any) -> None:
         text = json.dumps(data, indent=1).encode()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchy_provider.archive.file_version import VERSION, check_version, damaged
+from batchy_provider.archive.file_version import VERSION, check_version, unreadable
 from batchy_provider.core.archiving import ended_batches
 from batchy_provider.core.dates import day_of, parse_date
 from batchy_provider.core.job_state import JobState, as_fields, job_states
@@ -30,7 +30,7 @@ class ArchivedBatch:
     workflow: str
     batch_id: int
     status: str
-    jobs: Mapping[str, JobState]
+    jobs: dict[str, JobState]
     record: dict[str, Any] | None
     closed: float | None = None
     day: str | None = None
@@ -100,7 +100,7 @@ class ArchivedBatch:
                 config=dict(data["config"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(url) from error
+            raise unreadable(url) from error
 
 
 def closed_batches(state: Snapshot, change: Change) -> list[ArchivedBatch]:

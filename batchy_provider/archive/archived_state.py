@@ -7,11 +7,10 @@ It decides the next window after a restore, and the archive guard compares it wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchy_provider.archive.file_version import VERSION, check_version, damaged
+from batchy_provider.archive.file_version import VERSION, check_version, unreadable
 from batchy_provider.core.job_state import JobState, as_fields, job_states
 from batchy_provider.core.revision import MAX_KEPT_TOKENS, Revision, is_ancestor_of
 from batchy_provider.core.snapshot import Change, Snapshot, StoredConfig
@@ -40,7 +39,7 @@ class ArchivedState:
     tokens: tuple[str, ...]
     at: str
     redis: str
-    live: Mapping[str, JobState]
+    live: dict[str, JobState]
     meta: dict[str, Any]
     closed: int | None = None
     pruned: int = 0
@@ -139,4 +138,4 @@ class ArchivedState:
                 pruned=int(data["pruned"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(url) from error
+            raise unreadable(url) from error

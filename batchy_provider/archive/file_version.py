@@ -9,7 +9,6 @@ from typing import Any
 from batchy_provider.exceptions import ArchiveError
 
 VERSION = 1
-REPAIR = "Restore it from a backup, or remove it: `batchy archive` writes it again from the state in Redis"
 
 
 def check_version(data: Any, url: str) -> None:
@@ -21,7 +20,7 @@ def check_version(data: Any, url: str) -> None:
     """
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, int):
-        raise damaged(url)
+        raise unreadable(url)
     if version > VERSION:
         raise ArchiveError(
             f"{url} was written by a newer batchy_provider: the file has version {version}, and this package reads "
@@ -29,6 +28,12 @@ def check_version(data: Any, url: str) -> None:
         )
 
 
-def damaged(url: str) -> ArchiveError:
-    """Return the error for a file that lacks a field, or has one of another type."""
-    return ArchiveError(f"{url} is not a file of batchy's archive, or is damaged. {REPAIR}")
+def unreadable(url: str, reason: object = "a field is missing or has a wrong type") -> ArchiveError:
+    """Return the error for a file that is damaged, or that is not a file of the archive.
+
+    :param reason: what is wrong with it; the default is for JSON that is not what this package writes.
+    """
+    return ArchiveError(
+        f"{url} cannot be read: {reason}. Restore it from a backup, or remove it: `batchy archive` writes it again "
+        "from the state in Redis"
+    )
