@@ -27,8 +27,8 @@ def test_a_closed_batch_is_archived_with_all_its_fields(site: Site) -> None:
     site.jobs["extract"] |= odd
     batch = site.night(run="first")
     (kept,) = site.files.read_batches(WORKFLOW, [batch.batch_id])
-    assert {name: kept.jobs["extract"][name] for name in odd} == odd
-    assert list(kept.jobs["extract"]["nested"]) == ["b", "a"]
+    assert {name: kept.jobs["extract"].fields[name] for name in odd} == odd
+    assert list(kept.jobs["extract"].fields["nested"]) == ["b", "a"]
     assert (kept.status, kept.run, kept.day) == ("success", "first", batch.record.day)
     assert kept.config["timezone"] == "Europe/Paris"
     assert site.warnings == []
