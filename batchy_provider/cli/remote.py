@@ -124,5 +124,5 @@ def _end(context: Context, answered: dict[str, Any]) -> int:
     if context.output.is_table:
         context.output.line(answered["text"])
     else:
-        context.output.data({name: answered[name] for name in ("state", "batch_id", "text")})
+        context.output.data({name: answered.get(name) for name in ("state", "batch_id", "code", "text")})
     return EXIT_OK if answered["state"] == "done" else EXIT_ERROR

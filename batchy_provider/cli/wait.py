@@ -103,7 +103,9 @@ def _end(context: Context, waiter: Waiter) -> int:
     if context.output.is_table:
         context.output.line(waiter.text)
     elif len(batches) == 1:
-        context.output.data({"state": waiter.state, "batch_id": next(iter(batches.values())), "text": waiter.text})
+        ((workflow, batch_id),) = batches.items()
+        code = waiter.codes[workflow]
+        context.output.data({"state": waiter.state, "batch_id": batch_id, "code": code, "text": waiter.text})
     else:
-        context.output.data({"state": waiter.state, "batches": batches, "text": waiter.text})
+        context.output.data({"state": waiter.state, "batches": batches, "codes": waiter.codes, "text": waiter.text})
     return EXIT_OK if waiter.state == "done" else EXIT_ERROR

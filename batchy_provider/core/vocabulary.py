@@ -3,8 +3,8 @@
 """The fixed words of batches and waits, with what each one means.
 
 They are types of plain text (`Literal`), not enums: the same words stand in Redis, in JSON, in workflow files and in
-calls of users, who write ``result="success"``. The type checker knows them, and nothing needs to be converted. `Reason`
-is an enum since only this package writes it.
+calls of users, who write ``result="success"``. The type checker knows them, and nothing needs to be converted. The
+codes beside sentences, `Reason` and `VerdictCode`, are enums: only this package writes them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ WaitState = Literal["done", "failed", "waiting"]
 """
 
 WaitObstacle = Literal["workflow", "job", "disabled"]
-"""Why a wait cannot end unless a person acts.
+"""Why a wait cannot end unless a person acts; see the `VerdictCode` of each.
 
 - ``workflow``: Redis does not know the workflow.
 - ``job``: the workflow has no job of that name.
@@ -94,7 +94,14 @@ WaitObstacle = Literal["workflow", "job", "disabled"]
 """
 
 
-class Reason(str, Enum):
+class Code(str, Enum):
+    """Base of codes that stand beside a sentence; each prints as its value."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Reason(Code):
     """Why a batch has the window it has: the code beside the sentence in `BatchRecord.reason`."""
 
     NEXT_WINDOW = "next_window"
@@ -109,3 +116,56 @@ class Reason(str, Enum):
     """The window of the run's own earlier batch again."""
     RERUN_HISTORY = "rerun_history"
     """The same, for history only: the live state has moved on, or that batch was history only too."""
+
+
+class VerdictCode(Code):
+    """What a wait has found: the code beside the sentence in `Verdict.text`."""
+
+    SUCCEEDED = "succeeded"
+    """Done: a batch has succeeded within the scope."""
+    DAY_LOADED = "day_loaded"
+    """Done, in a backfill: the data of the day is loaded."""
+    NOT_OPEN = "not_open"
+    """Done: the batch that held the workflow is not open any more."""
+    BATCHES_CLOSED = "batches_closed"
+    """Done: there are closed batches to deliver."""
+    FAILED = "failed"
+    """Failed: the latest batch failed, and the wait ends at a failure."""
+    DAY_OVER = "day_over"
+    """Failed: the day is over without a success, and only that day counts."""
+    UNKNOWN_WORKFLOW = "unknown_workflow"
+    """Waiting: Redis does not know the workflow yet."""
+    UNKNOWN_JOB = "unknown_job"
+    """Waiting: the workflow has no job of that name."""
+    ALL_DISABLED = "all_disabled"
+    """Waiting: every job that is waited for is switched off."""
+    NEVER_OPENED = "never_opened"
+    """Waiting: no batch of the workflow was opened yet."""
+    BATCH_OPEN = "batch_open"
+    """Waiting: the latest batch is open."""
+    BATCH_FAILED = "batch_failed"
+    """Waiting: the latest batch failed, and a later one may succeed."""
+    WINDOW_SET = "window_set"
+    """Waiting: a person has set the next window, and no batch was opened since."""
+    SUCCESS_TOO_OLD = "success_too_old"
+    """Waiting: the last success is older than the scope allows."""
+    DAY_NOT_LOADED = "day_not_loaded"
+    """Waiting, in a backfill: no batch has loaded the data of the day yet."""
+    JOB_NOT_LOADED = "job_not_loaded"
+    """Waiting, in a backfill: the batch of the day did not load one of the jobs."""
+    NOTHING_CLOSED = "nothing_closed"
+    """Waiting: there is no closed batch to deliver."""
+    REDIS_UNAVAILABLE = "redis_unavailable"
+    """Waiting: Redis cannot be used now."""
+
+    @property
+    def obstacle(self) -> WaitObstacle | None:
+        """Why the wait cannot end unless a person acts; None if it may end by itself."""
+        return _OBSTACLES.get(self)
+
+
+_OBSTACLES: dict[VerdictCode, WaitObstacle] = {
+    VerdictCode.UNKNOWN_WORKFLOW: "workflow",
+    VerdictCode.UNKNOWN_JOB: "job",
+    VerdictCode.ALL_DISABLED: "disabled",
+}

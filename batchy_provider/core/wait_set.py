@@ -45,6 +45,12 @@ class WaitSet:
         return "; ".join(v.text for v in self._latest.values() if v is not None and v.state == wanted)
 
     @property
+    def codes(self) -> dict[str, str | None]:
+        """Workflow → code of its latest verdict."""
+        latest = {name: verdict.code for name, verdict in self._latest.items() if verdict is not None}
+        return {name: None if code is None else code.value for name, code in latest.items()}
+
+    @property
     def batches(self) -> dict[str, int | None]:
         """Workflow → id of the batch that ended its wait."""
         return {name: verdict.batch_id for name, verdict in self._latest.items() if verdict is not None}

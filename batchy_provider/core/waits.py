@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from batchy_provider.core.dates import day_bounds, parse_date
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.vocabulary import SCOPES, Scope, WaitObstacle, WaitState
+from batchy_provider.core.vocabulary import SCOPES, Scope, VerdictCode, WaitObstacle, WaitState
 from batchy_provider.exceptions import ConfigError
 
 
@@ -92,18 +92,22 @@ class Verdict:
     :param state: ``done``, ``failed`` or ``waiting``.
     :param batch_id: the batch that ended it.
     :param text: a sentence for the log: what is so, and what it waits for.
-    :param obstacle: why it cannot end unless a person acts: Redis knows no such ``workflow``, or it has
-        no such ``job``, or all of them are ``disabled``.
+    :param code: the same as the sentence, for programs; None from a server of an older version.
     """
 
     state: WaitState
     text: str
     batch_id: int | None = None
-    obstacle: WaitObstacle | None = None
+    code: VerdictCode | None = None
 
     def __post_init__(self) -> None:
         """Keep the sentence valid UTF-8: it may quote what stands in Redis."""
         object.__setattr__(self, "text", encodable(self.text))
+
+    @property
+    def obstacle(self) -> WaitObstacle | None:
+        """Why it cannot end unless a person acts: an unknown ``workflow`` or ``job``, or all jobs are ``disabled``."""
+        return None if self.code is None else self.code.obstacle
 
     @property
     def is_over(self) -> bool:

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from batchy_provider.config.durations import format_duration
+from batchy_provider.core.vocabulary import WaitState
 from batchy_provider.core.wait_set import WaitSet
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import RedisUnavailableError
@@ -99,7 +100,7 @@ class Waiter:
         return self.state != "waiting"
 
     @property
-    def state(self) -> Literal["done", "failed", "waiting"]:
+    def state(self) -> WaitState:
         """State of the wait."""
         return self._waits.state
 
@@ -107,6 +108,11 @@ class Waiter:
     def text(self) -> str:
         """Sentence that says what ended the wait, or what it still waits for."""
         return self._waits.text
+
+    @property
+    def codes(self) -> dict[str, str | None]:
+        """Workflow → code of its latest verdict, for programs."""
+        return self._waits.codes
 
     @property
     def batches(self) -> dict[str, int | None]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from batchy_provider.core.presenters import stored_batch
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import FormError, build, fits, shown
+from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.state import codec
@@ -157,7 +158,9 @@ def check_deliveries(keys: Keys, subscription: Subscription) -> Asking:
         found |= {foreign.batch_id} if foreign is not None else set()
         may_deliver = any(batch_id != still_open and offset.is_free(batch_id, int(now)) for batch_id in found)
     text = f"{keys.workflow}: there are {'' if may_deliver else 'no '}closed batches to look at"
-    return Verdict(state="done" if may_deliver else "waiting", text=text)
+    if may_deliver:
+        return Verdict(state="done", code=VerdictCode.BATCHES_CLOSED, text=text)
+    return Verdict(state="waiting", code=VerdictCode.NOTHING_CLOSED, text=text)
 
 
 def lease(backend: Backend, subscription: Subscription, subscriber: str) -> list[Batch]:

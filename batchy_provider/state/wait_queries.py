@@ -18,6 +18,7 @@ from batchy_provider.core.job_state import JobState
 from batchy_provider.core.presenters import live_batch
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.statuses import status_of
+from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import StateError, WindowError
 from batchy_provider.state import codec
@@ -81,7 +82,7 @@ def check(keys: Keys, wait: Wait) -> Asking:
             break
     if now >= until:
         text = f"{name}: has not succeeded on {wait.day} ({wait.timezone}), and that day is over"
-        return Verdict(state="failed", text=text)
+        return Verdict(state="failed", code=VerdictCode.DAY_OVER, text=text)
     return _not_yet(state, wait, wanted, since)
 
 
@@ -94,8 +95,8 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
             ends = [end for job in state.jobs.values() if (end := job.batch_start) is not None]
             if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
                 return _done(name, state.live_id, state.jobs)
-        text = f"{name}: no batch has loaded the data of {wait.day} yet"
-        return Verdict(state="waiting", text=text, obstacle=None if state.jobs else "workflow")
+        code = VerdictCode.DAY_NOT_LOADED if state.jobs else VerdictCode.UNKNOWN_WORKFLOW
+        return Verdict(state="waiting", code=code, text=f"{name}: no batch has loaded the data of {wait.day} yet")
     batch_id = load_id(keys.days, of_day)
     if wait.jobs:
         (stored,) = yield [("HGETALL", keys.batch(batch_id))]
@@ -104,8 +105,9 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
         # Of a batch that was pruned, no more is known than that it succeeded.
         if jobs and without:
             text = f"{name}: batch {batch_id} has loaded the data of {wait.day}, but not job {', '.join(without)}"
-            return Verdict(state="waiting", text=text)
-    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} has loaded the data of {wait.day}")
+            return Verdict(state="waiting", code=VerdictCode.JOB_NOT_LOADED, text=text)
+    text = f"{name}: batch {batch_id} has loaded the data of {wait.day}"
+    return Verdict(state="done", code=VerdictCode.DAY_LOADED, batch_id=batch_id, text=text)
 
 
 def _took_part(job: JobState | None) -> bool:
@@ -117,14 +119,17 @@ def check_free(keys: Keys, batch_id: int) -> Asking:
     live, meta = yield [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS)]
     state = load_snapshot(keys, as_hash(live), meta, None)
     if state.is_open and state.live_id == batch_id:
-        return Verdict(state="waiting", text=f"{keys.workflow}: batch {batch_id} is open, by {state.holder}")
-    return Verdict(state="done", batch_id=batch_id, text=f"{keys.workflow}: batch {batch_id} is not open any more")
+        text = f"{keys.workflow}: batch {batch_id} is open, by {state.holder}"
+        return Verdict(state="waiting", code=VerdictCode.BATCH_OPEN, text=text)
+    text = f"{keys.workflow}: batch {batch_id} is not open any more"
+    return Verdict(state="done", code=VerdictCode.NOT_OPEN, batch_id=batch_id, text=text)
 
 
 def _done(name: str, batch_id: int | None, jobs: Mapping[str, JobState]) -> Verdict:
     end = max((end for job in jobs.values() if (end := job.batch_end) is not None), default="")
     when = f" at {end} UTC" if end else ""
-    return Verdict(state="done", batch_id=batch_id, text=f"{name}: batch {batch_id} succeeded{when}")
+    text = f"{name}: batch {batch_id} succeeded{when}"
+    return Verdict(state="done", code=VerdictCode.SUCCEEDED, batch_id=batch_id, text=text)
 
 
 def _score(moment: datetime) -> str:
@@ -163,33 +168,33 @@ def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: dateti
     name = wait.workflow
     if not state.jobs:
         text = f"{name}: not in Redis yet: no batch was ever opened, nor its config loaded (or `batchy restore {name}`)"
-        return Verdict(state="waiting", text=text, obstacle="workflow")
+        return Verdict(state="waiting", code=VerdictCode.UNKNOWN_WORKFLOW, text=text)
     if not wanted:
         text = f"{name}: every job waited for is switched off; enable one"
-        return Verdict(state="waiting", text=text, obstacle="disabled")
+        return Verdict(state="waiting", code=VerdictCode.ALL_DISABLED, text=text)
     if missing := [job for job in wanted if job not in state.jobs]:
         text = f"{name}: has no job {', '.join(missing)}; its jobs are {', '.join(state.jobs)}"
-        return Verdict(state="waiting", text=text, obstacle="job")
+        return Verdict(state="waiting", code=VerdictCode.UNKNOWN_JOB, text=text)
     if state.live_id is None:
-        return Verdict(state="waiting", text=f"{name}: no batch was opened yet")
+        return Verdict(state="waiting", code=VerdictCode.NEVER_OPENED, text=f"{name}: no batch was opened yet")
     batch = live_batch(state)
     ended = batch.batch_end
     failed_since = batch.status == "failed" and ended is not None and _date(batch.workflow, ended) >= since
     if failed_since and wait.fail_on_failed:
         text = f"{name}: batch {batch.batch_id} failed at {ended} UTC"
-        return Verdict(state="failed", batch_id=batch.batch_id, text=text)
-    what = {
-        "open": f"batch {batch.batch_id} is open since {batch.started} UTC",
-        "failed": f"batch {batch.batch_id} failed at {ended} UTC; waiting for a success",
-        "new": "its window was set, and no batch was opened since",
-        "success": f"its last success, batch {batch.batch_id}, was at {ended} UTC",
+        return Verdict(state="failed", code=VerdictCode.FAILED, batch_id=batch.batch_id, text=text)
+    code, what = {
+        "open": (VerdictCode.BATCH_OPEN, f"batch {batch.batch_id} is open since {batch.started} UTC"),
+        "failed": (VerdictCode.BATCH_FAILED, f"batch {batch.batch_id} failed at {ended} UTC; waiting for a success"),
+        "new": (VerdictCode.WINDOW_SET, "its window was set, and no batch was opened since"),
+        "success": (VerdictCode.SUCCESS_TOO_OLD, f"its last success, batch {batch.batch_id}, was at {ended} UTC"),
     }[batch.status]
     # Within the last so many hours, that moves on: what stays the same is to be said once.
     is_fixed = since != datetime.min and wait.scope != "within"
     counts = f"; a success counts from {format_date(since)} UTC on" if is_fixed else ""
     open_jobs = [job for job in wanted if status_of(name, job, state.jobs[job]) != "success"]
     of_jobs = f" (jobs {', '.join(open_jobs)})" if wait.jobs and open_jobs else ""
-    return Verdict(state="waiting", text=f"{name}: {what}{of_jobs}{counts}")
+    return Verdict(state="waiting", code=code, text=f"{name}: {what}{of_jobs}{counts}")
 
 
 def ask(backend: Backend, wait: Wait) -> Verdict:

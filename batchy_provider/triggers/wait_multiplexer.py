@@ -360,9 +360,10 @@ class _Outage:
 
     def verdict(self) -> Verdict:
         """Return the verdict that waits get during the outage."""
+        from batchy_provider.core.vocabulary import VerdictCode
         from batchy_provider.core.waits import Verdict
 
-        return Verdict(state="waiting", text=self._text)
+        return Verdict(state="waiting", code=VerdictCode.REDIS_UNAVAILABLE, text=self._text)
 
     def is_over(self) -> None:
         """Note that Redis has answered."""

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from batchy_provider.core.vocabulary import WaitState
+from batchy_provider.core.vocabulary import VerdictCode, WaitState
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.disclosure import Discloses
 from batchy_provider.plugin.security import Reader, WorkflowName
@@ -29,6 +29,7 @@ class Standing(BaseModel):
 
     state: WaitState
     batch_id: int | None = Field(description="The batch that ended it.")
+    code: VerdictCode | None = Field(description="What the wait has found, for programs.")
     text: str = Field(description="A sentence for people.")
     day: str | None = Field(description="The day that is meant: give it when you ask again after midnight.")
     timezone: str = Field(description="The timezone of the day.")
@@ -84,6 +85,7 @@ async def wait_for(
                 return Standing(
                     state=verdict.state,
                     batch_id=verdict.batch_id,
+                    code=verdict.code,
                     text=await run_in_threadpool(tells.text, verdict.text, own=(workflow, *job)),
                     day=wait.day,
                     timezone=wait.timezone,

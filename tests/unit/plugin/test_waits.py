@@ -31,14 +31,14 @@ def night(result: str = "success") -> int:
 
 def test_how_it_stands_is_answered_at_once_without_a_timeout(api: Api) -> None:
     unknown = api.client().get(WAIT).json()
-    assert unknown["state"] == "waiting"
+    assert (unknown["state"], unknown["code"]) == ("waiting", "unknown_workflow")
     assert unknown["day"]
     batch = night("failed")
     assert api.client().get(WAIT).json()["state"] == "waiting"
     assert api.client().get(WAIT, params={"on_failed": "fail"}).json()["state"] == "failed"
     batch = night()
     done = api.client().get(WAIT).json()
-    assert (done["state"], done["batch_id"]) == ("done", batch)
+    assert (done["state"], done["code"], done["batch_id"]) == ("done", "succeeded", batch)
     tomorrow = api.client().get(WAIT, params={"day": "2999-01-01"}).json()
     assert (tomorrow["state"], tomorrow["day"]) == ("waiting", "2999-01-01")
     assert api.client().get(WAIT, params={"any": True}).json()["state"] == "done"

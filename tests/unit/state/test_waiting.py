@@ -4,74 +4,17 @@
 
 from __future__ import annotations
 
-import json
-import time
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 from redis import Redis
+from waiting_world import WF, World, utc
 
-from batchy_provider.core.dates import day_of, format_date
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
-from batchy_provider.core.vocabulary import Result
-from batchy_provider.core.waits import Verdict, Wait
-from batchy_provider.exceptions import BatchyError, ConfigError, StateError
-from batchy_provider.state.codec import META_FIELDS
-from batchy_provider.state.keys import Keys
-from batchy_provider.state.store import Store
-from batchy_provider.state.wait_queries import ask, check
-
-WF = "wf"
-KEYS = Keys(WF)
-
-
-class World:
-    """A server, in which batches are closed at chosen times."""
-
-    def __init__(self, client: Redis) -> None:
-        self.client = client
-        self.store = Store(client)
-
-    def open(self, *jobs: str, workflow: str = WF, disabled: tuple[str, ...] = (), **request: Any) -> int:
-        config = WorkflowConfig(
-            name=workflow, jobs={job: {} for job in jobs or ("a", "b")}, disabled=frozenset(disabled)
-        )
-        request = {"holder": Holder(by="test"), "config": config, **request}
-        return self.store.open(workflow, OpenRequest(**request)).batch_id
-
-    def close(self, batch_id: int | None = None, result: Result = "success", **outcomes: Any) -> None:
-        self.store.close(WF, CloseRequest(result=result, batch_id=batch_id, outcomes=outcomes))
-
-    def batch(self, *jobs: str, result: Result = "success", ended: datetime | None = None, **kwargs: Any) -> int:
-        """Open and close a batch, and say that it ended at `ended` (naive UTC)."""
-        batch_id = self.open(*jobs, **kwargs)
-        self.close(batch_id, result)
-        if ended is not None:
-            self.ended(batch_id, ended)
-        return batch_id
-
-    def ended(self, batch_id: int, at: datetime) -> None:
-        for key in (KEYS.live, KEYS.batch(batch_id)):
-            for name, text in self.client.hgetall(key).items():
-                job = json.loads(text)
-                if job.get("batch_id") == batch_id and job.get("status") in ("success", "failed"):
-                    self.client.hset(key, name, json.dumps(job | {"batch_end": format_date(at)}))
-        self.client.zadd(KEYS.closed, {str(batch_id): at.replace(tzinfo=timezone.utc).timestamp()}, xx=True)
-
-    def write(self, **jobs: dict[str, Any]) -> None:
-        """Write as another program."""
-        self.client.hset(WF, mapping={name: json.dumps(job) for name, job in jobs.items()})
-
-    def now(self) -> datetime:
-        seconds, micros = self.client.time()
-        return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None, microsecond=micros)
-
-    def ask(self, **wait: Any) -> Verdict:
-        wait = {"workflow": WF, **wait}
-        if wait.get("scope", "today") == "today":
-            wait.setdefault("day", day_of(self.now(), wait.get("timezone", "UTC")))
-        return ask(self.store.backend, Wait(**wait))
+from batchy_provider.core.dates import format_date
+from batchy_provider.core.values import Window, WorkflowConfig
+from batchy_provider.core.vocabulary import VerdictCode
+from batchy_provider.core.waits import Wait
+from batchy_provider.exceptions import BatchyError, ConfigError
 
 
 @pytest.fixture
@@ -85,25 +28,22 @@ def at_rest(redis_client: Redis) -> World:
     return World(redis_client)
 
 
-def utc(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 class TestToday:
     def test_done_when_all_jobs_have_succeeded(self, world: World) -> None:
         batch_id = world.open()
         assert world.ask().state == "waiting"
+        assert world.ask().code is VerdictCode.BATCH_OPEN
         assert f"batch {batch_id} is open since" in world.ask().text
         world.close(batch_id)
         verdict = world.ask()
-        assert (verdict.state, verdict.batch_id) == ("done", batch_id)
+        assert (verdict.state, verdict.code, verdict.batch_id) == ("done", VerdictCode.SUCCEEDED, batch_id)
         assert verdict.text.startswith(f"wf: batch {batch_id} succeeded at ")
 
     def test_yesterdays_success_does_not_count(self, world: World) -> None:
         midnight = world.now().replace(hour=0, minute=0, second=0, microsecond=0)
         batch_id = world.batch(ended=midnight - timedelta(microseconds=1))
         verdict = world.ask()
-        assert verdict.state == "waiting"
+        assert (verdict.state, verdict.code) == ("waiting", VerdictCode.SUCCESS_TOO_OLD)
         assert f"its last success, batch {batch_id}, was at" in verdict.text
         assert f"a success counts from {format_date(midnight)} UTC on" in verdict.text
         world.ended(batch_id, midnight)
@@ -166,7 +106,7 @@ class TestAfterTheSuccess:
             at_rest.batch(result="failed")
         assert at_rest.ask().batch_id == first
 
-    def test_the_window_was_set_anew(self, world: World) -> None:
+    def test_the_window_was_set_again(self, world: World) -> None:
         first = world.batch()
         world.store.set_window(WF, "2026-01-01", by="test")
         assert world.ask().batch_id == first
@@ -177,6 +117,17 @@ class TestAfterTheSuccess:
         world.open("a", "b")
         assert world.ask().batch_id == first
         assert world.ask(jobs=["a", "b"]).state == "waiting"
+
+    def test_a_window_that_was_set_since_yesterdays_success(self, world: World) -> None:
+        world.batch(ended=world.now() - timedelta(days=1, seconds=1))
+        world.store.set_window(WF, "2026-01-01", by="test")
+        assert (world.ask().state, world.ask().code) == ("waiting", VerdictCode.WINDOW_SET)
+
+    def test_on_the_same_day_only(self, world: World) -> None:
+        world.batch(ended=utc("2026-03-02T00:20:00"))
+        assert world.ask(day="2026-03-02", same_day=True).code is VerdictCode.SUCCEEDED
+        over = world.ask(day="2026-03-01", same_day=True)
+        assert (over.state, over.code) == ("failed", VerdictCode.DAY_OVER)
 
     def test_not_when_that_was_yesterday(self, world: World) -> None:
         world.batch(ended=world.now() - timedelta(days=1, seconds=1))
@@ -204,7 +155,7 @@ class TestOtherScopes:
         assert world.ask(scope="since_last_run", since=format_date(ended + timedelta(seconds=1))).state == "waiting"
         assert world.ask(scope="since_last_run", since=format_date(ended - timedelta(seconds=1))).state == "done"
         assert world.ask(scope="since_last_run", since="2026-02-03T05:05:00+01:00").batch_id == batch_id
-        assert world.ask(scope="since_last_run", since=None).state == "done", "whoever never ran takes any"
+        assert world.ask(scope="since_last_run", since=None).state == "done", "a workflow that never ran takes any"
 
     def test_any(self, world: World) -> None:
         assert world.ask(scope="any").state == "waiting"
@@ -239,6 +190,7 @@ class TestJobs:
         world.batch()
         verdict = world.ask(jobs=["a", "z"])
         assert (verdict.state, verdict.text) == ("waiting", "wf: has no job z; its jobs are a, b")
+        assert (verdict.code, verdict.obstacle) == (VerdictCode.UNKNOWN_JOB, "job")
 
     def test_one_that_is_switched_off_is_not_waited_for(self, world: World) -> None:
         world.batch(ended=world.now() - timedelta(days=2))
@@ -261,30 +213,33 @@ class TestJobs:
         verdict = world.ask(jobs=jobs)
         assert verdict.state == "waiting"
         assert verdict.text == "wf: every job waited for is switched off; enable one"
+        assert (verdict.code, verdict.obstacle) == (VerdictCode.ALL_DISABLED, "disabled")
 
     def test_a_workflow_without_jobs_is_never_done(self, world: World) -> None:
         for scope in ("today", "any"):
             verdict = world.ask(scope=scope)
             assert verdict.state == "waiting"
             assert "not in Redis yet" in verdict.text
+            assert (verdict.code, verdict.obstacle) == (VerdictCode.UNKNOWN_WORKFLOW, "workflow")
 
     def test_one_that_was_loaded_but_never_opened(self, world: World) -> None:
         world.store.load(WorkflowConfig(name=WF, jobs={"a": {}}), by="test")
         assert world.ask().text == "wf: no batch was opened yet"
+        assert (world.ask().code, world.ask().obstacle) == (VerdictCode.NEVER_OPENED, None)
 
 
 class TestFailed:
     def test_is_waited_for_as_it_may_be_run_again(self, world: World) -> None:
         batch_id = world.batch(result="failed")
         verdict = world.ask()
-        assert verdict.state == "waiting"
+        assert (verdict.state, verdict.code) == ("waiting", VerdictCode.BATCH_FAILED)
         assert f"batch {batch_id} failed at" in verdict.text
         assert "waiting for a success" in verdict.text
 
     def test_ends_a_wait_that_asks_for_it(self, world: World) -> None:
         batch_id = world.batch(result="failed")
         verdict = world.ask(fail_on_failed=True)
-        assert (verdict.state, verdict.batch_id) == ("failed", batch_id)
+        assert (verdict.state, verdict.code, verdict.batch_id) == ("failed", VerdictCode.FAILED, batch_id)
         assert verdict.is_over
 
     def test_not_if_that_was_yesterday(self, world: World) -> None:
@@ -297,132 +252,3 @@ class TestFailed:
         assert world.ask(fail_on_failed=True).state == "waiting"
         world.close(batch_id)
         assert world.ask(fail_on_failed=True).state == "done"
-
-
-class TestBackfill:
-    def backfilled(self, world: World, day: str, result: Result = "success", **kwargs: Any) -> int:
-        start = datetime.fromisoformat(day) + timedelta(hours=2)
-        window = Window(from_date=start - timedelta(days=1), to_date=start)
-        batch_id = world.open(backfill=True, window=window, **kwargs)
-        world.close(batch_id, result)
-        return batch_id
-
-    def test_waits_for_the_data_of_the_day(self, world: World) -> None:
-        world.batch()
-        verdict = world.ask(day="2026-01-05", backfill=True)
-        assert (verdict.state, verdict.text) == ("waiting", "wf: no batch has loaded the data of 2026-01-05 yet")
-        self.backfilled(world, "2026-01-04")
-        self.backfilled(world, "2026-01-05", "failed")
-        assert world.ask(day="2026-01-05", backfill=True).state == "waiting"
-        batch_id = self.backfilled(world, "2026-01-05")
-        verdict = world.ask(day="2026-01-05", backfill=True)
-        assert (verdict.state, verdict.batch_id) == ("done", batch_id)
-
-    def test_of_a_workflow_that_has_no_live_batch(self, world: World) -> None:
-        batch_id = self.backfilled(world, "2026-01-05")
-        assert world.ask(day="2026-01-05", backfill=True).batch_id == batch_id
-
-    def test_a_live_batch_of_that_day_will_do(self, world: World) -> None:
-        batch_id = world.batch()
-        assert world.ask(day=day_of(world.now(), "UTC"), backfill=True).batch_id == batch_id
-
-    def test_what_the_original_closed_on_that_day_will_do(self, world: World) -> None:
-        world.write(a={"status": "success", "batch_id": 5, "batch_start": "2026-01-05T23:10:00.1", "batch_end": None})
-        assert world.ask(day="2026-01-05", backfill=True).batch_id == 5
-        assert world.ask(day="2026-01-04", backfill=True).state == "waiting"
-
-    def test_pruned_it_is_still_known(self, world: World) -> None:
-        batch_id = self.backfilled(world, "2026-01-05")
-        for _ in range(3):
-            world.batch()
-        world.store.prune(WF, keep=1)
-        for jobs in ((), ("a",)):
-            assert world.ask(day="2026-01-05", backfill=True, jobs=jobs).batch_id == batch_id
-
-    def test_with_a_job_that_was_left_out_of_it(self, world: World) -> None:
-        batch_id = self.backfilled(world, "2026-01-05", disabled=("b",))
-        world.batch("a", "b")
-        assert world.ask(day="2026-01-05", backfill=True, jobs=["a"]).batch_id == batch_id
-        verdict = world.ask(day="2026-01-05", backfill=True, jobs=["a", "b"])
-        assert verdict.state == "waiting"
-        assert verdict.text == f"wf: batch {batch_id} has loaded the data of 2026-01-05, but not job b"
-
-    def test_where_any_success_will_do_it_does_in_a_backfill_too(self, world: World) -> None:
-        batch_id = world.batch()
-        assert world.ask(scope="any", day="2020-01-01", backfill=True).batch_id == batch_id
-
-    def test_a_batch_that_is_no_number(self, at_rest: World) -> None:
-        at_rest.client.hset(KEYS.days, "2026-01-05", "soon")
-        with pytest.raises(StateError, match="'wf:days' names a batch 'soon'"):
-            at_rest.ask(day="2026-01-05", backfill=True)
-
-
-class TestOriginalServer:
-    """What the original Batchy server wrote: other words, naive dates of any length, no index, no event."""
-
-    @pytest.mark.parametrize("end", ["2026-05-01T02:03:04.000005", "2026-05-01T02:03:04", "2026-05-01 02:03:04.5"])
-    def test_success(self, world: World, end: str) -> None:
-        fields = {"batch_id": 1777600000, "batch_start": end, "from_date": "1776-07-04T23:59:00.000000"}
-        world.write(
-            a={"status": "success", "batch_end": end, **fields}, b={"status": "success", "batch_end": end, **fields}
-        )
-        verdict = world.ask(day="2026-05-01")
-        assert (verdict.state, verdict.batch_id) == ("done", 1777600000)
-        assert world.ask(day="2026-05-02").state == "waiting"
-
-    def test_failure(self, world: World) -> None:
-        job = {
-            "status": "failure",
-            "batch_id": 7,
-            "batch_start": "2026-05-01T02:00:00",
-            "batch_end": "2026-05-01T03:00:00",
-        }
-        world.write(a=job)
-        assert world.ask(day="2026-05-01").state == "waiting"
-        assert world.ask(day="2026-05-01", fail_on_failed=True).state == "failed"
-
-    def test_half_way_through_closing(self, world: World) -> None:
-        """It closes job by job."""
-        now = format_date(world.now())
-        world.write(a={"status": "success", "batch_id": 7, "batch_end": now}, b={"status": "open", "batch_id": 7})
-        assert world.ask().state == "waiting"
-
-    def test_ids_as_text(self, at_rest: World) -> None:
-        now = format_date(at_rest.now())
-        at_rest.write(a={"status": "success", "batch_id": "7", "batch_end": now})
-        assert at_rest.ask().state == "done"
-
-
-class TestForeignState:
-    def test_a_key_of_another_type(self, at_rest: World) -> None:
-        at_rest.client.set(WF, "mine")
-        with pytest.raises(StateError, match="Another program uses this key"):
-            at_rest.ask()
-
-    @pytest.mark.parametrize("text", ["", "[]", "nonsense", "3"])
-    def test_a_field_that_is_no_job(self, at_rest: World, text: str) -> None:
-        at_rest.client.hset(WF, "a", text)
-        with pytest.raises(StateError, match="'a'"):
-            at_rest.ask()
-
-    def test_a_date_that_is_none(self, at_rest: World) -> None:
-        at_rest.write(a={"status": "success", "batch_id": 3, "batch_end": "yesterday"})
-        with pytest.raises(StateError, match=r"'wf'.*'yesterday' is not a date"):
-            at_rest.ask()
-
-    def test_asking_changes_nothing(self, at_rest: World) -> None:
-        at_rest.batch()
-        before = at_rest.client.info("stats")["total_error_replies"], at_rest.client.dbsize()
-        for backfill in (False, True):
-            at_rest.ask(backfill=backfill, day="2026-01-01")
-        assert (at_rest.client.info("stats")["total_error_replies"], at_rest.client.dbsize()) == before
-
-
-def test_a_check_is_one_round_trip_mostly() -> None:
-    """Three questions at first, four in a backfill; more only to look behind a batch that is not done."""
-    asking = check(KEYS, Wait(workflow=WF, scope="any"))
-    assert [command[0] for command in next(asking)] == ["TIME", "HGETALL", "HMGET"]
-    job = json.dumps({"status": "success", "batch_id": 3})
-    with pytest.raises(StopIteration) as stop:
-        asking.send([[int(time.time()), 0], {"a": job}, [None] * len(META_FIELDS)])
-    assert stop.value.value.state == "done"
