@@ -17,8 +17,8 @@ from batchy_provider.config.crontab import Line, read_crontab
 from batchy_provider.config.editing import yaml_text
 from batchy_provider.config.field_types import Timezone
 from batchy_provider.config.jinja import literal
+from batchy_provider.config.job_name_checks import job_name_violations
 from batchy_provider.config.job_order import PREVIOUS
-from batchy_provider.config.key_checks import job_name_violations
 from batchy_provider.config.programs import program_of
 from batchy_provider.config.reader import Reader
 from batchy_provider.config.workflow import Workflow

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from batchy_provider.config.key_checks import WAIT_PREFIX
+from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import same_day_workflows
 from batchy_provider.config.schedule_model import After

@@ -5,24 +5,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 from batchy_provider.bundles.script_environment import variable_name_problem
+from batchy_provider.config.date_checks import check_dates, check_initial_date
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation, one_of, show
-from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.jinja import template_violations
 from batchy_provider.config.job_model import Job
-from batchy_provider.config.job_order import PREVIOUS
+from batchy_provider.config.job_name_checks import check_instances, check_job_key
 from batchy_provider.config.model import SharedModel, WorkflowModel
-from batchy_provider.config.run_checks import check_runs, same_day_workflows
+from batchy_provider.config.run_checks import check_runs
 from batchy_provider.config.script_checks import check_script
 from batchy_provider.config.wait_checks import check_waits
 from batchy_provider.core.job_state import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
-from batchy_provider.core.names import check_job_name
-from batchy_provider.exceptions import InvalidNameError
 
 ITEM = "ITEM"
 """Environment variable of a script with its entry of ``for_each``: text as it is, everything else as JSON."""
@@ -30,8 +26,6 @@ ITEM = "ITEM"
 MAX_VARIABLE_BYTES = 128 * 1024
 """Bytes that Linux allows for one environment variable, with its name and the NUL at its end."""
 
-RESERVED_JOBS = ("open", "close")
-WAIT_PREFIX = "wait_for_"
 SPECIAL = frozenset((*STATE_FIELDS, *SETTING_FIELDS, INITIAL_DATE))
 """Special fields of a job's state. No param may have one of these names."""
 
@@ -65,17 +59,17 @@ FACTORY_ARGS = {
 def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
     """Yield the errors of a workflow whose single keys are all valid."""
     yield from check_shared(model)
-    yield from _check_dates(model)
+    yield from check_dates(model)
     yield from check_waits(name, model)
     yield from check_runs(model)
-    yield from _check_instances(model)
+    yield from check_instances(model)
     for job_name, job in model.jobs.items():
-        yield from _check_job_name(job_name)
+        yield from check_job_key(job_name)
         yield from _check_action(job_name, job)
         yield from _check_handler(job_name, job)
         yield from _check_params(job_name, job)
         yield from _check_items(job_name, job)
-        yield from _check_initial(job.initial_date, model, ("jobs", job_name, "initial_date"))
+        yield from check_initial_date(job.initial_date, model, ("jobs", job_name, "initial_date"))
         yield from _check_env(job.env, ("jobs", job_name, "env"))
         if job.for_each is not None and job.operator is None and ITEM in {**model.defaults.env, **job.env}:
             path = ("jobs", job_name, "env", ITEM) if ITEM in job.env else ("defaults", "env", ITEM)
@@ -91,30 +85,8 @@ def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
 def check_shared(model: SharedModel) -> Iterator[Violation]:
     """Yield the errors of keys that files may inherit."""
     yield from _check_env(model.defaults.env, ("defaults", "env"))
-    yield from _check_initial(model.initial_date, model, ("initial_date",))
-    yield from _check_initial(model.defaults.initial_date, model, ("defaults", "initial_date"))
-
-
-def _check_initial(text: str | None, model: SharedModel, path: KeyPath) -> Iterator[Violation]:
-    moment = _moment(text, model) if text is not None else None  # None, too, outside of the calendar: another check
-    if moment is None or moment <= datetime.now(timezone.utc):
-        return
-    # What is scheduled only from then on may be written down before.
-    start = _moment(model.start_date, model) if model.start_date is not None else None
-    if start is None or start < moment:
-        yield Violation(
-            path,
-            Code.INVALID_VALUE,
-            f"{text} is in the future, and no window can start there yet; write a date in the past, or a "
-            "start_date that is not before it",
-        )
-
-
-def _moment(text: str, model: SharedModel) -> datetime | None:
-    try:
-        return in_zone(text, model.timezone).astimezone(timezone.utc)
-    except (OverflowError, ValueError):
-        return None
+    yield from check_initial_date(model.initial_date, model, ("initial_date",))
+    yield from check_initial_date(model.defaults.initial_date, model, ("defaults", "initial_date"))
 
 
 def _check_env(env: Mapping[str, str], path: KeyPath) -> Iterator[Violation]:
@@ -133,63 +105,6 @@ def _check_templates(name: str, job: Job) -> Iterator[Violation]:
             yield from template_violations(getattr(job, key), ("jobs", name, key))
         for index, item in enumerate(job.for_each if isinstance(job.for_each, list) else ()):
             yield from template_violations(item_text(item), ("jobs", name, "for_each", index))
-
-
-def _check_dates(model: WorkflowModel) -> Iterator[Violation]:
-    if model.catchup and model.start_date is None:
-        yield Violation(("catchup",), Code.MISSING_KEY, "catchup needs a start_date")
-    if model.start_date is not None and model.end_date is not None:
-        start, end = (in_zone(each, model.timezone) for each in (model.start_date, model.end_date))
-        if _is_before(end, start):
-            yield Violation(
-                ("end_date",), Code.INVALID_VALUE, f"{model.end_date} is before start_date, {model.start_date}"
-            )
-    if model.schedule == "@continuous" and model.max_active_runs != 1:
-        yield Violation(("max_active_runs",), Code.CONFLICT, "schedule @continuous allows one run at a time")
-
-
-def _is_before(end: datetime, start: datetime) -> bool:
-    try:
-        return end < start
-    except OverflowError:  # at the ends of the calendar; the check of each date reports it
-        return False
-
-
-def job_name_violations(name: str, path: KeyPath) -> Iterator[Violation]:
-    """Yield the errors of a job's name."""
-    try:
-        check_job_name(name)
-    except InvalidNameError as error:
-        yield Violation(path, Code.INVALID_NAME, str(error), at_key=True)
-
-
-def _check_job_name(name: str) -> Iterator[Violation]:
-    yield from job_name_violations(name, ("jobs", name))
-    if name in RESERVED_JOBS or name.startswith(WAIT_PREFIX):
-        yield Violation(
-            ("jobs", name),
-            Code.RESERVED_NAME,
-            f"{name!r} is the name of a task that every DAG of a workflow has; give the job another name",
-            at_key=True,
-        )
-    elif name == PREVIOUS:
-        message = f"{name!r} means the previous job in input; give the job another name"
-        yield Violation(("jobs", name), Code.RESERVED_NAME, message, at_key=True)
-
-
-def _check_instances(model: WorkflowModel) -> Iterator[Violation]:
-    """Yield tasks whose name Airflow gives to an instance of a mapped job, whatever the number of its instances."""
-    waits = [WAIT_PREFIX + name for name in (*(wait.workflow for wait in model.wait_for), *same_day_workflows(model))]
-    for mapped in (name for name, job in model.jobs.items() if job.for_each is not None):
-        instance = re.compile(re.escape(mapped) + "_[0-9]+", re.ASCII)
-        for task in (*model.jobs, *waits):
-            if instance.fullmatch(task):
-                what = (
-                    f"which runs for each entry of a list: Airflow calls its instances {mapped}_0, {mapped}_1 and so on"
-                )
-                path = ("jobs", task if task in model.jobs else mapped)
-                other = f"{task!r} looks like an instance of the job {mapped!r}, {what}; rename one of them"
-                yield Violation(path, Code.RESERVED_NAME, other, at_key=True)
 
 
 def _check_action(name: str, job: Job) -> Iterator[Violation]:

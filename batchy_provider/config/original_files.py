@@ -15,7 +15,8 @@ from typing import Any
 
 from batchy_provider.config.diagnostics import Code, Violation
 from batchy_provider.config.job_model import Job
-from batchy_provider.config.key_checks import ACTIONS, job_name_violations
+from batchy_provider.config.job_name_checks import job_name_violations
+from batchy_provider.config.key_checks import ACTIONS
 from batchy_provider.config.model import SharedModel, WorkflowModel
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")

@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from batchy_provider.config.job_name_checks import RESERVED_JOBS, WAIT_PREFIX
 from batchy_provider.config.job_order import PREVIOUS
-from batchy_provider.config.key_checks import ACTIONS, RESERVED_JOBS, WAIT_PREFIX
+from batchy_provider.config.key_checks import ACTIONS
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.core.names import MAX_NAME_LENGTH
 

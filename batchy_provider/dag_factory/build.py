@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 
 from batchy_provider.config.diagnostics import Violation
 from batchy_provider.config.field_types import in_zone
-from batchy_provider.config.key_checks import WAIT_PREFIX
+from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import same_day_workflows
 from batchy_provider.config.schedule_model import Wait
@@ -25,7 +25,7 @@ from batchy_provider.dag_factory.classes import BuildError
 from batchy_provider.dag_factory.operators import build_job
 from batchy_provider.dag_factory.params import params_of
 from batchy_provider.dag_factory.schedule import schedule_of
-from batchy_provider.dag_factory.templates import EXTENSIONS, FACTS, Facts
+from batchy_provider.dag_factory.templates import DATA_NAME, EXTENSIONS, TemplateData
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -92,7 +92,7 @@ def _empty_dag(workflow: Workflow, model: WorkflowModel) -> DAG:
         # Templates and SQL files of operators are looked for beside the workflow's file.
         template_searchpath=str(workflow.path.parent),
         jinja_environment_kwargs={"extensions": EXTENSIONS},
-        user_defined_macros={FACTS: Facts(workflow.name, model.connection, handlers)},
+        user_defined_macros={DATA_NAME: TemplateData(workflow.name, model.connection, handlers)},
         is_paused_upon_creation=model.paused,
         **_of_runs(model),
     )

@@ -59,9 +59,8 @@ def deadlines(model: WorkflowModel) -> Any:
     for index, notifier in enumerate(model.deadline.notify):
         place: KeyPath = ("deadline", "notify", index)
         cls = import_class(notifier.notifier, BaseNotifier, "Airflow notifier", (*place, "notifier"))
-        make(
-            cls, notifier.args, {}, (*place, "args" if notifier.args else "notifier")
-        )  # to see whether it accepts its arguments
+        # Created only to find out whether it accepts its arguments.
+        make(cls, notifier.args, {}, (*place, "args" if notifier.args else "notifier"))
         if cls.async_notify is not BaseNotifier.async_notify:
             callback: Any = sdk.AsyncCallback(cls, kwargs=notifier.args)  # type: ignore[attr-defined]
         elif sync_callback is not None:

@@ -55,7 +55,9 @@ def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
             [Violation(place, Code.CLASS_NOT_FOUND, f"{module_name} has no {class_name!r}{hint}")]
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise BuildError([Violation(place, Code.CLASS_NOT_FOUND, f"{path} is no {what} (a class of {base.__name__})")])
+        raise BuildError(
+            [Violation(place, Code.CLASS_NOT_FOUND, f"{path} is not an {what} (a class of {base.__name__})")]
+        )
     return cls
 
 
@@ -65,7 +67,7 @@ def make(cls: Any, own: Mapping[str, Any], ours: Mapping[str, Any], place: KeyPa
     :param own: arguments from the file.
     :param ours: arguments that the factory adds.
     :param place: the key of the arguments, or of the class if there are none.
-    :raises BuildError: if the class refuses them.
+    :raises BuildError: if the class does not accept them.
     """
     check_templates(cls, own, place)
     try:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""
-Check the Python classes that a workflow file names, in a separate process.
+"""Check the Python classes that a workflow file names, in a separate process.
 
 A file may name any class of any module, and importing a module runs its code. A server that accepts uploaded files must
 not do that itself. The separate process gets a small environment without the server's settings, connections and keys, a
@@ -29,8 +28,7 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SS
 def check_classes(
     folder: Path, workflows: Sequence[str], *, timeout: float = TIMEOUT_SECONDS, env: Mapping[str, str] | None = None
 ) -> list[Diagnostic]:
-    """
-    Build the DAGs of some workflows in another process and return their diagnostics.
+    """Build the DAGs of some workflows in another process and return their diagnostics.
 
     :param folder: the folder of the workflow files.
     :param timeout: seconds; after them the process is killed, and each workflow gets a diagnostic.

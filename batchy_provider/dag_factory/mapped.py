@@ -18,7 +18,7 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, check
     """Build the mapped task of a job.
 
     :param arguments: arguments that all its instances have.
-    :raises BuildError: if its operator refuses them.
+    :raises BuildError: if its operator does not accept them.
     """
     assert job.for_each is not None
     if isinstance(job.for_each, ForEach) and job.for_each.at_once is not None:

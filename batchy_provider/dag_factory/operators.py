@@ -78,7 +78,7 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str) -
         "outputs": job.outputs,
         "env": environment(job, model) or None,
         "inherit_env": bool(setting(job, model, "inherit_env")),
-        # What became of a job that ran many times is not told as of one.
+        # A job that ran several times has no single state that a script could get.
         "previous": [other for other in order.before(name) if model.jobs[other].for_each is None],
         "args": job.script_args,
         "kill_grace_seconds": None if grace is None else grace.total_seconds(),

@@ -19,7 +19,7 @@ def schedule_of(model: WorkflowModel) -> Any:
     """Return what ``DAG(schedule=…)`` takes."""
     match model.schedule:
         case After() as after:
-            each = [_news(name, after, model.connection) for name in after.after]
+            each = [_assets(name, after, model.connection) for name in after.after]
             if after.any:
                 return AssetAny(*(asset for assets in each for asset in assets))
             return AssetAll(*(assets[0] if len(assets) == 1 else AssetAny(*assets) for assets in each))
@@ -31,8 +31,8 @@ def schedule_of(model: WorkflowModel) -> Any:
             return _timetable(crons, model.timezone)
 
 
-def _news(workflow: str, after: After, connection: str | None) -> list[Asset]:
-    """Return the assets whose events mean that a workflow has had the wanted result."""
+def _assets(workflow: str, after: After, connection: str | None) -> list[Asset]:
+    """Return the assets whose events report the wanted result of a workflow."""
     assets = [] if after.result == "failed" else [workflow_asset(workflow)]
     if after.outside:
         assets.append(outside_asset(workflow, connection))

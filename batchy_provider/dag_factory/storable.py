@@ -28,7 +28,7 @@ MAX_SECONDS = 5.0
 """CPU seconds per parse for new DAGs that contain only scripts. Without this limit, an update of thousands of
 workflows could take longer than Airflow allows for a parse, and all DAGs would disappear."""
 
-MIN_KEPT = 20
+MIN_CACHED = 20
 """With fewer DAGs, serializing them is cheaper than a cache file."""
 
 _MAX_PATH = 2000
@@ -87,9 +87,8 @@ class StorageCheck:
             if key in self._known:
                 self._good.add(key)
                 return None
-            if (
-                self._seconds > MAX_SECONDS
-            ):  # made of checked values and this package's operators; the next parse checks it
+            # Made of checked values and this package's operators; the next parse checks it.
+            if self._seconds > MAX_SECONDS:
                 return None
         start = time.process_time()
         found = storage_problem(dag)
@@ -100,7 +99,7 @@ class StorageCheck:
 
     def close(self) -> None:
         """Write the DAGs that passed to the cache file."""
-        if self._file is None or self._good == self._known or len(self._good) < MIN_KEPT:
+        if self._file is None or self._good == self._known or len(self._good) < MIN_CACHED:
             return
         with suppress(OSError):
             descriptor, name = tempfile.mkstemp(dir=self._file.parent)

@@ -3,7 +3,7 @@
 """Make ``{{ batch.from_date }}`` available in the templates of a workflow's tasks.
 
 A macro of the DAG would not know which task is rendered, and Airflow 3.1 renders before there is a current
-context. So this is a Jinja extension: names are looked up by a context of ours, which adds one name, `batch`,
+context. So this is a Jinja extension: names are looked up by our own context class, which adds one name, `batch`,
 and asks Redis only when a template uses it.
 """
 
@@ -22,13 +22,13 @@ from batchy_provider.core.job_state import JobState
 from batchy_provider.core.values import Batch, run_key
 
 NAME = "batch"
-FACTS = "_batchy_facts"
+DATA_NAME = "_batchy_data"
 EXTENSIONS = ["jinja2.ext.do", "batchy_provider.dag_factory.templates.BatchExtension"]
 """Extensions of a workflow's Jinja environment; the first is the one that Airflow gives by default."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TemplateData:
     """Data about the workflow that templates need.
 
     :param workflow: its name.
@@ -42,11 +42,11 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchView:
+class TemplateBatch:
     """The batch in templates. In the task of a job: with its own window and params.
 
-    :param from_date: start of the window, naive UTC, as in Redis.
-    :param to_date: end of the window.
+    :param from_date: start of the window, inclusive; naive UTC, as in Redis.
+    :param to_date: end of the window, exclusive.
     :param params: the job's params.
     """
 
@@ -74,32 +74,32 @@ class BatchContext(Context):
         found = super().resolve_or_missing(key)
         if key != NAME or found is not missing:
             return found
-        ti, facts = super().resolve_or_missing("ti"), super().resolve_or_missing(FACTS)
-        if ti is missing or facts is missing:
+        ti, data = super().resolve_or_missing("ti"), super().resolve_or_missing(DATA_NAME)
+        if ti is missing or data is missing:
             return missing
         # One look-up for all templates of a task: Airflow makes one environment for them.
-        kept: dict[Any, BatchView] = self.environment.globals.setdefault("_batchy_views", {})  # type: ignore[assignment]
+        known: dict[Any, TemplateBatch] = self.environment.globals.setdefault("_batchy_views", {})  # type: ignore[assignment]
         place = (ti.run_id, ti.task_id)
-        if place not in kept:
-            kept[place] = _view(facts, ti)
-        return kept[place]
+        if place not in known:
+            known[place] = _look_up(data, ti)
+        return known[place]
 
 
-def _view(facts: Facts, ti: Any) -> BatchView:
+def _look_up(data: TemplateData, ti: Any) -> TemplateBatch:
     from batchy_provider.hooks.batchy import BatchyHook
 
-    with BatchyHook(facts.redis_conn_id) as store:
-        batch = store.batch_of_run(facts.workflow, run_key(facts.workflow, ti.dag_id, ti.run_id))
+    with BatchyHook(data.redis_conn_id) as store:
+        batch = store.batch_of_run(data.workflow, run_key(data.workflow, ti.dag_id, ti.run_id))
     if batch is None:
         raise UndefinedError(
             f"{{{{ batch }}}} cannot be used in task {ti.task_id!r}: run {ti.run_id!r} of workflow "
-            f"{facts.workflow!r} has not opened a batch yet; only tasks after open have one. If open succeeded, Redis "
-            f"has lost the batch since: `batchy restore {facts.workflow}`"
+            f"{data.workflow!r} has not opened a batch yet; only tasks after open have one. If open succeeded, Redis "
+            f"has lost the batch since: `batchy restore {data.workflow}`"
         )
-    return view_of(batch, ti.task_id, facts.handlers)
+    return batch_for(batch, ti.task_id, data.handlers)
 
 
-def view_of(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]]) -> BatchView:
+def batch_for(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]]) -> TemplateBatch:
     """Return the batch for the templates of a task."""
     job = batch.jobs.get(task_id)
     if job is None:
@@ -107,4 +107,4 @@ def view_of(batch: Batch, task_id: str, handlers: Mapping[str, Mapping[str, Any]
     else:
         window = (job.get("from_date"), job.get("to_date", job.get("batch_start")))
         params = JobState(job).params
-    return BatchView(batch.workflow, batch.batch_id, batch.kind, *window, params)
+    return TemplateBatch(batch.workflow, batch.batch_id, batch.kind, *window, params)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchy_provider.config.key_checks import WAIT_PREFIX
+from batchy_provider.config.job_name_checks import WAIT_PREFIX
 
 Doing = Literal["queued", "waiting", "held", "starting", "running"]
 

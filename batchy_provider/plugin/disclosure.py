@@ -23,7 +23,7 @@ from fastapi import Depends
 from batchy_provider.bundles.masking import MASK, hide, is_secret_name, secrets_in
 from batchy_provider.compat import secrets_masker
 from batchy_provider.config.document import DocumentError, parse
-from batchy_provider.config.key_checks import WAIT_PREFIX
+from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.plugin.airflow_services import Deployment
 from batchy_provider.plugin.security import AnyCaller, Caller
 

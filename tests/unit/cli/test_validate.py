@@ -99,7 +99,7 @@ def test_what_is_not_there_or_no_workflow_file(run: Any, tmp_path: Path):
 
 def test_operators_are_checked_unless_airflow_is_to_stay_out(run: Any, tmp_path: Path):
     (tmp_path / "cfg" / "a.yaml").write_text("jobs:\n  a: {operator: pathlib.Path}\n")
-    assert "cfg/a.yaml:2:17: jobs.a.operator: pathlib.Path is no Airflow operator" in run(code=1)
+    assert "cfg/a.yaml:2:17: jobs.a.operator: pathlib.Path is not an Airflow operator" in run(code=1)
     assert run("--no-airflow") == "no errors\n"
 
 

@@ -135,7 +135,7 @@ def test_what_is_scheduled_only_from_a_future_date_on_may_be_written_before() ->
 @pytest.mark.parametrize("names", ["filters", "context", "extensions"])
 def test_templates_are_parsed_as_airflow_renders_them(names: str) -> None:
     from batchy_provider.config import jinja
-    from batchy_provider.dag_factory.templates import EXTENSIONS, BatchView
+    from batchy_provider.dag_factory.templates import EXTENSIONS, TemplateBatch
 
     templater: Any = pytest.importorskip("airflow.sdk.definitions._internal.templater")
     if names == "filters":
@@ -144,6 +144,6 @@ def test_templates_are_parsed_as_airflow_renders_them(names: str) -> None:
         from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
         assert not KNOWN_CONTEXT_KEYS - jinja.NAMES
-        assert tuple(BatchView.__dataclass_fields__) == jinja.BATCH
+        assert tuple(TemplateBatch.__dataclass_fields__) == jinja.BATCH
     else:
         assert EXTENSIONS[:1] == ["jinja2.ext.do"]

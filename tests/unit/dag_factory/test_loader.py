@@ -113,7 +113,7 @@ OPERATORS = {
     "airflow.providers.nowhere.Operator": (
         "2:17: jobs.a.operator: there is no module 'airflow.providers.nowhere'; is its provider installed here?"
     ),
-    "pathlib.Path": "2:17: jobs.a.operator: pathlib.Path is no Airflow operator (a class of BaseOperator)",
+    "pathlib.Path": "2:17: jobs.a.operator: pathlib.Path is not an Airflow operator (a class of BaseOperator)",
     "airflow.providers.standard.operators.bash.BashOperator": (
         "2:17: jobs.a.operator: airflow.providers.standard.operators.bash.BashOperator does not accept its arguments: "
         "missing keyword argument 'bash_command'"

@@ -171,7 +171,7 @@ class TestNotifiers:
             f"sales.yaml:1:80: on_failure.args.txt: {HERE}.Told takes no argument 'txt'; did you mean 'text'?"
         ]
         assert diagnostics(f"jobs:\n  a: {{bash: x, on_retry: [{HERE}.Lister]}}") == [
-            f"sales.yaml:2:27: jobs.a.on_retry[0]: {HERE}.Lister is no Airflow notifier (a class of BaseNotifier)"
+            f"sales.yaml:2:27: jobs.a.on_retry[0]: {HERE}.Lister is not an Airflow notifier (a class of BaseNotifier)"
         ]
         assert diagnostics(f"defaults: {{on_retry: Told}}\n{JOB}") == [
             "sales.yaml:1:22: defaults.on_retry: expected a full Python path, package.module.Class, not 'Told'"

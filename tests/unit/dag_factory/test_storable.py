@@ -108,18 +108,18 @@ def test_a_backslash_before_a_u_is_no_nul(cfg: Path):
 
 
 def test_what_is_known_to_be_good_is_not_serialized_again(cfg: Path, serialized: list[str]):
-    for number in range(storable.MIN_KEPT):
+    for number in range(storable.MIN_CACHED):
         (cfg / f"w{number}.yaml").write_text(GOOD)
     (cfg / "foreign.yaml").write_text("jobs: {a: {operator: hostile_operators.Holds}}\n")
-    assert len(build_dags(cfg)[0]) == storable.MIN_KEPT + 2 == len(serialized)
+    assert len(build_dags(cfg)[0]) == storable.MIN_CACHED + 2 == len(serialized)
     serialized.clear()
     (cfg / "w3.yaml").write_text("jobs: {a: {bash: echo 2}}\n")
-    assert len(build_dags(cfg)[0]) == storable.MIN_KEPT + 2
+    assert len(build_dags(cfg)[0]) == storable.MIN_CACHED + 2
     assert sorted(serialized) == ["foreign", "w3"]  # a foreign class may do another thing each time
 
 
 def test_no_file_of_others_says_what_is_good(cfg: Path, serialized: list[str]):
-    for number in range(storable.MIN_KEPT):
+    for number in range(storable.MIN_CACHED):
         (cfg / f"w{number}.yaml").write_text(GOOD)
     build_dags(cfg)
     (folder,) = (cfg.parent / "tmp").iterdir()
@@ -127,7 +127,7 @@ def test_no_file_of_others_says_what_is_good(cfg: Path, serialized: list[str]):
     folder.chmod(0o777)
     serialized.clear()
     build_dags(cfg)
-    assert len(serialized) == storable.MIN_KEPT + 1
+    assert len(serialized) == storable.MIN_CACHED + 1
 
 
 def test_a_parse_does_not_use_up_its_time(cfg: Path, serialized: list[str], monkeypatch: pytest.MonkeyPatch):
