@@ -174,5 +174,9 @@ class ArchiveFiles:
         try:
             yield
         except Exception as error:
-            text = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
-            raise ArchiveError(f"the archive {self.url} cannot be used: {text}") from error
+            raise ArchiveError(f"the archive {self.url} cannot be used: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's type and the first line of its message."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchy_provider.archive.archive_entry import ArchiveEntry
-from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.archive.archive_files import ArchiveFiles, first_line
 from batchy_provider.archive.archived_batch import ArchivedBatch
 from batchy_provider.archive.archived_state import ArchivedState
-from batchy_provider.archive.bounded_files import BoundedFiles, first_line
+from batchy_provider.archive.bounded_files import BoundedFiles
 from batchy_provider.archive.descriptions import describe_archived
 from batchy_provider.archive.redis_source import RETRY_SECONDS, read_closed_batches, read_live_state
 from batchy_provider.core.dates import format_date

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.archive.archive_files import ArchiveFiles, first_line
 from batchy_provider.exceptions import ArchiveError
 
 T = TypeVar("T")
@@ -48,28 +48,23 @@ class BoundedFiles:
 
         :raises ArchiveError: if `work` fails or takes too long. A thread that takes too long keeps running.
         """
-        ended: list[T] = []
-        failed: list[BaseException] = []
+        results: list[T] = []
+        errors: list[BaseException] = []
 
         def run() -> None:
             try:
-                ended.append(work())
+                results.append(work())
             except BaseException as error:
-                failed.append(error)
+                errors.append(error)
 
         thread = threading.Thread(target=run, name="batchy-archive", daemon=True)
         thread.start()
         thread.join(self._seconds)
-        if ended:
-            return ended[0]
+        if results:
+            return results[0]
         url = self.get().url
-        if not failed:
+        if not errors:
             raise ArchiveError(f"{url} has not answered for {self._seconds:g} seconds")
-        if isinstance(failed[0], ArchiveError):
-            raise failed[0]
-        raise ArchiveError(f"{url}: {first_line(failed[0])}") from failed[0]
-
-
-def first_line(error: BaseException) -> str:
-    """Return an error's type and the first line of its message."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        if isinstance(errors[0], ArchiveError):
+            raise errors[0]
+        raise ArchiveError(f"{url}: {first_line(errors[0])}") from errors[0]

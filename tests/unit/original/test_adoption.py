@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The original server's history taken over: ``batchy adopt``."""
+"""Adopt the history of the original server: ``batchy adopt``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def adopted(world: World, **how: Any) -> Adoption:
 
 
 def everything(world: World) -> dict[str, Any]:
-    """All that is in Redis, to compare before with after."""
+    """Return everything in Redis, to compare before with after."""
     client = world.store.backend.client
     kinds = {key: client.type(key) for key in client.scan_iter(count=1000)}
     return {
@@ -39,16 +39,16 @@ def everything(world: World) -> dict[str, Any]:
 
 
 def nights(original: Original, *statuses: str) -> list[int]:
-    """Let it open and close in some nights; returns the ids."""
+    """Let the original open and close a batch in some nights; return the ids."""
     return [original.night(NIGHTS[night], status) for night, status in enumerate(statuses)]
 
 
 def listed(world: World) -> dict[int, str]:
-    """Batches of the history, newest first, with their status."""
+    """Return batch id → status of the history, newest first."""
     return {batch.batch_id: batch.status for batch in world.store.history(WORKFLOW, limit=1000)}
 
 
-def test_batches_of_the_original_come_into_history_days_and_the_times_of_closing(
+def test_batches_of_the_original_get_into_the_history_with_their_days_and_closing_times(
     world: World, original: Original
 ) -> None:
     original.load({"extract": {}})
@@ -61,7 +61,7 @@ def test_batches_of_the_original_come_into_history_days_and_the_times_of_closing
     assert world.store.history(WORKFLOW)[0].from_date == NIGHTS[2], "it opens after a failure at that moment"
 
 
-def test_a_day_that_the_original_loaded_long_ago_is_waited_for_no_more(world: World, original: Original) -> None:
+def test_a_wait_for_a_day_that_the_original_loaded_ends(world: World, original: Original) -> None:
     original.load({"extract": {}})
     first = original.night(NIGHTS[0])
     original.night(NIGHTS[1])
@@ -72,7 +72,7 @@ def test_a_day_that_the_original_loaded_long_ago_is_waited_for_no_more(world: Wo
     assert (verdict.state, verdict.batch_id) == ("done", first)
 
 
-def test_doing_it_again_changes_nothing(world: World, original: Original) -> None:
+def test_a_second_adoption_changes_nothing(world: World, original: Original) -> None:
     original.load({"extract": {}})
     for night in NIGHTS[:3]:
         original.night(night)
@@ -85,7 +85,7 @@ def test_doing_it_again_changes_nothing(world: World, original: Original) -> Non
     assert everything(world) == before
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(world: World, original: Original) -> None:
+def test_a_dry_run_returns_the_same_and_writes_nothing(world: World, original: Original) -> None:
     original.load({"extract": {}})
     nights(original, "success", "failure", "success")
     before = everything(world)
@@ -94,7 +94,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(world: World, original: Orig
     assert asked == adopted(world)
 
 
-def test_a_batch_that_was_left_open_has_failed_when_the_next_one_was_opened(world: World, original: Original) -> None:
+def test_a_batch_that_was_left_open_failed_when_the_next_one_opened(world: World, original: Original) -> None:
     original.load({"extract": {}, "load": {}})
     world.at(NIGHTS[0])
     left = original.open()
@@ -105,7 +105,7 @@ def test_a_batch_that_was_left_open_has_failed_when_the_next_one_was_opened(worl
     assert [job["outcome"] for job in batch.jobs.values()] == ["aborted", "aborted"]
 
 
-def test_our_batch_that_the_original_opened_over_has_failed_too(world: World, original: Original) -> None:
+def test_our_batch_failed_when_the_original_opened_the_next_one(world: World, original: Original) -> None:
     ours = world.at(NIGHTS[0]).open("ours")
     later = original.night(NIGHTS[1])
     original.night(NIGHTS[2])
@@ -113,7 +113,7 @@ def test_our_batch_that_the_original_opened_over_has_failed_too(world: World, or
     assert list(listed(world).items())[1:] == [(later, "success"), (ours.batch_id, "failed")]
 
 
-def test_our_batch_that_the_original_closed_has_its_day(world: World, original: Original) -> None:
+def test_our_batch_that_the_original_closed_gets_its_day(world: World, original: Original) -> None:
     ours = world.at(NIGHTS[0]).open("ours")
     original.close("success")
     original.night(NIGHTS[1])
@@ -122,7 +122,7 @@ def test_our_batch_that_the_original_closed_has_its_day(world: World, original: 
     assert world.store.raw_days()["2026-01-01"] == ours.batch_id
 
 
-def test_what_still_runs_is_left_alone(world: World, original: Original) -> None:
+def test_open_batches_that_still_run_do_not_change(world: World, original: Original) -> None:
     original.load({"extract": {}})
     original.night(NIGHTS[0])
     backfill = world.at(NIGHTS[1]).open("backfill", backfill=True, window=(NIGHTS[0], NIGHTS[1]))
@@ -135,7 +135,7 @@ def test_what_still_runs_is_left_alone(world: World, original: Original) -> None
     assert world.store.raw_days()["2026-01-02"] == running
 
 
-def test_nights_that_go_on_meanwhile_are_not_disturbed(world: World, original: Original) -> None:
+def test_an_adoption_does_not_disturb_an_open_batch(world: World, original: Original) -> None:
     original.load({"extract": {}})
     original.night(NIGHTS[0])
     ours = world.at(NIGHTS[1]).open("ours")
@@ -145,18 +145,20 @@ def test_nights_that_go_on_meanwhile_are_not_disturbed(world: World, original: O
 
 
 class TestGaps:
-    def test_what_the_original_never_loaded_after_a_failure_is_told(self, world: World, original: Original) -> None:
+    def test_a_window_that_the_original_skipped_after_a_failure_is_a_gap(
+        self, world: World, original: Original
+    ) -> None:
         original.load({"extract": {}, "load": {}})
         nights(original, "success", "failure", "success", "success")
         gaps = adopted(world).gaps
         assert gaps == [Gap(job, NIGHTS[0], NIGHTS[2]) for job in ("extract", "load")]
 
-    def test_also_before_the_next_window(self, world: World, original: Original) -> None:
+    def test_a_gap_can_end_at_the_next_window(self, world: World, original: Original) -> None:
         original.load({"extract": {}})
         nights(original, "success", "failure", "failure")
         assert adopted(world).gaps == [Gap("extract", NIGHTS[0], NIGHTS[2])]
 
-    def test_none_once_it_has_been_loaded(self, world: World, original: Original) -> None:
+    def test_a_window_that_was_loaded_later_is_no_gap(self, world: World, original: Original) -> None:
         original.load({"extract": {}})
         nights(original, "success", "failure", "success")
         (gap,) = adopted(world).gaps
@@ -164,7 +166,7 @@ class TestGaps:
         world.close("success", reload)
         assert adopted(world).gaps == []
 
-    def test_none_in_sound_nights_with_overlaps_and_disabled_jobs(self, world: World, original: Original) -> None:
+    def test_overlaps_and_disabled_jobs_make_no_gaps(self, world: World, original: Original) -> None:
         world.jobs = {"extract": {"reprocess_hours": 2}, "load": {"trunc_start": True}}
         world.night(NIGHTS[0])
         original.night(NIGHTS[1])
@@ -177,7 +179,7 @@ class TestGaps:
         assert adopted(world).gaps == []
 
 
-def test_keys_that_are_no_batches_are_passed_over_and_told(world: World, original: Original) -> None:
+def test_keys_that_are_not_batches_are_reported_and_not_adopted(world: World, original: Original) -> None:
     original.load({"extract": {}})
     good = original.night(NIGHTS[0])
     original.night(NIGHTS[1])
@@ -193,7 +195,7 @@ def test_keys_that_are_no_batches_are_passed_over_and_told(world: World, origina
     assert len(listed(world)) == 2
 
 
-def test_when_the_original_loaded_its_configuration_is_kept_among_the_changes(world: World, original: Original) -> None:
+def test_each_configuration_load_of_the_original_gets_an_audit_entry(world: World, original: Original) -> None:
     original.load({"extract": {}})
     original.night(NIGHTS[0])
     key = world.store.backend.keys(WORKFLOW).batch(1767225600)
@@ -207,7 +209,9 @@ def test_when_the_original_loaded_its_configuration_is_kept_among_the_changes(wo
     ]
 
 
-def test_years_of_nights_are_adopted_in_parts_and_none_is_ended_too_late(world: World, original: Original) -> None:
+def test_many_batches_are_adopted_in_chunks_and_each_ends_when_the_next_one_opened(
+    world: World, original: Original
+) -> None:
     original.load({"extract": {}})
     original.night(NIGHTS[0])
     text, pipe = world.store.raw_live()["extract"], world.store.backend.client.pipeline(transaction=False)
@@ -225,7 +229,7 @@ def test_years_of_nights_are_adopted_in_parts_and_none_is_ended_too_late(world: 
     assert world.store.prune(WORKFLOW, keep=3) == 448
 
 
-def test_a_day_that_was_loaded_again_since_keeps_the_later_batch(world: World, original: Original) -> None:
+def test_a_day_that_was_loaded_twice_names_the_later_batch(world: World, original: Original) -> None:
     original.load({"extract": {}})
     original.night(NIGHTS[0])
     original.night(NIGHTS[1])
@@ -235,7 +239,7 @@ def test_a_day_that_was_loaded_again_since_keeps_the_later_batch(world: World, o
     assert world.store.raw_days()["2026-01-01"] == again.batch_id
 
 
-def test_a_watermark_that_a_person_moved_stays(world: World, original: Original) -> None:
+def test_an_adoption_does_not_move_a_watermark_that_a_person_set(world: World, original: Original) -> None:
     original.load({"extract": {}})
     for night in NIGHTS[:3]:
         original.night(night)
@@ -244,7 +248,7 @@ def test_a_watermark_that_a_person_moved_stays(world: World, original: Original)
     assert window(world.at(NIGHTS[3]).open("ours")) == (NIGHTS[0], NIGHTS[3])
 
 
-def test_a_cleared_run_of_ours_does_not_take_the_watermark_back_after_it(world: World, original: Original) -> None:
+def test_a_cleared_run_does_not_move_the_watermark_back_after_an_adoption(world: World, original: Original) -> None:
     world.night(NIGHTS[0], "first", result="failed")
     original.night(NIGHTS[1])
     original.night(NIGHTS[2], "failure")
@@ -253,7 +257,7 @@ def test_a_cleared_run_of_ours_does_not_take_the_watermark_back_after_it(world: 
     assert again.kind == "history"
 
 
-def test_past_is_found_of_every_workflow_and_of_nothing_else(world: World, original: Original) -> None:
+def test_keys_of_every_workflow_are_found_and_no_other_keys(world: World, original: Original) -> None:
     original.load({"extract": {}})
     batch_id = original.night(NIGHTS[0])
     client = world.store.backend.client

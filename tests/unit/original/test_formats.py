@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A batch as programs outside read it."""
+"""Write a batch for other programs: JSON of the original, parameter files of Informatica."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_without_a_folder_the_file_is_that_of_the_original_with_dates_for_powercenter() -> None:
+def test_without_a_folder_the_file_is_that_of_the_original_with_powercenter_dates() -> None:
     assert to_infa("sales", JOBS) == (
         "[s_extract]\n"
         "$$region=eu\n"
@@ -46,7 +46,7 @@ def test_without_a_folder_the_file_is_that_of_the_original_with_dates_for_powerc
     )
 
 
-def test_each_job_has_its_section_and_an_empty_line_stands_between() -> None:
+def test_an_empty_line_separates_the_sections_of_jobs() -> None:
     assert to_infa("sales", {"a": {"x": 1}, "b": {"x": 2}}) == "[a]\n$$x=1\n\n[b]\n$$x=2\n"
 
 
@@ -74,7 +74,7 @@ def test_a_date_of_the_original_is_read_for_powercenter() -> None:
     assert "=11/22/2026 18:39:48.000000" in to_infa("sales", {"a": {"batch_start": "2026-11-22T18:39:48"}})
 
 
-def test_a_param_that_only_looks_like_a_date_is_left_alone() -> None:
+def test_a_param_that_only_looks_like_a_date_does_not_change() -> None:
     assert "$$since=2026-11-22" in to_infa("sales", {"a": {"since": "2026-11-22"}})
 
 
@@ -88,7 +88,7 @@ def test_a_line_break_in_a_value_never_makes_a_second_line(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "a=b", "a[b", "a]b", "a\nb", "a\tb", ""])
-def test_a_name_that_cannot_stand_in_the_file_is_refused(name: str) -> None:
+def test_a_name_that_the_file_cannot_contain_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="job 'a'"):
         to_infa("sales", {"a": {name: 1}})
 
@@ -108,12 +108,12 @@ def test_options_are_checked(options: dict[str, Any], said: str) -> None:
         check_infa("sales", options)
 
 
-def test_json_is_the_body_of_the_original() -> None:
+def test_json_is_the_same_as_the_body_of_the_original() -> None:
     assert json.loads(to_json(JOBS)) == JOBS
     assert to_json({"a": {"x": 1}}) == '{\n    "a": {\n        "x": 1\n    }\n}'
 
 
-def test_an_unknown_format_is_refused_before_anything_is_opened() -> None:
+def test_an_unknown_format_is_refused() -> None:
     assert check_format("infa") == "infa"
     with pytest.raises(ConfigError, match="there is no format 'xml'; use one of json, infa"):
         check_format("xml")

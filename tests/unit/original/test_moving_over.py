@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Moving over from the original server, and back: night by night on one Redis, as docs/moving.md tells it."""
+"""Move from the original server to this package and back, night by night on one Redis, as docs/moving.md says."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def moment(night: int) -> str:
 
 
 def loaded(world: World, ids: list[int]) -> list[tuple[str, str]]:
-    """The windows that successes have loaded, in order, from what each batch's own hash holds."""
+    """Return the windows that successful batches have loaded, in order, from the hashes of the batches."""
     spans = [loaded_spans(world.store._stored(batch_id)) for batch_id in ids]  # type: ignore[call-arg]
     found = [span for each in spans for span in each.get("extract", ())]
     return sorted((format_date(start), format_date(end)) for start, end in found)
 
 
 def rule_of_the_page(nights: tuple[tuple[str, str], ...]) -> bool:
-    """The original never opens after a failure: what had failed would be lost."""
+    """Tell whether some nights follow the rule of the page: the original never opens after a failure."""
     failed_before = [result == "failed" for _, result in nights]
     return not any(before and after[0] == "original" for before, after in zip(failed_before, nights[1:], strict=False))
 
 
 def test_in_any_order_of_nights_each_window_is_loaded_once() -> None:
-    """All orders of four nights but those that the page forbids; in the end a night of ours succeeds."""
+    """All orders of four nights that the page allows, and then a successful night of this package."""
     for nights in filter(rule_of_the_page, itertools.product(NIGHTS, repeat=4)):
         clock = Clock()
         world = World(PureStore(clock), clock)
@@ -53,8 +53,8 @@ def test_in_any_order_of_nights_each_window_is_loaded_once() -> None:
         assert [start for start, _ in spans[1:]] == [end for _, end in spans[:-1]], f"{nights}: a gap, or twice"
 
 
-def test_what_the_page_forbids_does_lose_a_window() -> None:
-    """Or the rule would be one that nobody needs."""
+def test_nights_that_the_page_forbids_lose_a_window() -> None:
+    """Otherwise nobody would need the rule."""
     clock = Clock()
     world = World(PureStore(clock), clock)
     original = Original(world)
@@ -66,7 +66,7 @@ def test_what_the_page_forbids_does_lose_a_window() -> None:
     assert spans[1][0] > spans[0][1], "from the first night's end to the third's start nothing was loaded"
 
 
-def test_back_after_weeks_the_original_goes_on_where_we_ended(world: World, original: Original) -> None:
+def test_after_weeks_the_original_continues_where_this_package_ended(world: World, original: Original) -> None:
     world.jobs = {"extract": {"reprocess_hours": 1.5, "trunc_start": False}, "load": {}}
     original.load({"extract": {"reprocess_hours": 1.5}, "load": {}})
     original.night(moment(0))
@@ -86,7 +86,7 @@ def test_back_after_weeks_the_original_goes_on_where_we_ended(world: World, orig
     assert window(world.at(moment(24)).open("ours again"), "load") == (moment(23), moment(24))
 
 
-def test_back_too_early_from_a_failure_the_original_skips_it(world: World, original: Original) -> None:
+def test_after_a_failure_the_original_skips_the_failed_window(world: World, original: Original) -> None:
     world.night(moment(0))
     world.night(moment(1), result="failed")
     world.at(moment(2))
@@ -94,7 +94,7 @@ def test_back_too_early_from_a_failure_the_original_skips_it(world: World, origi
     assert world.live()["from_date"] == (START + timedelta(days=2)).isoformat(), "so rerun it first, says the page"
 
 
-def test_a_window_that_a_person_set_is_unknown_to_the_original(world: World, original: Original) -> None:
+def test_the_original_ignores_a_window_that_a_person_set(world: World, original: Original) -> None:
     world.night(moment(0))
     world.night(moment(1))
     world.store.set_window(WORKFLOW, moment(0), by="anna")
@@ -126,7 +126,9 @@ def test_the_originals_waitsy_waits_for_ever_on_a_disabled_job(world: World, ori
 
 
 @pytest.mark.parametrize("params", [{"region": "eu", "big": 2**70, "list": [], "no": None}])
-def test_params_go_over_and_back_as_they_are(world: World, original: Original, params: dict[str, object]) -> None:
+def test_params_do_not_change_on_the_way_there_and_back(
+    world: World, original: Original, params: dict[str, object]
+) -> None:
     original.load({"extract": params})
     original.night(moment(0))
     world.jobs = {"extract": params}

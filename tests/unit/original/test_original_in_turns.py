@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The original server and this package, in turns on one Redis; and what it does wrong, which ours must not."""
+"""The original server and this package in turns on one Redis, and errors of the original that this package avoids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from state_worlds import FIRST, WORKFLOW, Original, World, short, window
 from batchy_provider.exceptions import NotOpenError
 
 
-def test_the_original_reads_what_we_wrote(world: World, original: Original) -> None:
+def test_the_original_reads_what_this_package_wrote(world: World, original: Original) -> None:
     world.jobs = {"extract": {"reprocess_hours": 2}, "load": {"trunc_start": True}}
     world.night("2026-01-01T02:00:00")  # microsecond 0: its strptime wants the digits all the same
     world.at("2026-01-02T02:00")
@@ -23,7 +23,7 @@ def test_the_original_reads_what_we_wrote(world: World, original: Original) -> N
     assert world.live("load")["batch_id"] == batch_id
 
 
-def test_we_go_on_where_the_original_ended(world: World, original: Original) -> None:
+def test_this_package_continues_where_the_original_ended(world: World, original: Original) -> None:
     world.jobs = {"extract": {"reprocess_hours": 1}}
     world.night("2026-01-01T02:00")
     world.at("2026-01-02T02:00")
@@ -44,7 +44,7 @@ def test_a_batch_start_of_the_original_on_the_full_second_is_read(world: World, 
     assert window(world.at("2026-01-03T02:00").open("third"))[0] == "2026-01-02T02:00"
 
 
-def test_failure_as_the_original_writes_it_is_failed(world: World, original: Original) -> None:
+def test_the_status_failure_of_the_original_reads_as_failed(world: World, original: Original) -> None:
     world.store.raw_write("extract", '{"status": "new"}', None)
     world.at("2026-01-02T02:00")
     original.open()
@@ -53,7 +53,7 @@ def test_failure_as_the_original_writes_it_is_failed(world: World, original: Ori
     assert window(world.at("2026-01-03T02:00").open(None, known=False)) == (short(FIRST), "2026-01-03T02:00")
 
 
-def test_the_window_shown_of_a_batch_of_the_original_is_its_own(world: World, original: Original) -> None:
+def test_a_batch_of_the_original_shows_its_own_window(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00")
     world.at("2026-01-02T02:00")
     original.open()
@@ -75,7 +75,7 @@ def test_an_open_batch_of_the_original_is_taken_over_with_its_window(world: Worl
     assert ended.jobs["extract"]["outcome"] == "aborted"
 
 
-def test_our_batch_that_the_original_opened_over_does_not_stay_open(world: World, original: Original) -> None:
+def test_our_batch_does_not_stay_open_after_the_original_opened_the_next_one(world: World, original: Original) -> None:
     left = world.at("2026-01-01T02:00").open("killed")
     world.at("2026-01-02T02:00")
     original.open()
@@ -87,7 +87,7 @@ def test_our_batch_that_the_original_opened_over_does_not_stay_open(world: World
     assert left.batch_id in world.store.raw_closed()
 
 
-def test_our_batch_that_the_original_closed_before_its_next_has_its_day(world: World, original: Original) -> None:
+def test_our_batch_that_the_original_closed_before_its_next_one_gets_its_day(world: World, original: Original) -> None:
     ours = world.at("2026-01-01T02:00").open("first")
     original.close("success")
     world.at("2026-01-02T02:00")
@@ -106,9 +106,7 @@ def test_our_batch_that_the_original_closed_is_closed(world: World, original: Or
     assert window(world.at("2026-01-03T02:00").open("second")) == ("2026-01-02T02:00", "2026-01-03T02:00")
 
 
-def test_waits_lists_and_days_learn_of_the_originals_batch_with_our_next_change(
-    world: World, original: Original
-) -> None:
+def test_the_next_change_adds_the_batch_of_the_original_to_the_lists_and_days(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00")
     world.at("2026-01-02T02:00")
     batch_id = original.open()
@@ -118,9 +116,7 @@ def test_waits_lists_and_days_learn_of_the_originals_batch_with_our_next_change(
     assert batch_id in world.store.raw_closed()
 
 
-def test_the_originals_batch_is_noted_before_a_window_is_set_or_a_configuration_loaded(
-    world: World, original: Original
-) -> None:
+def test_set_window_and_load_record_the_batch_of_the_original_first(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00")
     world.at("2026-01-02T02:00")
     first = original.open()
@@ -135,14 +131,14 @@ def test_the_originals_batch_is_noted_before_a_window_is_set_or_a_configuration_
     assert world.open("again").batch_id > second
 
 
-def test_ids_go_on_after_those_of_the_original(world: World, original: Original) -> None:
+def test_ids_continue_after_those_of_the_original(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00")
     world.at("2026-01-02T02:00")
     batch_id = original.open()
     assert world.open("same second").batch_id == batch_id + 1
 
 
-def test_a_workflow_loaded_by_the_original_is_opened_from_the_beginning(world: World, original: Original) -> None:
+def test_a_workflow_that_the_original_loaded_starts_from_the_beginning(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00")
     original.load({"extract": {"region": "eu"}})
     batch = world.at("2026-01-02T02:00").open(None, known=False)
@@ -150,7 +146,7 @@ def test_a_workflow_loaded_by_the_original_is_opened_from_the_beginning(world: W
     assert batch.jobs["extract"]["region"] == "eu"
 
 
-def test_jobs_that_a_killed_original_left_in_two_batches_are_brought_together(world: World, original: Original) -> None:
+def test_jobs_that_a_killed_original_left_in_two_batches_open_in_one(world: World, original: Original) -> None:
     world.jobs = {"extract": {}, "load": {}}
     world.night("2026-01-01T02:00")
     world.at("2026-01-02T02:00")
@@ -163,7 +159,7 @@ def test_jobs_that_a_killed_original_left_in_two_batches_are_brought_together(wo
 
 
 @pytest.mark.parametrize(("half", "whole"), [("success", "failed"), ("failure", "success")])
-def test_what_a_killed_original_closed_by_half_is_closed_as_a_whole(
+def test_a_batch_that_a_killed_original_closed_in_part_can_be_closed(
     world: World, original: Original, half: str, whole: Any
 ) -> None:
     world.jobs = {"extract": {}, "load": {}}
@@ -177,7 +173,7 @@ def test_what_a_killed_original_closed_by_half_is_closed_as_a_whole(
     assert [window(batch, job)[0] for job in world.jobs] == [start, start], "jobs re-run the same window together"
 
 
-def test_a_cleared_run_does_not_take_the_watermark_of_the_original_back(world: World, original: Original) -> None:
+def test_a_cleared_run_does_not_move_the_watermark_of_the_original_back(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00", "first", result="failed")
     world.at("2026-01-02T02:00")
     original.open()
@@ -188,7 +184,7 @@ def test_a_cleared_run_does_not_take_the_watermark_of_the_original_back(world: W
     assert window(world.at("2026-01-03T02:00").open("third"))[0] == "2026-01-02T02:00"
 
 
-def test_nor_when_it_was_two_batches_ago(world: World, original: Original) -> None:
+def test_a_run_that_is_cleared_two_batches_later_does_not_move_it_back_either(world: World, original: Original) -> None:
     world.night("2026-01-01T02:00", "first")
     second = world.night("2026-01-02T02:00", "second")
     for night, status in (("2026-01-03T02:00:00.5", "success"), ("2026-01-04T02:00:00.5", "failure")):
@@ -200,7 +196,7 @@ def test_nor_when_it_was_two_batches_ago(world: World, original: Original) -> No
     assert (again.kind, window(again)) == ("history", window(second))
 
 
-# -- what the original does wrong -----------------------------------------------------------------------------------
+# -- errors of the original that this package avoids ------------------------------------------------------------------
 
 
 def test_after_a_failure_the_failed_window_is_not_lost(world: World) -> None:
