@@ -40,7 +40,7 @@ def _modules(*names: str) -> dict[str, Any]:
 
 
 def _connection_type() -> dict[str, Any]:
-    """Return the connection type ``batchy``: as ``redis``, which works too, with Sentinel and timeouts."""
+    """Return the connection type ``batchy``. Type ``redis`` works too, but has no fields for Sentinel and timeouts."""
     return {
         "connection-type": "batchy",
         "hook-name": "Batchy (Redis)",
@@ -154,7 +154,7 @@ def _options() -> dict[str, Any]:
         "bundle_max_mb": _option(
             "integer",
             "1024",
-            "Most megabytes of a bundle, unpacked; its zip may have half of that. A larger bundle is refused.",
+            "Maximum size of an unpacked bundle in megabytes; its zip may have half of that. Larger ones are refused.",
             example="4096",
         ),
         "results_url": _option(
@@ -168,27 +168,27 @@ def _options() -> dict[str, Any]:
         "archive": _option(
             "boolean",
             "True",
-            "Whether the result store also has each closed batch and the newest state of each workflow. Then\n"
-            "``batchy restore`` can restore them, and no batch opens after Redis has lost them.",
+            "Whether each closed batch and the newest state of each workflow are also archived in the result store.\n"
+            "After Redis has lost data, no batch opens then, and ``batchy restore`` restores the data.",
             example="False",
         ),
         "allow_upload": _option(
             "boolean",
             "False",
-            "Whether people may upload workflow files and bundles by REST and the page. With an upload they bring\n"
-            "code that workers run. It needs Airflow's right to change its configuration.",
+            "Whether people may upload workflow files and bundles, by REST and on the page. An upload contains code\n"
+            "that workers run, so it needs the permission to change Airflow's configuration.",
             example="True",
         ),
         "upload_max_mb": _option(
             "integer",
             "256",
-            "Most megabytes of an upload, all its files together.",
+            "Maximum size of an upload in megabytes, all its files together.",
             example="1024",
         ),
         "kill_grace_seconds": _option(
             "float",
             "10",
-            "Seconds between TERM and KILL for a script that must stop: its time is over, or its task is stopped.",
+            "Seconds between TERM and KILL for a script that must stop: it timed out, or its task stops.",
             example="60",
         ),
         "recheck_seconds": _option(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Report to OpenLineage what a job reads and writes. Imported only if its provider asks the operator.
+"""Report to OpenLineage what a job reads and writes. Imported only if the OpenLineage provider asks an operator.
 
-Inputs and outputs are lineage only. As Airflow's ``outlets`` they would be assets: they would start the DAGs that are
-scheduled by them before the batch is closed, and even if it fails.
+Inputs and outputs are lineage only, not Airflow's ``outlets``. Outlets are assets: they would start DAGs that wait for
+these assets before the batch is closed, and even if it fails later.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BatchRunFacet(RunFacet):
 
     workflow: str = attr.field()
     job: str = attr.field()
-    batchId: int = attr.field()  # noqa: N815 - as OpenLineage writes names
+    batchId: int = attr.field()  # noqa: N815 - OpenLineage's style of names
     kind: str = attr.field()
     fromDate: str | None = attr.field(default=None)  # noqa: N815
     toDate: str | None = attr.field(default=None)  # noqa: N815
@@ -47,12 +47,12 @@ def of(
     outputs: Iterable[str],
     written: Any = None,
 ) -> OperatorLineage[Any, Any]:
-    """
-    Return the lineage of one run of a job.
+    """Return the lineage of one run of a job.
 
-    :param batch: None before the job has read it.
-    :param inputs: addresses that the operator was given; `outputs` likewise.
-    :param written: content of the script's ``lineage.json``; None if it left none.
+    :param batch: the batch of the run; None if the job has not read it yet.
+    :param inputs: addresses of datasets that the operator declares.
+    :param outputs: likewise.
+    :param written: content of the script's ``lineage.json``; None if there is no such file.
     """
     inputs, outputs = [*inputs], [*outputs]
     if written is not None:

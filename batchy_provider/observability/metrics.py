@@ -2,11 +2,12 @@
 # Copyright the batchy_provider authors
 """Report events as metrics through Airflow's ``Stats``: StatsD, Datadog or OpenTelemetry, as ``[metrics]`` says.
 
-Each metric carries tags. Plain StatsD knows none and Airflow drops them, so there each is sent once more under a name
-that holds their values, as Airflow does: ``batchy.batch.opened.sales.live.next``, a dot in a value written ``__``.
+Each metric has tags. Plain StatsD has none, and Airflow drops them. So this module sends each metric a second time to
+it, with the values of the tags in its name, as Airflow does: ``batchy.batch.opened.sales.live.next``. A dot in a value
+becomes ``__``.
 
-Nothing here may fail a task, or cost it anything where metrics are off. No tag holds a batch id: each would be a
-series of its own for ever.
+An error of the metrics never fails a task. With metrics off, nothing is imported or sent. No tag contains a batch id,
+because each id would create a new time series.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 class Metric(NamedTuple):
     """One metric.
 
-    :param tags: their names, in the order in which their values stand in a dotted name.
-    :param help: what it says, for the documentation.
+    :param tags: names of the tags, in the order in which `dotted_name` writes their values.
+    :param help: what the value means, for the documentation.
     """
 
     kind: Literal["counter", "gauge", "timer"]
@@ -57,28 +58,28 @@ RETRIED = Metric(
     "counter",
     "batchy.batch.retried",
     ("workflow", "step"),
-    "`open` or `close` ran at its second try or a later one: after a fault, or since it was cleared.",
+    "`open` or `close` ran at its second try or a later one: after an error, or because somebody cleared it.",
 )
 WAITED = Metric(
     "counter", "batchy.wait.ended", ("workflow", "state"), "A wait for a workflow is over: `done` or `failed`."
 )
-WAIT_TIME = Metric("timer", "batchy.wait.duration", ("workflow", "state"), "How long that wait was.")
-WAITS = Metric("gauge", "batchy.waits.running", ("workflow",), "Waits in this triggerer, by what is waited for.")
+WAIT_TIME = Metric("timer", "batchy.wait.duration", ("workflow", "state"), "How long that wait took.")
+WAITS = Metric("gauge", "batchy.waits.running", ("workflow",), "Waits for this workflow in this triggerer.")
 OLDEST_WAIT = Metric(
-    "gauge", "batchy.waits.oldest_seconds", ("workflow",), "The longest of them, since this triggerer has it."
+    "gauge", "batchy.waits.oldest_seconds", ("workflow",), "How long the oldest of them has been in this triggerer."
 )
 REDIS_LOST = Metric(
-    "counter", "batchy.waits.redis_lost", (), "The waits of a triggerer have lost their Redis, and try again."
+    "counter", "batchy.waits.redis_lost", (), "The waits of a triggerer lost the connection to Redis, and reconnect."
 )
 EXECUTED = Metric(
     "counter",
     "batchy.execution.ended",
     _EXECUTION,
-    "A script has ended: `success`, `failed`, `skipped`, or `error` (it could not be run, or its result not be kept).",
+    "A script has ended: `success`, `failed`, `skipped`, or `error` (it could not run, or its result was not stored).",
 )
 EXECUTION_TIME = Metric("timer", "batchy.execution.duration", _EXECUTION, "How long the script ran.")
 OUTPUT = Metric("counter", "batchy.execution.output_bytes", ("workflow", "job"), "Bytes of the outputs of scripts.")
-PROGRESS = Metric("gauge", "batchy.execution.progress", ("workflow", "job"), "What a script told of itself, 0 to 1.")
+PROGRESS = Metric("gauge", "batchy.execution.progress", ("workflow", "job"), "Progress that a script reports, 0 to 1.")
 CHANGED = Metric(
     "counter",
     "batchy.changes",
@@ -105,7 +106,7 @@ METRICS = (
     CHANGED,
 )
 
-_REASONS = {
+_REASON_TAGS = {
     Reason.NEXT_WINDOW: "next",
     Reason.RERUN: "again",
     Reason.RERUN_HISTORY: "again",
@@ -113,11 +114,11 @@ _REASONS = {
     Reason.ONE_OFF: "asked",
     Reason.REQUESTED: "asked",
 }
-"""Code of a batch's window → tag of the metric."""
+"""Reason for the window of a batch → value of the tag `reason`."""
 
 
 def opened(batch: Batch, attempt: int = 1) -> None:
-    """Tell of a batch that a run has opened; not of one that it only found open."""
+    """Report that a run has opened a batch. A batch that was already open is only counted as retried."""
     retried(batch.workflow, "open", attempt)
     if batch.reused or _stats() is None:
         return
@@ -127,7 +128,7 @@ def opened(batch: Batch, attempt: int = 1) -> None:
 
 
 def closed(batch: Batch, attempt: int = 1) -> None:
-    """Tell of a batch that a run has closed."""
+    """Report that a run has closed a batch."""
     retried(batch.workflow, "close", attempt)
     if _stats() is None:
         return
@@ -138,60 +139,70 @@ def closed(batch: Batch, attempt: int = 1) -> None:
 
 
 def retried(workflow: str, step: str, attempt: int) -> None:
-    """Tell that a step is at its second try, or a later one."""
+    """Report that a step runs at its second try, or a later one.
+
+    :param step: ``open`` or ``close``.
+    :param attempt: Airflow's number of the try; 1 is the first.
+    """
     if attempt > 1:
         emit(RETRIED, 1, workflow=workflow, step=step)
 
 
 def waited(workflows: str | list[str], state: str, seconds: float) -> None:
-    """Tell of a wait that is over."""
+    """Report that a wait has ended.
+
+    :param state: ``done`` or ``failed``.
+    :param seconds: how long it took.
+    """
     for workflow in [workflows] if isinstance(workflows, str) else workflows:
         emit(WAITED, 1, workflow=workflow, state=state)
         emit(WAIT_TIME, max(0.0, seconds), workflow=workflow, state=state)
 
 
 class WaitGauges:
-    """The gauges of waits; one that nobody waits for any more is told once more, as 0."""
+    """The gauges of running waits. A workflow that no wait needs any more is reported once more, as 0."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def report(self, begun: Mapping[str, Sequence[float]]) -> None:
-        """
-        Tell how it stands.
+        """Report how many waits run, and how old the oldest is.
 
-        :param begun: workflow → when each wait for it began, by the monotonic clock.
+        :param begun: workflow → when each wait for it began, in seconds of the monotonic clock.
         """
         if _stats() is None:
             return
         now = time.monotonic()
-        for workflow in self._told | begun.keys():
+        for workflow in self._reported | begun.keys():
             since = begun.get(workflow, ())
             emit(WAITS, len(since), workflow=workflow)
             emit(OLDEST_WAIT, now - min(since, default=now), workflow=workflow)
-        self._told = set(begun)
+        self._reported = set(begun)
 
 
 def changed(entry: Audit) -> None:
-    """Tell of a change that a person has made."""
+    """Report a change that a person has made."""
     emit(CHANGED, 1, workflow=entry.workflow, action=entry.action, source=entry.actor.source or "other")
 
 
 def emit(metric: Metric, value: float, **tags: str) -> None:
-    """Send a value: how many more, the new one, or seconds; a fault of the metrics is nobody's fault."""
+    """Send a value. An error of the metrics backend goes to the debug log only.
+
+    :param value: of a counter how much to add, of a gauge the new value, of a timer seconds.
+    """
     stats = _stats()
     if stats is None:
         return
     try:
         _send(stats, metric.kind, metric.name, value, tags)
         if tags and _without_tags():
-            _send(stats, metric.kind, dotted(metric, tags), value, None)
+            _send(stats, metric.kind, dotted_name(metric, tags), value, None)
     except Exception as error:
-        log.debug("%s is not told: %s", metric.name, error)
+        log.debug("The metric %s was not sent: %s", metric.name, error)
 
 
-def dotted(metric: Metric, tags: Mapping[str, str]) -> str:
-    """Return the name with the values of the tags in it."""
+def dotted_name(metric: Metric, tags: Mapping[str, str]) -> str:
+    """Return the name of a metric with the values of its tags in it, for plain StatsD."""
     return ".".join([metric.name, *(tags[tag].replace(".", "__") for tag in metric.tags)])
 
 
@@ -206,7 +217,7 @@ def _send(stats: Any, kind: str, name: str, value: float, tags: dict[str, str] |
 
 @cache
 def _stats() -> Any:
-    """Return Airflow's `Stats`, or None where metrics are off, or cannot be had."""
+    """Return Airflow's `Stats`; None if metrics are off or cannot be loaded."""
     try:
         from airflow.providers.common.compat.sdk import conf
 
@@ -223,13 +234,13 @@ def _stats() -> Any:
 
 @cache
 def _without_tags() -> bool:
-    """Tell whether it is plain StatsD that takes them."""
+    """Tell whether the backend is plain StatsD, which has no tags."""
     from airflow.providers.common.compat.sdk import conf
 
     def is_on(name: str) -> bool:
         return bool(conf.getboolean("metrics", name, fallback=False))
 
-    # In the order in which Airflow looks.
+    # In Airflow's own order: Datadog comes first, and InfluxDB's form of StatsD has tags.
     return not is_on("statsd_datadog_enabled") and is_on("statsd_on") and not is_on("statsd_influxdb_enabled")
 
 
@@ -237,7 +248,7 @@ def _reason(batch: Batch) -> str:
     record = batch.record
     if record is None or record.reason_code is None:
         return "other"
-    return "taken_over" if record.taken_over else _REASONS[Reason(record.reason_code)]
+    return "taken_over" if record.taken_over else _REASON_TAGS[Reason(record.reason_code)]
 
 
 def _seconds(begin: str, end: str) -> float:

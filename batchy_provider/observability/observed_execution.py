@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class ObservedExecution:
-    """One execution that is running.
+    """An execution of a script, from its start to its report.
 
-    :param workflow: whose script it is; the DAG's name outside of a workflow.
+    :param workflow: the workflow that the script belongs to; the DAG's name if it belongs to none.
     """
 
     def __init__(self, span: traces.Span, workflow: str, job: str) -> None:
@@ -27,18 +27,18 @@ class ObservedExecution:
         self._has_ended = False
 
     def ended(self, outcome: ExecutionOutcome) -> None:
-        """Report how it ended."""
+        """Report how the execution ended."""
         self._has_ended = True
         self._span.set(exit_code=outcome.exit_code, state=outcome.state, url=outcome.stored.url)
         if outcome.state == "failed":
-            # The other lines are the script's stderr. They belong in the log only, where secrets are masked.
+            # The other lines are the script's stderr. They belong in the log only, where Airflow masks secrets.
             self._span.failed(outcome.reason.partition("\n")[0])
         metrics.emit(metrics.EXECUTED, 1, **self._tags, state=outcome.state)
         metrics.emit(metrics.EXECUTION_TIME, outcome.result.seconds, **self._tags, state=outcome.state)
         metrics.emit(metrics.OUTPUT, outcome.reference().get("bytes", 0), **self._tags)
 
     def broke(self) -> None:
-        """Report an execution that could not run, or whose result could not be stored."""
+        """Report that the execution could not run, or that its result could not be stored."""
         if not self._has_ended:
             self._span.set(state="error")
             metrics.emit(metrics.EXECUTED, 1, **self._tags, state="error")
@@ -46,11 +46,11 @@ class ObservedExecution:
 
 @contextmanager
 def observe(workflow: str, job: str, batch: Batch | None, attempt: int) -> Iterator[ObservedExecution]:
-    """
-    Observe the execution that runs in the block.
+    """Make a span of the execution that runs in the block, and report an error that leaves it.
 
-    :param workflow: whose script it is; the DAG's name outside of a workflow.
-    :param batch: None outside of a workflow.
+    :param workflow: the workflow that the script belongs to; the DAG's name if it belongs to none.
+    :param batch: None if the script belongs to no workflow.
+    :param attempt: Airflow's number of the try.
     """
     of_batch = {} if batch is None else traces.batch_attributes(batch)
     with traces.span("batchy.execution", **{**of_batch, "workflow": workflow, "job": job, "attempt": attempt}) as span:

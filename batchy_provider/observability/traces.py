@@ -2,7 +2,7 @@
 # Copyright the batchy_provider authors
 """OpenTelemetry spans, as children of Airflow's spans of tasks and triggers (``[traces] otel_on``).
 
-Where Airflow's tracing is off nothing is done, and nothing is imported for it.
+With Airflow's tracing off, nothing is done or imported.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
 
-_NO_FAULTS = ("AirflowSkipException", "AirflowRescheduleException")
+_NOT_ERRORS = ("AirflowSkipException", "AirflowRescheduleException")
 _MOST_CHARACTERS = 1000
 
 
 class Span:
-    """A span, or none.
+    """A span that also works with tracing off: then it does nothing.
 
-    :param span: OpenTelemetry's; None where tracing is off.
+    :param span: OpenTelemetry's span; None if tracing is off.
     """
 
     def __init__(self, span: Any = None) -> None:
@@ -30,12 +30,12 @@ class Span:
         self._has_failed = False
 
     def set(self, **attributes: Any) -> None:
-        """Set attributes; each is called ``batchy.NAME``, and one without a value is left out."""
+        """Set attributes with the prefix ``batchy.``, except those that are None."""
         if self._span is not None:
             self._span.set_attributes(_named(attributes))
 
     def failed(self, error: Exception | str) -> None:
-        """Say that what the span is about went wrong; only the first time counts."""
+        """Mark the span as failed. Only the first call counts."""
         if self._span is None or self._has_failed:
             return
         self._has_failed = True
@@ -48,7 +48,7 @@ class Span:
 
 @contextmanager
 def span(name: str, **attributes: Any) -> Iterator[Span]:
-    """Make a span of what is done in the block; an error that leaves it is the span's too, a skip is none."""
+    """Make a span of the block. An error that leaves the block marks the span as failed; a skip does not."""
     tracer = _tracer()
     if tracer is None:
         yield Span()
@@ -56,17 +56,21 @@ def span(name: str, **attributes: Any) -> Iterator[Span]:
     with tracer.start_as_current_span(
         name, attributes=_named(attributes), record_exception=False, set_status_on_exception=False
     ) as made:
-        one = Span(made)
+        wrapped = Span(made)
         try:
-            yield one
+            yield wrapped
         except Exception as error:
-            if type(error).__name__ not in _NO_FAULTS:
-                one.failed(error)
+            if type(error).__name__ not in _NOT_ERRORS:
+                wrapped.failed(error)
             raise
 
 
 def record(name: str, began: float, *, error: str | None = None, **attributes: Any) -> None:
-    """Make a span of what began at a moment (Unix seconds) and is over now."""
+    """Make a span of something that has just ended.
+
+    :param began: when it began, in Unix seconds.
+    :param error: why it failed; None if it did not.
+    """
     tracer = _tracer()
     if tracer is None:
         return
@@ -77,18 +81,21 @@ def record(name: str, began: float, *, error: str | None = None, **attributes: A
 
 
 def carrier() -> dict[str, str]:
-    """Return the variables by which a program goes on in the present span: ``TRACEPARENT`` and, perhaps, its state."""
+    """Return environment variables with which a program continues the current span.
+
+    :returns: ``TRACEPARENT`` and, if there is one, ``TRACESTATE``; empty with tracing off.
+    """
     if _tracer() is None:
         return {}
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    found: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(found)
-    return {name.upper(): value for name, value in found.items()}
+    headers: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(headers)
+    return {name.upper(): value for name, value in headers.items()}
 
 
 def batch_attributes(batch: Batch) -> dict[str, Any]:
-    """Return the attributes of a span that is about a batch."""
+    """Return the attributes that describe a batch in a span."""
     return {
         "workflow": batch.workflow,
         "batch_id": batch.batch_id,
@@ -100,12 +107,12 @@ def batch_attributes(batch: Batch) -> dict[str, Any]:
 
 
 def _tracer() -> Any:
-    """Return a tracer; None where nobody has set up tracing, which needs this module."""
+    """Return a tracer; None if tracing is off: setting it up would have imported `opentelemetry.trace`."""
     if "opentelemetry.trace" not in sys.modules:
         return None
     from opentelemetry import trace
 
-    # What stands for a provider as long as there is none has no such method: Airflow asks in the same way.
+    # Without a configured provider, OpenTelemetry has a placeholder that lacks this method. Airflow checks the same.
     if not hasattr(trace.get_tracer_provider(), "force_flush"):
         return None
     return trace.get_tracer("batchy_provider")

@@ -10,11 +10,11 @@ from typing import Literal
 
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
 
-Doing = Literal["queued", "waiting", "held", "starting", "running"]
+ActivityState = Literal["queued", "waiting", "held", "starting", "running"]
 
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _ASLEEP = frozenset({"deferred", "up_for_reschedule"})
-_WORST_FIRST = (
+_MOST_IMPORTANT_FIRST = (
     "running", "deferred", "up_for_reschedule", "up_for_retry", "queued", "scheduled", "restarting",
     "failed", "upstream_failed", "waiting", "success", "skipped", "removed",
 )  # fmt: skip
@@ -22,11 +22,11 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """
-    The state of one task instance.
+    """The state of one task instance.
 
-    :param operator: the name of its operator's class.
-    :param state: Airflow's word; None before it is scheduled.
+    :param operator: name of the operator's class.
+    :param state: Airflow's word; None if Airflow has not scheduled the task yet.
+    :param map_index: index of a mapped task; -1 if the task is not mapped.
     """
 
     task_id: str
@@ -37,12 +37,11 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class ActiveRun:
-    """
-    A run of a DAG that has not ended.
+    """A run of a DAG that has not ended.
 
     :param state: ``queued`` or ``running``.
-    :param since: since when; UTC, ISO 8601.
-    :param tasks: those that open batches or wait; all tasks where that was asked for.
+    :param since: when it started, or was queued if it has not started; UTC, ISO 8601.
+    :param tasks: its tasks that open a batch or wait for a workflow.
     """
 
     dag_id: str
@@ -54,18 +53,18 @@ class ActiveRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """
-    What the next run of a workflow does that has no batch open yet.
+    """What the next run of a workflow does before it has opened its batch.
 
-    :param doing: ``queued`` (no slot, or the DAG is paused), ``waiting`` (for other workflows), ``held`` (another batch
-        of this workflow is open), ``starting``, or ``running`` (in a batch of the history, or after its batch ended).
-    :param run_id: which run.
+    :param doing: ``queued`` (Airflow has no free slot, or the DAG is paused), ``waiting`` (for other workflows),
+        ``held`` (another batch of this workflow is open), ``starting``, or ``running`` (it loads a past window, or its
+        batch has ended).
+    :param run_id: id of the run.
     :param since: since when that run waits or runs; UTC, ISO 8601.
-    :param waits_for: the workflows that it waits for right now.
-    :param runs: how many runs have not ended, the one that holds the open batch included.
+    :param waits_for: the workflows that it waits for now.
+    :param runs: how many runs have not ended, with the run that holds the open batch.
     """
 
-    doing: Doing
+    doing: ActivityState
     run_id: str
     since: str | None
     waits_for: list[str] = field(default_factory=list)
@@ -73,22 +72,21 @@ class Activity:
 
 
 def activity_of(runs: Sequence[ActiveRun], holder: str | None) -> Activity | None:
-    """
-    Return what the run does that comes next.
+    """Return what the next run does.
 
-    :param runs: all that have not ended, oldest first.
-    :param holder: id of the run that has the live batch open; it is seen by its batch.
+    :param runs: all runs that have not ended, oldest first.
+    :param holder: id of the run that holds the live batch open. It is left out: the state of its batch shows it.
     :returns: None if there is no other run.
     """
     others = [run for run in runs if run.run_id != holder]
     if not others:
         return None
-    run = min(others, key=lambda each: each.state == "queued")  # one that has begun tells more than one that has not
+    run = min(others, key=lambda each: each.state == "queued")  # a run that has started before one that has not
     doing, waits_for = _doing(run)
     return Activity(doing=doing, run_id=run.run_id, since=run.since, waits_for=waits_for, runs=len(runs))
 
 
-def _doing(run: ActiveRun) -> tuple[Doing, list[str]]:
+def _doing(run: ActiveRun) -> tuple[ActivityState, list[str]]:
     if run.state == "queued":
         return "queued", []
     openings = [task.state for task in run.tasks if task.operator == "BatchyOpenOperator"]
@@ -106,16 +104,16 @@ def _doing(run: ActiveRun) -> tuple[Doing, list[str]]:
     return "starting", []
 
 
-def job_states(tasks: Iterable[TaskState]) -> dict[str, str]:
-    """
-    Return task → its state, of a mapped task the one that says most.
+def states_by_task(tasks: Iterable[TaskState]) -> dict[str, str]:
+    """Return the state of each task. Of a mapped task, the state that matters most counts: running first, then failed.
 
-    One that Airflow has not scheduled is ``waiting``: it has not begun, whatever its batch says.
+    :returns: task id → Airflow's word; ``waiting`` if Airflow has not scheduled the task yet.
     """
     found: dict[str, list[str]] = {}
     for task in tasks:
         found.setdefault(task.task_id, []).append(task.state or "waiting")
-    return {
-        name: min(states, key=lambda state: _WORST_FIRST.index(state) if state in _WORST_FIRST else -1)
-        for name, states in found.items()
-    }
+    return {task_id: min(states, key=_rank) for task_id, states in found.items()}
+
+
+def _rank(state: str) -> int:
+    return _MOST_IMPORTANT_FIRST.index(state) if state in _MOST_IMPORTANT_FIRST else -1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The services of this Airflow: its Redis connection, its folder of workflow files, its stores, its audit log."""
+"""Build the services from this Airflow's configuration: Redis connection, workflow files, stores, audit log."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from batchy_provider.services.composition import Services
 if TYPE_CHECKING:
     from batchy_provider.state.store import Store
 
-PATIENCE_SECONDS = 2.0
-"""How long a person waits for a Redis that is away; a task at night waits longer."""
+RETRY_SECONDS = 2.0
+"""How long a request retries a lost connection to Redis. A person waits for it, so this is shorter than for a task."""
 
 _lock = threading.Lock()
-_made: list[Services] = []
+_services: Services | None = None
 
 
-def deployment() -> Services:
-    """Return the services of this process."""
+def get_services() -> Services:
+    """Return the services of this process. The first call builds them."""
+    global _services  # noqa: PLW0603 - one for each process
     with _lock:
-        if not _made:
-            _made.append(
-                Services(
-                    store=_store,
-                    cfg=cfg_folder(),
-                    results=result_store,
-                    archive=archive_files if keeps_archive() else None,
-                    cache=bundle_cache,
-                    audit=log_in_airflow,
-                    open_path=open_path,
-                    is_server=True,
-                )
+        if _services is None:
+            _services = Services(
+                store=_store,
+                cfg=cfg_folder(),
+                results=result_store,
+                archive=archive_files if keeps_archive() else None,
+                cache=bundle_cache,
+                audit=log_in_airflow,
+                open_path=open_path,
+                is_server=True,
             )
-        return _made[0]
+        return _services
 
 
-def forget() -> None:
-    """Let the next request look up the connection anew; those that are under way keep theirs."""
+def reset_services() -> None:
+    """Let the next request build the services again, with the current connection. Running requests keep theirs."""
+    global _services  # noqa: PLW0603 - one for each process
     with _lock:
-        _made.clear()
+        _services = None
 
 
 def _store() -> Store:
-    return BatchyHook(patience=PATIENCE_SECONDS).get_store()
+    return BatchyHook(patience=RETRY_SECONDS).get_store()
 
 
-Deployment = Annotated[Services, Depends(deployment)]
+ServicesDep = Annotated[Services, Depends(get_services)]

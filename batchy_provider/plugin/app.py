@@ -29,28 +29,27 @@ from batchy_provider.plugin.security import authenticated
 API = "/api/v1"
 
 DESCRIPTION = """\
-Batches with windows of data, kept in Redis: see them, open and close them, move windows, switch jobs.
+See batches, open and close them, set windows, and enable or disable jobs.
 
-Every call needs Airflow's own authentication: `Authorization: Bearer TOKEN`, with a token of `POST /auth/token`.
-Reading a workflow needs the right to read the DAG of that name, changing it the right to edit that DAG.
-Dates are UTC, ISO 8601. Errors are problem details (RFC 9457); programs decide by their `code`.
+Every request needs Airflow's own authentication: `Authorization: Bearer TOKEN`, with a token from `POST /auth/token`.
+To read a workflow, you need the permission to read the DAG of that name. To change it, you need the permission to edit
+that DAG. Dates are UTC, ISO 8601. Errors are problem details (RFC 9457); programs decide by their `code`.
 
-Runs, pausing, clearing and task logs are in Airflow's own API: a workflow is the DAG of the same name.
+Airflow's own API has runs, pausing, clearing and task logs: a workflow is the DAG of the same name.
 """
 
 
-class SafeHeaders:
-    """
-    Headers that every answer has: no browser guesses another type, and nothing keeps an answer that says nothing of it.
+class DefaultHeaders:
+    """Middleware that adds headers: browsers do not guess content types, and nothing caches a response unasked.
 
-    :param app: the application behind.
+    :param app: the application that answers.
     """
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on."""
+        """Pass a request on, and add the headers to its response."""
 
         async def send_with(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -64,7 +63,7 @@ class SafeHeaders:
 
 def create_app() -> FastAPI:
     """Build the application."""
-    # Airflow serves what a plugin mounts to anyone: its own pages of documentation too, so there are none but ours.
+    # Airflow does not authenticate requests to mounted applications. FastAPI's own pages would be open to everyone.
     app = FastAPI(
         title="Batchy",
         version=__version__,
@@ -75,7 +74,7 @@ def create_app() -> FastAPI:
         responses=error_responses.RESPONSES,
     )
     error_responses.install(app)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(DefaultHeaders)
     for part in (workflows, overview, batches, archive, executions, uploads, waits, events, metrics):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)

@@ -2,7 +2,8 @@
 # Copyright the batchy_provider authors
 """Airflow plugin: add the REST API and the page below ``/batchy`` to Airflow's API server.
 
-Every Airflow process imports its plugins, task starts too: nothing is imported here before the first request.
+Every Airflow process imports its plugins, even the process of each task. So this module imports nothing until the
+first request.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ PREFIX = "/batchy"
 
 
 class LazyApp:
-    """The ASGI application, built at the first request."""
+    """An ASGI application that builds the real one at the first request."""
 
     def __init__(self) -> None:
         self._app: FastAPI | None = None
 
     @property
     def app(self) -> FastAPI:
-        """The application itself."""
+        """Return the real application."""
         if self._app is None:
             from batchy_provider.plugin.app import create_app
 
@@ -41,9 +42,9 @@ class BatchyPlugin(AirflowPlugin):
     """The REST API and the page of this package."""
 
     name = "batchy"
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's way
-    # Relative addresses: Airflow's may have a path of its own.
-    external_views = [  # noqa: RUF012 - Airflow's way
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's form
+    # Relative addresses: Airflow's own address may have a path.
+    external_views = [  # noqa: RUF012 - Airflow's form
         {
             "name": "Batches",
             "href": "batchy/page",

@@ -52,15 +52,14 @@ ErrorCode = Literal[
     "upload_off",
     "upload_storage",
 ]
-CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
+ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 
 
 class ErrorKind(NamedTuple):
-    """
-    What a program reads of an error.
+    """The members of an error response by which programs decide.
 
-    :param type: the member `type` of RFC 9457. Older versions of this package wrote it, so it keeps its value when a
-        class is renamed.
+    :param type: the member `type` of RFC 9457: the name of the error's class in the first release. It keeps this value
+        when the class is renamed.
     """
 
     status: HTTPStatus
@@ -68,7 +67,7 @@ class ErrorKind(NamedTuple):
     type: str
 
 
-KINDS: dict[type[exceptions.BatchyError], ErrorKind] = {
+ERROR_KINDS: dict[type[exceptions.BatchyError], ErrorKind] = {
     exceptions.BatchyError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_value", "BatchyError"),
     exceptions.ConfigError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_value", "ConfigError"),
     InvalidFilesError: ErrorKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_files", "FaultsError"),
@@ -102,9 +101,9 @@ KINDS: dict[type[exceptions.BatchyError], ErrorKind] = {
     UploadConflictError: ErrorKind(HTTPStatus.CONFLICT, "upload_conflict", "UploadConflictError"),
     UploadStorageError: ErrorKind(HTTPStatus.INSUFFICIENT_STORAGE, "upload_storage", "UploadStorageError"),
 }
-"""Error → what programs read of it. An error that is not listed has the entry of its nearest base class."""
+"""Class of an error → its response. A class that is not listed has the entry of its nearest base class."""
 
-_OF_STATUS: dict[int, ErrorCode] = {
+_CODE_OF_STATUS: dict[int, ErrorCode] = {
     400: "unreadable_request",
     401: "unauthenticated",
     403: "forbidden",
@@ -120,8 +119,7 @@ _OF_STATUS: dict[int, ErrorCode] = {
 
 
 class ServerError(HTTPException):
-    """
-    An HTTP error whose code says more than its status.
+    """An HTTP error with a code of its own: it says more than the status.
 
     :param detail: what is wrong, what was expected, what to do.
     """
@@ -132,10 +130,10 @@ class ServerError(HTTPException):
 
 
 def kind_of(error: exceptions.BatchyError) -> ErrorKind:
-    """Return what programs read of an error of this package."""
-    return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)
+    """Return status, code and type of an error of this package."""
+    return next(ERROR_KINDS[cls] for cls in type(error).__mro__ if cls in ERROR_KINDS)
 
 
 def code_of_status(status: int) -> ErrorCode:
-    """Return the code of an HTTP error that has none of its own."""
-    return _OF_STATUS.get(status, "internal_error" if status >= 500 else "invalid_request")
+    """Return the code of an HTTP error that has no code of its own."""
+    return _CODE_OF_STATUS.get(status, "internal_error" if status >= 500 else "invalid_request")

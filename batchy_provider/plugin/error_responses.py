@@ -22,7 +22,10 @@ from batchy_provider import exceptions as errors
 from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.core.typed_data import encodable
+from batchy_provider.plugin.airflow_services import get_services, reset_services
+from batchy_provider.plugin.disclosure import Disclosure
 from batchy_provider.plugin.error_codes import ErrorCode, ServerError, code_of_status, kind_of
+from batchy_provider.plugin.server_addresses import hide_addresses
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -33,36 +36,34 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class ErrorResponse(BaseModel):
-    """What is wrong."""
+    """An error: problem details (RFC 9457)."""
 
-    type: str = Field(description="The kind of error: `about:blank`, or a name that stays as it is.")
-    code: str = Field(
-        description="For programs: what is wrong, in one word that stays as it is.", examples=["batch_held"]
-    )
+    type: str = Field(description="The kind of error: `about:blank`, or a name that never changes.")
+    code: str = Field(description="For programs: what is wrong, as a code that never changes.", examples=["batch_held"])
     title: str = Field(description="The HTTP status in words.")
     status: int
     detail: str = Field(description="For people: what is wrong, what was expected, what to do.")
     instance: str = Field(description="The path of the request.")
     errors: list[dict[str, Any]] | None = Field(
         default=None,
-        description="Each error: of a workflow file with file, line, column, key, code; of a request with loc.",
+        description="The single errors. Errors of a workflow file have file, line, column, key and code; errors of a "
+        "request have loc.",
     )
 
 
 _WHEN = {
     400: "The request cannot be read.",
-    401: "No token, or one that is not valid.",
-    403: "The token lacks the right.",
+    401: "There is no token, or it is not valid.",
+    403: "The user of the token lacks the permission.",
     404: "There is no such workflow, job or batch.",
-    409: "The state does not allow it, such as a batch that another run holds open.",
-    422: "What was given cannot be used.",
-    503: "Redis, or the archive of a workflow that Redis does not know, cannot be reached.",
+    409: "The state does not allow it, for example because another run holds a batch open.",
+    422: "A value in the request is not valid.",
+    503: "Redis cannot be reached, or the archive of a workflow that Redis does not know.",
 }
 
 
 def documented(when: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    """
-    Return the part of the OpenAPI document about some errors.
+    """Return the part of the OpenAPI document that describes some errors.
 
     :param when: status → when it occurs.
     """
@@ -74,7 +75,7 @@ RESPONSES = documented(_WHEN)
 
 
 def install(app: FastAPI) -> None:
-    """Answer all errors of an application in this form."""
+    """Make an application answer all errors with an `ErrorResponse`."""
     app.add_exception_handler(errors.BatchyError, _on_batchy_error)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -92,9 +93,9 @@ def error_response(
     diagnostics: list[Any] | None = None,
     headers: Any = None,
 ) -> JSONResponse:
-    """
-    Return an error as a response, without what its caller may not know.
+    """Return the response to an error, without what the caller may not know.
 
+    :param detail: for people: what is wrong, what was expected, what to do.
     :param code: for programs.
     :param kind: the member `type`.
     :param diagnostics: the member `errors`.
@@ -114,31 +115,25 @@ def error_response(
 
 
 def _for_caller(request: Request, detail: str, diagnostics: list[Any] | None) -> tuple[str, list[Any] | None]:
-    """Remove names and paths that the caller may not know. An unknown caller may know none."""
-    from batchy_provider.plugin.airflow_services import deployment
-    from batchy_provider.plugin.disclosure import Disclosure, without_addresses
-
+    """Remove names and paths that the caller may not know. A caller without a valid token may know none."""
     caller = getattr(request.state, "batchy_caller", None)
     own = {str(each) for each in request.path_params.values()}
     try:
         if caller is None:
-            return without_addresses(detail), None if diagnostics is None else []
-        tells = Disclosure(caller, deployment())
-        told = (
-            None
-            if diagnostics is None
-            else [_diagnostic_for_caller(tells, diagnostic, own) for diagnostic in diagnostics]
-        )
-        return tells.text(detail, own=own), told
-    except Exception:  # an error in this handler must not say too much either
-        log.exception("the details of an error cannot be disclosed")
-        return without_addresses(detail), None
+            return hide_addresses(detail), None if diagnostics is None else []
+        disclosure = Disclosure(caller, get_services())
+        if diagnostics is not None:
+            diagnostics = [_diagnostic_for_caller(disclosure, diagnostic, own) for diagnostic in diagnostics]
+        return disclosure.text(detail, own=own), diagnostics
+    except Exception:  # such as Redis that does not answer; the response must not say too much then
+        log.exception("The details of an error are left out: it is not known what the caller may see")
+        return hide_addresses(detail), None
 
 
-def _diagnostic_for_caller(tells: Any, diagnostic: dict[str, Any], own: set[str]) -> dict[str, Any]:
+def _diagnostic_for_caller(disclosure: Disclosure, diagnostic: dict[str, Any], own: set[str]) -> dict[str, Any]:
     if diagnostic.keys() != {each.name for each in fields(Diagnostic)}:
         return diagnostic
-    return asdict(tells.diagnostics([Diagnostic(**diagnostic)], own=own)[0])
+    return asdict(disclosure.diagnostics([Diagnostic(**diagnostic)], own=own)[0])
 
 
 def _on_batchy_error(request: Request, error: Exception) -> JSONResponse:
@@ -152,23 +147,22 @@ def _on_batchy_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_invalid_files(request: Request, error: InvalidFilesError) -> JSONResponse:
-    """Answer with diagnostics. Lines of the file may hold secrets: only who may edit the workflow gets them."""
+    """Answer with diagnostics. They may quote secrets of the file, so only a caller who may edit it gets them whole."""
     status, code, kind = kind_of(error)
     diagnostics = [asdict(diagnostic) for diagnostic in error.diagnostics]
     caller, workflow = getattr(request.state, "batchy_caller", None), request.path_params.get("workflow")
     if workflow is None or (caller is not None and caller.may("PUT", str(workflow))):
         return error_response(request, status, str(error), code=code, kind=kind, diagnostics=diagnostics)
-    _, told = _for_caller(request, "", diagnostics)
-    lines = [str(Diagnostic(**diagnostic)) for diagnostic in told or ()]
+    _, disclosed = _for_caller(request, "", diagnostics)
+    lines = [str(Diagnostic(**diagnostic)) for diagnostic in disclosed or ()]
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     detail = "\n".join([f"{count} in workflow files:", *lines])
-    return error_response(request, status, detail, code=code, kind=kind, diagnostics=told)
+    return error_response(request, status, detail, code=code, kind=kind, diagnostics=disclosed)
 
 
 def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
-    from batchy_provider.plugin.airflow_services import forget
 
-    forget()  # its connection may have been edited since
+    reset_services()  # somebody may have edited the connection
     text = str(error) if isinstance(error, errors.BatchyError) else f"Redis cannot be used: {error}"
     status, code, kind = kind_of(error if isinstance(error, errors.BatchyError) else errors.RedisUnavailableError())
     return error_response(request, status, text, code=code, kind=kind, headers={"Retry-After": "5"})
@@ -194,7 +188,7 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _is_person(request: Request) -> bool:
-    """Tell whether a browser asks for a page, and not a program for data."""
+    """Tell whether a person opens a page in a browser; a program asks for data."""
     return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
 

@@ -2,8 +2,8 @@
 # Copyright the batchy_provider authors
 """Authenticate callers and check their permissions, with Airflow's own login and its permissions for DAGs.
 
-A route takes `Reader`, `Editor` or another of these as a parameter; one that takes none is open to anyone, which
-a test forbids.
+A route takes `WorkflowReader`, `WorkflowEditor` or another type from the end of this file as a parameter. A route
+without such a parameter would be open to everyone; a test makes sure that there is none.
 """
 
 from __future__ import annotations
@@ -20,33 +20,36 @@ from fastapi import Depends, HTTPException, Path, Request
 from batchy_provider.core.names import check_job_name, check_workflow_name
 from batchy_provider.core.values import Actor
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+AccessMethod = Literal["GET", "POST", "PUT", "DELETE"]
 
 CSRF_HEADER = "X-Batchy-Request"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The person or program that asks.
+    """The person or program that sends a request.
 
-    :param user: as Airflow's auth manager has it.
-    :param actor: the same, for the record.
+    :param user: the user object of Airflow's auth manager.
+    :param actor: the same user, for the audit log.
     """
 
     user: Any
     actor: Actor
 
-    def may(self, method: Method, workflow: str, entity: DagAccessEntity | None = None) -> bool:
-        """Tell whether Airflow allows it for the DAG of a workflow."""
+    def may(self, method: AccessMethod, workflow: str, entity: DagAccessEntity | None = None) -> bool:
+        """Tell whether Airflow allows a caller to do something with the DAG of a workflow.
+
+        :param method: ``GET`` to read, ``PUT`` to edit, ``POST`` to create, ``DELETE`` to delete.
+        :param entity: a part of the DAG with a permission of its own, such as its code or its task logs.
+        """
         return bool(
             get_auth_manager().is_authorized_dag(
                 method=method, access_entity=entity, details=_details(workflow), user=self.user
             )
         )
 
-    def must(self, method: Method, workflow: str, entity: DagAccessEntity | None = None) -> None:
-        """
-        Check a right.
+    def must(self, method: AccessMethod, workflow: str, entity: DagAccessEntity | None = None) -> None:
+        """Require a permission; the parameters are those of `may`.
 
         :raises HTTPException: 403, if Airflow does not allow it.
         """
@@ -56,19 +59,18 @@ class Caller:
             raise HTTPException(403, f"{self.actor.by} may not {what} the DAG {workflow!r}{more}")
 
     def readable(self, workflows: Collection[str]) -> set[str]:
-        """Return those of some workflows that the caller may read."""
+        """Return the workflows that the caller may read."""
         return {name for name in workflows if self.may("GET", name)}
 
     def may_configure(self) -> bool:
-        """
-        Tell whether the caller may know paths and addresses here: Airflow's right to change its configuration.
+        """Tell whether the caller may change Airflow's configuration, and so may see paths and addresses.
 
-        The right to read it is no measure: `SimpleAuthManager` gives it to every viewer.
+        The permission to read the configuration is too weak: `SimpleAuthManager` gives it to every viewer.
         """
         return bool(get_auth_manager().is_authorized_configuration(method="POST", user=self.user))
 
     def may_upload(self) -> bool:
-        """Tell whether the caller may bring code: Airflow's right to change its configuration."""
+        """Tell whether the caller may upload code: those who may change Airflow's configuration."""
         return self.may_configure()
 
 
@@ -77,40 +79,41 @@ def _details(workflow: str) -> DagDetails:
         from airflow.models.dag import DagModel
 
         return DagDetails(id=workflow, team_name=DagModel.get_team_name(workflow))
-    except (AttributeError, ImportError, TypeError):  # Airflow before it knew teams
+    except (AttributeError, ImportError, TypeError):  # this version of Airflow has no teams
         return DagDetails(id=workflow)
 
 
 def has_bearer(request: Request) -> bool:
-    """Tell whether a token came in the header, where no web page of others can put it."""
+    """Tell whether the request has a token in its header. A page of another site cannot put one there."""
     return request.headers.get("Authorization", "").lower().startswith("bearer ")
 
 
 def authenticated(request: Request, user: GetUserDep) -> Caller:
-    """Return the caller; all that is known is that Airflow knows them."""
+    """Return the caller after authentication. Permissions are not checked yet."""
     source = "web" if not has_bearer(request) else "rest"
     address = request.client.host if request.client is not None else None
     caller = Caller(user, Actor(str(user.get_name()), source, address))
-    request.state.batchy_caller = caller  # for the error handlers, which know the request alone
+    request.state.batchy_caller = caller  # error handlers get nothing but the request
     return caller
 
 
 def changing(request: Request, caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
-    """
-    Return a caller who changes something.
+    """Return the caller of a route that changes something. This protects against cross-site request forgery.
 
-    A browser sends Airflow's cookie along with what a page of others makes it ask, but never a header of ours.
+    A page of another site can make a browser send a request with Airflow's cookie, but not with this header.
     """
     if not has_bearer(request) and not request.headers.get(CSRF_HEADER):
-        raise HTTPException(403, f"a change needs a bearer token, or the header {CSRF_HEADER}: 1 beside the cookie")
+        raise HTTPException(
+            403, f"a change needs a bearer token, or the header {CSRF_HEADER}: 1 in addition to the cookie"
+        )
     return caller
 
 
 def bearer_only(request: Request, user: GetUserDep) -> Caller:
-    """Return the caller of a route that changes something by GET: never known by a cookie."""
+    """Return the caller of a route that changes something by GET. A cookie is not accepted: see `changing`."""
     if not has_bearer(request):
         raise HTTPException(
-            401, "this route takes a bearer token only, no cookie", headers={"WWW-Authenticate": "Bearer"}
+            401, "this route accepts a bearer token only, no cookie", headers={"WWW-Authenticate": "Bearer"}
         )
     return authenticated(request, user)
 
@@ -119,12 +122,15 @@ WorkflowName = Annotated[str, Path(description="Name of a workflow.", max_length
 JobName = Annotated[str, Path(description="Name of a job.", max_length=200)]
 
 
-def right(
-    who: Callable[..., Caller], method: Method, entity: DagAccessEntity | None = None
+def permission(
+    who: Callable[..., Caller], method: AccessMethod, entity: DagAccessEntity | None = None
 ) -> Callable[[str, Caller], Caller]:
-    """Return a dependency that checks a right for the workflow in the path."""
+    """Return a FastAPI dependency that requires a permission for the workflow in the path.
 
-    def check(workflow: WorkflowName, caller: Caller = Depends(who)) -> Caller:  # noqa: B008 - `who` is no global
+    :param who: the dependency that authenticates the caller.
+    """
+
+    def check(workflow: WorkflowName, caller: Caller = Depends(who)) -> Caller:  # noqa: B008 - how FastAPI works
         caller.must(method, check_workflow_name(workflow), entity)
         return caller
 
@@ -132,15 +138,15 @@ def right(
 
 
 def checked_job(job: JobName) -> str:
-    """Return a job's name that can be one."""
+    """Return the name of a job, if it is valid."""
     return check_job_name(job)
 
 
 AnyCaller = Annotated[Caller, Depends(authenticated)]
-Reader = Annotated[Caller, Depends(right(authenticated, "GET"))]
-Editor = Annotated[Caller, Depends(right(changing, "PUT"))]
-LogReader = Annotated[Caller, Depends(right(authenticated, "GET", DagAccessEntity.TASK_LOGS))]
-CodeReader = Annotated[Caller, Depends(right(authenticated, "GET", DagAccessEntity.CODE))]
-BearerReader = Annotated[Caller, Depends(right(bearer_only, "GET"))]
-BearerEditor = Annotated[Caller, Depends(right(bearer_only, "PUT"))]
-Job = Annotated[str, Depends(checked_job)]
+WorkflowReader = Annotated[Caller, Depends(permission(authenticated, "GET"))]
+WorkflowEditor = Annotated[Caller, Depends(permission(changing, "PUT"))]
+LogReader = Annotated[Caller, Depends(permission(authenticated, "GET", DagAccessEntity.TASK_LOGS))]
+CodeReader = Annotated[Caller, Depends(permission(authenticated, "GET", DagAccessEntity.CODE))]
+BearerReader = Annotated[Caller, Depends(permission(bearer_only, "GET"))]
+BearerEditor = Annotated[Caller, Depends(permission(bearer_only, "PUT"))]
+CheckedJobName = Annotated[str, Depends(checked_job)]

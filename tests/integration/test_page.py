@@ -233,10 +233,10 @@ def test_an_upload_with_a_fault_shows_its_line_and_a_right_one_is_stored(
         {"name": "page_new.yaml", "mimeType": "text/yaml", "buffer": wrong.encode()}
     )
     frame.get_by_role("button", name="Check").click()
-    fault = frame.locator(".faulty + .fault")
+    fault = frame.locator(".invalid + .diagnostic")
     expect(fault).to_contain_text("did you mean 'bundle'?")
-    expect(frame.locator(".faulty")).to_contain_text("bundel: page_new.zip")
-    night.photograph("upload-fault")
+    expect(frame.locator(".invalid")).to_contain_text("bundel: page_new.zip")
+    night.photograph("upload-error")
     night.faults.clear()  # a browser counts a refusal as one
     assert not (airflow.cfg / "page_new.yaml").exists()
 
@@ -249,7 +249,7 @@ def test_an_upload_with_a_fault_shows_its_line_and_a_right_one_is_stored(
     ]
     frame.get_by_label("Files", exact=True).set_input_files(files)  # type: ignore[arg-type]
     frame.get_by_role("button", name="Check").click()
-    expect(frame.get_by_text("No fault.")).to_be_visible()
+    expect(frame.get_by_text("No errors.")).to_be_visible()
     assert not (airflow.cfg / "page_new.yaml").exists()
     frame.get_by_role("button", name="Store").click()
     expect(frame.get_by_role("heading", name="page_new")).to_be_visible()
@@ -307,8 +307,8 @@ def test_what_has_faults_is_shown_with_its_lines(airflow: Nights, reader: Callab
         night = reader()
         frame = night.go()
         row = frame.get_by_role("row").filter(has_text="page_broken")
-        row.get_by_role("link", name="1 fault").click()
-        expect(frame.locator(".faulty + .fault")).to_contain_text("did you mean 'schedule'?")
+        row.get_by_role("link", name="1 error").click()
+        expect(frame.locator(".invalid + .diagnostic")).to_contain_text("did you mean 'schedule'?")
         night.photograph("faults")
     finally:
         path.unlink()

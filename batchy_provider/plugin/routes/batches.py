@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field
 
 from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Kind, Result
-from batchy_provider.plugin.airflow_services import Deployment
-from batchy_provider.plugin.disclosure import Discloses
-from batchy_provider.plugin.routes.workflows import Limit, Offset, Reason
-from batchy_provider.plugin.security import Caller, Editor, Reader, WorkflowName
+from batchy_provider.plugin.airflow_services import ServicesDep
+from batchy_provider.plugin.disclosure import DisclosureDep
+from batchy_provider.plugin.routes.workflows import ChangeRequest, Limit, Offset
+from batchy_provider.plugin.security import Caller, WorkflowEditor, WorkflowName, WorkflowReader
 from batchy_provider.services.answers import BatchView, CoverageView
 from batchy_provider.services.composition import Services
 
@@ -24,26 +24,27 @@ BatchId = Annotated[int, Path(ge=0, le=2**53, description="Id of a batch.")]
 DateText = Annotated[str | None, Field(max_length=100, examples=["2026-11-01T00:00:00"])]
 
 
-class NewBatch(Reason):
-    """A batch to open; without dates it takes the next window."""
+class OpenBatchRequest(ChangeRequest):
+    """A batch to open. Without dates, it takes the next window."""
 
-    from_date: DateText = Field(default=None, description="Start of the window, UTC, ISO 8601.")
-    to_date: DateText = Field(default=None, description="End of the window, UTC, ISO 8601.")
+    from_date: DateText = Field(default=None, description="Start of the window (inclusive), UTC, ISO 8601.")
+    to_date: DateText = Field(default=None, description="End of the window (exclusive), UTC, ISO 8601.")
     move_watermark: bool = Field(
-        default=False, description="Go on from `to_date` afterwards; else a window that is given is history only."
+        default=False,
+        description="The next window starts at `to_date`. Otherwise a batch with given dates is history only.",
     )
-    take_over: bool = Field(default=False, description="Also when a run holds the batch open.")
+    take_over: bool = Field(default=False, description="Take over the open batch, even if a run holds it.")
 
 
-class Opened(BaseModel):
+class OpenedBatch(BaseModel):
     """The batch that was opened."""
 
     batch: BatchView
-    warning: str | None = Field(default=None, description="What a person should know about how it was opened.")
+    warning: str | None = Field(default=None, description="A warning for people, about how the batch was opened.")
 
 
 class BatchPage(BaseModel):
-    """A part of the history, newest first."""
+    """A part of the history of batches, newest first."""
 
     items: list[BatchView]
     total: int
@@ -51,38 +52,47 @@ class BatchPage(BaseModel):
     offset: int
 
 
-@router.get("/workflows/{workflow}/batches", operation_id="list_batches", summary="History")
+@router.get("/workflows/{workflow}/batches", operation_id="list_batches", summary="List batches")
 def list_batches(
     workflow: WorkflowName,
-    caller: Reader,
-    services: Deployment,
-    tells: Discloses,
-    status: Annotated[Literal["open", "success", "failed"] | None, Query(description="Only those.")] = None,
-    kind: Annotated[Kind | None, Query(description="`history`: backfills, old windows run again.")] = None,
+    caller: WorkflowReader,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    status: Annotated[
+        Literal["open", "success", "failed"] | None, Query(description="Only batches with this status.")
+    ] = None,
+    kind: Annotated[
+        Kind | None, Query(description="`history`: backfills, one-off loads, and old windows that run again.")
+    ] = None,
     limit: Limit = 20,
     offset: Offset = 0,
 ) -> BatchPage:
     """Return the batches of a workflow, newest first, backfills included."""
     page = services.batches.history(workflow, status=status, kind=kind, limit=limit, offset=offset)
-    return BatchPage(items=[*map(tells.batch, page.items)], total=page.total, limit=page.limit, offset=page.offset)
+    return BatchPage(items=[*map(disclosure.batch, page.items)], total=page.total, limit=page.limit, offset=page.offset)
 
 
-@router.get("/workflows/{workflow}/coverage", operation_id="get_coverage", summary="What was never loaded, or twice")
-def get_coverage(workflow: WorkflowName, caller: Reader, services: Deployment, limit: Limit = 1000) -> CoverageView:
-    """
-    Return the gaps before the watermark, and what was loaded more than once, in the latest batches.
+@router.get("/workflows/{workflow}/coverage", operation_id="get_coverage", summary="Gaps and overlaps in the data")
+def get_coverage(
+    workflow: WorkflowName, caller: WorkflowReader, services: ServicesDep, limit: Limit = 1000
+) -> CoverageView:
+    """Return gaps before the watermark, and data that was loaded more than once, in the latest batches.
 
-    Live batches, backfills and one-off loads count alike, job by job.
+    Live batches, backfills and one-off loads all count, job by job.
     """
     return services.batches.coverage(workflow, limit=limit)
 
 
 @router.post("/workflows/{workflow}/batches", operation_id="open_batch", summary="Open a batch", status_code=201)
 def open_batch(
-    workflow: WorkflowName, caller: Editor, services: Deployment, tells: Discloses, body: NewBatch | None = None
-) -> Opened:
-    """Open a batch by hand. 409 while another holds one open, unless `take_over`."""
-    body = body or NewBatch()
+    workflow: WorkflowName,
+    caller: WorkflowEditor,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    body: OpenBatchRequest | None = None,
+) -> OpenedBatch:
+    """Open a batch by hand. 409 while another batch is open, unless `take_over` is true."""
+    body = body or OpenBatchRequest()
     batch = services.batches.open(
         workflow,
         actor=caller.actor,
@@ -92,46 +102,46 @@ def open_batch(
         take_over=body.take_over,
         why=body.why,
     )
-    warning = tells.text(batch.warning, own=(workflow, *batch.jobs)) if batch.warning else None
-    return Opened(batch=tells.batch(BatchView.of(batch)), warning=warning)
+    warning = disclosure.text(batch.warning, own=(workflow, *batch.jobs)) if batch.warning else None
+    return OpenedBatch(batch=disclosure.batch(BatchView.of(batch)), warning=warning)
 
 
 @router.get("/workflows/{workflow}/batches/{batch_id}", operation_id="get_batch", summary="One batch")
 def get_batch(
-    workflow: WorkflowName, batch_id: BatchId, caller: Reader, services: Deployment, tells: Discloses
+    workflow: WorkflowName, batch_id: BatchId, caller: WorkflowReader, services: ServicesDep, disclosure: DisclosureDep
 ) -> BatchView:
     """Return a batch with its jobs."""
-    return tells.batch(services.batches.get(workflow, batch_id))
+    return disclosure.batch(services.batches.get(workflow, batch_id))
 
 
 @router.post("/workflows/{workflow}/batches/{batch_id}/close", operation_id="close_batch", summary="Close as success")
 def close_batch(
     workflow: WorkflowName,
     batch_id: BatchId,
-    caller: Editor,
-    services: Deployment,
-    tells: Discloses,
-    body: Reason | None = None,
+    caller: WorkflowEditor,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    body: ChangeRequest | None = None,
 ) -> BatchView:
-    """Close a batch as success: the next window starts where its own ends."""
-    return tells.batch(BatchView.of(_close(services, workflow, "success", caller, batch_id, body)))
+    """Close a batch as success. The next window starts where its window ends."""
+    return disclosure.batch(BatchView.of(_close(services, workflow, "success", caller, batch_id, body)))
 
 
 @router.post("/workflows/{workflow}/batches/{batch_id}/fail", operation_id="fail_batch", summary="Close as failed")
 def fail_batch(
     workflow: WorkflowName,
     batch_id: BatchId,
-    caller: Editor,
-    services: Deployment,
-    tells: Discloses,
-    body: Reason | None = None,
+    caller: WorkflowEditor,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    body: ChangeRequest | None = None,
 ) -> BatchView:
-    """Close a batch as failed: the next one takes the same window."""
-    return tells.batch(BatchView.of(_close(services, workflow, "failed", caller, batch_id, body)))
+    """Close a batch as failed. The next batch takes the same window."""
+    return disclosure.batch(BatchView.of(_close(services, workflow, "failed", caller, batch_id, body)))
 
 
 def _close(
-    services: Services, workflow: str, result: Result, caller: Caller, batch_id: int, body: Reason | None
+    services: Services, workflow: str, result: Result, caller: Caller, batch_id: int, body: ChangeRequest | None
 ) -> Batch:
     why = body.why if body is not None else None
     return services.batches.close(workflow, result=result, actor=caller.actor, batch_id=batch_id, why=why)

@@ -18,12 +18,12 @@ from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
 from batchy_provider.bundles.scratch import remove_tree
-from batchy_provider.plugin.airflow_services import Deployment
-from batchy_provider.plugin.disclosure import Discloses, without_addresses
+from batchy_provider.plugin.airflow_services import ServicesDep
+from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.routes.batches import BatchId
 from batchy_provider.plugin.routes.workflows import Offset
-from batchy_provider.plugin.security import CodeReader, Job, LogReader, WorkflowName
-from batchy_provider.services.composition import Services
+from batchy_provider.plugin.security import CheckedJobName, CodeReader, LogReader, WorkflowName
+from batchy_provider.plugin.server_addresses import hide_addresses
 from batchy_provider.services.executions import ExecutionView, KeptFile
 
 router = APIRouter(tags=["executions"])
@@ -35,17 +35,17 @@ ExecutedJob = Annotated[
 ]
 EXECUTION = "/workflows/{workflow}/batches/{batch_id}/jobs/{job}/attempts/{attempt}"
 UNCHANGED = {"Content-Encoding": "identity", "Cache-Control": "private, no-transform"}
-"""Keeps Airflow's compression off: ranges, lengths and digests are those of the bytes that are kept."""
+"""Headers that switch Airflow's compression off: ranges, lengths and digests are those of the stored bytes."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}, "text/plain": {}}, "description": "The file."},
-    206: {"content": {"application/octet-stream": {}, "text/plain": {}}, "description": "The part asked for."},
-    416: {"description": "There is no such part."},
+    206: {"content": {"application/octet-stream": {}, "text/plain": {}}, "description": "The requested part."},
+    416: {"description": "The file has no such part."},
 }
 
 
 class ExecutionPage(BaseModel):
-    """Executions of some batches."""
+    """The executions of a part of the batches, newest first."""
 
     items: list[ExecutionView]
     total: int
@@ -57,19 +57,18 @@ class ExecutionPage(BaseModel):
 def list_executions(
     workflow: WorkflowName,
     caller: LogReader,
-    services: Deployment,
-    tells: Discloses,
-    batch_id: Annotated[int | None, Query(ge=0, le=2**53, description="Without it, of all.")] = None,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    batch_id: Annotated[int | None, Query(ge=0, le=2**53, description="Only executions of this batch.")] = None,
     job: Annotated[str | None, Query(max_length=300)] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="Of how many batches.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=200, description="How many batches at most.")] = 20,
     offset: Offset = 0,
 ) -> ExecutionPage:
-    """Return executions batch by batch, the newest batch first; `total`, `limit` and `offset` count batches."""
+    """Return executions batch by batch, newest batch first. `total`, `limit` and `offset` count batches."""
     batch = None if batch_id is None else str(batch_id)
     page = services.executions.find(workflow, batch_id=batch, job=job, limit=limit, offset=offset)
-    return ExecutionPage(
-        items=[_told(each, tells) for each in page.items], total=page.total, limit=page.limit, offset=page.offset
-    )
+    items = [_for_caller(each, disclosure) for each in page.items]
+    return ExecutionPage(items=items, total=page.total, limit=page.limit, offset=page.offset)
 
 
 @router.get(EXECUTION, operation_id="get_execution", summary="One execution")
@@ -79,18 +78,18 @@ def get_execution(
     job: ExecutedJob,
     attempt: Attempt,
     caller: LogReader,
-    services: Deployment,
-    tells: Discloses,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
 ) -> ExecutionView:
-    """Return how an execution ended and what it left."""
-    return _told(services.executions.get(workflow, str(batch_id), job, attempt), tells)
+    """Return how an execution ended, and which files it wrote."""
+    return _for_caller(services.executions.get(workflow, str(batch_id), job, attempt), disclosure)
 
 
-def _told(found: ExecutionView, tells: Discloses) -> ExecutionView:
-    """Show an execution; where its bundle lies is for callers who may know this site's machines."""
-    if found.bundle is None or tells.sees_server:
+def _for_caller(found: ExecutionView, disclosure: DisclosureDep) -> ExecutionView:
+    """Return what the caller may see of an execution: not everyone may see the address of its bundle."""
+    if found.bundle is None or disclosure.sees_server:
         return found
-    return replace(found, bundle=without_addresses(found.bundle))
+    return replace(found, bundle=hide_addresses(found.bundle))
 
 
 @router.get(EXECUTION + "/log", operation_id="get_log", summary="Task log", status_code=307, response_class=Response)
@@ -101,16 +100,15 @@ def get_log(
     attempt: Attempt,
     request: Request,
     caller: LogReader,
-    services: Deployment,
+    services: ServicesDep,
 ) -> RedirectResponse:
-    """
-    Lead to the log of the task in Airflow's own API, which also tells of an execution that still runs.
+    """Redirect to the task log in Airflow's own API, which also has the log of an execution that still runs.
 
-    404 for a batch that no run of an Airflow DAG opened.
+    404 if no run of an Airflow DAG opened the batch.
     """
     run = services.batches.get(workflow, batch_id).run
     if run is None:
-        raise HTTPException(404, f"batch {batch_id} of {workflow} was opened by no run of a DAG: there is no task log")
+        raise HTTPException(404, f"no run of a DAG opened batch {batch_id} of {workflow}, so there is no task log")
     dag_id, slash, run_id = run.partition("/")
     if not slash:
         dag_id, run_id = workflow, run
@@ -125,7 +123,7 @@ def get_log(
 @router.get(
     EXECUTION + "/{name:path}",
     operation_id="get_file",
-    summary="What it wrote",
+    summary="Download a file",
     response_class=Response,
     responses=_BYTES,
 )
@@ -139,9 +137,9 @@ def get_file(
     ],
     request: Request,
     caller: LogReader,
-    services: Deployment,
+    services: ServicesDep,
 ) -> Response:
-    """Return a file of an execution byte for byte; `Range` is understood, so that a download can go on."""
+    """Return a file that an execution wrote, byte for byte. Use `Range` to continue a download."""
     kept = services.executions.file(workflow, str(batch_id), job, attempt, name)
     return _respond(request, kept, f"{workflow}-{batch_id}-{job}-{attempt}-{name.replace('/', '-')}")
 
@@ -153,11 +151,11 @@ def get_file(
     response_class=FileResponse,
     responses={200: {"content": {"application/zip": {}}, "description": "The bundle as a zip."}},
 )
-def get_bundle(workflow: WorkflowName, job: Job, caller: CodeReader, services: Deployment) -> FileResponse:
-    """Return the bundle that a job of a workflow's file runs; a folder is packed."""
+def get_bundle(workflow: WorkflowName, job: CheckedJobName, caller: CodeReader, services: ServicesDep) -> FileResponse:
+    """Return the bundle that a job of a workflow file runs, as a zip."""
     scratch = FilePath(tempfile.mkdtemp(prefix="batchy-download-"))
     try:
-        packed = _bundle(services, workflow, job, scratch)
+        packed = services.executions.bundle(workflow, job, scratch)
     except BaseException:
         remove_tree(scratch)
         raise
@@ -170,10 +168,6 @@ def get_bundle(workflow: WorkflowName, job: Job, caller: CodeReader, services: D
     )
 
 
-def _bundle(services: Services, workflow: str, job: str, scratch: FilePath) -> FilePath:
-    return services.executions.bundle(workflow, job, scratch)
-
-
 def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
     etag = f'"{kept.sha256}"'
     is_text = kept.name in ("stdout", "stderr", "output")
@@ -181,7 +175,7 @@ def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
         **UNCHANGED,
         "Accept-Ranges": "bytes",
         "ETag": etag,
-        # What a script wrote is never shown as a page of this site.
+        # A browser must not run the output of a script as a page of this site.
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Content-Disposition": f"{'inline' if is_text else 'attachment'}; filename*=UTF-8''{quote(filename)}",
@@ -200,16 +194,20 @@ def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
     parts = kept.read(start, end)
-    first = next(parts, b"")  # what cannot be opened is an error before the answer begins
+    first = next(parts, b"")  # if the file cannot be opened, the status is still free to say so
     return StreamingResponse(chain((first,), parts), status, headers, media_type)
 
 
 def _part(request: Request, kept: KeptFile, etag: str) -> tuple[int, int] | None:
-    """Return the bytes asked for, the end not included; all where several parts are asked for, None for no bytes."""
-    asked = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
-    if asked is None or request.headers.get("If-Range", etag) != etag or asked.group() == "bytes=-":
+    """Return the requested range of bytes, from start (inclusive) to end (exclusive).
+
+    :returns: the whole file if the request has no range, several ranges, or a range of another version of the file;
+        None if the file has no such bytes.
+    """
+    requested = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
+    if requested is None or request.headers.get("If-Range", etag) != etag or requested.group() == "bytes=-":
         return 0, kept.size
-    first, last = asked.groups()
+    first, last = requested.groups()
     if not first:
         start, end = max(0, kept.size - int(last)), kept.size
     else:

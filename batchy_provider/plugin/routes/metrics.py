@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from redis.exceptions import RedisError
 
 from batchy_provider.exceptions import RedisUnavailableError
-from batchy_provider.plugin.airflow_services import Deployment, forget
+from batchy_provider.plugin.airflow_services import ServicesDep, reset_services
 from batchy_provider.plugin.security import AnyCaller
 from batchy_provider.services.prometheus import CONTENT_TYPE
 
@@ -19,17 +19,16 @@ router = APIRouter(tags=["metrics"])
 @router.get(
     "/metrics", operation_id="get_metrics", summary="State as metrics", response_class=PlainTextResponse, responses={}
 )
-def get_metrics(caller: AnyCaller, services: Deployment) -> Response:
-    """
-    Return the workflows that the caller may read as metrics, in Prometheus' text format.
+def get_metrics(caller: AnyCaller, services: ServicesDep) -> Response:
+    """Return the workflows that the caller may read as metrics, in Prometheus' text format.
 
-    A Redis that cannot be reached is a metric too: `batchy_redis_up 0`, and no other.
+    If Redis cannot be reached, the only metric is `batchy_redis_up 0`.
     """
     try:
         readable = caller.readable(services.workflows.all_names())
-    except (RedisUnavailableError, RedisError):  # `exposition` will say so
+    except (RedisUnavailableError, RedisError):  # the text below says so
         readable = set()
-    text, fault = services.metrics.exposition(only=readable)
-    if fault is not None:
-        forget()  # its connection may have been edited since
+    text, error = services.metrics.exposition(only=readable)
+    if error is not None:
+        reset_services()  # somebody may have edited the connection
     return Response(text, media_type=CONTENT_TYPE)

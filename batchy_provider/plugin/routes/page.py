@@ -2,9 +2,8 @@
 # Copyright the batchy_provider authors
 """Serve the web page: one HTML file, and its scripts, which call the REST API.
 
-Airflow shows it as an external view, in a frame of its own UI. That is the one way that all of Airflow 3.1 to 3.4
-have, and the one in which the page keeps a content security policy of its own; a React app would be run in
-Airflow's page, with what that allows.
+Airflow shows the page as an external view, in a frame of its own UI. All of Airflow 3.1 to 3.4 can do that. In a frame,
+the page has its own strict content security policy. A React app would run in Airflow's page, with Airflow's policy.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    # Asked for each time, answered with 304 where nothing changed: an upgrade is seen at once.
+    # Browsers ask each time and get 304 if nothing changed. So people see a new version at once.
     "Cache-Control": "private, no-cache",
 }
 _files = StaticFiles(directory=STATIC)
@@ -47,16 +46,16 @@ _files = StaticFiles(directory=STATIC)
 
 @router.get("/page")
 def page(caller: AnyCaller) -> Response:
-    """Return the page. A person without a login is led to Airflow's, as from all addresses here."""
+    """Return the page. Like all routes, it redirects a person without a login to Airflow's login page."""
     return FileResponse(STATIC / "index.html", headers=_HEADERS)
 
 
 @router.get("/static/{path:path}")
 async def static(path: Annotated[str, PathParameter(max_length=200)], request: Request, caller: AnyCaller) -> Response:
-    """Return a file of the page. Starlette's static files stay inside their folder, and know ETags."""
+    """Return a file of the page. `StaticFiles` stays inside its folder and answers with ETags."""
     try:
-        answer = await _files.get_response(posixpath.normpath(path), request.scope)
-    except ValueError as error:  # no path at all, as one with a null byte is on Python 3.10
+        response = await _files.get_response(posixpath.normpath(path), request.scope)
+    except ValueError as error:  # Python 3.10 raises it for a path with a null byte
         raise HTTPException(404) from error
-    answer.headers.update(_HEADERS)
-    return answer
+    response.headers.update(_HEADERS)
+    return response

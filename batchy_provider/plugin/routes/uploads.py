@@ -24,7 +24,7 @@ from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.reader import Reader, find_file
 from batchy_provider.dag_factory.isolated import check_classes
 from batchy_provider.exceptions import ConfigError
-from batchy_provider.plugin.airflow_services import Deployment
+from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.error_codes import ServerError
 from batchy_provider.plugin.error_responses import documented
 from batchy_provider.plugin.security import Caller, changing
@@ -33,64 +33,57 @@ from batchy_provider.services.uploads import MAX_FILES
 
 router = APIRouter(tags=["uploads"])
 
-_TEXTS = ("after_workflow", "after_job", "job", "input", "independent", "replace", "expected", "why")
-_WORDS = {"true": True, "false": False, "": False}
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "config": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "Workflow files, YAML or JSON; each file's name is its workflow's.",
-                        },
-                        "bundle": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "Zips with a script.sh, stored in the folder bundles.",
-                        },
-                        "after_workflow": {
-                            "type": "string",
-                            "description": "With one bundle and no config: the workflow that gets it as a job.",
-                        },
-                        "after_job": {"type": "string", "description": "The job of it that the new one follows."},
-                        "job": {"type": "string", "description": "Name of the new job; else that of the bundle."},
-                        "input": {"type": "boolean", "description": "The new job reads the other's output."},
-                        "independent": {"type": "boolean", "description": "It runs whatever became of the other."},
-                        "replace": {"type": "boolean", "description": "Replace what is there."},
-                        "expected": {
-                            "type": "string",
-                            "description": "NAME=SHA256 of a file as you know it; a changed one is not replaced. "
-                            "Several are separated by commas.",
-                        },
-                        "why": {"type": "string", "maxLength": 2000, "description": "A reason, for the record."},
-                    },
-                }
-            }
-        },
-    }
+_BOOLEANS = {"true": True, "false": False, "": False}
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FILE_FIELDS: dict[str, Any] = {
+    "config": {
+        **_FILES,
+        "description": "Workflow files, YAML or JSON. The name of a file is the name of its workflow.",
+    },
+    "bundle": {
+        **_FILES,
+        "description": "Zip files that contain a script.sh. They are stored in the folder bundles.",
+    },
 }
-
-_REFUSED = documented(
+_TEXT_FIELDS: dict[str, Any] = {
+    "after_workflow": {
+        "type": "string",
+        "description": "With one bundle and no config: the workflow that gets the bundle as a new job.",
+    },
+    "after_job": {"type": "string", "description": "The job of this workflow after which the new job runs."},
+    "job": {"type": "string", "description": "Name of the new job; by default the name of the bundle."},
+    "input": {"type": "boolean", "description": "The new job reads the output of that job."},
+    "independent": {"type": "boolean", "description": "The new job runs even if that job fails or is skipped."},
+    "replace": {"type": "boolean", "description": "Replace existing files."},
+    "expected": {
+        "type": "string",
+        "description": "NAME=SHA256 of a file that you replace. If somebody has changed the file, nothing is stored. "
+        "Separate several by commas.",
+    },
+    "why": {"type": "string", "maxLength": 2000, "description": "A reason, for the audit log."},
+}
+_FORM: dict[str, Any] = {"type": "object", "properties": {**_FILE_FIELDS, **_TEXT_FIELDS}}
+_OPENAPI: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
+}
+_UPLOAD_ERRORS = documented(
     {
-        411: "The request does not tell its length.",
-        413: "It is larger than `[batchy] upload_max_mb`.",
-        415: "It is no `multipart/form-data`.",
-        507: "The disk of the workflow files does not take it.",
+        411: "The request has no Content-Length.",
+        413: "The upload is larger than `[batchy] upload_max_mb`.",
+        415: "The request is not `multipart/form-data`.",
+        507: "The disk with the workflow files has no space for it.",
     }
 )
 
 
 def uploader(caller: Annotated[Caller, Depends(changing)]) -> Caller:
-    """Return a caller who may upload."""
+    """Return the caller, if uploads are on and the caller may upload."""
     if not conf.getboolean("batchy", "allow_upload", fallback=False):
-        raise ServerError(403, "upload_off", "uploads are switched off here; [batchy] allow_upload switches them on")
+        raise ServerError(403, "upload_off", "uploads are off; the option [batchy] allow_upload turns them on")
     if not caller.may_upload():
-        raise HTTPException(403, f"{caller.actor.by} may not upload: that needs the right to change the configuration")
+        raise HTTPException(
+            403, f"{caller.actor.by} may not upload: this needs the permission to change Airflow's configuration"
+        )
     return caller
 
 
@@ -98,15 +91,19 @@ Uploader = Annotated[Caller, Depends(uploader)]
 
 
 @router.post(
-    "/uploads", operation_id="upload", summary="Store files", status_code=201, openapi_extra=_FORM, responses=_REFUSED
+    "/uploads",
+    operation_id="upload",
+    summary="Store files",
+    status_code=201,
+    openapi_extra=_OPENAPI,
+    responses=_UPLOAD_ERRORS,
 )
-async def upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
-    """
-    Check workflow files and bundles, also against what is there, and store all of them or nothing.
+async def upload(request: Request, caller: Uploader, services: ServicesDep) -> Stored:
+    """Check workflow files and bundles, together with the existing files, and store all of them or none.
 
-    422 with each fault and its line when any is wrong, 409 when a file is there already, 413 when it is too much.
+    422 with each error and its line if a file is not valid, 409 if a file exists, 413 if the upload is too large.
     """
-    async with _received(request, caller) as (wanted, why):
+    async with _receive(request, caller) as (wanted, why):
         return await run_in_threadpool(
             services.uploads.store,
             wanted,
@@ -118,34 +115,38 @@ async def upload(request: Request, caller: Uploader, services: Deployment) -> St
 
 
 @router.post(
-    "/uploads/check", operation_id="check_upload", summary="Only check files", openapi_extra=_FORM, responses=_REFUSED
+    "/uploads/check",
+    operation_id="check_upload",
+    summary="Check files without storing them",
+    openapi_extra=_OPENAPI,
+    responses=_UPLOAD_ERRORS,
 )
-async def check_upload(request: Request, caller: Uploader, services: Deployment) -> Stored:
-    """Do all checks of an upload and store nothing; returns what would be stored."""
-    async with _received(request, caller) as (wanted, _):
+async def check_upload(request: Request, caller: Uploader, services: ServicesDep) -> Stored:
+    """Do all checks of an upload, and return what would be stored. Store nothing."""
+    async with _receive(request, caller) as (wanted, _):
         return await run_in_threadpool(
             services.uploads.check, wanted, check=_check_classes, authorize=_authorized(caller)
         )
 
 
 @contextlib.asynccontextmanager
-async def _received(request: Request, caller: Caller) -> AsyncIterator[tuple[Upload, str | None]]:
-    """Read the form, once it is known who asks and how much comes."""
+async def _receive(request: Request, caller: Caller) -> AsyncIterator[tuple[Upload, str | None]]:
+    """Check the size of an upload, read its form into temporary files, and check the permissions for it."""
     most = conf.getint("batchy", "upload_max_mb", fallback=256) * MIB
     length = request.headers.get("Content-Length", "")
     if not length.isdecimal() or len(length) > 20:
-        raise HTTPException(411, "an upload must tell its length (Content-Length)")
+        raise HTTPException(411, "an upload needs a Content-Length")
     if int(length) > most:
-        told = f"an upload has at most {most:,} bytes ([batchy] upload_max_mb); this one has {int(length):,}"
-        raise HTTPException(413, told)
+        detail = f"an upload has at most {most:,} bytes ([batchy] upload_max_mb); this one has {int(length):,}"
+        raise HTTPException(413, detail)
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "multipart/form-data":
-        raise HTTPException(415, "an upload is a form: multipart/form-data")
+        raise HTTPException(415, "an upload must be a form: multipart/form-data")
     try:
         form = await request.form(max_files=MAX_FILES, max_fields=100)
     except ClientDisconnect as error:
-        raise HTTPException(400, "the upload was broken off") from error
+        raise HTTPException(400, "the connection was closed before the upload was complete") from error
     except (FormParserError, MultiPartException, LookupError, ValueError) as error:
-        # What Starlette leaves to its callers, other things in each version: no boundary, a charset that is none.
+        # Starlette passes these on, others in each version: a form without a boundary, an unknown charset.
         raise HTTPException(400, f"the form cannot be read: {error}") from error
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(form.close)
@@ -159,31 +160,31 @@ async def _received(request: Request, caller: Caller) -> AsyncIterator[tuple[Upl
 
 
 def _authorized(caller: Caller) -> Authorize:
-    """Return what checks the rights for all that an upload changes."""
+    """Return a function that checks the permissions for all workflows that an upload changes."""
 
     def authorize(workflows: Collection[str], others: Collection[str]) -> None:
         for name in workflows:
             caller.must("PUT", name)
         for name in others:
             if not caller.may("PUT", name):
-                whose = f"the workflow {name!r} runs" if caller.may("GET", name) else "a workflow of others runs"
+                which = f"the workflow {name!r}" if caller.may("GET", name) else "another workflow"
                 raise HTTPException(
-                    403, f"{caller.actor.by} may not change a bundle that {whose} too; give yours another name"
+                    403, f"{caller.actor.by} may not change a bundle that {which} runs too; give yours another name"
                 )
 
     return authorize
 
 
 def _read(form: FormData, scratch: Path) -> Upload:
-    unknown = set(form) - {"config", "bundle", *_TEXTS}
+    unknown = set(form) - set(_FORM["properties"])
     if unknown:
-        known = ", ".join(("config", "bundle", *_TEXTS))
+        known = ", ".join(_FORM["properties"])
         raise ConfigError(f"the form has no field {min(unknown)!r}; its fields are {known}")
     after = None
     workflow, job = _text(form, "after_workflow"), _text(form, "after_job")
     if workflow or job:
         if not (workflow and job):
-            raise ConfigError("after_workflow and after_job go together")
+            raise ConfigError("after_workflow and after_job go together: give both or neither")
         after = AfterJob(
             workflow=workflow,
             job=job,
@@ -206,7 +207,7 @@ def _files(form: FormData, field: str, scratch: Path) -> list[UploadedFile]:
     found = []
     for number, part in enumerate(form.getlist(field)):
         if not isinstance(part, UploadFile):
-            raise ConfigError(f"{field} is a file, with a name; it came as text")
+            raise ConfigError(f"{field} must be a file with a name, not text")
         path = scratch / f"{field}-{number}"
         with path.open("xb") as out:
             shutil.copyfileobj(part.file, out, MIB)
@@ -219,23 +220,23 @@ def _text(form: FormData, field: str) -> str | None:
         raise ConfigError(f"{field} is given more than once")
     value = form.get(field)
     if value is not None and not isinstance(value, str):
-        raise ConfigError(f"{field} is text; it came as a file")
+        raise ConfigError(f"{field} must be text, not a file")
     return value or None
 
 
 def _flag(form: FormData, field: str) -> bool:
     text = (_text(form, field) or "").lower()
-    if text not in _WORDS:
+    if text not in _BOOLEANS:
         raise ConfigError(f"{field} is {text!r}; expected true or false")
-    return _WORDS[text]
+    return _BOOLEANS[text]
 
 
 _OPTIONS = (("core", "default_timezone"), ("core", "max_map_length"), ("batchy", "redis_conn_id"))
-"""Options of Airflow that matter to a DAG; none of them is a secret."""
+"""Airflow options that change what a DAG is. None of them is a secret."""
 
 
 def _check_classes(folder: Path, workflows: Sequence[str]) -> list[Diagnostic]:
-    """Build DAGs as the DAG processor would, where only that shows what is wrong; never in this process."""
+    """Build DAGs that use classes of the site in another process: only that shows the errors of those classes."""
     reader = Reader(folder)
     paths = {name: find_file(folder, name) for name in workflows}
     found = {name: reader.read(path)[0] for name, path in paths.items() if path is not None}

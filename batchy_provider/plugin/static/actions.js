@@ -3,10 +3,10 @@
 // Admin actions: each opens a dialog that says what will happen.
 
 import { html, useState } from "./vendor/preact-htm.js";
-import { airflows, ask, change, part, runOf } from "./api.js";
-import { tell, useStore, zone } from "./live.js";
-import { Dialog, Why, ignoreRepeats } from "./parts.js";
-import { Window, fromInput, isBeginning, moment, span, toInput, write, zoneName } from "./when.js";
+import { airflowApiUrl, ask, change, encode, runOf } from "./api.js";
+import { notify, useStore, zone } from "./live.js";
+import { Dialog, Why, ignoreRepeats } from "./components.js";
+import { Window, duration, formatDate, fromInput, isBeginning, moment, toInput, zoneName } from "./dates.js";
 
 const text = (form, name) => form.get(name)?.trim() || undefined;
 
@@ -17,23 +17,23 @@ export function Action({ label, of: Form, className, disabled, title, ...rest })
     ${open ? html`<${Form} ...${rest} close=${() => setOpen(false)} />` : null}`;
 }
 
-export function Moment({ name, label, value, set, required }) {
-  const place = useStore(zone);
+function MomentField({ name, label, value, set, required }) {
+  const zoneId = useStore(zone);
   const date = value ? moment(value) : null;
-  const other = place === "utc" ? "local" : "utc";
-  return html`<div class="field"><label for=${name}>${label} (${zoneName(place)})</label>
-    <input id=${name} type="datetime-local" required=${required} value=${date ? toInput(date, place) : ""} onInput=${(event) => set(fromInput(event.target.value, place))} />
-    ${date ? html`<div class="hint">${write(date, other)} ${zoneName(other)}</div>` : null}
+  const other = zoneId === "utc" ? "local" : "utc";
+  return html`<div class="field"><label for=${name}>${label} (${zoneName(zoneId)})</label>
+    <input id=${name} type="datetime-local" required=${required} value=${date ? toInput(date, zoneId) : ""} onInput=${(event) => set(fromInput(event.target.value, zoneId))} />
+    ${date ? html`<div class="hint">${formatDate(date, other)} ${zoneName(other)}</div>` : null}
   </div>`;
 }
 
-const shown = (iso) => (isBeginning(iso) ? "the beginning" : `${write(moment(iso), zone.get())} ${zoneName(zone.get())}`);
+const shown = (iso) => (isBeginning(iso) ? "the beginning" : `${formatDate(moment(iso), zone.get())} ${zoneName(zone.get())}`);
 const windowText = (batch) => (batch.from_date ? `from ${shown(batch.from_date)} to ${shown(batch.to_date)}` : "");
 
 const STOPS = "Running scripts of that run stop within about ten seconds, and their tasks fail. Tasks of other operators go on: to stop them, mark the run as failed in Airflow.";
 
-// What is loaded again, and what never, if the next window of each job starts elsewhere than where it has been loaded to.
-// `start(job)`: where it would start; jobs that it has none for stay as they are.
+// Which data is loaded again, and which is never loaded, if the next windows start at another moment than the watermarks.
+// `start(job)` returns where the next window of the job would start; null if it does not change.
 function Consequences({ jobs, start }) {
   const found = new Map();
   const unknown = [];
@@ -51,7 +51,7 @@ function Consequences({ jobs, start }) {
     found.set(key, { line, names: [...(found.get(key)?.names || []), job.job] });
   }
   return html`<div class="note warn consequences" aria-live="polite">
-    ${[...found.values()].map(({ line: [kind, from, to], names }) => html`<p key=${`${kind}${from}${to}`}><b>${kind === "again" ? "Loaded again" : "Never loaded"}:</b> <${Window} from=${from} to=${to} />${isBeginning(from) ? null : ` (${span(moment(to) - moment(from))})`}${names.length < jobs.filter((job) => job.kind !== "handler").length ? `, by ${names.join(", ")}` : ""}</p>`)}
+    ${[...found.values()].map(({ line: [kind, from, to], names }) => html`<p key=${`${kind}${from}${to}`}><b>${kind === "again" ? "Loaded again" : "Never loaded"}:</b> <${Window} from=${from} to=${to} />${isBeginning(from) ? null : ` (${duration(moment(to) - moment(from))})`}${names.length < jobs.filter((job) => job.kind !== "handler").length ? `, by ${names.join(", ")}` : ""}</p>`)}
     ${unknown.length ? html`<p>It is not known how far ${unknown.join(", ")} ${unknown.length === 1 ? "has" : "have"} been loaded.</p>` : null}
     ${found.size || unknown.length ? null : html`<p>No data is loaded again, and no data is left out.</p>`}
   </div>`;
@@ -68,9 +68,9 @@ export function RunNow({ row, runs = [], close, done }) {
   const chosen = kind === "chosen";
   const act = async () => {
     const conf = chosen ? { from_date: from, ...(to ? { to_date: to } : {}), ...(move ? { move_watermark: true } : {}) } : {};
-    if (paused && unpause) await ask(airflows(`dags/${part(workflow)}`), { method: "PATCH", json: { is_paused: false } });
-    const run = await ask(airflows(`dags/${part(workflow)}/dagRuns`), { method: "POST", json: { logical_date: null, conf } });
-    tell(`Run ${run.dag_run_id} is queued${paused && !unpause ? " until the DAG is unpaused" : ""}.`);
+    if (paused && unpause) await ask(airflowApiUrl(`dags/${encode(workflow)}`), { method: "PATCH", json: { is_paused: false } });
+    const run = await ask(airflowApiUrl(`dags/${encode(workflow)}/dagRuns`), { method: "POST", json: { logical_date: null, conf } });
+    notify(`Run ${run.dag_run_id} is queued${paused && !unpause ? " until the DAG is unpaused" : ""}.`);
     done?.(run);
   };
   const waits = paused && !unpause;
@@ -84,8 +84,8 @@ export function RunNow({ row, runs = [], close, done }) {
       <label class="check"><input type="radio" name="kind" checked=${!chosen} onChange=${() => setKind("next")} /> <span>The next window: from the end of the last success (inclusive) to now (exclusive).</span></label>
       <label class="check"><input type="radio" name="kind" checked=${chosen} onChange=${() => setKind("chosen")} /> <span>Another window</span></label>
     </fieldset>
-    ${chosen ? html`<${Moment} name="from" label="From, inclusive" value=${from} set=${setFrom} required=${true} />
-      <${Moment} name="to" label="To, exclusive; empty means now" value=${to} set=${setTo} />
+    ${chosen ? html`<${MomentField} name="from" label="From, inclusive" value=${from} set=${setFrom} required=${true} />
+      <${MomentField} name="to" label="To, exclusive; empty means now" value=${to} set=${setTo} />
       <label class="check"><input type="checkbox" checked=${move} onChange=${(event) => setMove(event.target.checked)} /> <span>Move the watermark to its end: the next night continues there. Otherwise the batch is history only, and the next window does not change.</span></label>` : null}
   <//>`;
 }
@@ -98,8 +98,8 @@ export function OpenBatch({ row, close }) {
         ...(held ? [`Batch ${row.batch_id} ${windowText(row)} is open, held by ${row.holder}. This action closes it as failed first. Its window becomes part of the new one.`] : []),
         ...(held && row.run ? [STOPS] : [])]}
       act=${async (form) => {
-        const opened = await change(`workflows/${part(row.workflow)}/batches`, { why: text(form, "why"), take_over: held });
-        tell(opened.warning || `Batch ${opened.batch.batch_id} is open.`);
+        const opened = await change(`workflows/${encode(row.workflow)}/batches`, { why: text(form, "why"), take_over: held });
+        notify(opened.warning || `Batch ${opened.batch.batch_id} is open.`);
       }}><${Why} required=${true} /><//>`;
 }
 
@@ -114,17 +114,17 @@ export function CloseBatch({ batch, result, close }) {
   return html`<${Dialog} title=${good ? "Close as success" : "Close as failed"} careful=${true} danger=${!good} close=${close}
       text=${[`Batch ${batch.batch_id} ${windowText(batch)} is closed as ${result}.`, ...effects]}
       act=${async (form) => {
-        await change(`workflows/${part(batch.workflow)}/batches/${batch.batch_id}/${good ? "close" : "fail"}`, { why: text(form, "why") });
-        tell(`Batch ${batch.batch_id} is closed as ${result}.`);
+        await change(`workflows/${encode(batch.workflow)}/batches/${batch.batch_id}/${good ? "close" : "fail"}`, { why: text(form, "why") });
+        notify(`Batch ${batch.batch_id} is closed as ${result}.`);
       }}><${Why} required=${true} /><//>`;
 }
 
-const BRACKETS = ["BatchyOpenOperator", "BatchyCloseOperator"];
+const OPEN_AND_CLOSE = ["BatchyOpenOperator", "BatchyCloseOperator"];
 
 async function taskInstances(dag, run) {
   const all = [];
   for (let total = 1; all.length < total; ) {
-    const page = await ask(airflows(`dags/${part(dag)}/dagRuns/${part(run)}/taskInstances?limit=100&offset=${all.length}`));
+    const page = await ask(airflowApiUrl(`dags/${encode(dag)}/dagRuns/${encode(run)}/taskInstances?limit=100&offset=${all.length}`));
     all.push(...page.task_instances);
     total = page.task_instances.length ? page.total_entries : 0;
   }
@@ -134,11 +134,11 @@ async function taskInstances(dag, run) {
 // The failed tasks of a run, the tasks after them, and the tasks that open and close its batch: without those no job may run.
 // Airflow's own "only failed" leaves them out; its "downstream" would include every task after the open.
 async function failedTasks(dag, run) {
-  const [instances, { tasks }] = await Promise.all([taskInstances(dag, run), ask(airflows(`dags/${part(dag)}/tasks`))]);
+  const [instances, { tasks }] = await Promise.all([taskInstances(dag, run), ask(airflowApiUrl(`dags/${encode(dag)}/tasks`))]);
   const failed = instances.filter((each) => ["failed", "upstream_failed"].includes(each.state));
   if (!failed.length) throw new Error("No task of this run failed in Airflow. Choose all tasks.");
   const following = new Map(tasks.map((each) => [each.task_id, each.downstream_task_ids]));
-  const chosen = new Set(tasks.filter((each) => BRACKETS.includes(each.operator_name)).map((each) => each.task_id));
+  const chosen = new Set(tasks.filter((each) => OPEN_AND_CLOSE.includes(each.operator_name)).map((each) => each.task_id));
   const follow = (id) => (following.get(id) || []).forEach((next) => {
     if (chosen.has(next)) return;
     chosen.add(next);
@@ -154,8 +154,8 @@ export function Rerun({ batch, close }) {
   const { dag, run } = runOf(batch);
   const act = async () => {
     const tasks = failed ? { task_ids: await failedTasks(dag, run) } : {};
-    await ask(airflows(`dags/${part(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
-    tell("The run is cleared. It starts again as soon as Airflow has a free slot.");
+    await ask(airflowApiUrl(`dags/${encode(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
+    notify("The run is cleared. It starts again as soon as Airflow has a free slot.");
   };
   return html`<${Dialog} title="Run again" sure="Clear and run" careful=${true} close=${close} act=${act}
       text=${[`Airflow clears the run ${run} and runs it again with the same window: ${windowText(batch)}.`,
@@ -171,13 +171,13 @@ export function SetWindow({ row, jobs, close }) {
   const [from, setFrom] = useState(row.status === "success" ? row.to_date : isBeginning(row.from_date) ? null : row.from_date);
   const [picked, setPicked] = useState([]);
   const act = async (form) => {
-    await change(`workflows/${part(row.workflow)}/window`, { from_date: from, jobs: picked, why: text(form, "why") }, "PUT");
-    tell(`The next window starts at ${shown(from)}.`);
+    await change(`workflows/${encode(row.workflow)}/window`, { from_date: from, jobs: picked, why: text(form, "why") }, "PUT");
+    notify(`The next window starts at ${shown(from)}.`);
   };
   const pick = (job, on) => setPicked(on ? [...picked, job] : picked.filter((each) => each !== job));
   return html`<${Dialog} title="Set the window" sure="Set" careful=${true} close=${close} act=${act} valid=${Boolean(from)}
       text="The next batch takes data from this moment (inclusive). An earlier moment loads data again. A later moment leaves out the data in between: it is never loaded.">
-    <${Moment} name="from" label="The next window starts at" value=${from} set=${setFrom} required=${true} />
+    <${MomentField} name="from" label="The next window starts at" value=${from} set=${setFrom} required=${true} />
     <fieldset class="field"><legend class="label">Jobs (none selected: all)</legend>
       ${row.jobs.map((job) => html`<label key=${job} class="check"><input type="checkbox" checked=${picked.includes(job)} onChange=${(event) => pick(job, event.target.checked)} /> <span>${job}</span></label>`)}
     </fieldset>
@@ -191,8 +191,8 @@ export function LoadFile({ row, jobs, close }) {
       text=${["Jobs, parameters and windows in Redis are replaced by those of the file. The next window starts at the file's initial date or, if it has none, at the beginning of all data. History does not change.",
         ...(row.status === "open" ? [`Batch ${row.batch_id} is open, held by ${row.holder}. ${row.run ? "While its run holds it, the reset is refused." : "It is closed as failed."}`] : [])]}
       act=${async (form) => {
-        await change(`workflows/${part(row.workflow)}/load`, { why: text(form, "why") });
-        tell("The workflow is reset to its file.");
+        await change(`workflows/${encode(row.workflow)}/load`, { why: text(form, "why") });
+        notify("The workflow is reset to its file.");
       }}><${Consequences} jobs=${jobs} start=${(job) => job.reset_from} /><${Why} /><//>`;
 }
 
@@ -201,8 +201,8 @@ export function Pause({ row, close, done }) {
   return html`<${Dialog} title=${to ? "Pause" : "Unpause"} close=${close}
       text=${to ? "Airflow starts no runs of this DAG until you unpause it. Active runs go on. Windows do not move: the first run afterwards loads all data that came in meanwhile." : "Airflow schedules this DAG again."}
       act=${async () => {
-        await ask(airflows(`dags/${part(row.workflow)}`), { method: "PATCH", json: { is_paused: to } });
-        tell(to ? "Paused." : "Unpaused.");
+        await ask(airflowApiUrl(`dags/${encode(row.workflow)}`), { method: "PATCH", json: { is_paused: to } });
+        notify(to ? "Paused." : "Unpaused.");
         done?.();
       }} />`;
 }
@@ -212,7 +212,7 @@ export function Switch({ workflow, job, close }) {
   return html`<${Dialog} title=${off ? `Enable ${job.job}` : `Disable ${job.job}`} careful=${!off} close=${close}
       text=${off ? `The job runs again from the next run on. It catches up from where its window stopped${job.next_from ? `: ${shown(job.next_from)}` : ""}.` : "The job is skipped from the next run on, and its window does not move. Jobs after it still run. Waits for this workflow no longer need it."}
       act=${async (form) => {
-        await change(`workflows/${part(workflow)}/jobs/${part(job.job)}/${off ? "enable" : "disable"}`, { why: text(form, "why") });
-        tell(`${job.job} is ${off ? "enabled" : "disabled"}.`);
+        await change(`workflows/${encode(workflow)}/jobs/${encode(job.job)}/${off ? "enable" : "disable"}`, { why: text(form, "why") });
+        notify(`${job.job} is ${off ? "enabled" : "disabled"}.`);
       }}><${Why} /><//>`;
 }

@@ -3,18 +3,18 @@
 // Requests to our REST API and to Airflow's own, with the cookie of Airflow's login.
 
 const here = new URL(".", document.baseURI); // …/batchy/
-export const ours = (path) => new URL(`api/v1/${path}`, here).href;
-export const airflows = (path) => new URL(`../api/v2/${path}`, here).href;
+export const apiUrl = (path) => new URL(`api/v1/${path}`, here).href;
+export const airflowApiUrl = (path) => new URL(`../api/v2/${path}`, here).href;
 export const airflowPage = (path) => new URL(`../${path}`, here).pathname;
-export const part = encodeURIComponent;
+export const encode = encodeURIComponent;
 
-// An error response: `code` is for this page to decide by, the message is for people.
-export class ServerError extends Error {
+// An error response. This page decides by `code`; the message is for people.
+class ServerError extends Error {
   constructor(status, body) {
     super(typeof body.detail === "string" ? body.detail : body.title || `the server answered ${status}`);
     this.status = status;
     this.code = body.code || null;
-    this.faults = body.errors || [];
+    this.diagnostics = body.errors || [];
   }
 }
 
@@ -22,9 +22,9 @@ export class ServerError extends Error {
 let skew = 0;
 export const serverNow = () => Date.now() + skew;
 function readClock(answer) {
-  const told = Date.parse(answer.headers.get("Date") || "");
-  if (Number.isNaN(told)) return;
-  const off = told + 500 - Date.now(); // it tells whole seconds
+  const time = Date.parse(answer.headers.get("Date") || "");
+  if (Number.isNaN(time)) return;
+  const off = time + 500 - Date.now(); // the header has whole seconds
   skew = Math.abs(off) > 2000 ? off : 0;
 }
 
@@ -56,10 +56,10 @@ export async function ask(url, { method = "GET", json, form, signal, headers = {
   return body;
 }
 
-export const get = (path, options) => ask(ours(path), options);
-export const change = (path, json = {}, method = "POST") => ask(ours(path), { method, json });
+export const get = (path, options) => ask(apiUrl(path), options);
+export const change = (path, json = {}, method = "POST") => ask(apiUrl(path), { method, json });
 
-// The run of a batch: "run" alone is of the workflow's own DAG, "dag/run" of another.
+// The run of a batch: "RUN" of the workflow's own DAG, "DAG/RUN" of another.
 export function runOf(batch) {
   if (!batch.run) return null;
   const at = batch.run.indexOf("/");

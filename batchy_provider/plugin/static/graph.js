@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// Graphs, laid out by dagre: the tasks of a workflow, and the workflows about it.
+// Graphs: the tasks of a workflow, and the workflows that wait for each other. dagre computes the layout.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { executionPath, inWords, jobState, looks, workflowPath } from "./parts.js";
+import { badgeClass, executionPath, jobState, stateText, workflowPath } from "./components.js";
 
 const HEIGHT = 44;
 const width = (node) => Math.max(90, 28 + short(node.label).length * 7.6, 24 + short(node.kind || "").length * 6.3);
@@ -52,8 +52,8 @@ export function Dependencies({ detail, tasks: running }) {
     const job = jobs[task];
     if (job) {
       const state = jobState(job, running);
-      const kind = job.disabled ? "disabled" : job.note || inWords(state);
-      const look = job.disabled ? "disabled" : `${job.kind === "handler" ? "handler" : ""} ${looks(state)}`;
+      const kind = job.disabled ? "disabled" : job.note || stateText(state);
+      const look = job.disabled ? "disabled" : `${job.kind === "handler" ? "handler" : ""} ${badgeClass(state)}`;
       return { id: task, label: task, kind, look, href: job.batch_id ? executionPath(name, job.batch_id, task) : undefined };
     }
     const awaited = detail.summary.waits_for.find((other) => task === `wait_for_${other}`);
@@ -64,7 +64,7 @@ export function Dependencies({ detail, tasks: running }) {
   const about = [...new Set([...before, ...after])];
   return html`
     <h2>Jobs</h2>
-    ${nodes.length ? html`<div class="panel pad"><${Graph} nodes=${nodes} edges=${edges} label=${`Tasks of ${name}`} /></div>` : html`<p class="quiet">The order of its jobs is not known without a valid file.</p>`}
+    ${nodes.length ? html`<div class="panel pad"><${Graph} nodes=${nodes} edges=${edges} label=${`Tasks of ${name}`} /></div>` : html`<p class="quiet">Without a valid file, the order of its jobs is not known.</p>`}
     <h2>Workflows</h2>
     ${about.length ? html`<div class="panel pad"><${Graph} label=${`Workflows that ${name} waits for, and that wait for it`}
       nodes=${[{ id: name, label: name, kind: detail.summary.status, look: "self" }, ...about.map((other) => ({ id: other, label: other, kind: before.includes(other) ? "is waited for" : "waits", href: workflowPath(other) }))]}

@@ -3,7 +3,7 @@
 // Live data: one stream of events for all views, and requests that repeat.
 
 import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { get, ours } from "./api.js";
+import { apiUrl, get } from "./api.js";
 
 function store(value) {
   const readers = new Set();
@@ -30,10 +30,10 @@ export function useStore(one) {
   return value;
 }
 
-export const trouble = store(null); // a sentence about Redis or the server, or null
+export const outage = store(null); // a sentence about Redis or the server, or null
 export const connected = store(false);
-export const overdue = store(false); // an answer is late: a Redis that hangs sends no error
-export const said = store(null); // what the user has just done
+export const overdue = store(false); // an answer is late: Redis sends no error while it hangs
+export const toastText = store(null); // the result of the last action of the user
 export const zone = store(stored("batchy-zone") === "utc" ? "utc" : "local");
 
 function stored(key) {
@@ -53,54 +53,54 @@ export function setZone(value) {
   }
 }
 
-let toast;
-export function tell(text) {
-  said.set(text);
-  clearTimeout(toast);
-  toast = setTimeout(() => said.set(null), 6000);
+let toastTimer;
+export function notify(text) {
+  toastText.set(text);
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => toastText.set(null), 6000);
 }
 
 const listeners = new Set();
 export function listen() {
-  const events = new EventSource(ours("events"), { withCredentials: true });
+  const events = new EventSource(apiUrl("events"), { withCredentials: true });
   events.onopen = () => {
     connected.set(true);
-    listeners.forEach((each) => each({})); // something may have happened while nobody listened
+    listeners.forEach((each) => each({})); // there may have been events without a connection
   };
   events.onerror = () => connected.set(false);
   events.onmessage = (message) => {
     const event = JSON.parse(message.data);
-    if (event.event === "lost") trouble.set("Redis does not answer. This page may show old data; it keeps trying.");
-    if (event.event === "back") trouble.set(null);
+    if (event.event === "lost") outage.set("Redis does not answer. This page may show old data; it keeps trying.");
+    if (event.event === "back") outage.set(null);
     listeners.forEach((each) => each(event));
   };
 }
 
 const OVERDUE = 6000;
 const pending = new Set();
-const judge = () => overdue.set([...pending].some((since) => performance.now() - since >= OVERDUE));
+const checkOverdue = () => overdue.set([...pending].some((since) => performance.now() - since >= OVERDUE));
 
-// Watch for answers that are late.
+// Wait for an answer, and set `overdue` if it is late.
 async function timed(answer) {
   const since = performance.now();
   pending.add(since);
-  const timer = setTimeout(judge, OVERDUE + 50);
+  const timer = setTimeout(checkOverdue, OVERDUE + 50);
   try {
     return await answer;
   } finally {
     clearTimeout(timer);
     pending.delete(since);
-    judge();
+    checkOverdue();
   }
 }
 
 // After an action of this user: all views ask again.
-export const nudge = () => listeners.forEach((each) => each({}));
+export const refreshAll = () => listeners.forEach((each) => each({}));
 
-// Ask `path` now, after each event of `workflow` (or of any workflow), and again after `every(data)` milliseconds. The old
-// answer stays until the next one arrives. A `calm` request repeats only by time and after an action of this user, and the
-// page shows no warning if it fails.
-export function useAsked(path, { workflow, every, asking = get, calm = false } = {}) {
+// Fetch `path` now, after each event of `workflow` (or of any workflow), and again after `every(data)` milliseconds. The old
+// data stays until the next answer arrives. A `background` request repeats only by time and after an action of this user,
+// and the page shows no warning if it fails.
+export function useData(path, { workflow, every, fetcher = get, background = false } = {}) {
   const [state, setState] = useState({ path: null, data: undefined, error: null });
   const again = useRef(() => {});
   useEffect(() => {
@@ -109,7 +109,7 @@ export function useAsked(path, { workflow, every, asking = get, calm = false } =
     let timer;
     let busy = false;
     let missed = false;
-    async function go() {
+    async function load() {
       clearTimeout(timer);
       if (busy) {
         missed = true;
@@ -118,40 +118,40 @@ export function useAsked(path, { workflow, every, asking = get, calm = false } =
       busy = true;
       let pause = 30000;
       try {
-        const data = await timed(asking(path));
+        const data = await timed(fetcher(path));
         if (!alive) return;
-        if (asking === get && !calm) trouble.set(null);
+        if (fetcher === get && !background) outage.set(null);
         setState({ path, data, error: null });
         pause = (every && every(data)) || pause;
       } catch (error) {
         if (!alive) return;
-        if (error.status === 503 && !calm) trouble.set(`${error.message} This page may show old data; it keeps trying.`);
-        if (error.status === 0) trouble.set(error.message);
+        if (error.status === 503 && !background) outage.set(`${error.message} This page may show old data; it keeps trying.`);
+        if (error.status === 0) outage.set(error.message);
         setState((old) => ({ ...old, error }));
-        pause = calm ? 60000 : 5000;
+        pause = background ? 60000 : 5000;
       }
       busy = false;
       if (missed) {
         missed = false;
-        pause = 300; // many events at once are one question
+        pause = 300; // many events at once cause one request
       }
       if (document.hidden) pause = Math.max(pause, 15000);
-      timer = setTimeout(go, pause);
+      timer = setTimeout(load, pause);
     }
-    go();
-    again.current = go;
-    const hear = (event) => {
-      if (calm && event.event) return;
+    load();
+    again.current = load;
+    const onEvent = (event) => {
+      if (background && event.event) return;
       if (!workflow || !event.workflow || event.workflow === workflow) {
         clearTimeout(timer);
-        timer = setTimeout(go, 200);
+        timer = setTimeout(load, 200);
       }
     };
-    listeners.add(hear);
+    listeners.add(onEvent);
     return () => {
       alive = false;
       clearTimeout(timer);
-      listeners.delete(hear);
+      listeners.delete(onEvent);
     };
   }, [path]);
   return { ...state, reload: () => again.current(), old: state.path !== path };

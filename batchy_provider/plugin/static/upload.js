@@ -3,9 +3,9 @@
 // Upload workflow files and bundles: check them, show errors at their lines, store them.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
-import { ask, get, ours, part } from "./api.js";
-import { tell } from "./live.js";
-import { Faults, Heading, workflowPath } from "./parts.js";
+import { apiUrl, ask, encode, get } from "./api.js";
+import { notify } from "./live.js";
+import { Diagnostics, Heading, Source, workflowPath } from "./components.js";
 import { crumbs } from "./workflow.js";
 
 export function Upload({ workflow }) {
@@ -15,10 +15,10 @@ export function Upload({ workflow }) {
   const [replace, setReplace] = useState(false);
   const [why, setWhy] = useState("");
   const [state, setState] = useState({ busy: false, found: null, problem: null, texts: {} });
-  const renew = () => setState({ busy: false, found: null, problem: null, texts: {} });
+  const reset = () => setState({ busy: false, found: null, problem: null, texts: {} });
   const set = (setter) => (value) => {
     setter(value);
-    renew(); // the form has changed since the check
+    reset(); // the form has changed since the check
   };
   const send = async (path) => {
     setState((old) => ({ ...old, busy: true, problem: null }));
@@ -39,7 +39,7 @@ export function Upload({ workflow }) {
     form.set("replace", String(replace));
     if (why) form.set("why", why);
     try {
-      const found = await ask(ours(path), { method: "POST", form });
+      const found = await ask(apiUrl(path), { method: "POST", form });
       setState({ busy: false, found, problem: null, texts });
       return found;
     } catch (problem) {
@@ -50,7 +50,7 @@ export function Upload({ workflow }) {
   const store = async () => {
     const stored = await send("uploads");
     if (!stored) return;
-    tell(`Stored: ${Object.keys(stored.files).join(", ")}.`);
+    notify(`Stored: ${Object.keys(stored.files).join(", ")}.`);
     location.hash = stored.workflows.length === 1 ? workflowPath(stored.workflows[0]) : "#/";
   };
   const ready = files.length > 0 && (way === "own" || (after.workflow && after.job));
@@ -64,25 +64,25 @@ export function Upload({ workflow }) {
       <div class="field"><label for="files">Files</label>
         <input id="files" type="file" multiple=${way === "own"} accept=${way === "own" ? ".yaml,.yml,.json,.zip" : ".zip"} onChange=${(event) => set(setFiles)([...event.target.files])} />
         <div class="hint">${way === "own" ? "The name of a YAML or JSON file is the name of its workflow. A zip contains a script.sh; it is stored in the folder bundles." : "A zip that contains a script.sh."}</div></div>
-      ${way === "after" ? html`<${After} after=${after} set=${set(setAfter)} />` : null}
+      ${way === "after" ? html`<${AfterJob} after=${after} set=${set(setAfter)} />` : null}
       <label class="check"><input type="checkbox" checked=${replace} onChange=${(event) => set(setReplace)(event.target.checked)} /> <span>Replace existing files of these names</span></label>
       <div class="field"><label for="why">Why (goes into the audit log)</label><input id="why" type="text" maxlength="2000" value=${why} onInput=${(event) => setWhy(event.target.value)} /></div>
       <div class="row"><button class=${state.found ? "" : "main"} type=${state.found ? "button" : "submit"} disabled=${!ready || state.busy} onClick=${state.found ? () => send("uploads/check") : undefined}>${state.busy ? "Checking…" : "Check"}</button>
         ${state.found ? html`<button class="main" type="submit" disabled=${state.busy}>Store</button>` : null}</div>
     </form>
-    <div role="status">${state.found ? html`<div class="note good" style=${{ marginTop: "14px" }}><p>No fault. ${Object.keys(state.found.files).length === 1 ? "One file" : `${Object.keys(state.found.files).length} files`} would be stored:</p>
+    <div role="status">${state.found ? html`<div class="note good" style=${{ marginTop: "14px" }}><p>No errors. ${Object.keys(state.found.files).length === 1 ? "One file" : `${Object.keys(state.found.files).length} files`} would be stored:</p>
       <ul>${Object.keys(state.found.files).map((name) => html`<li key=${name}><code>${name}</code>${state.found.replaced.includes(name) ? " (replaces the existing file)" : ""}</li>`)}</ul></div>` : null}</div>
-    ${state.problem ? html`<${Wrong} problem=${state.problem} texts=${state.texts} />` : null}`;
+    ${state.problem ? html`<${UploadErrors} problem=${state.problem} texts=${state.texts} />` : null}`;
 }
 
-function After({ after, set }) {
+function AfterJob({ after, set }) {
   const [names, setNames] = useState([]);
   const [jobs, setJobs] = useState([]);
   useEffect(() => {
     get("workflows?limit=1000").then((page) => setNames(page.items.filter((each) => each.in_cfg).map((each) => each.workflow)), () => setNames([]));
   }, []);
   useEffect(() => {
-    if (after.workflow) get(`workflows/${part(after.workflow)}/jobs`).then((found) => setJobs(found.filter((job) => job.kind === "job").map((job) => job.job)), () => setJobs([]));
+    if (after.workflow) get(`workflows/${encode(after.workflow)}/jobs`).then((found) => setJobs(found.filter((job) => job.kind === "job").map((job) => job.job)), () => setJobs([]));
   }, [after.workflow]);
   return html`<div class="field"><label for="after-workflow">Workflow</label><select id="after-workflow" required value=${after.workflow} onChange=${(event) => set({ ...after, workflow: event.target.value, job: "" })}><option value="">choose…</option>${[...new Set([after.workflow, ...names])].filter(Boolean).map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></div>
     <div class="field"><label for="after-job">After the job</label><select id="after-job" required value=${after.job} onChange=${(event) => set({ ...after, job: event.target.value })}><option value="">choose…</option>${jobs.map((job) => html`<option key=${job} value=${job}>${job}</option>`)}</select></div>
@@ -91,15 +91,12 @@ function After({ after, set }) {
     <label class="check"><input type="checkbox" checked=${after.independent} onChange=${(event) => set({ ...after, independent: event.target.checked })} /> <span>It runs even if that job fails or is skipped</span></label>`;
 }
 
-// Each fault at its line, where the file is one of those that were chosen.
-function Wrong({ problem, texts }) {
-  const names = Object.keys(texts).filter((name) => problem.faults.some((fault) => fault.line && fault.file?.endsWith(name)));
-  const left = problem.faults.filter((fault) => !names.some((name) => fault.line && fault.file?.endsWith(name)));
+// Errors of the chosen files at their lines, and all other errors as a list.
+function UploadErrors({ problem, texts }) {
+  const names = Object.keys(texts).filter((name) => problem.diagnostics.some((each) => each.line && each.file?.endsWith(name)));
+  const left = problem.diagnostics.filter((each) => !names.some((name) => each.line && each.file?.endsWith(name)));
   return html`<div class="note bad" role="alert" style=${{ marginTop: "14px" }}>
-    <p>${problem.faults.length ? `Nothing was stored: ${problem.faults.length === 1 ? "there is a fault" : `there are ${problem.faults.length} faults`}.` : problem.message}</p>
-    ${left.length ? html`<${Faults} faults=${left} />` : null}</div>
-    ${names.map((name) => html`<h2 key=${name}>${name}</h2><div class="panel"><pre class="code" tabindex="0" aria-label=${name}>${texts[name].replace(/\n$/, "").split("\n").map((line, index) => {
-      const here = problem.faults.filter((fault) => fault.file?.endsWith(name) && fault.line === index + 1);
-      return html`<span key=${index} class=${`line ${here.length ? "faulty" : ""}`}>${line || " "}</span>${here.map((fault) => html`<span class="fault">▲ ${fault.key ? `${fault.key}: ` : ""}${fault.message}</span>`)}`;
-    })}</pre></div>`)}`;
+    <p>${problem.diagnostics.length ? `Nothing was stored: ${problem.diagnostics.length === 1 ? "there is an error" : `there are ${problem.diagnostics.length} errors`}.` : problem.message}</p>
+    ${left.length ? html`<${Diagnostics} diagnostics=${left} />` : null}</div>
+    ${names.map((name) => html`<h2 key=${name}>${name}</h2><${Source} text=${texts[name]} label=${name} diagnostics=${problem.diagnostics.filter((each) => each.line && each.file?.endsWith(name))} />`)}`;
 }

@@ -4,39 +4,39 @@
 
 import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, LoadFile, OpenBatch, Pause, RunNow, SetWindow, Switch } from "./actions.js";
-import { part } from "./api.js";
-import { Lost } from "./archive.js";
+import { encode } from "./api.js";
+import { LostState } from "./archive.js";
 import { Dependencies } from "./graph.js";
-import { useAsked } from "./live.js";
-import { Neighbours } from "./overview.js";
-import { AirflowLink, Badge, Doing, Failure, Faults, Heading, Nowhere, State, Tabs, Zone, batchPath, executionPath, inDag, jobState, workflowPath } from "./parts.js";
-import { Ago, When, Window, span } from "./when.js";
+import { useData } from "./live.js";
+import { WorkflowLinks } from "./overview.js";
+import { AirflowLink, Badge, Diagnostics, Failure, Heading, NotFound, ProgressReports, Source, State, Tabs, ZoneSwitch, batchPath, executionPath, inDag, jobState, plural, workflowPath } from "./components.js";
+import { Ago, When, Window, duration } from "./dates.js";
 import { Windows } from "./windows.js";
 
 const TABS = [["jobs", "Jobs"], ["windows", "Windows"], ["dependencies", "Dependencies"], ["file", "File"], ["changes", "Changes"]];
 
 export function Workflow({ name, tab = "jobs" }) {
-  const path = `workflows/${part(name)}`;
+  const path = `workflows/${encode(name)}`;
   const quick = (data) => (data.summary.status === "open" ? 2000 : 15000);
-  const detail = useAsked(path, { workflow: name, every: quick });
-  const line = useAsked(`overview/${part(name)}`, { workflow: name, every: (data) => (data.row.status === "open" ? 3000 : 15000) });
+  const detail = useData(path, { workflow: name, every: quick });
+  const overview = useData(`overview/${encode(name)}`, { workflow: name, every: (data) => (data.row.status === "open" ? 3000 : 15000) });
   const { data } = detail;
-  const row = line.data?.row;
-  const rights = line.data?.rights;
-  const tasks = line.data?.tasks;
-  if (!TABS.some(([key]) => key === tab)) return html`<${Nowhere} crumbs=${crumbs()} title=${name} text=${`There is no view "${tab}" of a workflow.`} href=${workflowPath(name)} to=${`The jobs of ${name}`} />`;
+  const row = overview.data?.row;
+  const rights = overview.data?.rights;
+  const tasks = overview.data?.tasks;
+  if (!TABS.some(([key]) => key === tab)) return html`<${NotFound} crumbs=${crumbs()} title=${name} text=${`There is no view "${tab}" of a workflow.`} href=${workflowPath(name)} to=${`The jobs of ${name}`} />`;
   if (!data) {
-    if (inDag && detail.error?.status === 404) return html`<${Foreign} name=${name} />`;
-    return html`<${Heading} crumbs=${crumbs()} title=${name} />${detail.error?.status === 404 ? html`<${Lost} name=${name} may=${true} />` : null}${detail.error ? html`<${Failure} error=${detail.error} reload=${detail.reload} />` : html`<p class="quiet">Loading…</p>`}`;
+    if (inDag && detail.error?.status === 404) return html`<${NoBatches} name=${name} />`;
+    return html`<${Heading} crumbs=${crumbs()} title=${name} />${detail.error?.status === 404 ? html`<${LostState} name=${name} may=${true} />` : null}${detail.error ? html`<${Failure} error=${detail.error} reload=${detail.reload} />` : html`<p class="quiet">Loading…</p>`}`;
   }
-  const faulty = data.faults.length;
+  const errors = data.faults.length;
   return html`
-    <${Heading} crumbs=${crumbs()} title=${name}><${Zone} /><//>
+    <${Heading} crumbs=${crumbs()} title=${name}><${ZoneSwitch} /><//>
     ${data.summary.description ? html`<p class="soft">${data.summary.description}</p>` : null}
-    ${faulty && tab !== "file" ? html`<div class="note bad"><p>Its file has ${faulty === 1 ? "a fault" : `${faulty} faults`}. ${row?.has_dag ? "Airflow continues with the last valid version." : row ? "Airflow has no DAG of it: nothing runs until the file is valid." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
-    <${Lost} name=${name} may=${rights?.edit} />
-    ${row ? html`<${Facts} row=${row} rights=${rights} jobs=${data.job_states} runs=${line.data.runs} reload=${line.reload} />` : null}
-    <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && faulty ? `${text} (${faulty})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
+    ${errors && tab !== "file" ? html`<div class="note bad"><p>Its file has ${errors === 1 ? "an error" : `${errors} errors`}. ${row?.has_dag ? "Airflow continues with the last valid version." : row ? "Airflow has no DAG of it: nothing runs until the file is valid." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
+    <${LostState} name=${name} may=${rights?.edit} />
+    ${row ? html`<${Summary} row=${row} rights=${rights} jobs=${data.job_states} runs=${overview.data.runs} reload=${overview.reload} />` : null}
+    <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && errors ? `${text} (${errors})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
     ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} tasks=${tasks} />` : null}
     ${tab === "windows" ? html`<${Windows} workflow=${name} />` : null}
     ${tab === "dependencies" ? html`<${Dependencies} detail=${data} tasks=${tasks} />` : null}
@@ -47,11 +47,11 @@ export function Workflow({ name, tab = "jobs" }) {
 
 export const crumbs = (...more) => (inDag ? more : [["Batches", "#/"], ...more]);
 
-function Foreign({ name }) {
+function NoBatches({ name }) {
   return html`<${Heading} title=${name} /><div class="panel empty"><p>This DAG opens no batches: ${name} is neither in Redis nor in a workflow file.</p><p>A workflow is a YAML file of that name in the folder of workflow files, or a DAG with a BatchyOpenOperator.</p></div>`;
 }
 
-function Facts({ row, rights, jobs, runs, reload }) {
+function Summary({ row, rights, jobs, runs, reload }) {
   const may = rights?.edit;
   const open = row.status === "open";
   const batch = { workflow: row.workflow, batch_id: row.batch_id, from_date: row.from_date, to_date: row.to_date, run: row.run };
@@ -59,13 +59,13 @@ function Facts({ row, rights, jobs, runs, reload }) {
     <dl class="facts">
       <div><dt>State</dt><dd><${State} row=${row} /> ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}</dd></div>
       <div><dt>Window</dt><dd>${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : html`<span class="soft">no batch yet</span>`}</dd></div>
-      ${open ? html`<div><dt>Now</dt><dd>${Object.keys(row.progress).length ? html`<${Doing} reports=${row.progress} />` : html`since <${When} at=${row.started} />`}</dd></div>` : null}
+      ${open ? html`<div><dt>Now</dt><dd>${Object.keys(row.progress).length ? html`<${ProgressReports} reports=${row.progress} />` : html`since <${When} at=${row.started} />`}</dd></div>` : null}
       <div><dt>Last success</dt><dd><${Ago} at=${row.last_success} /></dd></div>
-      ${row.deadline ? html`<div><dt>Deadline</dt><dd><${When} at=${row.deadline} /> ${row.late_seconds !== null ? html`<${Badge} state="failed">${span(row.late_seconds * 1000)} late<//>` : null}</dd></div>` : null}
-      <div><dt>Schedule</dt><dd>${row.schedule || html`<span class="soft">${row.faults ? "not known: its file has faults" : "by hand"}</span>`}</dd></div>
+      ${row.deadline ? html`<div><dt>Deadline</dt><dd><${When} at=${row.deadline} /> ${row.late_seconds !== null ? html`<${Badge} state="failed">${duration(row.late_seconds * 1000)} late<//>` : null}</dd></div>` : null}
+      <div><dt>Schedule</dt><dd>${row.schedule || html`<span class="soft">${row.faults ? "not known: its file has errors" : "by hand"}</span>`}</dd></div>
       ${row.next_run ? html`<div><dt>Next run</dt><dd><${When} at=${row.next_run} /></dd></div>` : null}
-      ${row.waits_for.length || row.waited_for_by.length ? html`<div><dt>Waits</dt><dd><${Neighbours} text="for" names=${row.waits_for} /><${Neighbours} text="waited for by" names=${row.waited_for_by} /></dd></div>` : null}
-      ${row.has_dag && !inDag ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${part(row.workflow)}`}>DAG ${row.workflow}<//></dd></div>` : null}
+      ${row.waits_for.length || row.waited_for_by.length ? html`<div><dt>Waits</dt><dd><${WorkflowLinks} text="for" names=${row.waits_for} /><${WorkflowLinks} text="waited for by" names=${row.waited_for_by} /></dd></div>` : null}
+      ${row.has_dag && !inDag ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${encode(row.workflow)}`}>DAG ${row.workflow}<//></dd></div>` : null}
     </dl>
     ${may ? html`<div class="row" role="group" aria-label="Actions" style=${{ marginTop: "14px" }}>
       ${row.has_dag ? html`<${Action} label="Run now…" className="main" of=${RunNow} row=${row} runs=${runs} done=${reload} />` : null}
@@ -89,23 +89,21 @@ function Jobs({ detail, rights, tasks }) {
         ${job.note ? html`<div class="soft">${job.note}</div>` : null}</th>
       <td data-label="State"><${Badge} state=${jobState(job, tasks)} />${job.disabled ? html` <${Badge} state="skipped">disabled<//>` : null}</td>
       <td data-label="Window"><${Window} from=${job.from_date} to=${job.to_date} /></td>
-      <td data-label="Now">${job.status === "open" && job.progress ? html`<${Doing} reports=${{ [job.job]: job.progress }} />` : null}</td>
+      <td data-label="Now">${job.status === "open" && job.progress ? html`<${ProgressReports} reports=${{ [job.job]: job.progress }} />` : null}</td>
       <td data-label="Ended">${job.batch_end ? html`<${When} at=${job.batch_end} />` : null}</td>
       <td data-label="Parameters" class="mono">${Object.entries(job.params).map(([key, value]) => html`<div key=${key}>${key}=${typeof value === "string" ? value : JSON.stringify(value)}</div>`)}</td>
       <td>${rights?.edit && job.kind === "job" && detail.summary.in_redis ? html`<${Action} label=${job.disabled ? "Enable…" : "Disable…"} title=${`${job.disabled ? "Enable" : "Disable"} ${job.job}…`} of=${Switch} workflow=${name} job=${job} />` : null}</td>
     </tr>`)}</tbody>
   </table></div>
-  ${rights?.upload && detail.file ? html`<p style=${{ marginTop: "12px" }}><a class="button" href=${`#/upload/${part(name)}`}>Upload a job after one of these…</a></p>` : null}`;
+  ${rights?.upload && detail.file ? html`<p style=${{ marginTop: "12px" }}><a class="button" href=${`#/upload/${encode(name)}`}>Upload a job after one of these…</a></p>` : null}`;
 }
 
 function File({ detail, rights }) {
   const { faults, source, file } = detail;
   if (!file) return html`<div class="panel empty"><p>No file defines this workflow: it is only in Redis.</p><p>A Python DAG or another program opened it, or its file is gone.</p></div>`;
-  const at = {};
-  faults.forEach((fault) => (at[fault.line || 1] ||= []).push(fault));
-  return html`<p><code>${file}</code> ${faults.length ? html`<${Badge} state="failed">${faults.length === 1 ? "1 fault" : `${faults.length} faults`}<//>` : html`<${Badge} state="success">no fault<//>`}</p>
-    ${source === null ? html`${faults.length ? html`<div class="note bad"><${Faults} faults=${faults} /></div>` : null}<p class="quiet">${rights?.code === false ? "You need the right to read the DAG's code to see the file." : "The file cannot be read."}</p>`
-      : html`<div class="panel"><pre class="code" tabindex="0" aria-label=${`The file ${file}`}>${source.replace(/\n$/, "").split("\n").map((line, index) => html`<span key=${index} class=${`line ${at[index + 1] ? "faulty" : ""}`}>${line || " "}</span>${(at[index + 1] || []).map((fault) => html`<span class="fault">▲ ${fault.key ? `${fault.key}: ` : ""}${fault.message}</span>`)}`)}</pre></div>`}`;
+  return html`<p><code>${file}</code> ${faults.length ? html`<${Badge} state="failed">${plural(faults.length, "error")}<//>` : html`<${Badge} state="success">no errors<//>`}</p>
+    ${source === null ? html`${faults.length ? html`<div class="note bad"><${Diagnostics} diagnostics=${faults} /></div>` : null}<p class="quiet">${rights?.code === false ? "You need the right to read the DAG's code to see the file." : "The file cannot be read."}</p>`
+      : html`<${Source} text=${source} label=${`The file ${file}`} diagnostics=${faults} />`}`;
 }
 
 function Changes({ changes }) {

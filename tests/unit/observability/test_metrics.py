@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is told of batches, to whichever backend Airflow's metrics have; and that it never harms."""
+"""What each backend of Airflow's metrics gets, and that its errors never reach a task."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from batchy_provider.services.answers import Audit
 from batchy_provider.state.store import Store
 
 CONFIG = WorkflowConfig(name="sales.eu", jobs={"load": {}})
-Told = list[tuple[str, str, Any, dict[str, str] | None]]
+Sent = list[tuple[str, str, Any, dict[str, str] | None]]
 
 
 class Backend:
     """What Airflow hands metrics to; it keeps them."""
 
     def __init__(self) -> None:
-        self.told: Told = []
+        self.sent: Sent = []
 
     def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: Any = None) -> None:
-        self.told.append(("counter", stat, count, tags))
+        self.sent.append(("counter", stat, count, tags))
 
     def gauge(self, stat: str, value: float, rate: float = 1, delta: bool = False, *, tags: Any = None) -> None:
-        self.told.append(("gauge", stat, value, tags))
+        self.sent.append(("gauge", stat, value, tags))
 
     def timing(self, stat: str, dt: Any, *, tags: Any = None) -> None:
-        self.told.append(("timer", stat, dt, tags))
+        self.sent.append(("timer", stat, dt, tags))
 
 
 @pytest.fixture
@@ -62,16 +62,16 @@ def forget() -> Iterator[None]:
 
 
 @pytest.fixture
-def backend(forget: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Told]]:
+def backend(forget: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Sent]]:
     """Airflow's own `Stats`, with a backend that keeps what it gets; takes the option that switches it on."""
     with suppress(ImportError):  # it sets up `Stats` when it is imported; Airflow 3.1 has none
         import airflow.sdk.serde  # noqa: F401
     made = Backend()
 
-    def switch_on(option: str) -> Told:
+    def switch_on(option: str) -> Sent:
         monkeypatch.setenv(f"AIRFLOW__METRICS__{option}", "True")
         use_stats_backend(type("Made", (), {"__new__": lambda cls: made}))
-        return made.told
+        return made.sent
 
     yield switch_on
     use_stats_backend(None)
@@ -83,13 +83,13 @@ def store(redis_client: Redis) -> Store:
 
 
 def test_why_a_batch_has_its_window(store: Store, backend: Any) -> None:
-    told = backend("OTEL_ON")
+    sent = backend("OTEL_ON")
 
     def night(run: str, **request: Any) -> str:
-        before = len(told)
+        before = len(sent)
         holder = Holder(dag_id="sales.eu", run_id=run)
         metrics.opened(store.open("sales.eu", OpenRequest(config=CONFIG, holder=holder, **request)))
-        return " ".join(tags["reason"] for _, stat, _, tags in told[before:] if stat == metrics.OPENED.name)
+        return " ".join(tags["reason"] for _, stat, _, tags in sent[before:] if stat == metrics.OPENED.name)
 
     def close(run: str) -> None:
         batch = store.batch_of_run("sales.eu", run)
@@ -110,22 +110,22 @@ def test_why_a_batch_has_its_window(store: Store, backend: Any) -> None:
 
 
 def test_a_batch_that_is_closed(store: Store, backend: Any) -> None:
-    told = backend("OTEL_ON")
+    sent = backend("OTEL_ON")
     store.open("sales.eu", OpenRequest(config=CONFIG))
     time.sleep(0.01)
     metrics.closed(store.close("sales.eu", CloseRequest(result="failed")), attempt=3)
     tags = {"workflow": "sales.eu", "kind": "live", "status": "failed"}
     retried = ("counter", "batchy.batch.retried", 1, {"workflow": "sales.eu", "step": "close"})
-    assert told[:2] == [retried, ("counter", "batchy.batch.closed", 1, tags)]
-    ((kind, stat, took, with_tags),) = told[2:]
+    assert sent[:2] == [retried, ("counter", "batchy.batch.closed", 1, tags)]
+    ((kind, stat, took, with_tags),) = sent[2:]
     assert (kind, stat, with_tags) == ("timer", "batchy.batch.duration", tags)
     assert timedelta() < took < timedelta(minutes=1)
 
 
 def test_plain_statsd_gets_names_with_the_values_in_them_too(backend: Any) -> None:
-    told = backend("STATSD_ON")
+    sent = backend("STATSD_ON")
     metrics.waited(["sales.eu"], "done", 2.5)
-    assert [stat for _, stat, _, _ in told] == [
+    assert [stat for _, stat, _, _ in sent] == [
         "batchy.wait.ended",
         "batchy.wait.ended.sales__eu.done",
         "batchy.wait.duration",
@@ -137,41 +137,41 @@ def test_plain_statsd_gets_names_with_the_values_in_them_too(backend: Any) -> No
 def test_others_know_tags(backend: Any, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if option == "STATSD_INFLUXDB_ENABLED":
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
-    told = backend(option)
+    sent = backend(option)
     metrics.emit(metrics.REDIS_LOST, 1)
     metrics.emit(metrics.OUTPUT, 5, workflow="sales", job="load")
-    assert [stat for _, stat, _, _ in told] == ["batchy.waits.redis_lost", "batchy.execution.output_bytes"]
+    assert [stat for _, stat, _, _ in sent] == ["batchy.waits.redis_lost", "batchy.execution.output_bytes"]
 
 
 def test_a_dot_in_a_name_is_no_new_level() -> None:
     tags = {"workflow": "sales.eu", "kind": "live", "reason": "next"}
-    assert metrics.dotted(metrics.OPENED, tags) == "batchy.batch.opened.sales__eu.live.next"
+    assert metrics.dotted_name(metrics.OPENED, tags) == "batchy.batch.opened.sales__eu.live.next"
 
 
 def test_gauges_of_waits_end_at_0(backend: Any) -> None:
-    told = backend("OTEL_ON")
+    sent = backend("OTEL_ON")
     gauges = metrics.WaitGauges()
     now = time.monotonic()
     gauges.report({"sales": [now - 100, now]})
-    values = {(stat, tags["workflow"]): value for _, stat, value, tags in told}
+    values = {(stat, tags["workflow"]): value for _, stat, value, tags in sent}
     assert values["batchy.waits.running", "sales"] == 2
     assert 100 <= values["batchy.waits.oldest_seconds", "sales"] < 160
-    told.clear()
+    sent.clear()
     gauges.report({})
-    assert [(stat, value) for _, stat, value, _ in told] == [
+    assert [(stat, value) for _, stat, value, _ in sent] == [
         ("batchy.waits.running", 0),
         ("batchy.waits.oldest_seconds", 0),
     ]
-    told.clear()
+    sent.clear()
     gauges.report({})
-    assert told == []
+    assert sent == []
 
 
 def test_a_change_by_a_person(backend: Any) -> None:
-    told = backend("OTEL_ON")
+    sent = backend("OTEL_ON")
     metrics.changed(Audit(workflow="sales", action="set_window", actor=Actor("ann", "web")))
     tags = {"workflow": "sales", "action": "set_window", "source": "web"}
-    assert told == [("counter", "batchy.changes", 1, tags)]
+    assert sent == [("counter", "batchy.changes", 1, tags)]
 
 
 def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.MonkeyPatch) -> None:

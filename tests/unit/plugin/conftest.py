@@ -28,7 +28,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 @pytest.fixture
 def api(_server: object, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """The server on an empty Valkey and a folder with the workflow ``sales``."""
-    from batchy_provider.plugin import airflow_services as deployment
+    from batchy_provider.plugin import airflow_services
 
     cfg = tmp_path / "cfg"
     cfg.mkdir()
@@ -37,7 +37,7 @@ def api(_server: object, redis_url: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AIRFLOW__BATCHY__RESULTS_URL", str(tmp_path / "results"))
     monkeypatch.setenv("AIRFLOW__BATCHY__BUNDLE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
-    deployment.forget()
+    airflow_services.reset_services()
     yield Api(_server, cfg)
-    deployment.deployment().close()
-    deployment.forget()
+    airflow_services.get_services().close()
+    airflow_services.reset_services()

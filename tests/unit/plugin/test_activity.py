@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchy_provider.plugin.activity import ActiveRun, TaskState, activity_of, job_states
+from batchy_provider.plugin.activity import ActiveRun, TaskState, activity_of, states_by_task
 
 
 def opening(state: str | None) -> TaskState:
@@ -65,6 +65,6 @@ def test_a_run_that_has_begun_comes_before_one_in_the_queue() -> None:
 def test_a_mapped_task_is_what_its_busiest_instance_is_and_one_that_was_not_scheduled_has_not_begun() -> None:
     tasks = [TaskState("load", "", state, index) for index, state in enumerate(("success", "running", None))]
     tasks += [TaskState("report", "", None), TaskState("odd", "", "unheard_of")]
-    assert job_states(tasks) == {"load": "running", "report": "waiting", "odd": "unheard_of"}
-    assert job_states(tasks[2:3] + tasks[:1]) == {"load": "waiting"}
-    assert job_states([TaskState("a", "", "success"), TaskState("a", "", "failed")]) == {"a": "failed"}
+    assert states_by_task(tasks) == {"load": "running", "report": "waiting", "odd": "unheard_of"}
+    assert states_by_task(tasks[2:3] + tasks[:1]) == {"load": "waiting"}
+    assert states_by_task([TaskState("a", "", "success"), TaskState("a", "", "failed")]) == {"a": "failed"}

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchy_provider.core.values import Actor, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.plugin import airflow_services as deployment
-from batchy_provider.plugin.disclosure import without_addresses, without_secrets
+from batchy_provider.plugin import airflow_services
+from batchy_provider.plugin.secret_masking import mask_file
+from batchy_provider.plugin.server_addresses import hide_addresses
 
 SECRET = "hunter2-marker"
 HIDDEN = "sales_of_others"
@@ -65,7 +66,7 @@ def planted(api: Api, tmp_path: Path, rights: None) -> list[str]:
     (api.cfg / f"{HIDDEN}.yaml").write_text("wait_for: [b_of_sales]\njobs: {a: {bash: 'true'}}\n")
     (api.cfg / "b_of_sales.yaml").write_text("jobs: {a: {bash: 'true'}}\n")
     (api.cfg / "faulty.yaml").write_text(FAULTY)
-    store = deployment.deployment().store
+    store = airflow_services.get_services().store
     config = WorkflowConfig(name="sales", jobs={"extract": {"db_password": SECRET, "n": {"token": SECRET}}, "load": {}})
     store.load(config, by=Actor("ann", "cli", None))
     store.open("sales", OpenRequest(holder=Holder(dag_id=HIDDEN, run_id="manual__1"), config=config))
@@ -126,10 +127,10 @@ def test_an_unreachable_redis_has_no_address_for_a_viewer(
     api: Api, planted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", "redis://127.0.0.1:1/0")
-    deployment.forget()
-    for role, tells in (("viewer", False), ("admin", True)):
+    airflow_services.reset_services()
+    for role, disclosure in (("viewer", False), ("admin", True)):
         answer = api.client(role).get("/api/v1/health")
-        assert (answer.status_code, "127.0.0.1:1" in answer.text) == (503, tells)
+        assert (answer.status_code, "127.0.0.1:1" in answer.text) == (503, disclosure)
 
 
 @given(st.sampled_from(["password", "db_password", "API-KEY", "my secret", "token"]), st.data())
@@ -143,9 +144,9 @@ def test_no_value_of_a_secret_name_is_left_in_a_files_text(name: str, data: st.D
     document = {"jobs": {"a": {"bash": "true", "params": {"before": 1, name: value, "after": [{name: value}]}}}}
     for style in (False, True, None):
         text = yaml.safe_dump(document, default_flow_style=style, allow_unicode=True)
-        assert SECRET not in without_secrets(text), text
+        assert SECRET not in mask_file(text), text
     as_json = json.dumps(document, indent=data.draw(st.sampled_from([None, 2])))
-    assert SECRET not in without_secrets(as_json, is_json=True), as_json
+    assert SECRET not in mask_file(as_json, is_json=True), as_json
 
 
 @pytest.mark.parametrize(
@@ -158,4 +159,4 @@ def test_no_value_of_a_secret_name_is_left_in_a_files_text(name: str, data: st.D
     ],
 )
 def test_addresses_are_left_out(text: str) -> None:
-    assert not re.search("srv|internal|6379", without_addresses(text))
+    assert not re.search("srv|internal|6379", hide_addresses(text))

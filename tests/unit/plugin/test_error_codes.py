@@ -10,18 +10,23 @@ from api_server import Api
 from batchy_provider import exceptions
 from batchy_provider.config.reader import InvalidFilesError
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.plugin.error_codes import CODES, KINDS, kind_of
+from batchy_provider.plugin.error_codes import ERROR_CODES, ERROR_KINDS, kind_of
 
 
 def test_each_error_of_the_exceptions_module_has_an_entry_of_its_own() -> None:
     found = [cls for cls in vars(exceptions).values() if isinstance(cls, type) and issubclass(cls, BatchyError)]
-    assert {cls for cls in found if cls not in KINDS} <= {exceptions.StackError}  # of the command line alone
+    assert {cls for cls in found if cls not in ERROR_KINDS} <= {exceptions.StackError}  # of the command line alone
 
 
 def test_types_are_those_of_the_first_release() -> None:
     assert kind_of(InvalidFilesError([])).type == "FaultsError"
-    assert {kind.type for kind in KINDS.values()} >= {"OutsideError", "BatchHeldError", "WindowError", "ConfigError"}
-    assert {kind.code for kind in KINDS.values()} <= {*CODES}
+    assert {kind.type for kind in ERROR_KINDS.values()} >= {
+        "OutsideError",
+        "BatchHeldError",
+        "WindowError",
+        "ConfigError",
+    }
+    assert {kind.code for kind in ERROR_KINDS.values()} <= {*ERROR_CODES}
 
 
 @pytest.mark.parametrize(

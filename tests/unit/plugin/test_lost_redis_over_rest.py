@@ -73,13 +73,13 @@ def test_what_redis_lost_is_told_and_brought_back(api: Api, redis_client: Redis)
 def test_a_state_that_did_not_come_of_the_archives_is_replaced_on_demand_alone(
     api: Api, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from batchy_provider.plugin import airflow_services as deployment
+    from batchy_provider.plugin import airflow_services
 
     client = api.client()
     night(api)
     redis_client.flushall()
     monkeypatch.setenv("AIRFLOW__BATCHY__ARCHIVE", "False")
-    deployment.forget()
+    airflow_services.reset_services()
     night(api)
     assert client.get(f"{SALES}/archive").json()["relation"] == "not kept"
     assert client.get("/api/v1/archive/lost").json() == {"workflows": []}
@@ -88,7 +88,7 @@ def test_a_state_that_did_not_come_of_the_archives_is_replaced_on_demand_alone(
     assert "[batchy] archive is off" in refused.json()["detail"]
 
     monkeypatch.delenv("AIRFLOW__BATCHY__ARCHIVE")
-    deployment.forget()
+    airflow_services.reset_services()
     assert client.get(f"{SALES}/archive").json()["relation"] == "conflict"
     for path in ("restore", "archive"):
         refused = client.post(f"{SALES}/{path}")

@@ -8,7 +8,7 @@ import pytest
 from api_server import Api
 
 from batchy_provider.local.ports import free_port
-from batchy_provider.plugin import airflow_services as deployment
+from batchy_provider.plugin import airflow_services
 
 PATH = "/api/v1/metrics"
 
@@ -35,6 +35,6 @@ def test_it_tells_of_what_the_caller_may_read_alone(api: Api, monkeypatch: pytes
 
 def test_a_redis_that_is_away_is_told_as_a_metric(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", f"redis://127.0.0.1:{free_port()}/0")
-    deployment.forget()
+    airflow_services.reset_services()
     answer = api.client().get(PATH)
     assert (answer.status_code, answer.text.splitlines()[-1]) == (200, "batchy_redis_up 0")

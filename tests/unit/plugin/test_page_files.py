@@ -115,7 +115,7 @@ def test_the_text_of_a_file_needs_the_right_to_read_code(api: Api, monkeypatch: 
 def test_the_page_and_the_rules_mean_the_same_beginning() -> None:
     from batchy_provider.core.dates import BEGINNING
 
-    assert f'BEGINNING = "{BEGINNING.isoformat(timespec="minutes")}"' in (STATIC / "when.js").read_text()
+    assert f'BEGINNING = "{BEGINNING.isoformat(timespec="minutes")}"' in (STATIC / "dates.js").read_text()
 
 
 def test_what_a_batch_loaded_and_who_closed_it_is_told_over_rest(api: Api) -> None:

@@ -38,7 +38,7 @@ from thoroughness import scaled
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.plugin import airflow_services as deployment
+from batchy_provider.plugin import airflow_services
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.deliveries import Subscription, lease
 from batchy_provider.state.keys import EVENTS_CHANNEL
@@ -75,8 +75,8 @@ def put_back(redis: Redis, world: dict[bytes, Any]) -> None:
     redis.flushall()
     for key, dumped in world.items():
         redis.restore(key, 0, dumped)
-    deployment.deployment().names.expire()
-    deployment.deployment().names._look()
+    airflow_services.get_services().names.expire()
+    airflow_services.get_services().names._look()
 
 
 def cli(url: str, *words: str) -> tuple[int, str, str]:
@@ -175,7 +175,7 @@ def test_junk_in_redis_leaves_the_neighbours_readable(
 def heard(api: Api) -> Iterator[list[dict[str, Any]]]:
     """What a watcher of the server's feed hears, once it is subscribed."""
     events: list[dict[str, Any]] = []
-    services = deployment.deployment()
+    services = airflow_services.get_services()
     with services.events.watch(events.append):
         assert until(lambda: services.store.backend.client.pubsub_numsub(EVENTS_CHANNEL)[0][1] > 0)
         yield events
@@ -191,7 +191,7 @@ def until(is_so: Any) -> bool:
 def test_junk_among_events_is_dropped_alone(
     api: Api, redis_client: Redis, heard: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = deployment.deployment().names
+    names = airflow_services.get_services().names
     before = names.all()
     for number, junk in enumerate(EVENTS):
         redis_client.publish(EVENTS_CHANNEL, junk)
@@ -223,7 +223,7 @@ def test_junk_among_events_ends_no_open_stream(api: Api, redis_client: Redis) ->
             return True
 
     async def read() -> list[str]:
-        stream = _stream(Connected(), Ann(None, Actor("ann")), deployment.deployment())  # type: ignore[arg-type]
+        stream = _stream(Connected(), Ann(None, Actor("ann")), airflow_services.get_services())  # type: ignore[arg-type]
         lines = [await anext(stream)]
         started = threading.Thread(target=publish)
         started.start()

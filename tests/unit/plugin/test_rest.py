@@ -13,7 +13,7 @@ import pytest
 from api_server import SALES, Api
 from redis import Redis
 
-from batchy_provider.plugin import airflow_services as deployment
+from batchy_provider.plugin import airflow_services
 
 
 def test_a_night_by_hand(api: Api) -> None:
@@ -114,9 +114,9 @@ def test_errors_of_the_request_name_what_is_wrong(api: Api) -> None:
 def test_an_unreachable_redis_is_said_and_gone_when_it_is_back(
     api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(airflow_services, "RETRY_SECONDS", 0.1)
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", "redis://127.0.0.1:1/0")
-    deployment.forget()
+    airflow_services.reset_services()
     for path in ("/api/v1/health", "/api/v1/workflows", "/api/v1/workflows/sales"):
         answer = api.client().get(path)
         assert (answer.status_code, answer.json()["type"]) == (503, "RedisUnavailableError")
@@ -155,7 +155,7 @@ def test_what_happens_is_told_as_it_happens(api: Api) -> None:
         heard.append(event)
         done.set()
 
-    with deployment.deployment().events.watch(put):
+    with airflow_services.get_services().events.watch(put):
         for _ in range(50):  # until the subscription is there
             api.client().post("/api/v1/workflows/sales/load")
             if done.wait(0.2):

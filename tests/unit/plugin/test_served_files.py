@@ -13,7 +13,7 @@ import pytest
 from api_server import SALES, Api
 
 from batchy_provider.bundles.execution_id import ExecutionId
-from batchy_provider.plugin import airflow_services as deployment
+from batchy_provider.plugin import airflow_services
 
 EVIL = b"<script>alert(1)</script>\n" * 1000
 BASE = "/api/v1/workflows/sales/batches/7/jobs/load/attempts/1"
@@ -22,7 +22,7 @@ BASE = "/api/v1/workflows/sales/batches/7/jobs/load/attempts/1"
 @pytest.fixture
 def execution(api: Api, tmp_path: Path) -> bytes:
     """An execution in the store; returns its stdout."""
-    store = deployment.deployment().results
+    store = airflow_services.get_services().results
     (tmp_path / "scratch").mkdir()
     identity = ExecutionId(workflow="sales", batch_id="7", job="load", attempt="1")
     with store.draft(identity, tmp_path / "scratch") as draft:
@@ -54,7 +54,7 @@ def test_executions_are_listed_and_shown(api: Api, execution: bytes) -> None:
 
 
 def test_a_damaged_record_is_no_missing_one(api: Api, execution: bytes) -> None:
-    stored = deployment.deployment().results.find("sales")[0]
+    stored = airflow_services.get_services().results.find("sales")[0]
     (stored.path / "exit.json").write_text("{")
     (listed,) = api.client().get("/api/v1/workflows/sales/executions").json()["items"]
     assert (listed["job"], listed["state"]) == ("load", None)
@@ -127,7 +127,7 @@ def test_a_name_leads_to_no_other_file(api: Api, execution: bytes, name: str) ->
 def test_the_log_is_airflows_own(api: Api) -> None:
     from batchy_provider.core.values import Holder, OpenRequest, WorkflowConfig
 
-    store = deployment.deployment().store
+    store = airflow_services.get_services().store
     config = WorkflowConfig(name="sales", jobs={"load": {}})
     batch = store.open("sales", OpenRequest(holder=Holder(dag_id="sales", run_id="manual__1:2+00"), config=config))
     path = f"/api/v1/workflows/sales/batches/{batch.batch_id}/jobs/load/attempts/1/log"

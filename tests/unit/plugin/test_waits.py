@@ -16,7 +16,7 @@ from api_server import Api, token
 
 from batchy_provider.cli.main import main
 from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
-from batchy_provider.plugin import airflow_services as deployment
+from batchy_provider.plugin import airflow_services
 
 CONFIG = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}})
 WAIT = "/api/v1/workflows/crm/wait"
@@ -24,7 +24,7 @@ WAIT = "/api/v1/workflows/crm/wait"
 
 def night(result: str = "success") -> int:
     """Open and close a batch as another program would."""
-    store = deployment.deployment().store
+    store = airflow_services.get_services().store
     store.open("crm", OpenRequest(config=CONFIG))
     return store.close("crm", CloseRequest(result=result)).batch_id  # type: ignore[arg-type]
 

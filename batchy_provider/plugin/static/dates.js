@@ -1,42 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the batchy_provider authors
-// Dates: the API's are naive UTC; people read them in their own timezone, or in UTC.
+// Dates: the API has UTC without a timezone; people see their own timezone or UTC.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { serverNow } from "./api.js";
 import { useStore, zone } from "./live.js";
 
-// Where the first window of a job starts that has no initial date: "everything". A cut to midnight may lie before it.
-export const BEGINNING = "1776-07-04T23:59";
+// The start of the first window of a job without an initial date: all data. Cut to midnight, it may lie before this moment.
+const BEGINNING = "1776-07-04T23:59";
 export const isBeginning = (text) => Boolean(text) && +moment(text) <= +moment(BEGINNING);
 
 export const moment = (text) => (text ? new Date(/Z|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(" ", "T")}Z`) : null);
 
-const forms = {};
-export function write(date, place, seconds = false) {
-  const key = `${place}${seconds}`;
-  forms[key] ||= new Intl.DateTimeFormat("en-CA", {
+const formats = {};
+export function formatDate(date, zoneId, seconds = false) {
+  const key = `${zoneId}${seconds}`;
+  formats[key] ||= new Intl.DateTimeFormat("en-CA", {
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit",
-    ...(seconds ? { second: "2-digit" } : {}), hourCycle: "h23", timeZone: place === "utc" ? "UTC" : undefined,
+    ...(seconds ? { second: "2-digit" } : {}), hourCycle: "h23", timeZone: zoneId === "utc" ? "UTC" : undefined,
   });
-  return forms[key].format(date).replace(",", "");
+  return formats[key].format(date).replace(",", "");
 }
 
-export const zoneName = (place) => (place === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone || "local time");
+export const zoneName = (zoneId) => (zoneId === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone || "local time");
 
 export function When({ at, seconds }) {
-  const place = useStore(zone);
+  const zoneId = useStore(zone);
   const date = moment(at);
   if (!date || Number.isNaN(+date)) return html`<span class="soft">—</span>`;
   if (isBeginning(at)) return html`<time datetime=${at} title=${`before all data: ${at}`}>the beginning</time>`;
-  const other = place === "utc" ? "local" : "utc";
-  return html`<time datetime=${date.toISOString()} title=${`${write(date, other, true)} ${zoneName(other)}`}>${write(date, place, seconds)}</time>`;
+  const other = zoneId === "utc" ? "local" : "utc";
+  return html`<time datetime=${date.toISOString()} title=${`${formatDate(date, other, true)} ${zoneName(other)}`}>${formatDate(date, zoneId, seconds)}</time>`;
 }
 
 export const Window = ({ from, to }) =>
   from || to ? html`<span class="window">${isBeginning(from) ? html`<span>from${"\u00a0"}</span>` : null}<${When} at=${from} /><span class="arrow" aria-label="to">→</span><${When} at=${to} /></span>` : null;
 
-export function span(milliseconds) {
+export function duration(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.round(seconds / 60);
@@ -61,9 +61,9 @@ export function Ago({ at }) {
   const date = moment(at);
   if (!date) return html`<span class="soft">never</span>`;
   const past = now - date;
-  return html`<${When} at=${at} /> <span class="soft nowrap">${past < 1000 ? "just now" : `${span(past)} ago`}</span>`;
+  return html`<${When} at=${at} /> <span class="soft nowrap">${past < 1000 ? "just now" : `${duration(past)} ago`}</span>`;
 }
 
 // For <input type=datetime-local>, which has no timezone: the one that is shown.
-export const toInput = (date, place) => write(date, place).replace(" ", "T");
-export const fromInput = (text, place) => (text ? new Date(place === "utc" ? `${text}Z` : text).toISOString().slice(0, 19) : null);
+export const toInput = (date, zoneId) => formatDate(date, zoneId).replace(" ", "T");
+export const fromInput = (text, zoneId) => (text ? new Date(zoneId === "utc" ? `${text}Z` : text).toISOString().slice(0, 19) : null);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Read what Airflow's database knows about the DAGs of all workflows, in one query."""
+"""Read DAGs, runs and task instances from Airflow's database, for all workflows in one query."""
 
 from __future__ import annotations
 
@@ -12,71 +12,75 @@ from typing import Any
 from batchy_provider.core.dates import format_date
 from batchy_provider.plugin.activity import ActiveRun, TaskState
 
+_MAX_IDS_IN_QUERY = 500
+"""With more ids, a query that names them costs more than reading the rows of all DAGs."""
+
+_OPENING_OPERATORS = ("BatchyOpenOperator", "WaitsySensor")
+"""Operators of the tasks that show what a run does before it has opened its batch."""
+
 
 @dataclass(frozen=True, slots=True)
-class DagFacts:
-    """
-    What is known of a DAG.
+class DagState:
+    """What the scheduler does with a DAG.
 
-    :param paused: nothing of it is scheduled.
-    :param next_run: when its next run is due; UTC, ISO 8601. None if nothing schedules it, or an asset does.
+    :param paused: Airflow starts no runs.
+    :param next_run: when its next run is due; UTC, ISO 8601. None if the DAG is paused, has no schedule, or has a
+        schedule of assets.
     """
 
     paused: bool
     next_run: str | None
 
 
-def dag_facts(dag_ids: Collection[str]) -> dict[str, DagFacts]:
-    """Return the facts of those DAGs that Airflow has."""
+def dag_states(dag_ids: Collection[str]) -> dict[str, DagState]:
+    """Return the state of each DAG that Airflow has.
+
+    :returns: DAG id → its state. DAGs that Airflow does not have are left out.
+    """
     from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     columns = (DagModel.dag_id, DagModel.is_paused, DagModel.next_dagrun_create_after)
     query = select(*columns).where(DagModel.is_stale.is_(False))
-    if len(dag_ids) < _MOST_NAMED:
+    if len(dag_ids) < _MAX_IDS_IN_QUERY:
         query = query.where(DagModel.dag_id.in_(dag_ids))
     wanted = set(dag_ids)
     with create_session() as session:
         return {
-            dag_id: DagFacts(paused=bool(paused), next_run=None if paused else _text(due))
+            dag_id: DagState(paused=bool(paused), next_run=None if paused else _format(due))
             for dag_id, paused, due in session.execute(query)
             if dag_id in wanted
         }
 
 
-_MOST_NAMED = 500
-"""More names than that in a query cost more than the rows of all DAGs."""
-
-
-_TELLING = ("BatchyOpenOperator", "WaitsySensor")
-"""The tasks that show what a run waits for before it has opened its batch."""
-
-
 def active_runs(dag_ids: Collection[str]) -> dict[str, list[ActiveRun]]:
-    """Return the runs of DAGs that have not ended, by DAG, oldest first, each with its tasks that open or wait."""
+    """Return the runs that have not ended, each with its tasks that open a batch or wait.
+
+    :returns: DAG id → its runs, oldest first. DAGs without such runs are left out.
+    """
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import and_, select
 
-    of_runs = select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.queued_at, DagRun.start_date)
-    of_runs = of_runs.where(DagRun.state.in_(("queued", "running"))).order_by(DagRun.id)
+    runs_query = select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.queued_at, DagRun.start_date)
+    runs_query = runs_query.where(DagRun.state.in_(("queued", "running"))).order_by(DagRun.id)
     same_run = and_(TaskInstance.dag_id == DagRun.dag_id, TaskInstance.run_id == DagRun.run_id)
-    of_tasks = select(DagRun.dag_id, DagRun.run_id, *_task_columns()).join(TaskInstance, same_run)
-    of_tasks = of_tasks.where(DagRun.state == "running", TaskInstance.operator.in_(_TELLING))
-    if len(dag_ids) < _MOST_NAMED:
-        of_runs = of_runs.where(DagRun.dag_id.in_(dag_ids))
-        of_tasks = of_tasks.where(DagRun.dag_id.in_(dag_ids))
+    tasks_query = select(DagRun.dag_id, DagRun.run_id, *_task_columns()).join(TaskInstance, same_run)
+    tasks_query = tasks_query.where(DagRun.state == "running", TaskInstance.operator.in_(_OPENING_OPERATORS))
+    if len(dag_ids) < _MAX_IDS_IN_QUERY:
+        runs_query = runs_query.where(DagRun.dag_id.in_(dag_ids))
+        tasks_query = tasks_query.where(DagRun.dag_id.in_(dag_ids))
     tasks: dict[tuple[str, str], list[TaskState]] = {}
     found: dict[str, list[ActiveRun]] = {}
     wanted = set(dag_ids)
     with create_session() as session:
-        for dag_id, run_id, *columns in session.execute(of_tasks):
+        for dag_id, run_id, *columns in session.execute(tasks_query):
             tasks.setdefault((dag_id, run_id), []).append(_task_state(*columns))
-        for dag_id, run_id, state, queued, started in session.execute(of_runs):
+        for dag_id, run_id, state, queued, started in session.execute(runs_query):
             if dag_id in wanted:
-                run = ActiveRun(dag_id, run_id, str(state), _text(started or queued), tasks.get((dag_id, run_id), ()))
+                run = ActiveRun(dag_id, run_id, str(state), _format(started or queued), tasks.get((dag_id, run_id), ()))
                 found.setdefault(dag_id, []).append(run)
     return found
 
@@ -102,5 +106,5 @@ def _task_state(task_id: str, operator: str | None, state: object, map_index: in
     return TaskState(task_id, operator or "", None if state is None else str(state), map_index)
 
 
-def _text(moment: datetime | None) -> str | None:
+def _format(moment: datetime | None) -> str | None:
     return None if moment is None else format_date(moment.astimezone(timezone.utc).replace(tzinfo=None))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from batchy_provider.dag_factory import load_dags
 
-DAGS = load_dags(Path(os.environ["BATCHY_TEST_TOLD_CFG"]), globals())
+DAGS = load_dags(Path(os.environ["BATCHY_TEST_OBSERVED_CFG"]), globals())
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(name, DAGS[name].test().state, flush=True)  # or a fork prints it once more
+        print(name, DAGS[name].test().state, flush=True)  # without the flush, a fork prints it once more

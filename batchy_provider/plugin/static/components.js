@@ -3,19 +3,19 @@
 // Components that several views use.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { airflowPage, part } from "./api.js";
-import { connected, nudge, overdue, setZone, trouble, useStore, zone } from "./live.js";
-import { When, zoneName } from "./when.js";
+import { airflowPage, encode } from "./api.js";
+import { connected, outage, overdue, refreshAll, setZone, useStore, zone } from "./live.js";
+import { When, zoneName } from "./dates.js";
 
 export const embedded = window.parent !== window;
 export const inDag = new URLSearchParams(location.search).get("in") === "dag";
 
-export const workflowPath = (name, tab) => `#/workflows/${part(name)}${tab ? `/${tab}` : ""}`;
-export const batchPath = (name, id) => `#/workflows/${part(name)}/batches/${id}`;
-export const executionPath = (name, id, job, attempt) => `${batchPath(name, id)}/${part(job)}${attempt ? `/${part(attempt)}` : ""}`;
+export const workflowPath = (name, tab) => `#/workflows/${encode(name)}${tab ? `/${tab}` : ""}`;
+export const batchPath = (name, id) => `#/workflows/${encode(name)}/batches/${id}`;
+export const executionPath = (name, id, job, attempt) => `${batchPath(name, id)}/${encode(job)}${attempt ? `/${encode(attempt)}` : ""}`;
 
-// The frame that we are shown in may not lead its parent away, nor, before Airflow 3.3, download: a link in the parent may.
-function byParent(href, download) {
+// Airflow's frame may not change the address of its parent and, before Airflow 3.3, not download. A link in the parent may.
+function clickInParent(href, download) {
   return (event) => {
     if (!embedded || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
@@ -28,24 +28,24 @@ function byParent(href, download) {
   };
 }
 
-// A page of Airflow's own.
+// A link to a page of Airflow.
 export function AirflowLink({ path, children, ...rest }) {
   const href = airflowPage(path);
-  return html`<a href=${href} onClick=${byParent(href)} ...${rest}>${children}</a>`;
+  return html`<a href=${href} onClick=${clickInParent(href)} ...${rest}>${children}</a>`;
 }
 
 export const Download = ({ href, children }) =>
-  html`<a class="button" download href=${href} onClick=${byParent(href, true)}>${children}</a>`;
+  html`<a class="button" download href=${href} onClick=${clickInParent(href, true)}>${children}</a>`;
 
 // Only open batches and running tasks pulse. A job of an open batch may not have started.
-const LOOKS = {
+const BADGE_CLASSES = {
   open: "open pulse", running: "open pulse", still_open: "open", not_begun: "new", upstream_failed: "failed", aborted: "failed", removed: "new",
   queued: "warn", scheduled: "warn", starting: "warn", waiting: "warn", held: "warn", deferred: "warn", up_for_retry: "warn", up_for_reschedule: "warn",
 };
-const WORDS = { still_open: "open" };
-export const looks = (state) => LOOKS[state] || state || "new";
-export const inWords = (state) => WORDS[state] || String(state ?? "none").replaceAll("_", " ");
-export const Badge = ({ state, children }) => html`<span class=${`badge ${looks(state)}`}>${children || inWords(state)}</span>`;
+const STATE_TEXTS = { still_open: "open" };
+export const badgeClass = (state) => BADGE_CLASSES[state] || state || "new";
+export const stateText = (state) => STATE_TEXTS[state] || String(state ?? "none").replaceAll("_", " ");
+export const Badge = ({ state, children }) => html`<span class=${`badge ${badgeClass(state)}`}>${children || stateText(state)}</span>`;
 
 // The state of a job. `tasks`: job → its state in Airflow, in the run that holds the open batch.
 export function jobState(job, tasks) {
@@ -54,11 +54,11 @@ export function jobState(job, tasks) {
   return job.status === "open" ? "still_open" : job.outcome || job.status;
 }
 
-// What the next run of a workflow waits for, which has no batch open yet.
+// What the next run of a workflow does before it has opened its batch.
 const ACTIVITY = {
   queued: "a run is in Airflow's queue", waiting: "a run waits", held: "a run waits until the open batch is closed", starting: "a run is starting", running: "a run loads a past window, or its batch has ended",
 };
-export function Activity({ row }) {
+function Activity({ row }) {
   const { activity } = row;
   if (!activity) return null;
   const text = activity.doing === "queued" && row.paused ? "a run is in the queue: it starts when the DAG is unpaused" : ACTIVITY[activity.doing];
@@ -71,7 +71,7 @@ export function State({ row }) {
   return html`<${Badge} state=${row.activity.doing} /><${Activity} row=${row} />${row.status === "new" ? null : html`<div class="soft">last batch: ${row.status}</div>`}`;
 }
 
-export function Doing({ reports }) {
+export function ProgressReports({ reports }) {
   const shown = Object.entries(reports || {});
   return shown.map(([job, report]) => {
     const share = typeof report.progress === "number" ? report.progress : null;
@@ -93,44 +93,56 @@ export function Failure({ error, reload }) {
   </div>`;
 }
 
-// An address that leads nowhere: say so, and offer a link.
-export function Nowhere({ crumbs, title, text, href = "#/", to = "All workflows" }) {
+// For an address without a view: say so, and offer a link.
+export function NotFound({ crumbs, title, text, href = "#/", to = "All workflows" }) {
   return html`<${Heading} crumbs=${crumbs} title=${title} /><div class="note warn" role="alert"><p>${text}</p><p><a href=${href}>${to}</a></p></div>`;
 }
 
-export const Faults = ({ faults }) => html`<ul>
-  ${faults.map((fault) => html`<li key=${`${fault.file}${fault.line}${fault.key}${fault.message}`}>
-    ${fault.file ? html`<code>${shortFile(fault.file)}${fault.line ? `:${fault.line}:${fault.column}` : ""}</code> ` : null}
-    ${fault.key ? html`<code>${fault.key}</code>: ` : null}${fault.message || fault.msg}
-  </li>`)}
-</ul>`;
 const shortFile = (file) => file.split("/").slice(-1)[0];
 
+// Errors as a list, each with its place in the file.
+export const Diagnostics = ({ diagnostics }) => html`<ul>
+  ${diagnostics.map((diagnostic) => html`<li key=${`${diagnostic.file}${diagnostic.line}${diagnostic.key}${diagnostic.message}`}>
+    ${diagnostic.file ? html`<code>${shortFile(diagnostic.file)}${diagnostic.line ? `:${diagnostic.line}:${diagnostic.column}` : ""}</code> ` : null}
+    ${diagnostic.key ? html`<code>${diagnostic.key}</code>: ` : null}${diagnostic.message || diagnostic.msg}
+  </li>`)}
+</ul>`;
+
+// The text of a workflow file, with each error below its line.
+export function Source({ text, diagnostics, label }) {
+  const byLine = {};
+  diagnostics.forEach((each) => (byLine[each.line || 1] ||= []).push(each));
+  return html`<div class="panel"><pre class="code" tabindex="0" aria-label=${label}>${text.replace(/\n$/, "").split("\n").map((line, index) => {
+    const here = byLine[index + 1] || [];
+    return html`<span key=${index} class=${`line ${here.length ? "invalid" : ""}`}>${line || " "}</span>${here.map((each) => html`<span class="diagnostic">▲ ${each.key ? `${each.key}: ` : ""}${each.message}</span>`)}`;
+  })}</pre></div>`;
+}
+
 export function Heading({ crumbs = [], title, children }) {
-  const place = useRef(null);
+  const heading = useRef(null);
   useEffect(() => {
     document.title = title === "Batches" ? title : `${title} · Batches`;
-    place.current?.focus({ preventScroll: true }); // a screen reader reads the title of the new view
+    heading.current?.focus({ preventScroll: true }); // a screen reader reads the title of the new view
   }, [title]);
   return html`<header class="top">
     ${crumbs.length ? html`<nav class="crumbs" aria-label="Path"><ol>
       ${crumbs.map(([text, href]) => html`<li key=${href}><a href=${href}>${text}</a></li>`)}
     </ol></nav>` : null}
     <div class="row between">
-      <h1 tabindex="-1" ref=${place}>${title}</h1>
+      <h1 tabindex="-1" ref=${heading}>${title}</h1>
       <div class="row">${children}</div>
     </div>
   </header>`;
 }
 
-export function Zone() {
-  const place = useStore(zone);
-  const away = useStore(trouble);
+export function ZoneSwitch() {
+  const zoneId = useStore(zone);
+  const broken = useStore(outage);
   const late = useStore(overdue);
-  const on = useStore(connected) && !away && !late;
+  const on = useStore(connected) && !broken && !late;
   return html`<span class=${`live ${on ? "on" : ""}`} role="status"><i></i>${on ? "live" : late ? "no answer yet…" : "connecting…"}</span>
     <label class="row"><span class="visually-hidden">Times are shown in</span>
-      <select value=${place} onChange=${(event) => setZone(event.target.value)}>
+      <select value=${zoneId} onChange=${(event) => setZone(event.target.value)}>
         <option value="local">${zoneName("local")}</option><option value="utc">UTC</option>
       </select>
     </label>`;
@@ -154,7 +166,7 @@ export function Pager({ page, go }) {
   </nav>`;
 }
 
-// Ignore a key that is held down: its second press may be meant for what had the focus before.
+// Ignore repeats of a key that is held down: the user meant them for the element that had the focus before.
 export const ignoreRepeats = (event) => {
   if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
 };
@@ -188,7 +200,7 @@ export function Dialog({ title, text, sure, danger, careful = danger, confirm, c
     try {
       await act(new FormData(event.target));
       close();
-      nudge();
+      refreshAll();
     } catch (problem) {
       setError(problem);
       setBusy(false);
@@ -201,7 +213,7 @@ export function Dialog({ title, text, sure, danger, careful = danger, confirm, c
       ${[].concat(text || []).map((each, at) => html`<p key=${at}>${each}</p>`)}
       ${children}
       ${confirm ? html`<div class="field"><label for="confirm">To confirm, type the workflow's name: <code>${confirm}</code></label><input id="confirm" type="text" required autocomplete="off" value=${typed} onInput=${(event) => setTyped(event.target.value.trim())} /></div>` : null}
-      ${error ? html`<div class="note bad" role="alert"><p>${error.message}</p>${error.faults?.length ? html`<${Faults} faults=${error.faults} />` : null}</div>` : null}
+      ${error ? html`<div class="note bad" role="alert"><p>${error.message}</p>${error.diagnostics?.length ? html`<${Diagnostics} diagnostics=${error.diagnostics} />` : null}</div>` : null}
       <div class="actions">
         <button type="button" ref=${cancel} onClick=${() => box.current.close()}>Cancel</button>
         <button type="submit" class=${danger ? "danger" : "main"} disabled=${busy || !ready}>${busy ? "…" : sure || title}</button>
@@ -211,6 +223,8 @@ export function Dialog({ title, text, sure, danger, careful = danger, confirm, c
 }
 
 export const Why = ({ required }) => html`<div class="field"><label for="why">Why (${required ? "required; " : ""}goes into the audit log)</label><input id="why" name="why" type="text" maxlength="2000" required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
+
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 export const size = (bytes) => {
   if (bytes < 1000) return `${bytes} B`;

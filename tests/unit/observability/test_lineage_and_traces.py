@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a night tells OpenLineage and OpenTelemetry, by their own clients: `dag.test()` in a program of its own."""
+"""What OpenLineage and OpenTelemetry get from one night that succeeds and one that fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("airflow.providers.openlineage")
 
-SOURCE = Path(__file__).parent / "told_dags.py"
+SOURCE = Path(__file__).parent / "observed_dags.py"
 CFG = {
     "seen_good": """\
 jobs:
@@ -45,8 +45,8 @@ jobs:
 }
 
 
-class Told(NamedTuple):
-    """The events of OpenLineage, the nights' Redis, what OpenTelemetry got, the log, and what scripts printed."""
+class Observed(NamedTuple):
+    """The events of OpenLineage, the nights' Redis, what OpenTelemetry got, the log, and stdout of the scripts."""
 
     events: list[dict[str, Any]]
     client: Redis
@@ -56,8 +56,8 @@ class Told(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory, _servers: Any) -> Iterator[Told]:
-    """What both nights told."""
+def night(tmp_path_factory: pytest.TempPathFactory, _servers: Any) -> Iterator[Observed]:
+    """Run both nights with `dag.test()` in another program, and collect what it reports."""
     from airflow.utils.db import initdb
 
     initdb()
@@ -79,7 +79,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, _servers: Any) -> Iterator[T
             # The machine may be busy.
             "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "300",
             **telemetry(otlp.url),
-            "BATCHY_TEST_TOLD_CFG": str(folder / "cfg"),
+            "BATCHY_TEST_OBSERVED_CFG": str(folder / "cfg"),
         }
         dags = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
         dags.mkdir(exist_ok=True)
@@ -96,10 +96,10 @@ def night(tmp_path_factory: pytest.TempPathFactory, _servers: Any) -> Iterator[T
         ], done.stdout + done.stderr
         lines = (folder / "events.json").read_text().splitlines()
         printed = "".join(path.read_text() for path in (folder / "results").rglob("stdout"))
-        yield Told([json.loads(line) for line in lines], client, otlp, done.stdout, printed)
+        yield Observed([json.loads(line) for line in lines], client, otlp, done.stdout, printed)
 
 
-def events(night: Told, job: str) -> dict[str, dict[str, Any]]:
+def events(night: Observed, job: str) -> dict[str, dict[str, Any]]:
     """Type → event of a job's run."""
     return {event["eventType"]: event for event in night.events if event["job"]["name"] == job}
 
@@ -108,24 +108,24 @@ def datasets(event: dict[str, Any], of: str) -> list[tuple[str, str]]:
     return [(each["namespace"], each["name"]) for each in event[of]]
 
 
-def test_a_run_that_succeeds(night: Told) -> None:
-    told = events(night, "seen_good.load")
-    assert list(told) == ["START", "COMPLETE"]
-    for event in told.values():
+def test_a_run_that_succeeds(night: Observed) -> None:
+    found = events(night, "seen_good.load")
+    assert list(found) == ["START", "COMPLETE"]
+    for event in found.values():
         (day_of_run, static), table = datasets(event, "inputs"), datasets(event, "outputs")[0]
         assert day_of_run[0] == "s3://landing"
         assert day_of_run[1].startswith("orders/20"), "templates are rendered"
         assert (static, table) == (("s3://landing", "static"), ("postgres://dwh:5432", "dwh.sales.orders"))
 
 
-def test_what_a_script_has_found_out_is_told_in_the_end(night: Told) -> None:
-    told = events(night, "seen_good.load")
-    assert len(datasets(told["START"], "outputs")) == 1
-    assert datasets(told["COMPLETE"], "outputs")[1:] == [("s3://lake", "orders")]
+def test_what_a_script_has_found_out_is_told_in_the_end(night: Observed) -> None:
+    found = events(night, "seen_good.load")
+    assert len(datasets(found["START"], "outputs")) == 1
+    assert datasets(found["COMPLETE"], "outputs")[1:] == [("s3://lake", "orders")]
 
 
 @pytest.mark.parametrize(("workflow", "kind"), [("seen_good", "COMPLETE"), ("seen_bad", "FAIL")])
-def test_the_end_says_which_batch_and_window_it_was(night: Told, workflow: str, kind: str) -> None:
+def test_the_end_says_which_batch_and_window_it_was(night: Observed, workflow: str, kind: str) -> None:
     batch = Store(night.client).status(workflow).batch
     assert batch is not None
     facet = events(night, f"{workflow}.load")[kind]["run"]["facets"]["batchy_batch"]
@@ -139,12 +139,12 @@ def test_the_end_says_which_batch_and_window_it_was(night: Told, workflow: str, 
     }
 
 
-def test_a_run_that_fails_tells_its_datasets_too(night: Told) -> None:
-    told = events(night, "seen_bad.load")["FAIL"]
-    assert (datasets(told, "inputs"), datasets(told, "outputs")) == ([("s3://landing", "x")], [("s3://lake", "x")])
+def test_a_run_that_fails_reports_its_datasets_too(night: Observed) -> None:
+    found = events(night, "seen_bad.load")["FAIL"]
+    assert (datasets(found, "inputs"), datasets(found, "outputs")) == ([("s3://landing", "x")], [("s3://lake", "x")])
 
 
-def test_no_dag_is_started_by_an_output(night: Told) -> None:
+def test_no_dag_is_started_by_an_output(night: Observed) -> None:
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session
 
@@ -153,7 +153,7 @@ def test_no_dag_is_started_by_an_output(night: Told) -> None:
     assert not [uri for uri in uris if "lake" in uri or "dwh" in uri]
 
 
-def test_it_counts(night: Told) -> None:
+def test_it_counts(night: Observed) -> None:
     (closed,) = night.otlp.points("airflow.batchy.batch.closed", workflow="seen_good")[-1:]
     assert (closed.value, closed.tags["kind"], closed.tags["status"]) == (1, "live", "success")
     (ended,) = night.otlp.points("airflow.batchy.execution.ended", workflow="seen_bad")[-1:]
@@ -162,7 +162,7 @@ def test_it_counts(night: Told) -> None:
 
 @pytest.mark.skipif(not HAS_TASK_SPANS, reason="Airflow 3.1 sets up no tracing in tasks")
 class TestSpans:
-    def test_of_a_batch(self, night: Told) -> None:
+    def test_of_a_batch(self, night: Observed) -> None:
         batch = Store(night.client).status("seen_good").batch
         assert batch is not None
         spans = night.otlp.spans(workflow="seen_good", batch_id=batch.batch_id)
@@ -176,11 +176,11 @@ class TestSpans:
         )
         assert (closed["batchy.status"], closed["batchy.to_date"]) == ("success", batch.to_date)
 
-    def test_a_script_gets_the_span_it_runs_in(self, night: Told) -> None:
+    def test_a_script_gets_the_span_it_runs_in(self, night: Observed) -> None:
         (span,) = (each for each in night.otlp.spans(workflow="seen_good") if each.name == "batchy.execution")
         assert f"parent=00-{span.trace_id}-{span.span_id}-" in night.printed
 
-    def test_a_failure_is_told_without_what_the_script_wrote(self, night: Told) -> None:
+    def test_a_failure_is_told_without_what_the_script_wrote(self, night: Observed) -> None:
         (span,) = (each for each in night.otlp.spans(workflow="seen_bad") if each.name == "batchy.execution")
         assert (span.failed, span.message) == (True, "script.sh failed: exit code 3. The last lines of stderr:")
         assert "hunter2" in night.log
