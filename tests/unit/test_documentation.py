@@ -334,6 +334,11 @@ def _lines(block: str) -> list[str]:
     return [re.sub(r"(^|\s)#.*", "", line) for line in block.replace("\\\n", " ").splitlines()]
 
 
+@functools.cache
+def _parser() -> argparse.ArgumentParser:
+    return build_parser()
+
+
 @pytest.mark.parametrize(("call", "is_whole"), _commands())
 def test_commands_on_the_pages_are_such_as_the_parser_takes(
     call: str, is_whole: bool, capsys: pytest.CaptureFixture[str]
@@ -343,7 +348,7 @@ def test_commands_on_the_pages_are_such_as_the_parser_takes(
         # An outline: its command and its options must be there all the same.
         own = call.partition(" -- ")[0]  # the rest is a script's
         words = [word.strip("[]()") for word in re.split(r"[\s|=]+", own)]
-        commands = commands_of(build_parser())
+        commands = commands_of(_parser())
         name = next((word for word in words if word in commands), None)
         if name is not None:
             known = {option for action in commands[name]._actions for option in action.option_strings}
@@ -351,7 +356,7 @@ def test_commands_on_the_pages_are_such_as_the_parser_takes(
         return
     code = 0
     try:
-        build_parser().parse_args(words)
+        _parser().parse_args(words)
     except SystemExit as stop:
         code = int(stop.code or 0)
     said = capsys.readouterr().err

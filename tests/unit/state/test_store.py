@@ -253,16 +253,15 @@ def test_a_job_with_a_status_that_nobody_writes_is_told(redis_client: redis.Redi
     assert everything() == before
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a b", "a:b", "sales-17", "sales-17-init", "é", "a/b", "{a}", "x" * 201, "a\n", None, 5]
-)
 @pytest.mark.parametrize("ask", [*CHANGES, *QUESTIONS])
 def test_a_name_that_cannot_be_asks_nothing_of_redis(
-    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, name: Any, ask: str
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
-    monkeypatch.setitem(globals(), "WORKFLOW", name)
-    with pytest.raises(InvalidNameError):
-        (CHANGES | QUESTIONS)[ask](Store(redis_client))
+    names = ["", "a b", "a:b", "sales-17", "sales-17-init", "é", "a/b", "{a}", "x" * 201, "a\n", None, 5]
+    for name in names:
+        monkeypatch.setitem(globals(), "WORKFLOW", name)
+        with pytest.raises(InvalidNameError):
+            (CHANGES | QUESTIONS)[ask](Store(redis_client))
     assert redis_client.dbsize() == 0
 
 
