@@ -15,6 +15,7 @@ from batchy_provider.core.snapshot import Change
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.layout import read_batches, read_state
+from batchy_provider.state.tokens import revision_token
 from batchy_provider.state.transaction import Command, Session
 
 RETRY_SECONDS = 2.0
@@ -72,9 +73,9 @@ def record_archived(
             return (None, audit), ()
         revision = (state.revision or Revision()).without(written)
         if superseded is not None:
-            revision = revision.next(superseded.number, superseded.tokens)
+            revision = revision.next(revision_token(), superseded.number, superseded.tokens)
         elif not revision.tokens:
-            revision = revision.next()
+            revision = revision.next(revision_token())
         archived = ArchivedState.of(state, Change(), revision, at=format_date(now), redis=backend.address)
         return (archived, audit), [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(revision)))]
 

@@ -21,13 +21,13 @@ def ended_batches(change: Change) -> dict[int, Status]:
     return found
 
 
-def revised(state: Snapshot, change: Change, *, moves: bool, superseded: Revision | None = None) -> Revision:
+def revised(state: Snapshot, change: Change, *, token: str | None, superseded: Revision | None = None) -> Revision:
     """Return the revision after a change.
 
-    :param moves: the change makes a new state that the archive records; an opening does not.
+    :param token: a random token, if the change makes a new state that the archive records; an opening does not.
     :param superseded: the revision of the archive's state, if this change replaces that state on purpose.
     """
     after = state.revision or Revision()
-    if moves:
-        after = after.next() if superseded is None else after.next(superseded.number, superseded.tokens)
+    if token is not None:
+        after = after.next(token) if superseded is None else after.next(token, superseded.number, superseded.tokens)
     return after.waiting_for({*change.closed, *ended_batches(change)})

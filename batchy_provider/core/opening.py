@@ -72,7 +72,8 @@ def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
     mine = state.own
     if state.is_open and state.live_id is not None:
         same_run = mine is not None and mine.batch_id == state.live_id
-        if same_run or state.holder.token == request.holder.token:
+        same_request = bool(request.holder.token) and state.holder.token == request.holder.token
+        if same_run or same_request:
             return replace(live_batch(state), reused=True)
     if mine is not None and mine.is_open and mine.record is not None and mine.record.kind == "history":
         return replace(stored_batch(state.workflow, mine), reused=True)

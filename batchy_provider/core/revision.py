@@ -10,7 +10,6 @@ has; the archive holds the tokens of about a year of nights.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,13 +42,13 @@ class Revision:
         """The tokens of this state and of those that it is known to have come of, newest first."""
         return self.tokens if self.kept is None or self.kept in self.tokens else (*self.tokens, self.kept)
 
-    def next(self, number: int = 0, instead_of: Sequence[str] = ()) -> Revision:
+    def next(self, token: str, number: int = 0, instead_of: Sequence[str] = ()) -> Revision:
         """Return the revision after one more change.
 
+        :param token: a random token, which no other change has.
         :param number: of another state that this change replaces on purpose, so that it counts as older from now on.
-        :param instead_of: the line of that state.
+        :param instead_of: the tokens of that state, newest first.
         """
-        token = uuid.uuid4().hex[:8]
         replaced = (*instead_of[:1], *(each for each in self.tokens if each not in instead_of[:1]))
         return replace(self, number=max(number, self.number) + 1, tokens=(token, *replaced)[:MAX_TOKENS])
 

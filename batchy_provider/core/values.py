@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,13 +47,14 @@ class Holder:
     :param dag_id: the Airflow DAG, or None when a person or another program opened it.
     :param run_id: its run.
     :param by: the person or program, for people to read.
-    :param token: unique to one request, so that a request that is repeated after a lost reply knows its work.
+    :param token: unique to one request, so that a request that is repeated after a lost reply finds its batch. The
+        store sets it when it first sends the request. Empty before that, and if nobody is known to hold the batch.
     """
 
     dag_id: str | None = None
     run_id: str | None = None
     by: str | None = None
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    token: str = ""
 
     @property
     def is_run(self) -> bool:

@@ -41,6 +41,7 @@ from batchy_provider.state.layout import last_success_command, present, read_bat
 from batchy_provider.state.pruning import prune
 from batchy_provider.state.scan import candidates, overview, scan
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
+from batchy_provider.state.tokens import identify, revision_token
 from batchy_provider.state.transaction import (
     NO_CONFIRMATION,
     RETRY_SECONDS,
@@ -104,6 +105,7 @@ class Store:
         :raises LostStateError: if the archive says that Redis has lost something.
         :raises ArchiveUnavailableError: if Redis does not know the workflow and the archive cannot be asked.
         """
+        identify(request.holder)
         run = request_key(workflow, request)
         check = None if self.archive is None else self.archive.guard(workflow, self.backend.address)
 
@@ -363,7 +365,7 @@ class Store:
             moves, revision = effect.moves(change), state.revision
             if archive is not None or revision is not None:
                 # Also where this program writes no archive: a program that writes it needs to know later.
-                revision = revised(state, change, moves=moves, superseded=superseded)
+                revision = revised(state, change, token=revision_token() if moves else None, superseded=superseded)
                 if revision != (state.revision or Revision()):
                     change = replace(change, revision=revision)
             return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, change)

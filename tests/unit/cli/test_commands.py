@@ -244,7 +244,8 @@ class TestSteering:
 class TestWait:
     def test_what_has_succeeded_today_is_over_at_once(self, cli: Cli, sales: str) -> None:
         assert "succeeded" in cli("wait", sales)
-        assert cli.json("wait", sales)["state"] == "done"
+        found = cli.json("wait", sales)
+        assert (found["state"], found["code"]) == ("done", "succeeded")
 
     def test_time_is_over(self, cli: Cli) -> None:
         assert cli("wait", "sales", "--timeout", "0.2s", code=124) == ""
@@ -311,6 +312,7 @@ class TestWait:
         worker.join()
         assert (found["state"], found["batches"]["crm"]) == ("done", crm)
         assert list(found["batches"]) == [sales, "crm"]
+        assert found["codes"] == {sales: "succeeded", "crm": "succeeded"}
 
     def test_any_of_several_that_fails_ends_it_where_asked(self, cli: Cli, sales: str) -> None:
         cli.store.open("crm", OpenRequest(config=replace(CONFIG, name="crm")))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""State that cannot be read, or that is another program's: an error says what and where, and nothing changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from state_worlds import WORKFLOW
+from store_calls import CHANGES, QUESTIONS, request, succeed
+
+from batchy_provider.exceptions import (
+    StateError,
+)
+from batchy_provider.state.store import Store
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("key", ["sales", "sales:meta", "sales:runs", "sales:closed", "sales:days", "sales:history"])
+def test_a_foreign_key_of_another_type_is_told_and_nothing_is_changed(
+    redis_client: redis.Redis, everything: Any, key: str, change: str
+) -> None:
+    store = Store(redis_client)
+    succeed(store, "first")
+    redis_client.delete(key)
+    redis_client.set(key, "another program's")
+    before = everything()
+    with pytest.raises(StateError, match=rf"'{key}' does not hold what batchy keeps there .*give the workflow another"):
+        CHANGES[change](store)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("text", ["", "17", '"text"', "[]", "null", "{", '{"a": 1', "{} {}", "\x00", "[" * 100_000])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_foreign_hash_is_told_and_nothing_is_changed(
+    redis_client: redis.Redis, everything: Any, text: str, change: str
+) -> None:
+    redis_client.hset(WORKFLOW, mapping={"extract": '{"status": "open", "batch_id": 17}', "theirs": text})
+    before = everything()
+    with pytest.raises(StateError, match=r"field 'theirs' of Redis hash 'sales'.*Does another program use this key"):
+        CHANGES[change](Store(redis_client))
+    assert everything() == before
+
+
+def test_parts_of_json_do_not_make_up_for_one_another(redis_client: redis.Redis) -> None:
+    redis_client.hset(WORKFLOW, mapping={"a": '{"x": [1', "b": "2]}"})
+    with pytest.raises(StateError, match="does not hold JSON"):
+        Store(redis_client).status(WORKFLOW)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        *((field, text) for field in ("owner", "config", "last_success") for text in ("{}", '{"batch_id": 1}')),
+        *((field, text) for field in ("owner", "config", "last_success", "disabled") for text in ("nonsense", "17")),
+    ],
+)
+def test_meta_that_another_version_wrote_is_told_and_nothing_is_changed(
+    redis_client: redis.Redis, everything: Any, field: str, text: str
+) -> None:
+    store = Store(redis_client)
+    succeed(store, "first")
+    redis_client.hset("sales:meta", field, text)
+    before = everything()
+    with pytest.raises(StateError, match=f"field '{field}' of Redis hash 'sales:meta'"):
+        store.open(WORKFLOW, request("second"))
+    assert everything() == before
+
+
+def test_a_job_with_a_status_that_nobody_writes_is_told(redis_client: redis.Redis, everything: Any) -> None:
+    redis_client.hset(WORKFLOW, "extract", '{"status": "running"}')
+    before = everything()
+    with pytest.raises(StateError, match="job 'extract' of workflow 'sales' has status 'running' in Redis"):
+        Store(redis_client).open(WORKFLOW, request())
+    assert everything() == before
+
+
+@pytest.mark.parametrize("ask", ["progress", "set_progress"])
+def test_progress_in_a_foreign_key_is_told(redis_client: redis.Redis, ask: str) -> None:
+    redis_client.set("sales:progress", "another program's")
+    with pytest.raises(StateError, match="'sales:progress'"):
+        QUESTIONS[ask](Store(redis_client))
