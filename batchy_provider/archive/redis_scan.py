@@ -11,8 +11,9 @@ from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.state import codec
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import read_state
+from batchy_provider.state.protocol import Command, as_hash
+from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import load_id
-from batchy_provider.state.transaction import Command, Session, as_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

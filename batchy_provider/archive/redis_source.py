@@ -15,8 +15,9 @@ from batchy_provider.core.snapshot import Change
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.layout import read_batches, read_state
+from batchy_provider.state.protocol import Command
+from batchy_provider.state.session import Session
 from batchy_provider.state.tokens import revision_token
-from batchy_provider.state.transaction import Command, Session
 
 RETRY_SECONDS = 2.0
 """How long to retry after a lost connection: writing the archive must not delay a task for long."""

@@ -30,7 +30,8 @@ from batchy_provider.state.backend import Backend
 from batchy_provider.state.deliveries import offset_command, read_offset
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import read_batches, write_commands
-from batchy_provider.state.transaction import Command, Session
+from batchy_provider.state.protocol import Command
+from batchy_provider.state.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from batchy_provider.core.dates import day_of, format_date, parse_date, read_dat
 from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState, as_fields
-from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
+from batchy_provider.core.presenters import event, live_batch, unknown_workflow
+from batchy_provider.core.repeated_requests import already_open, request_key
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import (
@@ -54,30 +55,6 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
             opening.asked_spans(), Reason.REQUESTED, "window asked for, and the watermark moves with it", moved=True
         )
     return opening.live(opening.next_spans(), Reason.NEXT_WINDOW, "next window")
-
-
-def request_key(workflow: str, request: OpenRequest) -> str | None:
-    """Return the key of a request in ``wf:runs``, by which the same request finds its batch again; None without one.
-
-    A person's or program's live batch is known by its owner; its one-off loads are many.
-    """
-    if (run := request.holder.run_key(workflow)) is not None:
-        return run
-    one_off = request.backfill or (request.window is not None and not request.move_watermark)
-    return f"request:{request.holder.token}" if one_off else None
-
-
-def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
-    """Return the batch that this same request, or its run, has opened already and that is still open."""
-    mine = state.own
-    if state.is_open and state.live_id is not None:
-        same_run = mine is not None and mine.batch_id == state.live_id
-        same_request = bool(request.holder.token) and state.holder.token == request.holder.token
-        if same_run or same_request:
-            return replace(live_batch(state), reused=True)
-    if mine is not None and mine.is_open and mine.record is not None and mine.record.kind == "history":
-        return replace(stored_batch(state.workflow, mine), reused=True)
-    return None
 
 
 def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:

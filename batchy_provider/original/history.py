@@ -25,8 +25,10 @@ from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import read_state, write_commands
+from batchy_provider.state.protocol import Command, as_hash, decoded
+from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import load_id
-from batchy_provider.state.transaction import Command, Session, as_hash, decoded, own_errors
+from batchy_provider.state.transaction import own_errors
 
 ORIGINAL = "the original Batchy server"
 """Who made the audit entries of the original's configuration loads."""

@@ -15,8 +15,8 @@ from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.server_errors import explained
 
 if TYPE_CHECKING:
+    from batchy_provider.state.protocol import Command
     from batchy_provider.state.store import Store
-    from batchy_provider.state.transaction import Command
 
 _ANSWER_SECONDS = 5
 

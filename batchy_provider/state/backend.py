@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
-from batchy_provider.state.transaction import (
-    NO_CONFIRMATION,
-    RETRY_SECONDS,
-    Clock,
-    Command,
-    Confirmation,
-    Session,
-    address_of,
-    decoded,
-    own_errors,
-    transact,
-)
+from batchy_provider.state.protocol import Command, decoded
+from batchy_provider.state.session import NO_CONFIRMATION, Clock, Confirmation, Session
+from batchy_provider.state.transaction import RETRY_SECONDS, address_of, own_errors, transact
 
 if TYPE_CHECKING:
     from batchy_provider.state.transaction import Client

@@ -176,8 +176,9 @@ def store(
     :param archive: the archive of closed batches; None if there is none.
     :raises ConfigError: if replicas are to be waited for longer than for any answer.
     """
+    from batchy_provider.state.session import Confirmation
     from batchy_provider.state.store import Store
-    from batchy_provider.state.transaction import RETRY_SECONDS, Confirmation
+    from batchy_provider.state.transaction import RETRY_SECONDS
 
     timeout = float(address.options.get("socket_timeout", TIMEOUT_SECONDS))
     if address.wait_replicas and not 0 < address.wait_replicas_ms < timeout * 1000:

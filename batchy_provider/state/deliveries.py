@@ -24,8 +24,9 @@ from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import load_snapshot, read_batches
+from batchy_provider.state.protocol import Command, as_hash
+from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import load_id, read_field
-from batchy_provider.state.transaction import Command, Session, as_hash
 from batchy_provider.state.wait_queries import Asking
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from batchy_provider.core.values import PersonalChange, WorkflowState
 from batchy_provider.state import codec
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.log_throttle import LogThrottle
+from batchy_provider.state.protocol import Command, as_hash
+from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress, load_score
-from batchy_provider.state.transaction import Command, Session, as_hash
 
 _damaged = LogThrottle(logging.getLogger(__name__))
 

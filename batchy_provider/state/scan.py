@@ -19,8 +19,9 @@ from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, load_snapshot, present
 from batchy_provider.state.log_throttle import LogThrottle
+from batchy_provider.state.protocol import Command, as_hash, decoded, reply_error
 from batchy_provider.state.stored_values import is_workflow
-from batchy_provider.state.transaction import Command, as_hash, decoded, own_errors, reply_error
+from batchy_provider.state.transaction import own_errors
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000

@@ -10,47 +10,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.core.admin_actions import load, set_window, skip_job, switch
-from batchy_provider.core.archiving import revised
 from batchy_provider.core.closing import close_batch
-from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.job_state import Fields
-from batchy_provider.core.opening import already_open, open_batch, request_key
+from batchy_provider.core.opening import open_batch
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
-from batchy_provider.core.revision import Revision
-from batchy_provider.core.snapshot import Change, Decision, Snapshot, StoredBatch
+from batchy_provider.core.repeated_requests import already_open, request_key
+from batchy_provider.core.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.core.values import (
     Actor,
     Batch,
     CloseRequest,
     OpenRequest,
-    PersonalChange,
     UnreadableWorkflow,
     WorkflowConfig,
     WorkflowState,
 )
 from batchy_provider.exceptions import UnknownBatchError
 from batchy_provider.state import codec
-from batchy_provider.state.archive_port import Archive, ArchiveEffect, Committed
+from batchy_provider.state.archive_port import Archive, ArchiveEffect
 from batchy_provider.state.backend import Backend
+from batchy_provider.state.changes import Rule, make_change
 from batchy_provider.state.keys import Keys
-from batchy_provider.state.layout import last_success_command, present, read_batches, read_state, write_commands
+from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
+from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.pruning import prune
 from batchy_provider.state.scan import candidates, overview, scan
+from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
-from batchy_provider.state.tokens import identify, revision_token
-from batchy_provider.state.transaction import (
-    NO_CONFIRMATION,
-    RETRY_SECONDS,
-    Clock,
-    Command,
-    Confirmation,
-    Session,
-    as_hash,
-)
+from batchy_provider.state.tokens import identify
 from batchy_provider.state.wait_queries import ask
 
 if TYPE_CHECKING:
@@ -60,7 +50,6 @@ if TYPE_CHECKING:
     from batchy_provider.state.transaction import Client
 
 T = TypeVar("T")
-Rule = Callable[[Snapshot, "datetime"], Decision[T]]
 
 
 class Store:
@@ -69,26 +58,12 @@ class Store:
     Safe to share between threads as far as the client is; it holds no state of its own.
 
     :param client: a ``redis.Redis`` (standalone or by Sentinel) or ``redis.cluster.RedisCluster``.
-    :param cluster: give all keys of a workflow one hash tag; by default, if the client is a cluster's.
-    :param retry_seconds: for how long a lost connection is tried again before an error.
     :param archive: the archive of closed batches; None if there is none.
-    :param confirmation: which replicas must have a change before it counts as made.
-    :param clock: makes a date of the server's reply to TIME; tests give their own.
+    :param options: further arguments of `Backend`.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        cluster: bool | None = None,
-        retry_seconds: float = RETRY_SECONDS,
-        archive: Archive | None = None,
-        confirmation: Confirmation = NO_CONFIRMATION,
-        clock: Clock = from_unix,
-    ) -> None:
-        self.backend = Backend(
-            client, cluster=cluster, retry_seconds=retry_seconds, confirmation=confirmation, clock=clock
-        )
+    def __init__(self, client: Client, *, archive: Archive | None = None, **options: Any) -> None:
+        self.backend = Backend(client, **options)
         self.archive = archive
 
     # -- changes -----------------------------------------------------------------------------------------
@@ -309,73 +284,6 @@ class Store:
 
     # -- how it is done ----------------------------------------------------------------------------------
 
-    def _change(
-        self,
-        workflow: str,
-        rule: Rule[T],
-        *,
-        run: str | None = None,
-        batch_id: int | None = None,
-        person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
-        effect: ArchiveEffect = ArchiveEffect.NONE,
-        again: bool = True,
-    ) -> T:
-        """Make a change, whose reply may be lost, once.
-
-        :param again: where nothing is left to change, an attempt before may have done it: see that replicas have it.
-        """
-        backend, archive = self.backend, self.archive
-        keys = backend.keys(workflow)
-        superseded = None
-        if archive is not None and effect is ArchiveEffect.SUPERSEDES:
-            superseded = archive.superseded(workflow)
-        sent: list[tuple[PersonalChange, T]] = []
-
-        def work(session: Session) -> tuple[tuple[T, Committed], Sequence[Command]]:
-            state, now = read_state(session, keys, run=run, batch_id=batch_id)
-            at = format_date(now)
-
-            def committed(change: Change, revision: Revision | None, *, moves: bool = False) -> Committed:
-                return Committed(
-                    before=state,
-                    change=change,
-                    revision=revision or Revision(),
-                    at=at,
-                    redis=backend.address,
-                    moves=moves,
-                )
-
-            known = _changes(session, keys) if sent else []
-            for made, result in sent:
-                if made in known:
-                    # The reply to it was lost. To do it again, perhaps after a batch, would load a window twice.
-                    return (result, committed(Change(), state.revision)), backend.touch(keys, now)
-            decision = rule(state, now)
-            change = decision.change
-            if change is None:
-                nothing = committed(Change(), state.revision)
-                return (decision.result, nothing), backend.touch(keys, now) if again else ()
-            if person is not None:
-                by, what, why = person
-                actor = by if isinstance(by, Actor) else Actor(by)
-                done = what if isinstance(what, str) else what(decision.result)
-                made = PersonalChange.of(actor, at, done, why)
-                change = replace(change, audit=[made, *(known or _changes(session, keys))])
-                sent.append((made, decision.result))
-            moves, revision = effect.moves(change), state.revision
-            if archive is not None or revision is not None:
-                # Also where this program writes no archive: a program that writes it needs to know later.
-                revision = revised(state, change, token=revision_token() if moves else None, superseded=superseded)
-                if revision != (state.revision or Revision()):
-                    change = replace(change, revision=revision)
-            return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, change)
-
-        result, made = backend.transact(keys, work)
-        if archive is not None and effect is not ArchiveEffect.NONE:
-            archive.record(backend, made)
+    def _change(self, workflow: str, rule: Rule[T], **how: Any) -> T:
+        result: T = make_change(self.backend, self.archive, workflow, rule, **how)
         return result
-
-
-def _changes(session: Session, keys: Keys) -> list[PersonalChange]:
-    (text,) = session.ask(("HGET", keys.meta, codec.CHANGES))
-    return codec.load_changes(keys.meta, text)

@@ -2,9 +2,8 @@
 # Copyright the batchy_provider authors
 """Make one change as a Redis transaction: WATCH, read, decide, MULTI, write, EXEC, in two round trips.
 
-redis-py's own ``Pipeline`` sends each command after WATCH by itself; on one workflow that is five round
-trips where two do. So this module writes to the pool's connection directly, with the same public calls that
-the pipeline uses. Kinds of deployment differ in `_node` alone.
+A lost connection, or a server that takes no changes now, is tried again within a retry budget. Kinds of deployment
+differ in `_node` alone.
 """
 
 from __future__ import annotations
@@ -13,27 +12,23 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import redis
 from redis import exceptions as redis_errors
 
 from batchy_provider.core.dates import from_unix
-from batchy_provider.exceptions import ConflictError, RedisUnavailableError, StateError
+from batchy_provider.exceptions import ConflictError, RedisUnavailableError
+from batchy_provider.state.protocol import Command
 from batchy_provider.state.server_errors import explained, server_error
+from batchy_provider.state.session import NO_CONFIRMATION, Clock, Confirmation, NotReplicatedError, Session
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
-    from redis.connection import AbstractConnection
 
     Client: TypeAlias = redis.Redis | RedisCluster
 
 T = TypeVar("T")
-Command = tuple[Any, ...]
-Clock = Callable[[int, int], datetime]
-"""From seconds and microseconds of Unix time to naive UTC."""
 
 CONFLICT_ATTEMPTS = 100
 """How often a change is tried again because another client changed the same keys; with the pauses, about 10 seconds."""
@@ -45,112 +40,6 @@ _LOST_PAUSE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError)
 _OF_CLUSTERS = (redis_errors.AskError, redis_errors.TryAgainError, redis_errors.ClusterCrossSlotError)
 _HOPELESS = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """How many replicas must have a change before it counts as made (``WAIT``), so that a failover does not lose it.
-
-    :param replicas: how many; 0 asks none.
-    :param milliseconds: how long to wait for them at each attempt.
-    """
-
-    replicas: int = 0
-    milliseconds: int = 1000
-
-
-NO_CONFIRMATION = Confirmation()
-
-
-class NotReplicatedError(redis_errors.RedisError):
-    """The master has made a change, and too few replicas have it yet."""
-
-
-class Session:
-    """One connection between WATCH and EXEC.
-
-    :param confirmation: which replicas must have what is committed.
-    :param clock: makes a date of the server's reply to TIME.
-    """
-
-    def __init__(
-        self,
-        connection: AbstractConnection,
-        confirmation: Confirmation = NO_CONFIRMATION,
-        clock: Clock = from_unix,
-    ) -> None:
-        self.clock = clock
-        self._connection = connection
-        self._confirmation = confirmation
-        self._unread = 0
-        self._watching = False
-
-    def ask(self, *commands: Command) -> list[Any]:
-        """Send commands in one packet and return their replies, text decoded.
-
-        :raises StateError: if a key holds another type than the command is for.
-        """
-        connection = self._connection
-        packed = [_packed(commands)]
-        self._watching = self._watching or any(command[0] == "WATCH" for command in commands)
-        self._unread += len(commands)
-        connection.send_packed_command(packed)
-        replies = [self._reply() for _ in commands]
-        # Raised only now that all are read, or the next request on this connection would get this one's.
-        for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, redis_errors.ResponseError):
-                raise reply_error(command, reply)
-        return replies
-
-    def _reply(self) -> Any:
-        try:
-            reply = decoded(self._connection.read_response())
-        except redis_errors.ResponseError as error:
-            reply = error
-        self._unread -= 1
-        return reply
-
-    def commit(self, commands: Sequence[Command]) -> bool:
-        """Write all in one transaction.
-
-        :returns: False if another client changed a watched key since; then nothing was written.
-        :raises NotReplicatedError: if it was written, and too few replicas have it within the time given.
-        """
-        *_, done = self.ask(("MULTI",), *commands, ("EXEC",))
-        self._watching = False
-        if done is None:
-            return False
-        # The types of all keys were seen when they were read, so this is a bug or an exotic server.
-        for command, reply in zip(commands, done, strict=True):
-            if isinstance(reply, Exception):
-                raise reply_error(command, reply)
-        if self._confirmation.replicas:
-            self._confirm()
-        return True
-
-    def _confirm(self) -> None:
-        """Wait until replicas have what was committed; an error here must not say that nothing was changed."""
-        wanted = self._confirmation
-        made = "the change was made at the master"
-        try:
-            (have,) = self.ask(("WAIT", wanted.replicas, wanted.milliseconds))
-        except redis_errors.ResponseError as error:
-            raise NotReplicatedError(f"{made}, but it cannot be asked for its replicas: {error}") from error
-        if have < wanted.replicas:
-            raise NotReplicatedError(
-                f"{made}, but {have} of {wanted.replicas} replicas have it within {wanted.milliseconds} ms "
-                "(wait_replicas): if the master is lost now, the change may be lost with it"
-            )
-
-    def leave(self) -> None:
-        """Leave the connection ready for its next user: nothing watched, nothing left to read."""
-        try:
-            if self._unread == 0 and self._watching:
-                self.ask(("UNWATCH",))
-        except redis_errors.RedisError:
-            self._connection.disconnect()
-        if self._unread:
-            self._connection.disconnect()
 
 
 def transact(
@@ -206,15 +95,6 @@ def transact(
             )
         most = min(_CONFLICT_PAUSE_SECONDS, 0.001 * 2**conflicts)
         time.sleep(random.uniform(0, most))  # noqa: S311  # nosec B311  # jitter
-
-
-def read(client: Client, key: str, *commands: Command) -> list[Any]:
-    """Send commands about one workflow in one packet, with no transaction, and return their replies."""
-
-    def work(session: Session) -> tuple[list[Any], Sequence[Command]]:
-        return session.ask(*commands), ()
-
-    return transact(client, (key,), work)
 
 
 @contextmanager
@@ -313,44 +193,3 @@ def address_of(client: Client) -> str:
     pool = client.connection_pool
     service = getattr(pool, "service_name", None)
     return f"{service or _address(client)}/{pool.connection_kwargs.get('db') or 0}"
-
-
-def reply_error(command: Command, error: Exception) -> Exception:
-    """Return what to raise for the reply to a command: our own words if a key holds another type than it should."""
-    if "WRONGTYPE" not in str(error):
-        return error
-    return StateError(
-        f"Redis key {command[1]!r} does not hold what batchy keeps there ({command[0]} answered: {error}). Another "
-        "program uses this key: give the workflow another name, or Batchy a Redis database of its own"
-    )
-
-
-def _packed(commands: Sequence[Command]) -> bytes:
-    """Write commands in the Redis protocol; redis-py's own packer takes three times as long for many short parts."""
-    parts: list[bytes] = []
-    for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        for word in command:
-            text = (word if type(word) is str else str(word)).encode("utf-8", "surrogateescape")
-            parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
-    return b"".join(parts)
-
-
-def decoded(reply: Any) -> Any:
-    """Return a reply with all its bytes as text, whichever the client is set to give."""
-    if isinstance(reply, bytes):
-        return _text(reply)
-    if isinstance(reply, list):
-        return [_text(item) if type(item) is bytes else decoded(item) for item in reply]
-    if isinstance(reply, dict):
-        return {decoded(key): _text(value) if type(value) is bytes else decoded(value) for key, value in reply.items()}
-    return reply
-
-
-def _text(reply: bytes) -> str:
-    return reply.decode("utf-8", "surrogateescape")
-
-
-def as_hash(reply: Any) -> dict[str, str]:
-    """Return HGETALL's reply as a dict, whichever protocol the server speaks."""
-    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

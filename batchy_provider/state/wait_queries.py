@@ -25,8 +25,9 @@ from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import load_snapshot
+from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.stored_values import load_id
-from batchy_provider.state.transaction import RETRY_SECONDS, Command, as_hash
+from batchy_provider.state.transaction import RETRY_SECONDS
 
 _CLOSED_AT_ONCE = 20
 _CLOSED_AT_MOST = 500

@@ -37,7 +37,7 @@ from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 if TYPE_CHECKING:
     from batchy_provider.core.waits import Verdict
     from batchy_provider.state.connections import Address
-    from batchy_provider.state.transaction import Command
+    from batchy_provider.state.protocol import Command
     from batchy_provider.state.wait_queries import Asking
 
 log = logging.getLogger(__name__)
@@ -284,7 +284,7 @@ class WaitMultiplexer:
 
 async def _round(client: Any, asking: list[_Look]) -> list[_Look]:
     """Send the questions, give the replies to those that asked, and return who has more questions."""
-    from batchy_provider.state.transaction import decoded, reply_error
+    from batchy_provider.state.protocol import decoded, reply_error
 
     # What many ask for, such as the time, is asked for once.
     replies: dict[Command, Any] = {command: None for look in asking for command in look.commands}

@@ -88,7 +88,7 @@ def test_pruning_looks_at_each_batch_once_in_packets_of_bounded_size(
     store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from batchy_provider.state import pruning
-    from batchy_provider.state.transaction import Session
+    from batchy_provider.state.session import Session
 
     packets: list[int] = []
     ask = Session.ask

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Recognize a run or a request that has opened its batch before, for example because the reply was lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batchy_provider.core.presenters import live_batch, stored_batch
+from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.values import Batch, OpenRequest
+
+
+def request_key(workflow: str, request: OpenRequest) -> str | None:
+    """Return the key of a request in ``wf:runs``, by which the same request finds its batch again; None without one.
+
+    A person's or program's live batch is known by its owner; its one-off loads are many.
+    """
+    if (run := request.holder.run_key(workflow)) is not None:
+        return run
+    one_off = request.backfill or (request.window is not None and not request.move_watermark)
+    return f"request:{request.holder.token}" if one_off else None
+
+
+def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:
+    """Return the batch that this same request, or its run, has opened already and that is still open."""
+    mine = state.own
+    if state.is_open and state.live_id is not None:
+        same_run = mine is not None and mine.batch_id == state.live_id
+        same_request = bool(request.holder.token) and state.holder.token == request.holder.token
+        if same_run or same_request:
+            return replace(live_batch(state), reused=True)
+    if mine is not None and mine.is_open and mine.record is not None and mine.record.kind == "history":
+        return replace(stored_batch(state.workflow, mine), reused=True)
+    return None
