@@ -69,18 +69,8 @@ class ArchiveWriter:
 
     def _record(self, backend: Backend, workflow: str, entry: ArchiveEntry) -> None:
         files = self._files.get()
-        in_entry = {batch.batch_id for batch in entry.batches}
-        left = [batch_id for batch_id in entry.pending if batch_id not in in_entry][-_MAX_CAUGHT_UP:]
-        state, batches, audit = entry.state, [*entry.batches], entry.audit
-        gone: set[int] = set()
-        if left:
-            # If Redis has failed since, still write what it has acknowledged.
-            with suppress(BatchyError):
-                found = read_closed_batches(backend, workflow, left)
-                batches += found
-                gone = set(left) - {batch.batch_id for batch in found}
-                # The process that closed them did not write the state either.
-                state = state or read_live_state(backend, workflow)
+        entry, gone = _with_pending(backend, workflow, entry)
+        state, batches, audit = entry.state, entry.batches, entry.audit
         for _ in range(_MAX_ROUNDS):
             written = _Written()
             failure: BatchyError | None = None
@@ -96,12 +86,12 @@ class ArchiveWriter:
             if newer is None:
                 return
             # Another process has changed the state meanwhile, and this write may have replaced its state.
-            state, batches, audit = newer, [], None
+            state, batches, audit = newer, (), None
 
     def _confirm(self, backend: Backend, workflow: str, written: _Written, gone: set[int]) -> ArchivedState | None:
         """Remove written batches from the pending list in Redis, and record which state the archive has.
 
-        :param gone: ids of pending batches that Redis no longer has, because they were pruned.
+        :param gone: ids of pending batches that are not closed batches in Redis any more: pruned ones above all.
         :returns: the live state in Redis if it is newer than the written one.
         """
         ids, state_written = {*written.batches, *gone}, written.state
@@ -126,6 +116,27 @@ class ArchiveWriter:
             return newer, [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(after)))]
 
         return backend.transact(keys, work, retry_seconds=min(backend.retry_seconds, RETRY_SECONDS))
+
+
+def _with_pending(backend: Backend, workflow: str, entry: ArchiveEntry) -> tuple[ArchiveEntry, set[int]]:
+    """Add the pending batches of earlier changes to an entry.
+
+    :returns: the entry, and the ids of pending batches that are not closed batches in Redis any more.
+    """
+    in_entry = {batch.batch_id for batch in entry.batches}
+    pending = [batch_id for batch_id in entry.pending if batch_id not in in_entry][-_MAX_CAUGHT_UP:]
+    if not pending:
+        return entry, set()
+    try:
+        found = read_closed_batches(backend, workflow, pending)
+    except BatchyError:  # Redis has failed since: still write what it has acknowledged
+        return entry, set()
+    state = entry.state
+    with suppress(BatchyError):
+        # The process that closed the pending batches did not write the state either.
+        state = state or read_live_state(backend, workflow)
+    gone = set(pending) - {batch.batch_id for batch in found}
+    return replace(entry, state=state, batches=[*entry.batches, *found]), gone
 
 
 def _write(
