@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What was read from the archive about one workflow, to compare it with Redis and to restore it."""
+"""The contents of the archive for one workflow, as far as a comparison or a restore needs them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The archive entry of a change: the state, the batches and the audit entries that the archive must hold after it.
+"""The archive entry of a change: the state, batches and audit entries to write into the archive after it.
 
 An entry is made from the change that Redis has acknowledged, and is not read back. So the archive also holds a change
 that Redis acknowledged and then lost.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The archived batch: a closed batch with all that Redis holds of it, as ``batches/<id>.json`` holds it."""
+"""The archived batch: a closed batch with everything that Redis holds of it, stored as ``batches/<id>.json``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The archived state: the newest live state of a workflow, as ``latest.json`` holds it.
+"""The archived state: the newest live state of a workflow, stored as ``latest.json``.
 
 It decides the next window after a restore, and the archive guard compares it with Redis before each opening.
 """

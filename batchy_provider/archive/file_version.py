@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The version that stands in each file of the archive, and the errors for a file that cannot be used."""
+"""The version number in each file of the archive, and the errors for a file that this package cannot read."""
 
 from __future__ import annotations
 

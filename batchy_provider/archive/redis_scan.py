@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The scan of a workflow in Redis: everything that a comparison with the archive, and a restore, are decided on."""
+"""Scan a workflow in Redis: read everything that a comparison with the archive or a restore needs."""
 
 from __future__ import annotations
 

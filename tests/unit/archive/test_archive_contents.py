@@ -44,6 +44,19 @@ def test_a_file_of_a_newer_package_is_refused(site: Site, tmp_path: Path) -> Non
         site.files.latest(WORKFLOW)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"version": 1}', '{"version": 1, "live": [], "jobs": []}'])
+def test_a_file_that_is_not_of_the_archive_is_an_error_with_a_remedy(site: Site, tmp_path: Path, content: str) -> None:
+    batch_id = site.night().batch_id
+    folder = tmp_path / "results/.archive/sales"
+    for name in ("latest.json", f"batches/{batch_id}.json"):
+        (folder / name).write_text(content)
+    expected = "json cannot be read: a field is missing or has a wrong type. Restore it from a backup, or remove it"
+    with pytest.raises(ArchiveError, match=f"latest.{expected}"):
+        site.files.latest(WORKFLOW)
+    with pytest.raises(ArchiveError, match=f"{batch_id}.{expected}"):
+        site.files.read_batches(WORKFLOW, [batch_id])
+
+
 def test_a_batch_that_was_taken_over_is_archived_when_the_next_one_closes(site: Site) -> None:
     first = site.opened("killed")
     second = site.opened("next", if_open="take_over")
