@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Dashboard, alert rules, mapping and documentation name what the code tells, and nothing else."""
+"""Dashboard, alert rules, mapping and documentation name exactly the metrics of the code."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_statsd_mapping_is_that_of_the_dotted_names() -> None:
     ]
 
 
-def test_the_page_has_all_metrics_as_the_code_has_them() -> None:
+def test_the_documentation_has_all_metrics() -> None:
     metrics = PAGE.partition("## Traces")[0]
     rows = [re.sub(r"\s+", " ", line) for line in metrics.splitlines() if line.startswith("| `")]
     for gauge in GAUGES:

@@ -122,7 +122,7 @@ def test_a_batch_that_is_closed(store: Store, backend: Any) -> None:
     assert timedelta() < took < timedelta(minutes=1)
 
 
-def test_plain_statsd_gets_names_with_the_values_in_them_too(backend: Any) -> None:
+def test_plain_statsd_gets_names_with_the_values_too(backend: Any) -> None:
     sent = backend("STATSD_ON")
     metrics.waited(["sales.eu"], "done", 2.5)
     assert [stat for _, stat, _, _ in sent] == [
@@ -134,7 +134,7 @@ def test_plain_statsd_gets_names_with_the_values_in_them_too(backend: Any) -> No
 
 
 @pytest.mark.parametrize("option", ["OTEL_ON", "STATSD_DATADOG_ENABLED", "STATSD_INFLUXDB_ENABLED"])
-def test_others_know_tags(backend: Any, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_backends_get_tags_only(backend: Any, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if option == "STATSD_INFLUXDB_ENABLED":
         monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
     sent = backend(option)
@@ -143,7 +143,7 @@ def test_others_know_tags(backend: Any, option: str, monkeypatch: pytest.MonkeyP
     assert [stat for _, stat, _, _ in sent] == ["batchy.waits.redis_lost", "batchy.execution.output_bytes"]
 
 
-def test_a_dot_in_a_name_is_no_new_level() -> None:
+def test_a_dot_in_a_name_adds_no_level() -> None:
     tags = {"workflow": "sales.eu", "kind": "live", "reason": "next"}
     assert metrics.dotted_name(metrics.OPENED, tags) == "batchy.batch.opened.sales__eu.live.next"
 
@@ -174,7 +174,7 @@ def test_a_change_by_a_person(backend: Any) -> None:
     assert sent == [("counter", "batchy.changes", 1, tags)]
 
 
-def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_backend_does_not_reach_the_task(forget: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
     called = []
 
@@ -193,7 +193,7 @@ def test_a_backend_that_fails_harms_nobody(forget: None, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_where_metrics_are_off_nothing_is_even_looked_for() -> None:
+def test_with_metrics_off_nothing_is_imported() -> None:
     program = (
         "import sys, airflow.sdk; from airflow.providers.common.compat.sdk import conf\n"
         "before = set(sys.modules)\n"

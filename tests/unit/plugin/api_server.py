@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the tests of the plugin share: a workflow, the server as its clients see it, and tokens."""
+"""Shared parts of the plugin's tests: a workflow, clients of the server, and tokens."""
 
 from __future__ import annotations
 

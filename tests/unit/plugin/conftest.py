@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Airflow's API server with the plugin in it, in this process: real routes, real tokens, a real Valkey."""
+"""Fixtures: Airflow's API server with the plugin, in this process, with real tokens and a real Valkey."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 @pytest.fixture
 def api(_server: object, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    """The server on an empty Valkey and a folder with the workflow ``sales``."""
+    """Return clients of the server, on an empty Valkey and a folder with the workflow ``sales``."""
     from batchy_provider.plugin import airflow_services
 
     cfg = tmp_path / "cfg"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Damage to what stands in Redis: keys of other programs and types, broken fields, broken values inside good JSON."""
+"""Damage for values in Redis: keys of other programs and types, broken fields, broken values inside valid JSON."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ VALUES: tuple[Any, ...] = (
     {"x": {"y": None}},
     ["bad"],
 )
-"""Values inside of good JSON."""
+"""Values inside valid JSON."""
 
 Damage = Callable[[Redis], None]
 
@@ -204,7 +204,7 @@ EVENTS = (
     b'{"workflow":"good","more":"' + b"x" * 1_000_000 + b'"}',
     b'{"workflow":"' + b"x" * 300 + b'"}',
 )
-"""Messages that are no events of a workflow, or that only their known fields are taken of."""
+"""Messages that are not events of a workflow, or that have unknown fields."""
 
 
 def everywhere(redis: Redis, value: Any) -> Iterator[Damage]:

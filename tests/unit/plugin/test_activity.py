@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a run that has not opened its batch is doing, by the states of its tasks."""
+"""What a run does before it has opened its batch, by the states of its tasks."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ QUEUED = ActiveRun("sales", "queued", "queued", "2026-11-29T01:05:00.000000")
         (running(), "running", []),
     ],
 )
-def test_a_run_is_what_its_tasks_say(run: ActiveRun, doing: str, waits_for: list[str]) -> None:
+def test_the_states_of_the_tasks_decide_what_a_run_does(run: ActiveRun, doing: str, waits_for: list[str]) -> None:
     found = activity_of([run], None)
     assert found is not None
     assert (found.doing, found.waits_for, found.run_id, found.since) == (doing, waits_for, run.run_id, run.since)
 
 
-def test_the_run_that_has_the_batch_open_is_seen_by_its_batch_and_the_next_one_beside_it() -> None:
+def test_the_run_that_holds_the_open_batch_is_left_out_and_the_next_run_is_shown() -> None:
     holder = running(opening("success"), run_id="holder")
     assert activity_of([holder], "holder") is None
     assert activity_of([], None) is None
@@ -56,13 +56,13 @@ def test_the_run_that_has_the_batch_open_is_seen_by_its_batch_and_the_next_one_b
     assert (found.doing, found.run_id, found.runs) == ("queued", "queued", 2)
 
 
-def test_a_run_that_has_begun_comes_before_one_in_the_queue() -> None:
+def test_a_run_that_has_started_comes_before_one_in_the_queue() -> None:
     found = activity_of([QUEUED, running(opening("deferred"))], None)
     assert found is not None
     assert found.doing == "held"
 
 
-def test_a_mapped_task_is_what_its_busiest_instance_is_and_one_that_was_not_scheduled_has_not_begun() -> None:
+def test_a_mapped_task_has_its_most_important_state_and_an_unscheduled_one_waits() -> None:
     tasks = [TaskState("load", "", state, index) for index, state in enumerate(("success", "running", None))]
     tasks += [TaskState("report", "", None), TaskState("odd", "", "unheard_of")]
     assert states_by_task(tasks) == {"load": "running", "report": "waiting", "odd": "unheard_of"}

@@ -44,7 +44,7 @@ FAULTY = (
 
 @pytest.fixture
 def rights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow's auth manager hides the DAG of others from everyone."""
+    """Make Airflow's auth manager hide the DAG of another team from everyone."""
     from airflow.api_fastapi.app import get_auth_manager
 
     kind = type(get_auth_manager())
@@ -58,7 +58,7 @@ def rights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def planted(api: Api, tmp_path: Path, rights: None) -> list[str]:
-    """Markers in state, history, files, changes, outputs; returns what a viewer must not see."""
+    """Put markers into state, history, files, changes and outputs; return those that a viewer must not see."""
     from batchy_provider.bundles.execution_id import ExecutionId
     from batchy_provider.bundles.result_store import ResultStore
 
@@ -81,7 +81,7 @@ def planted(api: Api, tmp_path: Path, rights: None) -> list[str]:
 
 
 def gets(client: httpx.Client) -> list[str]:
-    """Every GET of the document, for workflows that are sound, faulty and unknown."""
+    """Yield every GET of the document, for valid, invalid and unknown workflows."""
     batch = client.get("/api/v1/workflows/sales/batches").json()["items"][0]["batch_id"]
     found = []
     for path, methods in client.get("/api/v1/openapi.json").json()["paths"].items():
@@ -111,7 +111,7 @@ def test_a_viewer_finds_no_marker(api: Api, planted: list[str]) -> None:
     assert not told
 
 
-def test_what_is_hidden_is_seen_to_be_hidden(api: Api, planted: list[str]) -> None:
+def test_hidden_parts_are_marked_as_hidden(api: Api, planted: list[str]) -> None:
     for role in ("viewer", "admin"):
         detail = api.client(role).get("/api/v1/workflows/sales").json()
         assert detail["fields"]["extract"]["db_password"] == "***"
@@ -134,7 +134,7 @@ def test_an_unreachable_redis_has_no_address_for_a_viewer(
 
 
 @given(st.sampled_from(["password", "db_password", "API-KEY", "my secret", "token"]), st.data())
-def test_no_value_of_a_secret_name_is_left_in_a_files_text(name: str, data: st.DataObject) -> None:
+def test_the_text_of_a_file_has_no_value_of_a_secret_name(name: str, data: st.DataObject) -> None:
     import yaml
 
     leaf = st.sampled_from([SECRET, f"{SECRET}, and: more", f"{SECRET}\n  second {SECRET}\n", f"'{SECRET}' # x"])
@@ -158,5 +158,5 @@ def test_no_value_of_a_secret_name_is_left_in_a_files_text(name: str, data: st.D
         "Redis at rediss://u:p@redis.internal:6379/0 refused the login",
     ],
 )
-def test_addresses_are_left_out(text: str) -> None:
+def test_addresses_are_removed(text: str) -> None:
     assert not re.search("srv|internal|6379", hide_addresses(text))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Programs decide by the code and the type of an error; both outlive a new wording and a renamed class."""
+"""The code and the type of an error stay the same when its message or its class gets another name."""
 
 from __future__ import annotations
 

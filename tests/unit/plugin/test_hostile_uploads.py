@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Uploads that mean harm: nothing of them is stored, no module is imported, and each has an answer."""
+"""Hostile uploads: nothing is stored, no module is imported, and each gets a response."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def stored(api: Api) -> list[str]:
     return sorted({*found} - {".uploads/lock", "sales.yaml"})
 
 
-def test_each_odd_form_has_an_answer_and_stores_nothing(api: Api) -> None:
+def test_each_odd_form_gets_a_response_and_stores_nothing(api: Api) -> None:
     client = api.client()
     for what, body in FORMS.items():
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -88,7 +88,7 @@ def bomb() -> bytes:
 
 
 def lying(data: bytes) -> bytes:
-    """The same zip, and its index says that an entry is empty."""
+    """Return the same zip with an index that says that an entry is empty."""
     at = data.rindex(b"PK\x01\x02")
     return data[: at + 24] + b"\0\0\0\0" + data[at + 28 :]
 
@@ -117,7 +117,7 @@ def test_no_odd_zip_is_stored(api: Api) -> None:
 
 
 def rights(monkeypatch: pytest.MonkeyPatch, *hidden: str, fixed: tuple[str, ...] = ()) -> None:
-    """Let Airflow's auth manager hide some DAGs from users, and let them change no others."""
+    """Make Airflow's auth manager hide some DAGs from users, and forbid them to change others."""
     from airflow.api_fastapi.app import get_auth_manager
 
     kind: Any = type(get_auth_manager())

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the API answers when Redis came back with nothing."""
+"""Responses of the API after Redis has lost all data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def night(api: Api) -> dict[str, str]:
     return closed
 
 
-def test_opening_is_refused_and_says_what_to_do(api: Api, redis_client: Redis) -> None:
+def test_no_batch_opens_and_the_error_says_what_to_do(api: Api, redis_client: Redis) -> None:
     client = api.client()
     batch = night(api)
     redis_client.flushall()
@@ -37,14 +37,14 @@ def test_opening_is_refused_and_says_what_to_do(api: Api, redis_client: Redis) -
     assert redis_client.keys() == []
 
 
-def test_a_result_store_that_is_away_is_a_503_for_what_redis_does_not_know(api: Api, tmp_path: Path) -> None:
+def test_an_unreachable_result_store_is_a_503_for_a_workflow_that_redis_does_not_know(api: Api, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where a folder ought to be")
     refused = api.client().post(f"{SALES}/batches")
     assert refused.status_code == 503
     assert "cannot be read to see whether Redis has lost it" in refused.json()["detail"]
 
 
-def test_what_redis_lost_is_told_and_brought_back(api: Api, redis_client: Redis) -> None:
+def test_lost_state_is_reported_and_restored(api: Api, redis_client: Redis) -> None:
     client = api.client()
     (api.cfg / "new.yaml").write_text((api.cfg / "sales.yaml").read_text())
     batch = night(api)
@@ -70,7 +70,7 @@ def test_what_redis_lost_is_told_and_brought_back(api: Api, redis_client: Redis)
     assert opened["from_date"] == batch["to_date"]
 
 
-def test_a_state_that_did_not_come_of_the_archives_is_replaced_on_demand_alone(
+def test_a_conflicting_state_is_replaced_only_with_overwrite(
     api: Api, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from batchy_provider.plugin import airflow_services
@@ -99,7 +99,7 @@ def test_a_state_that_did_not_come_of_the_archives_is_replaced_on_demand_alone(
     assert client.get(f"{SALES}/archive").json()["relation"] == "in step"
 
 
-def test_who_may_only_read_is_told_of_the_loss_but_restores_nothing(api: Api, redis_client: Redis) -> None:
+def test_a_viewer_sees_the_loss_and_cannot_restore(api: Api, redis_client: Redis) -> None:
     night(api)
     redis_client.flushall()
     viewer = api.client("viewer")

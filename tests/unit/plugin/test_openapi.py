@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The API against its own OpenAPI document: whatever is asked, an answer that the document promises, and no 500."""
+"""The API against its own OpenAPI document: every request gets a response that the document has, and no 500."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CHECKS = [not_a_server_error, content_type_conformance, response_schema_conforma
 
 
 def reaches_us(case: Any) -> bool:
-    """Tell whether a path is handed to the plugin: with a line break in it, Airflow answers itself."""
+    """Tell whether a request reaches the plugin: Airflow itself answers paths with a line break."""
     return not any(
         "%0a" in quote(str(value)).lower().replace("%25", "%") for value in (case.path_parameters or {}).values()
     )
 
 
 @pytest.mark.slow
-def test_every_answer_is_one_that_the_document_promises(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_response_is_in_the_document(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__BATCHY__ALLOW_UPLOAD", "True")
     api.client().post("/api/v1/workflows/sales/load")
     headers = {"Authorization": f"Bearer {token('admin')}"}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A client of the original Batchy server, which is told a new address and a token, works as before."""
+"""A client of the original Batchy server works as before, with a new address and a token."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_an_unknown_format_opens_nothing(api: Api, old: OldClient) -> None:
     assert {job["status"] for job in old.call("get_status", "sales").values()} == {"new"}
 
 
-def test_bodies_are_indented_and_post_serves_too(api: Api) -> None:
+def test_bodies_are_indented_and_post_works_too(api: Api) -> None:
     answer = api.client().post("/load_cfg/sales")
     assert answer.text == json.dumps(answer.json(), indent=4)
     assert "open_batch/<workflow>" in api.client().get("/index").text
 
 
-def test_what_was_never_opened_is_not_closed_and_what_is_unknown_is_not_empty(api: Api, old: OldClient) -> None:
+def test_an_unopened_batch_is_not_closed_and_an_unknown_workflow_is_a_404(api: Api, old: OldClient) -> None:
     old.call("load_cfg", "sales")
     assert api.client().get("/close_batch/sales").status_code == 409
     assert api.client().get("/get_status/nobody").status_code == 404

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""All nights at a glance: what is in a line, what is filtered, sorted and counted on the server."""
+"""The overview: the content of a row, and filtering, sorting and counting on the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ jobs: {load: {bash: "true"}}
 
 @pytest.fixture
 def dag(api: Api) -> Iterator[None]:
-    """Airflow has the DAG of ``sales``, paused, and one that is no workflow."""
+    """Make Airflow have the DAG of ``sales``, paused, and a DAG that is not a workflow."""
     due = datetime(2026, 11, 24, 1, tzinfo=timezone.utc)
     names = {"sales": True, "late": False, "other": False}
     with create_session() as session:
@@ -51,7 +51,7 @@ def rows(api: Api, query: str = "", role: str = "admin") -> dict[str, dict[str, 
 
 
 @pytest.mark.usefixtures("dag")
-def test_a_line_has_state_and_dag(api: Api) -> None:
+def test_a_row_has_the_state_and_the_dag(api: Api) -> None:
     (api.cfg / "late.yaml").write_text(LATE)
     (api.cfg / "broken.yaml").write_text("jobs: 3\n")
     api.client().post("/api/v1/workflows/sales/batches")
@@ -69,7 +69,7 @@ def test_a_line_has_state_and_dag(api: Api) -> None:
 @pytest.mark.parametrize(
     ("kind", "names"), [("open", {"sales"}), ("late", {"late"}), ("faults", {"broken"}), ("paused", {"sales"})]
 )
-def test_kinds_are_filtered_and_counted(api: Api, kind: str, names: set[str]) -> None:
+def test_rows_are_filtered_and_counted(api: Api, kind: str, names: set[str]) -> None:
     (api.cfg / "late.yaml").write_text(LATE)
     (api.cfg / "broken.yaml").write_text("jobs: 3\n")
     api.client().post("/api/v1/workflows/sales/batches")
@@ -89,7 +89,7 @@ def test_pages_searches_and_orders(api: Api) -> None:
         assert (refused.status_code, f"cannot sort by '{column}'" in refused.text) == (422, True)
 
 
-def test_one_line_comes_with_the_rights_of_who_asks(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_comes_with_the_permissions_of_the_caller(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def rights(role: str) -> dict[str, bool]:
         return dict(api.client(role).get("/api/v1/overview/sales").json()["rights"])
 
@@ -108,7 +108,7 @@ def test_it_needs_a_login(api: Api) -> None:
 
 @pytest.fixture
 def runs(dag: None) -> Iterator[None]:
-    """A run of ``sales`` waits for a workflow, a second one is in the queue; ``late`` has a run of its own."""
+    """Make a run of ``sales`` wait for a workflow and a second one queue; ``late`` has its own run."""
     from airflow.models.dagrun import DagRun
     from sqlalchemy import insert
 
@@ -125,7 +125,7 @@ def runs(dag: None) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("runs")
-def test_a_run_that_has_not_opened_its_batch_is_in_the_line_and_counted(api: Api) -> None:
+def test_a_run_that_has_not_opened_its_batch_is_in_the_row_and_counted(api: Api) -> None:
     (api.cfg / "late.yaml").write_text(LATE)
     found = rows(api)
     activity = found["sales"]["activity"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What the page is served with: behind the login, with its own policy, nothing from elsewhere."""
+"""How the page is served: after a login, with its own content security policy, without files of other hosts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FILES = sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if pa
 OURS = [name for name in FILES if name.endswith((".js", ".css", ".html")) and not name.startswith("vendor/")]
 
 
-def test_a_person_without_a_login_is_led_to_it(api: Api) -> None:
+def test_a_person_without_a_login_is_redirected_to_it(api: Api) -> None:
     answer = api.client(None).get("/page", headers={"Accept": "text/html"}, follow_redirects=False)
     assert answer.status_code == 307
     assert "/auth/login" in answer.headers["location"]
     assert "batchy" in answer.headers["location"] or not LOGIN_LEADS_BACK
 
 
-def test_the_page_allows_itself_alone(api: Api) -> None:
+def test_the_page_may_load_only_its_own_files(api: Api) -> None:
     answer = api.client("viewer", cookie=True).get("/page")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
@@ -38,7 +38,7 @@ def test_the_page_allows_itself_alone(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_served_to_who_is_logged_in(api: Api, name: str) -> None:
+def test_each_file_needs_a_login(api: Api, name: str) -> None:
     assert api.client(None).get(f"/static/{name}").status_code == 401
     answer = api.client("viewer", cookie=True).get(f"/static/{name}")
     assert (answer.status_code, answer.content) == (200, (STATIC / name).read_bytes())
@@ -63,7 +63,7 @@ class Attributes(HTMLParser):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_nothing_comes_from_another_host_and_nothing_stands_inline(name: str) -> None:
+def test_nothing_comes_from_another_host_and_nothing_is_inline(name: str) -> None:
     text = (STATIC / name).read_text()
     assert not re.search(r"(https?:)?//[a-z0-9.-]+\.[a-z]{2,}", text.replace("http://www.w3.org/2000/svg", ""))
     assert "innerHTML" not in text
@@ -76,19 +76,19 @@ def test_nothing_comes_from_another_host_and_nothing_stands_inline(name: str) ->
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name.endswith(".js")])
-def test_each_script_is_found_by_those_that_import_it(name: str) -> None:
+def test_each_import_of_a_script_exists(name: str) -> None:
     for other in re.findall(r"""(?:from|import\()\s*"(\./[^"]+)\"""", (STATIC / name).read_text()):
         assert (STATIC / name).parent.joinpath(other).is_file(), f"{name} imports {other}"
 
 
-def test_the_libraries_are_those_that_the_readme_names() -> None:
+def test_the_readme_names_the_libraries_with_their_digests() -> None:
     lines = re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", (STATIC / "vendor" / "README.md").read_text(), re.M)
     assert {name for name, _ in lines} == {path.name for path in (STATIC / "vendor").glob("*.js")}
     for name, digest in lines:
         assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == digest
 
 
-def test_airflow_is_told_of_the_page_with_relative_addresses() -> None:
+def test_the_addresses_of_the_page_in_airflow_are_relative() -> None:
     views = BatchyPlugin.external_views
     assert [view["destination"] for view in views] == ["nav", "dag"]
     for view in views:
@@ -97,7 +97,7 @@ def test_airflow_is_told_of_the_page_with_relative_addresses() -> None:
     assert len({view["url_route"] for view in views}) == len(views)
 
 
-def test_the_text_of_a_file_needs_the_right_to_read_code(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_of_a_file_needs_the_permission_to_read_code(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 
     from batchy_provider.plugin.security import Caller
@@ -112,13 +112,13 @@ def test_the_text_of_a_file_needs_the_right_to_read_code(api: Api, monkeypatch: 
     assert api.client("viewer").get("/api/v1/workflows/sales").json()["source"] is None
 
 
-def test_the_page_and_the_rules_mean_the_same_beginning() -> None:
+def test_the_page_and_the_rules_have_the_same_beginning() -> None:
     from batchy_provider.core.dates import BEGINNING
 
     assert f'BEGINNING = "{BEGINNING.isoformat(timespec="minutes")}"' in (STATIC / "dates.js").read_text()
 
 
-def test_what_a_batch_loaded_and_who_closed_it_is_told_over_rest(api: Api) -> None:
+def test_rest_has_the_window_of_a_batch_and_who_closed_it(api: Api) -> None:
     client = api.client()
     batch = client.post("/api/v1/workflows/sales/batches").json()["batch"]["batch_id"]
     client.post(f"/api/v1/workflows/sales/batches/{batch}/close", json={"why": "checked"})

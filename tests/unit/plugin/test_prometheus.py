@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Prometheus:
-    """Asks it."""
+    """Query Prometheus."""
 
     def __init__(self, port: int) -> None:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30, trust_env=False)
@@ -92,7 +92,7 @@ def prometheus(api: Api, tmp_path: Path) -> Iterator[Prometheus]:
 
 
 @pytest.mark.slow
-def test_it_scrapes_alerts_and_answers_the_dashboard(api: Api, prometheus: Prometheus) -> None:
+def test_it_scrapes_and_evaluates_alerts_and_queries_of_the_dashboard(api: Api, prometheus: Prometheus) -> None:
     for _ in range(2):
         assert api.client().post("/api/v1/workflows/sales/batches").status_code == 201
         assert api.client().get("/fail_batch/sales").status_code == 200

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Whatever stands in Redis under one key, and whatever is published: the neighbours are there and can be read.
+"""Junk under one key of Redis or on its channels: all other workflows remain readable.
 
 Asked over REST and the command line. No answer is an error of the server's, and no command ends in a traceback.
 """
@@ -50,7 +50,7 @@ ABOUT_ONE = ("", "/jobs", "/changes", "/batches", "/archive", "/executions", "/w
 
 
 def fill(redis: Redis) -> None:
-    """Write a good workflow and one to be damaged: closed and open batches, a switched-off job, progress, a watch."""
+    """Write a valid workflow and one to damage: closed and open batches, a disabled job, progress, a subscription."""
     store = Store(redis)
     for name in (GOOD, WORKFLOW):
         config = WorkflowConfig(name=name, jobs={"extract": {"region": "eu"}, "load": {"nested": {"list": [1, None]}}})
@@ -64,7 +64,7 @@ def fill(redis: Redis) -> None:
 
 @pytest.fixture
 def world(api: Api, redis_client: Redis) -> dict[bytes, Any]:
-    """What stands in Redis before any damage, to be put back."""
+    """Return the content of Redis before any damage, to restore it."""
     (api.cfg / f"{GOOD}.yaml").write_text('jobs: {extract: {bash: "true"}}\n')
     (api.cfg / f"{WORKFLOW}.yaml").write_text('schedule: "0 2 * * *"\ndeadline: 1h\njobs: {extract: {bash: "true"}}\n')
     fill(redis_client)
@@ -80,7 +80,7 @@ def put_back(redis: Redis, world: dict[bytes, Any]) -> None:
 
 
 def cli(url: str, *words: str) -> tuple[int, str, str]:
-    """Run a command in this process; a traceback would come through."""
+    """Run a command in this process, so that a traceback fails the test."""
     out, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(errors):
         code = main(["--redis-url", url, *words])
@@ -89,7 +89,7 @@ def cli(url: str, *words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}])
-def test_text_that_is_not_utf8_breaks_no_answer_wherever_it_stands(
+def test_text_that_is_not_utf8_breaks_no_response(
     api: Api, redis_client: Redis, world: dict[bytes, Any], value: Any
 ) -> None:
     broken = []
@@ -173,7 +173,7 @@ def test_junk_in_redis_leaves_the_neighbours_readable(
 
 @pytest.fixture
 def heard(api: Api) -> Iterator[list[dict[str, Any]]]:
-    """What a watcher of the server's feed hears, once it is subscribed."""
+    """Return the events that a subscriber of the server gets."""
     events: list[dict[str, Any]] = []
     services = airflow_services.get_services()
     with services.events.watch(events.append):
@@ -246,7 +246,7 @@ def test_junk_among_events_ends_no_open_stream(api: Api, redis_client: Redis) ->
 
 @pytest.mark.parametrize("order_by", ["__class__", "__doc__", "_of", "data", "--workflow", "", "-", "of", "slots"])
 @pytest.mark.parametrize("path", ["overview", "workflows"])
-def test_a_column_that_there_is_not_is_refused(api: Api, path: str, order_by: str) -> None:
+def test_an_unknown_column_is_refused(api: Api, path: str, order_by: str) -> None:
     answer = api.client().get(f"/api/v1/{path}", params={"order_by": order_by})
     assert (answer.status_code, "cannot sort by" in answer.text) == (422, True)
 
@@ -270,7 +270,7 @@ def test_a_column_that_there_is_not_is_refused(api: Api, path: str, order_by: st
         ".-.",
     ],
 )
-def test_odd_names_in_requests_are_no_errors_of_the_server(api: Api, redis_client: Redis, name: str) -> None:
+def test_odd_names_in_requests_cause_no_server_error(api: Api, redis_client: Redis, name: str) -> None:
     fill(redis_client)
     client = api.client()
     for part in (*ABOUT_ONE, "/faults", "/batches/17", "/jobs/x/bundle", f"/batches/17/jobs/{name}/attempts/1"):
@@ -280,7 +280,7 @@ def test_odd_names_in_requests_are_no_errors_of_the_server(api: Api, redis_clien
         assert client.get(f"/api/v1/{path}").status_code < 500, path
 
 
-def test_a_file_whose_name_can_be_no_workflow_hides_no_metrics(api: Api, redis_client: Redis) -> None:
+def test_a_file_with_an_invalid_name_hides_no_metrics(api: Api, redis_client: Redis) -> None:
     (api.cfg / "a name-17.yaml").write_text("jobs: 3\n")
     fill(redis_client)
     assert "batchy_redis_up 1" in api.client().get("/api/v1/metrics").text

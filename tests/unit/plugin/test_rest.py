@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The JSON API: what is asked, changed, refused; and what is kept of who did it."""
+"""The JSON API: reading, changing, errors, and the record of who changed what."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from redis import Redis
 from batchy_provider.plugin import airflow_services
 
 
-def test_a_night_by_hand(api: Api) -> None:
+def test_open_and_fail_a_batch_by_hand(api: Api) -> None:
     client = api.client()
     opened = client.post("/api/v1/workflows/sales/batches", json={"why": "by hand"})
     assert opened.status_code == 201
@@ -28,7 +28,7 @@ def test_a_night_by_hand(api: Api) -> None:
     assert failed.status_code in (200, 409)
 
 
-def test_failed_and_taken_again(api: Api) -> None:
+def test_the_window_of_a_failed_batch_is_opened_again(api: Api) -> None:
     client = api.client()
     first = client.post("/api/v1/workflows/sales/batches").json()["batch"]
     failed = client.post(f"/api/v1/workflows/sales/batches/{first['batch_id']}/fail")
@@ -56,7 +56,7 @@ def test_closing_twice_with_another_result_is_a_conflict(api: Api) -> None:
     assert str(batch) in refused.json()["detail"]
 
 
-def test_windows_and_switches(api: Api) -> None:
+def test_set_a_window_and_disable_a_job(api: Api) -> None:
     client = api.client()
     client.post("/api/v1/workflows/sales/load", json={"why": "first"})
     moved = client.put("/api/v1/workflows/sales/window", json={"from_date": "2026-11-01", "jobs": ["load"]})
@@ -69,7 +69,7 @@ def test_windows_and_switches(api: Api) -> None:
     assert (future.status_code, future.json()["type"]) == (422, "WindowError")
 
 
-def test_who_did_what_is_kept_and_in_airflows_audit_log(api: Api) -> None:
+def test_changes_are_recorded_and_in_airflows_audit_log(api: Api) -> None:
     from airflow.models.log import Log
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -84,7 +84,7 @@ def test_who_did_what_is_kept_and_in_airflows_audit_log(api: Api) -> None:
         assert json.loads(rows[0].extra)["why"] == "new warehouse"
 
 
-def test_a_file_with_faults_says_each_with_its_line(api: Api) -> None:
+def test_each_error_of_a_file_has_its_line(api: Api) -> None:
     (api.cfg / "broken.yaml").write_text(SALES.replace("load:", "laod: {bsh: 1}\n  load:"))
     client = api.client()
     faults = client.get("/api/v1/workflows/broken/faults").json()
@@ -111,7 +111,7 @@ def test_errors_of_the_request_name_what_is_wrong(api: Api) -> None:
 
 
 @pytest.mark.slow
-def test_an_unreachable_redis_is_said_and_gone_when_it_is_back(
+def test_an_unreachable_redis_is_an_error_until_it_is_back(
     api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(airflow_services, "RETRY_SECONDS", 0.1)
@@ -147,7 +147,7 @@ def test_twenty_clients_open_and_close_and_no_window_is_lost(api: Api, redis_cli
     assert all(before[1] == after[0] for before, after in itertools.pairwise(windows))
 
 
-def test_what_happens_is_told_as_it_happens(api: Api) -> None:
+def test_events_arrive_as_they_happen(api: Api) -> None:
     heard: list[dict[str, object]] = []
     done = threading.Event()
 
@@ -163,7 +163,7 @@ def test_what_happens_is_told_as_it_happens(api: Api) -> None:
     assert (heard[0]["workflow"], heard[0]["event"]) == ("sales", "load")
 
 
-def test_the_openapi_document_says_what_it_must(api: Api) -> None:
+def test_the_openapi_document_has_the_error_responses(api: Api) -> None:
     document = api.client().get("/api/v1/openapi.json").json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Every route: without a token, with one that lacks the right, from a page of others, with a hostile path."""
+"""Every route: without a token, without the permission, from a page of another site, with a hostile path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTILE = ["..%2f..%2fetc", "%2fetc%2fpasswd", "a%00b", "x" * 5000, "\uff53ales"
 
 
 def routes() -> Iterator[tuple[str, str]]:
-    """All routes of the application, so that a new one cannot be forgotten."""
+    """Yield all routes of the application, so that no new one is forgotten."""
 
     def walk(found: list[object]) -> Iterator[tuple[str, str]]:
         for route in found:
@@ -64,7 +64,7 @@ def test_there_are_routes() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_without_a_token_nothing_is_told_or_done(api: Api, method: str, path: str) -> None:
+def test_without_a_token_nothing_is_shown_or_done(api: Api, method: str, path: str) -> None:
     answer = ask(api.client(None), method, path)
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json" or method == "HEAD"
@@ -87,7 +87,7 @@ def test_a_viewer_reads(api: Api, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if changes(*route)])
-def test_a_page_of_others_changes_nothing_by_the_cookie(api: Api, method: str, path: str) -> None:
+def test_a_page_of_another_site_changes_nothing_with_the_cookie(api: Api, method: str, path: str) -> None:
     answer = ask(api.client("admin", cookie=True), method, path)
     assert answer.status_code in (401, 403)
     with_header = api.client("admin", cookie=True)
@@ -97,7 +97,7 @@ def test_a_page_of_others_changes_nothing_by_the_cookie(api: Api, method: str, p
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "{workflow}" in route[1]])
-def test_a_path_that_is_no_name_is_refused(api: Api, method: str, path: str) -> None:
+def test_an_invalid_name_in_the_path_is_refused(api: Api, method: str, path: str) -> None:
     client = api.client()
     for workflow in HOSTILE:
         answer = ask(client, method, path, workflow if "%" in workflow else quote(workflow))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The API server hands out bundles below the folder of workflow files, and no other file of its machine."""
+"""The API server serves bundles below the folder of workflow files, and no other file of its machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def zipped(**files: str) -> bytes:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder of the server with a secret, a zip and a bundle in it."""
+    """Make a folder on the server with a secret, a zip and a bundle."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "airflow.cfg").write_text(MARKER)
@@ -127,7 +127,7 @@ def test_a_file_of_a_result_store_is_no_link(api: Api, outside: Path, tmp_path: 
     assert answer.status_code == 404
 
 
-def test_what_is_exchanged_meanwhile_is_not_followed(tmp_path: Path, outside: Path) -> None:
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(tmp_path: Path, outside: Path) -> None:
     top = tmp_path / "top"
     (top / "a").mkdir(parents=True)
     (top / "a" / "airflow.cfg").write_text("ours")
@@ -165,6 +165,6 @@ def test_what_is_exchanged_meanwhile_is_not_followed(tmp_path: Path, outside: Pa
     st.sampled_from([":", ":/", "://", ":///", "://host/"]),
     st.text(),
 )
-def test_each_spelling_of_a_local_url_is_a_path(scheme: str, slashes: str, rest: str) -> None:
+def test_each_spelling_of_a_local_url_is_refused(scheme: str, slashes: str, rest: str) -> None:
     place = as_local_path(scheme + slashes + rest)
     assert place is not None

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Downloads in whole and in parts, and uploads, over REST."""
+"""Downloads, complete and in parts, and uploads, over REST."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE = "/api/v1/workflows/sales/batches/7/jobs/load/attempts/1"
 
 @pytest.fixture
 def execution(api: Api, tmp_path: Path) -> bytes:
-    """An execution in the store; returns its stdout."""
+    """Store an execution, and return its stdout."""
     store = airflow_services.get_services().results
     (tmp_path / "scratch").mkdir()
     identity = ExecutionId(workflow="sales", batch_id="7", job="load", attempt="1")
@@ -53,7 +53,7 @@ def test_executions_are_listed_and_shown(api: Api, execution: bytes) -> None:
     assert api.client().get(BASE.replace("load", "extract")).status_code == 404
 
 
-def test_a_damaged_record_is_no_missing_one(api: Api, execution: bytes) -> None:
+def test_a_damaged_record_is_not_a_missing_one(api: Api, execution: bytes) -> None:
     stored = airflow_services.get_services().results.find("sales")[0]
     (stored.path / "exit.json").write_text("{")
     (listed,) = api.client().get("/api/v1/workflows/sales/executions").json()["items"]
@@ -63,14 +63,12 @@ def test_a_damaged_record_is_no_missing_one(api: Api, execution: bytes) -> None:
     assert "exit.json cannot be read" in answer.json()["detail"]
 
 
-def test_a_workflow_that_is_named_like_a_folder_of_the_store_has_a_folder_of_its_own(
-    api: Api, execution: bytes
-) -> None:
+def test_a_workflow_with_the_name_of_a_store_folder_has_its_own_folder(api: Api, execution: bytes) -> None:
     answer = api.client().get("/api/v1/workflows/.drafts/executions")
     assert (answer.status_code, answer.json()["items"]) == (200, [])
 
 
-def test_a_file_is_whole_and_never_a_page(api: Api, execution: bytes) -> None:
+def test_a_file_is_complete_and_never_shown_as_a_page(api: Api, execution: bytes) -> None:
     for name in ("stdout", "output", "files/page.html"):
         answer = api.client().get(f"{BASE}/{name}")
         assert (answer.status_code, answer.content) == (200, execution)
@@ -109,7 +107,7 @@ def test_parts_of_a_file(api: Api, execution: bytes, asked: str, status: int, st
         assert head.headers["content-length"] == str(len(answer.content))
 
 
-def test_what_is_known_is_not_sent_again_and_what_changed_is_sent_whole(api: Api, execution: bytes) -> None:
+def test_a_cached_file_is_not_sent_again_and_a_changed_one_is_sent_completely(api: Api, execution: bytes) -> None:
     etag = api.client().head(f"{BASE}/stdout").headers["etag"]
     assert api.client().get(f"{BASE}/stdout", headers={"If-None-Match": etag}).status_code == 304
     ranged = {"Range": "bytes=0-9", "If-Range": '"other"'}
@@ -120,11 +118,11 @@ def test_what_is_known_is_not_sent_again_and_what_changed_is_sent_whole(api: Api
 @pytest.mark.parametrize(
     "name", ["exit.json", "files/..%2f..%2fexit.json", "%2fetc%2fpasswd", "files/%00", "files/" + "x" * 5000]
 )
-def test_a_name_leads_to_no_other_file(api: Api, execution: bytes, name: str) -> None:
+def test_no_name_reads_another_file(api: Api, execution: bytes, name: str) -> None:
     assert api.client().get(f"{BASE}/{name}").status_code in (404, 422)
 
 
-def test_the_log_is_airflows_own(api: Api) -> None:
+def test_the_log_is_in_airflows_api(api: Api) -> None:
     from batchy_provider.core.values import Holder, OpenRequest, WorkflowConfig
 
     store = airflow_services.get_services().store
@@ -160,7 +158,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__BATCHY__ALLOW_UPLOAD", "True")
 
 
-def test_uploads_are_off_unless_they_are_switched_on(api: Api) -> None:
+def test_uploads_are_off_by_default(api: Api) -> None:
     answer = api.client().post("/api/v1/uploads", files={"config": ("a.yaml", b"jobs: {}")})
     assert answer.status_code == 403
     assert "allow_upload" in answer.json()["detail"]
@@ -168,7 +166,7 @@ def test_uploads_are_off_unless_they_are_switched_on(api: Api) -> None:
 
 @pytest.mark.usefixtures("allowed")
 class TestUploads:
-    def test_stored_whole(self, api: Api) -> None:
+    def test_all_files_are_stored(self, api: Api) -> None:
         files = [
             ("config", ("crm.yaml", b"jobs: {a: {bundle: a.zip}}\n")),
             ("bundle", ("a.zip", zipped(script__sh="true"))),
@@ -182,13 +180,13 @@ class TestUploads:
         assert api.client().post("/api/v1/uploads", files=files).status_code == 409
         assert api.client().get("/api/v1/workflows/crm").json()["summary"]["jobs"] == ["a"]
 
-    def test_faults_have_lines(self, api: Api) -> None:
+    def test_errors_have_lines(self, api: Api) -> None:
         config = b"jobs:\n  a: {bash: 'true'}\n  b: {bsh: x}\n"
         answer = api.client().post("/api/v1/uploads", files={"config": ("crm.yaml", config)})
         assert answer.status_code == 422
         assert {(fault["file"], fault["line"]) for fault in answer.json()["errors"]} == {("crm.yaml", 3)}
 
-    def test_the_right_is_one_of_its_own(self, api: Api) -> None:
+    def test_an_upload_needs_its_own_permission(self, api: Api) -> None:
         files = {"config": ("crm.yaml", SALES.encode())}
         for role in ("user", "viewer"):
             answer = api.client(role).post("/api/v1/uploads", files=files)
@@ -224,7 +222,7 @@ class TestUploads:
         assert answer.status_code == 201, answer.text
         assert "audit" in api.client().get("/api/v1/workflows/sales").json()["source"]
 
-    def test_a_field_that_is_unknown_is_said(self, api: Api) -> None:
+    def test_an_unknown_field_is_an_error(self, api: Api) -> None:
         files = {"config": ("crm.yaml", SALES.encode())}
         answer = api.client().post("/api/v1/uploads", files=files, data={"overwrite": "true"})
         assert (answer.status_code, "'overwrite'" in answer.json()["detail"]) == (422, True)

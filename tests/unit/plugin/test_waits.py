@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Waiting over REST, and the command that does it with nothing but an address and a token."""
+"""Waiting over REST, and the command that needs only an address and a token for it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WAIT = "/api/v1/workflows/crm/wait"
 
 
 def night(result: str = "success") -> int:
-    """Open and close a batch as another program would."""
+    """Open and close a batch as another program does."""
     store = airflow_services.get_services().store
     store.open("crm", OpenRequest(config=CONFIG))
     return store.close("crm", CloseRequest(result=result)).batch_id  # type: ignore[arg-type]
 
 
-def test_how_it_stands_is_answered_at_once_without_a_timeout(api: Api) -> None:
+def test_without_a_timeout_the_answer_comes_at_once(api: Api) -> None:
     unknown = api.client().get(WAIT).json()
     assert (unknown["state"], unknown["code"]) == ("waiting", "unknown_workflow")
     assert unknown["day"]
@@ -54,14 +54,14 @@ def test_the_answer_comes_when_the_batch_is_closed(api: Api) -> None:
     assert time.monotonic() - start < 25, "not the timeout, nor a recheck, ended it"
 
 
-def test_what_cannot_be_waited_for_is_said(api: Api) -> None:
+def test_an_invalid_wait_is_an_error(api: Api) -> None:
     for params in ({"day": "yesterdayish"}, {"timezone": "Mars/Phobos"}, {"within": -1}, {"timeout": 1e9}):
         assert api.client().get(WAIT, params=params).status_code == 422  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def address(api: Api) -> Iterator[str]:
-    """The server on a real socket."""
+    """Run the server on a real socket."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -83,7 +83,7 @@ def token_file(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return path
 
 
-def test_the_command_needs_an_address_and_a_token_alone(
+def test_the_command_needs_only_an_address_and_a_token(
     address: str, token_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["wait", "crm", "--api", address]
@@ -102,7 +102,7 @@ def test_the_command_needs_an_address_and_a_token_alone(
     assert "--token-file" in capsys.readouterr().err
 
 
-def test_a_server_that_is_away_does_not_end_the_wait(
+def test_an_unreachable_server_does_not_end_the_wait(
     address: str, token_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = ["wait", "crm", "--api", "http://127.0.0.1:1", "--token-file", str(token_file), "--timeout", "1s"]
