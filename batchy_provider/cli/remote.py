@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from batchy_provider.cli.context import EXIT_ERROR, EXIT_OK, EXIT_TIMEOUT, Context, UsageError
+from batchy_provider.cli.context import UsageError
 
 if TYPE_CHECKING:
     import httpx
+
+    from batchy_provider.core.vocabulary import VerdictCode
+    from batchy_provider.core.waits import Verdict
 
 _POLL_SECONDS = 30.0
 
@@ -35,48 +37,57 @@ def address(arguments: argparse.Namespace) -> str | None:
     return arguments.api or os.environ.get("BATCHY_API") or None
 
 
-def wait(context: Context, arguments: argparse.Namespace, url: str) -> int:
-    """Wait for a workflow: repeat a request that the server answers when the wait is over."""
-    import httpx
+class ServerVerdicts:
+    """Ask a server about one wait. The server answers as soon as the wait is over, at the latest after some seconds.
 
-    from batchy_provider.core.waits import Verdict
-    from batchy_provider.services.waiter import Waiter
+    :param url: of Airflow.
+    """
 
-    timeout = arguments.timeout.total_seconds() if arguments.timeout else None
-    waiter = Waiter([arguments.workflow], began=time.monotonic(), timeout=timeout, recheck=_POLL_SECONDS)
-    parameters = _parameters(arguments)
-    path = f"{url.rstrip('/')}/batchy/api/v1/workflows/{quote(arguments.workflow, safe='')}/wait"
-    with httpx.Client(timeout=_POLL_SECONDS + 30, headers={"Authorization": f"Bearer {_token(arguments)}"}) as client:
-        poll = min(waiter.pause(time.monotonic()), _POLL_SECONDS)
-        while True:
-            # The server answers as soon as the wait is over, at the latest after this time.
-            parameters["timeout"] = poll
-            try:
-                answer = client.get(path, params=parameters)
-                lost = _why_unavailable(answer)
-            except httpx.TransportError as error:
-                lost = f"{url} cannot be reached: {error}"
-            if lost is None:
-                answered = answer.json()
-                # Keep the day on which the wait began, so that a wait across midnight can end.
-                parameters |= {name: answered[name] for name in ("day", "timezone") if answered[name]}
-                text = answered["text"]
-                verdict = Verdict(state=answered["state"], text=text, batch_id=answered["batch_id"])
-                is_new = waiter.take(arguments.workflow, verdict)
-                if waiter.is_over:
-                    return _end(context, answered)
-            else:
-                text = f"{lost}; the wait continues"
-                is_new = waiter.lose(text)
-            poll = waiter.pause(time.monotonic())
-            if not poll:
-                context.output.note(f"batchy: gave up waiting for {arguments.workflow} after {arguments.timeout}")
-                return EXIT_TIMEOUT
-            if is_new:
-                context.output.note(f"batchy: {text}")
-            if lost is not None:
-                time.sleep(poll)
-                poll = waiter.pause(time.monotonic())
+    def __init__(self, arguments: argparse.Namespace, url: str) -> None:
+        import httpx
+
+        self._url = url
+        self._workflow: str = arguments.workflow
+        self._path = f"{url.rstrip('/')}/batchy/api/v1/workflows/{quote(self._workflow, safe='')}/wait"
+        self._parameters = _parameters(arguments)
+        headers = {"Authorization": f"Bearer {_token(arguments)}"}
+        self._client = httpx.Client(timeout=_POLL_SECONDS + 30, headers=headers)
+
+    def ask(self, seconds: float) -> list[tuple[str, Verdict]]:
+        """Wait up to some seconds for the end of the wait, then return the verdict.
+
+        :raises NoAnswerError: the server does not answer now.
+        :raises UsageError: the server refuses the request.
+        """
+        import httpx
+
+        from batchy_provider.core.waits import Verdict
+        from batchy_provider.services.waiter import NoAnswerError
+
+        try:
+            answer = self._client.get(self._path, params={**self._parameters, "timeout": min(seconds, _POLL_SECONDS)})
+        except httpx.TransportError as error:
+            raise NoAnswerError(f"{self._url} cannot be reached: {error}") from error
+        if (reason := _why_unavailable(answer)) is not None:
+            raise NoAnswerError(reason)
+        found = answer.json()
+        # Keep the day on which the wait began, so that a wait across midnight can end.
+        self._parameters |= {name: found[name] for name in ("day", "timezone") if found[name]}
+        verdict = Verdict(
+            state=found["state"], text=found["text"], batch_id=found["batch_id"], code=_code(found.get("code"))
+        )
+        return [(self._workflow, verdict)]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def _code(code: str | None) -> VerdictCode | None:
+    """Return the code of an answer; None from a server of an older version, or with a code that is not known here."""
+    from batchy_provider.core.vocabulary import VerdictCode
+
+    return next((each for each in VerdictCode if each == code), None)
 
 
 def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -118,11 +129,3 @@ def _why_unavailable(answer: httpx.Response) -> str | None:
         return text
     hint = ". Is the token from this Airflow, and has it not expired?" if answer.status_code == 401 else ""
     raise UsageError(text + hint)
-
-
-def _end(context: Context, answered: dict[str, Any]) -> int:
-    if context.output.is_table:
-        context.output.line(answered["text"])
-    else:
-        context.output.data({name: answered.get(name) for name in ("state", "batch_id", "code", "text")})
-    return EXIT_OK if answered["state"] == "done" else EXIT_ERROR

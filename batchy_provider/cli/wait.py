@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,8 @@ from batchy_provider.cli.context import (
 
 if TYPE_CHECKING:
     from batchy_provider.core.waits import Wait
-    from batchy_provider.services.waiter import Waiter, WaitService
+    from batchy_provider.services.wait_service import RedisVerdicts, WaitService
+    from batchy_provider.services.waiter import Waiter
 
 RECHECK_SECONDS = 60.0
 """Time between two checks without an event: the original server publishes none."""
@@ -61,11 +64,7 @@ def add_commands(commands: Commands) -> None:
 
 def wait(context: Context, arguments: argparse.Namespace) -> int:
     """Wait for a workflow, or for all of several."""
-    if (url := remote.address(arguments)) is not None:
-        if arguments.others:
-            raise UsageError("with --api you can wait for one workflow only; start one wait for each")
-        return remote.wait(context, arguments, url)
-    from batchy_provider.services.waiter import Waiter
+    from batchy_provider.services.waiter import Waiter, drive
 
     timeout = arguments.timeout
     waiter = Waiter(
@@ -74,16 +73,24 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
         timeout=None if timeout is None else timeout.total_seconds(),
         recheck=arguments.recheck.total_seconds(),
     )
-    service = context.redis_services.waits
-    service.run(
-        waiter,
-        lambda: [_make(service, name, arguments) for name in waiter.workflows],
-        lambda text: context.output.note(f"batchy: {text}"),
-    )
+    with contextlib.closing(_source(context, arguments, waiter.workflows)) as source:
+        drive(waiter, source, lambda text: context.output.note(f"batchy: {text}"))
     if waiter.is_over:
         return _end(context, waiter)
     context.output.note(f"batchy: gave up waiting for {', '.join(waiter.workflows)} after {timeout}")
     return EXIT_TIMEOUT
+
+
+def _source(
+    context: Context, arguments: argparse.Namespace, workflows: Sequence[str]
+) -> RedisVerdicts | remote.ServerVerdicts:
+    """Return what is asked: the server that the user named, or else Redis."""
+    if (url := remote.address(arguments)) is None:
+        service = context.redis_services.waits
+        return service.source(lambda: [_make(service, name, arguments) for name in workflows])
+    if arguments.others:
+        raise UsageError("with --api you can wait for one workflow only; start one wait for each")
+    return remote.ServerVerdicts(arguments, url)
 
 
 def _make(service: WaitService, workflow: str, arguments: argparse.Namespace) -> Wait:

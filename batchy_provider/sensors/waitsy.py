@@ -159,7 +159,8 @@ class WaitsySensor(BaseSensorOperator):
         :returns: the wait; None if Redis cannot be asked now, which does not end the wait.
         """
         from batchy_provider.hooks.batchy import BatchyHook
-        from batchy_provider.services.waiter import Waiter, look
+        from batchy_provider.services.wait_service import ask_once
+        from batchy_provider.services.waiter import Waiter
 
         try:
             # Without the date from which a success counts, the task must not go on: it fails and is retried.
@@ -174,7 +175,7 @@ class WaitsySensor(BaseSensorOperator):
                 for wait in waits:
                     self.log.info("%s", wait)
             with BatchyHook(self.redis_conn_id) as store:
-                for wait, verdict in look(store, waits, self._waiter):
+                for wait, verdict in ask_once(store, waits, self._waiter):
                     (self.log.warning if verdict.obstacle else self.log.info)("%s", verdict.text)
                     if verdict.obstacle == "workflow":
                         self._log_who_defines(wait.workflow)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.retention import RetentionService
     from batchy_provider.services.states import StateService
     from batchy_provider.services.uploads import UploadService
-    from batchy_provider.services.waiter import WaitService
+    from batchy_provider.services.wait_service import WaitService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 
@@ -151,9 +151,9 @@ class Services:
     @cached_property
     def waits(self) -> WaitService:
         """Waits for the success of workflows."""
-        from batchy_provider.services.waiter import WaitService
+        from batchy_provider.services.wait_service import WaitService
 
-        return WaitService(store=lambda: self.store)
+        return WaitService(store=lambda: self.store, events=lambda: self.events)
 
     @cached_property
     def executions(self) -> ExecutionService:

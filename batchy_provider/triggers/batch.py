@@ -6,23 +6,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
+from contextlib import aclosing
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.triggers.waitsy import watch
+from batchy_provider.triggers.multiplexers import multiplexer
 
 
 class BatchFreeTrigger(BaseTrigger):
     """
-    Fire when a batch is not the open one any more, or when it is time to ask whether its holder still runs.
+    Fire when a batch is no longer the open one, or when it is time to check whether its holder still runs.
 
-    :param workflow: the workflow.
     :param batch_id: the open batch.
     :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.
-    :param look_again_seconds: after how long to fire at the latest: a holder that was killed closes nothing.
+    :param look_again_seconds: fire after this time at the latest, since a holder that was killed closes nothing.
     """
 
     def __init__(
@@ -46,20 +45,18 @@ class BatchFreeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event."""
         try:
-            text = await asyncio.wait_for(self._closed(), timeout=self.look_again_seconds)
+            text = await asyncio.wait_for(self._wait_until_free(), timeout=self.look_again_seconds)
         except BatchyError as error:
-            # The task will meet it, too, and say it better.
+            # The task meets the same error, and reports it with more context.
             text = str(error)
         except asyncio.TimeoutError:
             text = f"{self.workflow}: batch {self.batch_id} is still open; asking whether its holder still runs"
         yield TriggerEvent({"text": text})
 
-    async def _closed(self) -> str:
-        from batchy_provider.state.wait_queries import check_free
-
-        ask = partial(check_free, batch_id=self.batch_id)
-        async with watch(self.redis_conn_id, self.workflow, ask) as verdicts:
+    async def _wait_until_free(self) -> str:
+        watching = multiplexer(self.redis_conn_id).watch_open_batch(self.workflow, self.batch_id)
+        async with aclosing(watching) as verdicts:
             async for verdict in verdicts:
                 if verdict.is_over:
                     return verdict.text
-        raise AssertionError("a watch has no end of its own")
+        raise AssertionError("a watch does not end by itself")

@@ -8,26 +8,25 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from functools import partial
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.triggers.waitsy import watch
+from batchy_provider.triggers.multiplexers import multiplexer
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
-    from batchy_provider.state.store import Store
+    from batchy_provider.services.batch_deliveries import DeliveryService, Subscription
 
 T = TypeVar("T")
 
 CONFIRM_SECONDS = 15.0
 """Time to give Airflow to store an event before it is acknowledged; Airflow stores once a second."""
 STORED_SECONDS = 5.0
-"""After how long an event counts as stored where the trigger is stopped in an orderly way before that."""
+"""If the trigger is stopped before that time, events of this age count as stored, and are acknowledged."""
 _LAST_CONFIRM_SECONDS = 5.0
 _FAULT_PAUSE_SECONDS = 60.0
 
@@ -43,7 +42,6 @@ class BatchClosedTrigger(BaseEventTrigger):
 
     The event holds ``workflow``, ``batch_id``, ``status``, ``from_date``, ``to_date`` and ``batch_end``.
 
-    :param workflow: the workflow.
     :param result: ``success``, ``failed``, or ``closed`` for both.
     :param outside_only: only batches that no run of Airflow has opened.
     :param name: name of the subscription; two assets that the same batches update need two names.
@@ -79,74 +77,72 @@ class BatchClosedTrigger(BaseEventTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each batch, for ever."""
-        from batchy_provider.state.deliveries import Subscription, acknowledge, check_deliveries, lease
+        """Yield an event for each batch; never end."""
+        from batchy_provider.services.batch_deliveries import Subscription
 
         subscription = Subscription(
             workflow=self.workflow, result=self.result, outside_only=self.outside_only, name=self.name
         )
         subscriber = uuid.uuid4().hex
-        ask = partial(check_deliveries, subscription=subscription)
+        pending: dict[asyncio.Task[None], tuple[float, list[int]]] = {}
+        """Task that acknowledges batches → when their events fired, and the ids of the batches."""
 
-        def lease_now(store: Store) -> list[Batch]:
-            return lease(store.backend, subscription, subscriber)
-
-        confirming: dict[asyncio.Task[None], tuple[float, list[int]]] = {}
-
-        async def confirm_now(batch_ids: list[int]) -> None:
+        async def acknowledge(batch_ids: list[int]) -> None:
             try:
-                await self._with_store(lambda store: acknowledge(store.backend, subscription, batch_ids))
+                await self._with_deliveries(
+                    subscription, subscriber, lambda deliveries: deliveries.acknowledge(batch_ids)
+                )
             except BatchyError as error:
-                self.log.warning("%s. What was told may be told once more", error)
+                self.log.warning("%s. These batches may be delivered again", error)
 
-        async def confirm_later(batch_ids: list[int]) -> None:
+        async def acknowledge_later(batch_ids: list[int]) -> None:
             await asyncio.sleep(CONFIRM_SECONDS)
-            await confirm_now(batch_ids)
+            await acknowledge(batch_ids)
 
         try:
             while True:
                 try:
-                    async with watch(self.redis_conn_id, self.workflow, ask) as verdicts:
+                    watching = multiplexer(self.redis_conn_id).watch_deliveries(subscription)
+                    async with aclosing(watching) as verdicts:
                         async for verdict in verdicts:
                             if verdict.state != "done":
                                 continue
-                            batches = await self._with_store(
-                                lambda store: lease(store.backend, subscription, subscriber)
+                            batches = await self._with_deliveries(
+                                subscription, subscriber, lambda deliveries: deliveries.take()
                             )
                             for batch in batches:
                                 yield TriggerEvent(_payload(batch))
                             if batches:
-                                told = [batch.batch_id for batch in batches]
-                                task = asyncio.create_task(confirm_later(told))
-                                confirming[task] = time.monotonic(), told
-                                task.add_done_callback(lambda done: confirming.pop(done, None))
+                                fired = [batch.batch_id for batch in batches]
+                                task = asyncio.create_task(acknowledge_later(fired))
+                                pending[task] = time.monotonic(), fired
+                                task.add_done_callback(lambda done: pending.pop(done, None))
                 except BatchyError as error:
                     # Airflow restarts a trigger that ends at once; this reports the error once a minute instead.
                     self.log.error("%s", error)
                     await asyncio.sleep(_FAULT_PAUSE_SECONDS)
         finally:
             stopped = time.monotonic()
-            stored = [i for at, told in confirming.values() if stopped - at >= STORED_SECONDS for i in told]
-            for task in confirming:
+            stored = [i for at, fired in pending.values() if stopped - at >= STORED_SECONDS for i in fired]
+            for task in pending:
                 task.cancel()
             if stored:
                 # A stop must not repeat these events. Younger ones may not be stored yet, so they fire again.
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(confirm_now(stored), _LAST_CONFIRM_SECONDS)
+                    await asyncio.wait_for(acknowledge(stored), _LAST_CONFIRM_SECONDS)
 
-    async def _with_store(self, work: Callable[[Store], T]) -> T:
-        """Do something with the store in a thread; it is rare, and needs no connection in between."""
+    async def _with_deliveries(
+        self, subscription: Subscription, subscriber: str, work: Callable[[DeliveryService], T]
+    ) -> T:
+        """Do something with the deliveries, in a thread and on a connection that is closed afterwards: it is rare."""
         from batchy_provider.hooks.batchy import BatchyHook
-        from batchy_provider.state.connections import client, store
+        from batchy_provider.services.batch_deliveries import open_deliveries
 
         address = await BatchyHook(self.redis_conn_id).get_address_async()
 
         def in_thread() -> T:
-            connection = client(address, client_name="batchy-news")
-            try:
-                return work(store(address, connection))
-            finally:
-                connection.close()
+            with open_deliveries(address, subscription, subscriber) as deliveries:
+                return work(deliveries)
 
         return await asyncio.to_thread(in_thread)
 

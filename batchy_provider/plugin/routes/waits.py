@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -16,7 +14,6 @@ from batchy_provider.core.vocabulary import VerdictCode, WaitState
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.security import WorkflowName, WorkflowReader
-from batchy_provider.services.waiter import Waiter
 
 router = APIRouter(tags=["waits"])
 
@@ -62,14 +59,6 @@ async def wait_for(
 
     The rules are those of the sensor and of `batchy wait`. An unknown workflow is waited for: somebody may create it.
     """
-    loop = asyncio.get_running_loop()
-    changed = asyncio.Event()
-
-    def on_event(event: dict[str, object]) -> None:
-        if event.get("workflow") in (workflow, None):
-            loop.call_soon_threadsafe(changed.set)
-
-    waiter = Waiter([workflow], began=time.monotonic(), timeout=timeout, recheck=RECHECK_SECONDS)
     wait = await run_in_threadpool(
         services.waits.make,
         workflow,
@@ -80,22 +69,14 @@ async def wait_for(
         timezone=timezone,
         fail_on_failed=on_failed == "fail",
     )
-    with services.events.watch(on_event):
-        while True:
-            changed.clear()
-            verdict = await run_in_threadpool(services.waits.ask, wait)
-            waiter.take(workflow, verdict)
-            pause = waiter.pause(time.monotonic())
-            if waiter.is_over or not pause or await request.is_disconnected():
-                return WaitAnswer(
-                    state=verdict.state,
-                    batch_id=verdict.batch_id,
-                    code=verdict.code,
-                    text=await run_in_threadpool(disclosure.text, verdict.text, own=(workflow, *job)),
-                    day=wait.day,
-                    timezone=wait.timezone,
-                )
-            try:
-                await asyncio.wait_for(changed.wait(), pause)
-            except asyncio.TimeoutError:
-                continue
+    verdict = await services.waits.answer(
+        wait, timeout=timeout, recheck=RECHECK_SECONDS, is_unwanted=request.is_disconnected
+    )
+    return WaitAnswer(
+        state=verdict.state,
+        batch_id=verdict.batch_id,
+        code=verdict.code,
+        text=await run_in_threadpool(disclosure.text, verdict.text, own=(workflow, *job)),
+        day=wait.day,
+        timezone=wait.timezone,
+    )

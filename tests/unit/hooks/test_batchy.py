@@ -30,10 +30,10 @@ from batchy_provider.hooks.batchy import BatchyHook, to_address
 from batchy_provider.local.ports import free_port
 from batchy_provider.local.process import Service
 from batchy_provider.local.servers import valkey_binary
+from batchy_provider.services.wait_multiplexer import WaitMultiplexer
 from batchy_provider.state.connections import Address
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask, check
-from batchy_provider.triggers.wait_multiplexer import WaitMultiplexer
 
 
 def connection(**parts: Any) -> Connection:

@@ -20,7 +20,7 @@ from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Workf
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
-from batchy_provider.triggers import wait_multiplexer as multiplexer_module
+from batchy_provider.triggers import multiplexers as multiplexers_module
 from batchy_provider.triggers.batch import BatchFreeTrigger
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
@@ -76,8 +76,8 @@ def fired(trigger: BaseTrigger, *, meanwhile: Any = None) -> list[TriggerEvent]:
             assert not task.done()
             meanwhile()
         found = await asyncio.wait_for(task, timeout=10)
-        (multiplexer,) = multiplexer_module._multiplexers[asyncio.get_running_loop()].values()
-        assert not multiplexer._waiters, "the trigger has fired and still waits"
+        (multiplexer,) = multiplexers_module._multiplexers[asyncio.get_running_loop()].values()
+        assert not multiplexer._watches, "the trigger has fired and still waits"
         return found
 
     return asyncio.run(test())
@@ -176,12 +176,12 @@ class TestWaitsy:
         async def test() -> None:
             task = asyncio.create_task(_all(waitsy()))
             await asyncio.wait_for(_looked(), timeout=10)
-            (multiplexer,) = multiplexer_module._multiplexers[asyncio.get_running_loop()].values()
-            assert multiplexer._waiters
+            (multiplexer,) = multiplexers_module._multiplexers[asyncio.get_running_loop()].values()
+            assert multiplexer._watches
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not multiplexer._waiters
+            assert not multiplexer._watches
 
         asyncio.run(test())
 
@@ -263,7 +263,7 @@ class TestBatchFree:
 
 async def _looked() -> None:
     """Wait until the one multiplexer of this loop has nothing to look at but what events will name."""
-    multiplexers = multiplexer_module._multiplexers
+    multiplexers = multiplexers_module._multiplexers
     loop = asyncio.get_running_loop()
     while not (
         loop in multiplexers

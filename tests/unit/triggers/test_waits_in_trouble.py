@@ -25,9 +25,9 @@ from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
+from batchy_provider.services import wait_multiplexer
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
-from batchy_provider.triggers import wait_multiplexer
 from batchy_provider.triggers.waitsy import WaitsyTrigger
 
 
