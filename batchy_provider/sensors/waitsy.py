@@ -32,12 +32,11 @@ _SCOPES = ("today", "since_last_run", "any")
 
 
 class WaitsySensor(BaseSensorOperator):
-    """
-    Wait until all enabled jobs of another workflow have succeeded on the day of this run.
+    """Wait until all enabled jobs of another workflow have succeeded on the day of this run.
 
-    Use it where a DAG needs data that another workflow loads, on whatever schedule. The day is that of the run, not
-    the current one: a wait that crosses midnight can end, and a run that you clear next week does not wait. In a
-    backfill, it waits for the day whose data the run loads.
+    Use it if a DAG needs data that another workflow loads. The two may have different schedules. The day is that of the
+    run, not the current one: a wait that crosses midnight can end, and a run that you clear next week does not wait. In
+    a backfill, the sensor waits for the day whose data the run loads.
 
     ==========================  ========================================================================
     scope                       which success counts
@@ -53,24 +52,24 @@ class WaitsySensor(BaseSensorOperator):
         WaitsySensor(task_id="wait_for_erp", workflow="erp", jobs=["orders"], scope={"within": "12h"})
 
     The log says what the sensor waits for, the current state, and at the end how long it took and which batch ended
-    the wait. It warns if the wait cannot end by itself: no such workflow or job, or all jobs disabled. See the how-to
-    guide *Waits and schedules*.
+    the wait. It warns if the wait cannot end by itself: no such workflow or job, or all jobs disabled. The how-to guide
+    *Waits and schedules* has more examples.
 
-    :param workflow: the workflow waited for; or several, of which all must have succeeded. (templated)
-    :param jobs: only these jobs, of each workflow. (templated)
-    :param scope: which success counts: ``today``, ``since_last_run`` (each once, see `own_workflow`),
-        ``any``, or ``{"within": "12h"}`` (also seconds, or a timedelta).
-    :param own_workflow: the workflow whose batch this DAG opens after the wait. ``since_last_run`` counts from when the
-        last of its batches that succeeded was opened; without it, from when the last run that succeeded began, and what
-        came while that run waited counts once more. A run with a window of its own in its conf takes any success.
-    :param timezone: IANA name of the timezone whose days count.
-    :param on_failed: ``wait`` (it may be run again) or ``fail`` when the batch has failed, of several any.
-    :param same_day: with scope ``today``: only a success on the very day of this run counts, and once that day is over
-        the wait has failed; with ``soft_fail``, is skipped.
-    :param deferrable: wait in the triggerer, whatever ``[operators] default_deferrable`` says, since a wait may
-        take all night; else in a worker, by ``mode`` poke or reschedule.
-    :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``. (templated)
-    :returns: XCom with the id of the batch that ended the wait, as text; where `workflow` is a list, a JSON object
+    :param workflow: the workflow to wait for, or a list of workflows that must all have succeeded. (templated)
+    :param jobs: wait only for these jobs of each workflow; None for all enabled jobs. (templated)
+    :param scope: which success counts, see the table. ``within`` also takes seconds or a timedelta.
+    :param own_workflow: the workflow whose batch this DAG opens after the wait. With it, ``since_last_run`` starts when
+        the last successful batch of `own_workflow` was opened. Without it, it starts when the last successful run
+        began, so that a success during that run's wait counts twice. If the conf of a run has a window, any success
+        counts.
+    :param timezone: IANA name of the timezone of the day.
+    :param on_failed: what to do when a batch has failed: ``wait``, since somebody may run it again, or ``fail``.
+    :param same_day: with scope ``today``, count only a success before the day of this run ended. When that day is over,
+        the sensor fails, or is skipped if ``soft_fail`` is set.
+    :param deferrable: wait in the triggerer, which is the default even if ``[operators] default_deferrable`` is not
+        set, since a wait may take all night. If False, wait in a worker, in ``mode`` poke or reschedule.
+    :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``. (templated)
+    :returns: XCom with the id of the batch that ended the wait, as text. If `workflow` is a list, a JSON object
         workflow → id, as text.
     """
 
@@ -114,12 +113,12 @@ class WaitsySensor(BaseSensorOperator):
         self.redis_conn_id = redis_conn_id
 
     def execute(self, context: Context) -> Any:
-        """Look once; if it is not done, go on in the triggerer, or poke."""
+        """Ask once. If the wait is not over, continue in the triggerer, or by poking."""
         self._waiter = self._asked = None
         if not self.deferrable:
             return super().execute(context)
         try:
-            waiter = self._look(context)
+            waiter = self._ask(context)
         except AirflowFailException as error:
             if self.soft_fail:
                 # As Airflow's sensors do that poke, and as the trigger does.
@@ -147,14 +146,13 @@ class WaitsySensor(BaseSensorOperator):
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
-        waiter = self._look(context)
+        """Ask once."""
+        waiter = self._ask(context)
         is_done = waiter is not None and waiter.is_over
         return PokeReturnValue(is_done, self._xcom(waiter) if waiter is not None and is_done else None)
 
-    def _look(self, context: Context) -> Waiter | None:
-        """
-        Ask once about each workflow.
+    def _ask(self, context: Context) -> Waiter | None:
+        """Ask once about each workflow.
 
         :returns: the wait; None if Redis cannot be asked now, which does not end the wait.
         """

@@ -21,8 +21,7 @@ __all__ = ["Adoption", "AdoptionService", "data_of"]
 
 
 class AdoptionService:
-    """
-    Take over the history that the original server wrote.
+    """Take over the history that the original server wrote.
 
     :param store: returns the state in Redis.
     :param audit: called with each adoption after it is made.
@@ -33,20 +32,18 @@ class AdoptionService:
         self._audit = audit
 
     def adopt(self, workflow: str, *, actor: Actor, dry_run: bool = False) -> Adoption:
-        """
-        Take over the history of one workflow.
+        """Take over the history of one workflow.
 
-        :param dry_run: change nothing, only return what would be done.
+        :param dry_run: change nothing; return what would be done.
         :raises UnknownWorkflowError: Redis does not know it.
         """
         found = find_original_keys(self._store().backend, workflow)
         return self._adopt(workflow, found.get(workflow, OriginalKeys()), actor, dry_run)
 
     def each(self, *, actor: Actor, dry_run: bool = False) -> dict[str, Callable[[], Adoption]]:
-        """
-        Return one call per workflow in this Redis, by name, that takes over its history.
+        """Return one call per workflow in this Redis, by name, that takes over its history.
 
-        Each call may fail without harm to the others.
+        If one call fails, the others still work.
         """
         store = self._store()
         found = find_original_keys(store.backend)
@@ -64,5 +61,5 @@ class AdoptionService:
 
 
 def data_of(adoption: Adoption) -> dict[str, Any]:
-    """Return an adoption as JSON holds it."""
+    """Return an adoption as a dictionary for JSON."""
     return asdict(adoption)

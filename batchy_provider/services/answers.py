@@ -20,12 +20,11 @@ __all__ = ["Actor", "Audit", "BatchView", "JobSummary", "Page", "WorkflowDetail"
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list.
+    """A page of a list.
 
-    :param items: the part.
-    :param total: how long the whole list is.
-    :param limit: how many were asked for.
-    :param offset: how many were left out before.
+    :param total: number of items in the whole list.
+    :param limit: the most items that a page may have.
+    :param offset: number of items before the page.
     """
 
     items: list[T]
@@ -35,16 +34,16 @@ class Page(Generic[T]):
 
     @classmethod
     def of(cls, items: Sequence[T], limit: int, offset: int) -> Page[T]:
-        """Cut a page out of a whole list."""
+        """Return one page of a whole list."""
         return cls(list(items[offset : offset + limit]), len(items), limit, offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """A change that a person made, as an entry for a log beside the one in Redis.
+    """Describe a change that a person made, for a log beside the one in Redis.
 
-    :param action: the service's name of it, such as ``set_window``.
-    :param details: what was asked for, as JSON could hold it.
+    :param action: name of the change, such as ``set_window``.
+    :param details: what the person asked for; values that JSON can hold.
     """
 
     workflow: str
@@ -61,21 +60,21 @@ AuditLog = Callable[[Audit], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowSummary:
-    """A workflow in a line. Dates are as the state has them: naive UTC, ISO 8601.
+    """Summarize a workflow in one row. Dates are as in the state: naive UTC, ISO 8601.
 
     :param status: of the latest live batch; ``new`` before the first, ``unreadable`` where Redis' state cannot be read.
-    :param run: the Airflow run that opened the batch, as `BatchView` has it.
-    :param holder: who holds the open batch, for people to read.
+    :param run: the Airflow run that opened the batch.
+    :param holder: who holds the batch open, as text for people.
     :param last_success: when a live batch last succeeded.
-    :param in_redis: it was opened or loaded once.
+    :param in_redis: Redis has a state of it.
     :param in_cfg: a file defines it.
-    :param faults: how many its file has.
-    :param schedule: when it runs, in words; None without a sound file.
-    :param deadline: of the newest run that has not succeeded yet.
-    :param late_seconds: for how long that has been missed.
-    :param waits_for: workflows whose success it needs.
-    :param waited_for_by: workflows that need its success.
-    :param unreadable: why this row could not be made, and what to do; None for all others.
+    :param faults: number of errors in its file.
+    :param schedule: when it runs, in words; None without a valid file.
+    :param deadline: the deadline of the newest run that has not succeeded yet.
+    :param late_seconds: how long ago that deadline was missed; None while it can be met.
+    :param waits_for: the workflows whose success it needs.
+    :param waited_for_by: the workflows that need its success.
+    :param unreadable: why its state cannot be read, and what to do; None if it can.
     """
 
     workflow: str
@@ -106,14 +105,14 @@ class WorkflowSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSummary:
-    """A job as it stands.
+    """Summarize a job.
 
     :param kind: ``job``, ``handler`` or ``disabled``, as `config.graph` has it; ``job`` without a file.
-    :param params: all its fields but the special ones, to be looked at: secrets are `***`.
-    :param upstream: the tasks that it follows in the DAG.
+    :param params: all its fields but the special ones; secrets are ``***``.
+    :param upstream: the tasks before it in the DAG.
     :param next_from: where its next window starts; None if its state cannot be read.
-    :param watermark: up to where it is loaded; `next_from` is earlier by what its configuration loads again.
-    :param reset_from: where its next window would start after a reset to the file; None without a file.
+    :param watermark: the end of the data that it has loaded; `next_from` is earlier if `reprocess_hours` is set.
+    :param reset_from: where its next window would start after a reset to its file; None without a file.
     """
 
     job: str
@@ -137,12 +136,12 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowDetail:
-    """A workflow with all that is known of it.
+    """Show all that is known of a workflow.
 
-    :param fields: job → fields, the original's body of ``get_status``.
-    :param file: its file, relative to the folder of workflow files.
-    :param source: the file's text.
-    :param graph: task → the tasks that it follows; empty without a sound file.
+    :param fields: job → fields, as ``get_status`` of the original server answers.
+    :param file: path of its file, relative to the folder of workflow files.
+    :param source: text of the file.
+    :param graph: task → the tasks before it; empty without a valid file.
     """
 
     summary: WorkflowSummary
@@ -157,10 +156,10 @@ class WorkflowDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPart:
-    """A slice of data that was never loaded, or more than once.
+    """A slice of data that was never loaded, or more than once: from `from_date` (inclusive) to `to_date` (exclusive).
 
-    :param jobs: the jobs that it is true of.
-    :param batches: ids of the batches that loaded it; empty where none did.
+    :param jobs: the jobs that this concerns.
+    :param batches: ids of the batches that loaded it.
     """
 
     from_date: str
@@ -171,13 +170,13 @@ class LoadedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoverageView:
-    """What the successful batches of a workflow have loaded: live ones, backfills and one-off loads.
+    """Show what the successful batches of a workflow have loaded: live batches, backfills and one-off loads.
 
-    :param batches: how many of the latest batches were looked at.
+    :param batches: how many of the latest batches were examined.
     :param jobs: the jobs that loaded something in them.
-    :param gaps: what lies before the watermark and was never loaded, oldest first.
-    :param overlaps: what was loaded more than once, oldest first.
-    :param reaching_back: how many windows reach back over the one before because the configuration says so.
+    :param gaps: slices before the watermark that were never loaded, oldest first.
+    :param overlaps: slices that were loaded more than once, oldest first.
+    :param reaching_back: number of windows that overlap the one before because of `reprocess_hours`.
     """
 
     workflow: str
@@ -190,15 +189,15 @@ class CoverageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchView:
-    """A batch with what is known of how it came about.
+    """Show a batch, and why it has its window.
 
-    :param reason: why it has the window that it has.
-    :param why: the reason that a person gave.
-    :param left_out: jobs whose windows it leaves where they are.
+    :param reason: why it has this window.
+    :param why: the reason that a person gave when opening it.
+    :param left_out: jobs that it does not run, so that their windows do not move.
     :param jobs: job → its fields in this batch.
-    :param closed_by: who ended it; None if its own run did.
-    :param closed_why: the reason that was given for that.
-    :param taken_over_by: id of the batch that took its window over.
+    :param closed_by: who closed it; None if its own run did.
+    :param closed_why: the reason that this person gave.
+    :param taken_over_by: id of the batch that took over its window.
     """
 
     workflow: str
@@ -246,5 +245,5 @@ class BatchView:
         )
 
     def data(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the fields as a dictionary for JSON."""
         return asdict(self)

@@ -30,14 +30,15 @@ _CHUNK = 100
 
 
 class Results(Protocol):
-    """Say which batches have results in a result store."""
+    """The part of a result store that the service uses."""
 
-    def batches(self, workflow: str) -> list[str]: ...
+    def batches(self, workflow: str) -> list[str]:
+        """Return the ids of the batches that have results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written into the archive.
+    """What was written to the archive.
 
     :param state: whether the live state was written.
     :param batches: how many closed batches were written.

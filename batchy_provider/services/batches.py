@@ -28,11 +28,10 @@ _READ_AT_ONCE = 200
 
 
 class BatchService:
-    """
-    Open and close batches by hand, and show those of the past.
+    """Open and close batches by hand, and show past batches.
 
     :param store: returns the state in Redis.
-    :param names: which workflows Redis knows; takes in each that is opened.
+    :param names: the workflows that Redis knows; each workflow that is opened is added.
     :param config: returns the configuration in a workflow's file, or None if there is no file.
     :param audit: called with each change after it is made.
     """
@@ -62,23 +61,23 @@ class BatchService:
         why: str | None = None,
         config: WorkflowConfig | None = None,
     ) -> Batch:
-        """
-        Open a batch by hand.
+        """Open a batch by hand.
 
-        :param from_date: start of its window, UTC, ISO 8601; without both dates it takes the next window.
-        :param to_date: end of its window.
-        :param move_watermark: go on from `to_date` afterwards; else a window that was asked for is history only.
-        :param take_over: also when a run holds the batch open.
-        :param config: a configuration of the caller's instead of the file's.
-        :raises WindowError: the window cannot be.
-        :raises BatchHeldError: another one holds the batch open.
+        :param from_date: start of the window, inclusive; UTC, ISO 8601. Without both dates, the batch takes the next
+            window.
+        :param to_date: end of the window, exclusive; UTC, ISO 8601.
+        :param move_watermark: start the next window at `to_date`. Otherwise a batch with dates is history only.
+        :param take_over: open the batch even if a run holds one open.
+        :param config: use this configuration instead of the file's.
+        :raises WindowError: the window is not valid.
+        :raises BatchHeldError: someone else holds a batch open.
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
         """
         window = None
         if from_date or to_date:
             window = Window(from_date=from_date, to_date=to_date)
         elif move_watermark:
-            raise WindowError("the watermark moves with a window alone: give from_date and to_date too")
+            raise WindowError("move_watermark needs a window: give from_date and to_date too")
         request = OpenRequest(
             holder=Holder(by=actor.by),
             config=config or self._config(workflow),
@@ -104,11 +103,10 @@ class BatchService:
         batch_id: int | None = None,
         why: str | None = None,
     ) -> Batch:
-        """
-        Close a batch.
+        """Close a batch.
 
-        :param batch_id: which; None for the open one.
-        :raises NotOpenError: it is not open.
+        :param batch_id: the batch to close; None for the open one.
+        :raises NotOpenError: the batch is not open.
         """
         request = CloseRequest(result=result, batch_id=batch_id, by=actor.by, why=why)
         batch = self._store().close(workflow, request, actor=actor, why=why)
@@ -125,10 +123,9 @@ class BatchService:
         limit: int = 20,
         offset: int = 0,
     ) -> Page[BatchView]:
-        """
-        Return batches, newest first, backfills included.
+        """Return batches, newest first, backfills included.
 
-        :param status: only those that have it.
+        :param status: only batches with this status.
         :param kind: ``live`` or ``history``.
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
@@ -149,10 +146,9 @@ class BatchService:
         return Page.of(matching, limit, offset)
 
     def coverage(self, workflow: str, *, limit: int = MAX_LIMIT) -> CoverageView:
-        """
-        Return which data the latest batches never loaded, and which more than once.
+        """Return which data the latest batches never loaded, and which more than once.
 
-        :param limit: how many batches are looked at, backfills included.
+        :param limit: how many of the latest batches to examine, backfills included.
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
         state = self._store().status(workflow)
@@ -172,10 +168,9 @@ class BatchService:
         )
 
     def get(self, workflow: str, batch_id: int) -> BatchView:
-        """
-        Return one batch.
+        """Return one batch.
 
-        :raises UnknownBatchError: there is none of that id.
+        :raises UnknownBatchError: there is no batch with this id.
         """
         return BatchView.of(self._store().batch(workflow, batch_id))
 
@@ -184,10 +179,9 @@ class BatchService:
         return to_infa(workflow, batch.jobs, self._store().status(workflow).infa)
 
     def check_informatica(self, workflow: str, config: WorkflowConfig | None = None) -> None:
-        """
-        Find out before a batch is opened whether its values can stand in a parameter file.
+        """Check, before a batch is opened, that an Informatica parameter file can hold its values.
 
-        :raises ConfigError: one cannot.
+        :raises ConfigError: it cannot hold one of them.
         """
         config = config or self._config(workflow)
         if config is not None:
@@ -196,7 +190,7 @@ class BatchService:
         try:
             state = self._store().status(workflow)
         except UnknownWorkflowError:
-            return  # opening it will say so
+            return  # opening the batch reports it
         to_infa(workflow, state.jobs, state.infa)
 
 

@@ -36,20 +36,19 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """
-    Build each service when it is first used, and hand it what it needs.
+    """Build each service when it is first used, and hand it what it needs.
 
-    Command line, REST and the page make one of these and call the services that it has; making it opens nothing.
-    No service knows this class. Threads may share it as far as they may share the store's client.
+    The command line and the REST API make one object of this class, and call its services. To make it opens nothing. No
+    service knows this class. Threads may share it if they may share the client of the store.
 
     :param store: makes or returns the store of batches.
-    :param cfg: folder of the workflow files, which need not exist; None where there is none.
+    :param cfg: folder of the workflow files; it may not exist.
     :param results: returns the result store.
-    :param archive: returns the archive of closed batches; None where there is no archive.
+    :param archive: returns the archive of closed batches; None without an archive.
     :param cache: returns the bundle cache.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
-    :param is_server: serves other users than that of this process. They get local files only from below `cfg`, and
-        none through a link that leads out.
+    :param is_server: this process serves other users than its own. They get local files only from below `cfg`, and
+        not through links that lead out of it.
     :param audit: called with each change after it is made, for a log beside the one in Redis.
     """
 
@@ -88,14 +87,14 @@ class Services:
     def results(self) -> ResultStore:
         """The results of executions."""
         if self._make_results is None:
-            raise ConfigError("no result store is known here")
+            raise ConfigError("there is no result store")
         return self._make_results()
 
     @cached_property
     def cache(self) -> BundleCache:
         """The unpacked bundles of this machine."""
         if self._make_cache is None:
-            raise ConfigError("no bundle cache is known here")
+            raise ConfigError("there is no bundle cache")
         return self._make_cache()
 
     @cached_property
@@ -107,7 +106,7 @@ class Services:
 
     @cached_property
     def names(self) -> WorkflowNames:
-        """Which workflows Redis knows."""
+        """The workflows that Redis knows."""
         from batchy_provider.services.known_workflows import WorkflowNames
 
         return WorkflowNames(lambda: self.store)
@@ -166,7 +165,7 @@ class Services:
 
     @cached_property
     def archive(self) -> ArchiveService | None:
-        """The archive of closed batches; None where there is no archive."""
+        """The archive of closed batches; None without an archive."""
         from batchy_provider.services.archive import ArchiveService
 
         if self._make_archive is None:
@@ -189,7 +188,7 @@ class Services:
 
     @cached_property
     def adoption(self) -> AdoptionService:
-        """The history that the original server wrote."""
+        """Taking over the history of the original server."""
         from batchy_provider.services.adoption import AdoptionService
 
         return AdoptionService(store=lambda: self.store, audit=self._report)
@@ -203,7 +202,7 @@ class Services:
 
     @cached_property
     def health(self) -> HealthService:
-        """Whether Redis answers, and what would fail at night."""
+        """Checks of Redis and of the result store."""
         from batchy_provider.services.health import HealthService
 
         return HealthService(store=lambda: self.store)

@@ -19,11 +19,10 @@ _MOST_STEPS = 100
 
 
 class Deadline(NamedTuple):
-    """
-    The deadline that counts now.
+    """The deadline that counts now.
 
-    :param at: when; UTC, ISO 8601.
-    :param late_seconds: for how long it has been missed; None while it can still be met.
+    :param at: UTC, ISO 8601.
+    :param late_seconds: how long ago it was missed; None while it can be met.
     """
 
     at: str
@@ -31,15 +30,14 @@ class Deadline(NamedTuple):
 
 
 def deadline_of(model: WorkflowModel, last_success: str | None, now: datetime) -> Deadline | None:
-    """
-    Return the deadline of the newest run that has not succeeded yet.
+    """Return the deadline of the newest run that has not succeeded yet.
 
-    A deadline that has passed without a success since its run was due is missed, and stays so until a success; else
-    the one of a run that is due counts.
+    If a deadline has passed and there was no success since its run was due, it is missed. It stays missed until a
+    success. If no deadline is missed, the one of the oldest due run without a success counts.
 
-    :param last_success: of a live batch; UTC, ISO 8601.
+    :param last_success: when a live batch last succeeded; UTC, ISO 8601.
     :param now: naive UTC.
-    :returns: None if the file gives none, or all that was due has succeeded.
+    :returns: None if the file has no deadline, or all due runs have succeeded.
     """
     allowed, crons = time_to_deadline(model), [PRESETS.get(cron, cron) for cron in crons_of(model)]
     if allowed is None or not crons:

@@ -24,25 +24,24 @@ __all__ = ["BACK", "LOST", "Event", "EventFeed", "Watcher"]
 Watcher = Callable[[Event], object]
 
 LOST: Event = {"event": "lost"}
-"""Redis cannot be reached: events are missed until it can."""
+"""Redis cannot be reached. Events are missed until `BACK`."""
 BACK: Event = {"event": "back"}
-"""It can be reached again, and something may have been missed: who watches looks at everything again."""
+"""Redis can be reached again. Events may have been missed, so watchers must read everything again."""
 
 SILENCE_SECONDS = 10.0
-"""After how long without a message the subscription is asked for a sign of life, and after twice that given up."""
+"""After this time without a message, ping the subscription; after twice this time, give it up."""
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 2.0
 
 
 class EventFeed:
-    """
-    Tells watchers of each event of the channel, and of lost connections.
+    """Call watchers with each event on the channel, and when the connection is lost and back.
 
-    A thread listens while anybody watches. A message that cannot be read is dropped alone, and so is an error of one
-    watcher.
+    A thread listens while there are watchers. A message that cannot be read is dropped. An error of one watcher is
+    logged, and does not affect other watchers.
 
     :param store: returns the state in Redis.
-    :param hear: called with each event before all watchers.
+    :param hear: called with each event before the watchers.
     :param silence: see `SILENCE_SECONDS`.
     """
 
@@ -59,7 +58,7 @@ class EventFeed:
 
     @contextmanager
     def watch(self, watcher: Watcher) -> Iterator[None]:
-        """Call a watcher with each event, from the thread of the feed, until the context ends."""
+        """Call a watcher with each event until the context ends. The calls come from the thread of the feed."""
         with self._lock:
             self._watchers.add(watcher)
             if self._thread is None:
@@ -75,24 +74,23 @@ class EventFeed:
         self._is_lost = False
         while not self._is_over():
             try:
-                # Subscriptions are not ignored: redis-py makes a lost connection again by itself, and says so thus.
+                # Subscribe messages are not ignored: after redis-py has reconnected by itself, there is one.
                 pubsub = self._store().backend.client.pubsub()  # type: ignore[no-untyped-call]
                 try:
                     self._serve(pubsub)
                 finally:
                     pubsub.close()
-            except Exception as error:  # a feed outlives whatever befalls Redis
+            except Exception as error:  # any error of Redis is temporary for a feed
                 if not self._is_lost:
                     self._is_lost = True
-                    log.warning("events of batches are not heard: %s", error)
-                    self._tell(LOST)
+                    log.warning("no events of batches arrive: %s", error)
+                    self._pass_on(LOST)
                 threading.Event().wait(_PAUSE_SECONDS)
 
     def _serve(self, pubsub: Any) -> None:
-        """
-        Tell of what is published until nobody watches.
+        """Pass on what is published until there are no watchers.
 
-        :raises ConnectionError: the subscription is dead, also where TCP does not notice.
+        :raises ConnectionError: the subscription is dead, even if TCP does not notice.
         """
         pubsub.subscribe(EVENTS_CHANNEL)
         is_subscribed = is_asked = False
@@ -111,10 +109,10 @@ class EventFeed:
             if message["type"] == "subscribe":
                 if is_subscribed or self._is_lost:
                     self._is_lost = False
-                    self._tell(BACK)
+                    self._pass_on(BACK)
                 is_subscribed = True
             elif message["type"] == "message" and (event := read_event(message["data"])) is not None:
-                self._tell(event)
+                self._pass_on(event)
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -123,7 +121,7 @@ class EventFeed:
             self._thread = None
             return True
 
-    def _tell(self, event: Event) -> None:
+    def _pass_on(self, event: Event) -> None:
         with self._lock:
             watchers = list(self._watchers)
         for watcher in (self._hear, *watchers):

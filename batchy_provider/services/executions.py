@@ -39,20 +39,19 @@ if TYPE_CHECKING:
 
 
 _OUTSIDE = (
-    "it lies outside of the folder of workflow files, or behind a link that leads out of it; this server hands out "
-    "bundles of that folder and of object stores alone."
+    "it lies outside of the folder of workflow files, or behind a link that leads out of it; this server gives out "
+    "only bundles in that folder and on object stores."
 )
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionView:
-    """
-    One execution that has ended.
+    """Show an execution that has ended.
 
     :param state: ``success``, ``failed`` or ``skipped``.
-    :param exit_code: of the script; None if it was killed or never ran.
-    :param output: which of its files the next job is handed.
+    :param exit_code: exit code of the script; None if it was killed or never ran.
+    :param output: the file that the next job gets as its input.
     :param contents: file → ``bytes`` and ``sha256``.
     """
 
@@ -93,12 +92,11 @@ class ExecutionView:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """
-    A file of an execution, to be read in parts.
+    """Read a file of an execution, in parts.
 
-    :param size: bytes.
-    :param sha256: of the whole, in hex.
-    :param root: of a store on this machine: the file is opened only below it, and through no link.
+    :param size: in bytes.
+    :param sha256: of the whole file, in hex.
+    :param root: folder of a result store on this machine. The file is opened only below it, and not through a link.
     """
 
     execution: StoredExecution
@@ -108,11 +106,10 @@ class KeptFile:
     root: Path | None = None
 
     def read(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """
-        Yield its bytes, never much of it at once.
+        """Yield the bytes in chunks.
 
-        :param start: the first byte, counted from 0.
-        :param end: the byte after the last; None for all.
+        :param start: offset of the first byte.
+        :param end: offset after the last byte; None for the end of the file.
         """
         with self._open() as file:
             file.seek(start)
@@ -133,14 +130,13 @@ class KeptFile:
 
 
 class ExecutionService:
-    """
-    Show executions and hand out what they wrote and the bundles that they run.
+    """Show executions, and give out their files and the bundles that they run.
 
     :param results: returns the result store.
     :param cfg: the folder of workflow files.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
-    :param is_server: serves other users than that of this process, so local bundles come only from below `cfg`,
-        and no link is followed.
+    :param is_server: this process serves other users than its own. Then local bundles must be below `cfg`, and no link
+        is followed.
     """
 
     def __init__(
@@ -165,13 +161,12 @@ class ExecutionService:
         limit: int = 20,
         offset: int = 0,
     ) -> Page[ExecutionView]:
-        """
-        Return the executions of some batches, batch by batch, the newest batch first.
+        """Return the executions of some batches, batch by batch, newest batch first.
 
-        A page is of batches, since only the folders of those that are shown are looked into: a store may hold years.
+        A page counts batches, not executions, so that only the folders of its batches are read.
 
-        :param batch_id: of this batch alone.
-        :param limit: how many batches.
+        :param batch_id: only this batch.
+        :param limit: the most batches.
         :param offset: how many of the newest batches to leave out.
         """
         results = self._results()
@@ -184,20 +179,18 @@ class ExecutionService:
         return Page(found, len(batches), limit, offset)
 
     def get(self, workflow: str, batch_id: str, job: str, attempt: str | None = None) -> ExecutionView:
-        """
-        Return one execution.
+        """Return one execution.
 
-        :param attempt: default: the last.
-        :raises ResultError: there is none.
+        :param attempt: None for the last one.
+        :raises ResultError: there is no such execution.
         """
         return ExecutionView.of(self._stored(workflow, batch_id, job, attempt))
 
     def file(self, workflow: str, batch_id: str, job: str, attempt: str | None, name: str) -> KeptFile:
-        """
-        Return a file of an execution.
+        """Return a file of an execution.
 
-        :param name: ``stdout``, ``stderr``, ``output`` or ``files/…``; a script that wrote no output has its
-            stdout as its output.
+        :param name: ``stdout``, ``stderr``, ``output`` or ``files/…``. If the script wrote no output file, its stdout
+            is the output.
         :raises ResultError: there is no such execution or file.
         """
         stored = self._stored(workflow, batch_id, job, attempt)
@@ -211,14 +204,13 @@ class ExecutionService:
         return KeptFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]), root)
 
     def bundle(self, workflow: str, job: str, into: Path) -> Path:
-        """
-        Copy the bundle of a workflow's job, as its file names it, as a zip.
+        """Copy the bundle that a workflow file names for a job, as a zip.
 
         :param into: a private folder.
-        :returns: the zip in that folder; a folder is packed, the same each time as long as it does not change.
-        :raises ConfigError: the job has none, or it is named by a template.
-        :raises OutsideFolderError: a server was asked, and may not hand it out.
-        :raises BundleRefusedError: it is no bundle.
+        :returns: the zip in that folder. A bundle that is a folder is packed; equal folders give equal bytes.
+        :raises ConfigError: the job has no bundle, or a template names it.
+        :raises OutsideFolderError: this is a server, and must not give out this bundle.
+        :raises BundleRefusedError: it is not a bundle.
         :raises UnknownJobError: the file has no such job.
         """
         from batchy_provider.config.reader import read_workflow
@@ -249,7 +241,7 @@ class ExecutionService:
         return target
 
     def _served(self, folder: Path, bundle: str, into: Path, target: Path) -> Path:
-        """Copy a bundle of this server's disk: only from below the folder of workflow files."""
+        """Copy a bundle from this server's disk, only from below the folder of workflow files."""
         top = self._cfg
         name = path_below(top, locate_bundle(folder, bundle))
         if name is None or any(part.startswith(".") for part in name.parts):
@@ -270,10 +262,9 @@ class ExecutionService:
 
 
 def _check_zip(file: Path, bundle: str) -> None:
-    """
-    Check that a file is a bundle by its magic, its index and its names.
+    """Check the magic number, the index and the names of a zip.
 
-    :raises BundleRefusedError: it is not.
+    :raises BundleRefusedError: it is not a bundle.
     """
     with file.open("rb") as opened:
         entries = read_index(opened, bundle=bundle, limits=UnpackLimits())
@@ -281,7 +272,7 @@ def _check_zip(file: Path, bundle: str) -> None:
 
 
 def _pack(folder: Path, target: Path) -> None:
-    """Write a zip without dates, so that the same folder makes the same bytes."""
+    """Write a zip without dates, so that equal folders give equal bytes."""
     with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():

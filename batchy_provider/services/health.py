@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.result_store import ResultStore
     from batchy_provider.state.store import Store
 
-_KEYS_LOOKED_AT = 20_000
+_KEYS_EXAMINED = 20_000
 _DISK_WARN = 0.05
 _OURS = re.compile(r"(.+?)(?::(?:meta|runs|closed|days|history|progress|told)|-[0-9]+(?:-init)?)", re.ASCII)
 
 
 class HealthService:
-    """
-    Check the Redis of a deployment.
+    """Check the Redis of a deployment.
 
     :param store: returns the state in Redis.
     """
@@ -37,18 +36,16 @@ class HealthService:
         self._store = store
 
     def ping(self) -> None:
-        """
-        Ask Redis for a sign of life.
+        """Check that Redis answers.
 
-        :raises RedisUnavailableError: it gives none.
+        :raises RedisUnavailableError: it does not answer.
         """
         client = self._store().backend.client
         with own_errors(client):
             client.ping()
 
     def examine(self, results: ResultStore | None = None) -> list[Finding]:
-        """
-        Run all checks and return what they find.
+        """Run all checks and return what they find.
 
         :param results: a result store to check too.
         """
@@ -56,20 +53,19 @@ class HealthService:
 
 
 def examine(store: Store, results: ResultStore | None = None) -> list[Finding]:
-    """
-    Run all checks and return what they find.
+    """Run all checks and return what they find.
 
     :param results: a result store to check too.
     """
     found: list[Finding] = []
-    for check, look in (
+    for check, find in (
         ("redis", _redis),
         ("sentinel", _sentinels),
         ("rights", check_permissions),
         ("keys", _foreign_keys),
     ):
         try:
-            found += look(store)
+            found += find(store)
         except (RedisError, BatchyError, OSError) as error:
             found.append(Finding(check, "bad", explained(error)))
             if check == "redis":
@@ -125,7 +121,7 @@ def _sentinels(store: Store) -> Iterator[Finding]:
         if not int(state["num-slaves"]):
             yield Finding("sentinel", "warn", f"{where} knows no replica of {service}, so it can make none the master")
     if 0 < known < 3:
-        yield Finding("sentinel", "warn", f"{known} in all; three on three machines bear the loss of one")
+        yield Finding("sentinel", "warn", f"{known} in all; three Sentinels on three machines survive the loss of one")
     elif known:
         yield Finding("sentinel", "ok", f"{known} watch {service}")
 
@@ -146,8 +142,8 @@ def _nodes(store: Store) -> dict[str, redis.Redis]:
 def _foreign_keys(store: Store) -> Iterator[Finding]:
     workflows = set(store.workflows())
     foreign: list[str] = []
-    for looked_at, key in enumerate(store.backend.client.scan_iter(count=1000)):
-        if looked_at >= _KEYS_LOOKED_AT:
+    for examined, key in enumerate(store.backend.client.scan_iter(count=1000)):
+        if examined >= _KEYS_EXAMINED:
             break
         name = (key if isinstance(key, str) else key.decode("utf-8", "replace")).replace("{", "").replace("}", "")
         match = _OURS.fullmatch(name)
@@ -158,7 +154,7 @@ def _foreign_keys(store: Store) -> Iterator[Finding]:
             "keys",
             "warn",
             f"{len(foreign)} keys of other programs, such as {foreign[0]!r}: give Batchy a database of its own, or "
-            "what they do to this one (FLUSHDB, full memory) is done to the windows too",
+            "what they do to this database (FLUSHDB, full memory) also hits the windows",
         )
     else:
         yield Finding("keys", "ok", f"workflows: {len(workflows)}; keys of other programs: none")
@@ -182,7 +178,7 @@ def _results(results: ResultStore) -> Iterator[Finding]:
             return
         place = next(folder for folder in (results.root, *results.root.parents) if folder.exists())
         disk = shutil.disk_usage(place)
-    except Exception as error:  # an object store has words of its own for all that may be wrong
+    except Exception as error:  # each object store raises its own types of errors
         yield Finding("results", "bad", f"{results.url} cannot be used: {type(error).__name__}: {error}")
         return
     if disk.free < disk.total * _DISK_WARN:

@@ -20,68 +20,68 @@ REFRESH_SECONDS = 30.0
 
 
 class WorkflowNames:
-    """The names of all hashes in Redis that may be workflows.
+    """Cache the names of all hashes in Redis that may be workflows.
 
-    The layout of the original has no list of workflows, and a Redis with long histories has hundreds of
-    thousands of keys: the whole look is made once, then again in the background when it is older than
-    `refresh` seconds. A name that comes to be in between is put in by `add`.
+    The layout of the original has no list of workflows, and a Redis with long histories has hundreds of thousands of
+    keys. So Redis is scanned once, and again in the background when the scan is older than `refresh` seconds. `add`
+    adds a name between two scans.
 
     :param store: returns the state in Redis.
-    :param refresh: seconds.
+    :param refresh: seconds between two scans.
     """
 
     def __init__(self, store: Callable[[], Store], *, refresh: float = REFRESH_SECONDS) -> None:
         self._store = store
         self._refresh = refresh
         self._lock = threading.Lock()
-        self._looking = threading.Lock()
+        self._scanning = threading.Lock()
         self._names: set[str] = set()
         self._added: set[str] = set()
-        self._looked: float | None = None
+        self._scanned: float | None = None
 
     def all(self) -> set[str]:
-        """Return the names as they are known."""
-        if self._looked is None:
-            with self._looking:
-                if self._looked is None:
-                    self._look()
-        elif time.monotonic() - self._looked > self._refresh and self._looking.acquire(blocking=False):
-            threading.Thread(target=self._look_again, name="batchy-workflow-names", daemon=True).start()
+        """Return all names. The first call scans Redis."""
+        if self._scanned is None:
+            with self._scanning:
+                if self._scanned is None:
+                    self._scan()
+        elif time.monotonic() - self._scanned > self._refresh and self._scanning.acquire(blocking=False):
+            threading.Thread(target=self._scan_again, name="batchy-workflow-names", daemon=True).start()
         with self._lock:
             return set(self._names)
 
     def seen(self) -> set[str]:
-        """Return the names that were found so far; Redis is not asked."""
+        """Return the names that are known so far, without asking Redis."""
         with self._lock:
             return set(self._names)
 
     def add(self, name: str) -> None:
-        """Take in a workflow that has come to be; a text that can be no name of one is left out."""
+        """Add a new workflow. A text that is not a name of a workflow is ignored."""
         if is_workflow_name(name):
             with self._lock:
                 self._names.add(name)
                 self._added.add(name)
 
     def expire(self) -> None:
-        """Have Redis looked at again at the next question, since what came to be may not have been told."""
+        """Scan Redis at the next call, since events about new workflows may have been missed."""
         with self._lock:
-            if self._looked is not None:
-                self._looked = -math.inf
+            if self._scanned is not None:
+                self._scanned = -math.inf
 
-    def _look_again(self) -> None:
+    def _scan_again(self) -> None:
         try:
-            # Whatever is wrong: the next question asks Redis itself, and tells.
+            # The next call scans again, and raises the error.
             with contextlib.suppress(Exception):
-                self._look()
+                self._scan()
         finally:
-            self._looking.release()
+            self._scanning.release()
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         with self._lock:
             self._added = set()
         began = time.monotonic()
         found = self._store().candidates()
         with self._lock:
-            # What came to be while Redis was looked at may have been missed by that look.
+            # The scan may have missed names that were added while it ran.
             self._names = found | self._added
-            self._looked = began
+            self._scanned = began

@@ -22,7 +22,7 @@ _ANSWER_SECONDS = 5
 
 
 def needed_commands(keys: Keys) -> tuple[list[Command], list[Command]]:
-    """Return each command that is used of the server: those that ask nothing of a key, and those that are queued."""
+    """Return each command that this package uses: those to send at once, and those to queue in a transaction."""
     live, some = keys.live, keys.history
     outside: list[Command] = [("PING",), ("TIME",), ("INFO", "server"), ("SCAN", 0), ("WATCH", live), ("UNWATCH",)]
     queued: list[Command] = [
@@ -47,7 +47,7 @@ def needed_commands(keys: Keys) -> tuple[list[Command], list[Command]]:
 
 
 def check_permissions(store: Store) -> Iterator[Finding]:
-    """Say which commands the server refuses this user."""
+    """Yield the commands that the server refuses this user."""
     missing: dict[str, None] = {}
     for keys, node in _a_workflow_on_each_node(store):
         for refused in _refused(node, keys, waits=bool(store.backend.confirmation.replicas)):
@@ -76,9 +76,10 @@ def _a_workflow_on_each_node(store: Store) -> Iterator[tuple[Keys, redis.Redis]]
 
 
 def _refused(node: redis.Redis, keys: Keys, *, waits: bool) -> Iterator[str]:
-    """Say what the server refuses.
+    """Yield what the server refuses, without changing anything.
 
-    Rights are checked when a command is queued; EXEC is never sent, and leaving forgets all that was queued.
+    The server checks permissions when it queues a command. EXEC is never sent, so the queue is dropped with the
+    connection.
     """
     outside, queued = needed_commands(keys)
     if waits:

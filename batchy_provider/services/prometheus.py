@@ -38,7 +38,7 @@ Sample = tuple[dict[str, str], float]
 class Gauge(NamedTuple):
     """One metric.
 
-    :param labels: their names.
+    :param labels: names of the labels.
     """
 
     name: str
@@ -48,39 +48,34 @@ class Gauge(NamedTuple):
 
 _WORKFLOW = ("workflow",)
 
-UP = Gauge("batchy_redis_up", (), "1 if Redis could be asked; if not, 0, and nothing else is told.")
+UP = Gauge("batchy_redis_up", (), "1 if Redis answers. If not, 0, and there is no other metric.")
 STATUS = Gauge(
     "batchy_workflow_status",
     ("workflow", "status"),
     "1 for the status of the latest batch: new, open, success, failed; unreadable where Redis' state cannot be read.",
 )
-OPEN = Gauge("batchy_workflow_open_seconds", _WORKFLOW, "For how long the batch has been open that is open.")
+OPEN = Gauge("batchy_workflow_open_seconds", _WORKFLOW, "How long the open batch has been open.")
 SUCCESS = Gauge("batchy_workflow_last_success_timestamp_seconds", _WORKFLOW, "When a batch last succeeded.")
-LAG = Gauge(
-    "batchy_workflow_lag_seconds", _WORKFLOW, "How old the data is up to which all is loaded: the watermark's age."
-)
-FAILURES = Gauge(
-    "batchy_workflow_failures_in_a_row", _WORKFLOW, "Batches that have failed since the last success, 100 at most."
-)
+LAG = Gauge("batchy_workflow_lag_seconds", _WORKFLOW, "Age of the watermark: how old the newest loaded data is.")
+FAILURES = Gauge("batchy_workflow_failures_in_a_row", _WORKFLOW, "Failed batches since the last success, at most 100.")
 LATE = Gauge(
     "batchy_workflow_late_seconds",
     _WORKFLOW,
-    "For how long the deadline of its file has been missed; 0 while it can be met, nothing when it was.",
+    "How long ago the deadline of its file was missed. 0 while it can be met; no value after it was met.",
 )
 JOBS = Gauge("batchy_workflow_jobs", _WORKFLOW, "How many jobs it has.")
 DISABLED = Gauge("batchy_workflow_jobs_disabled", _WORKFLOW, "How many of them are switched off.")
-FAULTS = Gauge("batchy_workflow_file_faults", _WORKFLOW, "Faults of its file; with any, Airflow has no new DAG of it.")
+FAULTS = Gauge("batchy_workflow_file_faults", _WORKFLOW, "Errors in its file. With any, Airflow has no new DAG of it.")
 WAITS_FOR = Gauge("batchy_workflow_waits_for", _WORKFLOW, "How many workflows it needs the success of.")
 PROGRESS = Gauge(
-    "batchy_job_progress_ratio", ("workflow", "job"), "What a script of the open batch told last of itself, 0 to 1."
+    "batchy_job_progress_ratio", ("workflow", "job"), "Progress that a script of the open batch reported last, 0 to 1."
 )
 
 GAUGES = (UP, STATUS, OPEN, SUCCESS, LAG, FAILURES, LATE, JOBS, DISABLED, FAULTS, WAITS_FOR, PROGRESS)
 
 
 class PrometheusMetrics:
-    """
-    Show the state of all workflows in Prometheus' text format.
+    """Show the state of all workflows in Prometheus' text format.
 
     :param store: returns the state in Redis.
     :param workflows: lists the workflows.
@@ -91,8 +86,7 @@ class PrometheusMetrics:
         self._workflows = workflows
 
     def exposition(self, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
-        """
-        Return the metrics, and the error if Redis cannot be used.
+        """Return the metrics, and the error if Redis cannot be used.
 
         :param only: names of the workflows to show; None for all.
         """
@@ -122,7 +116,7 @@ class PrometheusMetrics:
 
 
 def _all_of(one: WorkflowSummary, failures: int, now: datetime) -> list[tuple[Gauge, dict[str, str], float]]:
-    """Return the samples of one workflow; whatever is wrong with it, the others have theirs."""
+    """Return the samples of one workflow. An error in one workflow does not affect other workflows."""
     try:
         if one.unreadable is None:
             return list(_of(one, failures, now))
@@ -163,7 +157,7 @@ def _unix(date: str | None) -> float | None:
 
 
 def _text(samples: dict[Gauge, list[Sample]]) -> str:
-    """Write Prometheus' text format, version 0.0.4; a metric without a value is left out."""
+    """Write Prometheus' text format, version 0.0.4. A metric without a value is left out."""
     lines: list[str] = []
     for gauge, values in samples.items():
         if values:
@@ -176,6 +170,6 @@ def _text(samples: dict[Gauge, list[Sample]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    # What stands in Redis may be no text at all.
+    # A value in Redis may be invalid UTF-8.
     text = text.encode("utf-8", "replace").decode()
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -24,9 +24,9 @@ _LAG_SECONDS = 10
 class Finding:
     """What one check found.
 
-    :param check: its name.
-    :param level: ``bad``: nights will fail or lose something; ``warn``: they may.
-    :param text: what is so, and what to do about it.
+    :param check: name of the check.
+    :param level: ``bad``: runs will fail or lose data; ``warn``: they may.
+    :param text: the finding, and what to do about it.
     """
 
     check: str
@@ -42,7 +42,7 @@ def name_of(info: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def of_info(info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Judge a server by its answer to INFO."""
+    """Yield findings from the answer to INFO."""
     name, version = name_of(info)
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     oldest = ".".join(map(str, OLDEST[name]))
@@ -81,7 +81,7 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
             "persistence",
             "bad",
             f"its last write to disk failed ({', '.join(broken)}): see its log, and whether its disk is full; it "
-            "refuses changes until that is mended",
+            "refuses changes until that is fixed",
         )
     if int(info.get("aof_enabled", 0)):
         return Finding("persistence", "ok", "append only file")
@@ -95,10 +95,16 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
 
 
 def replicas_of(wanted: int, info: Mapping[str, Any], *, expected: bool) -> Finding:
+    """Check the replicas of a master.
+
+    :param wanted: how many replicas must confirm each change; `wait_replicas` of the connection.
+    :param info: answer to INFO.
+    :param expected: whether this kind of deployment should have replicas.
+    """
     replicas = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
     good = [r for r in replicas if r.get("state") == "online" and int(r.get("lag", 0)) <= _LAG_SECONDS]
     if len(good) < wanted:
-        text = f"{len(good)} in reach, and the connection's wait_replicas is {wanted}: no change will count as made"
+        text = f"{len(good)} in reach, but the connection's wait_replicas is {wanted}: no change can be confirmed"
         return Finding("replicas", "bad", text)
     if len(good) < len(replicas):
         return Finding(
@@ -111,6 +117,7 @@ def replicas_of(wanted: int, info: Mapping[str, Any], *, expected: bool) -> Find
 
 
 def clock_of(node: redis.Redis) -> Finding:
+    """Compare the clock of a server with that of this machine."""
     before = time.time()
     seconds, micros = node.time()
     off = seconds + micros / 1e6 - (before + time.time()) / 2
@@ -118,20 +125,23 @@ def clock_of(node: redis.Redis) -> Finding:
     if abs(off) <= _CLOCK_SECONDS:
         return Finding("clock", "ok", text)
     level: Level = "bad" if abs(off) > _CLOCK_BAD_SECONDS else "warn"
-    return Finding("clock", level, f"{text}; windows end by the server's. Let both follow NTP")
+    return Finding("clock", level, f"{text}; windows end by the server's clock. Use NTP on both")
 
 
 def encryption_of(node: redis.Redis) -> Finding:
+    """Check whether the connection is encrypted, and the certificate checked."""
     pool = node.connection_pool
     host = str(pool.connection_kwargs.get("host", "localhost"))
     if issubclass(pool.connection_class, redis.SSLConnection):
         if str(pool.connection_kwargs.get("ssl_cert_reqs", "required")) not in ("required", "CERT_REQUIRED"):
             return Finding(
-                "tls", "warn", "the server's certificate is not checked (ssl_cert_reqs): anybody could be it"
+                "tls",
+                "warn",
+                "the server's certificate is not checked (ssl_cert_reqs): anyone could pretend to be this server",
             )
         return Finding("tls", "ok", "encrypted")
     if "path" in pool.connection_kwargs or host in ("localhost", "::1") or host.startswith("127."):
-        return Finding("tls", "ok", "not encrypted, on this machine alone")
+        return Finding("tls", "ok", "not encrypted, on this machine only")
     return Finding("tls", "warn", "not encrypted: password and state can be read on the way; use rediss://")
 
 

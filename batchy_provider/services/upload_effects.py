@@ -20,14 +20,13 @@ _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
 def who_runs(folder: Folder, top: Path, bundles: Collection[str]) -> dict[str, list[str]]:
-    """
-    Return the workflows that run one of some bundles, or may: workflow → those bundles.
+    """Return the workflows that run one of some bundles, or may: workflow → those bundles.
 
-    A bundle named by a template counts where the template can become its name. Of a file with errors the text is
-    searched for the bundle's name: its DAG goes on as it was read last.
+    If a template names the bundle, the job counts if the template can render to that name. A file with errors is
+    searched for the name, since its DAG stays as it was read last.
 
     :param top: the folder of workflow files.
-    :param bundles: paths relative to it, with ``/``.
+    :param bundles: paths relative to `top`, with ``/``.
     """
     found: dict[str, list[str]] = {}
     if not bundles:
@@ -46,7 +45,7 @@ def who_runs(folder: Folder, top: Path, bundles: Collection[str]) -> dict[str, l
 
 def _run_by(top: Path, folder: Path, bundle: str, bundles: Collection[str]) -> Iterator[str]:
     if _TEMPLATE.search(bundle):
-        # Where the template stands for a folder too, only the last part tells bundles apart.
+        # A template may render to several folders, so compare only the last part.
         pattern = ".*".join(re.escape(part) for part in _TEMPLATE.split(bundle.rpartition("/")[2]))
         yield from (each for each in bundles if re.fullmatch(pattern, PurePath(each).name, re.DOTALL))
         return
@@ -59,7 +58,7 @@ def _run_by(top: Path, folder: Path, bundle: str, bundles: Collection[str]) -> I
 
 
 def named_bundles(raw: bytes, *, is_json: bool) -> set[str]:
-    """Return the bundles that a file names, also one that has errors; none if it cannot be parsed."""
+    """Return the bundles that a workflow file names, even if it has errors; none if it cannot be parsed."""
     try:
         data = parse(decode(raw), is_json=is_json).data
     except DocumentError:
@@ -70,7 +69,7 @@ def named_bundles(raw: bytes, *, is_json: bool) -> set[str]:
 
 
 def is_outside(top: Path, folder: Path, bundle: str) -> bool:
-    """Tell whether a bundle is a path of this machine that does not lead to below the folder of workflow files."""
+    """Tell whether a bundle is a path of this machine outside of the folder of workflow files."""
     if "{{" in bundle or (place := as_local_path(bundle)) is None:
         return False
     return any(path_below(top, candidate) is None for candidate in (folder / place, folder / FOLDER / place))

@@ -23,15 +23,18 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UploadConflictError(BatchyError):
-    """What is to be stored is there already, or is not what the caller took it to be; nothing was stored."""
+    """A file to store exists already, or is not what the caller expects. Nothing was stored."""
 
 
 class UploadStorageError(BatchyError):
-    """The disk does not take the upload; nothing was stored, or the next upload finishes it."""
+    """The files cannot be written. Nothing was stored, or the next upload finishes this one."""
 
 
 def config_name(name: str) -> str:
-    """Return the name of a workflow file, checked: no path, an ending that is read, a name that can be."""
+    """Check the name of a workflow file: no path, a known suffix, a valid name.
+
+    :returns: the name.
+    """
     stem, dot, suffix = name.rpartition(".")
     # Files that begin with a dot or with `_` are read as something else, or not at all.
     if dot + suffix not in SUFFIXES or stem.casefold() == DEFAULTS_STEM or stem.startswith("."):
@@ -41,27 +44,29 @@ def config_name(name: str) -> str:
 
 
 def bundle_name(name: str) -> str:
-    """Return the name of a bundle, checked."""
+    """Check the name of a bundle.
+
+    :returns: the name.
+    """
     if not _BUNDLE.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a bundle; expected NAME.zip, with letters, digits, _, . and - alone")
+        raise ConfigError(f"{name!r} is no name of a bundle; expected NAME.zip, only with letters, digits, _, . and -")
     return name
 
 
 def check_target(top: Path, name: str) -> bool:
-    """
-    Check that a file can be stored under a name: no link on the way, no other spelling of it.
+    """Check that a file can be stored under a name: no link in its path, no name that differs only in case.
 
     :param top: the folder of workflow files, resolved.
-    :param name: relative to it.
+    :param name: path relative to `top`.
     :returns: whether a file is there.
-    :raises UploadConflictError: something is in the way.
+    :raises UploadConflictError: a link, a folder or another spelling is in the way.
     """
     place = top
     for part in PurePath(name).parts:
         names = os.listdir(place) if place.is_dir() else []  # noqa: PTH208
         twin = next((each for each in names if each != part and each.casefold() == part.casefold()), None)
         if twin is not None and part not in names:
-            raise UploadConflictError(f"{name} differs from {twin} in upper and lower case alone; use that name")
+            raise UploadConflictError(f"{name} differs from {twin} only in upper and lower case; use that name")
         place = place / part
         try:
             mode = place.lstat().st_mode
@@ -81,10 +86,9 @@ def check_target(top: Path, name: str) -> bool:
 
 
 def lay_out(top: Path, into: Path) -> None:
-    """
-    Lay out a folder of workflow files as it is, in a new folder: folders are made, files and bundles are links.
+    """Copy the layout of a folder of workflow files: make its folders, and link to its files and bundles.
 
-    Whatever is written into the layout replaces a link or lies beside it: nothing of `top` is touched.
+    What is put into the layout replaces a link or lies beside it, so that nothing in `top` changes.
     """
     folders: list[tuple[Path, Path, frozenset[tuple[int, int]]]] = [(top, into, frozenset())]
     while folders:
@@ -93,14 +97,14 @@ def lay_out(top: Path, into: Path) -> None:
         try:
             found = here.stat()
             names = sorted(os.listdir(here))  # noqa: PTH208
-        except OSError:  # the reader reports it
+        except OSError:  # the reader of workflow files reports it
             continue
         if (found.st_dev, found.st_ino) in above:  # links in a circle
             continue
         above |= {(found.st_dev, found.st_ino)}
         for name in names:
             place = str(here / name)
-            is_folder = os.path.isdir(place)  # noqa: PTH112 - a folder that may not be looked into is no error here
+            is_folder = os.path.isdir(place)  # noqa: PTH112 - no error for a folder without permission
             if name.startswith("."):
                 continue
             if is_folder and not os.path.exists(f"{place}/{SCRIPT}"):  # noqa: PTH110
@@ -110,7 +114,10 @@ def lay_out(top: Path, into: Path) -> None:
 
 
 def put_in(layout: Path, name: str, file: Path) -> None:
-    """Let a new file stand in a layout."""
+    """Put a new file into a layout, as a link.
+
+    :param name: path relative to the layout.
+    """
     place = layout / name
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
@@ -118,13 +125,13 @@ def put_in(layout: Path, name: str, file: Path) -> None:
 
 
 def move_in(files: Collection[str], source: Path, top: Path) -> None:
-    """
-    Rename files into their places, bundles before the workflows that name them; once more does no harm.
+    """Rename files into their places, bundles before the workflows that name them. To repeat this does no harm.
 
-    :param source: folder in which they lie under the same names.
+    :param files: paths relative to both folders.
+    :param source: the folder with the new files.
     :raises OSError: a folder on the way is a link now.
     """
-    for name in sorted(files, key=lambda name: PurePath(name).parent.name != FOLDER):
+    for name in sorted(files, key=lambda name: not is_bundle(name)):
         if (source / name).exists():
             with _folder_of(top, name) as folder:
                 os.replace(source / name, PurePath(name).name, dst_dir_fd=folder)
@@ -150,13 +157,19 @@ def _folder_of(top: Path, name: str) -> Iterator[int]:
 
 
 def copy_file(source: Path, target: Path) -> str:
-    """Copy a file to a new one, which is on disk when this returns; returns its sha256."""
+    """Copy a file to a new one, and sync it to disk.
+
+    :returns: its sha256.
+    """
     with source.open("rb") as file:
         return write_new(target, file).sha256
 
 
 def write_file(target: Path, data: bytes) -> str:
-    """Write a new file. The file and its name are on disk when this returns; returns its sha256."""
+    """Write a new file, and sync it and its folder to disk.
+
+    :returns: its sha256.
+    """
     content = write_new(target, io.BytesIO(data))
     sync_path(target.parent)
     return content.sha256
@@ -165,3 +178,8 @@ def write_file(target: Path, data: bytes) -> str:
 def digest_of(path: Path) -> str:
     """Return the sha256 of a file."""
     return hash_file(path).sha256
+
+
+def is_bundle(name: str) -> bool:
+    """Tell whether a file of an upload is a bundle, by its path relative to the folder of workflow files."""
+    return PurePath(name).parent.name == FOLDER

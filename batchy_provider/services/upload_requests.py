@@ -11,18 +11,17 @@ from pathlib import Path
 from batchy_provider.config.diagnostics import Diagnostic
 
 Check = Callable[[Path, Sequence[str]], list[Diagnostic]]
-"""From a folder of workflow files and names in it to further diagnostics."""
+"""Check some workflows of a folder further: from the folder and their names to diagnostics."""
 Authorize = Callable[[Collection[str], Collection[str]], None]
-"""From workflows that an upload names, and others that run its bundles; raises if the caller may not change one."""
+"""Raise if the caller may not change a workflow: of those that the upload names, or of those that run its bundles."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """
-    One file of an upload.
+    """One file of an upload.
 
     :param name: as the caller named it.
-    :param path: where its bytes are now, on this machine.
+    :param path: where its bytes are on this machine.
     """
 
     name: str
@@ -31,14 +30,13 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfterJob:
-    """
-    An existing job after which an uploaded bundle runs.
+    """An existing job after which an uploaded bundle runs.
 
-    :param workflow: whose file is edited.
-    :param job: the job that it follows.
-    :param name: of the new job; the bundle's name without its ending where that is None.
-    :param takes_input: it reads the job's output.
-    :param independent: it runs whatever became of the job.
+    :param workflow: its file gets the new job.
+    :param job: the job before the new one.
+    :param name: name of the new job; None for the name of the bundle without its suffix.
+    :param takes_input: the new job reads the output of `job`.
+    :param independent: the new job runs even if `job` fails.
     """
 
     workflow: str
@@ -50,14 +48,13 @@ class AfterJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """
-    What a caller wants stored: all of it, or nothing.
+    """What a caller wants to store: all of it, or nothing.
 
-    :param configs: workflow files, YAML or JSON; the name without its ending is the workflow's.
+    :param configs: workflow files, YAML or JSON; the name without its suffix is the name of the workflow.
     :param bundles: zips, stored in the folder ``bundles``.
-    :param after: with one bundle and no config: a job more for an existing workflow.
-    :param replace: what is there under these names is replaced.
-    :param expected: file name → sha256 that it must have now, so that nobody else's change is lost.
+    :param after: with one bundle and no workflow file: a new job in an existing workflow.
+    :param replace: replace existing files of these names.
+    :param expected: file name → sha256 that it must have now, so that no change of someone else is lost.
     """
 
     configs: Sequence[UploadedFile] = ()
@@ -69,12 +66,11 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """
-    What an upload stored, or would store.
+    """What an upload stored, or would store.
 
-    :param workflows: names of the workflows that are new or changed.
-    :param files: file, relative to the folder of workflow files → its sha256.
-    :param replaced: which of them were there before.
+    :param workflows: the workflows that are new or changed.
+    :param files: path relative to the folder of workflow files → sha256.
+    :param replaced: those of the files that existed before.
     :param also_changed: other workflows that run, or may run, one of its bundles.
     """
 

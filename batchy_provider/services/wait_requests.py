@@ -28,12 +28,11 @@ def make_wait(
     timezone: str | None = None,
     fail_on_failed: bool = False,
 ) -> Wait:
-    """
-    Return a wait with its day settled, so that a wait that crosses midnight can end.
+    """Return a wait with a fixed day, so that a wait that crosses midnight can end.
 
-    :param within_seconds: a success counts that is at most this many seconds old.
+    :param within_seconds: a success that is at most this old counts.
     :param is_any: any success counts.
-    :param day: a success since this day began counts; ISO date; default is today by the server's clock.
+    :param day: a success since this day began counts; ISO date; None for today by the server's clock.
     :param timezone: IANA name of the day's timezone; default is the workflow's.
     """
     if timezone is None:
@@ -58,11 +57,10 @@ _READ_AT_ONCE = 20
 
 
 def own_last_success(store: Store, workflow: str, run: str) -> str | None:
-    """
-    Return when a workflow opened its last live batch that succeeded.
+    """Return when a workflow opened its last live batch that succeeded.
 
-    It has not yet seen any success after that. A run that was cleared ignores all its own batches, so that it finds
-    again what it found the first time.
+    A success of another workflow after that is new to it. If its run was cleared, the batches of that run do not count,
+    so that the run finds again what it found the first time.
 
     :param workflow: the workflow that waits.
     :param run: run key of the run that waits, see `core.values.run_key`.
@@ -83,10 +81,9 @@ def own_last_success(store: Store, workflow: str, run: str) -> str | None:
 
 
 def who_defines(workflow: str, folder: str | os.PathLike[str]) -> tuple[str, bool]:
-    """
-    Say whether a file defines a workflow that Redis does not know.
+    """Find out whether a file defines a workflow that Redis does not know.
 
-    :param folder: of the workflow files.
+    :param folder: the folder of workflow files.
     :returns: a sentence for the log, and whether a file defines the workflow.
     """
     from batchy_provider.config.diagnostics import did_you_mean
@@ -95,6 +92,6 @@ def who_defines(workflow: str, folder: str | os.PathLike[str]) -> tuple[str, boo
     if not Path(folder).is_dir():
         return f"{workflow}: whether a file defines it cannot be seen here: there is no folder {folder}", False
     if (path := find_file(folder, workflow)) is not None:
-        return f"{workflow}: {path} defines it, and its first batch has yet to be opened", True
+        return f"{workflow}: {path} defines it, and no batch of it was opened yet", True
     nearest = did_you_mean(workflow, (path.stem for path in find_files(folder)))
     return f"{workflow}: no file in {folder} defines it{nearest or '; is the name right?'}", False

@@ -45,7 +45,7 @@ def row_of(
     waits_for: list[str],
     waited_for_by: list[str],
 ) -> WorkflowSummary:
-    """Return a row of a list; whatever is wrong with one workflow makes its own row unreadable, no other."""
+    """Return the row of a workflow in a list. An error in one workflow makes only its own row unreadable."""
     neighbours: dict[str, Any] = {"faults": faults, "waits_for": waits_for, "waited_for_by": waited_for_by}
     try:
         if not isinstance(state, UnreadableWorkflow):
@@ -71,7 +71,7 @@ def summary_of(
     waits_for: list[str],
     waited_for_by: list[str],
 ) -> WorkflowSummary:
-    """Summarise a workflow from its state, its file, or both."""
+    """Summarize a workflow from its state, its file, or both."""
     batch = state.batch if state is not None else None
     model = workflow.model if workflow is not None else None
     config = workflow.config() if workflow is not None and state is None else None

@@ -33,8 +33,7 @@ _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
 class WorkflowService:
-    """
-    List, show and change workflows and their jobs.
+    """List, show and change workflows and their jobs.
 
     :param store: returns the state in Redis.
     :param catalog: the workflow files.
@@ -58,13 +57,12 @@ class WorkflowService:
         offset: int = 0,
         only: Collection[str] | None = None,
     ) -> Page[WorkflowSummary]:
-        """
-        Return workflows, those in Redis and those that only a file defines.
+        """Return workflows, those in Redis and those that only a file defines.
 
         :param search: part of a name or description, whatever its case.
-        :param status: only those whose latest batch has it.
-        :param order_by: a column of `WorkflowSummary`; ``-`` before it turns the order round.
-        :param only: names that may be seen.
+        :param status: only workflows whose latest batch has this status.
+        :param order_by: a column of `WorkflowSummary`; with ``-`` before it, in descending order.
+        :param only: the workflows that the caller may see; None for all.
         :raises ConfigError: there is no such column.
         """
         found = self.search(search, only=only)
@@ -73,7 +71,7 @@ class WorkflowService:
         return Page.of(sort_by(found, order_by), max(1, min(limit, MAX_LIMIT)), max(0, offset))
 
     def search(self, search: str | None, *, only: Collection[str] | None = None) -> list[WorkflowSummary]:
-        """Return those whose name or description has a text in it, whatever its case; without one, all. By name."""
+        """Return the workflows whose name or description contains a text, in any case, by name; without a text, all."""
         found = self.summaries(only)
         if not search:
             return found
@@ -83,12 +81,12 @@ class WorkflowService:
         ]
 
     def all_names(self) -> set[str]:
-        """Return the names of all workflows, those in Redis and those with a file, sound or not."""
+        """Return the names of all workflows, in Redis or with a file, valid or not."""
         folder = self._catalog.read()
         return self._names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
 
     def known_names(self) -> set[str]:
-        """Return the names of workflows that this process knows of; Redis is not asked, so that it may be away."""
+        """Return the names of the workflows that this process knows already, without asking Redis."""
         folder = self._catalog.read()
         return self._names.seen() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
 
@@ -120,8 +118,7 @@ class WorkflowService:
         ]
 
     def get(self, name: str) -> WorkflowDetail:
-        """
-        Return one workflow.
+        """Return one workflow.
 
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
         """
@@ -151,10 +148,9 @@ class WorkflowService:
         )
 
     def config(self, name: str) -> WorkflowConfig | None:
-        """
-        Return what the state needs of a workflow's file.
+        """Return what the state needs from the file of a workflow.
 
-        :returns: None if there is none.
+        :returns: None if there is no file.
         :raises InvalidFilesError: the file has errors.
         """
         from batchy_provider.config.reader import InvalidFilesError, Reader, find_file
@@ -172,11 +168,10 @@ class WorkflowService:
     def load(
         self, name: str, *, actor: Actor, why: str | None = None, config: WorkflowConfig | None = None
     ) -> dict[str, Fields]:
-        """
-        Reset a workflow to its configuration: windows start from the beginning, history stays.
+        """Reset a workflow to its configuration: windows start again at `initial_date`, the history stays.
 
-        :param config: a configuration of the caller's instead of the file's.
-        :raises ConfigError: there is no file of it.
+        :param config: use this configuration instead of the file's.
+        :raises ConfigError: it has no file.
         """
         config = config or self.config(name)
         if config is None:
@@ -192,14 +187,22 @@ class WorkflowService:
     def set_window(
         self, name: str, from_date: object, *, jobs: Collection[str] = (), actor: Actor, why: str | None = None
     ) -> dict[str, Fields]:
-        """Let the next window of some jobs, or of all, start at `from_date` (UTC)."""
+        """Set where the next window starts, for some jobs or for all.
+
+        :param from_date: UTC, ISO 8601; inclusive.
+        :param jobs: empty for all jobs.
+        :returns: job → its fields.
+        """
         moved = self._store().set_window(name, from_date, jobs=jobs, by=actor, why=why)
         details = {"from_date": str(from_date), "jobs": [*jobs]}
         self._audit(Audit(workflow=name, action="set_window", actor=actor, why=why, details=details))
         return moved
 
     def switch(self, name: str, job: str, *, enabled: bool, actor: Actor, why: str | None = None) -> frozenset[str]:
-        """Switch a job on or off; returns all that are off."""
+        """Switch a job on or off.
+
+        :returns: all jobs that are off.
+        """
         change = self._store().enable if enabled else self._store().disable
         off = change(name, job, by=actor, why=why)
         action = "enable" if enabled else "disable"
@@ -207,7 +210,7 @@ class WorkflowService:
         return off
 
     def validate(self, paths: Iterable[Path] = ()) -> list[Diagnostic]:
-        """Return the diagnostics of all workflow files, or of some, without looking into bundles."""
+        """Return the diagnostics of all workflow files, or of some. Bundles are not opened."""
         from batchy_provider.config.inspection import inspect_folder
 
         wanted = {str(path) for path in paths}
@@ -222,12 +225,12 @@ class WorkflowService:
 
 
 def folder_text(folder: Path) -> str:
-    """Name the folder of workflow files."""
+    """Name the folder of workflow files in a message."""
     return f"the folder {folder}" if folder.is_dir() else f"a folder of workflow files (there is none at {folder})"
 
 
 def diagnostics_by_workflow(diagnostics: Iterable[Diagnostic]) -> dict[str, list[Diagnostic]]:
-    """Sort diagnostics by the workflow whose file they are in; those of ``_defaults`` are no workflow's."""
+    """Group diagnostics by the workflow whose file they are in. Those of ``_defaults`` belong to no workflow."""
     by_name: dict[str, list[Diagnostic]] = {}
     for diagnostic in diagnostics:
         if not Path(diagnostic.file).stem.startswith("_") and Path(diagnostic.file).suffix:
@@ -236,10 +239,10 @@ def diagnostics_by_workflow(diagnostics: Iterable[Diagnostic]) -> dict[str, list
 
 
 def sort_by(found: list[Any], order_by: str, columns: Collection[str] = ()) -> list[Any]:
-    """
-    Sort by a column, and by name where that is equal; what has no value comes last.
+    """Sort by a column, keeping the order of equal values. Items without a value come last.
 
-    :param columns: those that there are; by default the fields of `WorkflowSummary`.
+    :param order_by: a column; with ``-`` before it, in descending order.
+    :param columns: the columns that there are; by default the fields of `WorkflowSummary`.
     :raises ConfigError: there is no such column.
     """
     column = order_by.removeprefix("-")

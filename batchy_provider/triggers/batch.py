@@ -16,8 +16,7 @@ from batchy_provider.triggers.multiplexers import multiplexer
 
 
 class BatchFreeTrigger(BaseTrigger):
-    """
-    Fire when a batch is no longer the open one, or when it is time to check whether its holder still runs.
+    """Fire when a batch is no longer the open one, or when it is time to check whether its holder still runs.
 
     :param batch_id: the open batch.
     :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.

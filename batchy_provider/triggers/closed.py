@@ -32,8 +32,7 @@ _FAULT_PAUSE_SECONDS = 60.0
 
 
 class BatchClosedTrigger(BaseEventTrigger):
-    """
-    Fire for each closed batch of a workflow, by default only for batches that no run of Airflow has opened.
+    """Fire for each closed batch of a workflow, by default only for batches that no run of Airflow has opened.
 
     ``Asset("batchy://sales", watchers=[AssetWatcher(name="sales", trigger=BatchClosedTrigger(workflow="sales"))])``
     is then also updated by batches of the command line, the REST API and the original Batchy server. Redis holds the

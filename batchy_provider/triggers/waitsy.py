@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 
 class WaitsyTrigger(BaseTrigger):
-    """
-    Wait until one or several workflows have succeeded, and then end the task.
+    """Wait until one or several workflows have succeeded, and then end the task.
 
     :param wait: fields of a `core.waits.Wait`; or a list of them, for several workflows.
     :param redis_conn_id: the connection; None for ``[batchy] redis_conn_id``.

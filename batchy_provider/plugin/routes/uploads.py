@@ -21,7 +21,6 @@ from starlette.requests import ClientDisconnect
 
 from batchy_provider.bundles.limits import MIB
 from batchy_provider.config.diagnostics import Diagnostic
-from batchy_provider.config.reader import Reader, find_file
 from batchy_provider.dag_factory.isolated import check_classes
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plugin.airflow_services import ServicesDep
@@ -237,10 +236,6 @@ _OPTIONS = (("core", "default_timezone"), ("core", "max_map_length"), ("batchy",
 
 def _check_classes(folder: Path, workflows: Sequence[str]) -> list[Diagnostic]:
     """Build DAGs that use classes of the site in another process: only that shows the errors of those classes."""
-    reader = Reader(folder)
-    paths = {name: find_file(folder, name) for name in workflows}
-    found = {name: reader.read(path)[0] for name, path in paths.items() if path is not None}
-    named = [name for name, workflow in found.items() if workflow is not None and workflow.uses_classes]
     given = {(section, name): conf.get(section, name, fallback=None) for section, name in _OPTIONS}
     env = {f"AIRFLOW__{section}__{name}".upper(): value for (section, name), value in given.items() if value}
-    return check_classes(folder, named, env=env)
+    return check_classes(folder, workflows, env=env)

@@ -348,7 +348,7 @@ class TestWhatTheLogSays:
         monkeypatch.setenv("AIRFLOW__BATCHY__CFG_FOLDER", str(tmp_path))
         (tmp_path / "crm.yaml").write_text("")
         assert waits(sensor(**mode, workflow="crm"), context())
-        assert f"crm: {tmp_path / 'crm.yaml'} defines it, and its first batch has yet to be opened" in told()
+        assert f"crm: {tmp_path / 'crm.yaml'} defines it, and no batch of it was opened yet" in told()
 
     def test_a_machine_without_the_files(
         self, mode: dict[str, Any], told: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch

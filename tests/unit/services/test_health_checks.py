@@ -132,7 +132,7 @@ def test_by_sentinel(tmp_path: Path) -> None:
         said = found(watched.url)
         assert said["connection"] == ("ok", f"by Sentinel, 127.0.0.1:{watched.ports[0]}")
         assert said["replicas"][0] == "ok"
-        assert said["sentinel"] == ("warn", "1 in all; three on three machines bear the loss of one")
+        assert said["sentinel"] == ("warn", "1 in all; three Sentinels on three machines survive the loss of one")
         hosts = f"127.0.0.1:1,{watched.url.partition('://')[2]}"
         texts = str(examine(Store(open_client(f"redis+sentinel://{hosts}"))))
         assert "127.0.0.1:1 cannot be asked about mymaster" in texts
