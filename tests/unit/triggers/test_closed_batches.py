@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Batches closed outside Airflow become events: each is told, also after a restart, and once in normal running."""
+"""Batches closed outside of Airflow become events: each at least once, also after a restart, and normally only once."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from delivered_batches import CONFIG, PERSON, cursor, load, original_load, until, watching
 from redis import Redis
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.exceptions import InvalidNameError
 from batchy_provider.state import deliveries
 from batchy_provider.state.store import Store
 from batchy_provider.triggers import closed as closed_module
 from batchy_provider.triggers.closed import BatchClosedTrigger
-
-PERSON = Holder(by="ann, on the command line")
-CONFIG = WorkflowConfig(name="wf", jobs={"a": {}, "b": {}})
 
 
 @pytest.fixture(autouse=True)
@@ -37,78 +32,13 @@ def store(redis_client: Redis) -> Store:
     return Store(redis_client)
 
 
-def load(store: Store, result: Result = "success", *, holder: Holder = PERSON) -> int:
-    batch_id = store.open("wf", OpenRequest(config=CONFIG, holder=holder)).batch_id
-    store.close("wf", CloseRequest(result=result, batch_id=batch_id))
-    return batch_id
-
-
-def original_load(client: Redis, batch_id: int, status: str = "success") -> int:
-    """Write what the original server does, which publishes nothing and knows no index."""
-    fields = {
-        "batch_id": batch_id,
-        "status": status,
-        "batch_start": "2036-01-01T02:00:00",
-        "to_date": "2036-01-01T02:00",
-    }
-    for job in ("a", "b"):
-        client.hset("wf", job, json.dumps({**fields, "batch_end": "2036-01-01T03:00:00"}))
-    return batch_id
-
-
-class Told:
-    """The events of a trigger that runs."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        trigger = BatchClosedTrigger(**{"workflow": "wf", **kwargs})
-        path, kwargs = trigger.serialize()
-        assert path == "batchy_provider.triggers.closed.BatchClosedTrigger"
-        self.events: list[Any] = []
-        self._task = asyncio.create_task(self._run(BatchClosedTrigger(**kwargs)))
-
-    async def _run(self, trigger: BatchClosedTrigger) -> None:
-        async for event in trigger.run():
-            self.events.append(event.payload)
-
-    @property
-    def ids(self) -> list[int]:
-        return [payload["batch_id"] for payload in self.events]
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-
-@asynccontextmanager
-async def watching(client: Redis, **kwargs: Any) -> AsyncIterator[Told]:
-    """A trigger that has had its first look."""
-    told = Told(**kwargs)
-    try:
-        await until(lambda: client.hlen("wf:told") > 0)
-        yield told
-    finally:
-        await told.stop()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come about")
-
-
-def cursor(client: Redis, field: str = "airflow:success:outside") -> Any:
-    return json.loads(client.hget("wf:told", field) or "{}")
-
-
-def test_a_batch_of_a_person_is_told_with_its_window(store: Store, redis_client: Redis) -> None:
+def test_a_batch_of_a_person_is_delivered_with_its_window(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         load(store)  # closed before anybody watched: no news
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             batch_id = load(store)
-            await until(lambda: told.events)
-            (payload,) = told.events
+            await until(lambda: delivered.events)
+            (payload,) = delivered.events
             batch = store.batch("wf", batch_id)
             assert payload == {
                 "workflow": "wf",
@@ -125,20 +55,20 @@ def test_a_batch_of_a_person_is_told_with_its_window(store: Store, redis_client:
 def test_what_the_original_server_closed_is_found_by_the_recheck(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         load(store)
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             batch_id = original_load(redis_client, 2_000_000_000)
-            await until(lambda: told.ids == [batch_id])
+            await until(lambda: delivered.ids == [batch_id])
             await until(lambda: cursor(redis_client)["told"] == batch_id)
             # This package opens next, and notes what the original did: that is no news any more.
             store.open("wf", OpenRequest(holder=PERSON))
             store.close("wf", CloseRequest(result="success"))
-            await until(lambda: len(told.ids) == 2)
-            assert told.ids[0] == batch_id
+            await until(lambda: len(delivered.ids) == 2)
+            assert delivered.ids[0] == batch_id
 
     asyncio.run(test())
 
 
-def test_runs_of_airflow_are_told_only_if_asked_for(store: Store, redis_client: Redis) -> None:
+def test_runs_of_airflow_are_delivered_only_if_asked_for(store: Store, redis_client: Redis) -> None:
     run = Holder(dag_id="wf", run_id="r1")
 
     async def test() -> None:
@@ -155,41 +85,41 @@ def test_runs_of_airflow_are_told_only_if_asked_for(store: Store, redis_client: 
 @pytest.mark.parametrize(("result", "expected"), [("success", [1]), ("failed", [0, 2]), ("closed", [0, 1, 2])])
 def test_which_result(store: Store, redis_client: Redis, result: Any, expected: list[int]) -> None:
     async def test() -> None:
-        async with watching(redis_client, result=result) as told:
+        async with watching(redis_client, result=result) as delivered:
             results: list[Result] = ["failed", "success", "failed"]
             ids = [load(store, each) for each in results]
             await until(lambda: cursor(redis_client, f"airflow:{result}:outside")["told"] == ids[-1])
-            assert told.ids == [ids[number] for number in expected]
+            assert delivered.ids == [ids[number] for number in expected]
 
     asyncio.run(test())
 
 
-def test_what_was_closed_while_nobody_watched_is_told_afterwards(store: Store, redis_client: Redis) -> None:
+def test_what_was_closed_while_nobody_watched_is_delivered_afterwards(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             first = load(store)
             await until(lambda: cursor(redis_client)["told"] == first)
         missed = [load(store) for _ in range(3)]
-        async with watching(redis_client) as told:
-            await until(lambda: len(told.ids) == 3)
-            assert told.ids == missed
+        async with watching(redis_client) as delivered:
+            await until(lambda: len(delivered.ids) == 3)
+            assert delivered.ids == missed
 
     asyncio.run(test())
 
 
-def test_a_restart_just_after_it_was_told_loses_none(
+def test_a_restart_just_after_it_was_delivered_loses_none(
     store: Store, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow may not have stored it: so it is told once more, when the claim of the dead one has lapsed."""
+    """Airflow may not have stored the event, so it is delivered again when the lease of the dead subscriber has ended."""
     monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
     monkeypatch.setattr(deliveries, "LEASE_SECONDS", 1)
 
     async def test() -> None:
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             batch_id = load(store)
-            await until(lambda: told.ids == [batch_id])
-        async with watching(redis_client) as told:
-            await until(lambda: told.ids == [batch_id])
+            await until(lambda: delivered.ids == [batch_id])
+        async with watching(redis_client) as delivered:
+            await until(lambda: delivered.ids == [batch_id])
 
     asyncio.run(test())
 
@@ -202,9 +132,9 @@ def test_one_that_is_stopped_once_airflow_has_stored_the_event_tells_it_no_more(
     monkeypatch.setattr(deliveries, "LEASE_SECONDS", 1)
 
     async def test() -> None:
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             batch_id = load(store)
-            await until(lambda: told.ids == [batch_id])
+            await until(lambda: delivered.ids == [batch_id])
             await asyncio.sleep(0.2)
         assert cursor(redis_client) == {"told": batch_id, "claims": {}}
 
@@ -221,7 +151,7 @@ def test_two_watchers_tell_each_batch_once(store: Store, redis_client: Redis) ->
     asyncio.run(test())
 
 
-def test_watches_with_names_of_their_own_are_each_told(store: Store, redis_client: Redis) -> None:
+def test_watches_with_names_of_their_own_are_each_delivered(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
         async with watching(redis_client, name="one") as one, watching(redis_client, name="other") as other:
             await until(lambda: redis_client.hlen("wf:told") == 2)
@@ -238,19 +168,21 @@ def test_state_that_cannot_be_read_does_not_end_it(
     monkeypatch.setattr(closed_module, "_FAULT_PAUSE_SECONDS", 0.1)
 
     async def test() -> None:
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             redis_client.rename("wf:told", "kept")
             redis_client.set("wf:told", "mine")
             load(store)
             await asyncio.sleep(0.5)
-            assert not told.events
+            assert not delivered.events
             redis_client.rename("kept", "wf:told")
-            await until(lambda: told.events)
+            await until(lambda: delivered.events)
 
     asyncio.run(test())
 
 
-def test_a_batch_that_is_confirmed_before_an_earlier_one_is_not_told_again(store: Store, redis_client: Redis) -> None:
+def test_a_batch_that_is_confirmed_before_an_earlier_one_is_not_delivered_again(
+    store: Store, redis_client: Redis
+) -> None:
     backend = Store(redis_client).backend
     subscription = deliveries.Subscription(workflow="wf")
     assert deliveries.lease(backend, subscription, "one") == []
@@ -268,24 +200,24 @@ def test_backfills_are_no_news(store: Store, redis_client: Redis) -> None:
     window = Window(from_date="2026-01-04T02:00", to_date="2026-01-05T02:00")
 
     async def test() -> None:
-        async with watching(redis_client, result="closed", outside_only=False) as told:
+        async with watching(redis_client, result="closed", outside_only=False) as delivered:
             history = store.open("wf", OpenRequest(holder=PERSON, config=CONFIG, window=window, backfill=True))
             batch_id = load(store)
-            await until(lambda: told.events)
+            await until(lambda: delivered.events)
             store.close("wf", CloseRequest(result="success", batch_id=history.batch_id))
             after = load(store)
-            await until(lambda: len(told.events) == 2)
-            assert told.ids == [batch_id, after]
+            await until(lambda: len(delivered.events) == 2)
+            assert delivered.ids == [batch_id, after]
 
     asyncio.run(test())
 
 
 def test_a_workflow_that_does_not_exist_yet(store: Store, redis_client: Redis) -> None:
     async def test() -> None:
-        async with watching(redis_client) as told:
+        async with watching(redis_client) as delivered:
             await asyncio.sleep(0.3)
             batch_id = load(store)
-            await until(lambda: told.ids == [batch_id])
+            await until(lambda: delivered.ids == [batch_id])
             assert store.workflows() == ["wf"]
 
     asyncio.run(test())
@@ -294,7 +226,7 @@ def test_a_workflow_that_does_not_exist_yet(store: Store, redis_client: Redis) -
 @pytest.mark.parametrize(
     ("wrong", "message"), [({"workflow": "a b"}, "workflow name 'a b'"), ({"result": "open"}, "result is 'open'")]
 )
-def test_mistakes_are_told_when_the_dag_is_parsed(wrong: dict[str, Any], message: str) -> None:
+def test_mistakes_are_reported_when_the_dag_is_parsed(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, InvalidNameError), match=message):
         BatchClosedTrigger(**{"workflow": "wf", **wrong})
 
