@@ -23,7 +23,8 @@ class ExecutionOutcome:
 
     :param state: ``success``, ``skipped`` or ``failed``.
     :param exit_code: 0 to 255; 128 + n after signal n.
-    :param reason: one sentence, with the last lines of stderr if the script failed.
+    :param summary: why it has this state, without what the script wrote.
+    :param reason: the summary, with the last lines of stderr if the script failed.
     :param stored: the execution in the result store.
     :param values: content of each ``NAME.json`` of `BATCHY_OUTPUT_DIR`, masked.
     :param result: how the script's processes ended.
@@ -32,6 +33,7 @@ class ExecutionOutcome:
 
     state: str
     exit_code: int
+    summary: str
     reason: str
     stored: StoredExecution
     values: Mapping[str, Any]
@@ -56,8 +58,25 @@ def state_of(result: RunResult, problems: Sequence[str]) -> str:
     return "success" if result.exit_code == 0 and not problems else "failed"
 
 
+def failed_by_itself(result: RunResult) -> bool:
+    """Tell whether the script failed or was stopped, whatever its output is."""
+    return result.ended != "exit" or result.exit_code not in (0, SKIP_EXIT_CODE)
+
+
 def reason_of(result: RunResult, problems: Sequence[str], request: ExecutionRequest) -> str:
-    """Say why an execution has its state, for people; see `state_of`."""
+    """Return the summary of an execution, with the last lines of stderr if the script failed; see `summary_of`."""
+    summary = summary_of(result, problems, request)
+    if not failed_by_itself(result):
+        return summary
+    tail = "\n".join(result.stderr_tail.rstrip().split("\n")[-TAIL_LINES:])
+    return f"{summary} The last lines of stderr:\n{tail}" if tail else f"{summary} It wrote nothing to stderr."
+
+
+def summary_of(result: RunResult, problems: Sequence[str], request: ExecutionRequest) -> str:
+    """Say why an execution has its state, for people; see `state_of`.
+
+    :param problems: what is wrong with the output or the values of the script.
+    """
     by_signal = f" (signal {result.signal})" if result.signal else ""
     if result.ended == "timeout":
         text = f"{SCRIPT} was stopped after {result.seconds:.1f} s: it reached its time limit"
@@ -80,5 +99,4 @@ def reason_of(result: RunResult, problems: Sequence[str], request: ExecutionRequ
         return " ".join(problems)
     else:
         return f"{SCRIPT} succeeded in {result.seconds:.1f} s."
-    tail = "\n".join(result.stderr_tail.rstrip().split("\n")[-TAIL_LINES:])
-    return f"{text}{by_signal}." + (f" The last lines of stderr:\n{tail}" if tail else " It wrote nothing to stderr.")
+    return f"{text}{by_signal}."

@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchy_provider.bundles.bundle_cache import Fetched
-from batchy_provider.bundles.execution_outcome import ExecutionOutcome, reason_of, state_of
+from batchy_provider.bundles.execution_outcome import (
+    ExecutionOutcome,
+    failed_by_itself,
+    reason_of,
+    state_of,
+    summary_of,
+)
 from batchy_provider.bundles.execution_record import StoredExecution
 from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.masking import Masker
@@ -90,9 +96,13 @@ class FinishedRun:
         :param stored: the execution, with a record that `record` made.
         """
         record, contents = stored.record, stored.record["contents"]
+        # Only of a script that did not fail by itself, problems of its output are the reason.
+        is_own = failed_by_itself(self.result)
+        summary = self.masker.text(summary_of(self.result, (), self.request)) if is_own else record["reason"]
         return ExecutionOutcome(
             state=record["state"],
             exit_code=self.result.exit_code,
+            summary=summary,
             reason=record["reason"],
             stored=stored,
             values={name: value for name, value in self.values.items() if f"{FILES}/{name}.json" in contents},

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, end, for_each
@@ -30,8 +31,6 @@ def add_commands(commands: Commands) -> None:
 
 def adopt(context: Context, arguments: argparse.Namespace) -> int:
     """Take over the original's history."""
-    from batchy_provider.services.adoption import data_of
-
     if bool(arguments.workflow) == arguments.all:
         raise UsageError("which workflow? Name one, or give --all")
     service, by, dry_run = context.services.adoption, actor(arguments), arguments.dry_run
@@ -42,7 +41,7 @@ def adopt(context: Context, arguments: argparse.Namespace) -> int:
     else:
         done = [service.adopt(arguments.workflow, actor=by, dry_run=dry_run)]
     if not context.output.is_table:
-        context.output.data([data_of(each) for each in done])
+        context.output.data([asdict(each) for each in done])
         return end(context, errors)
     rows = [[each.workflow, *_counts(each)] for each in done]
     context.output.table(("workflow", "batches adopted", "left open, ended", "never loaded"), rows)

@@ -181,8 +181,8 @@ def _keep(folder: Path | None, outcome: ExecutionOutcome, terminal: Terminal) ->
 
 
 def _report_end(terminal: Terminal, kept: Path | None, outcome: ExecutionOutcome) -> None:
-    # The terminal has just shown stderr, so that only the first line of the reason is new.
-    terminal.say(outcome.reason.splitlines()[0].removesuffix(" The last lines of stderr:"))
+    # Not the reason: the terminal has just shown stderr.
+    terminal.say(outcome.summary)
     for notice in outcome.notices:
         terminal.say(notice)
     for name, value in outcome.values.items():

@@ -162,7 +162,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or nothing."""
     found = nearest(name, known)
-    return f"; did you mean {found!r}?" if found else ""
+    return suggestion(found) if found else ""
+
+
+def suggestion(name: str) -> str:
+    """Return ``; did you mean 'x'?``, the end of a message."""
+    return f"; did you mean {name!r}?"
 
 
 def one_of(names: Sequence[str]) -> str:

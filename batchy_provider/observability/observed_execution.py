@@ -31,8 +31,8 @@ class ObservedExecution:
         self._has_ended = True
         self._span.set(exit_code=outcome.exit_code, state=outcome.state, url=outcome.stored.url)
         if outcome.state == "failed":
-            # The other lines are the script's stderr. They belong in the log only, where Airflow masks secrets.
-            self._span.failed(outcome.reason.partition("\n")[0])
+            # Not the reason: what the script wrote belongs in the log only.
+            self._span.failed(outcome.summary)
         metrics.emit(metrics.EXECUTED, 1, **self._tags, state=outcome.state)
         metrics.emit(metrics.EXECUTION_TIME, outcome.result.seconds, **self._tags, state=outcome.state)
         metrics.emit(metrics.OUTPUT, outcome.reference().get("bytes", 0), **self._tags)

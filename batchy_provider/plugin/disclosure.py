@@ -19,6 +19,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from fastapi import Depends
 
 from batchy_provider.bundles.masking import MASK
+from batchy_provider.config.diagnostics import suggestion
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.secret_masking import is_secret, mask_fields, mask_file, mask_jobs
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="WorkflowSummary")
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]+")
-_HINT = re.compile(r"; did you mean '([^']*)'\?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
@@ -61,8 +61,9 @@ class Disclosure:
         """
         hidden = self._hidden(text, own)
         if hidden:
-            text = _HINT.sub(lambda found: "" if found[1] in hidden else found.group(), text)
             for name in sorted(hidden, key=len, reverse=True):
+                # A suggestion that is masked would still say that there is such a workflow.
+                text = text.replace(suggestion(name), "")
                 text = re.sub(rf"(?<![\w.\-]){re.escape(name)}(?![\w\-])", MASK, text)
         return text if self.sees_server else hide_addresses(text)
 

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchy_provider.core.values import Actor
 from batchy_provider.original.history import Adoption, OriginalKeys, adopt, find_original_keys
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.state.store import Store
 
-__all__ = ["Adoption", "AdoptionService", "data_of"]
+__all__ = ["Adoption", "AdoptionService"]
 
 
 class AdoptionService:
@@ -58,8 +57,3 @@ class AdoptionService:
             details = {"adopted": len(done.adopted), "ended": len(done.ended)}
             self._audit(Audit(workflow=workflow, action="adopt", actor=actor, details=details))
         return done
-
-
-def data_of(adoption: Adoption) -> dict[str, Any]:
-    """Return an adoption as a dictionary for JSON."""
-    return asdict(adoption)

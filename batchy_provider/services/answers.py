@@ -15,8 +15,6 @@ from batchy_provider.core.values import Actor, Batch, PersonalChange
 
 T = TypeVar("T")
 
-__all__ = ["Actor", "Audit", "BatchView", "JobSummary", "Page", "WorkflowDetail", "WorkflowSummary"]
-
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):

@@ -91,7 +91,7 @@ class ExecutionView:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFile:
+class ResultFile:
     """Read a file of an execution, in parts.
 
     :param size: in bytes.
@@ -186,7 +186,7 @@ class ExecutionService:
         """
         return ExecutionView.of(self._stored(workflow, batch_id, job, attempt))
 
-    def file(self, workflow: str, batch_id: str, job: str, attempt: str | None, name: str) -> KeptFile:
+    def file(self, workflow: str, batch_id: str, job: str, attempt: str | None, name: str) -> ResultFile:
         """Return a file of an execution.
 
         :param name: ``stdout``, ``stderr``, ``output`` or ``files/…``. If the script wrote no output file, its stdout
@@ -201,7 +201,7 @@ class ExecutionService:
             raise ResultError(f"The execution {stored.url} has no file {name!r}. It has: {', '.join(contents)}.")
         results = self._results()
         root = results.root if results.is_local else None
-        return KeptFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]), root)
+        return ResultFile(stored, name, int(contents[name]["bytes"]), str(contents[name]["sha256"]), root)
 
     def bundle(self, workflow: str, job: str, into: Path) -> Path:
         """Copy the bundle that a workflow file names for a job, as a zip.

@@ -26,8 +26,6 @@ from batchy_provider.state.log_throttle import LogThrottle
 if TYPE_CHECKING:
     from batchy_provider.config.workflow import Workflow
 
-MAX_LIMIT = 1000
-
 _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 

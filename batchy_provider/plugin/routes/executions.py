@@ -24,7 +24,7 @@ from batchy_provider.plugin.routes.batches import BatchId
 from batchy_provider.plugin.routes.workflows import Offset
 from batchy_provider.plugin.security import CheckedJobName, CodeReader, LogReader, WorkflowName
 from batchy_provider.plugin.server_addresses import hide_addresses
-from batchy_provider.services.executions import ExecutionView, KeptFile
+from batchy_provider.services.executions import ExecutionView, ResultFile
 
 router = APIRouter(tags=["executions"])
 
@@ -168,7 +168,7 @@ def get_bundle(workflow: WorkflowName, job: CheckedJobName, caller: CodeReader, 
     )
 
 
-def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
+def _respond(request: Request, kept: ResultFile, filename: str) -> Response:
     etag = f'"{kept.sha256}"'
     is_text = kept.name in ("stdout", "stderr", "output")
     headers = {
@@ -198,7 +198,7 @@ def _respond(request: Request, kept: KeptFile, filename: str) -> Response:
     return StreamingResponse(chain((first,), parts), status, headers, media_type)
 
 
-def _part(request: Request, kept: KeptFile, etag: str) -> tuple[int, int] | None:
+def _part(request: Request, kept: ResultFile, etag: str) -> tuple[int, int] | None:
     """Return the requested range of bytes, from start (inclusive) to end (exclusive).
 
     :returns: the whole file if the request has no range, several ranges, or a range of another version of the file;

@@ -96,11 +96,11 @@ def test_one_fault_and_nothing_is_stored(
     assert tree(cfg) == {}
 
 
-def test_a_circle_that_an_upload_would_close_is_found(services: Services, cfg: Path, give: Give) -> None:
+def test_a_cycle_that_an_upload_would_close_is_found(services: Services, cfg: Path, give: Give) -> None:
     job = "jobs: {a: {bash: 'true'}}\n"
     services.uploads.store(Upload(configs=[give("a.yaml", job)]), actor=ANN)
     services.uploads.store(Upload(configs=[give("b.yaml", f"wait_for: [a]\n{job}")]), actor=ANN)
-    with pytest.raises(InvalidFilesError, match="circle"):
+    with pytest.raises(InvalidFilesError, match="cycle"):
         services.uploads.store(Upload(configs=[give("a.yaml", f"wait_for: [b]\n{job}")], replace=True), actor=ANN)
     assert (cfg / "a.yaml").read_text() == job
 

@@ -110,7 +110,7 @@ def test_what_was_closed_while_nobody_watched_is_delivered_afterwards(store: Sto
 def test_a_restart_just_after_it_was_delivered_loses_none(
     store: Store, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow may not have stored the event, so it is delivered again when the lease of the dead subscriber has ended."""
+    """Airflow may not have stored the event, so it is delivered again when the dead subscriber's lease ends."""
     monkeypatch.setattr(closed_module, "CONFIRM_SECONDS", 100)
     monkeypatch.setattr(deliveries, "LEASE_SECONDS", 1)
 
