@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.sensors.waitsy import WaitsySensor
 from batchy_provider.state.store import Store
 from batchy_provider.triggers.waitsy import WaitsyTrigger

@@ -12,7 +12,8 @@ from typing import Any
 
 from redis import Redis
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Result, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.vocabulary import Result
 from batchy_provider.state.store import Store
 from batchy_provider.triggers.closed import BatchClosedTrigger
 
