@@ -59,12 +59,10 @@ class Disclosure:
 
         :param own: names that stay: those of the workflow that the sentence is about, and of its jobs.
         """
-        hidden = self._hidden(text, own)
-        if hidden:
-            for name in sorted(hidden, key=len, reverse=True):
-                # A suggestion that is masked would still say that there is such a workflow.
-                text = text.replace(suggestion(name), "")
-                text = re.sub(rf"(?<![\w.\-]){re.escape(name)}(?![\w\-])", MASK, text)
+        for name in sorted(self._hidden(text, own), key=len, reverse=True):
+            # A suggestion that is masked would still say that there is such a workflow.
+            text = text.replace(suggestion(name), "")
+            text = re.sub(rf"(?<![\w.\-]){re.escape(name)}(?![\w\-])", MASK, text)
         return text if self.sees_server else hide_addresses(text)
 
     def _hidden(self, text: str, own: Collection[str]) -> set[str]:
