@@ -138,7 +138,7 @@ def test_slots_that_are_moved_during_a_storm(tmp_path: Path) -> None:
                 mover.move(chance.choice(WORKFLOWS))
                 time.sleep(0.2)
 
-        told = storm(cluster.url, 6, meanwhile)
+        told = storm(cluster.url, 4, meanwhile)
         assert mover.moved == 8
         each_window_once(Store(open_client(cluster.url)), told)
 
@@ -148,7 +148,7 @@ def test_a_master_that_is_killed_during_a_storm(tmp_path: Path) -> None:
     """With wait_replicas, whatever a process was told is on the replica that takes over, if there is one more."""
     with started_cluster(tmp_path, replicas=4, timeout_ms=3_000) as cluster:
         killing = threading.Timer(2, cluster.processes[0].kill)
-        told = storm(cluster.url, 10, killing.start)
+        told = storm(cluster.url, 8, killing.start)
         killing.join()
         alive = "redis+cluster://" + ",".join(cluster.url.split(",")[1:])
         each_window_once(Store(open_client(alive), retry_seconds=60), told)
