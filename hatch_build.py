@@ -11,7 +11,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class SchemaHook(BuildHookInterface):  # type: ignore[type-arg]
+class SchemaHook(BuildHookInterface[Any]):
     """Generate the schema from the models, so that no copy of it is committed."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

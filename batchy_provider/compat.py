@@ -16,7 +16,7 @@ def cron_timetables() -> tuple[Any, Any]:
     try:
         from airflow.sdk import CronTriggerTimetable, MultipleCronTriggerTimetable
     except ImportError:
-        from airflow.timetables.trigger import (  # type: ignore[assignment]
+        from airflow.timetables.trigger import (  # type: ignore[assignment]  # the core's classes
             CronTriggerTimetable,
             MultipleCronTriggerTimetable,
         )
@@ -92,7 +92,7 @@ def airflow_stats() -> Any:
         legacy_names = conf.getboolean("metrics", "legacy_names_on", fallback=True)
         Stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy_names)
     except TypeError:  # Airflow 3.2
-        Stats.initialize(factory=stats_utils.get_stats_factory(Stats))  # type: ignore[call-arg]
+        Stats.initialize(factory=stats_utils.get_stats_factory(Stats))  # type: ignore[call-arg]  # as it was then
     return Stats
 
 

@@ -228,7 +228,7 @@ def of_postgres(jobs: int) -> None:
                         rows.append((batch, name, -1, "return_value", "workflow_001", run, value, "2026-11-22"))
                 cursor.executemany("INSERT INTO xcom VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", rows)
                 cursor.execute("SELECT pg_total_relation_size('xcom')")
-                (size,) = cursor.fetchone()  # type: ignore[misc]
+                (size,) = cursor.fetchone()
             print(f"As rows like XComs in PostgreSQL, on disk: {size / batches / 1024:.2f} KiB a batch of {jobs} jobs")
         finally:
             service.stop()

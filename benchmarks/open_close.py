@@ -64,11 +64,11 @@ def raw_cycle(client: redis.Redis, workflow: str, jobs: int) -> Cycle:
 
     cycle = store_cycle(client, workflow, jobs)
     cycle()
-    session.Session.ask = recording  # type: ignore[method-assign]
+    session.Session.ask = recording
     try:
         cycle()
     finally:
-        session.Session.ask = ask  # type: ignore[method-assign]
+        session.Session.ask = ask
     assert [len(part) > 0 for part in recorded] == [True] * 4, "a cycle is two reads and two transactions"
 
     def replay() -> None:

@@ -152,7 +152,7 @@ def counted() -> Callable[[], int]:
         number += 1
         return send(self, *args, **options)
 
-    AbstractConnection.send_packed_command = counting  # type: ignore[method-assign]
+    AbstractConnection.send_packed_command = counting
     return lambda: number
 
 

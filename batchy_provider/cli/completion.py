@@ -47,9 +47,9 @@ def complete(parser: argparse.ArgumentParser) -> None:
 
     for action in _all_actions(parser):
         if action.dest in ("workflow", "others"):
-            action.completer = _workflows  # type: ignore[attr-defined]
+            action.completer = _workflows  # type: ignore[attr-defined]  # for argcomplete
         elif action.dest == "job" and not isinstance(action, argparse._AppendAction):
-            action.completer = _jobs  # type: ignore[attr-defined]
+            action.completer = _jobs  # type: ignore[attr-defined]  # for argcomplete
     argcomplete.autocomplete(parser)
 
 

@@ -119,7 +119,7 @@ def _take_arguments(run: argparse.ArgumentParser) -> None:
         namespace.arguments = words[end + 1 :]
         return namespace, rest
 
-    run.parse_known_args = parse_known_args  # type: ignore[method-assign]
+    run.parse_known_args = parse_known_args  # type: ignore[method-assign]  # subparsers are made by argparse
     run.usage = f"{run.prog} [OPTIONS] BUNDLE [-- ARGUMENT ...]"
 
 

@@ -132,7 +132,7 @@ def _names_users(text: str, lines: list[str]) -> bool:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    first, blank, rest = re.match(r"(\S*)(\s*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    first, blank, rest = re.match(r"(\S*)(\s*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches any text
     return first, blank, rest
 
 

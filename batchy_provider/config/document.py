@@ -133,10 +133,11 @@ def _parse_json(text: str) -> Any:
         mapping = dict(items)
         if len(mapping) < len(items):
             seen: set[str] = set()
-            twice = next(name for name, _ in items if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise DocumentError(
-                Violation((), Code.DUPLICATE_KEY, f"the key {twice!r} is given twice in one object; remove one")
-            )
+            for name, _ in items:
+                if name in seen:
+                    text = f"the key {name!r} is given twice in one object; remove one"
+                    raise DocumentError(Violation((), Code.DUPLICATE_KEY, text))
+                seen.add(name)
         return mapping
 
     def constant(name: str) -> NoReturn:

@@ -125,7 +125,7 @@ def _at(data: Any, path: KeyPath) -> Any:
         if not isinstance(data, dict | list):
             return data  # `after: a` stands for `after: [a]`
         try:
-            data = data[part]  # type: ignore[index]
+            data = data[part]  # type: ignore[index]  # a wrong index is caught below
         except (KeyError, IndexError, TypeError):
             return {}
     return data

@@ -134,7 +134,7 @@ def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[s
     )
     # Params stay exactly as they are in the file: rendering would change line breaks and fail on braces.
     task.template_fields = tuple(field for field in task.template_fields if field != "jobs")
-    return task.as_setup()  # type: ignore[no-untyped-call]
+    return task.as_setup()  # type: ignore[no-untyped-call]  # Airflow
 
 
 def _close(dag: DAG, common: dict[str, Any]) -> Any:

@@ -62,7 +62,7 @@ def deadlines(model: WorkflowModel) -> Any:
         # Created only to find out whether it accepts its arguments.
         make(cls, notifier.args, {}, (*place, "args" if notifier.args else "notifier"))
         if cls.async_notify is not BaseNotifier.async_notify:
-            callback: Any = sdk.AsyncCallback(cls, kwargs=notifier.args)  # type: ignore[attr-defined]
+            callback: Any = sdk.AsyncCallback(cls, kwargs=notifier.args)  # type: ignore[attr-defined]  # not in the stub of airflow.sdk
         elif sync_callback is not None:
             callback = sync_callback(cls, kwargs=notifier.args)
         else:

@@ -113,6 +113,6 @@ def _parameters(cls: type) -> set[str]:
         parameter
         for base in cls.__mro__
         if "__init__" in vars(base)
-        for parameter in inspect.signature(base.__init__).parameters  # type: ignore[misc]
+        for parameter in inspect.signature(vars(base)["__init__"]).parameters
     }
     return known - FACTORY_ARGS.keys() - {"self", "args", "kwargs"}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import get_parsing_context
-from airflow.sdk.importers.base import (  # type: ignore[import-not-found] # Airflow 3.4
+from airflow.sdk.importers.base import (  # type: ignore[import-not-found]  # Airflow 3.4
     AbstractDagImporter,
     DagImportError,
     DagImportResult,
@@ -39,7 +39,7 @@ from batchy_provider.core.storable_text import storable
 from batchy_provider.dag_factory.loader import build_workflow, check_storage
 
 
-class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc] # Airflow 3.4
+class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc]  # Airflow 3.4
     """Import the DAG of each workflow file below the folder of the bundle."""
 
     def __init__(self) -> None:

@@ -78,7 +78,8 @@ class BatchContext(Context):
         if ti is missing or data is missing:
             return missing
         # One look-up for all templates of a task: Airflow makes one environment for them.
-        known: dict[Any, TemplateBatch] = self.environment.globals.setdefault("_batchy_views", {})  # type: ignore[assignment]
+        globals_of_task: Any = self.environment.globals
+        known: dict[Any, TemplateBatch] = globals_of_task.setdefault("_batchy_views", {})
         place = (ti.run_id, ti.task_id)
         if place not in known:
             known[place] = _look_up(data, ti)

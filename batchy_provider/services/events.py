@@ -75,7 +75,7 @@ class EventFeed:
         while not self._is_over():
             try:
                 # Subscribe messages are not ignored: after redis-py has reconnected by itself, there is one.
-                pubsub = self._store().backend.client.pubsub()  # type: ignore[no-untyped-call]
+                pubsub = self._store().backend.client.pubsub()  # type: ignore[no-untyped-call]  # redis-py
                 try:
                     self._serve(pubsub)
                 finally:

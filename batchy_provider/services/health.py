@@ -107,7 +107,7 @@ def _sentinels(store: Store) -> Iterator[Finding]:
     manager = _sentinel_manager(store)
     if manager is None:
         return
-    service = store.backend.client.connection_pool.service_name  # type: ignore[union-attr]
+    service = store.backend.client.connection_pool.service_name  # type: ignore[union-attr]  # Sentinel's pool has it
     known = 0
     for sentinel in manager.sentinels:
         options = sentinel.connection_pool.connection_kwargs
@@ -133,7 +133,7 @@ def _nodes(store: Store) -> dict[str, redis.Redis]:
         client.ping()
         options = client.connection_pool.connection_kwargs
         if manager := _sentinel_manager(store):
-            service = client.connection_pool.service_name  # type: ignore[attr-defined]
+            service = client.connection_pool.service_name  # type: ignore[attr-defined]  # Sentinel's pool has it
             return {"{}:{}".format(*manager.discover_master(service)): client}
         return {str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"): client}
     return {node.name: client.get_redis_connection(node) for node in client.get_primaries()}

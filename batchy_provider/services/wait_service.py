@@ -103,7 +103,7 @@ class RedisVerdicts:
             self._waits = self._waits or self._make()
             if self._events is None:
                 # Before the first question, so that no event between the two is missed.
-                self._events = self._store.backend.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                self._events = self._store.backend.client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]  # redis-py
                 self._events.subscribe(EVENTS_CHANNEL)
             elif seconds:
                 self._sleep({wait.workflow for wait in self._waits}, seconds)

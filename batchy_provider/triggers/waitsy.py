@@ -77,7 +77,7 @@ class WaitsyTrigger(BaseTrigger):
             if waiter.state == "done":
                 batches = waiter.batches
                 found = next(iter(batches.values())) if isinstance(self.wait, dict) else batches
-                event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]
+                event = TaskSuccessEvent(xcoms={"return_value": found})  # type: ignore[dict-item]  # JSON, too
         except BatchyError as raised:
             error = str(raised)
         # First the wait leaves the multiplexer, then the trigger fires: Airflow may never resume a trigger that fired.
