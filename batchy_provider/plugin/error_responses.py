@@ -147,7 +147,7 @@ def _on_batchy_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_invalid_files(request: Request, error: InvalidFilesError) -> JSONResponse:
-    """Answer with diagnostics. They may quote secrets of the file, so only a caller who may edit it gets them whole."""
+    """Answer with diagnostics. They may quote secrets, so only a caller who may edit the file gets them unmasked."""
     status, code, kind = kind_of(error)
     diagnostics = [asdict(diagnostic) for diagnostic in error.diagnostics]
     caller, workflow = getattr(request.state, "batchy_caller", None), request.path_params.get("workflow")
@@ -175,8 +175,8 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
         for diagnostic in error.errors()
     ]
     detail = "; ".join(f"{'.'.join(map(str, diagnostic['loc']))}: {diagnostic['msg']}" for diagnostic in diagnostics)
-    faults = jsonable_encoder(diagnostics)
-    return error_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, code="invalid_request", diagnostics=faults)
+    encoded = jsonable_encoder(diagnostics)
+    return error_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, code="invalid_request", diagnostics=encoded)
 
 
 def _on_http_error(request: Request, error: Exception) -> Response:

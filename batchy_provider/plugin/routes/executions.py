@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Routes of executions: their output, whole or in parts, their live logs, and their bundles."""
+"""Routes of executions: their output, complete or in parts, their live logs, and their bundles."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def get_file(
     services: ServicesDep,
 ) -> Response:
     """Return a file that an execution wrote, byte for byte. Use `Range` to continue a download."""
-    kept = services.executions.file(workflow, str(batch_id), job, attempt, name)
-    return _respond(request, kept, f"{workflow}-{batch_id}-{job}-{attempt}-{name.replace('/', '-')}")
+    stored = services.executions.file(workflow, str(batch_id), job, attempt, name)
+    return _respond(request, stored, f"{workflow}-{batch_id}-{job}-{attempt}-{name.replace('/', '-')}")
 
 
 @router.get(
@@ -168,9 +168,9 @@ def get_bundle(workflow: WorkflowName, job: CheckedJobName, caller: CodeReader, 
     )
 
 
-def _respond(request: Request, kept: ResultFile, filename: str) -> Response:
-    etag = f'"{kept.sha256}"'
-    is_text = kept.name in ("stdout", "stderr", "output")
+def _respond(request: Request, stored: ResultFile, filename: str) -> Response:
+    etag = f'"{stored.sha256}"'
+    is_text = stored.name in ("stdout", "stderr", "output")
     headers = {
         **UNCHANGED,
         "Accept-Ranges": "bytes",
@@ -183,22 +183,22 @@ def _respond(request: Request, kept: ResultFile, filename: str) -> Response:
     media_type = "text/plain; charset=utf-8" if is_text else "application/octet-stream"
     if etag in request.headers.get("If-None-Match", ""):
         return Response(status_code=304, headers=headers)
-    part = _part(request, kept, etag)
+    part = _part(request, stored, etag)
     if part is None:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{kept.size}"})
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{stored.size}"})
     start, end = part
     status = 200
-    if (start, end) != (0, kept.size):
-        status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{kept.size}"
+    if (start, end) != (0, stored.size):
+        status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{stored.size}"
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
-    parts = kept.read(start, end)
+    parts = stored.read(start, end)
     first = next(parts, b"")  # if the file cannot be opened, the status is still free to say so
     return StreamingResponse(chain((first,), parts), status, headers, media_type)
 
 
-def _part(request: Request, kept: ResultFile, etag: str) -> tuple[int, int] | None:
+def _part(request: Request, stored: ResultFile, etag: str) -> tuple[int, int] | None:
     """Return the requested range of bytes, from start (inclusive) to end (exclusive).
 
     :returns: the whole file if the request has no range, several ranges, or a range of another version of the file;
@@ -206,10 +206,10 @@ def _part(request: Request, kept: ResultFile, etag: str) -> tuple[int, int] | No
     """
     requested = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
     if requested is None or request.headers.get("If-Range", etag) != etag or requested.group() == "bytes=-":
-        return 0, kept.size
+        return 0, stored.size
     first, last = requested.groups()
     if not first:
-        start, end = max(0, kept.size - int(last)), kept.size
+        start, end = max(0, stored.size - int(last)), stored.size
     else:
-        start, end = int(first), min(kept.size, int(last) + 1 if last else kept.size)
+        start, end = int(first), min(stored.size, int(last) + 1 if last else stored.size)
     return (start, end) if start < end else None

@@ -74,7 +74,7 @@ export function RunNow({ row, runs = [], close, done }) {
     done?.(run);
   };
   const waits = paused && !unpause;
-  return html`<${Dialog} title="Run now" sure=${waits ? "Queue a run" : runs.length ? "Queue another run" : "Run"} careful=${Boolean(runs.length || byHand)} close=${close} act=${act} valid=${!chosen || from}
+  return html`<${Dialog} title="Run now" submitLabel=${waits ? "Queue a run" : runs.length ? "Queue another run" : "Run"} careful=${Boolean(runs.length || byHand)} close=${close} act=${act} valid=${!chosen || from}
       text="A run of the DAG starts as soon as Airflow has a free slot. It waits for other workflows, as at night.">
     ${runs.length ? html`<div class="note warn"><p><b>${runs.length === 1 ? `Run ${runs[0]} has not ended` : `${runs.length} runs have not ended; the oldest is ${runs[0]}`}.</b> Another run waits in the queue until ${runs.length === 1 ? "it has" : "they have"}. Where the file allows several runs at once (max_active_runs), if_open in the file says what it does while the other's batch is open.</p></div>` : null}
     ${byHand && !(chosen && !move) ? html`<div class="note warn"><p><b>Batch ${row.batch_id} is open, held by ${row.holder}.</b> The run closes that batch as failed and loads its window.</p></div>` : null}
@@ -92,7 +92,7 @@ export function RunNow({ row, runs = [], close, done }) {
 
 export function OpenBatch({ row, close }) {
   const held = row.status === "open";
-  return html`<${Dialog} title="Open a batch" close=${close} careful=${true} danger=${held} sure=${held ? "Take over and open" : "Open"}
+  return html`<${Dialog} title="Open a batch" close=${close} careful=${true} danger=${held} submitLabel=${held ? "Take over and open" : "Open"}
       text=${["This opens a batch with the next window, for work outside Airflow. No script runs. Close the batch as success or failed when the work is done.",
         "The next run of the DAG does not wait for this batch: it closes it as failed and loads the same window. If your work may take longer, pause the DAG.",
         ...(held ? [`Batch ${row.batch_id} ${windowText(row)} is open, held by ${row.holder}. This action closes it as failed first. Its window becomes part of the new one.`] : []),
@@ -157,7 +157,7 @@ export function Rerun({ batch, close }) {
     await ask(airflowApiUrl(`dags/${encode(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
     notify("The run is cleared. It starts again as soon as Airflow has a free slot.");
   };
-  return html`<${Dialog} title="Run again" sure="Clear and run" careful=${true} close=${close} act=${act}
+  return html`<${Dialog} title="Run again" submitLabel="Clear and run" careful=${true} close=${close} act=${act}
       text=${[`Airflow clears the run ${run} and runs it again with the same window: ${windowText(batch)}.`,
         batch.status === "success" ? "This window is loaded already. The jobs that run load it a second time." : batch.status === "open" ? "Its batch is open: its running tasks stop and start again." : "The jobs that run also load again what they loaded before the failure."]}>
     <fieldset class="field"><legend class="label">Tasks</legend>
@@ -175,7 +175,7 @@ export function SetWindow({ row, jobs, close }) {
     notify(`The next window starts at ${shown(from)}.`);
   };
   const pick = (job, on) => setPicked(on ? [...picked, job] : picked.filter((each) => each !== job));
-  return html`<${Dialog} title="Set the window" sure="Set" careful=${true} close=${close} act=${act} valid=${Boolean(from)}
+  return html`<${Dialog} title="Set the window" submitLabel="Set" careful=${true} close=${close} act=${act} valid=${Boolean(from)}
       text="The next batch takes data from this moment (inclusive). An earlier moment loads data again. A later moment leaves out the data in between: it is never loaded.">
     <${MomentField} name="from" label="The next window starts at" value=${from} set=${setFrom} required=${true} />
     <fieldset class="field"><legend class="label">Jobs (none selected: all)</legend>

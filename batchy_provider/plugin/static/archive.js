@@ -36,7 +36,7 @@ function Restore({ kept, close }) {
     const done = await change(`workflows/${encode(kept.workflow)}/restore`, { history, overwrite: over, why: form.get("why")?.trim() || undefined });
     notify(`Restored: ${[done.state ? "the state" : null, plural(done.batches, "batch", "batches")].filter(Boolean).join(", ")}.`);
   };
-  return html`<${Dialog} title="Restore from the archive" sure="Restore" danger=${over} close=${close} act=${act}
+  return html`<${Dialog} title="Restore from the archive" submitLabel="Restore" danger=${over} close=${close} act=${act}
       text=${["This restores what Redis lacks, with the exact watermark: the next window starts where the last success in the archive ended.",
         over ? `This replaces what Redis has: ${kept.redis || "nothing"}.` : "Newer data in Redis does not change.",
         "Afterwards, clear runs in Airflow that failed to open a batch, or let the next run catch up."]}>

@@ -176,7 +176,7 @@ const ARMED_AFTER = 700;
 // A dialog says what will happen, asks for input, and stays open with the error if the server refuses.
 // `careful`: the action cannot simply be undone, so Enter cancels. `confirm`: a name that the user must type.
 // It submits nothing during its first moments: the second half of a double click is not meant for it.
-export function Dialog({ title, text, sure, danger, careful = danger, confirm, close, act, children, valid = true }) {
+export function Dialog({ title, text, submitLabel, danger, careful = danger, confirm, close, act, children, valid = true }) {
   const box = useRef(null);
   const cancel = useRef(null);
   const sent = useRef(false);
@@ -216,7 +216,7 @@ export function Dialog({ title, text, sure, danger, careful = danger, confirm, c
       ${error ? html`<div class="note bad" role="alert"><p>${error.message}</p>${error.diagnostics?.length ? html`<${Diagnostics} diagnostics=${error.diagnostics} />` : null}</div>` : null}
       <div class="actions">
         <button type="button" ref=${cancel} onClick=${() => box.current.close()}>Cancel</button>
-        <button type="submit" class=${danger ? "danger" : "main"} disabled=${busy || !ready}>${busy ? "…" : sure || title}</button>
+        <button type="submit" class=${danger ? "danger" : "main"} disabled=${busy || !ready}>${busy ? "…" : submitLabel || title}</button>
       </div>
     </form>
   </dialog>`;
