@@ -19,7 +19,7 @@ EARLY = (
     "tests/unit/triggers/test_wait",
     "tests/unit/state/test_cluster_storm.py",
     "tests/unit/operators/test_in_airflow.py",
-    "tests/unit/observability/test_told_by_a_night.py",
+    "tests/unit/observability/test_lineage_and_traces.py",
     "tests/unit/dag_factory/test_seed_not_yet_implemented.py",
     "tests/unit/test_re",
     "tests/unit/plugin/test_openapi.py",

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -134,10 +133,11 @@ def test_what_is_scheduled_only_from_a_future_date_on_may_be_written_before() ->
 
 @pytest.mark.parametrize("names", ["filters", "context", "extensions"])
 def test_templates_are_parsed_as_airflow_renders_them(names: str) -> None:
+    from airflow.sdk.definitions._internal import templater
+
     from batchy_provider.config import jinja
     from batchy_provider.dag_factory.templates import EXTENSIONS, TemplateBatch
 
-    templater: Any = pytest.importorskip("airflow.sdk.definitions._internal.templater")
     if names == "filters":
         assert set(templater.FILTERS) == set(jinja.FILTERS)
     elif names == "context":

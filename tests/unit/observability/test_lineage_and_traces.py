@@ -22,8 +22,6 @@ from batchy_provider.state.store import Store
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("airflow.providers.openlineage")
-
 SOURCE = Path(__file__).parent / "observed_dags.py"
 CFG = {
     "seen_good": """\
