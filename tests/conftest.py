@@ -44,8 +44,11 @@ load_profile()
 
 PROGRAMS = programs()
 KINDS = list(PROGRAMS)
+AIRFLOWS = Path(__file__).parent / "integration"
 LEAVE_OUT = pytest.StashKey[str]()
 """Marks of the tests that are left out: none, "long", or "long and slow"."""
+SHOWN_SECONDS = 10.0
+"""A test that takes longer is shown with its name as soon as it has ended."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,14 +57,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Decide which tests are left out. The processes of xdist read the same arguments, and come to the same."""
+    config.stash[LEAVE_OUT] = _left_out(config)
+    config.pluginmanager.register(Progress(config))
+
+
+def _left_out(config: pytest.Config) -> str:
+    """Return which tests are left out. The processes of xdist read the same arguments, and come to the same."""
     if config.option.markexpr:
-        leave_out = ""
-    elif config.args_source != pytest.Config.ArgsSource.TESTPATHS:
-        leave_out = "long" if _are_folders(config) else ""
-    else:
-        leave_out = "long" if config.option.all_tests else "long and slow"
-    config.stash[LEAVE_OUT] = leave_out
+        return ""
+    if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
+        return "long" if _are_folders(config) else ""
+    return "long" if config.option.all_tests else "long and slow"
+
+
+class Progress:
+    """Shows at once what has taken long: a test on an Airflow prints nothing for a minute."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and terminal.verbosity == 0 and report.duration > SHOWN_SECONDS:
+            when = "" if report.when == "call" else f" ({report.when})"
+            terminal.ensure_newline()
+            terminal.write_line(f"{report.duration:6.1f} s {report.nodeid}{when}")
 
 
 def _are_folders(config: pytest.Config) -> bool:
@@ -69,10 +90,19 @@ def _are_folders(config: pytest.Config) -> bool:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it."""
+    """Folders are tested on all cores; what is asked for by name in this process, where a debugger can hold it.
+
+    Many tests wait for a timer of a server's, which needs no core; those on a whole Airflow do little else.
+    """
+    if not _are_folders(config):
+        return 0
     cores = os.cpu_count() or 1
-    # Half as many again: many tests wait for a timer of a server's, which needs no core.
-    return cores + cores // 2 if _are_folders(config) else 0
+    return cores * 2 if _has_airflow(config) and "slow" not in _left_out(config) else cores + cores // 2
+
+
+def _has_airflow(config: pytest.Config) -> bool:
+    named = [Path(name).resolve() for name in config.args]
+    return any(AIRFLOWS.is_relative_to(name) or name.is_relative_to(AIRFLOWS) for name in named)
 
 
 class Groups(LoadScopeScheduling):
@@ -104,7 +134,7 @@ def _is_left_out(item: pytest.Item, leave_out: str) -> bool:
     if "slow" not in leave_out or item.get_closest_marker("night"):
         return False
     on_another_server = getattr(item, "callspec", None) and item.callspec.params.get("any_redis_url", KIND) != KIND
-    on_an_airflow = item.path.is_relative_to(Path(__file__).parent / "integration")
+    on_an_airflow = item.path.is_relative_to(AIRFLOWS)
     return bool(on_another_server or on_an_airflow or item.get_closest_marker("slow"))
 
 

@@ -1,17 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which tests go to one process together, when they are run on all cores."""
+"""Which tests go to one process together, when several processes run them, and which Airflow they use."""
 
 from __future__ import annotations
 
-OWN_AIRFLOW = ("test_many_workers.py", "test_deploy_scripts.py")
-"""Files of tests/integration that start an Airflow of their own: they need not follow the others there."""
-APART = ("test_state_machine.py",)
+from pathlib import Path
+
+AIRFLOWS = "tests/integration"
+"""Folder of the tests that use a whole Airflow."""
+OWN = ("test_many_workers.py", "test_deploy_scripts.py")
+"""Files that start an Airflow of their own."""
+STRUCK = (
+    "test_killed_api_server.py",
+    "test_page_outages.py",
+    "test_seen_from_outside.py",
+    "test_stopped_parts.py",
+    "test_two_schedulers.py",
+    "test_waits_and_watchers.py",
+)
+"""Files that kill parts of their Airflow, or count all that it does: nobody else may use it meanwhile."""
+APART = ("test_edited_in_mid_run.py", "test_state_machine.py", "test_tutorial.py")
 """Files of few and long tests, which share nothing."""
-_HALF = "tests/integration/test_m"
-NIGHT = ("test_examples.py",)
-"""Files of the first half that go with the second one: all that `./run test` runs on an Airflow shares that."""
 EARLY = (
+    "tests/integration/test_many_workers.py",
+    *(f"{AIRFLOWS}/{name}" for name in STRUCK),
+    "tests/integration/test_tutorial.py",
+    "tests/integration/test_page.py",
+    "tests/integration/test_deploy_scripts.py",
+    "tests/integration/test_edited_in_mid_run.py",
+    "tests/integration/test_failover_nights.py",
+    "tests/integration/test_nights.py",
     "tests/integration/",
     "tests/reliability/",
     "tests/unit/test_documentation.py",
@@ -41,16 +59,24 @@ def rank(nodeid: str) -> int:
     return next((number for number, begin in enumerate(EARLY) if nodeid.startswith(begin)), len(EARLY))
 
 
+def airflow(nodeid: str) -> str:
+    """Return which Airflow a test uses: ``own``, ``struck`` or ``shared``; empty if it uses none."""
+    folder, _, name = nodeid.partition("::")[0].rpartition("/")
+    if folder != AIRFLOWS:
+        return ""
+    if name in OWN:
+        return "own"
+    return "struck" if name in STRUCK else "shared"
+
+
 def group(nodeid: str) -> str:
     """Return what a test belongs to.
 
-    A file's tests stay together, so that its fixtures, some of which take a minute, are made once. Those of
-    tests/integration share an Airflow; there are two of them, each for one half.
+    A file's tests stay together, so that its fixtures are made once. So do all tests that kill parts of one Airflow.
     """
     file = nodeid.partition("::")[0]
-    folder, _, name = file.rpartition("/")
-    if name in APART:
+    if Path(file).name in APART:
         return nodeid
-    if folder != "tests/integration" or name in OWN_AIRFLOW:
-        return file
-    return f"{folder}, {'first' if file < _HALF and name not in NIGHT else 'second'} half"
+    if airflow(nodeid) == "struck":
+        return f"{AIRFLOWS}, struck"
+    return file

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow_host import SharedStack
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
@@ -32,7 +33,7 @@ _ARGUMENTS = (
 _HARMLESS = ("An iframe which has both allow-scripts and allow-same-origin",)
 _SERIOUS = ("serious", "critical")
 
-expect.set_options(timeout=20_000)  # a busy machine takes longer than the five seconds of the default
+expect.set_options(timeout=30_000)  # a busy machine takes longer than the five seconds of the default
 
 
 @contextmanager
@@ -61,7 +62,7 @@ class Reader:
     :param options: of Playwright's browser context, such as ``color_scheme``.
     """
 
-    def __init__(self, browser: Browser, stack: LocalStack, **options: Any) -> None:
+    def __init__(self, browser: Browser, stack: LocalStack | SharedStack, **options: Any) -> None:
         options = {
             "viewport": {"width": 1400, "height": 900},
             "timezone_id": "Europe/Berlin",

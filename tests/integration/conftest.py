@@ -1,77 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One Airflow for all integration tests: starting it takes longer than most of them."""
+"""The Airflows of the integration tests: starting one takes longer than most tests."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+import grouping
 import pytest
+from airflow_host import own_stack, shared_stack
 from airflow_versions import telemetry
 from browser import Reader, chromium
-from grouping import group
 from nights import QUICK, Nights
 from otlp_receiver import Receiver, receiver
 from playwright.sync_api import Browser
 
-from batchy_provider.local.stack import LocalStack, remove_database
-
-ROOT = Path(__file__).parents[2]
-_RUNNING: list[tuple[Nights, contextlib.ExitStack]] = []
-"""The one that runs now, and what ends it."""
+_RUNNING: dict[str, tuple[Nights, contextlib.ExitStack]] = {}
+"""The Airflow that this process uses, by its name in `grouping`, and what ends that."""
 
 
 @pytest.fixture(scope="session")
 def otlp() -> Iterator[Receiver]:
-    """What Airflow and this package tell OpenTelemetry."""
+    """What Airflow and this package send to OpenTelemetry."""
     with receiver() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory, otlp: Receiver) -> Nights:
-    """A running Airflow with the project's example workflows, and with what tests add.
+def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Nights:
+    """A running Airflow with the project's example workflows.
 
-    It outlives a file, and is there until the tests of its group are over: see `pytest_runtest_teardown`.
+    All processes share it. Files in `grouping.STRUCK` have another one, which no other process uses. Both outlive a
+    file: see `pytest_runtest_teardown`.
     """
-    if not _RUNNING:
-        folder = tmp_path_factory.mktemp("stack")
-        for name in ("cfg", "dags"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        stack = LocalStack(
-            folder / "home",
-            dags=folder / "dags",
-            cfg=folder / "cfg",
-            options=QUICK,
-            environment=telemetry(otlp.url),
-        )
-        # A program that does not find it when it starts never looks again.
-        (stack.folder / "plugins").mkdir(parents=True, mode=0o700)
+    name = grouping.airflow(request.node.nodeid)
+    if name not in _RUNNING:
         with contextlib.ExitStack() as starting:
-            starting.callback(remove_database, stack.folder)
-            starting.enter_context(stack)
-            _RUNNING.append((Nights(stack), starting.pop_all()))
-    return _RUNNING[0][0]
+            if name == "struck":
+                otlp: Receiver = request.getfixturevalue("otlp")
+                folder = tmp_path_factory.mktemp("struck")
+                stack = starting.enter_context(own_stack(folder, options=QUICK, environment=telemetry(otlp.url)))
+                found = Nights(stack)
+            else:
+                base = tmp_path_factory.getbasetemp()
+                base = base.parent if hasattr(request.config, "workerinput") else base
+                found = Nights(starting.enter_context(shared_stack(base / "shared")))
+            _RUNNING[name] = (found, starting.pop_all())
+    return _RUNNING[name][0]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the Airflow after the last of its tests: what comes next wants the machine for itself."""
-    if nextitem is None or group(nextitem.nodeid) != group(item.nodeid):
-        _end()
+    """Leave the Airflow after the last of its tests: what comes next wants the machine for itself."""
+    if nextitem is None or grouping.airflow(nextitem.nodeid) != grouping.airflow(item.nodeid):
+        _leave()
 
 
 def pytest_sessionfinish() -> None:
-    _end()
+    _leave()
 
 
-def _end() -> None:
+def _leave() -> None:
     while _RUNNING:
-        _RUNNING.pop()[1].close()
+        _RUNNING.popitem()[1][1].close()
 
 
 @pytest.fixture(scope="module")  # while it is there, this thread has a running event loop

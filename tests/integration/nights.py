@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import httpx
+from airflow_host import SharedStack
 from night_client import NightClient
 
 from batchy_provider.core.values import Batch
+from batchy_provider.local.process import StackError
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.stack import LocalStack
 from batchy_provider.state.connections import open_client
@@ -19,13 +24,14 @@ from batchy_provider.state.store import Store
 
 LOADER = "batchy_dags.py"
 QUICK = {
-    # A worker that was killed is to be missed within seconds, not after five minutes.
+    # A worker that was killed is to be missed within seconds, not after five minutes. On a busy machine a living one is
+    # silent for ten.
     "scheduler.task_instance_heartbeat_sec": "2",
-    "scheduler.task_instance_heartbeat_timeout": "10",
+    "scheduler.task_instance_heartbeat_timeout": "20",
     "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
     "scheduler.job_heartbeat_sec": "2",
     # And a scheduler that was killed, when the next one looks whose tasks it may take over.
-    "scheduler.scheduler_health_check_threshold": "10",
+    "scheduler.scheduler_health_check_threshold": "20",
     "scheduler.orphaned_tasks_check_interval": "5",
     # Pauses between two looks, of which each run has a dozen.
     "scheduler.scheduler_idle_sleep_time": "0.3",
@@ -33,7 +39,9 @@ QUICK = {
     # A workflow whose file is gone or broken is to be gone within seconds, not after two minutes.
     "scheduler.parsing_cleanup_interval": "5",
     "dag_processor.stale_dag_threshold": "5",
-    "dag_processor.min_file_process_interval": "30",
+    "dag_processor.min_file_process_interval": "60",
+    # A new DAG file is to be seen within seconds, too.
+    "dag_processor.refresh_interval": "3",
     "batchy.kill_grace_seconds": "2",
     "batchy.recheck_seconds": "5",
     "batchy.allow_upload": "True",
@@ -48,7 +56,7 @@ class Nights:
     :param stack: running.
     """
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack | SharedStack) -> None:
         self.stack = stack
         self.store = Store(open_client(stack.redis_url))
         self._client: NightClient | None = None
@@ -59,6 +67,13 @@ class Nights:
         if self._client is None or self._client.url != self.stack.url:
             self._client = NightClient(self.stack.url, self.stack.user, self.stack.password)
         return self._client
+
+    def rest(self) -> httpx.Client:
+        """Return a client with a token, as any program would get it, for this package's REST API."""
+        client = httpx.Client(base_url=self.stack.url, timeout=60, trust_env=False)
+        login = {"username": self.stack.user, "password": self.stack.password}
+        client.headers["Authorization"] = f"Bearer {client.post('/auth/token', json=login).json()['access_token']}"
+        return client
 
     @property
     def cfg(self) -> Path:
@@ -83,31 +98,58 @@ class Nights:
         for bundle, script in (scripts or {}).items():
             (self.cfg / "bundles" / bundle).mkdir(parents=True, exist_ok=True)
             (self.cfg / "bundles" / bundle / "script.sh").write_text(dedent(script))
-        (self.cfg / f"{workflow}.yaml").write_text(dedent(text))
-        return self.ready(workflow)
+        self.add_all({workflow: text})
+        return workflow
+
+    def add_all(self, workflows: Mapping[str, str]) -> None:
+        """
+        Write several workflows' files and wait until Airflow has their DAGs, not paused: it reads all at once.
+
+        :param workflows: name → YAML; indentation that all lines share is taken off.
+        """
+        for workflow, text in workflows.items():
+            (self.cfg / f"{workflow}.yaml").write_text(dedent(text))
+        for workflow in workflows:
+            self.ready(workflow)
 
     def add_dag(self, dag_id: str, text: str) -> str:
         """Write a DAG file and wait until Airflow has it, not paused."""
         (self.stack.dags / f"{dag_id}.py").write_text(dedent(text))
-        wait_for(lambda: self.client.has_dag(dag_id), f"DAG {dag_id}", timeout=90)
+        wait_for(lambda: self.client.has_dag(dag_id), f"DAG {dag_id}", timeout=240)
         self.client.unpause(dag_id)
         return dag_id
 
     def ready(self, workflow: str) -> str:
         """Wait until Airflow has the DAG of a workflow; it is not paused then."""
         self.stack.deploy()
-        known = wait_for(lambda: self.client.dags(), "any DAG", timeout=90)
-
-        def there() -> bool:
-            return self.client.has_dag(workflow)
-
-        if not there():
-            loader = [dag for dag in known.values() if str(dag["fileloc"]).endswith(LOADER)]
-            if loader:
-                self.client.reparse(loader[0]["dag_id"])
-            wait_for(there, f"DAG {workflow} (import errors: {self.client.import_errors()})", timeout=90)
+        if not self.client.has_dag(workflow):
+            self.read_until(lambda: self.client.has_dag(workflow), f"DAG {workflow}")
         self.client.unpause(workflow)
         return workflow
+
+    def read_until(self, condition: Callable[[], Any], what: str, *, timeout: float = 240) -> None:
+        """
+        Have Airflow read the workflow files until a condition is true.
+
+        It reads them at once, and again if it has missed the request because it was reading them just then.
+
+        :param timeout: seconds.
+        """
+
+        def loader() -> str | None:
+            dags = self.client.dags().items()
+            return next((name for name, dag in dags if str(dag["fileloc"]).endswith(LOADER)), None)
+
+        deadline = time.monotonic() + timeout
+        while True:
+            self.client.reparse(wait_for(loader, "any workflow", timeout=240))
+            try:
+                wait_for(condition, what, timeout=5, interval=0.1)
+            except StackError as error:
+                if time.monotonic() > deadline:
+                    raise StackError(f"{error} Import errors: {self.client.import_errors()}") from None
+            else:
+                return
 
     # running
 
@@ -115,7 +157,7 @@ class Nights:
         """Start a run; returns its id."""
         return self.client.trigger(dag_id, **body)
 
-    def run(self, dag_id: str, *, timeout: float = 120, **body: Any) -> tuple[str, str]:
+    def run(self, dag_id: str, *, timeout: float = 240, **body: Any) -> tuple[str, str]:
         """Start a run and wait for its end; returns its id and state."""
         run_id = self.start(dag_id, **body)
         return run_id, self.client.wait_for_run(dag_id, run_id, timeout=timeout)
@@ -129,6 +171,11 @@ class Nights:
         return self.client.task_log(dag_id, run_id, task_id, **options)
 
     # state
+
+    def wait_for_watcher(self, workflow: str) -> None:
+        """Wait until the triggerer has had a first look at a workflow's batches, for workflows that start after it."""
+        key = self.store.backend.keys(workflow).offsets
+        wait_for(lambda: self.store.backend.client.hlen(key), f"a watcher of {workflow}", timeout=240)
 
     def batch(self, workflow: str, run_id: str) -> Batch:
         """The batch that a run opened last."""

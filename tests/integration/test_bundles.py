@@ -68,7 +68,7 @@ def stamp_seen(airflow: Nights, workflow: str, run_id: str, mark: str) -> float:
         found = re.search(rf"stamp ([0-9.]+) {mark}", airflow.log(workflow, run_id, "extract"))
         return float(found[1]) if found else None
 
-    printed = float(wait_for(stamped, "the line of a running script", timeout=60, interval=0.05))
+    printed = float(wait_for(stamped, "the line of a running script", timeout=240, interval=0.05))
     return time.time() - printed
 
 
@@ -84,7 +84,7 @@ def test_lines_are_live_output_goes_on_skips_and_failures_say_why_and_a_changed_
     assert airflow.tasks("bundled", run_id)["extract"] == "running", "the line was seen before the script's end"
     print(f"from print to the REST API's task log: {delay:.2f} s")
     assert delay < 2
-    wait_for(lambda: "50% half" in batchy(airflow, "status", "bundled"), "progress in batchy status", timeout=10)
+    wait_for(lambda: "50% half" in batchy(airflow, "status", "bundled"), "progress in batchy status", timeout=240)
     write_zip(tmp_path, "two")
     (tmp_path / "seen-one").touch()
     assert airflow.client.wait_for_run("bundled", run_id) == "failed"

@@ -66,28 +66,25 @@ def test_an_edit_in_mid_run_loses_no_window(airflow: Nights, tmp_path: Path, edi
     airflow.add(workflow, WORKFLOW.format(go=go, loaded=loaded))
     file = airflow.cfg / f"{workflow}.yaml"
     run = airflow.start(workflow)
-    wait_for(lambda: airflow.tasks(workflow, run).get("extract") == "running", "extract to run", timeout=90)
+    wait_for(lambda: airflow.tasks(workflow, run).get("extract") == "running", "extract to run", timeout=240)
     opened = airflow.batch(workflow, run)
     original = file.read_text()
 
     is_seen = edit(airflow, workflow, file)
-    airflow.client.reparse(workflow)
-    wait_for(is_seen, "Airflow to see the edit", timeout=120)
+    airflow.read_until(is_seen, "Airflow to see the edit")
     go.touch()
     if not file.exists() or edit is broken:
         # Until somebody mends it the run stands still, or its tasks fail and are tried again.
-        wait_for(lambda: airflow.tasks(workflow, run).get("extract") != "running", "extract to end", timeout=90)
+        wait_for(lambda: airflow.tasks(workflow, run).get("extract") != "running", "extract to end", timeout=240)
         file.write_text(original)
-        airflow.client.reparse(workflow)
-        wait_for(lambda: workflow in airflow.client.dags(), "the workflow to be back", timeout=120)
+        airflow.read_until(lambda: workflow in airflow.client.dags(), "the workflow")
     airflow.client.wait_for_run(workflow, run, timeout=240)
     first = airflow.batch(workflow, run)
     assert first.batch_id == opened.batch_id
 
     file.write_text(original)
-    airflow.client.reparse(workflow)
-    wait_for(lambda: tasks_are(airflow, workflow, "extract", "load"), "the old file", timeout=120)
-    next_run, state = airflow.run(workflow, timeout=180)
+    airflow.read_until(lambda: tasks_are(airflow, workflow, "extract", "load"), "the old file")
+    next_run, state = airflow.run(workflow, timeout=240)
     batch = airflow.batch(workflow, next_run)
     assert state == "success"
     assert first.status in ("success", "failed"), "the batch was closed"
@@ -109,10 +106,12 @@ def test_a_bundle_changed_between_two_tries_is_run_as_it_is_now_on_the_same_wind
         scripts={"rebundled": "echo first; exit 1"},
     )
     run = airflow.start("rebundled")
-    wait_for(lambda: airflow.tasks("rebundled", run).get("load") == "up_for_retry", "the first try to fail", timeout=90)
+    wait_for(
+        lambda: airflow.tasks("rebundled", run).get("load") == "up_for_retry", "the first try to fail", timeout=240
+    )
     script = airflow.cfg / "bundles" / "rebundled" / "script.sh"
     script.write_text(dedent("echo second from $BATCHY_FROM_DATE"))
-    assert airflow.client.wait_for_run("rebundled", run, timeout=120) == "success"
+    assert airflow.client.wait_for_run("rebundled", run, timeout=240) == "success"
     batch = airflow.batch("rebundled", run)
     tries = ResultStore(str(airflow.stack.folder / "results")).find("rebundled", str(batch.batch_id), "load")
     said = []

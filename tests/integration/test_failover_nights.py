@@ -55,7 +55,7 @@ def test_nights_over_failovers_load_each_window_once(airflow: Nights, sentinel: 
         follower = airflow.start("follower")
         airflow.client.wait_for_task("follower", follower, "wait_for_loader", ["deferred"])
         loader = airflow.start("loader")
-        wait_for(lambda run=loader: airflow.tasks("loader", run).get("load") == "running", "the job", timeout=90)
+        wait_for(lambda run=loader: airflow.tasks("loader", run).get("load") == "running", "the job", timeout=240)
         fail(sentinel)
         (tmp_path / "go").touch()
         assert airflow.client.wait_for_run("loader", loader, timeout=240) == "success", fail.__name__

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from nights import Nights
-from test_failures import airflow_processes_above, script_pid
+from task_processes import airflow_processes_above, script_pid
 
 # The lock is held until the last process of the script is gone.
 ALONE = """
@@ -27,17 +27,29 @@ ALONE = """
 """
 
 
-@pytest.mark.parametrize("killed", ["task", "supervisor", "task and supervisor"])
+KILLED = {"task": [0], "supervisor": [1], "task_and_supervisor": [0, 1]}
+"""What is killed → which of `airflow_processes_above`."""
+
+
+@pytest.fixture(scope="module")
+def tries(airflow: Nights, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path]]:
+    """Runs of three workflows at the same time, each struck in its own way: run id and folder, by what was killed."""
+    folders = {killed: tmp_path_factory.mktemp(killed) for killed in KILLED}
+    airflow.add_all({f"fenced_{killed}": ALONE.format(folder=folder) for killed, folder in folders.items()})
+    runs = {killed: airflow.start(f"fenced_{killed}") for killed in KILLED}
+    for killed, folder in folders.items():
+        above = airflow_processes_above(script_pid(folder))
+        for number in KILLED[killed]:
+            os.kill(above[number], signal.SIGKILL)
+    return {killed: (run, folders[killed]) for killed, run in runs.items()}
+
+
+@pytest.mark.parametrize("killed", KILLED)
 def test_the_next_try_of_a_job_begins_when_the_script_of_the_killed_one_has_ended(
-    airflow: Nights, tmp_path: Path, killed: str
+    airflow: Nights, tries: dict[str, tuple[str, Path]], killed: str
 ) -> None:
-    name = f"fenced_{killed.replace(' ', '_')}"
-    airflow.add(name, ALONE.format(folder=tmp_path))
-    run_id = airflow.start(name)
-    task, supervisor = airflow_processes_above(script_pid(tmp_path))
-    for pid in {"task": [task], "supervisor": [supervisor]}.get(killed, [task, supervisor]):
-        os.kill(pid, signal.SIGKILL)
-    script_pid(tmp_path)
-    (tmp_path / "go").touch()
-    assert airflow.client.wait_for_run(name, run_id, timeout=120) == "success"
-    assert not (tmp_path / "beside_another").exists()
+    run_id, folder = tries[killed]
+    script_pid(folder, timeout=240)
+    (folder / "go").touch()
+    assert airflow.client.wait_for_run(f"fenced_{killed}", run_id, timeout=240) == "success"
+    assert not (folder / "beside_another").exists()

@@ -48,7 +48,7 @@ def test_no_window_is_lost_or_loaded_from_the_beginning_again(
     (tmp_path / "runs").unlink()
     (tmp_path / "wait").touch()
     struck = airflow.start("forgotten")
-    wait_for((tmp_path / "runs").exists, "the script to start", timeout=60)
+    wait_for((tmp_path / "runs").exists, "the script to start", timeout=240)
     own_server.kill()
     own_server.start()
     (tmp_path / "wait").unlink()

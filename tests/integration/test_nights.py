@@ -70,11 +70,35 @@ def test_a_failed_window_is_taken_again_and_the_next_one_starts_where_it_ended(a
     assert airflow.batch("flaky", third_run).from_date == again.to_date, "no gap and no overlap"
 
 
-def test_a_wait_spans_two_dags_without_a_worker_and_ends_when_the_batch_is_closed(airflow: Nights) -> None:
-    airflow.add("upstream", "{schedule: null, jobs: {load: {bash: 'true'}}}")
-    airflow.add("downstream", "{schedule: null, wait_for: [upstream], jobs: {use: {bash: 'true'}}}")
+WORKFLOWS = {
+    "upstream": "{schedule: null, jobs: {load: {bash: 'true'}}}",
+    "downstream": "{schedule: null, wait_for: [upstream], jobs: {use: {bash: 'true'}}}",
+    "successor": "{schedule: {after: [leader]}, jobs: {use: {bash: 'true'}}}",
+    "leader": "{schedule: null, jobs: {load: {bash: 'true'}}}",
+    "breaks": "{schedule: null, jobs: {a: {bash: 'exit 1'}}}",
+    "mends": "{schedule: {after: breaks, result: failed}, jobs: {a: {bash: 'true'}}}",
+    "switched": "{schedule: null, jobs: {a: {bash: 'true'}, b: {bash: 'true', after: []}}}",
+    "reloaded": "{schedule: null, jobs: {load: {bash: 'true'}}}",
+    "asked_badly": "{schedule: null, jobs: {load: {bash: 'true'}}}",
+}
 
-    waiting = airflow.start("downstream")
+
+@pytest.fixture(scope="module")
+def first(airflow: Nights) -> dict[str, str]:
+    """The first run of each workflow that starts one, all at the same time; workflow → run id."""
+    airflow.add_all(WORKFLOWS)
+    airflow.wait_for_watcher("breaks")
+    runs = {
+        workflow: airflow.start(workflow) for workflow in ("downstream", "leader", "breaks", "switched", "reloaded")
+    }
+    runs["asked_badly"] = airflow.start("asked_badly", conf={"from_date": "tomorrow-ish"})
+    return runs
+
+
+def test_a_wait_spans_two_dags_without_a_worker_and_ends_when_the_batch_is_closed(
+    airflow: Nights, first: dict[str, str]
+) -> None:
+    waiting = first["downstream"]
     airflow.client.wait_for_task("downstream", waiting, "wait_for_upstream", ["deferred"])
     assert airflow.tasks("downstream", waiting)["open"] is None, "no batch is opened before the wait is over"
 
@@ -85,21 +109,26 @@ def test_a_wait_spans_two_dags_without_a_worker_and_ends_when_the_batch_is_close
     assert f"batch {batch_id} succeeded" in airflow.log("downstream", waiting, "wait_for_upstream")
 
 
-def test_a_dag_is_started_by_another_workflows_success(airflow: Nights) -> None:
-    airflow.add("follower", "{schedule: {after: [leader]}, jobs: {use: {bash: 'true'}}}")
-    airflow.add("leader", "{schedule: null, jobs: {load: {bash: 'true'}}}")
-    airflow.run("leader")
+def test_a_dag_is_started_by_another_workflows_success(airflow: Nights, first: dict[str, str]) -> None:
+    assert airflow.client.wait_for_run("leader", first["leader"]) == "success"
 
     def followed() -> bool:
-        return [run["state"] for run in airflow.client.runs("follower")] == ["success"]
+        return [run["state"] for run in airflow.client.runs("successor")] == ["success"]
 
-    wait_for(followed, "one run of follower", timeout=90)
+    wait_for(followed, "one run of successor", timeout=240)
 
 
-def test_a_job_disabled_at_run_time_is_skipped_and_caught_up_when_it_is_enabled(airflow: Nights) -> None:
-    airflow.add("switched", "{schedule: null, jobs: {a: {bash: 'true'}, b: {bash: 'true', after: []}}}")
-    first, _ = airflow.run("switched")
-    loaded_to = airflow.batch("switched", first).to_date
+def test_a_failure_starts_the_workflow_that_waits_for_failures(airflow: Nights, first: dict[str, str]) -> None:
+    assert airflow.client.wait_for_run("breaks", first["breaks"]) == "failed"
+    (run,) = wait_for(lambda: airflow.client.runs("mends"), "a run after the failure", timeout=240)
+    assert airflow.client.wait_for_run("mends", run["dag_run_id"]) == "success"
+
+
+def test_a_job_disabled_at_run_time_is_skipped_and_caught_up_when_it_is_enabled(
+    airflow: Nights, first: dict[str, str]
+) -> None:
+    assert airflow.client.wait_for_run("switched", first["switched"]) == "success"
+    loaded_to = airflow.batch("switched", first["switched"]).to_date
 
     airflow.store.disable("switched", "b", by="a test")
     without, state = airflow.run("switched")
@@ -112,9 +141,8 @@ def test_a_job_disabled_at_run_time_is_skipped_and_caught_up_when_it_is_enabled(
     assert jobs["b"]["from_date"] == loaded_to, "the window of a job that was off has not moved"
 
 
-def test_a_run_that_asks_for_a_window_gets_it_and_leaves_the_watermark(airflow: Nights) -> None:
-    airflow.add("reloaded", "{schedule: null, jobs: {load: {bash: 'true'}}}")
-    airflow.run("reloaded")
+def test_a_run_that_asks_for_a_window_gets_it_and_leaves_the_watermark(airflow: Nights, first: dict[str, str]) -> None:
+    assert airflow.client.wait_for_run("reloaded", first["reloaded"]) == "success"
     before = airflow.watermark("reloaded")
     window = {"from_date": "2026-03-01", "to_date": "2026-03-02T12:00:00Z"}
     run_id, state = airflow.run("reloaded", conf=window)
@@ -124,10 +152,9 @@ def test_a_run_that_asks_for_a_window_gets_it_and_leaves_the_watermark(airflow: 
     assert airflow.watermark("reloaded") == before
 
 
-def test_a_bad_window_fails_at_once_with_the_reason(airflow: Nights) -> None:
-    airflow.add("asked_badly", "{schedule: null, jobs: {load: {bash: 'true'}}}")
-    run_id, state = airflow.run("asked_badly", conf={"from_date": "tomorrow-ish"})
-    assert state == "failed"
+def test_a_bad_window_fails_at_once_with_the_reason(airflow: Nights, first: dict[str, str]) -> None:
+    run_id = first["asked_badly"]
+    assert airflow.client.wait_for_run("asked_badly", run_id) == "failed"
     assert airflow.tasks("asked_badly", run_id) == {
         "open": "failed",
         "load": "upstream_failed",

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -230,19 +228,3 @@ def test_a_file_that_airflow_never_read_is_not_said_to_go_on(airflow: Nights, re
         expect(page.get_by_text("Airflow has no DAG of it")).to_be_visible()
     finally:
         path.unlink()
-
-
-def test_a_redis_that_hangs_is_not_called_live(airflow: Nights, reader: Callable[..., Reader], night: str) -> None:
-    person = reader()
-    page = person.alone()
-    expect(page.locator(".live.on")).to_be_visible()
-    server = airflow.stack.service("valkey").pid
-    os.kill(server, signal.SIGSTOP)
-    try:
-        expect(page.get_by_role("alert").filter(has_text="This page may show old data")).to_be_visible(timeout=60_000)
-        expect(page.locator(".live.on")).to_have_count(0)
-        expect(page.get_by_role("link", name=night)).to_be_visible()
-    finally:
-        os.kill(server, signal.SIGCONT)
-    expect(page.locator(".live.on")).to_be_visible(timeout=60_000)
-    person.faults = [fault for fault in person.faults if "503" not in fault]

@@ -39,7 +39,7 @@ def test_only_what_failed_is_run_again_in_a_batch_of_the_same_window(
     dialog.get_by_role("button", name="Clear and run", exact=True).click()
     expect(dialog).to_be_hidden()
 
-    wait_for(lambda: len(airflow.store.history("page_mended")) == 2, "the second batch", timeout=90)
+    wait_for(lambda: len(airflow.store.history("page_mended")) == 2, "the second batch", timeout=240)
     assert airflow.client.wait_for_run("page_mended", run_id) == "success"
     after = airflow.batch("page_mended", run_id)
     assert (after.status, after.from_date, after.to_date) == ("success", before.from_date, before.to_date)

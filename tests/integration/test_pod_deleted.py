@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.execution_time import supervisor as airflows
 from nights import Nights
-from test_failures import airflow_processes_above, is_alive
+from task_processes import airflow_processes_above, is_alive
 
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.local.rest import wait_for
@@ -44,14 +44,14 @@ def test_a_script_has_its_grace_its_output_is_kept_and_the_next_attempt_loads_th
     )
     run_id = airflow.start("evicted")
     file = tmp_path / "pid-1"
-    wait_for(lambda: file.exists() and file.read_text().strip(), "the script to start", timeout=120)
+    wait_for(lambda: file.exists() and file.read_text().strip(), "the script to start", timeout=240)
     script = int(file.read_text())
     task, supervisor = airflow_processes_above(script)
     place = Path((tmp_path / "place-1").read_text().strip())
     assert place.exists()
     os.kill(supervisor, signal.SIGTERM)
 
-    wait_for(lambda: not is_alive(script), "the script to end", timeout=60)
+    wait_for(lambda: not is_alive(script), "the script to end", timeout=240)
     assert airflow.client.wait_for_run("evicted", run_id, timeout=240) == "success"
     batch = airflow.batch("evicted", run_id)
     store = ResultStore(airflow.stack.environment["AIRFLOW__BATCHY__RESULTS_URL"])

@@ -82,7 +82,7 @@ def test_secrets_are_masked_in_log_results_xcoms_progress_and_rest_and_data_go_o
     connection = {"connection_id": "vault", "conn_type": "http", "host": "w", "password": "by-connection"}
     airflow.client.request("POST", "/connections", json=connection)
     airflow.add("telltale", TELLTALE)
-    run_id, state = airflow.run("telltale", timeout=180)
+    run_id, state = airflow.run("telltale", timeout=240)
     assert state == "success"
 
     batch = airflow.batch("telltale", run_id)
@@ -107,7 +107,7 @@ def test_secrets_are_masked_in_log_results_xcoms_progress_and_rest_and_data_go_o
 def test_a_hostile_script_finds_neither_airflows_secrets_nor_its_files_and_forges_no_record(airflow: Nights) -> None:
     airflow.add("hostile", HOSTILE, scripts={"pry": INTRUDER})
     conf = {"command": "echo injected", "file": "'; echo injected; '"}
-    run_id, state = airflow.run("hostile", timeout=180, conf=conf)
+    run_id, state = airflow.run("hostile", timeout=240, conf=conf)
     assert state == "success"
     batch = airflow.batch("hostile", run_id)
     found = texts(airflow.stack.folder / "results" / "hostile" / str(batch.batch_id))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 from airflow_versions import HAS_HISTOGRAMS, HAS_TASK_SPANS
 from nights import Nights
@@ -45,32 +44,25 @@ def _waits_or_has_ended(airflow: Nights, workflow: str, run_id: str) -> str | No
     return state if state in ("deferred", "success", "failed", "up_for_retry") else None
 
 
-def client_of(airflow: Nights) -> httpx.Client:
-    client = httpx.Client(base_url=airflow.stack.url, timeout=60, trust_env=False)
-    login = {"username": airflow.stack.user, "password": airflow.stack.password}
-    client.headers["Authorization"] = f"Bearer {client.post('/auth/token', json=login).json()['access_token']}"
-    return client
-
-
 def one(receiver: Receiver, name: str, **attributes: Any) -> Span:
     def found() -> list[Span]:
         return [span for span in receiver.spans(**attributes) if span.name == name]
 
-    spans = wait_for(found, f"span {name} {attributes}", timeout=120)
+    spans = wait_for(found, f"span {name} {attributes}", timeout=240)
     assert len(spans) == 1, spans
     return spans[0]
 
 
 def total(receiver: Receiver, name: str, **tags: Any) -> float:
     """What all processes have counted together, or measured."""
-    points = wait_for(lambda: receiver.points(f"airflow.{name}", **tags), f"{name} {tags}", timeout=120)
+    points = wait_for(lambda: receiver.points(f"airflow.{name}", **tags), f"{name} {tags}", timeout=240)
     assert all(point.is_delta or (name.endswith(".duration") and not HAS_HISTOGRAMS) for point in points)
     return sum(point.value for point in points)
 
 
 def gauge(receiver: Receiver, name: str, **tags: Any) -> list[float]:
     """All values of a gauge, in the order in which they came."""
-    points = wait_for(lambda: receiver.points(f"airflow.{name}", **tags), f"{name} {tags}", timeout=120)
+    points = wait_for(lambda: receiver.points(f"airflow.{name}", **tags), f"{name} {tags}", timeout=240)
     return [point.value for point in points]
 
 
@@ -91,13 +83,13 @@ def test_a_wait_in_the_triggerer_counts(night: tuple[str, str], otlp: Receiver) 
     assert total(otlp, "batchy.wait.duration", workflow="seen_source", state="done") > 0
     # What is told of it last is that nobody waits.
     wait_for(
-        lambda: gauge(otlp, "batchy.waits.running", workflow="seen_source")[-1] == 0, "the gauge at 0", timeout=120
+        lambda: gauge(otlp, "batchy.waits.running", workflow="seen_source")[-1] == 0, "the gauge at 0", timeout=240
     )
     assert 1 in gauge(otlp, "batchy.waits.running", workflow="seen_source")
 
 
 def test_what_a_person_does_by_rest_counts(night: tuple[str, str], airflow: Nights, otlp: Receiver) -> None:
-    client = client_of(airflow)
+    client = airflow.rest()
     assert client.post("/batchy/api/v1/workflows/seen/batches", json={}).status_code in (200, 201)
     assert total(otlp, "batchy.changes", workflow="seen", action="open", source="rest") == 1
     assert client.get("/batchy/fail_batch/seen").status_code == 200

@@ -84,11 +84,11 @@ class Reader:
         client = self.airflow.client
         if note == "shop_report waits":
             (run,) = client.runs("shop_report")
-            client.wait_for_task("shop_report", run["dag_run_id"], "wait_for_shop", ["deferred"], timeout=120)
+            client.wait_for_task("shop_report", run["dag_run_id"], "wait_for_shop", ["deferred"], timeout=240)
         elif note == "latest is there":
             self.wait_until_there("shop", task="latest")
         elif note == "ended":
-            wait_for(lambda: len(self.runs()) > before, "a run", timeout=120)
+            wait_for(lambda: len(self.runs()) > before, "a run", timeout=240)
             wait_for(lambda: set(self.runs()) <= FINISHED, "the end of all runs", timeout=240)
         else:
             assert not note, f"nobody knows how to wait for {note!r}"
@@ -102,7 +102,7 @@ class Reader:
             found = client.request("GET", f"/dags/{workflow}/tasks")["tasks"]
             return task is None or task in {each["task_id"] for each in found}
 
-        wait_for(there, f"{workflow} {task or ''} in Airflow ({client.import_errors()})", timeout=120, interval=1)
+        self.airflow.read_until(there, f"{workflow} {task or ''} in Airflow")
 
     def runs(self) -> list[str]:
         known = self.airflow.client.dags()
@@ -129,7 +129,7 @@ def test_the_workflow_of_five_minutes_in_the_readme_takes_the_windows_that_it_sa
     reader.wait_until_there("hello")
     reader.run(nights.replace("source .batchy/demo/env.sh", ": #"))
     client = airflow.client
-    wait_for(lambda: len(client.runs("hello")) == 2, "the night that is due, and the one by hand", timeout=120)
+    wait_for(lambda: len(client.runs("hello")) == 2, "the night that is due, and the one by hand", timeout=240)
     wait_for(lambda: {run["state"] for run in client.runs("hello")} == {"success"}, "both nights", timeout=240)
     second, first = airflow.store.history("hello")
     assert first.from_date == "2025-12-31T23:00:00.000000"

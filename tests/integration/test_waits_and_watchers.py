@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from nights import Nights
@@ -26,12 +25,6 @@ def load(airflow: Nights, workflow: str, result: Result = "success") -> int:
     return batch_id
 
 
-def watched(airflow: Nights, workflow: str, times: int = 1) -> None:
-    """Wait until the triggerer has had a first look at a workflow's batches."""
-    key = airflow.store.backend.keys(workflow).offsets
-    wait_for(lambda: airflow.store.backend.client.hlen(key) >= times, f"a watcher of {workflow}", timeout=90)
-
-
 def runs(airflow: Nights, workflow: str) -> list[dict[str, Any]]:
     return airflow.client.runs(workflow)
 
@@ -42,13 +35,13 @@ def test_a_triggerer_that_is_killed_ends_no_wait(airflow: Nights) -> None:
     wait = "wait_for_far_away"
     airflow.client.wait_for_task("waiter", run_id, wait, states=["deferred"])
     # It waits when its subscription is there; then the triggerer goes, as with its machine.
-    wait_for(lambda: b"batchy-events" in subscribers(airflow), "the wait's subscription", timeout=30)
+    wait_for(lambda: b"batchy-events" in subscribers(airflow), "the wait's subscription", timeout=240)
     airflow.stack.service("triggerer").kill()
-    wait_for(lambda: b"batchy-events" not in subscribers(airflow), "its end", timeout=30)
+    wait_for(lambda: b"batchy-events" not in subscribers(airflow), "its end", timeout=240)
     batch_id = load(airflow, "far_away")
     assert airflow.tasks("waiter", run_id)[wait] == "deferred"
     airflow.stack.restart("triggerer")
-    assert airflow.client.wait_for_run("waiter", run_id, timeout=180) == "success"
+    assert airflow.client.wait_for_run("waiter", run_id, timeout=240) == "success"
     assert airflow.client.xcom("waiter", run_id, wait) == str(batch_id)
     said = airflow.log("waiter", run_id, wait)
     assert "far_away: waiting until every enabled job has succeeded on " in said
@@ -59,32 +52,22 @@ def test_a_triggerer_that_is_killed_ends_no_wait(airflow: Nights) -> None:
 
 def test_a_batch_closed_outside_airflow_starts_a_run_also_if_nobody_listened(airflow: Nights) -> None:
     airflow.add("follower", f"schedule: {{after: legacy, outside: true}}\n{JOB}")
-    watched(airflow, "legacy")
+    airflow.wait_for_watcher("legacy")
     first = load(airflow, "legacy")
-    (run,) = wait_for(lambda: runs(airflow, "follower"), "a run after the batch", timeout=60)
+    (run,) = wait_for(lambda: runs(airflow, "follower"), "a run after the batch", timeout=240)
     assert airflow.client.wait_for_run("follower", run["dag_run_id"]) == "success"
-    told = airflow.store.backend.keys("legacy").offsets
+    offsets = airflow.store.backend.keys("legacy").offsets
 
     def cursor() -> dict[str, Any]:
-        return dict(json.loads(airflow.store.backend.client.hget(told, "outside:success:outside")))
+        return dict(json.loads(airflow.store.backend.client.hget(offsets, "outside:success:outside")))
 
-    wait_for(lambda: cursor()["told"] == first, "the batch to count as told", timeout=60)
+    wait_for(lambda: cursor()["told"] == first, "the batch to count as told", timeout=240)
     airflow.stack.service("triggerer").kill()
-    load(airflow, "legacy")
+    second = load(airflow, "legacy")
     airflow.stack.restart("triggerer")
-    wait_for(lambda: len(runs(airflow, "follower")) == 2, "a run after the batch that nobody heard of", timeout=90)
-    time.sleep(5)
+    wait_for(lambda: len(runs(airflow, "follower")) == 2, "a run after the batch that nobody heard of", timeout=240)
+    wait_for(lambda: cursor()["told"] == second, "the second batch to count as told", timeout=240)
     assert len(runs(airflow, "follower")) == 2, "each batch starts one run"
-
-
-def test_a_failure_starts_the_workflow_that_waits_for_failures(airflow: Nights) -> None:
-    airflow.add("breaks", "schedule: null\njobs: {a: {bash: 'exit 1'}}")
-    airflow.add("mends", f"schedule: {{after: breaks, result: failed}}\n{JOB}")
-    watched(airflow, "breaks")
-    _, state = airflow.run("breaks")
-    assert state == "failed"
-    (run,) = wait_for(lambda: runs(airflow, "mends"), "a run after the failure", timeout=60)
-    assert airflow.client.wait_for_run("mends", run["dag_run_id"]) == "success"
 
 
 def subscribers(airflow: Nights) -> bytes:
