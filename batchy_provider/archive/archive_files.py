@@ -23,7 +23,7 @@ from typing import Any
 
 from batchy_provider.archive.archived_batch import ArchivedBatch, add_runs_and_days
 from batchy_provider.archive.archived_state import ArchivedState
-from batchy_provider.archive.file_version import VERSION, unreadable
+from batchy_provider.archive.file_version import VERSION, checked, unreadable
 from batchy_provider.bundles.execution_id import folder_name
 from batchy_provider.bundles.storage import (
     OpenPath,
@@ -92,12 +92,18 @@ class ArchiveFiles:
     def audit(self, workflow: str) -> list[dict[str, Any]]:
         """Return the audit entries, newest first."""
         data = self._read(workflow, _AUDIT)
-        return [] if data is None else list(data["changes"])
+        if data is None:
+            return []
+        with checked(data, self._url(workflow, _AUDIT)):
+            return list(data["changes"])
 
     def pruned(self, workflow: str) -> tuple[dict[str, int], dict[str, int]]:
         """Return run key → batch id, and day → batch id, of batches that were pruned."""
         data = self._read(workflow, _PRUNED)
-        return ({}, {}) if data is None else (dict(data["runs"]), dict(data["days"]))
+        if data is None:
+            return {}, {}
+        with checked(data, self._url(workflow, _PRUNED)):
+            return dict(data["runs"]), dict(data["days"])
 
     # -- write --------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchy_provider.archive.file_version import VERSION, check_version, unreadable
+from batchy_provider.archive.file_version import VERSION, checked
 from batchy_provider.core.archiving import ended_batches
 from batchy_provider.core.dates import day_of, parse_date
 from batchy_provider.core.job_state import JobState, as_fields, job_states
@@ -87,8 +87,7 @@ class ArchivedBatch:
         :param url: address of the file, for the message.
         :raises ArchiveError: if the file is damaged, or written by a newer package.
         """
-        check_version(data, url)
-        try:
+        with checked(data, url):
             return cls(
                 workflow=data["workflow"],
                 batch_id=int(data["batch_id"]),
@@ -99,8 +98,6 @@ class ArchivedBatch:
                 day=data["day"],
                 config=dict(data["config"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise unreadable(url) from error
 
 
 def closed_batches(state: Snapshot, change: Change) -> list[ArchivedBatch]:

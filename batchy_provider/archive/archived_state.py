@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchy_provider.archive.file_version import VERSION, check_version, unreadable
+from batchy_provider.archive.file_version import VERSION, checked
 from batchy_provider.core.job_state import JobState, as_fields, job_states
 from batchy_provider.core.revision import MAX_KEPT_TOKENS, Revision, is_ancestor_of
 from batchy_provider.core.snapshot import Change, Snapshot, StoredConfig
@@ -124,8 +124,7 @@ class ArchivedState:
         :param url: address of the file, for the message.
         :raises ArchiveError: if the file is damaged, or written by a newer package.
         """
-        check_version(data, url)
-        try:
+        with checked(data, url):
             return cls(
                 workflow=data["workflow"],
                 number=int(data["number"]),
@@ -137,5 +136,3 @@ class ArchivedState:
                 closed=data["closed"],
                 pruned=int(data["pruned"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise unreadable(url) from error

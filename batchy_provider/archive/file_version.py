@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from batchy_provider.exceptions import ArchiveError
@@ -11,12 +13,13 @@ from batchy_provider.exceptions import ArchiveError
 VERSION = 1
 
 
-def check_version(data: Any, url: str) -> None:
-    """Check that this package can read a file of the archive.
+@contextmanager
+def checked(data: Any, url: str) -> Iterator[None]:
+    """Check that this package can read a file of the archive, and translate errors while its fields are read.
 
     :param data: the file's content, parsed from JSON.
     :param url: address of the file, for the message.
-    :raises ArchiveError: if the file has no version, or one of a newer package.
+    :raises ArchiveError: if the file has no version, one of a newer package, or not the fields of that version.
     """
     version = data.get("version") if isinstance(data, dict) else None
     if not isinstance(version, int):
@@ -26,6 +29,10 @@ def check_version(data: Any, url: str) -> None:
             f"{url} was written by a newer batchy_provider: the file has version {version}, and this package reads "
             f"up to version {VERSION}. Upgrade this package"
         )
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise unreadable(url) from error
 
 
 def unreadable(url: str, reason: object = "a field is missing or has a wrong type") -> ArchiveError:
