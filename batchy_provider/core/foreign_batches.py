@@ -20,12 +20,12 @@ from batchy_provider.core.values import Batch, BatchRecord
 from batchy_provider.core.windows import position
 from batchy_provider.exceptions import WindowError
 
-Spans = dict[str, list[tuple[datetime, datetime]]]
+LoadedSpans = dict[str, list[tuple[datetime, datetime]]]
 """Job → windows (from, to), naive UTC."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Gap:
+class JobGap:
     """Data of one job that no success has loaded.
 
     :param from_date: its start, ISO 8601 UTC.
@@ -160,9 +160,9 @@ def why_no_batch(stored: StoredBatch) -> str | None:
     return None
 
 
-def loaded_spans(stored: StoredBatch) -> Spans:
+def loaded_spans(stored: StoredBatch) -> LoadedSpans:
     """Return the windows that a batch has loaded."""
-    spans: Spans = {}
+    spans: LoadedSpans = {}
     for name, job in stored.jobs.items():
         left_out = stored.record is not None and name in stored.record.left_out
         if stored.status != "success" or job.status != "success" or left_out:
@@ -173,7 +173,7 @@ def loaded_spans(stored: StoredBatch) -> Spans:
     return spans
 
 
-def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime]]]) -> list[Gap]:
+def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime]]]) -> list[JobGap]:
     """Return what lies between the windows that were loaded, and before the next one, and was not.
 
     The original opens after a failure at that moment, so what had failed is never loaded by it.
@@ -188,7 +188,7 @@ def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime
         following = position(state.workflow, name, job, state.config.timezone).start
         for start, end in [*windows[1:], (following, following)]:
             if start > until:
-                found.append(Gap(name, format_date(until), format_date(start)))
+                found.append(JobGap(name, format_date(until), format_date(start)))
             until = max(until, end)
     return found
 

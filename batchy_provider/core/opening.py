@@ -90,7 +90,7 @@ class _Opening:
     # -- which window ------------------------------------------------------------------------------------
 
     def next_spans(self) -> Spans:
-        """Each job's next window: from where it has been loaded to, until now."""
+        """Return the next window of each job: from where its data is loaded to, until now."""
         last = self.state.last_success
         # A clock that was set back must not take the watermark back with it.
         end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
@@ -113,7 +113,7 @@ class _Opening:
             )
 
     def asked_spans(self) -> Spans:
-        """The window that was asked for, for every job."""
+        """Return the window that was asked for, for every job."""
         window = self.request.window or Window()
         self.end = self.now if window.to_date is None else read_date(window.to_date)
         if self.request.move_watermark and self.end > self.now:

@@ -16,7 +16,7 @@ from batchy_provider.core.job_state import as_fields
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Batch, PersonalChange, WorkflowState
-from batchy_provider.core.vocabulary import Event, Kind
+from batchy_provider.core.vocabulary import EventName, Kind
 from batchy_provider.exceptions import UnknownWorkflowError
 
 
@@ -45,7 +45,7 @@ def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
     )
 
 
-def event(workflow: str, batch_id: int | None, what: Event, kind: Kind, now: datetime) -> dict[str, Any]:
+def event(workflow: str, batch_id: int | None, what: EventName, kind: Kind, now: datetime) -> dict[str, Any]:
     """Return the event of a change, as it is published."""
     return {"workflow": workflow, "batch_id": batch_id, "event": what, "kind": kind, "at": format_date(now)}
 

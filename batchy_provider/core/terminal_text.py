@@ -16,8 +16,7 @@ _LONGEST = 64
 
 
 def printable(text: object, *, lines: bool = True) -> str:
-    r"""
-    Return a text in which every control character is visible: ``\x1b``, ``\r``, ``\u202e``.
+    r"""Return a text in which every control character is visible: ``\x1b``, ``\r``, ``\u202e``.
 
     For names, messages and values from outside: file names of a script, errors of a server, text in Redis.
 
@@ -34,8 +33,7 @@ def is_printable(text: str) -> bool:
 
 
 class ColouredText:
-    r"""
-    Decodes what a program printed, for a terminal: its colours and its own carriage returns stay.
+    r"""Decodes what a program printed, for a terminal: its colours and its own carriage returns stay.
 
     Other control sequences are written out, so that they cannot rewrite lines that were shown before, set the
     title or the clipboard, or make the terminal type an answer. Bytes may be cut anywhere.

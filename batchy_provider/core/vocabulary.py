@@ -46,7 +46,7 @@ Kind = Literal["live", "history"]
 - ``history``: nothing. Backfills, one-off loads and re-runs of old windows are history.
 """
 
-Event = Literal["open", "success", "failed", "window", "load", "switch", "restore"]
+EventName = Literal["open", "success", "failed", "window", "load", "switch", "restore"]
 """What a published event says of a workflow.
 
 - ``open``: a batch was opened.
@@ -94,14 +94,14 @@ WaitObstacle = Literal["workflow", "job", "disabled"]
 """
 
 
-class Code(str, Enum):
+class SentenceCode(str, Enum):
     """Base of codes that stand beside a sentence; each prints as its value."""
 
     def __str__(self) -> str:
         return str(self.value)
 
 
-class Reason(Code):
+class Reason(SentenceCode):
     """Why a batch has the window it has: the code beside the sentence in `BatchRecord.reason`."""
 
     NEXT_WINDOW = "next_window"
@@ -118,7 +118,7 @@ class Reason(Code):
     """The same, for history only: the live state has moved on, or that batch was history only too."""
 
 
-class VerdictCode(Code):
+class VerdictCode(SentenceCode):
     """What a wait has found: the code beside the sentence in `Verdict.text`."""
 
     SUCCEEDED = "succeeded"

@@ -11,8 +11,7 @@ from batchy_provider.core.waits import Verdict
 
 
 class WaitSet:
-    """
-    Hold the latest verdict of each wait.
+    """Hold the latest verdict of each wait.
 
     :param workflows: the workflows waited for, each once.
     """
@@ -21,8 +20,7 @@ class WaitSet:
         self._latest: dict[str, Verdict | None] = dict.fromkeys(workflows)
 
     def take(self, workflow: str, verdict: Verdict) -> bool:
-        """
-        Take a verdict.
+        """Take a verdict.
 
         :returns: whether its text differs from that of the last verdict.
         """

@@ -15,7 +15,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from batchy_provider.core.dates import format_date, from_unix
-from batchy_provider.core.foreign_batches import Gap, Spans, adopt_history, days_of, gaps, loaded_spans, why_no_batch
+from batchy_provider.core.foreign_batches import (
+    JobGap,
+    LoadedSpans,
+    adopt_history,
+    days_of,
+    gaps,
+    loaded_spans,
+    why_no_batch,
+)
 from batchy_provider.core.names import is_workflow_name
 from batchy_provider.core.presenters import unknown_workflow
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
@@ -65,7 +73,7 @@ class Adoption:
     adopted: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[JobGap] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)
 
 
@@ -105,7 +113,7 @@ def adopt(
     (listed,) = backend.ask(workflow, ("ZRANGE", keys.history, 0, -1))
     ids = sorted(keys_found.batches | {load_id(keys.history, each) for each in listed})
     adoption = Adoption(workflow=workflow)
-    loaded: Spans = defaultdict(list)
+    loaded: LoadedSpans = defaultdict(list)
     # Also without batches one chunk is made: it reads the state, and raises the error for an unknown workflow.
     for start in range(0, max(len(ids), 1), _CHUNK):
         end = start + _CHUNK
@@ -139,7 +147,7 @@ class _Chunk:
         self.adopted: list[int] = []
         self.ended: list[int] = []
         self.passed_over: dict[str, str] = {}
-        self.loaded: Spans = {}
+        self.loaded: LoadedSpans = {}
 
     def work(self, session: Session) -> tuple[Snapshot, Sequence[Command]]:
         """Read the batches, decide, and return the state and the commands that write the change."""

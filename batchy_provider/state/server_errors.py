@@ -10,7 +10,7 @@ from redis import exceptions as redis_errors
 
 
 @dataclass(frozen=True, slots=True)
-class ServerError:
+class ErrorMeaning:
     """Meaning of an error reply.
 
     :param text: what the error means and what the operator can do.
@@ -22,34 +22,34 @@ class ServerError:
 
 
 SERVER_ERRORS = {
-    "LOADING": ServerError("it is still loading its data from disk", passes=True),
-    "BUSY": ServerError("a script of somebody's keeps it busy; SCRIPT KILL or FUNCTION KILL ends that", passes=True),
-    "MASTERDOWN": ServerError(
+    "LOADING": ErrorMeaning("it is still loading its data from disk", passes=True),
+    "BUSY": ErrorMeaning("a script of somebody's keeps it busy; SCRIPT KILL or FUNCTION KILL ends that", passes=True),
+    "MASTERDOWN": ErrorMeaning(
         "it is a replica that has lost its master; connect to the master, by Sentinel best", passes=True
     ),
-    "READONLY": ServerError(
+    "READONLY": ErrorMeaning(
         "it is a replica and takes no changes; connect to the master, by Sentinel best", passes=True
     ),
-    "NOREPLICAS": ServerError(
+    "NOREPLICAS": ErrorMeaning(
         "fewer replicas are in reach than its min-replicas-to-write asks for, so it takes no changes; start them, or "
         "lower the number",
         passes=True,
     ),
-    "CLUSTERDOWN": ServerError(
+    "CLUSTERDOWN": ErrorMeaning(
         "a part of the Redis Cluster is not served; see `redis-cli --cluster check`", passes=True
     ),
-    "TRYAGAIN": ServerError("its slot is being moved to another node", passes=True),
-    "ASK": ServerError("its slot is being moved to another node, or that was left half done", passes=True),
-    "MOVED": ServerError("its slot is served by another node", passes=True),
-    "OOM": ServerError(
+    "TRYAGAIN": ErrorMeaning("its slot is being moved to another node", passes=True),
+    "ASK": ErrorMeaning("its slot is being moved to another node, or that was left half done", passes=True),
+    "MOVED": ErrorMeaning("its slot is served by another node", passes=True),
+    "OOM": ErrorMeaning(
         "its memory is full (maxmemory), so it takes no changes; raise maxmemory, or make room with `batchy prune`",
         passes=False,
     ),
-    "MISCONF": ServerError(
+    "MISCONF": ErrorMeaning(
         "it cannot save its data to disk, so it takes no changes; see the server's log, and whether its disk is full",
         passes=False,
     ),
-    "NOPERM": ServerError(
+    "NOPERM": ErrorMeaning(
         "the Redis user lacks a required permission; docs/redis.md has the rule, `batchy doctor` names what is missing",
         passes=False,
     ),
@@ -70,7 +70,7 @@ _CODES = {
 """redis-py removes the first word from replies for which it has an exception class."""
 
 
-def server_error(error: Exception) -> ServerError | None:
+def server_error(error: Exception) -> ErrorMeaning | None:
     """Return the meaning of an error reply; None if the reply says nothing about the state of the server."""
     return SERVER_ERRORS.get(_code(error))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from state_worlds import WORKFLOW, Original, World, window
 
-from batchy_provider.core.foreign_batches import Gap
+from batchy_provider.core.foreign_batches import JobGap
 from batchy_provider.core.values import Actor
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import UnknownWorkflowError
@@ -151,12 +151,12 @@ class TestGaps:
         original.load({"extract": {}, "load": {}})
         nights(original, "success", "failure", "success", "success")
         gaps = adopted(world).gaps
-        assert gaps == [Gap(job, NIGHTS[0], NIGHTS[2]) for job in ("extract", "load")]
+        assert gaps == [JobGap(job, NIGHTS[0], NIGHTS[2]) for job in ("extract", "load")]
 
     def test_a_gap_can_end_at_the_next_window(self, world: World, original: Original) -> None:
         original.load({"extract": {}})
         nights(original, "success", "failure", "failure")
-        assert adopted(world).gaps == [Gap("extract", NIGHTS[0], NIGHTS[2])]
+        assert adopted(world).gaps == [JobGap("extract", NIGHTS[0], NIGHTS[2])]
 
     def test_a_window_that_was_loaded_later_is_no_gap(self, world: World, original: Original) -> None:
         original.load({"extract": {}})
