@@ -40,7 +40,7 @@ def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decisi
     if batch_id != state.live_id:
         return _close_other(state, own, batch_id, request)
     if not state.is_open:
-        # What became of it is in history: the live hash may have been set to another window since.
+        # Its result is in the history: the live hash may have got another window since.
         closed = live_batch(state) if own is None else stored_batch(state.workflow, own)
         return Decision(_same_result(closed, request))
     return _close_live(state, batch_id, request, now)
@@ -87,7 +87,7 @@ def abort(
     why: str | None = None,
     taken_over_by: int | None = None,
 ) -> Change:
-    """End the open batch, whose holder will not close it any more.
+    """End the open batch, because its holder will not close it.
 
     :param by: person, program or run that ends it.
     :param why: the reason given.
@@ -119,7 +119,7 @@ def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now
 
 
 def _close_other(state: Snapshot, own: StoredBatch | None, batch_id: int, request: CloseRequest) -> Decision[Batch]:
-    """Answer a wish to close a batch that is not the latest."""
+    """Answer a request to close a batch that is not the latest."""
     if own is None or not own.jobs:
         raise UnknownBatchError(
             f"{state.workflow}: there is no batch {batch_id}; the latest is {state.live_id}. It may have been pruned"

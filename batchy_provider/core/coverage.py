@@ -38,7 +38,7 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def missing(whole: Interval, loaded: Iterable[Interval]) -> list[Interval]:
-    """Return what of `whole` is in none of `loaded`, in order."""
+    """Return the parts of `whole` that are in none of `loaded`, in order."""
     left: list[Interval] = []
     at = whole.start
     for each in merge(loaded):
@@ -53,7 +53,7 @@ def missing(whole: Interval, loaded: Iterable[Interval]) -> list[Interval]:
 
 
 def repeated(windows: Sequence[tuple[Interval, int]]) -> list[tuple[Interval, tuple[int, ...]]]:
-    """Return what is in more than one window, in order, each time with the ids of all windows that hold it.
+    """Return the parts that several windows contain, in order, each with the ids of these windows.
 
     :param windows: interval and id; one id may stand for several intervals.
     """
@@ -120,7 +120,7 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
     A gap lies between the first live window and the watermark. A live window that reaches back over the one before
     as far as its configuration says does not load twice.
 
-    :param batches: in any order; those that are no success are passed over.
+    :param batches: in any order; only successful ones count.
     :param watermarks: job → where its next window starts; without it, where its last live window ends.
     :param timezone: the workflow's, for ``trunc_start``.
     """
@@ -172,15 +172,15 @@ def _windows(batch: Batch) -> Iterable[tuple[str, Interval, JobState]]:
         try:
             interval = Interval(parse_date(start), parse_date(end))
         except BatchyError:
-            continue  # another program's: what cannot be read is no date
+            continue  # another program wrote something that is not a date
         if interval.start < interval.end:
             yield name, interval, job
 
 
 def _meant(batch: Batch, name: str, job: JobState, reached: datetime, timezone: str) -> Interval:
-    """Return what of the windows before a live window loads again on purpose."""
+    """Return the part of earlier windows that a live window loads again on purpose."""
     if batch.record is not None and batch.record.moved:
-        return Interval(reached, reached)  # a window that was asked for reaches back over nothing
+        return Interval(reached, reached)  # a requested window does not reach back
     try:
         back = overlap(batch.workflow, name, job)
         start = reached - back if back <= reached - datetime.min else datetime.min

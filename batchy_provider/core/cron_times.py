@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""When a cron schedule fired last before a moment: the start of a backfilled window.
+"""Find when a cron schedule last fired before a moment: the start of a backfilled window.
 
 Airflow's cron trigger timetable gives a run no interval (its ends are equal), so the window of a backfill is
 worked out here by the same arithmetic, croniter on wall-clock time, that Airflow schedules with.
@@ -19,7 +19,7 @@ from batchy_provider.core.dates import to_utc, zone
 def previous_fire(expressions: Iterable[str], timezone_name: str, at: datetime) -> datetime:
     """Return when one of the schedules fired last, strictly before `at`.
 
-    :param expressions: cron expressions, of which there is at least one.
+    :param expressions: one or more cron expressions.
     :param timezone_name: IANA name of the timezone that they are read in.
     :param at: aware, or naive UTC.
     :returns: naive UTC.

@@ -58,7 +58,7 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
 
 
 def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:
-    """Return the jobs as they stand, with the params of the configuration.
+    """Return the jobs with their current state and the params of the configuration.
 
     A known job keeps its state and takes its params from the configuration; a new one starts as the
     configuration has it, ``new`` if that says nothing; one that the configuration does not name is left out.

@@ -2,7 +2,7 @@
 # Copyright the batchy_provider authors
 """Turn stored state into what faces show, and make the events and errors that all rules share.
 
-What faces show is valid UTF-8, whatever stands in Redis: a lone surrogate would break each answer that holds it.
+What faces show is valid UTF-8, whatever Redis holds: a lone surrogate would break every answer that contains it.
 """
 
 from __future__ import annotations

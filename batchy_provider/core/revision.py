@@ -27,7 +27,7 @@ class Revision:
     :param number: counts the changes, for people.
     :param tokens: of the newest changes, newest first.
     :param pending: closed batches that are still to be written into the archive, oldest first.
-    :param pruned: the newest batch that was pruned: it and those before it are not missed.
+    :param pruned: the newest batch that was pruned; it and all older ones are missing on purpose.
     :param kept: the token of the newest state that is known to be in the archive.
     """
 
@@ -39,7 +39,7 @@ class Revision:
 
     @property
     def lineage(self) -> tuple[str, ...]:
-        """The tokens of this state and of those that it is known to have come of, newest first."""
+        """The tokens of this state and of its known ancestors, newest first."""
         return self.tokens if self.kept is None or self.kept in self.tokens else (*self.tokens, self.kept)
 
     def next(self, token: str, number: int = 0, instead_of: Sequence[str] = ()) -> Revision:
@@ -53,11 +53,11 @@ class Revision:
         return replace(self, number=max(number, self.number) + 1, tokens=(token, *replaced)[:MAX_TOKENS])
 
     def waiting_for(self, batch_ids: Iterable[int]) -> Revision:
-        """Return it with batches that are to be written; of very many only the newest."""
+        """Return it with more batches that the archive still lacks; at most `MAX_PENDING`, the newest ones."""
         return replace(self, pending=tuple(sorted({*self.pending, *batch_ids})[-MAX_PENDING:]))
 
     def without(self, batch_ids: Iterable[int]) -> Revision:
-        """Return it without batches that have been written, or are not there any more."""
+        """Return it without batches that the archive has got, or that were removed."""
         gone = set(batch_ids)
         return replace(self, pending=tuple(each for each in self.pending if each not in gone))
 

@@ -91,9 +91,10 @@ class Snapshot:
 
     :param jobs: the live hash, in the configuration's order where that is known.
     :param last_id: the highest batch id that history knows; 0 if none.
-    :param own: what the run that asks opened before, or the batch that is asked for.
+    :param own: the batch that the asking run opened before, or the requested batch.
     :param owner: who opened the latest live batch of this package; the original server may have opened since.
-    :param overtaken: the batch `owner` speaks of, where that is so and it was not closed by this package.
+    :param overtaken: the batch of `owner`, if the original server has opened another one since, and this package did
+        not close it.
     :param revision: which revision of the state this is; None if no archive was ever written.
     """
 
@@ -110,7 +111,7 @@ class Snapshot:
 
     @cached_property
     def overtaken_id(self) -> int | None:
-        """The id of the batch that `overtaken` is to be."""
+        """The id of the batch that belongs in `overtaken`."""
         owner = self.owner
         is_so = owner is not None and owner.record.status == "open" and owner.batch_id != self.live_id
         return owner.batch_id if owner is not None and is_so else None
@@ -127,7 +128,7 @@ class Snapshot:
 
     @cached_property
     def holder(self) -> Holder:
-        """Who opened the live batch; nobody known if the original server did."""
+        """Who opened the live batch; an empty holder if the original server did."""
         if self.owner is not None and self.owner.batch_id == self.live_id:
             return self.owner.holder
         return Holder()

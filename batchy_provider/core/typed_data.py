@@ -2,8 +2,8 @@
 # Copyright the batchy_provider authors
 """Make dataclasses from stored JSON, with each value checked against the type of its field.
 
-What stands in Redis may be damaged, or another program's. What passes here has the types that the code counts on, so
-that no rule and no face meets a surprise later.
+A value in Redis may be damaged, or belong to another program. A value that passes here has the types that the code
+expects, so no rule and no face needs to check it again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build(kind: type[T], data: Any) -> T:
     for name, (_, is_required) in known.items():
         if is_required and name not in data:
             raise FormError(f"lacks the key {name!r}")
-    # What a newer version adds is passed over, so that machines can be updated one by one.
+    # Keys of a newer version are ignored, so that machines can be updated one by one.
     return kind(**{name: encodable(value) for name, value in data.items() if name in known})
 
 

@@ -87,7 +87,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """A wish to open a batch.
+    """A request to open a batch.
 
     :param holder: who opens it.
     :param config: the workflow's configuration; None opens what Redis knows.
@@ -114,11 +114,11 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseRequest:
-    """A wish to close a batch.
+    """A request to close a batch.
 
     :param result: success or failed, for the whole workflow.
     :param batch_id: which batch; None for the open one.
-    :param outcomes: job → what became of it; where a job is missing, the result stands for it.
+    :param outcomes: job → its outcome; a job without one gets the result of the batch.
     :param by: the person or program, for the record.
     :param why: a reason, for the record.
     """
@@ -259,7 +259,7 @@ class PersonalChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowState:
-    """A workflow as it stands in Redis.
+    """The current state of a workflow in Redis.
 
     :param jobs: job → its latest fields, in the configuration's order where that is known.
     :param batch: the latest live batch; None before the first one.
@@ -268,7 +268,7 @@ class WorkflowState:
     :param timezone: the workflow's.
     :param infa: how the Informatica parameter file names its sections.
     :param changes: what people changed, newest first.
-    :param last_success: when a live batch last succeeded, UTC; None if that is not known.
+    :param last_success: when a live batch last succeeded, UTC; None if unknown.
     :param progress: job → its latest report: ``batch_id``, ``progress``, ``message``, ``at``.
     """
 

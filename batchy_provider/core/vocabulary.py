@@ -78,7 +78,7 @@ Scope = Literal["today", "within", "since_last_run", "any"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 WaitState = Literal["done", "failed", "waiting"]
-"""How a wait stands.
+"""State of a wait.
 
 - ``done``: what it waits for is there.
 - ``failed``: it will not come any more, or not in time.

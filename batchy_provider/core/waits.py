@@ -87,11 +87,11 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How a wait stands.
+    """The answer to a wait at one moment.
 
     :param state: ``done``, ``failed`` or ``waiting``.
     :param batch_id: the batch that ended it.
-    :param text: a sentence for the log: what is so, and what it waits for.
+    :param text: a sentence for the log: what was found, and what the wait still needs.
     :param code: the same as the sentence, for programs; None from a server of an older version.
     """
 
@@ -101,7 +101,7 @@ class Verdict:
     code: VerdictCode | None = None
 
     def __post_init__(self) -> None:
-        """Keep the sentence valid UTF-8: it may quote what stands in Redis."""
+        """Keep the sentence valid UTF-8: it may quote a value from Redis."""
         object.__setattr__(self, "text", encodable(self.text))
 
     @property

@@ -211,7 +211,7 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
             # That is what it says too when the user may not ask for the slots.
             hint = ", or its user lacks +cluster|slots" if "not enabled" in str(error) else ""
             raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}{hint}") from error
-    # Who changes state bears lost connections itself, and knows for how long; redis-py's own would come on top.
+    # `transaction` has its own retry budget for lost connections; retries of redis-py would come on top of it.
     options.setdefault("retry", Retry(NoBackoff(), 1))
     if address.kind == "sentinel":
         from batchy_provider.state.sentinel_pools import SentinelPool
@@ -251,9 +251,9 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
 
 
 def async_subscriber(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
-    """Return an asyncio client for a subscription; in a cluster, of one of its nodes, by chance.
+    """Return an asyncio client for a subscription; in a cluster, a client of one random node.
 
-    Every node of a cluster hears what is published at any of them.
+    Each node of a cluster gets what is published at any other node.
     """
     if address.kind != "cluster":
         return async_client(address, client_name=client_name)

@@ -32,15 +32,15 @@ _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
 def overview(backend: Backend, names: Collection[str] | None = None) -> list[WorkflowState]:
-    """Return workflows as they stand, by name; those that cannot be read are passed over, see `scan`."""
+    """Return the readable workflows with their state, sorted by name; see `scan`."""
     return [state for state in scan(backend, names) if isinstance(state, WorkflowState)]
 
 
 def scan(backend: Backend, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
-    """Return workflows as they stand, by name. A fault of one workflow makes that one unreadable, and no other.
+    """Return workflows with their state, sorted by name. An error in one workflow makes only that one unreadable.
 
-    A hash that is plainly another program's is no workflow, see `stored_values.is_workflow`. A hash that was asked for
-    by name and cannot be used is an unreadable workflow.
+    A hash that clearly belongs to another program is no workflow, see `stored_values.is_workflow`. A hash that was
+    requested by name and cannot be used is an unreadable workflow.
 
     Takes two round trips for each thousand workflows, and, without `names`, those of `candidates`.
 
@@ -102,7 +102,7 @@ class _Look:
             return present(self.keys, self.state, self._progress, self.succeeded)
         except (StateError, RedisError) as error:
             return UnreadableWorkflow(name, str(error))
-        except Exception as error:  # a fault of one workflow must not hide another
+        except Exception as error:  # an error in one workflow must not hide another
             _unforeseen.warning(name, "%s: its state cannot be read", name, exc_info=error)
             return UnreadableWorkflow(name, f"its state in Redis cannot be read: {type(error).__name__}: {error}")
 
@@ -117,7 +117,7 @@ def candidates(backend: Backend) -> set[str]:
         asked = [Keys(name, backend.cluster) for name in part]
         sizes = backend.pipelined([("HLEN", keys.live) for keys in asked])
         big = [keys for keys, size in zip(asked, sizes, strict=True) if isinstance(size, int) and size > _MOST_JOBS]
-        # `EXISTS` answers 0 for a key that is not there, an error for a login that may not know.
+        # EXISTS answers 0 for a key that is not there, an error for a login that may not know.
         ours = backend.pipelined([("EXISTS", keys.meta) for keys in big])
         found |= {*part} - {keys.workflow for keys, there in zip(big, ours, strict=True) if there == 0}
     return found

@@ -23,7 +23,7 @@ class ErrorMeaning:
 
 SERVER_ERRORS = {
     "LOADING": ErrorMeaning("it is still loading its data from disk", passes=True),
-    "BUSY": ErrorMeaning("a script of somebody's keeps it busy; SCRIPT KILL or FUNCTION KILL ends that", passes=True),
+    "BUSY": ErrorMeaning("a running script keeps it busy; SCRIPT KILL or FUNCTION KILL stops the script", passes=True),
     "MASTERDOWN": ErrorMeaning(
         "it is a replica that has lost its master; connect to the master, by Sentinel best", passes=True
     ),

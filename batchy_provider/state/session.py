@@ -97,7 +97,7 @@ class Session:
         self._watching = False
         if done is None:
             return False
-        # The types of all keys were seen when they were read, so this is a bug or an exotic server.
+        # Reading has already checked the type of each key, so this is a bug, or an unusual server.
         for command, reply in zip(commands, done, strict=True):
             if isinstance(reply, Exception):
                 raise reply_error(command, reply)

@@ -178,7 +178,7 @@ class Store:
     # -- questions ---------------------------------------------------------------------------------------
 
     def status(self, workflow: str) -> WorkflowState:
-        """Return a workflow as it stands.
+        """Return the current state of a workflow.
 
         :raises UnknownWorkflowError: if Redis does not know it.
         """
@@ -209,11 +209,11 @@ class Store:
         return [state.workflow for state in self.scan()]
 
     def overview(self, names: Collection[str] | None = None) -> list[WorkflowState]:
-        """Return workflows as they stand, by name, without those that cannot be read; see `overview.scan`."""
+        """Return the readable workflows with their state, sorted by name; see `scan.scan`."""
         return overview(self.backend, names)
 
     def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
-        """Return workflows as they stand, by name, with those that cannot be read; see `overview.scan`."""
+        """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`."""
         return scan(self.backend, names)
 
     def candidates(self) -> set[str]:
@@ -233,7 +233,7 @@ class Store:
     def batch_of_run(self, workflow: str, run: str) -> Batch | None:
         """Return the batch that a run opened last; None if it opened none.
 
-        :param run: run key, see `model.run_key`.
+        :param run: run key, see `core.values.run_key`.
         """
 
         def find(session: Session, keys: Keys) -> list[StoredBatch]:

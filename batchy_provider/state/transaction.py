@@ -99,9 +99,9 @@ def transact(
 
 @contextmanager
 def own_errors(client: Client) -> Iterator[None]:
-    """Translate the client's errors into ours, for requests that no single node can answer.
+    """Translate errors of redis-py into errors of this package, for requests that no single node can answer.
 
-    :raises RedisUnavailableError: instead of any of redis-py's.
+    :raises RedisUnavailableError: instead of each error of redis-py.
     """
     try:
         yield
