@@ -24,7 +24,7 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
     :param start: a date, or ISO 8601 text, UTC.
     :param names: the jobs; all if empty.
     :returns: the jobs that were set, as they are now.
-    :raises BatchHeldError: while a batch is open, whose window cannot be changed any more.
+    :raises BatchHeldError: if a batch is open, because its window cannot change.
     :raises WindowError: if `start` is not a date or lies in the future.
     :raises UnknownJobError: if the workflow has no such job.
     """
@@ -54,10 +54,10 @@ def load(
 ) -> Decision[dict[str, Fields]]:
     """Reset a workflow to its configuration on purpose, as the original's ``load_cfg`` does; history stays.
 
-    :param by: the person who does it, for the record of a batch that this ends.
+    :param by: the person, for the record of a batch that this ends.
     :param why: the reason given.
     :returns: the jobs as they are now.
-    :raises BatchHeldError: while an Airflow run holds a batch open.
+    :raises BatchHeldError: if an Airflow run holds a batch open.
     :raises ConfigError: if the configuration has no job.
     """
     if not config.jobs:
@@ -93,7 +93,7 @@ def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decis
     disabled = state.disabled - {name} if enabled else state.disabled | {name}
     if disabled == state.disabled:
         return Decision(disabled | state.config.disabled)
-    # The event is for waits: one may have been for this job alone.
+    # The event wakes waits: one of them may wait only for this job.
     change = Change(disabled=disabled, event=event(state.workflow, state.live_id, "switch", "live", now))
     return Decision(disabled | state.config.disabled, change)
 
@@ -101,7 +101,7 @@ def switch(state: Snapshot, name: str, now: datetime, *, enabled: bool) -> Decis
 def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False) -> Decision[Batch | None]:
     """Take a job that is switched off out of the open batch `state.own`; its window does not move.
 
-    :param removed: so is this one, which is no part of the workflow any more.
+    :param removed: the job is no longer part of the workflow, and is taken out for that reason.
     :returns: the batch without it, or None if the job is not switched off and may run.
     """
     own = state.own
@@ -109,7 +109,7 @@ def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False
         return Decision(None)
     job = own.jobs[name]
     if job.status != "open":
-        # Left out when the batch was opened, whatever the switch says by now.
+        # The job was left out when the batch was opened, whatever the switch says now.
         left_out = name in own.record.left_out
         return Decision(stored_batch(state.workflow, own) if left_out else None)
     if name not in state.disabled and not removed:

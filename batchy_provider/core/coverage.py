@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Which data was never loaded, and which was loaded more than once: interval arithmetic on successful windows."""
+"""Find data that was never loaded or loaded twice, by interval arithmetic on successful windows."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the successful batches of a workflow have loaded, live ones, backfills and one-off loads alike.
+    """The data that the successful batches of a workflow have loaded: live batches, backfills and one-off loads.
 
     :param jobs: the jobs that took part in one of them.
-    :param reaching_back: how many live batches load data again because ``reprocess_hours`` or ``trunc_start`` say so.
+    :param reaching_back: how many live batches load data again because of ``reprocess_hours`` or ``trunc_start``.
     """
 
     jobs: tuple[str, ...]

@@ -26,7 +26,7 @@ LoadedSpans = dict[str, list[tuple[datetime, datetime]]]
 
 @dataclass(frozen=True, slots=True, order=True)
 class JobGap:
-    """Data of one job that no success has loaded.
+    """A gap: data of one job that no success has loaded.
 
     :param from_date: its start, ISO 8601 UTC.
     :param to_date: its end.
@@ -38,7 +38,7 @@ class JobGap:
 
 
 def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, JobState], record: BatchRecord | None) -> Change:
-    """Return what a success changes beside its own batch: how far all is loaded now, and the day."""
+    """Return what a success changes beyond its own batch: the watermark, and the batch of the day."""
     end = _end(jobs, record)
     if end is None:
         return Change()
@@ -51,9 +51,9 @@ def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, JobState],
 
 
 def record_foreign(state: Snapshot, now: datetime) -> Change:
-    """Record for waits, days and lists what the original server did since, before its traces are overwritten.
+    """Record what the original server did, for waits, days and lists, before the next change overwrites it.
 
-    :param now: when a batch ends that the original opened another batch over.
+    :param now: end of a batch that the original left open when it opened another one.
     """
     change = Change()
     if state.overtaken is not None:
@@ -74,10 +74,10 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
 
 
 def settle(state: Snapshot, stored: StoredBatch, now: datetime) -> tuple[StoredBatch | None, Change]:
-    """Return what became of a batch that is not the latest any more: closed, or left open by a later one.
+    """Return the end of a batch that is not the latest: it was closed, or left open when a later one opened.
 
-    :param now: when it ends, if it was left open.
-    :returns: the batch as it is then, or None if all is known of it; and what is to be recorded.
+    :param now: its end, if it was left open.
+    :returns: the ended batch, or None if it is recorded already; and what to record.
     """
     record, batch_id = stored.record, stored.batch_id
     if not stored.jobs or (record is not None and (record.kind == "history" or record.status != "open")):
@@ -111,11 +111,11 @@ def adopt_history(
 ) -> Change:
     """List batches that only their own hashes know, with their days and ends; end those that were left open.
 
-    :param batches: by their ids.
-    :param following: the one that came after them.
-    :param listed: ids that history lists already.
+    :param batches: sorted by id.
+    :param following: the next batch after them.
+    :param listed: ids that the history already lists.
     :param days: day → batch, as far as these batches' days are known.
-    :param now: when one ends that was left open and has none after it.
+    :param now: end of a batch that was left open and is the last one.
     """
     change = Change()
     newest = state.live_id or max((batch.batch_id for batch in (*batches, following) if batch is not None), default=0)
@@ -140,13 +140,13 @@ def adopt_history(
 
 
 def days_of(state: Snapshot, batches: Iterable[StoredBatch]) -> list[str]:
-    """Return the days that `adopt_history` may want to note."""
+    """Return the days that `adopt_history` may record."""
     ends = ((batch, _end(batch.jobs, batch.record)) for batch in batches)
     return sorted({_day(state, end, batch.record) for batch, end in ends if end is not None})
 
 
 def why_no_batch(stored: StoredBatch) -> str | None:
-    """Say why a hash whose key looks like a batch's is none that can be listed; None if it is one."""
+    """Say why a hash with the key of a batch cannot be listed as one; None if it can."""
     if not any(job.batch_name == str(stored.batch_id) for job in stored.jobs.values()):
         return f"no job in it has the batch_id {stored.batch_id}"
     for name, job in stored.jobs.items():
@@ -174,7 +174,7 @@ def loaded_spans(stored: StoredBatch) -> LoadedSpans:
 
 
 def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime]]]) -> list[JobGap]:
-    """Return what lies between the windows that were loaded, and before the next one, and was not.
+    """Return the gaps between the loaded windows, and between the last one and the next window.
 
     The original opens after a failure at that moment, so what had failed is never loaded by it.
 
@@ -194,7 +194,7 @@ def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime
 
 
 def _is_later(state: Snapshot, last: LastSuccess | None, batch_id: int, end: str) -> bool:
-    """Tell whether a success is the last one: where a person moved the watermark, or set all back, that stays."""
+    """Tell whether a success is the last one. A watermark that a person moved or reset stays."""
     if last is None:
         return state.live_id is not None
     return 0 < last.batch_id < batch_id and parse_date(last.to_date) <= parse_date(end)

@@ -22,7 +22,7 @@ def plain_fields(workflow: str, job: str, given: Mapping[str, Any]) -> Fields:
 
     Dates that YAML made of unquoted text become ISO 8601 text again.
 
-    :raises ConfigError: if a value or a setting cannot be stored or read; nothing is repaired by guessing.
+    :raises ConfigError: if a value or a setting cannot be stored or read; no value is guessed.
     """
     fields = {name: _plain(f"{workflow}, job {job!r}, param {name!r}", value) for name, value in given.items()}
     state = JobState(fields)
@@ -84,7 +84,7 @@ def _written(given: object) -> str:
 
 
 def cuts_to_midnight(workflow: str, name: str, job: JobState) -> bool:
-    """Return ``trunc_start``; text that means true or false counts, which the original ignored.
+    """Return ``trunc_start``. Text such as "yes" or "off" counts too; the original server ignores it.
 
     :raises ConfigError: if it is neither.
     """

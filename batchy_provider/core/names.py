@@ -54,6 +54,6 @@ def _check(kind: str, name: object) -> str:
 
 
 def is_workflow_name(key: str) -> bool:
-    """Tell whether a key can be a workflow's: not one of its other keys, nor of an old batch, nor foreign."""
+    """Tell whether a key can be the name of a workflow, and not one of its other keys or that of an old batch."""
     is_name = len(key) <= MAX_NAME_LENGTH and _NAME.fullmatch(key) is not None and key.strip(".") != ""
     return is_name and _HISTORY_LIKE.search(key) is None

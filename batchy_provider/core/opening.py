@@ -38,7 +38,7 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
     :param now: the Redis server's time, naive UTC.
     :raises BatchHeldError: if another run holds the live batch open and is not known to be gone.
     :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
-    :raises WindowError: if the window asked for cannot be.
+    :raises WindowError: if the requested window is not possible.
     :raises UnknownBatchError: if the run's earlier batch has been pruned.
     """
     if again := already_open(state, request):
@@ -72,7 +72,7 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Job
 
 
 class _Opening:
-    """One opening: the values that each kind of opening needs, and what each kind writes."""
+    """One opening: the values that every kind of opening needs, and the change that each kind makes."""
 
     def __init__(self, state: Snapshot, request: OpenRequest, now: datetime) -> None:
         self.state = state
@@ -92,7 +92,7 @@ class _Opening:
     def next_spans(self) -> Spans:
         """Return the next window of each job: from where its data is loaded to, until now."""
         last = self.state.last_success
-        # A clock that was set back must not take the watermark back with it.
+        # A clock that was set back must not move the watermark back.
         end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
         spans = {}
         for name, job in self.jobs.items():
@@ -104,7 +104,7 @@ class _Opening:
         return spans
 
     def _check_beginning(self, name: str, job: JobState) -> None:
-        """Refuse a first window that begins in the future: its batch would skip what arrives until then."""
+        """Refuse a first window that begins in the future: data that arrives until then would be skipped."""
         first = initial(self.state.workflow, name, job)
         if job.fields.get("from_date") is None and first is not None and first > self.now:
             raise WindowError(
@@ -113,7 +113,7 @@ class _Opening:
             )
 
     def asked_spans(self) -> Spans:
-        """Return the window that was asked for, for every job."""
+        """Return the requested window, for every job."""
         window = self.request.window or Window()
         self.end = self.now if window.to_date is None else read_date(window.to_date)
         if self.request.move_watermark and self.end > self.now:
@@ -149,7 +149,7 @@ class _Opening:
         }
         reason = f"window of batch {own.batch_id} again"
         if against := self._why_not_live(own, record, spans):
-            # Nothing of that batch is a job any more: an empty window for all, so that the run can go on.
+            # None of its jobs exists any more: an empty window for all, so that the run can continue.
             spans = spans or dict.fromkeys(self.jobs, (self.end, self.end))
             return self.history(spans, Reason.RERUN_HISTORY, f"{reason}, for history only: {against}")
         for name, job in self.jobs.items():
@@ -175,7 +175,7 @@ class _Opening:
             if self._loaded_until(own, name, job, at) > end:
                 return "a later batch has succeeded since"
             if at.watermark < start:
-                # To load this window now would set the watermark behind data that was never loaded.
+                # This window would move the watermark past data that was never loaded.
                 return f"data from {format_date(at.watermark)} UTC is still to be loaded before it"
         return None
 
@@ -185,7 +185,7 @@ class _Opening:
         if status_of(state.workflow, name, job) == "success":
             return at.watermark
         if state.live_record is None and state.live_id is not None:
-            # The original server opened the live batch: its start is all that is known.
+            # The original server opened the live batch: only its start is known.
             return at.watermark
         last = state.last_success
         if last is None or 0 < last.batch_id < own.batch_id:
@@ -198,9 +198,9 @@ class _Opening:
     # -- what is written ---------------------------------------------------------------------------------
 
     def live(self, spans: Spans, code: Reason, reason: str, *, moved: bool = False) -> Decision[Batch]:
-        """Open the live batch, after the batch before it has ended.
+        """Open the live batch, after the end of the batch before it.
 
-        :param moved: the watermark is to go to the end of this window, wherever it is now.
+        :param moved: the watermark goes to the end of this window, also backwards.
         """
         ending, warning = self._end_open_batch()
         before = record_foreign(self.state, self.now).then(ending)
@@ -228,9 +228,9 @@ class _Opening:
         return self._decision(jobs, self._record("history", code, reason), Change(), None)
 
     def _end_open_batch(self) -> tuple[Change, str | None]:
-        """End a batch that is still open, if its holder is gone or may be overruled; else refuse.
+        """End a batch that is still open, if its holder is gone or the request takes over; otherwise refuse.
 
-        :returns: what ends it, and a warning about it.
+        :returns: the change that ends it, and a warning about it.
         """
         state, request = self.state, self.request
         if not state.is_open or state.live_id is None:

@@ -30,9 +30,9 @@ def overall_status(jobs: Mapping[str, JobState], record: BatchRecord | None) -> 
 
 
 def status_of(workflow: str, name: str, job: JobState) -> Status:
-    """Return a job's status in the design's words.
+    """Return the status of a job.
 
-    :raises StateError: if it is none that either system writes.
+    :raises StateError: if neither system writes the stored value.
     """
     known = job.status
     if known is not None:

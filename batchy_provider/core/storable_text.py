@@ -11,7 +11,7 @@ _NAMES = {"\0": "a NUL character", "\r": "a carriage return", "\x1b": "an escape
 
 
 def text_problem(text: str, what: str = "text") -> str | None:
-    """Say why a text cannot be stored: it has half a character, or a control character but tab and line feed.
+    """Say why a text cannot be stored: it has half a character, or a control character other than tab and line feed.
 
     :param what: what the text is called.
     """
@@ -31,5 +31,5 @@ def text_problem(text: str, what: str = "text") -> str | None:
 
 
 def storable(text: str) -> str:
-    r"""Return a text that can be stored and shown: what cannot is written out, as ``\x00`` or ``\ud800``."""
+    r"""Return a text that can be stored and shown: other characters are escaped, as ``\x00`` or ``\ud800``."""
     return _REFUSED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

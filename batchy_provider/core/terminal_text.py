@@ -21,7 +21,7 @@ def printable(text: object, *, lines: bool = True) -> str:
     For names, messages and values from outside: file names of a script, errors of a server, text in Redis.
 
     :param text: anything that `str` takes.
-    :param lines: keep line feeds and tabs; False writes them out too, for a text that must stay on one line.
+    :param lines: keep line feeds and tabs; False escapes them too, for a text that must stay on one line.
     """
     safe = _UNSAFE.sub(_written, str(text))
     return safe if lines else safe.replace("\n", "\\n").replace("\t", "\\t")
@@ -33,7 +33,7 @@ def is_printable(text: str) -> bool:
 
 
 class ColouredText:
-    r"""Decodes what a program printed, for a terminal: its colours and its own carriage returns stay.
+    r"""Decode the output of a program for a terminal: its colours and carriage returns stay.
 
     Other control sequences are written out, so that they cannot rewrite lines that were shown before, set the
     title or the clipboard, or make the terminal type an answer. Bytes may be cut anywhere.

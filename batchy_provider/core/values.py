@@ -21,7 +21,7 @@ class WorkflowConfig:
         order. A job that Redis does not know yet may also bring state fields, as the original's files do.
     :param timezone: IANA name; where ``trunc_start`` cuts, and whose days ``wf:days`` counts.
     :param disabled: jobs with ``enabled: false``.
-    :param infa: how the Informatica parameter file names its sections, see `formats.to_infa`.
+    :param infa: how the Informatica parameter file names its sections, see `original.formats.to_infa`.
     """
 
     name: str
@@ -32,7 +32,7 @@ class WorkflowConfig:
 
 
 def run_key(workflow: str, dag_id: str, run_id: str) -> str:
-    """Return how a run is named in ``wf:runs``.
+    """Return the key of a run in ``wf:runs``.
 
     The run id alone, as long as the workflow's own DAG opens it; a DAG of another name may use the same
     run ids, so its own stands before them.
@@ -62,7 +62,7 @@ class Holder:
         return self.dag_id is not None and self.run_id is not None
 
     def run_key(self, workflow: str) -> str | None:
-        """Return its name in ``wf:runs``, or None if it is no run."""
+        """Return its key in ``wf:runs``, or None if it is not a run."""
         if self.dag_id is None or self.run_id is None:
             return None
         return run_key(workflow, self.dag_id, self.run_id)
@@ -75,10 +75,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A window that was asked for by name, as text in ISO 8601 or as dates.
+    """A requested window: ISO 8601 text or dates.
 
-    :param from_date: its start, or None for where the state says the next one starts.
-    :param to_date: its end, or None for now.
+    :param from_date: its start (inclusive); None for the start of the next window.
+    :param to_date: its end (exclusive); None for now.
     """
 
     from_date: Any = None
@@ -132,7 +132,7 @@ class CloseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRecord:
-    """What ``wf:meta`` keeps of one batch, beside its jobs.
+    """The record of one batch in ``wf:meta``, beside its jobs.
 
     :param kind: ``live``, or ``history`` for a batch that never touches the live state.
     :param run: run key of who opened it.
@@ -142,7 +142,7 @@ class BatchRecord:
     :param reason: why it has the window it has, as a sentence.
     :param reason_code: the same as a `Reason`; None in what older versions wrote.
     :param taken_over: its opening ended a batch that was still open, and took over that batch's window.
-    :param status: what the batch as a whole is, also when all its jobs were skipped.
+    :param status: what the batch as a whole is, even if all its jobs were skipped.
     :param by: person, program or run that opened it.
     :param why: the reason that a person gave.
     :param left_out: jobs that it did not open, or skipped since they were switched off: their windows stay.
@@ -172,10 +172,10 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One batch of a workflow, as faces show it.
+    """One batch of a workflow, as programs and people see it.
 
-    :param jobs: job → its fields in this batch.
-    :param record: what is known of it beside the jobs; None for one that the original server opened.
+    :param jobs: job → its fields in this batch, as JSON.
+    :param record: further facts; None for a batch that the original server opened.
     :param reused: opening found it open already and returned it unchanged.
     :param warning: what a person should know about how it was opened.
     """
@@ -222,7 +222,7 @@ class Batch:
 class Actor:
     """A person who makes a change, and from where.
 
-    :param by: the name to keep.
+    :param by: the name for the audit.
     :param source: the way in: ``cli``, ``rest`` or ``web``.
     :param address: network address of the client, where there is one.
     """

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Backend:
-    """Reads and changes the state in one Redis.
+    """Read and change the state in one Redis.
 
     Every change goes through `transact`, so no change can forget the replicas that must confirm it.
     Safe to share between threads as far as the client is; it holds no state of its own.
@@ -59,7 +59,7 @@ class Backend:
     def keys(self, workflow: str) -> Keys:
         """Return the keys of a workflow.
 
-        :raises InvalidNameError: if the name cannot be one.
+        :raises InvalidNameError: if the name is not valid.
         """
         return Keys(check_workflow_name(workflow), self.cluster)
 
@@ -114,7 +114,7 @@ class Backend:
             if writes:
                 was_tried = True
             elif was_tried and self.confirmation.replicas:
-                # An earlier attempt made the change, and too few replicas had it.
+                # An earlier attempt made the change, but too few replicas got it.
                 ((seconds, micros),) = session.ask(("TIME",))
                 writes = self.touch(keys, session.clock(int(seconds), int(micros)))
             return result, writes

@@ -32,7 +32,7 @@ MAX_CHANGES = 200
 
 
 def _encoder() -> Callable[[Any], str]:
-    """Return what `json.dumps` does, without making a new C encoder for each of a hundred jobs."""
+    """Return a function like `json.dumps` that does not make a new C encoder for each job."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return json.JSONEncoder().encode
@@ -77,13 +77,13 @@ def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, 
     """Read a live or history hash.
 
     :param key: its name, for the error.
-    :param order: names of jobs that come first, as far as they are there.
+    :param order: names of jobs that come first, if they exist.
     :raises StateError: if a field does not hold a JSON object.
     """
     names = [name for name in order if name in stored]
     names += sorted(stored.keys() - set(names)) if order else list(stored)
     try:
-        # All at once takes half the time of one by one, which is for finding the one that is wrong.
+        # One call for all jobs takes half the time. Single calls only find the wrong one.
         jobs = _decode("[" + ",".join([stored[name] for name in names]) + "]")
     except (ValueError, RecursionError):
         jobs = []
@@ -107,7 +107,7 @@ def _load_job(key: str, name: str, text: str) -> Fields:
 
 
 def load_config(key: str, text: str | None) -> StoredConfig:
-    """Read what is remembered of the configuration."""
+    """Read the stored part of the configuration."""
 
     def read(data: Any) -> StoredConfig:
         found = build(_Config, data)

@@ -57,8 +57,8 @@ class Address:
 
     :param hosts: host and port; several for Cluster and Sentinel.
     :param service: the name that Sentinel knows the master by.
-    :param sentinel_username: login at the Sentinels, which is one of their own.
-    :param wait_replicas: how many replicas must have each change before it counts as made; 0 asks none.
+    :param sentinel_username: login at the Sentinels.
+    :param wait_replicas: how many replicas must have a change before it counts as made; 0 for none.
     :param wait_replicas_ms: how long to wait for them at each attempt.
     :param options: further keyword arguments of redis-py's client, for example ``ssl_ca_certs``.
     """
@@ -89,9 +89,9 @@ def parse_url(url: str) -> Address:
     ``redis+cluster://h1:6379,h2:6379``, ``redis+sentinel://h1:26379,h2:26379/mymaster/0``; options of redis-py
     may follow a ``?``.
 
-    :raises ConfigError: if it is not one; a password in it is never repeated.
+    :raises ConfigError: if it is not valid. The message never contains a password.
     """
-    # Not by urlsplit: a list of hosts is no host to it, and Pythons differ in what they make of one.
+    # urlsplit does not know lists of hosts, and treats them differently in different versions of Python.
     beginning, mark, rest = url.partition("://")
     netloc = re.match(r"[^/?#]*", rest).group()  # type: ignore[union-attr]  # it matches also nothing
     path_text, _, query = rest[len(netloc) :].partition("?")
@@ -144,7 +144,7 @@ def _url_options(query: str) -> dict[str, Any]:
 
 
 def parse_hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
-    """Read ``host:port,host:port``; IPv6 addresses stand in brackets."""
+    """Read ``host:port,host:port``; IPv6 addresses need brackets."""
     found = []
     for part in text.split(","):
         host, port = part.strip(), str(default_port)
@@ -170,11 +170,11 @@ def open_client(url: str, *, client_name: str = CLIENT_NAME) -> Client:
 def store(
     address: Address, client: Client, *, retry_seconds: float | None = None, archive: Archive | None = None
 ) -> Store:
-    """Return the store of batches on a client of an address, as careful as the address says.
+    """Return a store on a client, with the replicas that the address demands.
 
     :param retry_seconds: for how long a lost connection is tried again.
     :param archive: the archive of closed batches; None if there is none.
-    :raises ConfigError: if replicas are to be waited for longer than for any answer.
+    :raises ConfigError: if the wait for replicas is longer than the timeout of an answer.
     """
     from batchy_provider.state.session import Confirmation
     from batchy_provider.state.store import Store
@@ -208,7 +208,7 @@ def client(address: Address, *, client_name: str = CLIENT_NAME) -> Client:
         try:
             return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
         except RedisClusterException as error:  # it is none of redis-py's other errors
-            # That is what it says too when the user may not ask for the slots.
+            # redis-py says the same if the user may not ask for the slots.
             hint = ", or its user lacks +cluster|slots" if "not enabled" in str(error) else ""
             raise RedisUnavailableError(f"Redis Cluster at {address} cannot be used: {error}{hint}") from error
     # `transaction` has its own retry budget for lost connections; retries of redis-py would come on top of it.
@@ -237,7 +237,7 @@ def async_client(address: Address, *, client_name: str = CLIENT_NAME) -> Any:
     options = _options(address, client_name)
     if address.kind == "cluster":
         return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
-    # A subscription that the client makes again by itself has missed what was published meanwhile: it must fail.
+    # It must fail: a subscription that the client renews by itself would have missed messages in between.
     options.setdefault("retry", Retry(NoBackoff(), 0))
     if address.kind == "sentinel":
         from batchy_provider.state.sentinel_pools import AsyncSentinelPool
@@ -278,7 +278,7 @@ def _options(address: Address, client_name: str) -> dict[str, Any]:
 
 
 def _sentinel_options(address: Address, options: Mapping[str, Any]) -> dict[str, Any]:
-    # Sentinels have a login of their own; the master's is not sent to them.
+    # Sentinels have their own login; they do not get that of the master.
     wanted = {name: value for name, value in options.items() if name not in ("username", "password", "retry")}
     login = {"username": address.sentinel_username, "password": address.sentinel_password}
     return wanted | {name: value for name, value in login.items() if value}

@@ -28,7 +28,7 @@ def consecutive_failures(backend: Backend, asked: Collection[tuple[Keys, float |
     ]
     found: list[int] = []
     for start in range(0, len(commands), _AT_ONCE):
-        # Another program's key is no series of failures.
+        # A key of another program counts as no failures.
         replies = backend.pipelined(commands[start : start + _AT_ONCE])
         found += [len(reply) if isinstance(reply, list) else 0 for reply in replies]
     return found

@@ -14,7 +14,7 @@ from batchy_provider.state.keys import EVENTS_CHANNEL
 from batchy_provider.state.log_throttle import LogThrottle
 
 Event = dict[str, Any]
-"""``workflow``, ``event``, ``batch_id``, ``kind``, ``at``; of these all that the publisher gave."""
+"""``workflow``, ``event``, ``batch_id``, ``kind``, ``at``; those that the publisher gave."""
 
 MAX_BYTES = 64 * 1024
 _FIELDS = {"workflow": str, "event": str | None, "batch_id": int | None, "kind": str | None, "at": str | None}
@@ -26,7 +26,7 @@ def read_event(data: object) -> Event | None:
     """Return an event with the fields that this package knows.
 
     :param data: a message of the channel.
-    :returns: None if it is no event of a workflow; then a line in the log says why, at most once in five minutes.
+    :returns: None if it is not an event of a workflow; a line in the log says why, at most once in five minutes.
     """
     try:
         return _read(data)
@@ -37,7 +37,7 @@ def read_event(data: object) -> Event | None:
 
 
 class _NoEventError(ValueError):
-    """Why a message is no event; the text goes on after "it"."""
+    """Why a message is not an event; the text continues a sentence after "it"."""
 
 
 def _read(data: object) -> Event:

@@ -34,7 +34,7 @@ def read_state(
     batch_id: int | None = None,
     watch: bool = True,
 ) -> tuple[Snapshot, datetime]:
-    """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written."""
+    """Read the snapshot for the rules. A key of a wrong type is found here, before anything is written."""
     commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs)] if watch else []
     commands += [
         ("TIME",),
@@ -63,7 +63,7 @@ def read_state(
 
 
 def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: bool = False) -> list[StoredBatch]:
-    """Read batches of the history; one that is not there any more has no jobs."""
+    """Read batches of the history. A removed batch has no jobs."""
     if not ids:
         return []
     watching: list[Command] = [("WATCH", *(keys.batch(i) for i in ids))] if watch else []
@@ -82,11 +82,11 @@ def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: boo
 
 
 def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], last: list[str] | None) -> Snapshot:
-    """Make a snapshot of what was read, without the batch that is asked for.
+    """Make a snapshot of replies, without the requested batch.
 
     :param meta: values of `META_FIELDS`.
     :param last: the highest batch id, as ZREVRANGE answers; None if it was not asked for.
-    :raises StateError: if it is not what either system writes.
+    :raises StateError: if neither system writes such values.
     """
     config_text, disabled, owner, last_success, revision = meta
     config = codec.load_config(keys.meta, config_text)
@@ -103,7 +103,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
 
 
 def last_success_command(keys: Keys, state: Snapshot) -> Command:
-    """Ask when the last success was closed, where the live batch is not it."""
+    """Return the command that asks when the last success was closed; for workflows whose live batch is another one."""
     last = state.last_success
     return ("ZSCORE", keys.closed, last.batch_id if last is not None else 0)
 
@@ -142,14 +142,14 @@ def present(
 def write_commands(keys: Keys, change: Change, archived: Mapping[str, Any] | None = None) -> list[Command]:
     """Return a change as Redis commands.
 
-    :param archived: further fields of ``wf:meta``, in the JSON form in which the archive holds them; None removes one.
+    :param archived: further fields of ``wf:meta``, in the JSON form of the archive; None removes a field.
     """
     commands: list[Command] = []
     if change.live is not None:
         commands += [("DEL", keys.live), _hset(keys.live, change.live)]
     for batch_id, jobs in change.batches.items():
         if jobs is change.live:
-            # Nearly always the two are the same, and the server copies faster than a client sends.
+            # The live batch: the server copies faster than a client sends.
             commands.append(("COPY", keys.live, keys.batch(batch_id), "REPLACE"))
         else:
             commands.append(_hset(keys.batch(batch_id), jobs))

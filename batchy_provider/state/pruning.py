@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Remove old batches, and some time later the notes of their runs and days."""
+"""Remove old batches, and later the records of their runs and days."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _prune_some(backend: Backend, keys: Keys, ids: Sequence[int]) -> int:
 
 
 def _closed(session: Session, keys: Keys, ids: Sequence[int]) -> list[int]:
-    """Return those of some batches that are not open; the jobs are read only where the record does not say so."""
+    """Return the batches that are not open. The jobs are read only if the record does not tell."""
     sizes: list[Command] = [("HLEN", keys.batch(i)) for i in ids]  # finds another program's key before it is removed
     *_, records = session.ask(
         ("WATCH", *map(keys.batch, ids)), *sizes, ("HMGET", keys.meta, *map(codec.record_field, ids))
@@ -87,7 +87,7 @@ def _closed(session: Session, keys: Keys, ids: Sequence[int]) -> list[int]:
 
 
 def _forget(backend: Backend, keys: Keys, key: str, days: int) -> None:
-    """Remove runs or days of batches that are gone and older; a batch's id is the second in which it was opened."""
+    """Remove runs or days of removed batches that are older. The id of a batch is the second in which it was opened."""
     cursor: object = 0
     while True:
         ((cursor, pairs),) = backend.ask(keys.workflow, ("HSCAN", key, cursor, "COUNT", _AT_ONCE))

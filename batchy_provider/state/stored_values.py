@@ -37,7 +37,7 @@ def damaged(key: str, name: str, what: str, expected: str = "a JSON object as ba
 def load_json(key: str, name: str, text: str) -> Any:
     """Read the JSON of a field.
 
-    :raises StateError: if it is none.
+    :raises StateError: if the text is not JSON.
     """
     try:
         return _decode(text)
@@ -46,7 +46,7 @@ def load_json(key: str, name: str, text: str) -> Any:
 
 
 def read_field(key: str, name: str, text: str, read: Callable[[Any], T]) -> T:
-    """Read a field that this package alone writes.
+    """Read a field that only this package writes.
 
     :param read: makes a value of the JSON.
     :raises StateError: if it has another form.
@@ -63,7 +63,7 @@ def read_field(key: str, name: str, text: str, read: Callable[[Any], T]) -> T:
 
 
 def check_job_name(key: str, name: str) -> None:
-    """Refuse a field whose name is no text: no file, address or log could name that job.
+    """Refuse a job whose name is not valid text: no file, address or log could show it.
 
     :raises StateError: if it is not UTF-8.
     """
@@ -72,13 +72,13 @@ def check_job_name(key: str, name: str) -> None:
 
 
 def check_jobs(key: str, jobs: Mapping[str, JobState], parsed: Collection[str] = DATE_FIELDS) -> None:
-    """Refuse jobs that cannot be shown, since a field that opening and closing write has another form.
+    """Refuse jobs with a damaged field, which cannot be shown.
 
     The rules do not ask this: a person who corrects such a field with ``set-window`` or ``load`` must be able to.
 
     :param key: of their hash, for the error.
     :param parsed: fields whose text must be a date; other fields may hold any text.
-    :raises StateError: naming the first one.
+    :raises StateError: for the first damaged field.
     """
     for name, job in jobs.items():
         check_job_name(key, name)
@@ -119,7 +119,7 @@ def load_id(key: str, text: Any) -> int:
 def load_score(key: str, score: Any) -> datetime:
     """Read when a batch was closed, Unix seconds; returns naive UTC.
 
-    :raises StateError: if it is no moment.
+    :raises StateError: if the score is not a time.
     """
     try:
         moment = float(score)
@@ -161,7 +161,7 @@ def _report(data: Any) -> dict[str, Any]:
 
 
 def is_workflow(live: Mapping[str, str], meta: Sequence[str | None]) -> bool:
-    """Tell whether a hash is the live state of a workflow, perhaps a damaged one, and no other program's.
+    """Tell whether a hash is the live state of a workflow, perhaps damaged, and not of another program.
 
     It is, if this package keeps something beside it, or if one of its fields is a job with a status or a batch id as
     either system writes them: the original server writes a status into each job.

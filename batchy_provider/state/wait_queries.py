@@ -31,14 +31,14 @@ from batchy_provider.state.transaction import RETRY_SECONDS
 
 _CLOSED_AT_ONCE = 20
 _CLOSED_AT_MOST = 500
-"""How far back a success is looked for behind batches that failed since."""
+"""How many closed batches are searched for a success, newest first."""
 
 Asking = Generator[Sequence[Command], Sequence[Any], "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`check` for a wait; two for equal waits are equal, so that one look can serve both."""
+    """The question of a wait. Questions of equal waits are equal, so one query can answer both."""
 
     wait: Wait
 
@@ -64,7 +64,7 @@ def check(keys: Keys, wait: Wait) -> Asking:
     since, until = wait.counts_from(now), wait.counts_until
     if _all_succeeded(keys.live, state.jobs, wanted, since, until):
         return _done(name, state.live_id, state.jobs)
-    # A batch of the day that failed, or is open, after one that succeeded takes nothing from that one.
+    # A success of the day counts, even if a later batch failed or is open.
     for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE) if wanted else ():
         page = ("ZREVRANGEBYSCORE", keys.closed, _score(until), _score(since), "LIMIT", start, _CLOSED_AT_ONCE)
         (ids,) = yield [page]
@@ -75,7 +75,7 @@ def check(keys: Keys, wait: Wait) -> Asking:
         for batch_id, stored in zip(found, hashes, strict=True):
             key = keys.batch(batch_id)
             jobs = codec.load_jobs(key, as_hash(stored))
-            # The jobs that the workflow had then; but all of those that were asked for by name.
+            # Only the jobs that the workflow had then, except for jobs that the wait names.
             then = wanted if wait.jobs else [job for job in wanted if job in jobs]
             if _all_succeeded(key, jobs, then, since, until):
                 return _done(name, batch_id, jobs)
@@ -88,10 +88,10 @@ def check(keys: Keys, wait: Wait) -> Asking:
 
 
 def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> Asking:
-    """Ask whether the data of a day is loaded, by whichever batch."""
+    """Ask whether any batch has loaded the data of a day."""
     name = wait.workflow
     if of_day is None:
-        # What the original server closed last is in no index yet.
+        # No index has the batch that the original server closed last.
         if state.live_id is not None and state.live_record is None and state.status == "success":
             ends = [end for job in state.jobs.values() if (end := job.batch_start) is not None]
             if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
@@ -103,7 +103,7 @@ def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> A
         (stored,) = yield [("HGETALL", keys.batch(batch_id))]
         jobs = codec.load_jobs(keys.batch(batch_id), as_hash(stored))
         without = [job for job in _wanted(state, wait) if not _took_part(jobs.get(job))]
-        # Of a batch that was pruned, no more is known than that it succeeded.
+        # Of a pruned batch, only its success is known.
         if jobs and without:
             text = f"{name}: batch {batch_id} has loaded the data of {wait.day}, but not job {', '.join(without)}"
             return Verdict(state="waiting", code=VerdictCode.JOB_NOT_LOADED, text=text)
@@ -116,7 +116,7 @@ def _took_part(job: JobState | None) -> bool:
 
 
 def check_free(keys: Keys, batch_id: int) -> Asking:
-    """Ask whether a batch is not the open one any more; then the verdict is done."""
+    """Ask whether a batch is no longer the open one; if so, the verdict is done."""
     live, meta = yield [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS)]
     state = load_snapshot(keys, as_hash(live), meta, None)
     if state.is_open and state.live_id == batch_id:
@@ -138,7 +138,7 @@ def _score(moment: datetime) -> str:
 
 
 def _wanted(state: Snapshot, wait: Wait) -> list[str]:
-    """Return the jobs that must have succeeded; a workflow that has none is never done."""
+    """Return the jobs that must have succeeded. A wait without any is never done."""
     off = state.disabled | state.config.disabled
     return [job for job in (wait.jobs or state.jobs) if job not in off]
 
@@ -190,7 +190,7 @@ def _not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: dateti
         "new": (VerdictCode.WINDOW_SET, "its window was set, and no batch was opened since"),
         "success": (VerdictCode.SUCCESS_TOO_OLD, f"its last success, batch {batch.batch_id}, was at {ended} UTC"),
     }[batch.status]
-    # Within the last so many hours, that moves on: what stays the same is to be said once.
+    # For `within`, this moment changes all the time, and the log gets only sentences that changed.
     is_fixed = since != datetime.min and wait.scope != "within"
     counts = f"; a success counts from {format_date(since)} UTC on" if is_fixed else ""
     open_jobs = [job for job in wanted if status_of(name, job, state.jobs[job]) != "success"]
@@ -205,7 +205,7 @@ def ask(backend: Backend, wait: Wait) -> Verdict:
     commands = next(asking)
     while True:
         try:
-            # A caller looks again soon, so a lost connection is not tried for long.
+            # The caller asks again soon, so a short retry is enough.
             commands = asking.send(backend.ask(wait.workflow, *commands, retry_seconds=RETRY_SECONDS))
         except StopIteration as stop:
             verdict: Verdict = stop.value
