@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiobotocore.session import AioSession
 from moto.server import ThreadedMotoServer
 from refusing_proxy import RefusingProxy
 from s3fs import S3FileSystem
@@ -44,11 +45,13 @@ def s3(proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     proxy.pass_all()
     # Its own tries come on top of those of the library below it, with growing pauses.
     monkeypatch.setattr(S3FileSystem, "retries", 1)
+    session = AioSession()  # keeps the description of S3's API, which takes longer to read than any call here
 
     def open_path(url: str) -> Any:
         # Of an Airflow connection's extra: {"config_kwargs": {…}}.
         patience = {"read_timeout": 0.5, "retries": {"max_attempts": 2, "mode": "standard"}}
-        return UPath(url, key="x", secret="x", endpoint_url=proxy.url, config_kwargs=patience, skip_instance_cache=True)
+        options = {"key": "x", "secret": "x", "endpoint_url": proxy.url, "config_kwargs": patience}
+        return UPath(url, skip_instance_cache=True, session=session, **options)
 
     # moto has one memory for all its servers in a process: the bucket of other tests must stay as it is.
     bucket = open_path("s3://refused")

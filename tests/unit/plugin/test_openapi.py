@@ -40,7 +40,7 @@ def test_every_response_is_in_the_document(api: Api, monkeypatch: pytest.MonkeyP
         operation = result.ok()
         asked.add(operation.path)
 
-        @settings(max_examples=scaled(10), suppress_health_check=list(HealthCheck))
+        @settings(max_examples=scaled(6), suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy().filter(reaches_us))
         def ask(case: Any) -> None:
             # Half of all questions would be about workflows that nobody has.
