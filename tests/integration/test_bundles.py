@@ -26,7 +26,7 @@ CHAIN = """
       load:
         bash: |
           cat
-          cp "$BATCHY_PARAMS" "$BATCHY_OUTPUT_DIR/told.json"
+          cp "$BATCHY_PARAMS" "$BATCHY_OUTPUT_DIR/given.json"
         input: previous
       optional:
         bash: echo "nothing to do"; exit 99
@@ -102,11 +102,11 @@ def test_lines_are_live_output_goes_on_skips_and_failures_say_why_and_a_changed_
     stamp_seen(airflow, "bundled", next_run, "two")
     (tmp_path / "seen-two").touch()
 
-    # What was handed over, and what the next job was told.
-    told = airflow.client.xcom("bundled", run_id, "load", "told")
-    told = told if isinstance(told, dict) else json.loads(told)
-    assert told["input"] == {"job": "extract", "state": "success", "bytes": 12}
-    assert told["previous"]["extract"]["exit_code"] == 0
+    # What was handed over, and the params of the next job.
+    given = airflow.client.xcom("bundled", run_id, "load", "given")
+    given = given if isinstance(given, dict) else json.loads(given)
+    assert given["input"] == {"job": "extract", "state": "success", "bytes": 12}
+    assert given["previous"]["extract"]["exit_code"] == 0
 
     # A secret that Airflow knows is masked in the log, and in the result file.
     log = airflow.log("bundled", run_id, "extract")

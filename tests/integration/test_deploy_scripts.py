@@ -40,7 +40,7 @@ def test_celery_runs_the_workflows_on_workers_and_leaves_with_the_result(tmp_pat
         assert {path.name for path in (folder / "machines").iterdir()} == {
             *("api-server", "scheduler", "triggerer", "dag-processor", "w1"),
         }
-        told = (folder / "machines" / "w1" / "env.sh").read_text()
-        assert f"AIRFLOW_HOME={folder}/machines/w1/home" in told
+        variables = (folder / "machines" / "w1" / "env.sh").read_text()
+        assert f"AIRFLOW_HOME={folder}/machines/w1/home" in variables
     finally:
         remove_database(folder)

@@ -30,7 +30,7 @@ def test_each_run_leaves_a_closed_batch_with_its_window(airflow: Nights, night: 
         assert batch.from_date < batch.to_date
 
 
-def test_the_outcome_of_each_job_is_kept(airflow: Nights, night: dict[str, str]) -> None:
+def test_the_outcome_of_each_job_is_recorded(airflow: Nights, night: dict[str, str]) -> None:
     def outcomes(workflow: str) -> dict[str, str]:
         return {job: f["outcome"] for job, f in airflow.batch(workflow, night[workflow]).jobs.items()}
 

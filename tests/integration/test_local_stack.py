@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The harness itself: an Airflow that runs a plain DAG, and loses and regains a part."""
+"""The harness itself: an Airflow that runs a plain DAG, and has the examples."""
 
 from __future__ import annotations
 

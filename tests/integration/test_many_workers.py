@@ -257,7 +257,7 @@ def test_a_worker_that_is_gone_in_mid_run_costs_nothing_the_other_takes_its_job(
     assert ran_on(output) == other
     assert "from-extract" in output
 
-    # A worker that is told to stop, as by an upgrade, ends what it has begun.
+    # A worker that gets SIGTERM, for example in an upgrade, finishes its tasks.
     (loads / "go").unlink()
     (loads / "started-1").unlink()
     run_id = many.start("survivor")

@@ -70,15 +70,15 @@ def colours(where: Locator) -> list[str]:
     return found
 
 
-def test_what_was_loaded_is_told_truly_and_a_long_name_pushes_nothing_away(
+def test_what_was_loaded_is_shown_as_it_was_and_a_long_name_pushes_nothing_away(
     airflow: Nights, reader: Callable[..., Reader], night: str
 ) -> None:
     person = reader(viewport={"width": 1280, "height": 900})
     page = person.alone(f"workflows/{night}/windows")
-    told = page.locator(".note.warn")
-    expect(told).to_contain_text("1 overlap in the last 9 batches")
-    expect(told.locator("li")).to_have_count(1)
-    expect(told.locator("li")).to_contain_text("loaded twice: 2026-11-05 01:00→2026-11-06 01:00 (24 h), by")
+    notice = page.locator(".note.warn")
+    expect(notice).to_contain_text("1 overlap in the last 9 batches")
+    expect(notice.locator("li")).to_have_count(1)
+    expect(notice.locator("li")).to_contain_text("loaded twice: 2026-11-05 01:00→2026-11-06 01:00 (24 h), by")
     expect(page.get_by_text("from the beginning")).to_be_visible()
     expect(page.get_by_text("1776")).to_have_count(0)
     expect(page.get_by_text("continues beyond it")).to_be_visible()

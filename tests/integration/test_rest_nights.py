@@ -68,11 +68,11 @@ def test_a_night_from_upload_to_log(airflow: Nights, tmp_path: Path) -> None:
     )
     log = f"{API}/workflows/uploaded/batches/{summary['batch_id']}/jobs/load/attempts/1/log"
 
-    def told() -> bool:
+    def line_is_there() -> bool:
         answer = client.get(log, follow_redirects=True, headers={"Accept": "application/x-ndjson"})
         return "from 1776-07-04" in answer.text
 
-    wait_for(told, "a line of the running script in its log", timeout=240)
+    wait_for(line_is_there, "a line of the running script in its log", timeout=240)
     (tmp_path / "go").touch()
     assert airflow.client.wait_for_run("uploaded", run_id, timeout=240) == "success"
     assert waiting.wait(30) == 0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What a night tells OpenTelemetry: workers and the triggerer of a whole Airflow, and a real receiver."""
+"""What a night sends to OpenTelemetry: workers and the triggerer of a whole Airflow, and a real receiver."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_night_counts(night: tuple[str, str], airflow: Nights, otlp: Receiver)
 def test_a_wait_in_the_triggerer_counts(night: tuple[str, str], otlp: Receiver) -> None:
     assert total(otlp, "batchy.wait.ended", workflow="seen_source", state="done") == 1
     assert total(otlp, "batchy.wait.duration", workflow="seen_source", state="done") > 0
-    # What is told of it last is that nobody waits.
+    # The last value says that nobody waits.
     wait_for(
         lambda: gauge(otlp, "batchy.waits.running", workflow="seen_source")[-1] == 0, "the gauge at 0", timeout=240
     )
@@ -125,7 +125,7 @@ class TestSpans:
         span = one(otlp, "batchy.execution", workflow=night[0], job="extract")
         assert f"parent=00-{span.trace_id}-{span.span_id}-" in airflow.log(*night, "extract")
 
-    def test_a_failure_is_told_without_what_the_script_wrote(self, night: tuple[str, str], otlp: Receiver) -> None:
+    def test_a_failure_is_sent_without_what_the_script_wrote(self, night: tuple[str, str], otlp: Receiver) -> None:
         span = one(otlp, "batchy.execution", workflow=night[0], job="load")
         assert (span.failed, "exit code 3" in span.message) == (True, True)
         assert "hunter2" not in f"{span}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Keys of a file that only a running Airflow can show: lists to run over, params of a run, whom to tell."""
+"""Keys of a file that only a running Airflow can show: lists to run over, params of a run, notifications."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def started(airflow: Nights, tmp_path_factory: pytest.TempPathFactory) -> Starte
     return Started(runs, files)
 
 
-def test_params_of_a_run_and_whom_it_tells(airflow: Nights, started: Started) -> None:
+def test_params_of_a_run_and_its_notifications(airflow: Nights, started: Started) -> None:
     run = started.runs["telling"]
     assert airflow.client.wait_for_run("telling", run) == "success"
     assert "region us, mode fast" in airflow.log("telling", run, "a")
@@ -127,7 +127,7 @@ def test_params_of_a_run_and_whom_it_tells(airflow: Nights, started: Started) ->
         file = started.files["telling"]
         return file.read_text().splitlines() if file.exists() else []
 
-    wait_for(lambda: len(lines()) == 2, "both to be told", timeout=240)
+    wait_for(lambda: len(lines()) == 2, "both notifications", timeout=240)
     assert sorted(lines()) == [f"batch {batch_id}", "run of telling"]
 
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Night after night of all workflows while parts are killed, and what can be counted at the end."""
+"""Run nights of all workflows while parts of Airflow are killed, and count what came of it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import random
@@ -13,15 +12,14 @@ import shutil
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import redis
 from chaos import Chaos, below, command
+from chaos_report import Report
 from loading import Tables
 from workflows import FILES, TRIGGERED, write
 
@@ -50,44 +48,13 @@ OPTIONS = {
 ACTIVE = ("queued", "running")
 
 
-@dataclass
-class Report:
-    """What was counted."""
-
-    nights: int = 0
-    seed: int = 0
-    seconds: int = 0
-    schedulers: int = 1
-    kills: dict[str, int] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
-    failed_batches: int = 0
-    windows: int = 0
-    loads: int = 0
-    rows: int = 0
-    lost: int = 0
-    doubled: int = 0
-    gaps: list[str] = field(default_factory=list)
-    overlaps: list[str] = field(default_factory=list)
-    hung_waits: list[str] = field(default_factory=list)
-    stuck_runs: list[str] = field(default_factory=list)
-    orphans: list[str] = field(default_factory=list)
-    mistakes: list[str] = field(default_factory=list)
-    longest_recovery: str = ""
-
-    def faults(self) -> list[str]:
-        """All that must not be."""
-        counts = [f"{name}: {getattr(self, name)}" for name in ("lost", "doubled") if getattr(self, name)]
-        lists = ("gaps", "overlaps", "hung_waits", "stuck_runs", "orphans", "mistakes")
-        return counts + [f"{name}: {text}" for name in lists for text in getattr(self, name)]
-
-
 class ChaosNights:
     """
     An Airflow of its own, its workflows, their tables.
 
     :param folder: empty
     :param schedulers: how many, on the one database
-    :param say: told what happens, a line at a time
+    :param say: called with a line for each event
     """
 
     def __init__(self, folder: Path, *, seed: int, schedulers: int = 1, say: Callable[[str], None] = print) -> None:
@@ -111,7 +78,7 @@ class ChaosNights:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[ChaosNights]:
-        """Start all of it; stop it at the end."""
+        """Start everything, and stop it at the end."""
         try:
             with self.stack:
                 for name in ("scheduler", "triggerer", "api-server", "dag-processor", "valkey"):
@@ -176,7 +143,7 @@ class ChaosNights:
         return self.report
 
     def _night(self, name: str) -> None:
-        """All workflows once; the next night begins when they are done, or while some still run."""
+        """Run all workflows once. The next night begins when they are done, or while some still run."""
         began = time.monotonic()
         self._start_all(name)
         early = self._random.random() < 0.3
@@ -222,7 +189,7 @@ class ChaosNights:
             time.sleep(2)
 
     def _until(self, ask: Callable[[], Any], what: str, timeout: float) -> Any:
-        """Ask Airflow again and again; its API server may be away."""
+        """Ask Airflow repeatedly, since its API server may be down."""
         deadline = time.monotonic() + timeout
         while True:
             with contextlib.suppress(StackError, OSError):
@@ -274,7 +241,7 @@ class ChaosNights:
     def _not_tiled(
         self, workflow: str, job: str, good: list[Batch], committed: set[tuple[str, int, str, str]]
     ) -> list[str]:
-        """What is wrong with the windows of a job's successes: a gap, an overlap, or no load of its own."""
+        """Return the errors in the windows of a job's successes: a gap, an overlap, or a success without a load."""
         faults = []
         loaded = self.begin
         for batch in good:
@@ -290,7 +257,7 @@ class ChaosNights:
         return faults
 
     def _hung_waits(self) -> list[str]:
-        """Waits that gave up although what they waited for had come half a minute before."""
+        """Return waits that timed out half a minute or more after the batch that they waited for was closed."""
         ends = [
             datetime.fromisoformat(batch.batch_end)
             for batch in self.store.history("extract", limit=100_000)
@@ -307,7 +274,7 @@ class ChaosNights:
         return hung
 
     def _orphans(self, chaos: Chaos) -> list[str]:
-        """Processes that nobody waits for any more; ends them."""
+        """End scripts whose tasks are gone, and return them."""
         time.sleep(5)
         orphans = [text for text in below(self.stack.folder) if "load.py" in text or "script.sh" in text]
         orphans += [f"{pid} {command(pid)}" for pid in chaos.tasks()]
@@ -322,7 +289,7 @@ def _utc(text: str) -> datetime:
 
 
 def _longest_recovery(batches: list[Batch]) -> timedelta:
-    """From the start of a batch that failed to the end of the success that has its window."""
+    """Return the longest time from the start of a failed batch to the end of the success with its window."""
     longest = timedelta(0)
     since: datetime | None = None
     for batch in batches:
@@ -332,41 +299,3 @@ def _longest_recovery(batches: list[Batch]) -> timedelta:
             longest = max(longest, datetime.fromisoformat(batch.batch_end) - since)
             since = None
     return longest
-
-
-def save(report: Report, file: Path) -> None:
-    """Write it as JSON, whole or not at all."""
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(asdict(report), indent=1))
-    new.replace(file)
-
-
-def table(report: Report) -> str:
-    """The counts as a Markdown table."""
-    kills = Counter(report.kills)
-    rows: list[tuple[str, object]] = [
-        ("nights", report.nights),
-        ("seed, schedulers", f"{report.seed}, {report.schedulers}"),
-        ("time", f"{report.seconds // 60} min"),
-        ("runs that succeeded", report.runs.get("success", 0)),
-        ("runs that failed, and were made up for by a later one", report.runs.get("failed", 0)),
-        ("kills", sum(kills.values())),
-        *((f"— of {kind}", count) for kind, count in kills.most_common()),
-        ("batches that failed", report.failed_batches),
-        ("windows loaded", report.windows),
-        ("loads that scripts committed", report.loads),
-        ("gaps and overlaps between windows", len(report.gaps)),
-        ("rows in the tables", f"{report.rows:,}"),
-        ("**rows lost**", f"**{report.lost}**"),
-        ("**rows doubled**", f"**{report.doubled}**"),
-        ("scripts of one job at the same time", len(report.overlaps)),
-        ("hung waits", len(report.hung_waits)),
-        ("runs left running or queued", len(report.stuck_runs)),
-        ("scripts left behind", len(report.orphans)),
-        ("longest recovery of a window", report.longest_recovery or "none was needed"),
-    ]
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
-
-
-if __name__ == "__main__":
-    print(table(Report(**json.loads(Path(sys.argv[1]).read_text()))))

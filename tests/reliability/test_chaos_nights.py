@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 
 import pytest
-from chaos_nights import ChaosNights, Report, save, table
+from chaos_nights import ChaosNights
+from chaos_report import Report, save, table
 
 pytestmark = pytest.mark.slow
 
