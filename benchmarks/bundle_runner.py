@@ -38,6 +38,7 @@ from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.result_store import ResultStore
+from batchy_provider.bundles.run_request import RunRequest
 from batchy_provider.bundles.runner import Runner
 from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.local.ports import free_port
@@ -58,14 +59,14 @@ def through_bash(script: Path, out: Path) -> float:
 
 def through_runner(script: Path, folder: Path, view: LiveView | None) -> float:
     started = time.perf_counter()
-    Runner(
-        ["bash", str(script)],
+    request = RunRequest(
+        command=["bash", str(script)],
         cwd=folder,
         env={"PATH": os.environ["PATH"]},
         stdout=folder / "stdout",
         stderr=folder / "stderr",
-        view=view,
-    ).run()
+    )
+    Runner(request, view=view).run()
     return time.perf_counter() - started
 
 

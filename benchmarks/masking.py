@@ -26,6 +26,7 @@ from pathlib import Path
 
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
+from batchy_provider.bundles.run_request import RunRequest
 from batchy_provider.bundles.runner import Runner
 
 LINES = 1_000_000
@@ -50,15 +51,14 @@ def seconds(folder: Path, masker: Masker) -> tuple[float, int]:
     for name in ("stdout", "stderr"):
         (folder / name).unlink(missing_ok=True)
     started = time.process_time()
-    result = Runner(
-        ["bash", str(folder / "script.sh")],
+    request = RunRequest(
+        command=["bash", str(folder / "script.sh")],
         cwd=folder,
         env={"PATH": os.environ["PATH"]},
         stdout=folder / "stdout",
         stderr=folder / "stderr",
-        masker=masker,
-        view=LiveView(lambda *_: None),
-    ).run()
+    )
+    result = Runner(request, masker=masker, view=LiveView(lambda *_: None)).run()
     return time.process_time() - started, result.stdout_masked
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -92,6 +93,15 @@ class OutputGoneError(ResultError):
 
     def __reduce__(self) -> tuple[type[OutputGoneError], tuple[str]]:
         return type(self), (self.url,)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error was caused by a full disk or quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextlib.contextmanager

@@ -5,27 +5,26 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from batchy_provider.bundles.bundle_cache import BundleCache, Fetched
-from batchy_provider.bundles.errors import BundleError, ResultError, ResultNotStoredError
+from batchy_provider.bundles.errors import BundleError, ResultNotStoredError, is_full_disk
 from batchy_provider.bundles.execution_outcome import SKIP_EXIT_CODE, ExecutionOutcome
 from batchy_provider.bundles.execution_request import ExecutionRequest
 from batchy_provider.bundles.finished_run import FinishedRun, utc_now
 from batchy_provider.bundles.job_lock import hold_job_lock
 from batchy_provider.bundles.live_output import LiveView, Show
 from batchy_provider.bundles.masking import Masker, Secrets
-from batchy_provider.bundles.output_folder import FILES, OutputFolder, names_below
-from batchy_provider.bundles.output_values import mask_values, read_values
+from batchy_provider.bundles.output_folder import EXACT_STDOUT, FILES, OutputFolder, names_below
+from batchy_provider.bundles.output_values import masked_values
 from batchy_provider.bundles.progress_lines import Progress, Throttle
 from batchy_provider.bundles.result_draft import Draft
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.bundles.run_output import Copy
+from batchy_provider.bundles.run_request import RunRequest
 from batchy_provider.bundles.run_result import RunResult
 from batchy_provider.bundles.runner import Runner
 from batchy_provider.bundles.scratch import ScratchFolder
@@ -33,7 +32,6 @@ from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
 from batchy_provider.bundles.script_context import write_params_file
 from batchy_provider.bundles.script_environment import build_environment, check_arguments
 
-_EXACT = "stdout.exact"
 _NAMES_LOOKED_AT = 20_000
 _WAITING = (
     "Another script of this job still runs on this machine: of a try whose worker was killed, or of a batch that was "
@@ -121,7 +119,7 @@ class Execution:
                 new_files = names_below(bundle, len(files_before) + _NAMES_LOOKED_AT) - files_before
                 return self._store(draft, output, fetched, result, started, sorted(new_files))
         except (OSError, BundleError) as error:
-            is_full = _is_full_disk(error)
+            is_full = is_full_disk(error)
             # A runner that cannot write the script's output stops the script.
             self.has_run = self.has_run or (is_full and self._runner is not None)
             text = self._full_disk_text(error) if is_full else str(error)
@@ -189,14 +187,13 @@ class Execution:
         if stdin is not None:
             variables["BATCHY_INPUT"] = str(stdin)
         where = f"the result files ({request.identity.command(self._results.url)})"
-        self._runner = Runner(
-            command,
+        run_request = RunRequest(
+            command=command,
             cwd=folder / "bundle",
             env=build_environment(variables, env=request.env, inherit=request.inherit_env),
             stdout=draft.folder / "stdout",
             stderr=draft.folder / "stderr",
-            masker=masker,
-            exact_stdout=draft.folder / _EXACT if request.output_is_read else None,
+            exact_stdout=draft.folder / EXACT_STDOUT if request.output_is_read else None,
             stdin=stdin,
             timeout=request.timeout,
             grace=request.kill_grace,
@@ -204,6 +201,10 @@ class Execution:
             good_codes=(0, SKIP_EXIT_CODE),
             limits=request.limits,
             max_output_bytes=request.max_output_bytes,
+        )
+        self._runner = Runner(
+            run_request,
+            masker=masker,
             view=LiveView(self._show, limit_bytes=request.log_limit_bytes, where=where) if self._show else None,
             progress=Throttle(_masked(self._progress, masker)) if self._progress else None,
             note=self._note,
@@ -245,11 +246,7 @@ class Execution:
     ) -> ExecutionOutcome:
         masker = Masker(self._secrets())  # once more: the script may have run for hours
         collected = output.collect(draft.folder, masker)
-        if collected.output_problem is None:
-            _choose_output(draft.folder)
-        else:
-            (draft.folder / _EXACT).unlink(missing_ok=True)
-        values, problem = _read_values(draft.folder / FILES, masker)
+        values, problem = masked_values(draft.folder / FILES, masker)
         with contextlib.suppress(OSError):  # it has files
             (draft.folder / FILES).rmdir()
         finished = FinishedRun(
@@ -266,20 +263,6 @@ class Execution:
         return finished.outcome(draft.commit(finished.record))
 
 
-def _read_values(folder: Path, masker: Masker) -> tuple[dict[str, Any], str | None]:
-    """Return the values, masked, and what is wrong with the files that hold none."""
-    values: dict[str, Any] = {}
-    problem = None
-    try:
-        values = read_values(folder)
-    except ResultError as error:
-        problem = str(error)
-    try:
-        return mask_values(folder, values, masker), problem
-    except ResultError as error:
-        return {}, problem or str(error)
-
-
 def _masked(report: Callable[[Progress], None], masker: Masker) -> Callable[[Progress], None]:
     """Mask the message of a progress line again: in JSON, a secret may be written with escapes."""
 
@@ -287,23 +270,3 @@ def _masked(report: Callable[[Progress], None], masker: Masker) -> Callable[[Pro
         report(replace(progress, message=masker.text(progress.message)) if progress.message else progress)
 
     return report_masked
-
-
-def _choose_output(folder: Path) -> None:
-    """Make the unmasked stdout the output, unless the script has written one."""
-    exact, output = folder / _EXACT, folder / "output"
-    if not exact.exists():
-        return
-    if output.exists():
-        exact.unlink()
-    else:
-        exact.rename(output)
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Tell whether an error was caused by a full disk or quota."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__
-    return False

@@ -22,6 +22,8 @@ from batchy_provider.bundles.skipped_files import SkippedFile, shown_name
 from batchy_provider.core.terminal_text import is_printable
 
 FILES = "files"
+EXACT_STDOUT = "stdout.exact"
+"""Name of the unmasked stdout. It becomes the output of a script that has not written one."""
 NAME_BYTES = 700
 """Limit of a path below the folder. The keys of an object store have 1,024 bytes, with all folders above."""
 OUTPUT_PROBLEM = (
@@ -62,12 +64,15 @@ class OutputFolder:
         os.utime(self.output.parent, ns=(0, 0))
 
     def collect(self, into: Path, masker: Masker) -> CollectedOutput:
-        """Move what can be stored to ``into/output`` and ``into/files``.
+        """Move what can be stored to ``into/output`` and ``into/files``. Without an output, take the unmasked stdout.
 
         :param into: the folder of the execution's files.
         :param masker: masks secrets in names.
         """
         collected = CollectedOutput(output_problem=self._take_output(into / "output"))
+        if collected.output_problem is None and not (into / "output").exists() and (into / EXACT_STDOUT).exists():
+            (into / EXACT_STDOUT).rename(into / "output")
+        (into / EXACT_STDOUT).unlink(missing_ok=True)
         problem = _folder_problem(self.files)
         if problem:
             collected.notices.append(f"$BATCHY_OUTPUT_DIR {problem}: no file in it is stored.")

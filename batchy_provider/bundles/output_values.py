@@ -62,6 +62,20 @@ def read_values(folder: Path) -> dict[str, Any]:
     return values
 
 
+def masked_values(folder: Path, masker: Masker) -> tuple[dict[str, Any], str | None]:
+    """Return what `read_values` reads, masked here and in the files, and what is wrong with the other files."""
+    values: dict[str, Any] = {}
+    problem = None
+    try:
+        values = read_values(folder)
+    except ResultError as error:
+        problem = str(error)
+    try:
+        return mask_values(folder, values, masker), problem
+    except ResultError as error:
+        return {}, problem or str(error)
+
+
 def _value_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []

@@ -19,27 +19,23 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import errno
 import math
 import selectors
-import signal
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from batchy_provider.bundles.background_processes import list_processes, name_processes
+from batchy_provider.bundles.background_processes import list_processes
 from batchy_provider.bundles.errors import RunnerError
-from batchy_provider.bundles.limits import BACKGROUND_SECONDS, ProcessLimits
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.output_stream import Stream
 from batchy_provider.bundles.progress_lines import Throttle
 from batchy_provider.bundles.run_output import Copy, RunOutput
+from batchy_provider.bundles.run_request import RunRequest
 from batchy_provider.bundles.run_result import BACKGROUND_TIMEOUT, RunResult, signal_name
-from batchy_provider.bundles.session_leader import SessionLeader, find_bash
-from batchy_provider.bundles.session_poll import SessionPoll
+from batchy_provider.bundles.supervised_session import SupervisedSession
 from batchy_provider.bundles.wake_pipe import WakePipe
-from batchy_provider.bundles.watchdog import Watchdog
 
 _NOTICE_SECONDS = 60.0
 _EXIT_POLL_SECONDS = 0.05
@@ -59,27 +55,11 @@ class State(enum.Enum):
 class Runner:
     """Runs one command once.
 
-    :param command: program and arguments.
-    :param cwd: its working folder.
-    :param env: its whole environment.
-    :param stdout: new file for all bytes of stdout, masked.
-    :param stderr: new file for all bytes of stderr, masked.
+    :param request: the command, and how to run it.
     :param masker: masks secrets in the output; the default masks nothing.
-    :param exact_stdout: new file for the unmasked stdout, made only if a secret was masked in it.
-    :param stdin: file to read; None: empty.
-    :param timeout: seconds after which the command is stopped; None: never.
-    :param grace: seconds between TERM and KILL.
-    :param background_timeout: seconds that background processes of the session may run after the command has exited
-        with one of ``good_codes``. Then they are stopped, and `RunResult.ended` says so.
-    :param good_codes: exit codes that mean success.
-    :param drain: seconds that background processes get after any other end of the command, and seconds to wait for
-        processes outside of the session that hold a pipe.
-    :param limits: resource limits of each process.
-    :param max_output_bytes: for each of the two streams; more output stops the command.
-    :param umask: of the command.
     :param view: shows lines while the command runs.
     :param progress: gets the newest progress line of stdout.
-    :param note: called with a sentence about what is waited for, if there is no ``view``.
+    :param note: called with a sentence about what the runner waits for, if there is no ``view``.
     :param copy: called with all bytes as they come, masked.
     :param scratch: folder to remove if this process is killed.
     :param lock_fds: descriptors that stay open until the session is empty, even if this process is killed.
@@ -87,23 +67,9 @@ class Runner:
 
     def __init__(
         self,
-        command: Sequence[str],
+        request: RunRequest,
         *,
-        cwd: Path,
-        env: Mapping[str, str],
-        stdout: Path,
-        stderr: Path,
         masker: Masker | None = None,
-        exact_stdout: Path | None = None,
-        stdin: Path | None = None,
-        timeout: float | None = None,
-        grace: float = 10.0,
-        background_timeout: float = BACKGROUND_SECONDS,
-        good_codes: Collection[int] = (0,),
-        drain: float = 2.0,
-        limits: ProcessLimits | None = None,
-        max_output_bytes: int | None = None,
-        umask: int = 0o022,
         view: LiveView | None = None,
         progress: Throttle | None = None,
         note: Callable[[str], None] | None = None,
@@ -111,16 +77,12 @@ class Runner:
         scratch: Path | None = None,
         lock_fds: Sequence[int] = (),
     ) -> None:
-        self._command = list(command)
-        self._cwd, self._env, self._stdin, self._umask = cwd, env, stdin, umask
+        self._request = request
         self._masker = masker or Masker()
-        self._timeout, self._grace, self._drain = timeout, grace, drain
-        self._background_timeout, self._good_codes = background_timeout, frozenset(good_codes)
-        self._limits = limits or ProcessLimits()
         self._output = RunOutput(
-            {"stdout": (stdout, exact_stdout), "stderr": (stderr, None)},
+            {"stdout": (request.stdout, request.exact_stdout), "stderr": (request.stderr, None)},
             self._masker,
-            max_bytes=max_output_bytes,
+            max_bytes=request.max_output_bytes,
             on_limit=lambda: self._stop("output_limit"),
             view=view,
             progress=progress,
@@ -135,12 +97,10 @@ class Runner:
         self._code: int | None = None
         self._background: tuple[str, ...] = ()
         self._timeout_at = self._deadline = self._next_notice = math.inf
-        self._poll: SessionPoll | None = None
         self._pipes_until: float | None = None
         self._stop_reason: str | None = None
         self._hurry = False
-        self._leader: SessionLeader | None = None
-        self._watchdog: Watchdog | None = None
+        self._session: SupervisedSession | None = None
         self._selector = selectors.DefaultSelector()
         self._wake = WakePipe()
 
@@ -160,20 +120,15 @@ class Runner:
         :raises RunnerError: the command could not be started, or its output could not be written.
         """
         started = time.monotonic()
-        if self._timeout is not None:
-            self._timeout_at = self._deadline = started + self._timeout
+        if self._request.timeout is not None:
+            self._timeout_at = self._deadline = started + self._request.timeout
         try:
             self._start()
             self._loop()
         except BaseException as error:
             self._abort()
-            if isinstance(error, OSError) and error.errno == errno.E2BIG:
-                raise RunnerError(
-                    "The script cannot be started: its arguments and its environment together are larger than this "
-                    "machine allows. Put large values into files or into params."
-                ) from error
             if isinstance(error, OSError):
-                raise RunnerError(f"The run of {self._command[0]} failed: {error}") from error
+                raise RunnerError(f"The run of {self._request.command[0]} failed: {error}") from error
             raise
         finally:
             self._close()
@@ -182,27 +137,18 @@ class Runner:
     # -- start and end ---------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        bash = find_bash(self._env.get("PATH"))
         self._output.open(self._selector)
         self._selector.register(self._wake.read_end, selectors.EVENT_READ, None)
-        with contextlib.ExitStack() as stack:
-            stdin = stack.enter_context(self._stdin.open("rb")) if self._stdin is not None else None
-            leader = self._leader = SessionLeader(
-                bash,
-                [bash if self._command[0] == "bash" else self._command[0], *self._command[1:]],
-                cwd=self._cwd,
-                env=self._env,
-                stdin=stdin,
-                stdout=self._output.streams["stdout"].write_end,
-                stderr=self._output.streams["stderr"].write_end,
-                umask=self._umask,
-                limits=self._limits,
-            )
-        self._output.close_write_ends()
-        self._poll = SessionPoll(leader.session)
-        self._watchdog = Watchdog(
-            bash, leader.session, grace=self._grace, folder=self._scratch, lock_fds=self._lock_fds
+        self._session = SupervisedSession(
+            self._request,
+            stdout=self._output.streams["stdout"].write_end,
+            stderr=self._output.streams["stderr"].write_end,
+            masker=self._masker,
+            scratch=self._scratch,
+            lock_fds=self._lock_fds,
         )
+        self._output.close_write_ends()
+        leader = self._session.leader
         if leader.exit_fd >= 0:
             self._selector.register(leader.exit_fd, selectors.EVENT_READ, None)
         if self._stop_reason is None:
@@ -211,18 +157,14 @@ class Runner:
     def _abort(self) -> None:
         """Stop the command in order after an exception in the loop, and store its output."""
         self._output.silence()
-        if self._leader is not None and self._watchdog is not None:
+        if self._session is not None:
             self._stop("cancelled")
             with contextlib.suppress(OSError):
                 self._loop()
 
     def _close(self) -> None:
-        if self._leader is not None:
-            self._leader.close(wait=not self._abandoned)
-        if self._watchdog is not None and self._abandoned:
-            self._watchdog.take_over()
-        elif self._watchdog is not None:
-            self._watchdog.release()
+        if self._session is not None:
+            self._session.close(abandon=self._abandoned)
         self._selector.close()
         self._output.close()
         self._wake.close()
@@ -240,9 +182,8 @@ class Runner:
         self._output.finish(time.monotonic())
 
     def _over(self, now: float) -> bool:
-        leader = self._running
         if self._code is None:
-            self._code = leader.exited()
+            self._code = self._running.leader.exited()
             if self._code is not None:
                 self._script_ended(now)
         if self._code is None and self._state is not State.KILLED:
@@ -250,7 +191,7 @@ class Runner:
         if not self._is_empty(now):
             self._abandoned = self._state is State.KILLED and now >= self._deadline
             if self._abandoned:
-                alive = list_processes(self._members())
+                alive = list_processes(self._running.process_names())
                 self._output.say(f"Even KILL does not end {alive}. The job's next try waits until it has ended.")
             return self._abandoned
         # A process that holds a pipe now has left the session on purpose.
@@ -258,23 +199,23 @@ class Runner:
         return not self._output.is_open or now >= self._pipes_until
 
     def _script_ended(self, now: float) -> None:
-        leader = self._running
-        if leader.exit_fd in self._selector.get_map():
-            self._selector.unregister(leader.exit_fd)
+        exit_fd = self._running.leader.exit_fd
+        if exit_fd in self._selector.get_map():
+            self._selector.unregister(exit_fd)
         if self._state is State.RUNNING:
             self._state = State.WAITING
-            self._deadline = now + (self._background_timeout if self._is_good else self._drain)
-            self._next_notice = now + self._drain if self._is_good else math.inf
+            self._deadline = now + (self._request.background_timeout if self._is_good else self._request.drain)
+            self._next_notice = now + self._request.drain if self._is_good else math.inf
 
     def _is_empty(self, now: float) -> bool:
         """Tell whether no process of the session is left."""
-        if self._pipes_until is None and self._session_poll.is_empty(now):
-            self._pipes_until = now + self._drain
+        if self._pipes_until is None and self._running.is_empty(now):
+            self._pipes_until = now + self._request.drain
         return self._pipes_until is not None
 
     @property
     def _is_good(self) -> bool:
-        return self._code in self._good_codes
+        return self._code in self._request.good_codes
 
     def _tick(self, now: float) -> None:
         """Change the state if a time has come, or if somebody cancelled the run."""
@@ -295,8 +236,8 @@ class Runner:
         elif self._state is State.STOPPING and (self._hurry or now >= self._deadline):
             self._kill(now)
         elif self._state is State.KILLED and self._pipes_until is None:
-            self._running.session.kill()
-        for clock in (self._running, *self._output.clocks()):
+            self._running.kill()
+        for clock in (self._running.leader, *self._output.clocks()):
             clock.tick(now)
 
     def _stop(self, reason: str) -> None:
@@ -306,40 +247,33 @@ class Runner:
             self._ended = reason
         self._name_background()
         self._state = State.STOPPING
-        self._deadline = time.monotonic() + self._grace
-        self._session_poll.restart()
-        session = self._running.session
-        session.send(signal.SIGTERM)
-        session.send(signal.SIGCONT)  # a stopped process would not see the TERM
+        self._deadline = time.monotonic() + self._request.grace
+        self._running.terminate()
 
     def _kill(self, now: float) -> None:
         self._killed = True
         self._state = State.KILLED
         self._deadline = now + _AFTER_KILL_SECONDS
-        self._session_poll.restart()
-        self._running.session.kill()
+        self._running.kill()
 
     def _name_background(self) -> None:
         """Remember the background processes that are stopped now, and say so."""
         if self._code is None:
             return
-        self._background = self._members()
+        self._background = self._running.process_names()
         if self._background:
             self._output.say(f"Stopping {list_processes(self._background)} that the script left in the background.")
 
     def _say_waiting(self, now: float) -> None:
         self._next_notice = now + _NOTICE_SECONDS
-        if members := self._members():
+        if members := self._running.process_names():
             self._output.say(
                 f"The script has exited with code {self._code}. Waiting for {list_processes(members)} that it left in "
                 f"the background; at most {self._deadline - now:,.0f} s more."
             )
 
-    def _members(self) -> tuple[str, ...]:
-        return name_processes(self._running.session, self._masker)
-
     def _wait_seconds(self) -> float | None:
-        times = [clock.due() for clock in (self._running, *self._output.clocks())]
+        times = [clock.due() for clock in (self._running.leader, *self._output.clocks())]
         if self._pipes_until is not None:
             times.append(self._pipes_until)
         else:
@@ -347,24 +281,19 @@ class Runner:
             if self._state is State.WAITING:
                 times += [self._timeout_at, self._next_notice]
             if self._code is not None or self._state is State.KILLED:
-                times.append(self._session_poll.due)
+                times.append(self._running.poll_due)
         seconds = min((when for when in times if when is not None), default=math.inf) - time.monotonic()
-        if self._code is None and (self._state is not State.RUNNING or self._running.exit_fd < 0):
+        if self._code is None and (self._state is not State.RUNNING or self._running.leader.exit_fd < 0):
             seconds = min(seconds, _EXIT_POLL_SECONDS)
         return None if math.isinf(seconds) else max(0.0, seconds)
 
     @property
-    def _running(self) -> SessionLeader:
-        assert self._leader is not None
-        return self._leader
-
-    @property
-    def _session_poll(self) -> SessionPoll:
-        assert self._poll is not None
-        return self._poll
+    def _running(self) -> SupervisedSession:
+        assert self._session is not None
+        return self._session
 
     def _result(self, seconds: float) -> RunResult:
-        leader = self._running
+        leader = self._running.leader
         code, usage = leader.returncode, leader.usage
         stdout, stderr = self._output.streams["stdout"], self._output.streams["stderr"]
         assert code is not None

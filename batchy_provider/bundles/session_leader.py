@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import resource
@@ -49,7 +50,7 @@ class SessionLeader:
     :param stdin: open file, or None for empty.
     :param stdout: file descriptor.
     :param stderr: file descriptor.
-    :raises RunnerError: a limit cannot be set.
+    :raises RunnerError: a limit cannot be set, or arguments and environment are too large.
     """
 
     def __init__(
@@ -78,8 +79,13 @@ class SessionLeader:
                 start_new_session=True,
                 umask=umask,
             )
-        except BaseException:
+        except BaseException as error:
             os.close(self._start_pipe)
+            if isinstance(error, OSError) and error.errno == errno.E2BIG:
+                raise RunnerError(
+                    "The script cannot be started: its arguments and its environment together are larger than this "
+                    "machine allows. Put large values into files or into params."
+                ) from error
             raise
         finally:
             os.close(read_end)

@@ -37,20 +37,20 @@ def default_conn_id() -> str:
 class BatchyHook(RedisHook):
     """Connect to the Redis that holds the state of batches.
 
-    Use it in a task that reads or changes batches itself; operators, sensor and triggers use it too. It takes
-    connections of type ``redis`` and of type ``batchy``, whose form also has fields for Sentinel. Unlike its parent it
-    sets timeouts, names its client, and closes the client at the end of a ``with`` block:
+    Use it in a task that reads or changes batches itself. Operators, sensor and triggers use it too. It takes
+    connections of type ``redis`` and of type ``batchy``, whose form also has fields for Sentinel. Unlike `RedisHook`,
+    it sets timeouts, names its client, and closes the client at the end of a ``with`` block:
 
-    .. code-block:: python
+    ```python
+    with BatchyHook() as store:
+        print(store.status("sales").jobs)
+    ```
 
-        with BatchyHook() as store:
-            print(store.status("sales").jobs)
+    More: [How to use Python](../howto/python.md).
 
-    See the how-to guide *Python*.
-
-    :param redis_conn_id: the connection; default is ``[batchy] redis_conn_id``.
+    :param redis_conn_id: connection to Redis; default: ``[batchy] redis_conn_id``.
     :param patience: seconds for which the store retries a lost connection, so that a run survives a restart of
-        Redis; default is ``[batchy] redis_patience_seconds``.
+        Redis; default: ``[batchy] redis_patience_seconds``.
     """
 
     conn_name_attr = "redis_conn_id"
@@ -67,7 +67,7 @@ class BatchyHook(RedisHook):
         self._address: Address | None = None
 
     def get_conn(self) -> Client:
-        """Return the client of this hook; it is made at the first call."""
+        """Return the client of this hook. The first call makes it."""
         if self._client is None:
             from batchy_provider.state import connections as connect
 
@@ -134,7 +134,7 @@ class BatchyHook(RedisHook):
 def to_address(connection: Any) -> Address:
     """Read the parts of an Airflow connection.
 
-    :param connection: with ``host``, ``port``, ``login``, ``password`` and, in its extra, ``db``, ``cluster``,
+    :param connection: Airflow connection with ``host``, ``port``, ``login``, ``password`` and, in its extra, ``db``, ``cluster``,
         ``startup_nodes``, ``sentinels``, ``sentinel_service``, ``sentinel_username``, ``sentinel_password``,
         ``wait_replicas``, ``wait_replicas_ms``, the ``ssl…`` options and the timeouts.
     :raises ConfigError: if the parts do not fit together.
@@ -164,11 +164,11 @@ def _address(connection: Any, extra: Mapping[str, Any]) -> Address:
     db = extra.get("db", 0)
     if extra.get("cluster"):
         if db:
-            raise ConfigError(f"Redis Cluster has database 0 only; take db {db} out of its extra")
+            raise ConfigError(f"Redis Cluster has database 0 only; remove db {db} from its extra")
         return Address(kind="cluster", hosts=host + more, **common)
     if extra.get("sentinels") or extra.get("sentinel_service"):
         if not extra.get("sentinel_service"):
-            raise ConfigError("sentinels need sentinel_service, the name they know the master by")
+            raise ConfigError("sentinels need sentinel_service, the name of the master in their configuration")
         sentinels = extra.get("sentinels") or f"{host[0][0]}:{connection.port or DEFAULT_SENTINEL_PORT}"
         hosts = parse_hosts(sentinels, DEFAULT_SENTINEL_PORT)
         login = {name: extra[name] for name in ("sentinel_username", "sentinel_password") if name in extra}
@@ -177,7 +177,7 @@ def _address(connection: Any, extra: Mapping[str, Any]) -> Address:
 
 
 def _read(name: str, value: Any) -> Any:
-    """Read one extra; in a connection that is given as a URI all of them are text."""
+    """Return the value of one extra in its type. In a connection that is given as a URI, all values are text."""
     if name in _YES_OR_NO:
         text = str(value).strip().lower()
         if text not in _WORDS:

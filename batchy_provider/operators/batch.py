@@ -4,25 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow.sdk import BaseOperator
 
 from batchy_provider.assets import workflow_alias, workflow_asset
 from batchy_provider.core.vocabulary import IF_OPEN, IfOpen
-from batchy_provider.exceptions import (
-    ArchiveUnavailableError,
-    BatchHeldError,
-    BatchyError,
-    ConflictError,
-    RedisUnavailableError,
-)
-from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.dag_run import Run, is_running, retry_defaults
+from batchy_provider.exceptions import BatchHeldError
+from batchy_provider.operators.batch_operator import BatchOperator, attempt_of, batch_summary
+from batchy_provider.operators.dag_run import Run, is_running
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,37 +32,7 @@ HOLDER_CHECK_SECONDS = 60
 STATUSES = ("auto", "success", "failed")
 
 
-class _BatchOperator(BaseOperator):
-    """Base of the operators that open and close.
-
-    Both are safe to repeat, so by default they retry for some minutes: a restart of Redis must not cost a night. An
-    error that no retry can correct fails at once.
-    """
-
-    template_fields: Sequence[str] = ("workflow", "redis_conn_id")
-    operator_extra_links = (BatchLink(),)
-    batch_id_shown: int | None = None
-
-    def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**retry_defaults(kwargs), **kwargs)
-        self.workflow = workflow
-        self.redis_conn_id = redis_conn_id
-
-    @contextmanager
-    def _store(self) -> Iterator[Store]:
-        """Yield the store. Errors that only a person can correct fail the task without a retry."""
-        from batchy_provider.hooks.batchy import BatchyHook
-
-        try:
-            with BatchyHook(self.redis_conn_id) as store:
-                yield store
-        except (RedisUnavailableError, ConflictError, ArchiveUnavailableError):
-            raise
-        except BatchyError as error:
-            raise AirflowFailException(str(error)) from error
-
-
-class BatchyOpenOperator(_BatchOperator):
+class BatchyOpenOperator(BatchOperator):
     """Open a batch of a workflow, and return its window of data to the tasks after it.
 
     Use it as the setup of a DAG that loads data in slices: the window starts where the last successful batch ended,
@@ -141,10 +103,10 @@ class BatchyOpenOperator(_BatchOperator):
             request = self._request(context)
             batch = self._open(store, request, context["ti"])
             span.set(**traces.batch_attributes(batch), reused=batch.reused)
-        metrics.opened(batch, _attempt(context))
+        metrics.opened(batch, attempt_of(context))
         self.batch_id_shown = batch.batch_id
         self._log_windows(batch)
-        return _summary(batch)
+        return batch_summary(batch)
 
     def _check_scripts(self) -> None:
         """Fail before a window opens for scripts that cannot run. Disabled jobs do not count."""
@@ -210,20 +172,7 @@ class BatchyOpenOperator(_BatchOperator):
                 self.log.info("  %s: %s to %s UTC", name, job.get("from_date"), job.get("to_date"))
 
 
-def _summary(batch: Batch) -> dict[str, Any]:
-    return {
-        "workflow": batch.workflow,
-        "batch_id": batch.batch_id,
-        "kind": batch.kind,
-        "from_date": batch.from_date,
-        "to_date": batch.to_date,
-        "jobs": {
-            name: {"from_date": job.get("from_date"), "to_date": job.get("to_date")} for name, job in batch.jobs.items()
-        },
-    }
-
-
-class BatchyCloseOperator(_BatchOperator):
+class BatchyCloseOperator(BatchOperator):
     """Close the batch that this run has opened.
 
     Use it as the teardown of a DAG, with ``on_failure_fail_dagrun=True``: it runs even if jobs failed, records the
@@ -292,7 +241,7 @@ class BatchyCloseOperator(_BatchOperator):
             )
             closed = store.close(self.workflow, request)
             span.set(**traces.batch_attributes(closed))
-        metrics.closed(closed, _attempt(context))
+        metrics.closed(closed, attempt_of(context))
         self.log.info("Batch %s of %s is closed: %s.", closed.batch_id, self.workflow, closed.status)
         for name, job in closed.jobs.items():
             self.log.info("  %s: %s", name, job.get("outcome"))
@@ -301,7 +250,7 @@ class BatchyCloseOperator(_BatchOperator):
         if closing.failure:
             raise AirflowFailException(f"Batch {closed.batch_id} of {self.workflow} failed: {closing.failure}")
         outcomes_now = {name: job.get("outcome") for name, job in closed.jobs.items()}
-        return {**_summary(closed), "status": closed.status, "outcomes": outcomes_now}
+        return {**batch_summary(closed), "status": closed.status, "outcomes": outcomes_now}
 
     def _closing(self, context: Context, run: Run, batch: Batch, before: States) -> Closing:
         """Return how to close the batch by the states of the tasks before this one."""
@@ -342,7 +291,3 @@ class BatchyCloseOperator(_BatchOperator):
             return
         extra: dict[str, Any] = {"batch_id": batch.batch_id, "from_date": batch.from_date, "to_date": batch.to_date}
         context["outlet_events"][alias].add(workflow_asset(self.workflow), extra=extra)
-
-
-def _attempt(context: Context) -> int:
-    return int(getattr(context["ti"], "try_number", 1))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from batchy_provider.bundles.execution import Execution
     from batchy_provider.bundles.execution_outcome import ExecutionOutcome
-    from batchy_provider.bundles.script_context import ScriptContext
     from batchy_provider.core.values import Batch
 
 
@@ -185,6 +183,7 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.hooks.deployment import bundle_cache, result_store
         from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
         from batchy_provider.observability import observed_execution, traces
+        from batchy_provider.operators import script_request
         from batchy_provider.operators.batch_watchdog import BatchEnd, lock_name, watchdog
         from batchy_provider.operators.execution_timeout import orderly_timeout
         from batchy_provider.operators.progress import ProgressReporter
@@ -194,13 +193,21 @@ class BashBundleOperator(BaseOperator):
         ti = context["ti"]
         workflow = self.workflow or ti.dag_id
         with observed_execution.observe(workflow, self.job, batch, ti.try_number) as observed:
-            script_context, given = self._script_context(context, batch)
+            script_context, given_input = script_request.script_context_of(
+                context,
+                batch,
+                job=self.job,
+                workflow=self.workflow,
+                job_params=self.job_params,
+                previous=self.previous,
+                input_from=self.input_from,
+            )
             learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
             close_process()
             request = ExecutionRequest(
-                identity=self._identity(context, batch),
+                identity=script_request.execution_id(ti, batch, workflow=workflow, job=self.job),
                 script_context=script_context,
-                bundle=self._bundle_path(),
+                bundle=script_request.bundle_path(self.bundle, self.get_dag()),
                 command=self.bash_command,
                 sha256=self.sha256,
                 args=self.args,
@@ -211,9 +218,9 @@ class BashBundleOperator(BaseOperator):
                 limits=ProcessLimits(**(self.limits or {})),
                 max_output_bytes=self.max_output_bytes,
                 log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
-                output_is_read=self._is_output_read(),
+                output_is_read=script_request.is_output_read(self.task_id, self.get_dag()),
                 job_lock=cache.root / "claims" / lock_name(ti, batch),
-                **given,
+                **given_input,
             )
             execution = self._execution = Execution(
                 request,
@@ -251,80 +258,6 @@ class BashBundleOperator(BaseOperator):
             raise AirflowSkipException(outcome.reason)
         self.log.error("%s", outcome.reason)
         raise AirflowException(f"{outcome.reason}\n{whole}")
-
-    def _script_context(self, context: Context, batch: Batch | None) -> tuple[ScriptContext, dict[str, Any]]:
-        """Return what the script learns of its execution, and its input as arguments of `ExecutionRequest`."""
-        from batchy_provider.bundles.script_context import ScriptContext
-        from batchy_provider.operators.job_batch import params_and_window
-        from batchy_provider.operators.script_xcoms import pull_previous
-
-        ti = context["ti"]
-        tasks = list(dict.fromkeys([*self.previous, *([self.input_from] if self.input_from else [])]))
-        previous = pull_previous(ti, tasks)
-        given, source = self._input(ti, previous)
-        own = (
-            {"params": {**(context.get("params") or {}), **(self.job_params or {})}}
-            if batch is None
-            else params_and_window(batch, self.job, self.job_params)
-        )
-        script_context = ScriptContext(
-            job=self.job,
-            workflow=self.workflow,
-            batch_id=None if batch is None else batch.batch_id,
-            **own,
-            attempt=ti.try_number,
-            run_id=ti.run_id,
-            previous=previous,
-            input=source,
-        )
-        return script_context, given
-
-    def _input(self, ti: Any, previous: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Return the input as arguments of `ExecutionRequest`, and what `$BATCHY_PARAMS` says of it."""
-        from batchy_provider.operators.script_xcoms import pull_input
-
-        if self.input_from is None:
-            return {}, None
-        state = previous[self.input_from]["state"]
-        source = {"job": self.input_from, "state": state, "bytes": 0}
-        if state != "success":
-            self.log.warning("Task %s is %s: the input is empty.", self.input_from, state)
-            return {"input_bytes": b""}, source
-        content = pull_input(ti, self.input_from)
-        if isinstance(content, bytes):
-            return {"input_bytes": content}, {**source, "bytes": len(content)}
-        return {"input": content}, {**source, "bytes": content["bytes"]}
-
-    def _is_output_read(self) -> bool:
-        """Tell whether a task of this DAG reads the output. A template may name any task, so it counts as a reader."""
-        dag = self.get_dag()
-        sources = [getattr(task, "input_from", None) for task in (dag.tasks if dag is not None else ())]
-        return any(source == self.task_id or "{{" in str(source) for source in sources)
-
-    def _bundle_path(self) -> Any:
-        """Return the bundle's path: of a URL in Airflow's object storage; a relative path from the DAG's folder."""
-        if not isinstance(self.bundle, str):
-            return self.bundle
-        from batchy_provider.bundles.confined_files import as_local_path
-
-        if (path := as_local_path(self.bundle)) is None:
-            from batchy_provider.hooks.deployment import open_path
-
-            return open_path(self.bundle)
-        dag = self.get_dag()
-        return Path(dag.fileloc).parent / path if dag is not None else Path(path)
-
-    def _identity(self, context: Context, batch: Batch | None) -> Any:
-        from batchy_provider.bundles.execution_id import ExecutionId
-
-        ti = context["ti"]
-        mapped = f"@{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
-        return ExecutionId(
-            workflow=self.workflow or ti.dag_id,
-            batch_id=ti.run_id if batch is None else str(batch.batch_id),
-            job=f"{self.job}{mapped}",
-            attempt=str(ti.try_number),
-        )
 
     def _show(self, stream: str, lines: str) -> None:
         """Log all lines that arrived together as one record."""

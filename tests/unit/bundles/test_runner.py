@@ -24,7 +24,9 @@ from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.live_output import LiveView
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.progress_lines import Progress, Throttle
-from batchy_provider.bundles.runner import Runner, RunResult
+from batchy_provider.bundles.run_request import RunRequest
+from batchy_provider.bundles.run_result import RunResult
+from batchy_provider.bundles.runner import Runner
 
 Run = Callable[..., RunResult]
 
@@ -34,14 +36,15 @@ def make(tmp_path: Path) -> Callable[..., Runner]:
     def build(script: str, **options: Any) -> Runner:
         (tmp_path / "script.sh").write_text(script)
         env = {"PATH": os.environ["PATH"], "WORK": str(tmp_path), "PYTHON": sys.executable}
-        return Runner(
-            options.pop("command", ["bash", "script.sh"]),
+        asked = {name: options.pop(name) for name in list(options) if name in RunRequest.__dataclass_fields__}
+        request = RunRequest(
+            **{"command": ["bash", "script.sh"], **asked},
             cwd=tmp_path,
             env=env,
             stdout=tmp_path / "stdout",
             stderr=tmp_path / "stderr",
-            **options,
         )
+        return Runner(request, **options)
 
     build.folder = tmp_path  # type: ignore[attr-defined]
     return build
@@ -223,10 +226,12 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from batchy_provider.bundles.live_output import LiveView
+from batchy_provider.bundles.run_request import RunRequest
 from batchy_provider.bundles.runner import Runner
 folder = Path(sys.argv[1])
-Runner(["bash", "script.sh"], cwd=folder, env={"PATH": sys.argv[3]}, stdout=folder / f"out{sys.argv[2]}",
-       stderr=folder / f"err{sys.argv[2]}", view=LiveView(lambda stream, lines: None)).run()
+request = RunRequest(command=["bash", "script.sh"], cwd=folder, env={"PATH": sys.argv[3]},
+                     stdout=folder / f"out{sys.argv[2]}", stderr=folder / f"err{sys.argv[2]}")
+Runner(request, view=LiveView(lambda stream, lines: None)).run()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -463,13 +468,15 @@ def test_a_limit_above_what_the_worker_may_give_says_so(run: Run) -> None:
 WORKER = """
 import sys
 from pathlib import Path
+from batchy_provider.bundles.run_request import RunRequest
 from batchy_provider.bundles.runner import Runner
 from batchy_provider.bundles.scratch import ScratchFolder
 folder = Path(sys.argv[1])
 with ScratchFolder(folder / "work") as scratch:
     (scratch.path / "copy").touch()
-    Runner(["bash", str(folder / "script.sh")], cwd=scratch.path, env={"PATH": sys.argv[2]}, grace=float(sys.argv[3]),
-           stdout=folder / "stdout", stderr=folder / "stderr", scratch=scratch.path, lock_fds=[scratch.lock_fd]).run()
+    request = RunRequest(command=["bash", str(folder / "script.sh")], cwd=scratch.path, env={"PATH": sys.argv[2]},
+                         grace=float(sys.argv[3]), stdout=folder / "stdout", stderr=folder / "stderr")
+    Runner(request, scratch=scratch.path, lock_fds=[scratch.lock_fd]).run()
 """
 
 
