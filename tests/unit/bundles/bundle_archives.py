@@ -4,10 +4,19 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from batchy_provider.bundles.bundle_cache import BundleCache
+from batchy_provider.bundles.errors import BundleRefusedError
+from batchy_provider.bundles.limits import UnpackLimits
+from batchy_provider.bundles.unpack import unpack
 
 SCRIPT = "echo hello\n"
 
@@ -98,3 +107,30 @@ def zip64_of(*parts: Part, entries: int | None = None, place: int | None = None)
     locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(body) if place is None else place, 1)
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
     return body + record + locator + end
+
+
+def zip_file(path: Path, text: str = "echo hello\n", size: int = 0) -> Path:
+    path.write_bytes(zip_of(script(text), Part("data", os.urandom(size))))
+    return path
+
+
+def unpacked(cache: BundleCache) -> list[str]:
+    return sorted(path.name for path in (cache.root / "bundles").iterdir())
+
+
+# Folders
+
+
+def refusal(tmp_path: Path, content: bytes, limits: UnpackLimits | None = None) -> BundleRefusedError:
+    """Unpack must refuse, and leave the disk as it was."""
+    archive = tmp_path / "in" / "evil.zip"
+    archive.parent.mkdir()
+    archive.write_bytes(content)
+    out = tmp_path / "out"
+    out.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BundleRefusedError) as caught:
+        unpack(archive, out / "tree", bundle="team/evil.zip", limits=limits or UnpackLimits())
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "team/evil.zip" in str(caught.value)
+    return caught.value

@@ -4,13 +4,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiobotocore.session import AioSession
 from moto.server import ThreadedMotoServer
 from upath import UPath
+
+from batchy_provider.bundles import bundle_source as source_module
+from batchy_provider.bundles.bundle_cache import BundleCache
+from batchy_provider.bundles.run_request import RunRequest
+from batchy_provider.bundles.run_result import RunResult
+from batchy_provider.bundles.runner import Runner
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +45,38 @@ def s3(endpoint: str) -> Callable[[str], Any]:
     if not bucket.exists():
         bucket.mkdir()
     return open_path
+
+
+@pytest.fixture
+def make_runner(tmp_path: Path) -> Callable[..., Runner]:
+    def build(script: str, **options: Any) -> Runner:
+        (tmp_path / "script.sh").write_text(script)
+        env = {"PATH": os.environ["PATH"], "WORK": str(tmp_path), "PYTHON": sys.executable}
+        asked = {name: options.pop(name) for name in list(options) if name in RunRequest.__dataclass_fields__}
+        request = RunRequest(
+            **{"command": ["bash", "script.sh"], **asked},
+            cwd=tmp_path,
+            env=env,
+            stdout=tmp_path / "stdout",
+            stderr=tmp_path / "stderr",
+        )
+        return Runner(request, **options)
+
+    build.folder = tmp_path  # type: ignore[attr-defined]
+    return build
+
+
+@pytest.fixture
+def run_script(make_runner: Callable[..., Runner]) -> Callable[..., RunResult]:
+    return lambda script, **options: make_runner(script, **options).run()
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled at once, so that a second look may be answered by their times."""
+    monkeypatch.setattr(source_module, "SETTLE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> BundleCache:
+    return BundleCache(tmp_path / "cache")

@@ -17,38 +17,15 @@ import time
 from pathlib import Path
 
 import pytest
-from bundle_archives import Part, script, zip_of
+from bundle_archives import Part, script, unpacked, zip_file, zip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from thoroughness import scaled
-from upath import UPath
 
 from batchy_provider.bundles import bundle_cache as cache_module
-from batchy_provider.bundles import bundle_source as source_module
 from batchy_provider.bundles.bundle_cache import BundleCache
 from batchy_provider.bundles.errors import BundleNotFoundError, BundlePinError, BundleRefusedError
-from batchy_provider.bundles.limits import UnpackLimits
-from batchy_provider.bundles.scratch import ScratchFolder, locked, remove_tree
-
-
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files count as settled at once, so that a second look may be answered by their times."""
-    monkeypatch.setattr(source_module, "SETTLE_SECONDS", 0.0)
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> BundleCache:
-    return BundleCache(tmp_path / "cache")
-
-
-def zip_file(path: Path, text: str = "echo hello\n", size: int = 0) -> Path:
-    path.write_bytes(zip_of(script(text), Part("data", os.urandom(size))))
-    return path
-
-
-def unpacked(cache: BundleCache) -> list[str]:
-    return sorted(path.name for path in (cache.root / "bundles").iterdir())
+from batchy_provider.bundles.scratch import locked
 
 
 def test_a_copy_is_writable_and_the_cache_is_not(cache: BundleCache, tmp_path: Path) -> None:
@@ -245,146 +222,6 @@ def test_a_damaged_note_of_a_source_is_ignored(cache: BundleCache, tmp_path: Pat
         note.write_bytes(damage)
         cache.working_copy(bundle, tmp_path / f"copy{i}")
     assert json.loads(note.read_bytes())["source"] == str(bundle)
-
-
-# Folders
-
-
-def folder_bundle(path: Path) -> Path:
-    (path / "lib").mkdir(parents=True)
-    (path / "script.sh").write_text("echo hello\n")
-    (path / "lib" / "tool").write_text("#!/bin/sh\n")
-    (path / "lib" / "tool").chmod(0o755)
-    return path
-
-
-def test_a_local_folder_is_copied_afresh(cache: BundleCache, tmp_path: Path) -> None:
-    bundle = folder_bundle(tmp_path / "etl")
-    first = cache.working_copy(str(bundle), tmp_path / "one")
-    assert stat.S_IMODE((tmp_path / "one/lib/tool").stat().st_mode) == 0o755
-    assert cache.working_copy(bundle, tmp_path / "two", sha256=first.sha256).sha256 == first.sha256
-    (bundle / "lib" / "tool").write_text("#!/bin/sh\necho\n")
-    with pytest.raises(BundlePinError):
-        cache.working_copy(bundle, tmp_path / "three", sha256=first.sha256)
-    assert not (tmp_path / "three").exists()
-
-
-@pytest.mark.parametrize("kind", ["link", "folder link", "pipe"])
-def test_a_folder_with_anything_but_files_is_refused(cache: BundleCache, tmp_path: Path, kind: str) -> None:
-    bundle = folder_bundle(tmp_path / "etl")
-    if kind == "pipe":
-        os.mkfifo(bundle / "odd")
-    else:
-        (bundle / "odd").symlink_to("/etc/passwd" if kind == "link" else "/etc")
-    with pytest.raises(BundleRefusedError, match="entry 'odd'"):
-        cache.working_copy(bundle, tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
-
-
-def test_a_folder_obeys_the_limits(tmp_path: Path) -> None:
-    bundle = folder_bundle(tmp_path / "etl")
-    (bundle / "big").write_bytes(bytes(5000))
-    for limits in (UnpackLimits(unpacked_bytes=1000), UnpackLimits(entries=3), UnpackLimits(depth=1)):
-        with pytest.raises(BundleRefusedError):
-            BundleCache(tmp_path / "cache", limits=limits).working_copy(bundle, tmp_path / "copy")
-        assert not (tmp_path / "copy").exists()
-
-
-def test_a_folder_without_script_is_refused(cache: BundleCache, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BundleRefusedError, match=r"no script\.sh"):
-        cache.working_copy(tmp_path / "empty", tmp_path / "copy")
-
-
-# Anything with the pathlib API, here fsspec's store in memory
-
-
-@pytest.fixture
-def remote() -> UPath:
-    path = UPath(f"memory://bucket-{os.urandom(4).hex()}")
-    path.mkdir()
-    return path
-
-
-def test_a_remote_zip_is_read_once_until_it_changes(cache: BundleCache, tmp_path: Path, remote: UPath) -> None:
-    bundle = remote / "a.zip"
-    bundle.write_bytes(zip_of(script("echo one\n")))
-    assert not cache.working_copy(bundle, tmp_path / "one").cached
-    assert cache.working_copy(bundle, tmp_path / "two").cached
-    bundle.write_bytes(zip_of(script("echo two\n")))
-    assert not cache.working_copy(bundle, tmp_path / "three").cached
-    assert (tmp_path / "three/script.sh").read_text() == "echo two\n"
-
-
-def test_a_remote_folder_is_read_once_until_it_changes(cache: BundleCache, tmp_path: Path, remote: UPath) -> None:
-    (remote / "etl" / "lib").mkdir(parents=True)
-    (remote / "etl" / "script.sh").write_text("echo one\n")
-    (remote / "etl" / "lib" / "a").write_text("x")
-    first = cache.working_copy(remote / "etl", tmp_path / "one")
-    assert (tmp_path / "one/lib/a").read_text() == "x"
-    assert cache.working_copy(remote / "etl", tmp_path / "two", sha256=first.sha256).cached
-    (remote / "etl" / "lib" / "a").write_text("y")
-    assert not cache.working_copy(remote / "etl", tmp_path / "three").cached
-    assert (tmp_path / "three/lib/a").read_text() == "y"
-
-
-def test_a_remote_zip_above_the_limit_is_not_read_to_its_end(tmp_path: Path, remote: UPath) -> None:
-    (remote / "a.zip").write_bytes(bytes(5_000_000))
-    cache = BundleCache(tmp_path / "cache", limits=UnpackLimits(archive_bytes=1_000_000))
-    with pytest.raises(BundleRefusedError, match="1,000,000 bytes"):
-        cache.working_copy(remote / "a.zip", tmp_path / "copy")
-
-
-# Scratch folders
-
-
-def test_scratch_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    with ScratchFolder(tmp_path) as one:
-        (one.path / "x").touch()
-        with ScratchFolder(tmp_path):
-            assert (one.path / "x").exists()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_trees_are_removed_whatever_their_modes_and_without_following_links(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "precious").touch()
-    tree = tmp_path / "tree"
-    (tree / "a" / "b").mkdir(parents=True)
-    (tree / "a" / "b" / "link").symlink_to(outside)
-    (tree / "a" / "b").chmod(0)
-    (tree / "a").chmod(0o500)
-    remove_tree(tree)
-    assert not tree.exists()
-    assert (outside / "precious").exists()
-
-
-def test_a_tree_deeper_than_python_recurses_is_removed(tmp_path: Path) -> None:
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=here)
-        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
-        os.close(above)
-    os.close(here)
-    remove_tree(tmp_path / "d")
-    assert not (tmp_path / "d").exists()
-
-
-def test_what_cannot_be_removed_fails_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script that used sudo; the next run that may remove it does."""
-
-    def refused(folder: Path) -> None:
-        raise OSError("another user's")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("batchy_provider.bundles.scratch.remove_tree", refused)
-        with ScratchFolder(tmp_path):
-            pass
-        assert len(list(tmp_path.iterdir())) == 2
-    with ScratchFolder(tmp_path):
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 @settings(max_examples=scaled(60))

@@ -15,7 +15,7 @@ import pytest
 from upath import UPath
 
 from batchy_provider.bundles.bundle_cache import BundleCache
-from batchy_provider.bundles.errors import DamagedRecordError, ResultNotStoredError
+from batchy_provider.bundles.errors import ResultNotStoredError
 from batchy_provider.bundles.execution import Execution
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.execution_outcome import ExecutionOutcome
@@ -298,19 +298,3 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, refused: Callable[[Any], bool]) -> 
         return real(self, mode, **options)
 
     monkeypatch.setattr(type(UPath("memory://x")), "open", broken)
-
-
-@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 20000, b'{"contents": 1}'])
-def test_a_damaged_record_is_said_to_be_damaged_and_hides_no_other(run: Run, store: ResultStore, record: bytes) -> None:
-    outcome = run("echo x")
-    second = run("echo y")
-    with (outcome.stored.path / "exit.json").open("wb") as file:
-        file.write(record)
-    with pytest.raises(DamagedRecordError, match=r"exit\.json cannot be read: .* run the job again"):
-        store.get(IDENTITY)
-    found = {each.record["attempt"]: each for each in store.find("sales")}
-    assert set(found) == {"1", "1.2"}
-    assert found["1.2"].record == second.stored.record
-    assert "cannot be read" in (found["1"].damage or "")
-    assert store.workflows() == ["sales"]
-    assert store.prune("sales", keep=0) == 1

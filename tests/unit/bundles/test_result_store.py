@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from batchy_provider.bundles.errors import ResultError
+from batchy_provider.bundles.errors import DamagedRecordError, ResultError
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.execution_record import StoredExecution
 from batchy_provider.bundles.output_values import read_values
@@ -278,3 +278,20 @@ def test_all_wrong_values_are_named_at_once(tmp_path: Path) -> None:
     ):
         assert part in str(caught.value)
     assert "ok.json" not in str(caught.value)
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 20000, b'{"contents": 1}'])
+def test_a_damaged_record_is_said_to_be_damaged_and_hides_no_other(
+    store: ResultStore, tmp_path: Path, record: bytes
+) -> None:
+    first, second = keep(store, tmp_path), keep(store, tmp_path)
+    with (first.path / "exit.json").open("wb") as file:
+        file.write(record)
+    with pytest.raises(DamagedRecordError, match=r"exit\.json cannot be read: .* run the job again"):
+        store.get(IDENTITY)
+    found = {each.record["attempt"]: each for each in store.find("sales")}
+    assert set(found) == {"1", "1.2"}
+    assert found["1.2"].record == second.record
+    assert "cannot be read" in (found["1"].damage or "")
+    assert store.workflows() == ["sales"]
+    assert store.prune("sales", keep=0) == 1

@@ -90,3 +90,17 @@ class Announced(dict[Any, Any]):
     @property
     def told(self) -> list[Any]:
         return [one for accessor in self.values() for one in accessor.told]
+
+
+ALL_GOOD = {"open": "success", "extract": "success", "load": "success"}
+
+
+def open_in(dag: DAG, airflow: Airflow, run_id: str = "r1", **run: Any) -> dict[str, Any]:
+    result: dict[str, Any] = dag.get_task("open").execute(context(dag, airflow, run_id, **run))
+    return result
+
+
+def close_in(dag: DAG, airflow: Airflow, run_id: str = "r1", *, states: Any = ALL_GOOD, **run: Any) -> dict[str, Any]:
+    airflow.tasks = dict(states)
+    result: dict[str, Any] = dag.get_task("close").execute(context(dag, airflow, run_id, **run))
+    return result

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from bundle_tasks import FakeTaskInstance
 from redis import Redis
-from test_bundle import FakeTaskInstance, batch, run, ti  # noqa: F401 - fixtures
 
 from batchy_provider import compat
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest
@@ -59,7 +59,7 @@ def once_begun(folder: Path, act: Any) -> threading.Thread:
     return thread
 
 
-def test_a_script_ends_with_its_supervisor(run: Any, batch: Any, supervisor: socket.socket, tmp_path: Path) -> None:  # noqa: F811
+def test_a_script_ends_with_its_supervisor(run: Any, batch: Any, supervisor: socket.socket, tmp_path: Path) -> None:
     killing = once_begun(tmp_path, supervisor.close)
     with pytest.raises(AirflowException, match="the supervisor of its task was killed"):
         run(forever(tmp_path))
@@ -67,8 +67,8 @@ def test_a_script_ends_with_its_supervisor(run: Any, batch: Any, supervisor: soc
 
 
 def test_what_the_supervisor_says_meanwhile_is_left_for_the_task_to_read(
-    run: Any,  # noqa: F811
-    batch: Any,  # noqa: F811
+    run: Any,
+    batch: Any,
     supervisor: socket.socket,
 ) -> None:
     supervisor.send(b"an answer")
@@ -84,8 +84,8 @@ def taker(redis_client: Redis) -> Any:
 
 
 def test_a_script_ends_when_its_batch_is_taken_over(
-    run: Any,  # noqa: F811
-    batch: Any,  # noqa: F811
+    run: Any,
+    batch: Any,
     often: None,
     redis_client: Redis,
     tmp_path: Path,
@@ -97,8 +97,8 @@ def test_a_script_ends_when_its_batch_is_taken_over(
 
 
 def test_a_script_ends_when_a_person_fails_its_batch(
-    run: Any,  # noqa: F811
-    batch: Any,  # noqa: F811
+    run: Any,
+    batch: Any,
     often: None,
     redis_client: Redis,
     tmp_path: Path,
@@ -110,8 +110,8 @@ def test_a_script_ends_when_a_person_fails_its_batch(
 
 
 def test_a_redis_that_cannot_be_asked_ends_no_script(
-    run: Any,  # noqa: F811
-    batch: Any,  # noqa: F811
+    run: Any,
+    batch: Any,
     often: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -129,8 +129,8 @@ def test_a_redis_that_cannot_be_asked_ends_no_script(
 
 
 def test_a_job_of_a_batch_that_was_taken_over_does_not_begin(
-    run: Any,  # noqa: F811
-    batch: Any,  # noqa: F811
+    run: Any,
+    batch: Any,
     redis_client: Redis,
     tmp_path: Path,
 ) -> None:
@@ -141,10 +141,10 @@ def test_a_job_of_a_batch_that_was_taken_over_does_not_begin(
 
 
 def test_a_handler_of_a_batch_that_was_taken_over_still_tells_people(
-    run: Any,  # noqa: F811
-    batch: Any,  # noqa: F811
+    run: Any,
+    batch: Any,
     redis_client: Redis,
-    ti: FakeTaskInstance,  # noqa: F811
+    ti: FakeTaskInstance,
 ) -> None:
     taker(redis_client)()
     run(BashBundleOperator(task_id="page", workflow="sales", job_params={}, bash_command="echo paged"))

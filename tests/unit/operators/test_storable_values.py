@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk.execution_time.comms import SetXCom, ToSupervisor, _RequestFrame
+from bundle_tasks import FakeTaskInstance
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
-from test_bundle import FakeTaskInstance, run, ti  # noqa: F401 - fixtures
 from thoroughness import scaled
 
 from batchy_provider.bundles.storable_values import DEPTH, parse_value, storage_problem
@@ -90,8 +90,8 @@ def test_too_deep_a_value_is_no_recursion_error(depth: int) -> None:
 
 
 def test_an_output_json_of_a_failed_job_is_a_value_and_hides_no_reference(
-    run: Callable[[BashBundleOperator], Any],  # noqa: F811
-    ti: FakeTaskInstance,  # noqa: F811
+    run: Callable[[BashBundleOperator], Any],
+    ti: FakeTaskInstance,
 ) -> None:
     script = 'echo data > "$BATCHY_OUTPUT"; echo \'{"mine": 1}\' > "$BATCHY_OUTPUT_DIR/output.json"; exit 3'
     with pytest.raises(AirflowException, match="exit code 3"):
@@ -104,8 +104,8 @@ def test_an_output_json_of_a_failed_job_is_a_value_and_hides_no_reference(
 
 
 def test_a_value_that_cannot_be_stored_is_not_pushed(
-    run: Callable[[BashBundleOperator], Any],  # noqa: F811
-    ti: FakeTaskInstance,  # noqa: F811
+    run: Callable[[BashBundleOperator], Any],
+    ti: FakeTaskInstance,
 ) -> None:
     script = (
         """echo '{"n": "Foo\\u0000bar"}' > "$BATCHY_OUTPUT_DIR/stats.json"; echo 1 > "$BATCHY_OUTPUT_DIR/ok.json" """
@@ -116,8 +116,8 @@ def test_a_value_that_cannot_be_stored_is_not_pushed(
 
 
 def test_a_value_null_is_no_xcom_and_reads_as_none(
-    run: Callable[[BashBundleOperator], Any],  # noqa: F811
-    ti: FakeTaskInstance,  # noqa: F811
+    run: Callable[[BashBundleOperator], Any],
+    ti: FakeTaskInstance,
 ) -> None:
     run(BashBundleOperator(task_id="extract", bash_command='echo null > "$BATCHY_OUTPUT_DIR/rows.json"'))
     assert ("extract", "rows") not in ti.xcoms
