@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Cache of unpacked bundles, by the digest of their content, shared by all processes of a machine.
+"""Cache unpacked bundles by the digest of their content, for all processes of a machine.
 
 ::
 
@@ -10,7 +10,7 @@
     <root>/locks/                     one lock for each digest, one for each path
     <root>/tmp/                       what is being unpacked
 
-A bundle appears by one rename, when it is complete and on disk. So no process ever sees a part of it.
+A bundle is renamed into its place when it is complete and on disk. So no process ever sees a part of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from batchy_provider.bundles.unpack import unpack
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedBundle:
     """A bundle that was fetched.
 
     :param name: the bundle as the user wrote it.
@@ -60,7 +60,7 @@ class BundleCache:
         self.max_bytes = max_bytes
         self.limits = limits or UnpackLimits()
 
-    def working_copy(self, bundle: Any, into: Path, *, sha256: str | None = None) -> Fetched:
+    def working_copy(self, bundle: Any, into: Path, *, sha256: str | None = None) -> FetchedBundle:
         """Copy the present content of a bundle to a new folder.
 
         :param bundle: path of a folder or zip, or an object with the `pathlib` API.
@@ -79,7 +79,7 @@ class BundleCache:
                 raise BundleRefusedError(fetched.name, problem, SCRIPT)
             return fetched
 
-    def _working_copy(self, source: Source, into: Path, sha256: str | None) -> Fetched:
+    def _working_copy(self, source: Source, into: Path, sha256: str | None) -> FetchedBundle:
         if source.is_folder and source.is_local:
             digest = source.copy_folder(into, limits=self.limits)
             try:
@@ -87,7 +87,7 @@ class BundleCache:
             except BundlePinError:
                 remove_tree(into)
                 raise
-            return Fetched(source.name, digest, cached=False)
+            return FetchedBundle(source.name, digest, cached=False)
         self._make_folders()
         with self._using(source, sha256) as (digest, cached):
             _check_pin(source.name, digest, sha256)
@@ -95,7 +95,7 @@ class BundleCache:
             os.utime(self._entry(digest) / "meta.json")
         if not cached:
             self.shrink(keep=digest)
-        return Fetched(source.name, digest, cached)
+        return FetchedBundle(source.name, digest, cached)
 
     def shrink(self, *, keep: str | None = None) -> int:
         """Remove the least recently used bundles until the rest fits.
@@ -162,7 +162,7 @@ class BundleCache:
         return None
 
     def _fetch(self, source: Source, pin: str | None, locks: contextlib.ExitStack) -> str:
-        """Read the source and add it. The lock that keeps its content from being removed goes to ``locks``."""
+        """Read the source and add it. The lock against its removal is entered into ``locks``."""
         before = source.fingerprint()
         with ScratchFolder(self.root / "tmp") as scratch:
             entry = scratch.path / "entry"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The place of a bundle: a folder or a zip, on this machine or behind any object with the `pathlib` API.
+"""Read a bundle where it is: a folder or a zip, on this machine or behind any object with the `pathlib` API.
 
 Such an object (Airflow's ``ObjectStoragePath``, a ``UPath``) needs `is_file`, `is_dir`, `iterdir`, `name`, `open`
 and `stat`. If it has `fs` and `path`, as paths of fsspec have, changes are noticed without reading the data.

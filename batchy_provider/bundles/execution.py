@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Execute one request: fetch the bundle, run its script, store its output. Every run of a script goes through here."""
+"""Execute one request: fetch the bundle, run its script, store its output. Every run of a script uses this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from batchy_provider.bundles.bundle_cache import BundleCache, Fetched
+from batchy_provider.bundles.bundle_cache import BundleCache, FetchedBundle
 from batchy_provider.bundles.errors import BundleError, ResultNotStoredError, is_full_disk
 from batchy_provider.bundles.execution_outcome import SKIP_EXIT_CODE, ExecutionOutcome
 from batchy_provider.bundles.execution_request import ExecutionRequest
@@ -136,7 +136,7 @@ class Execution:
             "and run the job again: it gets the same window."
         )
 
-    def _prepare(self, folder: Path) -> tuple[list[str], Fetched | None]:
+    def _prepare(self, folder: Path) -> tuple[list[str], FetchedBundle | None]:
         """Make the working copy; returns the command that runs its script, and the bundle."""
         request, fetched = self._request, None
         if request.bundle is not None:
@@ -239,7 +239,7 @@ class Execution:
         self,
         draft: Draft,
         output: OutputFolder,
-        fetched: Fetched | None,
+        fetched: FetchedBundle | None,
         result: RunResult,
         started: str,
         new_files: list[str],

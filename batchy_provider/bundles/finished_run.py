@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchy_provider.bundles.bundle_cache import Fetched
+from batchy_provider.bundles.bundle_cache import FetchedBundle
 from batchy_provider.bundles.execution_outcome import (
     ExecutionOutcome,
     failed_by_itself,
@@ -48,7 +48,7 @@ class FinishedRun:
     request: ExecutionRequest
     result: RunResult
     started: str
-    fetched: Fetched | None
+    fetched: FetchedBundle | None
     collected: CollectedOutput
     values: Mapping[str, Any]
     values_problem: str | None

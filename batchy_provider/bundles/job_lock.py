@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Lock of a job: only one of its scripts runs at a time on one machine.
+"""Lock a job, so that only one of its scripts runs at a time on one machine.
 
 If a worker is killed, its watchdog gives the script a grace to end. The job's next try may begin in this time, and
 would load the same window a second time. So each script holds a lock, and the watchdog holds it, too, until the last

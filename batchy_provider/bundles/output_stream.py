@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""One pipe from a script, and the files for all that it writes there."""
+"""Read one output stream of a script from its pipe, and write it to its files."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 _DEAD = ("Z", "X", "x")
 _COMMAND_CHARACTERS = 200
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _ROUNDS = 50
 
 
@@ -61,7 +61,7 @@ class Session:
         :raises OSError: the processes of this machine cannot be listed.
         """
         self._list.outside.clear()  # the number may belong to another process by now
-        return [each for each in self._look() if leader or each.pid != self.leader]
+        return [each for each in self._list_members() if leader or each.pid != self.leader]
 
     def empty(self) -> bool:
         """Tell whether no process is left, without any doubt.
@@ -71,7 +71,7 @@ class Session:
         self._list.outside.clear()
         try:
             for _ in range(_ROUNDS):
-                if self._look():
+                if self._list_members():
                     return False
                 if self._list.is_sure:
                     return True
@@ -100,7 +100,7 @@ class Session:
             if self.empty():
                 return
 
-    def _look(self) -> list[Member]:
+    def _list_members(self) -> list[Member]:
         if self._started is not None and start_of(self.leader) not in (None, self._started):
             self._list.is_sure = True  # the number belongs to another process by now
             return []
@@ -115,12 +115,12 @@ class Session:
         over = time.monotonic() + grace
         self.send(signal.SIGTERM)
         self.send(signal.SIGCONT)  # a stopped process does not see the TERM
-        look = _LOOK_SECONDS
+        pause_seconds = _POLL_SECONDS
         while not self.empty():
             if time.monotonic() >= over:
                 self.kill()
-                look = min(1.0, look * 2)
-            pause(look)
+                pause_seconds = min(1.0, pause_seconds * 2)
+            pause(pause_seconds)
 
 
 def start_of(pid: int) -> int | None:

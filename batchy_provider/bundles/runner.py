@@ -99,7 +99,7 @@ class Runner:
         self._timeout_at = self._deadline = self._next_notice = math.inf
         self._pipes_until: float | None = None
         self._stop_reason: str | None = None
-        self._hurry = False
+        self._skip_grace = False
         self._session: SupervisedSession | None = None
         self._selector = selectors.DefaultSelector()
         self._wake = WakePipe()
@@ -111,7 +111,7 @@ class Runner:
         :param at_once: skip the rest of the grace.
         """
         self._stop_reason = self._stop_reason or reason
-        self._hurry = self._hurry or at_once
+        self._skip_grace = self._skip_grace or at_once
         self._wake.wake()
 
     def run(self) -> RunResult:
@@ -218,7 +218,7 @@ class Runner:
         return self._code in self._request.good_codes
 
     def _tick(self, now: float) -> None:
-        """Change the state if a time has come, or if somebody cancelled the run."""
+        """Change the state if a deadline has passed, or if the run was cancelled."""
         if self._state is State.RUNNING:
             if self._stop_reason is not None:
                 self._stop(self._stop_reason)
@@ -233,7 +233,7 @@ class Runner:
                 self._stop(BACKGROUND_TIMEOUT)
             elif now >= self._next_notice:
                 self._say_waiting(now)
-        elif self._state is State.STOPPING and (self._hurry or now >= self._deadline):
+        elif self._state is State.STOPPING and (self._skip_grace or now >= self._deadline):
             self._kill(now)
         elif self._state is State.KILLED and self._pipes_until is None:
             self._running.kill()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Folders for the time of one run, and locks between processes. The next process removes what a killed one left."""
+"""Make temporary folders and locks between processes. The next process removes the folders of a killed one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A command as leader of its own session: started on a signal, limited, signalled, reaped."""
+"""Start a command as leader of its own session, limit its resources, and collect its exit code and usage."""
 
 from __future__ import annotations
 

@@ -10,16 +10,16 @@ _FIRST_SECONDS, _LONGEST_SECONDS = 0.01, 0.5
 
 
 class SessionPoll:
-    """Polls one session, with growing pauses."""
+    """Checks one session, with growing pauses."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.due = 0.0
-        """When `is_empty` looks the next time (monotonic seconds)."""
+        """When `is_empty` checks the next time (monotonic seconds)."""
         self._pause = _FIRST_SECONDS
 
     def is_empty(self, now: float) -> bool:
-        """Tell whether no process of the session is left. False before the time for the next look has come.
+        """Tell whether no process of the session is left. False before the time of the next check.
 
         :param now: monotonic seconds.
         """
@@ -32,5 +32,5 @@ class SessionPoll:
         return False
 
     def restart(self) -> None:
-        """Look at once, and begin with short pauses, since processes were signalled."""
+        """Check at once, and then after short pauses again, because processes were signalled."""
         self.due, self._pause = 0.0, _FIRST_SECONDS

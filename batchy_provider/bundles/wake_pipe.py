@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A pipe that wakes up a selector from a signal handler or from another thread."""
+"""Wake up a selector from a signal handler or from another thread, through a pipe."""
 
 from __future__ import annotations
 

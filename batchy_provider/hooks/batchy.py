@@ -104,16 +104,16 @@ class BatchyHook(RedisHook):
 
         try:
             client = self.get_conn()
-            # Of a Cluster, one node stands for the others here.
+            # One node represents the whole Cluster here.
             info = (
                 client if isinstance(client, Redis) else client.get_redis_connection(client.get_primaries()[0])
             ).info()
-        except Exception as error:  # the form shows whatever went wrong
+        except Exception as error:  # the connection form shows any error
             return False, f"{type(error).__name__}: {error}"
         finally:
             self.close()
-        faults = [finding.text for finding in of_info(info) if finding.level != "ok"]
-        return True, ". But: ".join([f"{' '.join(name_of(info))} answers", *faults])
+        problems = [finding.text for finding in of_info(info) if finding.level != "ok"]
+        return True, f"{' '.join(name_of(info))} answers" + (f". To check: {'; '.join(problems)}" if problems else "")
 
     def __enter__(self) -> Store:
         """Return the store."""
@@ -134,9 +134,9 @@ class BatchyHook(RedisHook):
 def to_address(connection: Any) -> Address:
     """Read the parts of an Airflow connection.
 
-    :param connection: Airflow connection with ``host``, ``port``, ``login``, ``password`` and, in its extra, ``db``, ``cluster``,
-        ``startup_nodes``, ``sentinels``, ``sentinel_service``, ``sentinel_username``, ``sentinel_password``,
-        ``wait_replicas``, ``wait_replicas_ms``, the ``ssl…`` options and the timeouts.
+    :param connection: Airflow connection with ``host``, ``port``, ``login``, ``password`` and, in its extra, ``db``,
+        ``cluster``, ``startup_nodes``, ``sentinels``, ``sentinel_service``, ``sentinel_username``,
+        ``sentinel_password``, ``wait_replicas``, ``wait_replicas_ms``, the ``ssl…`` options and the timeouts.
     :raises ConfigError: if the parts do not fit together.
     """
     where = f"Airflow connection {connection.conn_id!r}"

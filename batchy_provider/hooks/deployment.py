@@ -75,7 +75,7 @@ def archive_files(url: str | None = None) -> ArchiveFiles:
     return ArchiveFiles(url or _option("results_url", "results"), open_path)
 
 
-def keeps_archive() -> bool:
+def is_archive_on() -> bool:
     """Tell whether this deployment archives closed batches: ``[batchy] archive``."""
     from airflow.providers.common.compat.sdk import conf
 
@@ -84,7 +84,7 @@ def keeps_archive() -> bool:
 
 def archive() -> Archiver | None:
     """Return the archiver of this deployment, or None if ``[batchy] archive`` is off. It opens nothing yet."""
-    if not keeps_archive():
+    if not is_archive_on():
         return None
     from batchy_provider.archive.archiver import Archiver
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class BatchOperator(BaseOperator):
-    """Base of the operators that open and close.
+    """Base of the operators that open and close a batch.
 
-    Both are safe to repeat, so by default they retry for some minutes: a restart of Redis must not cost a night. An
-    error that no retry can correct fails at once.
+    Both are safe to repeat. So by default they retry for some minutes, and a restart of Redis does not fail a night. An
+    error that no retry can correct fails the task at once.
     """
 
     template_fields: Sequence[str] = ("workflow", "redis_conn_id")

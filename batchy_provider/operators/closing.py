@@ -54,7 +54,7 @@ def decide(status: str, batch: Batch, before: States) -> Closing:
 
 
 def _without_instance(batch: Batch, before: States) -> list[str]:
-    """Return the batch's jobs that are tasks before this one and have no instance: nothing shows that they ran."""
+    """Return the batch's jobs whose tasks have no instance in this run, so that nothing shows that they ran."""
     left_out = batch.record.left_out if batch.record else ()
     return [
         name

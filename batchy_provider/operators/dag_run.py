@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONF_WINDOW = ("from_date", "to_date")
 CONF_MOVE = "move_watermark"
 _ALIVE = ["queued", "running"]
-_PATIENCE: dict[str, Any] = {
+_RETRIES: dict[str, Any] = {
     "retries": 6,
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": True,
@@ -27,17 +27,17 @@ _PATIENCE: dict[str, Any] = {
 
 
 def retry_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a task that is safe to repeat is retried, less what its arguments say of that.
+    """Return the default retries of a task that is safe to repeat, without those that its arguments set.
 
-    :param given: the arguments; Airflow hands the DAG's default_args on in them, merged.
+    :param given: the arguments of the operator. Airflow merges the DAG's `default_args` into them.
     """
-    said = given.keys() | (given.get("default_args") or {}).keys()
-    return {name: value for name, value in _PATIENCE.items() if name not in said}
+    set_by_user = given.keys() | (given.get("default_args") or {}).keys()
+    return {name: value for name, value in _RETRIES.items() if name not in set_by_user}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One DAG run, as far as batches care."""
+    """The attributes of a DAG run that decide about its batch."""
 
     dag_id: str
     run_id: str
@@ -62,7 +62,7 @@ class Run:
         )
 
     def key(self, workflow: str) -> str:
-        """Return how ``wf:runs`` names this run."""
+        """Return the key of this run in ``wf:runs``."""
         from batchy_provider.core.values import run_key
 
         return run_key(workflow, self.dag_id, self.run_id)
@@ -74,13 +74,13 @@ class Run:
         return Holder(dag_id=self.dag_id, run_id=self.run_id)
 
     def day(self, timezone: str) -> str:
-        """Return the ISO day of this run: that of its data in a backfill, else when it was to start."""
+        """Return the day of this run in ISO format: in a backfill the day of its data, else the day when it was due."""
         from batchy_provider.core.dates import day_of, to_utc
 
         moment = (self.interval[1] or self.logical_date or self.run_after) if self.is_backfill else self.run_after
         return day_of(to_utc(moment), timezone)
 
-    def asked_window(self) -> Window | None:
+    def requested_window(self) -> Window | None:
         """Return the window that the run's conf asks for, if it does."""
         from batchy_provider.core.values import Window
 
@@ -91,7 +91,7 @@ class Run:
     def backfill_window(self, timetable: Any) -> Window:
         """Return the run's own data interval.
 
-        A cron trigger timetable gives an interval of no length; then it is from the fire before to this one.
+        A cron trigger timetable gives an empty interval. Then the interval is from the previous fire to this one.
 
         :param timetable: the DAG's, of Airflow's core or of its task SDK.
         :raises ConfigError: if there is no interval and no cron to work it out from.
@@ -108,15 +108,15 @@ class Run:
         crons = crons_of_timetable(timetable)
         if not crons:
             raise ConfigError(
-                f"{self.dag_id}: backfill run {self.run_id!r} has no data interval, and its schedule is no cron from "
-                "which to work one out; give from_date and to_date in the run's conf"
+                f"{self.dag_id}: backfill run {self.run_id!r} has no data interval, and its schedule has no cron to "
+                "calculate one from; give from_date and to_date in the run's conf"
             )
         starts = [previous_fire([expression], timezone, end) for expression, timezone in crons]
         return Window(from_date=max(starts), to_date=end)
 
 
 def is_running(ti: RuntimeTaskInstanceProtocol, holder: BatchHolder) -> bool:
-    """Ask Airflow whether the run that holds a batch is queued or running; one that it does not know is not."""
+    """Ask Airflow whether the run that holds a batch is queued or running. A run that it does not know is neither."""
     assert holder.dag_id is not None
     assert holder.run_id is not None
     return ti.get_dr_count(dag_id=holder.dag_id, run_ids=[holder.run_id], states=_ALIVE) > 0

@@ -27,7 +27,7 @@ def open_request(
     :param if_open: ``fail``, ``wait`` or ``take_over``. The operator itself waits, so the store is asked to fail.
     :param timetable: the DAG's; a backfill's window follows from it if the run has no data interval.
     """
-    asked = run.asked_window()
+    asked = run.requested_window()
     if run.is_backfill:
         window = asked or run.backfill_window(timetable)
         return OpenRequest(holder=run.holder(), config=config, window=window, backfill=True)

@@ -16,7 +16,7 @@ _PAUSE_SECONDS = 60.0
 
 
 class ProgressReporter:
-    """Report each progress line of a script. A fault of Redis or of the metrics never harms the script.
+    """Report each progress line of a script. An error of Redis or of the metrics does not affect the script.
 
     :param log: the task's logger.
     :param store: where the workflow's state is; None outside of a workflow. ``batch`` likewise.
@@ -52,7 +52,7 @@ class ProgressReporter:
         try:
             self._store.set_progress(self._workflow, self._job, report)
         except Exception as error:
-            # Each try may take as long as the connection's timeout, and the script's output waits meanwhile.
+            # Each attempt may take as long as the connection's timeout, and blocks the script's output.
             self._not_before = now + _PAUSE_SECONDS
             self._log.warning(
                 "Redis does not store the progress: %s. The next try is in %d seconds.", error, _PAUSE_SECONDS

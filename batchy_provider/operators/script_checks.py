@@ -18,7 +18,7 @@ def script_problems(tasks: Iterable[Any]) -> list[str]:
     """Return a sentence for each script that bash would misread.
 
     Bundles that this machine cannot read (in object storage, behind a template, in another worker's folder) are
-    checked when the job runs. So are handlers of failures: a faulty handler must not stop a night's load.
+    checked when the job runs. Handlers of failures too: a faulty handler must not stop a night's load.
 
     :param tasks: the tasks of a DAG, mapped ones too.
     """

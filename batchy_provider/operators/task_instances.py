@@ -28,7 +28,7 @@ States = dict[str, dict[int, str]]
 
 
 class UnknownStatesError(AirflowException):
-    """Airflow's answers do not agree, so nobody knows what became of the tasks."""
+    """Airflow's answers do not agree, so the states of the tasks are unknown."""
 
 
 def states_of(ti: Any, dag_id: str, run_id: str, tasks: Collection[str], *, counted: bool = False) -> States:
@@ -50,8 +50,8 @@ def states_of(ti: Any, dag_id: str, run_id: str, tasks: Collection[str], *, coun
                 known += 1
         if counted and (count := ti.get_ti_count(dag_id=dag_id, task_ids=names, run_ids=[run_id])) != known:
             raise UnknownStatesError(
-                f"Airflow has {count} instances of {', '.join(names)} in run {run_id!r} of {dag_id}, and tells the "
-                f"state of {known}. The batch stays open until all are known"
+                f"Airflow has {count} instances of {', '.join(names)} in run {run_id!r} of {dag_id}, and "
+                f"returns the state of {known}. The batch stays open until all states are known"
             )
     return states
 

@@ -15,7 +15,7 @@ from batchy_provider.hooks.deployment import (
     archive_files,
     bundle_cache,
     cfg_folder,
-    keeps_archive,
+    is_archive_on,
     open_path,
     result_store,
 )
@@ -40,7 +40,7 @@ def get_services() -> Services:
                 store=_store,
                 cfg=cfg_folder(),
                 results=result_store,
-                archive=archive_files if keeps_archive() else None,
+                archive=archive_files if is_archive_on() else None,
                 cache=bundle_cache,
                 audit=log_in_airflow,
                 open_path=open_path,

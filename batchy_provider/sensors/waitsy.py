@@ -240,7 +240,7 @@ class WaitsySensor(BaseSensorOperator):
         from batchy_provider.services.wait_requests import own_last_success
 
         if self.own_workflow is not None:
-            if run.asked_window() is not None:
+            if run.requested_window() is not None:
                 return None
             with BatchyHook(self.redis_conn_id) as store:
                 return own_last_success(store, self.own_workflow, run.key(self.own_workflow))

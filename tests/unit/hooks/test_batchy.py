@@ -151,7 +151,7 @@ class TestHook:
     def test_test_connection(self, use: Callable[..., BatchyHook], any_redis_url: str) -> None:
         good, text = use(host="127.0.0.1", port=urlsplit(any_redis_url).port).test_connection()
         assert good
-        assert re.match(r"(Redis|Valkey) [\d.]+ answers. But: no append only file", text)
+        assert re.match(r"(Redis|Valkey) [\d.]+ answers. To check: no append only file", text)
         bad, text = use(host="127.0.0.1", port=1).test_connection()
         assert not bad
         assert "refused" in text

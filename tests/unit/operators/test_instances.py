@@ -50,7 +50,7 @@ def test_an_answer_that_lacks_an_instance_is_an_error() -> None:
             return 3
 
     airflow = Hiding(tasks={"load": ["success", "success"]})
-    with pytest.raises(UnknownStatesError, match="3 instances of load in run 'r1' of wf, and tells the state of 2"):
+    with pytest.raises(UnknownStatesError, match="3 instances of load in run 'r1' of wf, and returns the state of 2"):
         states_of(airflow, "wf", "r1", ["load"], counted=True)
 
 

@@ -162,10 +162,10 @@ class TestNames:
 class TestAskedWindow:
     def test_none(self) -> None:
         for conf in (None, {}, {"from_date": None}, {"other": 1}):
-            assert run(conf=conf).asked_window() is None
+            assert run(conf=conf).requested_window() is None
 
     def test_one_end_is_enough(self) -> None:
-        window = run(conf={"from_date": "2026-01-01"}).asked_window()
+        window = run(conf={"from_date": "2026-01-01"}).requested_window()
         assert window is not None
         assert (window.from_date, window.to_date) == ("2026-01-01", None)
 
