@@ -23,10 +23,8 @@ class RunResult:
     :param max_rss_bytes: largest resident size of any one process of the script. The kernel does not report values
         below the size of the worker. Those are sampled, so a process that lives shorter than the time between two
         samples may be missed.
-    :param stdout_bytes: bytes that the script wrote.
-    :param stderr_bytes: likewise.
     :param stdout_masked: how many secrets were masked in stdout.
-    :param stderr_masked: likewise.
+    :param stderr_masked: likewise, in stderr.
     :param stderr_tail: the last bytes of stderr, masked, as text.
     :param background: processes that still ran after the script's end and were stopped: pid and command, masked.
     """
@@ -38,8 +36,6 @@ class RunResult:
     seconds: float
     cpu_seconds: float
     max_rss_bytes: int
-    stdout_bytes: int
-    stderr_bytes: int
     stdout_masked: int
     stderr_masked: int
     stderr_tail: str

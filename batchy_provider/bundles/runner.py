@@ -306,8 +306,6 @@ class Runner:
             cpu_seconds=usage.ru_utime + usage.ru_stime if usage else 0.0,
             max_rss_bytes=leader.peak_bytes,
             background=self._background,
-            stdout_bytes=stdout.bytes,
-            stderr_bytes=stderr.bytes,
             stdout_masked=stdout.masked,
             stderr_masked=stderr.masked,
             stderr_tail=self._output.stderr_tail,

@@ -70,3 +70,18 @@ def batch(redis_url: str, redis_client: Any, monkeypatch: pytest.MonkeyPatch) ->
     config = WorkflowConfig(name="sales", jobs={"extract": {"region": "eu", "reprocess_hours": 2}, "load": {}})
     holder = Holder(dag_id="sales", run_id="scheduled__1")
     return Store(redis_client).open("sales", OpenRequest(holder=holder, config=config))
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that the operator logs, record by record."""
+    records: list[str] = []
+
+    class Log:
+        def info(self, text: str, *values: Any) -> None:
+            records.append(text % values)
+
+        warning = error = info
+
+    monkeypatch.setattr(BashBundleOperator, "log", Log())
+    return records

@@ -24,21 +24,6 @@ from batchy_provider.hooks.deployment import bundle_cache, result_store
 from batchy_provider.operators.bundle import BashBundleOperator
 
 
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """All that the operator logs, record by record."""
-    records: list[str] = []
-
-    class Log:
-        def info(self, text: str, *values: Any) -> None:
-            records.append(text % values)
-
-        warning = error = info
-
-    monkeypatch.setattr(BashBundleOperator, "log", Log())
-    return records
-
-
 def test_exit_99_skips(run: Any) -> None:
     with pytest.raises(AirflowSkipException, match="asked to be skipped"):
         run(BashBundleOperator(task_id="t", bash_command="exit 99"))
