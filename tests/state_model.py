@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Section 3 of the design once more, as simply as it can be said: what the state machine compares the store with.
+"""A model of the rules of batches, as simple as possible. The state machine compares the store with it.
 
-Written from the design, not from the code, and with nothing of it: where the two differ, one is wrong.
+It follows docs/state.md and docs/concepts.md, and uses no code of the package. If model and store differ, one is wrong.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Setting:
 
 @dataclass
 class Job:
-    """A job as it stands in the live state."""
+    """A job in the live state."""
 
     setting: Setting
     status: str = "new"

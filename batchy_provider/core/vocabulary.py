@@ -20,7 +20,6 @@ Status = Literal["new", "open", "success", "failed"]
 - ``success``: closed, and its window is loaded.
 - ``failed``: closed, and its window is still to be loaded.
 """
-STATUSES: tuple[Status, ...] = get_args(Status)
 
 Result = Literal["success", "failed"]
 """What a batch is closed as.
@@ -28,7 +27,6 @@ Result = Literal["success", "failed"]
 - ``success``: the next window starts where this one ends.
 - ``failed``: the next batch takes the same window, extended to its own time.
 """
-RESULTS: tuple[Result, ...] = get_args(Result)
 
 Outcome = Literal["success", "failed", "skipped", "aborted"]
 """What became of one job in a closed batch.

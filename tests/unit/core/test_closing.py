@@ -187,7 +187,7 @@ def test_a_batch_whose_jobs_all_skipped_themselves_is_a_success_and_moves_the_wa
 
 
 @pytest.mark.parametrize("world", ["plain data"], indirect=True)
-def test_each_change_is_told_once(world: World) -> None:
+def test_each_change_publishes_one_event(world: World) -> None:
     assert isinstance(world.store, PureStore)
     batch = world.at("2026-01-01T02:00").open("first")
     world.open("first")

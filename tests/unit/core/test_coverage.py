@@ -57,7 +57,7 @@ def test_what_is_missing_is_what_is_in_none_and_fills_the_whole_together_with_it
 
 
 @given(many)
-def test_what_is_repeated_is_what_two_hold_and_is_told_with_all_that_hold_it(found: list[Interval]) -> None:
+def test_repeated_data_is_in_two_windows_and_names_all_windows_that_contain_it(found: list[Interval]) -> None:
     windows = list(zip(found, range(len(found)), strict=True))
     result = repeated(windows)
     for hour in range(41):
@@ -100,7 +100,7 @@ def doubles(found: Coverage) -> list[tuple[Interval, tuple[int, ...]]]:
 NIGHTS = (batch(1, 0, 24), batch(2, 24, 48), batch(3, 72, 96))
 
 
-def test_a_gap_is_told_until_a_one_off_load_has_filled_it() -> None:
+def test_a_gap_is_reported_until_a_one_off_load_fills_it() -> None:
     assert gaps(told(*NIGHTS)) == [slice_of(48, 72)]
     assert told(*NIGHTS).gaps[0].jobs == ("extract", "load")
     assert gaps(told(*NIGHTS, batch(4, 48, 60, "history"))) == [slice_of(60, 72)]

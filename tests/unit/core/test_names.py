@@ -88,7 +88,7 @@ def test_no_two_workflows_share_a_key(cluster: bool, names: list[str], ids: tupl
     assert not first & second
 
 
-def test_keys_are_the_originals_and_those_of_the_design() -> None:
+def test_keys_are_those_of_the_original_and_our_own() -> None:
     keys = Keys("wf")
     assert (keys.live, keys.batch(1467149783), keys.meta) == ("wf", "wf-1467149783", "wf:meta")
     tagged = Keys("wf", cluster=True)

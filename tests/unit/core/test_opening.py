@@ -25,7 +25,7 @@ def test_a_workflow_that_redis_does_not_know_is_created_from_its_configuration(w
     assert world.live("extract")["region"] == "eu"
 
 
-def test_a_workflow_that_nobody_knows_is_not_opened(world: World) -> None:
+def test_an_unknown_workflow_is_not_opened(world: World) -> None:
     with pytest.raises(UnknownWorkflowError, match="'sales' is not in Redis; load its configuration"):
         world.open(known=False)
     assert world.state() == {}
@@ -86,7 +86,7 @@ def test_a_code_says_beside_the_sentence_why_a_batch_has_its_window(world: World
     assert code("moves", window=day, move_watermark=True) == (Reason.REQUESTED, False)
 
 
-def test_params_that_changed_in_the_configuration_are_taken_and_the_state_is_kept(world: World) -> None:
+def test_changed_params_of_the_configuration_count_and_the_state_stays(world: World) -> None:
     world.jobs = {"extract": {"region": "eu", "old": 1}}
     world.night("2026-01-01T02:00")
     world.jobs = {"extract": {"region": "us", "new": [None]}}
@@ -174,7 +174,7 @@ def test_an_unreadable_setting_opens_nothing(world: World) -> None:
     assert world.state() == before
 
 
-def test_a_run_is_told_from_one_of_another_dag_by_its_key() -> None:
+def test_the_key_of_a_run_differs_from_that_of_another_dag() -> None:
     assert run_key("sales", "sales", "manual__1") == "manual__1"
     assert run_key("sales", "nightly", "manual__1") == "nightly/manual__1"
 

@@ -142,7 +142,7 @@ def test_a_date_that_cannot_be_read_is_an_error_that_says_where_and_what_to_do(f
 
 
 @pytest.mark.parametrize("status", ["succes", "", 1, True, [], {}])
-def test_a_status_that_nobody_writes_is_an_error(status: Any) -> None:
+def test_an_unknown_status_is_an_error(status: Any) -> None:
     with pytest.raises(StateError, match="expected new, open, success, failed or failure"):
         start(**SUCCESS | {"status": status})
 

@@ -19,7 +19,7 @@ from batchy_provider.state.store import Store
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("key", ["sales", "sales:meta", "sales:runs", "sales:closed", "sales:days", "sales:history"])
-def test_a_foreign_key_of_another_type_is_told_and_nothing_is_changed(
+def test_a_foreign_key_of_another_type_is_an_error_and_nothing_changes(
     redis_client: redis.Redis, everything: Any, key: str, change: str
 ) -> None:
     store = Store(redis_client)
@@ -34,7 +34,7 @@ def test_a_foreign_key_of_another_type_is_told_and_nothing_is_changed(
 
 @pytest.mark.parametrize("text", ["", "17", '"text"', "[]", "null", "{", '{"a": 1', "{} {}", "\x00", "[" * 100_000])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_foreign_hash_is_told_and_nothing_is_changed(
+def test_a_foreign_hash_is_an_error_and_nothing_changes(
     redis_client: redis.Redis, everything: Any, text: str, change: str
 ) -> None:
     redis_client.hset(WORKFLOW, mapping={"extract": '{"status": "open", "batch_id": 17}', "theirs": text})
@@ -57,7 +57,7 @@ def test_parts_of_json_do_not_make_up_for_one_another(redis_client: redis.Redis)
         *((field, text) for field in ("owner", "config", "last_success", "disabled") for text in ("nonsense", "17")),
     ],
 )
-def test_meta_that_another_version_wrote_is_told_and_nothing_is_changed(
+def test_unreadable_meta_is_an_error_and_nothing_changes(
     redis_client: redis.Redis, everything: Any, field: str, text: str
 ) -> None:
     store = Store(redis_client)
@@ -69,7 +69,7 @@ def test_meta_that_another_version_wrote_is_told_and_nothing_is_changed(
     assert everything() == before
 
 
-def test_a_job_with_a_status_that_nobody_writes_is_told(redis_client: redis.Redis, everything: Any) -> None:
+def test_a_job_with_an_unknown_status_is_an_error(redis_client: redis.Redis, everything: Any) -> None:
     redis_client.hset(WORKFLOW, "extract", '{"status": "running"}')
     before = everything()
     with pytest.raises(StateError, match="job 'extract' of workflow 'sales' has status 'running' in Redis"):
@@ -78,7 +78,7 @@ def test_a_job_with_a_status_that_nobody_writes_is_told(redis_client: redis.Redi
 
 
 @pytest.mark.parametrize("ask", ["progress", "set_progress"])
-def test_progress_in_a_foreign_key_is_told(redis_client: redis.Redis, ask: str) -> None:
+def test_progress_in_a_foreign_key_is_an_error(redis_client: redis.Redis, ask: str) -> None:
     redis_client.set("sales:progress", "another program's")
     with pytest.raises(StateError, match="'sales:progress'"):
         QUESTIONS[ask](Store(redis_client))

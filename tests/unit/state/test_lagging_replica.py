@@ -98,7 +98,7 @@ def test_a_close_that_waited_is_not_lost(pair: Pair) -> None:
     assert second.from_date == first.to_date
 
 
-def test_what_too_few_replicas_have_is_told_and_making_it_again_is_safe(pair: Pair) -> None:
+def test_a_change_on_too_few_replicas_is_an_error_and_safe_to_repeat(pair: Pair) -> None:
     hasty = pair.store(waits=True, retry_seconds=0.5)
     pair.cut_off()
     with pytest.raises(RedisUnavailableError, match=r"made at the master, but 0 of 1 replicas have it within 300 ms"):
@@ -158,7 +158,7 @@ def test_every_change_waits_for_the_replica_whoever_makes_it(pair: Pair, tmp_pat
     assert store.prune("sales", keep=1) == 0
 
 
-def test_a_steering_that_waits_is_recorded_once(pair: Pair) -> None:
+def test_an_admin_action_that_waits_is_recorded_once(pair: Pair) -> None:
     store = pair.store(waits=True)
     opens(store, "first")
     store.close("sales", CloseRequest(result="success"))

@@ -120,7 +120,7 @@ def test_whichever_way_a_message_is_lost_the_batch_is_closed_once(
         assert len(told) == 1
 
 
-def test_a_commit_that_is_lost_again_and_again_is_told_and_nothing_is_changed(own_server: Any, proxy: Proxy) -> None:
+def test_a_commit_that_is_lost_repeatedly_is_an_error_and_nothing_changes(own_server: Any, proxy: Proxy) -> None:
     store = Store(open_client(proxy.url), retry_seconds=0.5)
     proxy.cuts = ["request"] * 1000
     with pytest.raises(RedisUnavailableError, match="making it again is safe"):
@@ -167,7 +167,7 @@ def test_a_server_that_comes_back_is_waited_for(own_server: Any) -> None:
         back.join()
 
 
-def test_a_server_that_does_not_come_back_is_told_within_the_patience(own_server: Any) -> None:
+def test_a_server_that_does_not_come_back_is_an_error_within_the_retry_budget(own_server: Any) -> None:
     store = Store(open_client(own_server.url), retry_seconds=1)
     run_opens(store)
     own_server.stop()

@@ -152,7 +152,7 @@ def test_each_documented_right_is_needed_or_is_redis_py_s_own(guarded: Server, t
     assert granted - used - elsewhere == set()
 
 
-def test_who_may_too_little_is_told_what_is_missing(guarded: Server) -> None:
+def test_a_user_who_lacks_permissions_gets_the_list_of_them(guarded: Server) -> None:
     import redis
 
     with redis.Redis(port=guarded.port, username="admin", password=PASSWORD) as admin:

@@ -29,7 +29,7 @@ from batchy_provider.state.store import Store
 # -- layout -------------------------------------------------------------------------------------------------------
 
 
-def test_the_keys_are_those_of_the_design_and_no_others(store: Store, client: redis.Redis) -> None:
+def test_a_batch_writes_only_the_documented_keys(store: Store, client: redis.Redis) -> None:
     batch = succeed(store, "first")
     store.set_progress(WORKFLOW, "extract", {"progress": 0.5})
     found = {key.decode(): client.type(key).decode() for key in client.scan_iter()}
@@ -111,7 +111,7 @@ PARAMS = st.dictionaries(
 
 @pytest.mark.slow
 @given(params=PARAMS)
-def test_params_are_kept_byte_for_byte_of_meaning(redis_url: str, params: dict[str, Any]) -> None:
+def test_params_keep_their_values_types_and_order(redis_url: str, params: dict[str, Any]) -> None:
     with open_client(redis_url) as client:
         client.flushall()
         store = Store(client)
@@ -136,7 +136,7 @@ def test_json_is_written_as_pythons_own_json_writes_it(value: Any) -> None:
     assert codec.dump(value) == json.dumps(value)
 
 
-def test_what_the_original_wrote_is_kept_when_we_open_over_it(store: Store, client: redis.Redis) -> None:
+def test_an_opening_keeps_what_the_original_wrote(store: Store, client: redis.Redis) -> None:
     client.hset(
         "sales", "extract", '{"z": 1.0, "a": [], "big": 123456789012345678901234567890, "n": null, "u": "\\u00e9"}'
     )
@@ -166,7 +166,7 @@ def told(client: redis.Redis) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     listener.close()
 
 
-def test_opening_and_closing_are_told_on_the_channel(store: Store, told: Any) -> None:
+def test_opening_and_closing_publish_events(store: Store, told: Any) -> None:
     batch = succeed(store, "first")
     store.open(WORKFLOW, request("second"))
     store.open(WORKFLOW, request("second"))  # told once
@@ -180,7 +180,7 @@ def test_opening_and_closing_are_told_on_the_channel(store: Store, told: Any) ->
     assert all(event["kind"] == "live" for event in events)
 
 
-def test_who_hears_of_an_event_sees_the_change(client: redis.Redis, store: Store) -> None:
+def test_a_subscriber_to_an_event_sees_the_change(client: redis.Redis, store: Store) -> None:
     with client.monitor() as monitor:
         store.open(WORKFLOW, request())
         commands = []
@@ -192,7 +192,7 @@ def test_who_hears_of_an_event_sees_the_change(client: redis.Redis, store: Store
     assert inside.index("HSET") < inside.index("PUBLISH") == len(inside) - 2
 
 
-def test_what_was_refused_is_not_told(store: Store, told: Any) -> None:
+def test_a_refused_change_publishes_nothing(store: Store, told: Any) -> None:
     store.open(WORKFLOW, request("first"))
     assert len(told()) == 1
     with pytest.raises(BatchyError):

@@ -33,7 +33,7 @@ def test_a_name_that_cannot_be_asks_nothing_of_redis(
 
 
 @pytest.mark.parametrize("ask", [*CHANGES, *QUESTIONS, "workflows"])
-def test_a_redis_that_is_not_there_is_told_with_its_address(ask: str, unused_url: str) -> None:
+def test_a_missing_redis_is_an_error_with_its_address(ask: str, unused_url: str) -> None:
     asking = (CHANGES | QUESTIONS | {"workflows": lambda store: store.workflows()})[ask]
     store = Store(open_client(unused_url), retry_seconds=0.2)
     with pytest.raises(RedisUnavailableError, match=unused_url.removeprefix("redis://")):
@@ -47,7 +47,7 @@ def unused_url() -> str:
     return f"redis://127.0.0.1:{free_port()}"
 
 
-def test_a_login_that_is_refused_is_told_at_once(own_server: Any) -> None:
+def test_a_refused_login_is_an_error_without_retries(own_server: Any) -> None:
     own_server.client().config_set("requirepass", "secret")
     for url in (own_server.url, own_server.url.replace("redis://", "redis://:wrong@")):
         with pytest.raises(RedisUnavailableError, match=r"username-password|uthenticat") as raised:
@@ -57,7 +57,7 @@ def test_a_login_that_is_refused_is_told_at_once(own_server: Any) -> None:
         Store(open_client(own_server.url)).open(WORKFLOW, request())
 
 
-def test_a_user_who_may_not_write_is_told(own_server: Any) -> None:
+def test_a_user_without_write_permission_is_an_error(own_server: Any) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@all", "-hset")
     store = Store(open_client(own_server.url.replace("redis://", "redis://reader:pw@")))
@@ -67,7 +67,7 @@ def test_a_user_who_may_not_write_is_told(own_server: Any) -> None:
         assert client.dbsize() == 0
 
 
-def test_a_redis_that_is_full_is_told_and_nothing_is_changed(own_server: Any) -> None:
+def test_a_full_redis_is_an_error_and_nothing_changes(own_server: Any) -> None:
     store = Store(open_client(own_server.url))
     with own_server.client() as client:
         client.config_set("maxmemory", 1)

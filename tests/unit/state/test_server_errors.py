@@ -107,7 +107,7 @@ def test_a_server_that_cannot_save_refuses_and_goes_on_when_it_can(
     assert run_opens(store).status == "open"
 
 
-def test_too_few_replicas_are_waited_for_and_then_told(own_server: Any, admin: redis.Redis) -> None:
+def test_too_few_replicas_are_an_error_after_a_wait(own_server: Any, admin: redis.Redis) -> None:
     admin.config_set("min-replicas-to-write", 1)
     with pytest.raises(RedisUnavailableError, match="min-replicas-to-write"):
         run_opens(Store(open_client(own_server.url), retry_seconds=0.3))
@@ -140,7 +140,7 @@ def test_a_server_that_is_busy_with_a_script_is_waited_for(own_server: Any, admi
 @pytest.mark.parametrize(
     ("stale", "said"), [("yes", "it is a replica and takes no changes"), ("no", "lost its master")]
 )
-def test_a_replica_is_told_to_be_one_and_waited_for(own_server: Any, admin: redis.Redis, stale: str, said: str) -> None:
+def test_a_replica_is_named_as_one_after_a_wait(own_server: Any, admin: redis.Redis, stale: str, said: str) -> None:
     admin.config_set("replica-serve-stale-data", stale)
     admin.replicaof("127.0.0.1", "1")  # type: ignore[no-untyped-call]
     with pytest.raises(RedisUnavailableError, match=said) as told:

@@ -16,7 +16,7 @@ from batchy_provider.core.job_state import JobState
 from batchy_provider.exceptions import ConfigError
 
 
-def test_what_json_can_hold_is_kept_with_its_order() -> None:
+def test_values_of_json_stay_with_their_order() -> None:
     given = {"z": None, "a": [1, 2.5, {"k": []}], "big": 2**100, "u": "ü", "t": True}
     assert json.dumps(plain_fields("sales", "extract", given)) == json.dumps(given)
 

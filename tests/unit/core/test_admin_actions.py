@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What people do between batches: set a window, load anew."""
+"""What people do between batches: set a window, reset to the file, switch jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchy_provider.exceptions import (
 )
 
 
-def test_a_switch_is_told_since_a_wait_may_have_been_for_that_job_alone(world: World) -> None:
+def test_a_switch_publishes_an_event_for_waits_for_that_job(world: World) -> None:
     world.jobs = {"extract": {}, "load": {}}
     world.night("2026-01-01T02:00")
     before = len(world.store.events) if isinstance(world.store, PureStore) else 0
@@ -176,7 +176,7 @@ def test_a_run_that_was_cleared_after_a_load_does_not_skip_what_was_reset(world:
 
 
 @pytest.mark.parametrize("world", ["server", "cluster"], indirect=True)
-def test_a_run_that_opened_a_pruned_batch_is_told_what_to_do(world: World) -> None:
+def test_a_run_whose_batch_was_pruned_gets_an_error_with_a_remedy(world: World) -> None:
     world.night("2026-01-01T02:00", "first")
     world.night("2026-01-02T02:00", "second")
     assert world.store.prune(WORKFLOW, keep=1) == 1
