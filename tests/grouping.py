@@ -21,6 +21,8 @@ STRUCK = (
 """Files that kill parts of their Airflow, or count all that it does: nobody else may use it meanwhile."""
 APART = ("test_edited_in_mid_run.py", "test_state_machine.py", "test_tutorial.py")
 """Files of few and long tests, which share nothing."""
+API_SERVER = "tests/unit/plugin"
+"""Folder of the tests that share one of Airflow's API servers, which takes ten seconds to make."""
 EARLY = (
     "tests/integration/test_many_workers.py",
     *(f"{AIRFLOWS}/{name}" for name in STRUCK),
@@ -32,6 +34,7 @@ EARLY = (
     "tests/integration/test_nights.py",
     "tests/integration/",
     "tests/reliability/",
+    "tests/unit/plugin/",
     "tests/unit/test_documentation.py",
     "tests/unit/operators/test_failover_in_mid_run.py",
     "tests/unit/triggers/test_wait",
@@ -40,8 +43,6 @@ EARLY = (
     "tests/unit/observability/test_lineage_and_traces.py",
     "tests/unit/dag_factory/test_seed_not_yet_implemented.py",
     "tests/unit/test_re",
-    "tests/unit/plugin/test_openapi.py",
-    "tests/unit/plugin/test_redis_junk.py",
     "tests/unit/dag_factory/test_isolated.py",
     "tests/unit/state/test_state_machine.py",
     "tests/unit/state/test_restored_nights.py",
@@ -72,11 +73,12 @@ def airflow(nodeid: str) -> str:
 def group(nodeid: str) -> str:
     """Return what a test belongs to.
 
-    A file's tests stay together, so that its fixtures are made once. So do all tests that kill parts of one Airflow.
+    A file's tests stay together, so that its fixtures are made once. So do all tests that kill parts of one Airflow,
+    and all that share an API server.
     """
     file = nodeid.partition("::")[0]
     if Path(file).name in APART:
         return nodeid
     if airflow(nodeid) == "struck":
         return f"{AIRFLOWS}, struck"
-    return file
+    return API_SERVER if file.startswith(f"{API_SERVER}/") else file
