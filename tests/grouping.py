@@ -35,6 +35,7 @@ EARLY = (
     "tests/integration/",
     "tests/reliability/",
     "tests/unit/plugin/",
+    "tests/unit/test_site.py",
     "tests/unit/test_documentation.py",
     "tests/unit/operators/test_failover_in_mid_run.py",
     "tests/unit/triggers/test_wait",

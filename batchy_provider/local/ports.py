@@ -7,8 +7,13 @@ from __future__ import annotations
 import socket
 
 
-def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that no program uses now."""
+def free_port(preferred: int | None = None) -> int:
+    """Return a TCP port on 127.0.0.1 that no program uses now.
+
+    :param preferred: returned if it is free.
+    """
+    if preferred is not None and port_is_free(preferred):
+        return preferred
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

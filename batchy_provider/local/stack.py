@@ -8,7 +8,6 @@ restart each of them. With many machines (see ``topology``) each component has i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,25 +16,18 @@ from batchy_provider.local import settings
 from batchy_provider.local.airflow_programs import AirflowPrograms
 from batchy_provider.local.data_servers import DataServers
 from batchy_provider.local.folder import StackFolder, check_owned
+from batchy_provider.local.health import check_alive, wait_until_healthy
 from batchy_provider.local.interrupts import held_back
-from batchy_provider.local.ports import free_port, port_is_free, why_port_is_taken
+from batchy_provider.local.ports import free_port, why_port_is_taken
 from batchy_provider.local.postgres import remove_database
 from batchy_provider.local.process import Guard, Service, StackError, stop_all
 from batchy_provider.local.rest import AirflowClient
-from batchy_provider.local.topology import (
-    CORE,
-    ONE_MACHINE,
-    S3_CONNECTION,
-    Machine,
-    Topology,
-    s3_connection,
-)
+from batchy_provider.local.topology import ONE_MACHINE, S3_CONNECTION, Machine, Topology, s3_connection
 
 __all__ = ["LocalStack", "remove_database"]
 
 START_TIMEOUT = 600.0
 """Seconds for one step of the start, enough for a very busy machine. If a part dies, the wait ends at once."""
-_REPORT_SECONDS = 30.0
 SERVERS_WAVE, AIRFLOW_WAVE = 1, 2
 
 
@@ -167,7 +159,7 @@ class LocalStack:
         self.topology.check()
         self._web_ui_reported = False
         try:
-            self._lock_folder()
+            self._own.lock()
             # Check a chosen port now, not after a minute.
             if self._port is not None and (reason := why_port_is_taken(self._port)):
                 raise StackError(f"Port {self._port} cannot be used: {reason}. Choose another one.")
@@ -191,7 +183,7 @@ class LocalStack:
         :raises StackError: the folder contains something else, or cannot be used.
         """
         check_owned(self.folder)
-        self._lock_folder()
+        self._own.lock()
         if fresh:
             remove_database(self.folder)
             self._own.empty()
@@ -228,9 +220,7 @@ class LocalStack:
 
         :raises StackError: one has died; the text names it and shows the end of its log.
         """
-        for service in self._services.values():
-            if not service.alive():
-                raise service.error("has died")
+        check_alive(self._services.values())
 
     def wait_until_healthy(self, timeout: float = START_TIMEOUT) -> None:
         """Wait until all components of Airflow are healthy.
@@ -238,28 +228,13 @@ class LocalStack:
         :param timeout: seconds.
         :raises StackError: one has died, or is not healthy in time.
         """
-        began = reported = time.monotonic()
-        waiting_for = list(CORE)
-        while True:
-            self.check()
-            try:
-                health = self.client.health()
-                waiting_for = [name for name, status in health.items() if status != "healthy"]
-                if not waiting_for:
-                    self._web_ui_answers()
-                    return
-                self._web_ui_answers()
-            except OSError:
-                pass
-            now = time.monotonic()
-            if now - reported > _REPORT_SECONDS:
-                reported = now
-                self._report(f"Still waiting for {', '.join(waiting_for)}")
-            if now - began > timeout:
-                name = waiting_for[0].replace("_", "-")
-                service = self._services.get(name, self._services["api-server"])
-                raise service.error(f"was not ready within {timeout:g} seconds")
-            time.sleep(0.2)
+        wait_until_healthy(
+            self.client.health,
+            self._services,
+            report=self._report,
+            on_answer=self._web_ui_answers,
+            timeout=timeout,
+        )
 
     def _web_ui_answers(self) -> None:
         if not self._web_ui_reported:
@@ -269,9 +244,6 @@ class LocalStack:
 
     def _say(self, state: str) -> None:
         self._own.say(state, url=self.url, user=self.user, password=self.password)
-
-    def _lock_folder(self) -> None:
-        self._own.lock()
 
     def _watcher(self, wave: int) -> Callable[[int], None]:
         assert self._guard is not None
@@ -302,7 +274,7 @@ class LocalStack:
             cfg=self.cfg,
             database_url=data.database_url,
             redis_port=data.redis_port,
-            api_port=self._choose_port(),
+            api_port=self._port if self._port is not None else free_port(self._preferred_port),
             keys=self._keys,
             options={**programs_options, **self._options},
             connections={**connections, **self._connections},
@@ -310,12 +282,6 @@ class LocalStack:
         )
         settings.write_shell_file(self.shell_file, variables)
         self.environment = {**base, **variables, **self._more_environment}
-
-    def _choose_port(self) -> int:
-        if self._port is not None:
-            return self._port
-        preferred = self._preferred_port
-        return preferred if preferred is not None and port_is_free(preferred) else free_port()
 
     def _start_airflow(self) -> None:
         programs = AirflowPrograms(

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""How `batchy` is called: which Redis it uses, wrong options, and what it loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from command_line import Cli
+
+from batchy_provider.cli.main import main
+from batchy_provider.local.ports import free_port
+
+
+class TestUsage:
+    def test_no_redis_named(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.delenv("BATCHY_REDIS_URL", raising=False)
+        assert main(["list"]) == 2
+        assert "--redis-url" in capsys.readouterr().err
+
+    def test_the_environment_names_it(
+        self, cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("BATCHY_REDIS_URL", redis_url)
+        assert main(["list", "-o", "json"]) == 0
+        assert capsys.readouterr().out == "[]\n"
+
+    def test_a_server_that_is_not_there(self, capsys: pytest.CaptureFixture[str]) -> None:
+        url = f"redis://:hush@127.0.0.1:{free_port()}/0"
+        for command in (["list"], ["status", "sales"]):
+            assert main(["--redis-url", url, *command]) == 1
+            said = capsys.readouterr().err
+            assert said.startswith("batchy: Redis")
+            assert "hush" not in said
+            assert "Traceback" not in said
+
+    def test_a_url_that_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--redis-url", "http://localhost", "list"]) == 1
+        assert "http" in capsys.readouterr().err
+
+    def test_a_foreign_key_in_its_place(self, cli: Cli, redis_client: Any) -> None:
+        redis_client.set("sales", "something else")
+        cli("status", "sales", code=1)
+        assert "'sales'" in cli.said
+        assert redis_client.get("sales") == b"something else"
+
+    @pytest.mark.parametrize(
+        "arguments", [[], ["frobnicate"], ["status"], ["-o", "xml", "list"], ["wait", "x", "--timeout", "soon"]]
+    )
+    def test_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+
+    def test_a_connection_of_airflow(
+        self, sales: str, cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_ETL", redis_url)
+        assert main(["--connection", "etl", "-o", "json", "status", "sales"]) == 0
+        assert list(json.loads(capsys.readouterr().out)) == ["extract", "load"]
+        assert main(["--connection", "missing", "list"]) == 1
+        assert "missing" in capsys.readouterr().err
+
+    def test_commands_need_no_airflow_and_start_fast(self, redis_url: str) -> None:
+        program = (
+            "import sys; from batchy_provider.cli.main import main; code = main(sys.argv[1:]);"
+            "heavy = {'airflow', 'pydantic', 'pendulum'} & set(sys.modules);"
+            "sys.exit(f'imported {heavy}' if heavy else code)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, "--redis-url", redis_url, "list"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_reader_that_has_seen_enough(self, redis_url: str, cli: Cli, sales: str) -> None:
+        command = (
+            f"{sys.executable} -m batchy_provider.cli.main --redis-url {redis_url} -o json history sales | head -n 1"
+        )
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("[\n", "")
