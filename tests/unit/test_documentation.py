@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import functools
 import json
 import re
 import shlex
