@@ -56,7 +56,7 @@ def print_table(results: dict[str, dict[int, Found]]) -> None:
 
 
 def print_ratios(results: dict[str, dict[int, Found]]) -> None:
-    """What others take for one of ours, on one workflow, at the largest size of theirs."""
+    """Print how many times more the other ways take than ours on one workflow."""
     ours = results.get("one workflow", {})
     print("\n| others ÷ ours | waits | connections | memory | mean delay | until all have fired |")
     print("|---|---:|---:|---:|---:|---:|")

@@ -38,7 +38,7 @@ CAPACITY = 20_000
 
 class Rig:
     """
-    The servers, and a triggerer that can be started anew for each measurement.
+    The servers, and a triggerer that can be started again for each measurement.
 
     :param folder: holds everything.
     """
@@ -194,7 +194,7 @@ def until(condition: Callable[[], Any], what: str, timeout: float) -> None:
 
 
 def memory(pid: int) -> float:
-    """MiB that a process has, its share of what is shared with others included."""
+    """MiB that a process has, with its share of what it shares with other processes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024

@@ -90,7 +90,7 @@ class Measurement:
                     process.wait()
 
     def wait(self, add: Callable[[int, int], None], pids: Callable[[], Sequence[int]]) -> Found:
-        """Let all wait, first one and then the others, and look at them for a while in which nothing happens."""
+        """Start one wait, then all the rest, and measure them for a while in which nothing happens."""
         memories = []
         since = time.monotonic()
         for first, last in ((0, 1), (1, self.size)):

@@ -2,8 +2,8 @@
 # Copyright the batchy_provider authors
 """``./run matrix``: run the tests on several versions of Airflow, Python and Redis, and write a table.
 
-Needs the standard library alone: it is run by whatever Python there is. Each pair gets an environment of its own
-beside the others, made by ``./run``.
+Needs only the standard library, because it runs with any Python. Each pair of versions gets a separate environment,
+made by ``./run``.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ def _write_page(row: Row) -> None:
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN, 1)
     table, after = rest.split(END, 1)
-    kept = [each for each in _rows(table) if [each[name] for name in KEY] != [row[name] for name in KEY]]
-    rows = sorted([*kept, row], key=lambda each: [_numbers(each[name]) for name in ("tests", "Airflow", "Python")])
+    unchanged = [each for each in _rows(table) if [each[name] for name in KEY] != [row[name] for name in KEY]]
+    rows = sorted([*unchanged, row], key=lambda each: [_numbers(each[name]) for name in ("tests", "Airflow", "Python")])
     PAGE.write_text(f"{before}{BEGIN}\n\n{_table(rows)}\n\n{END}{after}", encoding="utf-8")
 
 

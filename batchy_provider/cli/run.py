@@ -151,7 +151,7 @@ def run_bundle(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _check_keep(folder: Path | None) -> None:
-    """Check that the results can be kept, before the script runs."""
+    """Check, before the script runs, that the results can be stored."""
     if folder is None:
         return
     try:

@@ -52,7 +52,7 @@ def locate_bundle(folder: Path, bundle: str) -> str:
 
 
 def bundle_problem(folder: Path, bundle: str) -> str | None:
-    """Say why a bundle cannot be used, as far as can be told without opening it. Raises nothing."""
+    """Return why a bundle cannot be used, or None, without opening it. Raises nothing."""
     path = locate_bundle(folder, bundle)
     if is_web_address(path):
         return WEB_ADDRESS.format(url=path)

@@ -61,7 +61,7 @@ class Catalog:
             found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known))
             self._known = known
             for folder in {path.parent for path in known} or {self.folder}:
-                reader.defaults(folder)  # files that were not read anew did not ask for it
+                reader.defaults(folder)  # files that are unchanged were not read again, and so read no defaults
             found.diagnostics += reader.defaults_diagnostics
         return found
 

@@ -35,7 +35,7 @@ class Converted:
 
     :param name: of the workflow.
     :param data: its content.
-    :param comment: lines that stand above it.
+    :param comment: lines above it.
     :param left: what could not be carried over, a sentence each.
     """
 

@@ -25,7 +25,7 @@ PRESETS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-"""Cron presets and what they stand for; ``@once`` and ``@continuous`` are no cron."""
+"""Cron presets and their expressions; ``@once`` and ``@continuous`` are no cron."""
 
 
 class _Field(NamedTuple):
@@ -119,8 +119,8 @@ def _never_fires(cron: str) -> bool:
 def days_differ(cron: str) -> bool:
     """Tell whether cron would run an expression on other days than Airflow does.
 
-    cron wants both the day of the month and the weekday where one of the two fields begins with ``*``, and either where
-    none does. croniter wants either, unless one of them stands for all.
+    In cron, the day of the month and the weekday must both match if one of the two fields begins with ``*``; if none
+    does, one match is enough. In croniter one match is enough, unless one of them matches every day.
     """
     from croniter import croniter
 

@@ -29,7 +29,7 @@ class Line:
     """One line that runs a command.
 
     :param number: counted from 1.
-    :param text: as it stands there.
+    :param text: as in the crontab.
     :param schedule: five fields, or a preset; empty if there is no command.
     :param seconds: the first of six fields; empty with five.
     :param user: who runs it, where the crontab names users.

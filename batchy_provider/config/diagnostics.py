@@ -23,7 +23,7 @@ QUOTES = "; write it in quotes"
 class Code(str, Enum):
     """The kind of an error in a workflow file. Programs compare these words; they stay the same in all versions.
 
-    Each member has a `meaning`: what it stands for, in one line.
+    Each member has a `meaning`, in one line.
     """
 
     meaning: str

@@ -37,11 +37,11 @@ class Document:
 
     @property
     def texts(self) -> Any:
-        """The data with the text of each value as it stands in the file."""
+        """The data with the text of each value as written in the file."""
         return Builder(self._text, as_written=True).build()[0] if self.has_rewritten else self.data
 
     def written(self, path: KeyPath) -> KeyPath:
-        """Return a path as the file has it: ``after: a`` stands for ``after: [a]``, without an index."""
+        """Return a path as the file has it: ``after: a`` means ``after: [a]``, without an index."""
         marks = self._marks()
         parents = {mark[:-1] for mark in marks if mark}
         real: KeyPath = ()

@@ -2,8 +2,8 @@
 # Copyright the batchy_provider authors
 """Add a job to the text of a file. The rest stays the same to the byte: comments, order, blanks, quotes.
 
-A parser that writes a whole file anew keeps comments, but not every blank and break; so the job is written where
-it belongs into the text, and the result is read and compared before anyone sees it.
+Parsers that write a whole file again keep comments, but not all blanks and line breaks. So this module inserts the job
+into the text, then parses the result and compares it with what was wanted.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _jobs_node(text: str) -> Any:
 
 
 def _between(lines: Sequence[str], place: int, block: Sequence[str]) -> str:
-    """Put lines between others, with the same line breaks."""
+    """Insert lines, with the line breaks of the text."""
     before = list(lines[:place])
     newline = _line_break(before[-1]) or _line_break(lines[0]) or "\n"
     if not _line_break(before[-1]):
@@ -100,7 +100,7 @@ def _in_braces(text: str, jobs: Any, name: str, job: Mapping[str, Any], *, is_js
     comma = isinstance(last, yaml.FlowEntryToken)
     after = last.end_mark.index
     line_start = max(text.rfind("\n", after, end), text.rfind("\r", after, end)) + 1
-    if not line_start:  # the brace stands in the line of the last job
+    if not line_start:  # the brace is on the line of the last job
         blank = " " if comma or jobs.value else ""
         return f"{text[:after]}{'' if comma or not jobs.value else ','}{blank}{written}{text[after:]}"
     newline = _line_break(_LINE.findall(text[after:])[0])

@@ -30,7 +30,7 @@ class Excerpts:
         lines = self._read(diagnostic.file)
         if not diagnostic.line <= len(lines) + 1:
             return None
-        # What is missing at the end of a file is told behind its last line.
+        # A key that is missing at the end of a file is shown on a line after its last one.
         line = lines[diagnostic.line - 1] if diagnostic.line <= len(lines) else ""
         # A terminal must show the same width for both lines: a tab or a control character is one blank.
         line = "".join(letter if letter.isprintable() else " " for letter in line)

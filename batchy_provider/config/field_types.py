@@ -168,7 +168,7 @@ def as_state_date(text: str, timezone_name: str) -> str:
 
 
 def _schema(**schema: Any) -> WithJsonSchema:
-    """Say in the JSON Schema what people write; pydantic would tell what is read of it."""
+    """Describe in the JSON Schema what people write, instead of the type that it becomes."""
     return WithJsonSchema(schema)
 
 

@@ -66,15 +66,15 @@ def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | N
     """
     if not os.path.isdir(folder):  # noqa: PTH112
         raise ConfigError(f"there is no folder {folder} of workflow files; create it, or set [batchy] cfg_folder")
-    told: list[Diagnostic] = [] if diagnostics is None else diagnostics
-    for entry in _walk(os.fspath(folder), told):
+    found: list[Diagnostic] = [] if diagnostics is None else diagnostics
+    for entry in _walk(os.fspath(folder), found):
         stem, dot, suffix = entry.name.rpartition(".")
         if dot + suffix in SUFFIXES:
             if stem != DEFAULTS_STEM:
                 yield Path(entry.path)
         elif stem and (dot + suffix).lower() in SUFFIXES:
             message = f"files that end in {dot}{suffix} are not read; rename it to {stem}{dot}{suffix.lower()}"
-            told.append(Diagnostic.of_file(entry.path, Code.FILE_NAME, message))
+            found.append(Diagnostic.of_file(entry.path, Code.FILE_NAME, message))
 
 
 def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:

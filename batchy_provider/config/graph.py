@@ -47,7 +47,7 @@ def graph_of(workflow: Workflow) -> dict[str, Node]:
     waits |= {WAIT_PREFIX + other: Node(kind="wait", note="on the same day") for other in same_day_workflows(model)}
     nodes = {**waits, OPEN: Node(kind="frame", upstream=tuple(waits))}
     left = dict(order.upstream)
-    while left:  # a job may stand in the file above those that it follows
+    while left:  # in the file, a job may be above the jobs that it follows
         for name in [name for name, upstream in left.items() if not left.keys() & set(upstream)]:
             nodes[name] = _node(model, name, left.pop(name) or (OPEN,), order.inputs.get(name))
     return {**nodes, CLOSE: Node(kind="frame", upstream=tuple(order.must_meet_close))}

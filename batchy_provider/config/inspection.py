@@ -84,7 +84,7 @@ def _check_bundles(workflows: list[Workflow]) -> Iterator[Finding]:
                         remove_tree(copy)
                     except (BatchyError, OSError) as error:
                         checked[key] = str(error)
-                    except Exception as error:  # no bundle may hide the errors of others
+                    except Exception as error:  # an error in one bundle must not hide those in other bundles
                         checked[key] = unexpected(place, error).message
                 if (message := checked[key]) is not None:
                     yield workflow.path, Violation(("jobs", name, "bundle"), Code.INVALID_BUNDLE, message)

@@ -16,10 +16,10 @@ _PREPARES = frozenset(
         *("cd", "pushd", "source", ".", "export", "set", "unset", "test", "[", "[["),
         *("umask", "ulimit", "sleep", "mkdir", "echo", "printf", "true", "false", ":", "exit"),
         *("alias", "eval", "trap", "wait", "shopt", "local", "declare", "readonly", "touch", "for"),
-        *("case"),
+        "case",
     )
 )
-"""Commands that only prepare for the one that a line is there for, or tell of it."""
+"""Commands that only prepare for the main command of a line, or report about it."""
 
 _WRAPPERS: dict[str, tuple[str, int]] = {
     "env": ("uCS", 0),
@@ -53,14 +53,14 @@ _WRAPPERS: dict[str, tuple[str, int]] = {
     "proxychains": ("f", 0),
     "busybox": ("", 0),
 }
-"""Programs that run another one → their short options with a value, and how many words stand before it."""
+"""Programs that run another one → their short options with a value, and the number of their arguments before it."""
 
 _SHELLS = frozenset(("bash", "sh", "dash", "zsh", "ksh", "ash"))
 _INTERPRETER = re.compile(r"(?:python|perl|ruby|php|node|rscript|lua|pypy|tclsh)[0-9.]*")
 
 
 def program_of(command: str, depth: int = 3) -> str | None:
-    """Return the name of the program, without folders and suffix; None if there is none that can be told.
+    """Return the name of the program, without folders and suffix; None if it cannot be determined.
 
     :param command: a shell command, of one line or several.
     """
@@ -149,18 +149,18 @@ def _after_options(words: list[str], with_value: str) -> list[str]:
 
 
 def _without_redirections(words: list[str]) -> list[str]:
-    kept: list[str] = []
+    rest: list[str] = []
     skip = False
     for word in words:
         if skip:
             skip = False
         elif set(word) <= set("<>&|") and word:
             skip = True
-            if kept and kept[-1].isdigit():
-                kept.pop()
+            if rest and rest[-1].isdigit():
+                rest.pop()
         else:
-            kept.append(word)
-    return kept
+            rest.append(word)
+    return rest
 
 
 def _stem(name: str) -> str | None:

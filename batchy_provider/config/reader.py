@@ -50,7 +50,7 @@ class Folder:
     """The content of a folder of workflow files.
 
     :param workflows: name → workflow, of all valid files.
-    :param diagnostics: the errors of the others.
+    :param diagnostics: the errors of the files that are not valid.
     """
 
     workflows: dict[str, Workflow] = field(default_factory=dict)

@@ -108,7 +108,7 @@ def _without_notes(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def inherited_keys(data: Any) -> tuple[dict[str, Any], list[Violation]]:
-    """Return the valid keys of a defaults file, and the errors of the others."""
+    """Return the valid keys of a defaults file, and the errors of the invalid ones."""
     if not isinstance(data, dict):
         return {}, [
             Violation((), Code.WRONG_TYPE, f"expected a mapping of keys that the files below inherit, not {show(data)}")

@@ -25,7 +25,7 @@ class Workflow:
     :param path: the file.
     :param model: its keys; None for a file in the form of the original Batchy, which is state and no DAG.
     :param order: which job follows which; None as above.
-    :param original: job → params of a file in the original's form; None for all others.
+    :param original: job → params of a file in the original's form; None for all other files.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Workflow:
         model = self.model
         if model is None:
             return False
-        told = [model.on_failure, model.on_success, model.deadline]
+        notifiers = [model.on_failure, model.on_success, model.deadline]
         settings = [model.defaults, *model.jobs.values()]
-        told += [each for item in settings for each in (item.on_failure, item.on_retry, item.on_success)]
-        return any(told) or any(job.operator is not None for job in model.jobs.values())
+        notifiers += [each for item in settings for each in (item.on_failure, item.on_retry, item.on_success)]
+        return any(notifiers) or any(job.operator is not None for job in model.jobs.values())
 
     def config(self) -> WorkflowConfig:
         """Return what the state layer needs."""

@@ -123,7 +123,7 @@ def _quoted(text: str) -> str:
 def _at(data: Any, path: KeyPath) -> Any:
     for part in path:
         if not isinstance(data, dict | list):
-            return data  # `after: a` stands for `after: [a]`
+            return data  # `after: a` means `after: [a]`
         try:
             data = data[part]  # type: ignore[index]  # a wrong index is caught below
         except (KeyError, IndexError, TypeError):

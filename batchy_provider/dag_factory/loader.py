@@ -30,10 +30,10 @@ def build_dags(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic]]:
     """Build the DAGs of all workflow files in a folder and the folders in it.
 
     Each DAG is serialized once, as Airflow does it: one DAG that cannot be stored would stop it from
-    storing all others.
+    storing all other DAGs.
 
-    :returns: workflow → DAG of all valid files, and the diagnostics of all others. An invalid file never hides a valid
-        one.
+    :returns: workflow → DAG of all valid files, and the diagnostics of all invalid ones. An invalid file never hides a
+        valid one.
     """
     dags: dict[str, DAG] = {}
     with _collector_paused():

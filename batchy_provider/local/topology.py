@@ -52,7 +52,7 @@ class Topology:
     :param slots: tasks that a worker runs at once.
     :param own_disks: every program has its own AIRFLOW_HOME, DAGs, workflows, temp folder and bundle cache; results
         and task logs go to S3.
-    :param hidden: a program cannot see the disks of others (Linux, root).
+    :param hidden: a program cannot see the disks of other programs (Linux, root).
     """
 
     executor: str = "LocalExecutor"

@@ -55,17 +55,17 @@ def generated_pages() -> dict[str, str]:
 
 def without_missing(nav: list[Any], there: set[str]) -> list[Any]:
     """Return the navigation without pages that do not exist, and without sections that are then empty."""
-    kept: list[Any] = []
+    remaining: list[Any] = []
     for entry in nav:
         if isinstance(entry, str):
-            kept += [entry] if entry in there else []
+            remaining += [entry] if entry in there else []
             continue
         ((title, inner),) = entry.items()
         if isinstance(inner, str):
-            kept += [entry] if inner in there else []
+            remaining += [entry] if inner in there else []
         elif found := without_missing(inner, there):
-            kept.append({title: found})
-    return kept
+            remaining.append({title: found})
+    return remaining
 
 
 def plain_pipes(markdown: str) -> str:

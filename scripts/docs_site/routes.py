@@ -38,8 +38,8 @@ def routes_page(document: Mapping[str, Any]) -> str:
 
 def _common(all_responses: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the answers that all routes have in common."""
-    first, *others = all_responses
-    return {status: answer for status, answer in first.items() if all(each.get(status) == answer for each in others)}
+    first, *rest = all_responses
+    return {status: answer for status, answer in first.items() if all(each.get(status) == answer for each in rest)}
 
 
 def _statuses(answers: Mapping[str, Any]) -> str:
@@ -74,14 +74,14 @@ def _answer(answer: Mapping[str, Any]) -> str:
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
-    text, told = _docstring(schema.get("description", ""))
+    text, described = _docstring(schema.get("description", ""))
     head = f"### {name} {{ #{name.lower()} }}\n\n" + (f"{_escaped(text)}\n\n" if text else "")
     if "enum" in schema or "properties" not in schema:
         return f"{head}{_form(schema)}\n"
     required = set(schema.get("required", ()))
     rows = [
         f"| `{key}` | {_form(value)} | {'required' if key in required else _default(value)} "
-        f"| {_cell(value.get('description') or told.get(key, ''))} |"
+        f"| {_cell(value.get('description') or described.get(key, ''))} |"
         for key, value in schema["properties"].items()
     ]
     return f"{head}| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"

@@ -45,10 +45,10 @@ def test_it_lists_what_the_original_did_and_tells_what_nobody_loaded(
     redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(redis_url, "-o", "plain", "adopt", "--all", "--dry-run") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert run(redis_url, "-o", "plain", "adopt", "--all") == 0
-    assert capsys.readouterr().out == told
-    lines = told.splitlines()
+    assert capsys.readouterr().out == printed
+    lines = printed.splitlines()
     assert [line.split("\t") for line in lines[:2]] == [["crm", "4", "1", "1"], ["sales", "4", "1", "1"]]
     assert lines[2] == f"crm, load: no batch has loaded {start(0)} to {start(3)} UTC"
     assert run(redis_url, "-o", "plain", "history", "sales") == 0

@@ -64,10 +64,10 @@ class TestRun:
         params = ("--param", "n=3", "--param", "who=ann", "--param", 'id="007"', "--param", "tables=[1]")
         environment = {**os.environ, "SECRET": "worker's"}
         out = batchy("run", "etl", *given, *params, "--workflow", "sales", env=environment).stdout.decode()
-        first, second, told = out.split("\n", 2)
+        first, second, context = out.split("\n", 2)
         assert first == "x=y|etl|2026-11-21T00:00:00.000000|2026-11-22T00:00:00.000000|sales|"
         assert second == "input"
-        assert json.loads(told)["params"] == {"n": 3, "who": "ann", "id": "007", "tables": [1]}
+        assert json.loads(context)["params"] == {"n": 3, "who": "ann", "id": "007", "tables": [1]}
 
     def test_input_from_a_pipe(self, batchy: Batchy, bundle: Any) -> None:
         bundle("wc -c < $BATCHY_INPUT; cat")

@@ -57,7 +57,7 @@ def test_a_folder_of_ones_own_is_run_when_that_is_asked_for(tmp_path: Path) -> N
     assert workflows_to_run(tmp_path, ["a", "b"], named=[], exits=True) == ["a", "b"]
 
 
-def test_nothing_to_run_and_unknown_names_are_faults(tmp_path: Path) -> None:
+def test_nothing_to_run_and_unknown_names_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to run"):
         workflows_to_run(tmp_path, [], named=[], exits=True)
     with pytest.raises(ConfigError, match="has no workflow saels, only sales"):

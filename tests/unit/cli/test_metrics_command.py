@@ -41,7 +41,7 @@ def test_it_writes_a_file_that_others_may_read(url: str, tmp_path: Path, capsys:
     assert capsys.readouterr().out == ""
 
 
-def test_a_redis_that_is_away_is_in_the_file_and_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_redis_that_is_away_is_in_the_file_and_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "batchy.prom"
     assert main(["--redis-url", f"redis://127.0.0.1:{free_port()}/0", "metrics", "--file", str(file)]) == 1
     assert file.read_text().splitlines()[-1] == "batchy_redis_up 0"

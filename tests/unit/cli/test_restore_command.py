@@ -126,7 +126,7 @@ def test_which_workflows_must_be_said(cli: Cli) -> None:
         assert "which workflows? Name them, or give --all" in cli.said
 
 
-def test_a_workflow_that_nobody_knows_is_a_fault_that_does_not_stop_the_others(cli: Cli) -> None:
+def test_a_workflow_that_nobody_knows_is_an_error_that_does_not_stop_the_others(cli: Cli) -> None:
     night(cli)
     cli.loses_all()
     cli("restore", "salse", "sales", "--yes", code=1)

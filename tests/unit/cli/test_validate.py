@@ -110,7 +110,7 @@ def test_bundles_are_unpacked_unless_they_are_to_be_left(run: Any, tmp_path: Pat
     assert run("--no-bundles") == "no errors\n"
 
 
-def test_the_examples_have_no_faults(run: Any):
+def test_the_examples_have_no_errors(run: Any):
     assert run(str(ROOT / "cfg")) == "no errors\n"
 
 

@@ -14,6 +14,6 @@ def read_cases() -> dict[str, tuple[str, list[str]]]:
     cases = {}
     for section in (Path(__file__).parent / "broken_files.txt").read_text().split("\n## ")[1:]:
         name, _, rest = section.partition("\n")
-        text, _, told = rest.partition("=> ")
-        cases[name] = text, told.strip().split("\n=> ")
+        text, _, messages = rest.partition("=> ")
+        cases[name] = text, messages.strip().split("\n=> ")
     return cases

@@ -50,7 +50,7 @@ def is_one_plain_scalar(written: str) -> bool:
 @example(written="08")
 @example(written="1.10")
 @example(written="no")
-def test_a_variable_is_what_is_written_or_a_fault_that_says_how_to_write_it(written: str) -> None:
+def test_a_variable_is_what_is_written_or_an_error_that_says_how_to_write_it(written: str) -> None:
     workflow, diagnostics = read(f"jobs: {{a: {{bash: x, env: {{X: {written}, Y: 1}}}}}}\n")
     if workflow is None:
         quoted = json.dumps(written)
@@ -71,7 +71,7 @@ def test_a_variable_is_what_is_written_or_a_fault_that_says_how_to_write_it(writ
 
 @given(written=st.lists(LIKE_A_VALUE.filter(is_one_plain_scalar), min_size=1, max_size=4, unique=True))
 @example(written=["01", "02", "08"])
-def test_an_entry_is_what_is_written_or_a_fault(written: list[str]) -> None:
+def test_an_entry_is_what_is_written_or_an_error(written: list[str]) -> None:
     workflow, _ = read(f"jobs: {{a: {{bash: x, for_each: [{', '.join(written)}]}}}}\n")
     if workflow is not None:
         assert workflow.model is not None
@@ -102,7 +102,7 @@ def test_a_process_receives_it() -> None:
     assert received["PORT"] == "8080"
 
 
-def test_a_wrong_value_that_files_inherit_is_a_fault_of_that_file_alone(tmp_path: Path) -> None:
+def test_a_wrong_value_that_files_inherit_is_an_error_of_that_file_alone(tmp_path: Path) -> None:
     defaults = 'defaults: {env: {UMASK: 0022, BATCHY_X: "1", OK: "1"}, retries: 2}\ninitial_date: 9998-01-01\n'
     (tmp_path / "_defaults.yaml").write_text(defaults)
     (tmp_path / "sales.yaml").write_text("jobs: {a: {bash: x}}\n")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is told of broken files; see broken_files.txt."""
+"""The messages about broken files; see broken_files.txt."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def cfg(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("diagnostic", BROKEN)
-def test_tells_what_is_wrong(cfg: Path, diagnostic: str):
+def test_says_what_is_wrong(cfg: Path, diagnostic: str):
     text, expected = BROKEN[diagnostic]
     path = cfg / "broken.yaml"
     path.write_text(text)
     workflow, diagnostics = Reader(cfg).read(path)
     assert workflow is None
-    told = [str(each).removeprefix(str(path)).removeprefix(":").strip() for each in diagnostics]
-    assert [line.replace(str(cfg), "CFG") for line in told] == expected
+    messages = [str(each).removeprefix(str(path)).removeprefix(":").strip() for each in diagnostics]
+    assert [line.replace(str(cfg), "CFG") for line in messages] == expected
 
 
 BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
@@ -158,7 +158,7 @@ PARAMS = {
 
 
 @pytest.mark.parametrize("params", PARAMS)
-def test_params_of_the_original_are_sound(tmp_path: Path, params: str):
+def test_params_of_the_original_are_valid(tmp_path: Path, params: str):
     path = tmp_path / "state.yaml"
     path.write_text(PARAMS[params])
     workflow, diagnostics = Reader(tmp_path).read(path)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Workflow files made of what others wrote: each is sound, and what could not be carried over is told."""
+"""Workflow files made from a crontab and from the original's files: each is valid, and lists what is left out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAILTO=ops@example.com
 """
 
 
-def sound(converted: Converted, folder: Path) -> Workflow:
+def valid(converted: Converted, folder: Path) -> Workflow:
     path = folder / f"{converted.name}.yaml"
     path.write_text(yaml_text(converted.data))
     workflow, diagnostics = Reader(folder).read(path)
@@ -81,9 +81,9 @@ class TestCrontab:
             *FACTS,
         ]
 
-    def test_all_are_sound(self, tmp_path: Path):
+    def test_all_are_valid(self, tmp_path: Path):
         for each in from_crontab(CRONTAB)[0]:
-            sound(each, tmp_path)
+            valid(each, tmp_path)
 
     def test_of_the_system(self):
         (made,) = from_crontab("CRON_TZ=UTC\n0 2 * * * etl /opt/etl/load.sh -v\n", with_user=True)[0]
@@ -124,4 +124,4 @@ class TestOriginal:
             "extract: status are state, which belongs in Redis; left out",
             "the job 'close' is 'run_close' now; its state in Redis is not renamed",
         ]
-        assert not sound(made, tmp_path).has_dag
+        assert not valid(made, tmp_path).has_dag

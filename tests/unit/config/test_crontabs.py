@@ -198,6 +198,8 @@ def test_what_follows_a_percent_sign_reaches_the_whole_command() -> None:
         (">/dev/null 2>&1 load.sh", "load"),
         ("for f in a b; do load.sh $f; done", "load"),
         ("export A=1; exec >> log 2>&1; load.sh", "load"),
+        ("case $1 in a) ./load.sh;; esac", "load"),
+        ("c --load x", "c"),
         ("echo done", None),
         ("'", None),
     ],

@@ -168,7 +168,7 @@ def test_any_job_comes_out_as_it_went_in(jobs: dict[str, str], bash: str, style:
     try:
         edited = add_job(text, "NEW", {"bash": bash})
     except ConfigError:
-        return  # told, and nothing written
+        return  # an error, and nothing is written
     assert parse(edited).data == {**data, "jobs": {**data["jobs"], "NEW": {"bash": bash}}}
 
 
@@ -184,7 +184,7 @@ def test_a_file_is_replaced_at_once_and_keeps_its_mode_and_its_link(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "real.yaml"]
 
 
-def test_faults_of_an_edited_text_show_its_own_lines(tmp_path: Path):
+def test_errors_of_an_edited_text_show_its_own_lines(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.write_text("jobs: {a: {bash: x}}\n")
     with pytest.raises(InvalidFilesError, match=re.escape("2 |   a: {bash: x, retries: no}")):

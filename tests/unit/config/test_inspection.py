@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What is found between files and in bundles, where each file is sound by itself."""
+"""What is found between files and in bundles, where each file is valid by itself."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ JOB = "jobs: {a: {bash: x}}\n"
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Any:
-    def told(**files: str) -> list[str]:
+def messages(tmp_path: Path) -> Any:
+    def messages(**files: str) -> list[str]:
         for name, text in files.items():
             (tmp_path / f"{name}.yaml").write_text(text)
         return [str(diagnostic).removeprefix(f"{tmp_path}/") for diagnostic in inspect_folder(tmp_path)]
 
-    return told
+    return messages
 
 
 class TestWaits:
-    def test_sound_ones(self, told: Any):
+    def test_valid_ones(self, messages: Any):
         assert (
-            told(
+            messages(
                 crm=JOB,
                 erp="x: {region: eu}\n",  # of the original: state that may be waited for
                 sales=f"wait_for: [crm, {{workflow: erp, jobs: x}}]\n{JOB}",
@@ -40,8 +40,8 @@ class TestWaits:
             == []
         )
 
-    def test_of_a_workflow_that_no_file_defines(self, told: Any):
-        assert told(
+    def test_of_a_workflow_that_no_file_defines(self, messages: Any):
+        assert messages(
             crm_extract=JOB,
             sales=f"wait_for: [crm_extrat, erp]\n{JOB}",
             report=f"schedule: {{after: [sale]}}\n{JOB}",
@@ -51,13 +51,13 @@ class TestWaits:
             "sales.yaml:1:24: wait_for[1]: no file defines the workflow 'erp'",
         ]
 
-    def test_a_workflow_whose_file_has_faults_is_not_missing(self, told: Any):
-        assert told(crm="jobs: {a: {}}\n", sales=f"wait_for: crm\n{JOB}") == [
+    def test_a_workflow_whose_file_has_errors_is_not_missing(self, messages: Any):
+        assert messages(crm="jobs: {a: {}}\n", sales=f"wait_for: crm\n{JOB}") == [
             "crm.yaml:1:8: jobs.a: the job does nothing yet; give it one of bundle, bash or operator"
         ]
 
-    def test_of_a_job_that_is_none(self, told: Any):
-        assert told(
+    def test_of_a_job_that_is_none(self, messages: Any):
+        assert messages(
             crm="jobs: {load: {bash: x}, page: {bash: x, when: failed}}\n",
             sales=f"wait_for: {{workflow: crm, jobs: [loda, page]}}\n{JOB}",
         ) == [
@@ -65,8 +65,8 @@ class TestWaits:
             "sales.yaml:1:40: wait_for.jobs[1]: 'page' of 'crm' is a handler (when: failed) and never succeeds",
         ]
 
-    def test_in_a_circle(self, told: Any):
-        assert told(
+    def test_in_a_cycle(self, messages: Any):
+        assert messages(
             a=f"wait_for: b\n{JOB}",
             b=f"wait_for: [d, c]\n{JOB}",
             c=f"schedule: {{after: a}}\n{JOB}",
@@ -78,25 +78,25 @@ class TestWaits:
             "e.yaml:1:11: wait_for: workflows wait for each other in a cycle: e → f → e",
         ]
 
-    def test_any_success_however_old_closes_no_circle(self, told: Any):
-        assert told(a=f"wait_for: {{workflow: b, scope: any}}\n{JOB}", b=f"wait_for: a\n{JOB}") == []
+    def test_any_success_however_old_closes_no_cycle(self, messages: Any):
+        assert messages(a=f"wait_for: {{workflow: b, scope: any}}\n{JOB}", b=f"wait_for: a\n{JOB}") == []
 
-    def test_inherited_from_defaults(self, told: Any):
-        assert told(_defaults="wait_for: nobody\n", a=JOB) == [
+    def test_inherited_from_defaults(self, messages: Any):
+        assert messages(_defaults="wait_for: nobody\n", a=JOB) == [
             "a.yaml:1:1: wait_for[0].workflow: no file defines the workflow 'nobody'"
         ]
 
 
 class TestNames:
-    def test_twice(self, told: Any, tmp_path: Path):
+    def test_twice(self, messages: Any, tmp_path: Path):
         (tmp_path / "team").mkdir()
         (tmp_path / "team" / "a.yaml").write_text(JOB)
-        assert told(a=JOB) == [
+        assert messages(a=JOB) == [
             "team/a.yaml: the workflow 'a' is already defined by CFG/a.yaml; rename one of the files"
         ]
 
-    def test_like_a_history_key_in_redis(self, told: Any):
-        (diagnostic,) = told(**{"sales-1467149783": JOB})
+    def test_like_a_history_key_in_redis(self, messages: Any):
+        (diagnostic,) = messages(**{"sales-1467149783": JOB})
         assert "which is how the key of an old batch ends" in diagnostic
 
 
@@ -106,44 +106,44 @@ class TestBundles:
             for name, content in files.items():
                 archive.writestr(name.replace("_sh", ".sh"), content)
 
-    def test_sound_ones(self, told: Any, tmp_path: Path):
+    def test_valid_ones(self, messages: Any, tmp_path: Path):
         self.zip(tmp_path / "good.zip", script_sh=b"exit 1")
         assert (
-            told(a="jobs: {a: {bundle: good.zip}, b: {bundle: 's3://far/away.zip'}, c: {bundle: '{{ ds }}.zip'}}\n")
+            messages(a="jobs: {a: {bundle: good.zip}, b: {bundle: 's3://far/away.zip'}, c: {bundle: '{{ ds }}.zip'}}\n")
             == []
         )
 
-    def test_no_zip(self, told: Any, tmp_path: Path):
+    def test_no_zip(self, messages: Any, tmp_path: Path):
         (tmp_path / "bad.zip").write_text("hello")
-        (diagnostic,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
+        (diagnostic,) = messages(a="jobs:\n  a: {bundle: bad.zip}\n")
         assert diagnostic == (
             "a.yaml:2:15: jobs.a.bundle: Bundle CFG/bad.zip refused: it is not a zip file. "
             "Expected a zip, or a folder, with a script.sh at its root."
         )
 
-    def test_no_script(self, told: Any, tmp_path: Path):
+    def test_no_script(self, messages: Any, tmp_path: Path):
         self.zip(tmp_path / "bad.zip", other=b"")
-        (diagnostic,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
+        (diagnostic,) = messages(a="jobs:\n  a: {bundle: bad.zip}\n")
         assert "a.yaml:2:15: jobs.a.bundle: Bundle CFG/bad.zip refused: " in diagnostic
         assert "script.sh" in diagnostic
 
-    def test_damaged_data(self, told: Any, tmp_path: Path):
+    def test_damaged_data(self, messages: Any, tmp_path: Path):
         self.zip(tmp_path / "bad.zip", script_sh=b"echo hello")
         raw = (tmp_path / "bad.zip").read_bytes()
         (tmp_path / "bad.zip").write_bytes(raw.replace(b"hello", b"hullo"))
-        (diagnostic,) = told(a="jobs:\n  a: {bundle: bad.zip}\n")
+        (diagnostic,) = messages(a="jobs:\n  a: {bundle: bad.zip}\n")
         assert "The zip is damaged or forged" in diagnostic
 
-    def test_not_the_pinned_one(self, told: Any, tmp_path: Path):
+    def test_not_the_pinned_one(self, messages: Any, tmp_path: Path):
         self.zip(tmp_path / "good.zip", script_sh=b"exit 1")
-        (diagnostic,) = told(a=f"jobs:\n  a: {{bundle: good.zip, sha256: {'a' * 64}}}\n")
+        (diagnostic,) = messages(a=f"jobs:\n  a: {{bundle: good.zip, sha256: {'a' * 64}}}\n")
         assert "is pinned" in diagnostic
 
-    def test_a_link_in_a_folder(self, told: Any, tmp_path: Path):
+    def test_a_link_in_a_folder(self, messages: Any, tmp_path: Path):
         (tmp_path / "folder").mkdir()
         (tmp_path / "folder" / "script.sh").touch()
         (tmp_path / "folder" / "link").symlink_to("/etc/hostname")
-        (diagnostic,) = told(a="jobs:\n  a: {bundle: folder}\n")
+        (diagnostic,) = messages(a="jobs:\n  a: {bundle: folder}\n")
         assert diagnostic == (
             "a.yaml:2:15: jobs.a.bundle: Bundle CFG/folder refused, entry 'link': "
             "it is a link; put a copy of the file in its place."

@@ -58,7 +58,7 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_are_sound_and_name_it(path: Path):
+def test_examples_are_valid_and_name_it(path: Path):
     text = path.read_text()
     assert diagnostics(text) == []
     assert text.startswith(f"# yaml-language-server: $schema={IN_CFG}\n")
@@ -73,7 +73,7 @@ def test_defaults_of_a_folder():
 
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
-def test_what_the_page_shows_is_sound(text: str):
+def test_what_the_page_shows_is_valid(text: str):
     text = text.replace("bash: …", "bash: x").replace("sql: …", "sql: x")
     if text.startswith("wait_for: crm"):  # two ways to write the same
         text = text.partition("\n")[2]

@@ -111,7 +111,7 @@ CASES: dict[Callable[[Path], None], str] = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__.strip("_"))
-def test_what_cannot_be_read_is_one_fault(cfg: Path, make: Callable[[Path], None], reader: str):
+def test_what_cannot_be_read_is_one_error(cfg: Path, make: Callable[[Path], None], reader: str):
     make(cfg)
     found = READERS[reader](cfg)
     assert sorted(found.workflows) == ["crm", "last"]
@@ -154,7 +154,7 @@ def test_folders_nested_hundreds_of_times(cfg: Path):
         subprocess.run(["rm", "-rf", cfg], check=True)  # Python's own way follows each level by a call
 
 
-def test_a_link_to_a_huge_tree_is_a_fault(cfg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_link_to_a_huge_tree_is_an_error(cfg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(files, "MAX_FOLDERS", 5)
     for number in range(10):
         (tmp_path / "huge" / str(number)).mkdir(parents=True)

@@ -26,7 +26,7 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def sound(path: Path) -> Workflow:
+def valid(path: Path) -> Workflow:
     workflow, diagnostics = Reader(path.parent).read(path)
     assert diagnostics == []
     assert workflow is not None
@@ -35,7 +35,7 @@ def sound(path: Path) -> Workflow:
 
 class TestOrder:
     def upstream(self, write: Any, jobs: str) -> dict[str, tuple[str, ...]]:
-        order = sound(write("a.yaml", f"jobs:\n{jobs}")).order
+        order = valid(write("a.yaml", f"jobs:\n{jobs}")).order
         assert order is not None
         return order.upstream
 
@@ -61,13 +61,13 @@ class TestOrder:
 
     def test_what_close_must_wait_for_itself(self, write: Any):
         jobs = "  a: {bash: x}\n  b: {bash: x, after: []}\n  c: {bash: x, after: [a, b]}\n  d: {bash: x}\n"
-        order = sound(write("a.yaml", f"jobs:\n{jobs}")).order
+        order = valid(write("a.yaml", f"jobs:\n{jobs}")).order
         assert order is not None
         assert order.must_meet_close == ["a", "b", "d"]
 
     def test_input(self, write: Any):
         jobs = "  a: {bash: x}\n  b: {bash: x, input: previous}\n  c: {bash: x, input: a}\n"
-        order = sound(write("a.yaml", f"jobs:\n{jobs}")).order
+        order = valid(write("a.yaml", f"jobs:\n{jobs}")).order
         assert order is not None
         assert order.inputs == {"b": "a", "c": "a"}
         assert order.before("c") == ["a", "b"]
@@ -86,7 +86,7 @@ class TestState:
             "  a: {bash: x, enabled: false, trunc_start: false, initial_date: 2026-07-01T12:00:00Z}\n"
             "  h: {bash: x, when: failed, params: {a: 1}}\n",
         )
-        config = sound(path).config()
+        config = valid(path).config()
         assert config.name == "sales"
         assert list(config.jobs) == ["b", "a"]
         assert list(config.jobs["b"].items()) == [
@@ -104,7 +104,7 @@ class TestState:
 
     def test_a_file_of_the_original_is_state_and_no_dag(self, write: Any):
         text = "job1: {param1: x, status: new, from_date: 2026-01-01}\njob2:\n"
-        workflow = sound(write("wf1.yaml", text))
+        workflow = valid(write("wf1.yaml", text))
         assert not workflow.has_dag
         assert workflow.config().jobs == {
             "job1": {"param1": "x", "status": "new", "from_date": "2026-01-01"},
@@ -112,16 +112,16 @@ class TestState:
         }
 
     def test_a_single_job_of_the_original(self, write: Any):
-        assert sound(write("wf1.yaml", "job: {nested: {param: 1}}\n")).original == {"job": {"nested": {"param": 1}}}
+        assert valid(write("wf1.yaml", "job: {nested: {param: 1}}\n")).original == {"job": {"nested": {"param": 1}}}
 
     def test_json(self, write: Any):
-        assert sound(write("a.json", '{"jobs": {"a": {"bash": "\\ud83d\\ude00"}}}')).has_dag
+        assert valid(write("a.json", '{"jobs": {"a": {"bash": "\\ud83d\\ude00"}}}')).has_dag
 
     def test_disabled_workflow_has_no_dag(self, write: Any):
-        assert not sound(write("a.yaml", "enabled: false\njobs: {a: {bash: x}}")).has_dag
+        assert not valid(write("a.yaml", "enabled: false\njobs: {a: {bash: x}}")).has_dag
 
     def test_notes_of_others_are_left_alone(self, write: Any):
-        assert sound(write("a.yaml", "x-base: &b {bash: x}\njobs: {a: *b}")).config().jobs == {"a": {}}
+        assert valid(write("a.yaml", "x-base: &b {bash: x}\njobs: {a: *b}")).config().jobs == {"a": {}}
 
 
 class TestDefaults:

@@ -36,6 +36,6 @@ def test_every_key_is_described():
             assert f"`{key}" in PAGE or f"{{{key}:" in PAGE, f"{each.__name__}.{name}"
 
 
-def test_its_first_example_is_sound():
+def test_its_first_example_is_valid():
     example = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
     WorkflowModel.model_validate(parse(example).data)

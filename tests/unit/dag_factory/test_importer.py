@@ -55,7 +55,7 @@ def test_its_code_is_its_text(cfg: Path):
     assert codes["of_json"].language == "json"
 
 
-def test_a_bad_file_has_an_import_error_of_its_own_with_all_its_faults(cfg: Path):
+def test_a_bad_file_has_an_import_error_of_its_own_with_all_its_errors(cfg: Path):
     (cfg / "bad.yaml").write_text(f"shedule: x\ntags: 5\n{GOOD}")
     (cfg / "team" / "worse.yaml").write_text("[")
     found = bag(cfg)

@@ -17,7 +17,7 @@ from batchy_provider.dag_factory.isolated import check_classes
 MODULE = """\
 import os, subprocess, sys
 from pathlib import Path
-with Path({told!r}).open("a") as file:
+with Path({seen!r}).open("a") as file:
     print(os.getpid(), file=file)
     for name, value in os.environ.items():
         print(name, value, file=file)
@@ -29,7 +29,7 @@ class Good(BaseOperator):
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the module wrote when it was imported."""
     (tmp_path / "path").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path / "path"))
@@ -37,28 +37,28 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", "redis://:very-secret@redis")
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "very-secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-    return tmp_path / "told"
+    return tmp_path / "seen"
 
 
-def write(told: Path, name: str, operator: str, more: str = "") -> Path:
-    cfg = told.parent / "cfg"
+def write(seen: Path, name: str, operator: str, more: str = "") -> Path:
+    cfg = seen.parent / "cfg"
     cfg.mkdir(exist_ok=True)
-    (told.parent / "path" / f"{operator.partition('.')[0]}.py").write_text(MODULE.format(told=str(told), more=more))
+    (seen.parent / "path" / f"{operator.partition('.')[0]}.py").write_text(MODULE.format(seen=str(seen), more=more))
     (cfg / f"{name}.yaml").write_text(f"jobs:\n  k: {{operator: {operator}, args: {{}}}}\n")
     return cfg
 
 
 @pytest.mark.slow
-def test_faults_are_found_elsewhere_and_without_secrets(told: Path) -> None:
-    write(told, "good", "own_one.Good")
-    cfg = write(told, "bad", "own_one.Bad")
+def test_errors_are_found_elsewhere_and_without_secrets(seen: Path) -> None:
+    write(seen, "good", "own_one.Good")
+    cfg = write(seen, "bad", "own_one.Bad")
     (cfg / "none.yaml").write_text("jobs:\n  k: {operator: nowhere_at_all.X}\n")
     diagnostics = check_classes(cfg, ["good", "bad", "none"])
     assert [(Path(diagnostic.file).stem, diagnostic.line, diagnostic.message) for diagnostic in diagnostics] == [
         ("bad", 2, "own_one has no 'Bad'"),
         ("none", 2, "there is no module 'nowhere_at_all'"),
     ]
-    text = told.read_text()
+    text = seen.read_text()
     assert "very-secret" not in text
     assert str(os.getpid()) != text.split()[0]
     assert not {"own_one", "nowhere_at_all"} & sys.modules.keys()
@@ -77,7 +77,7 @@ def runs(group: int) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("more", "timeout", "told_as"),
+    ("more", "timeout", "message"),
     [
         ("subprocess.Popen(['sleep', '300']); import time; time.sleep(300)", 8.0, "not be checked within 8 seconds"),
         ("os._exit(0)", 60.0, "ended early"),
@@ -85,17 +85,17 @@ def runs(group: int) -> list[str]:
         ("raise SystemExit(0)", 60.0, "SystemExit"),
     ],
 )
-def test_a_module_that_hangs_or_dies_is_a_fault_and_leaves_nothing(
-    told: Path, more: str, timeout: float, told_as: str
+def test_a_module_that_hangs_or_dies_is_an_error_and_leaves_nothing(
+    seen: Path, more: str, timeout: float, message: str
 ) -> None:
-    cfg = write(told, "bad", "own_two.Good", more)
+    cfg = write(seen, "bad", "own_two.Good", more)
     begun = time.monotonic()
     (diagnostic,) = check_classes(cfg, ["bad"], timeout=timeout)
-    assert told_as in diagnostic.message
+    assert message in diagnostic.message
     assert diagnostic.file == str(cfg / "bad.yaml")
     assert time.monotonic() - begun < 120
-    if told.exists():
-        group = int(told.read_text().split()[0])
+    if seen.exists():
+        group = int(seen.read_text().split()[0])
         while runs(group):  # a signal takes a moment
             assert time.monotonic() - begun < 120
             time.sleep(0.05)

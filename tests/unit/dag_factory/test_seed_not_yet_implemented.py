@@ -136,22 +136,22 @@ def test_real_time_monitoring_of_the_output_of_the_batch(seed: Seed, tmp_path: P
         f"jobs:\n  load:\n    bash: |\n      echo loading\n      echo careful >&2\n      {seed.until_seen}\n"
         "      echo loaded\n"
     )
-    told: list[str] = []
+    received: list[str] = []
 
     def watch() -> None:
         command = seed.command("logs", "seed", "load", "--follow", "--stdout", "--results", str(tmp_path / "results"))
         until = time.monotonic() + 90
-        while not told and time.monotonic() < until:
+        while not received and time.monotonic() < until:
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as following:
                 assert following.stdout is not None
-                told.extend(line for line in [following.stdout.readline()] if line)  # nothing before it runs
-                if told:
+                received.extend(line for line in [following.stdout.readline()] if line)  # nothing before it runs
+                if received:
                     assert not seed.seen.exists()
                     seed.seen.touch()
-                    told.extend(following.stdout)
+                    received.extend(following.stdout)
 
     assert seed.run(watch)[""] == "success"
-    assert told == ["loading\n", "loaded\n"], "the first line was read before the script could go on"
+    assert received == ["loading\n", "loaded\n"], "the first line was read before the script could go on"
 
 
 @pytest.mark.slow
@@ -171,11 +171,11 @@ def test_disable_and_enable_a_batchs_execution(seed: Seed, tmp_path: Path):
 
 
 def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
-    told = tmp_path / "told"
+    seen = tmp_path / "seen"
     seed.file.write_text(
         "jobs:  # kept\n"
         f"  extract: {{bash: '{seed.until_seen}'}}\n"
-        f"  load: {{bash: 'cat $BATCHY_PARAMS | tr -d \" \\n\" >> {told}; echo >> {told}', params: {{level: 1}}}}\n"
+        f"  load: {{bash: 'cat $BATCHY_PARAMS | tr -d \" \\n\" >> {seen}; echo >> {seen}', params: {{level: 1}}}}\n"
     )
 
     def edit() -> None:
@@ -187,11 +187,11 @@ def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
 
     assert set(seed.run(edit)) == {"", "open", "extract", "load", "close"}
     assert "jobs:  # kept" in seed.file.read_text()
-    assert '"level":1' in told.read_text(), "a batch that is open keeps its meaning"
+    assert '"level":1' in seen.read_text(), "a batch that is open keeps its meaning"
     assert set(seed.jobs()) == {"extract", "load"}
 
     assert seed.run(lambda: None)["audit"] == "success"
-    assert '"level":2' in told.read_text().splitlines()[1]
+    assert '"level":2' in seen.read_text().splitlines()[1]
     assert seed.jobs()["load"]["level"] == 2
 
 
