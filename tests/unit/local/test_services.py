@@ -202,11 +202,11 @@ def test_an_interrupted_initdb_leaves_nothing_that_looks_whole(tmp_path: Path) -
 
 def test_two_stacks_cannot_share_a_folder(tmp_path: Path) -> None:
     first, second = (stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path) for _ in range(2))
-    first._lock_folder()
+    first.claim()
     with pytest.raises(StackError, match="Another stack runs"):
         second.start()
     first.stop()
-    second._lock_folder()
+    second.claim()
     second.stop()
 
 
