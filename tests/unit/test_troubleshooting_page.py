@@ -32,6 +32,7 @@ ELSEWHERE = (
     "batchy_provider/plugin/",
     "batchy_provider/services/uploads.py",
     "batchy_provider/services/upload_files.py",
+    "batchy_provider/services/upload_checks.py",
     "batchy_provider/config/",
     "batchy_provider/original/formats.py",
     "batchy_provider/core/job_settings.py",
