@@ -22,6 +22,7 @@ from batchy_provider.cli.context import (
     UsageError,
     add_command,
 )
+from batchy_provider.core.vocabulary import ON_FAILED
 
 if TYPE_CHECKING:
     from batchy_provider.core.waits import Wait
@@ -56,7 +57,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--timezone", metavar="NAME", help="timezone of the day (default: the workflow's)")
     parser.add_argument("--timeout", type=duration, metavar="4h", help="give up after this time")
     parser.add_argument(
-        "--on-failed", choices=("wait", "fail"), default="wait", help="what to do when a batch fails (default: wait)"
+        "--on-failed", choices=ON_FAILED, default="wait", help="what to do when a batch fails (default: wait)"
     )
     remote.add_options(parser)
     parser.add_argument("--recheck", type=duration, default=timedelta(seconds=RECHECK_SECONDS), help=argparse.SUPPRESS)

@@ -16,6 +16,7 @@ from batchy_provider.config.field_types import (
     TimeOfDay,
     Timezone,
 )
+from batchy_provider.core.vocabulary import OnFailed, SubscribedResult
 
 
 class After(FileModel):
@@ -28,7 +29,7 @@ class After(FileModel):
         description="Only if all have succeeded on one day, in `timezone`: a run waits for those that are missing and "
         "is skipped when the day ends.",
     )
-    result: Literal["success", "failed", "closed"] = Field(
+    result: SubscribedResult = Field(
         default="success", description="Result that counts: `success`, `failed`, or `closed` for both."
     )
     outside: bool = Field(
@@ -77,7 +78,7 @@ class Wait(FileModel):
         description="Which success counts: `today` (the day of this run), `since_last_run`, `any`, or `{within: 12h}`.",
     )
     timeout: PositiveDuration | None = Field(default=None, description="How long to wait before the wait fails.")
-    on_failed: Literal["wait", "fail"] = Field(
+    on_failed: OnFailed = Field(
         default="wait", description="When the other workflow failed: `wait` (it may be re-run) or `fail`."
     )
     timezone: Timezone | None = Field(

@@ -75,6 +75,23 @@ Scope = Literal["today", "within", "since_last_run", "any"]
 """
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
+OnFailed = Literal["wait", "fail"]
+"""What a wait does when the latest batch has failed.
+
+- ``wait``: it goes on, since somebody may run the batch again.
+- ``fail``: it ends as failed.
+"""
+ON_FAILED: tuple[OnFailed, ...] = get_args(OnFailed)
+
+SubscribedResult = Literal["success", "failed", "closed"]
+"""Which closed batches a subscription or a schedule wants.
+
+- ``success``: batches that were closed as success.
+- ``failed``: batches that were closed as failed.
+- ``closed``: both.
+"""
+SUBSCRIBED_RESULTS: tuple[SubscribedResult, ...] = get_args(SubscribedResult)
+
 WaitState = Literal["done", "failed", "waiting"]
 """State of a wait.
 

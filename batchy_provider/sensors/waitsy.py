@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from batchy_provider.core.vocabulary import ON_FAILED, OnFailed
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
 from batchy_provider.operators.dag_run import Run, retry_defaults
@@ -88,7 +89,7 @@ class WaitsySensor(BaseSensorOperator):
         scope: str | Mapping[str, Any] = "today",
         own_workflow: str | None = None,
         timezone: str = "UTC",
-        on_failed: Literal["wait", "fail"] = "wait",
+        on_failed: OnFailed = "wait",
         same_day: bool = False,
         deferrable: bool = True,
         redis_conn_id: str | None = None,
@@ -96,7 +97,7 @@ class WaitsySensor(BaseSensorOperator):
     ) -> None:
         # Its worker may be killed, and a wait that is begun again has lost nothing.
         super().__init__(**retry_defaults(kwargs), **kwargs)
-        if on_failed not in ("wait", "fail"):
+        if on_failed not in ON_FAILED:
             raise ValueError(f"on_failed is {on_failed!r}; expected wait or fail")
         if _read_scope(scope)[0] != "today" and same_day:
             raise ValueError(f"same_day goes with scope today, not {scope!r}")

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.presenters import stored_batch
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import FormError, build, fits, shown
-from batchy_provider.core.vocabulary import VerdictCode
+from batchy_provider.core.vocabulary import SUBSCRIBED_RESULTS, SubscribedResult, VerdictCode
 from batchy_provider.core.waits import Verdict
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.state import codec
@@ -32,9 +32,6 @@ from batchy_provider.state.wait_queries import Asking
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
 
-SubscribedResult = Literal["success", "failed", "closed"]
-"""Which batches a subscription wants; ``closed`` means both results."""
-SUBSCRIBED_RESULTS: tuple[SubscribedResult, ...] = ("success", "failed", "closed")
 LEASE_SECONDS = 60
 """For how long only one subscriber may deliver a batch."""
 _AT_ONCE = 100

@@ -9,11 +9,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from batchy_provider.core.names import check_workflow_name
+from batchy_provider.core.vocabulary import SUBSCRIBED_RESULTS, SubscribedResult
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.triggers.multiplexers import multiplexer
 
@@ -51,13 +52,13 @@ class BatchClosedTrigger(BaseEventTrigger):
         self,
         *,
         workflow: str,
-        result: Literal["success", "failed", "closed"] = "success",
+        result: SubscribedResult = "success",
         outside_only: bool = True,
         name: str = "airflow",
         redis_conn_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
-        if result not in ("success", "failed", "closed"):
+        if result not in SUBSCRIBED_RESULTS:
             raise ValueError(f"result is {result!r}; expected success, failed or closed")
         self.workflow = check_workflow_name(workflow)
         self.result = result

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from batchy_provider.core.vocabulary import VerdictCode, WaitState
+from batchy_provider.core.vocabulary import OnFailed, VerdictCode, WaitState
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.security import WorkflowName, WorkflowReader
@@ -52,7 +52,7 @@ async def wait_for(
     timezone: Annotated[
         str | None, Query(max_length=60, description="Timezone of the day; by default the timezone of the workflow.")
     ] = None,
-    on_failed: Annotated[Literal["wait", "fail"], Query(description="What to do when a batch fails.")] = "wait",
+    on_failed: Annotated[OnFailed, Query(description="What to do when a batch fails.")] = "wait",
     timeout: Annotated[float, Query(ge=0, le=60, description="Seconds after which an answer comes in any case.")] = 0,
 ) -> WaitAnswer:
     """Answer when all jobs have succeeded today, or when `timeout` is over. Then ask again.
