@@ -3,7 +3,7 @@
 """Open files below one folder, never through a link: for servers that send files of this machine to clients.
 
 A path is resolved once. Then each folder of it is opened by the descriptor of the folder above, and links are refused.
-So nothing outside of the top folder is opened, even if somebody exchanges folders at the same time.
+So nothing outside of the top folder is opened, even if another program replaces folders at the same time.
 """
 
 from __future__ import annotations

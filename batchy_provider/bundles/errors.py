@@ -80,15 +80,15 @@ class OutputGoneError(ResultError):
     """
 
     def __init__(self, url: str) -> None:
-        said = f"The output {url} is gone"
-        pruned = "Was the result store pruned? Run that job again."
+        text = f"The output {url} is gone"
+        remedy = "Was the result store pruned? Run that job again."
         if "://" not in url or url.startswith("file://"):
-            said += f", or was never on this machine, {socket.gethostname()}"
-            pruned += (
+            text += f", or was never on this machine, {socket.gethostname()}"
+            remedy += (
                 " Or did it run on another worker? Then `[batchy] results_url` must name a place that all workers "
                 "reach, such as s3://…"
             )
-        super().__init__(f"{said}. {pruned}")
+        super().__init__(f"{text}. {remedy}")
         self.url = url
 
     def __reduce__(self) -> tuple[type[OutputGoneError], tuple[str]]:

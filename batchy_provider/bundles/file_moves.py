@@ -29,7 +29,7 @@ class UnsuitableFileError(OSError):
 
 
 def move_file(path: Path, target: Path) -> None:
-    """Move one regular file. A file with hard links is copied: somebody could change it later by another name.
+    """Move one regular file. A file with hard links is copied, because it could be changed later by another name.
 
     :raises UnsuitableFileError: it is no regular file, or most of it is holes.
     :raises OSError: it cannot be read or moved; ``target`` does not exist then.

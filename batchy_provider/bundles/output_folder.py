@@ -3,8 +3,8 @@
 """The folder for a script's output: which of its files can be stored, and why others cannot.
 
 A script writes into a folder of its own, `OutputFolder`. When the script has ended, `OutputFolder.collect` moves each
-file that can be stored to the files of the execution. Everything else is reported and stays behind, so that one odd
-file never costs the others.
+file that can be stored to the files of the execution. It reports the other files and leaves them out, so that one file
+that cannot be stored does not affect the rest.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _name_problem(name: str) -> str | None:
 def names_below(folder: Path, most: int) -> set[str]:
     """Return the names of all files in a folder and in its subfolders. Links count as files.
 
-    :param most: look at no more entries than this.
+    :param most: read no more entries than this.
     """
     names: set[str] = set()
     folders = [""]

@@ -35,12 +35,12 @@ def parse(line: bytes) -> Progress | None:
     if not line.startswith(MARK) or len(line) > _MAX_LINE:
         return None
     try:
-        said = json.loads(line[len(MARK) :])
+        parsed = json.loads(line[len(MARK) :])
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict):
+    if not isinstance(parsed, dict):
         return None
-    progress, message = said.get("progress"), said.get("message")
+    progress, message = parsed.get("progress"), parsed.get("message")
     if progress is not None:
         if isinstance(progress, bool) or not isinstance(progress, (int, float)):
             return None

@@ -130,7 +130,7 @@ class SessionLeader:
                 if found is None:
                     return None
                 return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
-        if self._process.returncode is None:  # macOS, or somebody in this process waits for all children
+        if self._process.returncode is None:  # macOS, or other code in this process waits for all children
             self._wait(os.WNOHANG)
         return self._process.returncode
 
@@ -177,7 +177,7 @@ class SessionLeader:
     def _wait(self, options: int) -> None:
         try:
             pid, status, usage = os.wait4(self.pid, options)
-        except ChildProcessError:  # somebody in this process waits for all children
+        except ChildProcessError:  # other code in this process waits for all children
             self._process.returncode = 255
             return
         if pid:
