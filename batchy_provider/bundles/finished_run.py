@@ -64,8 +64,8 @@ class FinishedRun:
         reason = self.masker.text(reason_of(self.result, problems, self.request))
         files = [*self.collected.skipped, *_files_of(skipped)]
         notices = [
-            # A script that failed on its own, or asked to be skipped, has another reason than these problems.
-            *(problem for problem in problems if problem not in reason),
+            # If the script exited with 0, these problems are the reason; see `summary_of`.
+            *(problems if self.result.ended != "exit" or self.result.exit_code else ()),
             *self.collected.notices,
             *skipped_notices(files),
             *new_files_notices(self.new_files, self.masker),

@@ -13,7 +13,7 @@ from batchy_provider.cli.context import EXIT_OK, Commands, Context, add_command
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from batchy_provider.config.convert import Converted
+    from batchy_provider.config.convert import Converted, ConvertedCrontab
 
 
 def add_commands(commands: Commands) -> None:
@@ -41,14 +41,17 @@ def convert(context: Context, arguments: argparse.Namespace) -> int:
     """Convert a crontab or the original's files."""
     from batchy_provider.config.convert import file_text
 
-    made, left = _crontab(arguments) if arguments.what == "crontab" else _original(arguments)
+    made, left_out, remarks = _crontab(arguments) if arguments.what == "crontab" else _original(arguments)
     folder = arguments.to or context.cfg
     files = {folder / f"{each.name}.yaml": each for each in made}
     if not arguments.dry_run:
         _write(files, force=arguments.force)
     if not context.output.is_table:
         context.output.data(
-            {"files": [{"file": str(path), "left": each.left} for path, each in files.items()], "left": left}
+            {
+                "files": [{"file": str(path), "left": each.left} for path, each in files.items()],
+                "left": [*left_out, *remarks],
+            }
         )
         return EXIT_OK
     for path, each in files.items():
@@ -58,12 +61,14 @@ def convert(context: Context, arguments: argparse.Namespace) -> int:
             context.output.line(f"{path}")
         for sentence in each.left:
             context.output.note(f"  {path.name}: {sentence}")
-    for sentence in left:
-        context.output.note(f"  left out: {sentence}" if sentence.startswith("line ") else f"  {sentence}")
+    for sentence in left_out:
+        context.output.note(f"  left out: {sentence}")
+    for sentence in remarks:
+        context.output.note(f"  {sentence}")
     return EXIT_OK
 
 
-def _crontab(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]:
+def _crontab(arguments: argparse.Namespace) -> ConvertedCrontab:
     from batchy_provider.config.convert import from_crontab
     from batchy_provider.config.crontab import decode_crontab
 
@@ -72,10 +77,10 @@ def _crontab(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]
     except OSError as error:
         raise ConfigError(f"{arguments.path} cannot be read: {error}") from None
     text, is_utf8 = decode_crontab(raw)
-    made, left = from_crontab(text, with_user=arguments.with_user or None)
+    converted = from_crontab(text, with_user=arguments.with_user or None)
     if not is_utf8:
-        left.append("the crontab is not UTF-8 and was read as Latin-1; the workflow files are UTF-8")
-    return made, left
+        converted.remarks.append("the crontab is not UTF-8 and was read as Latin-1; the workflow files are UTF-8")
+    return converted
 
 
 def _stdin() -> bytes:
@@ -83,14 +88,16 @@ def _stdin() -> bytes:
     return bytes(binary.read()) if binary is not None else sys.stdin.read().encode()
 
 
-def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str]]:
+def _original(arguments: argparse.Namespace) -> tuple[list[Converted], list[str], list[str]]:
     from batchy_provider.config.convert import from_original
     from batchy_provider.config.reader import read_folder
 
     found = read_folder(arguments.path)
-    left = [str(diagnostic) for diagnostic in found.diagnostics]
-    left += [f"{each.path} is not a file of the original" for each in found.workflows.values() if each.original is None]
-    return [from_original(each) for each in found.workflows.values() if each.original is not None], left
+    remarks = [str(diagnostic) for diagnostic in found.diagnostics]
+    remarks += [
+        f"{each.path} is not a file of the original" for each in found.workflows.values() if each.original is None
+    ]
+    return [from_original(each) for each in found.workflows.values() if each.original is not None], [], remarks
 
 
 def _write(files: dict[Path, Converted], *, force: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -45,16 +45,26 @@ class Converted:
     left: list[str] = field(default_factory=list)
 
 
-def from_crontab(text: str, *, with_user: bool | None = None) -> tuple[list[Converted], list[str]]:
+class ConvertedCrontab(NamedTuple):
+    """The workflows of a crontab, and sentences about the rest.
+
+    :param left_out: lines that are no workflow now, ``line 7: …``.
+    :param remarks: what holds for all workflows.
+    """
+
+    workflows: list[Converted]
+    left_out: list[str]
+    remarks: list[str]
+
+
+def from_crontab(text: str, *, with_user: bool | None = None) -> ConvertedCrontab:
     """Convert each line of a crontab to a workflow. All results are valid; what cannot be converted is listed.
 
     :param text: as ``crontab -l`` prints it.
     :param with_user: lines have a user before the command, as in ``/etc/crontab``; None looks at them.
-    :returns: the workflows; and what belongs to none of them: lines that were left out (``line 7: …``), and what
-        holds for all workflows.
     """
     made: dict[str, Converted] = {}
-    left: list[str] = []
+    left_out: list[str] = []
     facts: dict[str, None] = {}
     for line in read_crontab(text, with_user=with_user):
         converted = _cron_line(line, facts)
@@ -62,10 +72,10 @@ def from_crontab(text: str, *, with_user: bool | None = None) -> tuple[list[Conv
             converted.name = _free_name(converted.name, made)
             converted = _checked(converted)
         if isinstance(converted, str):
-            left.append(f"line {line.number}: {converted}: {line.text}")
+            left_out.append(f"line {line.number}: {converted}: {line.text}")
         else:
             made[converted.name] = converted
-    return list(made.values()), [*left, *(facts if made else ())]
+    return ConvertedCrontab(list(made.values()), left_out, list(facts) if made else [])
 
 
 def file_text(converted: Converted) -> str:

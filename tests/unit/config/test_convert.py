@@ -52,7 +52,7 @@ def valid(converted: Converted, folder: Path) -> Workflow:
 
 class TestCrontab:
     def test_each_line_is_a_workflow(self):
-        made, _ = from_crontab(CRONTAB)
+        made = from_crontab(CRONTAB).workflows
         assert [each.name for each in made] == ["load_sales", "stock", "mail", "stock_2", "open"]
         sales, stock, mail, _, opening = made
         assert sales.data == {
@@ -73,7 +73,8 @@ class TestCrontab:
         assert list(opening.data["jobs"]) == ["run_open"]
 
     def test_what_could_not_be_carried_over(self):
-        assert from_crontab(CRONTAB)[1] == [
+        found = from_crontab(CRONTAB)
+        assert [*found.left_out, *found.remarks] == [
             "line 13: '15 5 31 6 *' never fires: none of its months has a day 31: 15 5 31 6 *  never.sh",
             "line 14: a workflow is not started by a reboot: @reboot      start_all",
             "line 15: the minute '61' is not valid; expected 0 to 59: 61 * * * *   wrong.sh",
@@ -82,16 +83,16 @@ class TestCrontab:
         ]
 
     def test_all_are_valid(self, tmp_path: Path):
-        for each in from_crontab(CRONTAB)[0]:
+        for each in from_crontab(CRONTAB).workflows:
             valid(each, tmp_path)
 
     def test_of_the_system(self):
-        (made,) = from_crontab("CRON_TZ=UTC\n0 2 * * * etl /opt/etl/load.sh -v\n", with_user=True)[0]
+        (made,) = from_crontab("CRON_TZ=UTC\n0 2 * * * etl /opt/etl/load.sh -v\n", with_user=True).workflows
         assert made.data["jobs"] == {"load": {"bash": "/opt/etl/load.sh -v"}}
         assert made.left == ["it ran as the user etl and runs as Airflow's worker now"]
 
     def test_a_command_without_a_name(self):
-        (made,) = from_crontab("TZ=UTC\n0 2 * * * ( echo 'x )\n")[0]
+        (made,) = from_crontab("TZ=UTC\n0 2 * * * ( echo 'x )\n").workflows
         assert made.name in ("line_2", "echo")
 
 

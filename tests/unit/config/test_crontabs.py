@@ -100,11 +100,11 @@ CRONS = st.tuples(*(field(n, *BOUNDS[n]) for n in (2, 3, 4))).map(lambda days: "
 @example(cron="7 3 * * 1-7/2")
 @example(cron="7 3 3-3 * *")
 def test_a_converted_line_fires_when_cron_would_have_or_is_left_out_with_a_word(cron: str) -> None:
-    made, left = from_crontab(f"CRON_TZ=UTC\n{cron} load.sh\n")
+    made, left_out, _ = from_crontab(f"CRON_TZ=UTC\n{cron} load.sh\n")
     if made:
         assert fires_in_airflow(made[0].data["schedule"]) == fires(cron)
     else:
-        assert left[0].startswith("line 2: ")
+        assert left_out[0].startswith("line 2: ")
 
 
 @settings(max_examples=scaled(30))
@@ -131,7 +131,7 @@ LINES = st.one_of(
 @pytest.mark.slow
 @given(lines=st.lists(LINES, max_size=6), with_user=st.sampled_from([None, True, False]))
 def test_every_file_that_is_written_is_valid(lines: list[str], with_user: bool | None) -> None:
-    made, _ = from_crontab("\n".join(lines), with_user=with_user)
+    made = from_crontab("\n".join(lines), with_user=with_user).workflows
     assert len({each.name.casefold() for each in made}) == len(made)
     for each in made:
         _, diagnostics = Reader("cfg").read_text(Path(f"cfg/{each.name}.yaml"), file_text(each))
@@ -145,7 +145,7 @@ def test_braces_of_a_command_stay_as_they_are(text: str) -> None:
 
 
 def only(text: str, **options: Any) -> Any:
-    (made,), _ = from_crontab(text, **options)
+    (made,) = from_crontab(text, **options).workflows
     return made
 
 
@@ -168,9 +168,10 @@ def test_seconds_and_users_are_recognized() -> None:
 
 
 def test_what_is_the_same_for_all_is_said_once() -> None:
-    made, left = from_crontab("SHELL=/bin/sh\nMAILTO=ops\n0 2 * * * a.sh\n0 3 * * * b.sh\n")
+    made, left_out, remarks = from_crontab("SHELL=/bin/sh\nMAILTO=ops\n0 2 * * * a.sh\n0 3 * * * b.sh\n")
     assert [each.left for each in made] == [[], []]
-    assert len(left) == len(set(left)) == 5
+    assert left_out == []
+    assert len(remarks) == len(set(remarks)) == 5
 
 
 def test_what_follows_a_percent_sign_reaches_the_whole_command() -> None:
