@@ -61,7 +61,6 @@ class FinishedRun:
         :param skipped: files that the store did not take; ``output`` or ``files/…``.
         """
         problems = self._problems(skipped)
-        reason = self.masker.text(reason_of(self.result, problems, self.request))
         files = [*self.collected.skipped, *_files_of(skipped)]
         notices = [
             # If the script exited with 0, these problems are the reason; see `summary_of`.
@@ -74,7 +73,7 @@ class FinishedRun:
         return {
             "run_id": self.request.script_context.run_id,
             "state": state_of(result, problems),
-            "reason": reason,
+            "reason": self.masker.text(reason_of(self.result, problems, self.request)),
             "notices": [self.masker.text(notice) for notice in notices],
             "ended": result.ended,
             "exit_code": result.exit_code,

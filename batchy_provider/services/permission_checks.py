@@ -88,7 +88,7 @@ def _refused(node: redis.Redis, keys: Keys, *, waits: bool) -> Iterator[str]:
     connection = pool.get_connection()
     try:
         for command in (*outside, ("MULTI",), *queued):
-            yield from _try(connection, command)
+            yield from _send(connection, command)
     finally:
         connection.disconnect()
         pool.release(connection)
@@ -97,17 +97,17 @@ def _refused(node: redis.Redis, keys: Keys, *, waits: bool) -> Iterator[str]:
             listener.subscribe(EVENTS_CHANNEL)
             listener.get_message(timeout=_ANSWER_SECONDS)
         except ResponseError as error:
-            yield _said("SUBSCRIBE", error)
+            yield _refusal("SUBSCRIBE", error)
 
 
-def _try(connection: Any, command: Command) -> Iterator[str]:
+def _send(connection: Any, command: Command) -> Iterator[str]:
     connection.send_command(*command)
     try:
         connection.read_response()
     except ResponseError as error:
-        yield _said(command[0], error)
+        yield _refusal(command[0], error)
 
 
-def _said(command: str, error: ResponseError) -> str:
+def _refusal(command: str, error: ResponseError) -> str:
     # An error of the server itself has the same text for each command, so it is reported once.
     return f"{command} is refused: {error}" if isinstance(error, NoPermissionError) else explained(error)

@@ -2,8 +2,8 @@
 # Copyright the batchy_provider authors
 """The state of all workflows as metrics, in the text that Prometheus scrapes.
 
-All is worked out when it is asked for, from what Redis and the files say: nothing is counted in between, so it is right
-whatever was restarted. Labels are the workflow and, where a script runs that tells its progress, the job: no ids.
+All values come from Redis and the workflow files at each request. Nothing is counted in between, so a restart changes
+no value. The labels are the workflow and, for the progress of a script, the job. No label is an id.
 """
 
 from __future__ import annotations

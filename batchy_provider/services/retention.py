@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from batchy_provider.state.store import Store
 
 _SPARED = 1000
-"""How many batches beyond the kept ones keep their results: batches may open between the two removals."""
+"""How many more of the newest batches are protected: batches may open between the two removals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@
 An event on the channel is only a hint, since Redis does not repeat what it publishes. The multiplexer asks about a
 workflow
 
-- when a wait begins, after the subscription stands,
+- when a wait begins, after it has subscribed to the channel,
 - when an event names the workflow,
-- when the subscription was lost and stands again,
+- when the connection was lost and it has subscribed again,
 - every `recheck_seconds`, for writers that publish nothing, such as the original server.
 
 Airflow 3.3 and newer has shared streams of triggers. We measured them for the triggerer and do not use them:
