@@ -8,7 +8,7 @@ What running a bundle costs, as ratios to plain bash in the same run.
 2. Peak memory of the process that runs the script, at 1 MB, 100 MB and 2 GB of output.
 3. From start to the first line that the live view shows, for a cached zip, against plain bash.
 4. An output of 1 GB handed to the next script: on local disk (copied and its digest checked) against `cp` and `cat`;
-   over S3 (a server of moto's in a process of its own, two workers without a common disk) against s3fs alone.
+   over S3 (moto's server in a separate process, two workers without a common disk) against s3fs alone.
    Peak memory of the process that does it.
 
 Usage: python benchmarks/bundle_runner.py [--rounds N] [--only lines,memory,first,local,s3]
@@ -252,7 +252,7 @@ def wait_until_open(port: int) -> None:
 
 
 def in_child(what: str, megabytes: int) -> None:
-    """In a process of its own, whose peak memory is its own."""
+    """Run it in a separate process, to measure its peak memory alone."""
     subprocess.run([sys.executable, __file__, f"--{what}", str(megabytes)], check=True)
 
 

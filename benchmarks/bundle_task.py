@@ -3,8 +3,8 @@
 """
 What a script's output costs in a whole Airflow task: lines of 100 bytes through BashBundleOperator and BashOperator.
 
-Starts an Airflow of its own (Valkey, PostgreSQL, all components), runs one DAG with both, and counts every line in
-the task log's file and in the result file. Times are those of the task instances, start to end, as Airflow tells them.
+Starts a separate Airflow (Valkey, PostgreSQL, all components), runs one DAG with both, and counts every line in
+the task log's file and in the result file. Times are those of the task instances, start to end, as Airflow has them.
 
 Usage: python benchmarks/bundle_task.py [--lines N] [--plain-lines N]
 """

@@ -191,7 +191,7 @@ def child(way: str, folder: Path, count: int) -> None:
 
 
 def measure(python: str, way: str, folder: Path, count: int) -> dict[str, float]:
-    """Measure one way in a process of its own."""
+    """Measure one way in a separate process."""
     env = {**os.environ, "AIRFLOW_HOME": str(folder / "home"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
     env.pop("PYTHONDONTWRITEBYTECODE", None)

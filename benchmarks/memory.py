@@ -2,7 +2,7 @@
 # Copyright the batchy_provider authors
 """What workflows, batches and waits cost in Redis memory, and how long a night of 1,000 workflows takes.
 
-Two ways in turns in one run, on a server of its own each time:
+Two ways in turns in one run, each time on a new server:
 
 - ``store``: `Store.open` and `close`.
 - ``raw``: the original server's layout, a live hash and one hash a batch with the very same JSON, and nothing else:

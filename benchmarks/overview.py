@@ -5,7 +5,7 @@ How soon the server answers the page's overview, beside Airflow's own list of DA
 
     python benchmarks/overview.py [--workflows 1000] [--batches 100] [--runs 20]
 
-Writes the workflows' files, opens and closes their batches in a Valkey of its own, gives Airflow's database a DAG
+Writes the workflows' files, opens and closes their batches in a separate Valkey, gives Airflow's database a DAG
 each, and asks both over the real ASGI application with a real token, in turns. Redis round trips are counted where
 redis-py sends.
 """

@@ -2,7 +2,7 @@
 # Copyright the batchy_provider authors
 """How long `batchy prune` takes on long histories, and what it sends: commands, and the most in one packet.
 
-For each length, a history of closed batches is written into a Valkey of its own, and all but the newest 100 are
+For each length, a history of closed batches is written into a separate Valkey, and all but the newest 100 are
 pruned. A prune that is linear takes ten times as long, and sends ten times as many commands, for ten times the batches.
 
 Run: ``python benchmarks/prune.py [--batches 2000 20000] [--jobs 5]``.

@@ -50,7 +50,7 @@ def make_execution(arguments: argparse.Namespace, scratch: ScratchFolder, termin
         with airflow_logs_to_stderr():
             bundle = open_path(bundle)
     given = _input(arguments.input, folder)
-    script_context = _telling(arguments, given)
+    script_context = _script_context(arguments, given)
     grace, background = arguments.kill_grace, arguments.background_timeout
     task = ExecutionRequest(
         identity=ExecutionId(workflow="by hand", batch_id="1", job=script_context.job, attempt="1"),
@@ -88,7 +88,7 @@ def _secrets(task: ExecutionRequest) -> Secrets:
     return lambda: found
 
 
-def _telling(arguments: argparse.Namespace, given: Path | None) -> ScriptContext:
+def _script_context(arguments: argparse.Namespace, given: Path | None) -> ScriptContext:
     from batchy_provider.bundles.script_context import ScriptContext
 
     job = arguments.job or Path(arguments.bundle.rstrip("/")).resolve().name.removesuffix(".zip")

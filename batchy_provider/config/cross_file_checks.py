@@ -65,10 +65,10 @@ def _check_jobs_of_waits(workflow: Workflow, workflows: Mapping[str, Workflow]) 
 def _check_cycles(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
     upstream = {name: [other for other, _ in _waits_of_a_day(workflow)] for name, workflow in workflows.items()}
     # One cycle at a time: without the wait that closes it, the search finds the next one.
-    while circle := find_cycle(upstream):
-        first, awaited = circle[0], circle[-1]
+    while cycle := find_cycle(upstream):
+        first, awaited = cycle[0], cycle[-1]
         path = next(path for other, path in _waits_of_a_day(workflows[first]) if other == awaited)
-        names = " → ".join([first, *reversed(circle)])
+        names = " → ".join([first, *reversed(cycle)])
         yield workflows[first].path, Violation(path, Code.CYCLE, f"workflows wait for each other in a cycle: {names}")
         upstream[first] = [other for other in upstream[first] if other != awaited]
 

@@ -42,7 +42,7 @@ def check_job_key(name: str) -> Iterator[Violation]:
 
 
 def check_instances(model: WorkflowModel) -> Iterator[Violation]:
-    """Yield tasks whose name Airflow gives to an instance of a mapped job, whatever the number of its instances."""
+    """Yield tasks that have a name which Airflow may give to an instance of a mapped job."""
     waits = [WAIT_PREFIX + name for name in (*(wait.workflow for wait in model.wait_for), *same_day_workflows(model))]
     for mapped in (name for name, job in model.jobs.items() if job.for_each is not None):
         instance = re.compile(re.escape(mapped) + "_[0-9]+", re.ASCII)

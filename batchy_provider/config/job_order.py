@@ -70,10 +70,10 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
             last = name
     if violations:
         return Order(upstream, {}), violations
-    if circle := find_cycle(upstream):
-        path = " → ".join([*circle, circle[0]])
+    if cycle := find_cycle(upstream):
+        path = " → ".join([*cycle, cycle[0]])
         violations.append(
-            Violation(("jobs", circle[0], "after"), Code.CYCLE, f"jobs follow each other in a cycle: {path}")
+            Violation(("jobs", cycle[0], "after"), Code.CYCLE, f"jobs follow each other in a cycle: {path}")
         )
         return Order(upstream, {}), violations
     for name, job in jobs.items():
@@ -159,13 +159,13 @@ def _input(name: str, wanted: str, jobs: Mapping[str, Job], order: Order, violat
 
 
 def find_cycle(upstream: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return names that follow each other in a circle, in that order, the uppermost in the file first."""
+    """Return names that follow each other in a cycle, in that order, the uppermost in the file first."""
     sorter = TopologicalSorter(upstream)
     try:
         sorter.prepare()
     except CycleError as error:
-        circle: list[str] = error.args[1][:-1]
+        cycle: list[str] = error.args[1][:-1]
         rank = {name: place for place, name in enumerate(upstream)}
-        first = circle.index(min(circle, key=lambda name: rank.get(name, len(rank))))
-        return circle[first:] + circle[:first]
+        first = cycle.index(min(cycle, key=lambda name: rank.get(name, len(rank))))
+        return cycle[first:] + cycle[:first]
     return []

@@ -63,7 +63,7 @@ class Within(FileModel):
 
 Scope = Annotated[
     Annotated[Literal["today", "since_last_run", "any"], Tag("<name>")] | Annotated[Within, Tag("<within>")],
-    # Tags are in angle brackets, so that `violations` can tell them from keys in the place of an error.
+    # Tags are in angle brackets, so that `model_errors` can distinguish them from the keys of a file.
     Discriminator(lambda value: "<within>" if isinstance(value, dict | Within) else "<name>"),
 ]
 

@@ -86,7 +86,7 @@ def check_templates(cls: Any, own: Mapping[str, Any], place: KeyPath) -> None:
     for name in getattr(cls, "template_fields", ()):
         value = own.get(name)
         if not (isinstance(value, str) and files and value.endswith(files)):
-            # A class may render with names of its own.
+            # A class may add its own names when it renders.
             violations += template_violations(value, (*place, name), any_names=True)
     if violations:
         raise BuildError(violations)

@@ -62,7 +62,7 @@ def storage_problem(dag: DAG) -> str | None:
 class StorageCheck:
     """Check the DAGs of one folder in one parse, and skip those that passed before and have not changed.
 
-    Each parse has a process of its own. So a file records the DAGs that passed; they are serialized again only when the
+    Each parse is a separate process. So a file records the DAGs that passed; they are serialized again only when the
     workflow, this package or Airflow changes. A DAG that uses other classes is serialized in each parse, because
     nothing shows when their behavior changes.
 

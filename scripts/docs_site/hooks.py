@@ -95,7 +95,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links out of ``docs/`` to the pages of the site that show their targets."""
-    return plain_pipes(_outside.mend(markdown, page.file.src_uri))
+    return plain_pipes(_outside.rewrite_links(markdown, page.file.src_uri))
 
 
 def _openapi() -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Outside:
         self._docs = docs.resolve()
         self._page = page
 
-    def mend(self, markdown: str, src: str) -> str:
+    def rewrite_links(self, markdown: str, src: str) -> str:
         """Return a page's text, with its links to outside files changed to pages of the site.
 
         :param src: the page's path below ``docs/``.

@@ -36,7 +36,7 @@ def _blocks(language: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("block", _blocks("yaml"))
-def test_yaml_on_the_pages_is_yaml_and_whole_workflow_files_are_sound(block: str) -> None:
+def test_yaml_on_the_pages_is_yaml_and_whole_workflow_files_are_valid(block: str) -> None:
     from batchy_provider.config.validation import validate
 
     if "…" in block:  # an outline

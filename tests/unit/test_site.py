@@ -231,9 +231,9 @@ def test_links_that_leave_the_docs_lead_to_the_page_that_shows_the_file(tmp_path
     (tmp_path / "docs" / "deep" / "y.md").write_text("[a](../../cfg/a.yaml#L3)")
     outside = Outside(tmp_path, tmp_path / "docs", "reference/files.md")
     assert outside.linked() == ["cfg", "cfg/a.yaml"], "what is not there stays as it is, for the build to complain of"
-    assert outside.mend("[a](../cfg/a.yaml)", "x.md") == "[a](reference/files.md#cfg-a-yaml)"
-    assert outside.mend("[a](../../cfg/a.yaml#L3)", "deep/y.md") == "[a](../reference/files.md#cfg-a-yaml)"
-    assert outside.mend("[b](../cfg/b.yaml) [c](https://x/y) [d](x.md)", "y.md") == (
+    assert outside.rewrite_links("[a](../cfg/a.yaml)", "x.md") == "[a](reference/files.md#cfg-a-yaml)"
+    assert outside.rewrite_links("[a](../../cfg/a.yaml#L3)", "deep/y.md") == "[a](../reference/files.md#cfg-a-yaml)"
+    assert outside.rewrite_links("[b](../cfg/b.yaml) [c](https://x/y) [d](x.md)", "y.md") == (
         "[b](../cfg/b.yaml) [c](https://x/y) [d](x.md)"
     )
     assert f"{{#{anchor('cfg/a.yaml')}}}\n\n```yaml\njobs: {{}}\n```" in outside.page()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Call commands, in this process or as a program of its own, with a workflow `sales` on a real Valkey."""
+"""Call commands, in this process or as a separate program, with a workflow `sales` on a real Valkey."""
 
 from __future__ import annotations
 

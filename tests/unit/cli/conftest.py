@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Fixtures of the command line: in this process, and as a program of its own."""
+"""Fixtures of the command line: in this process, and as a separate program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sales(cli: Cli) -> str:
 
 @pytest.fixture
 def batchy(tmp_path: Path) -> Batchy:
-    """The real command in a process of its own."""
+    """The real command in a separate process."""
 
     def call(*arguments: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(

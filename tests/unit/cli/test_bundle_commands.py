@@ -41,7 +41,7 @@ class TestRun:
         bundle("head -c 300000 /dev/zero | tr '\\0' x; printf '\\377\\000no newline'")
         assert batchy("run", "etl").stdout == b"x" * 300000 + b"\xff\x00no newline"
 
-    def test_values_of_telling_names_are_masked_on_the_terminal_and_in_what_is_kept(
+    def test_values_with_sensitive_names_are_masked_on_the_terminal_and_in_results(
         self, batchy: Batchy, bundle: Any, tmp_path: Path
     ) -> None:
         bundle('echo "out $DB_PASSWORD"; echo "err $DB_PASSWORD" >&2')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Tables in terminals of any width: whatever stands in a cell can be read."""
+"""Tables in terminals of any width: each cell can be read whole."""
 
 from __future__ import annotations
 

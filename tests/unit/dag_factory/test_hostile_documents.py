@@ -49,10 +49,10 @@ _changes = st.lists(
 
 def _changed(changes: list[tuple[tuple[Any, ...], Any, str]], *, classes: bool = True) -> Any:
     document: Any = copy.deepcopy(FULL)
-    if not classes:  # then a file that is accepted must be built: nothing is left that only Airflow can tell
+    if not classes:  # then a file that is accepted must be built: nothing is left that only Airflow can check
         del document["on_failure"], document["deadline"], document["jobs"]["check"]
         del document["jobs"]["extract"]["on_failure"]
-    document["jobs"]["load"] = {"bash": "echo", "after": ["extract"]}  # sound, unless a change makes it otherwise
+    document["jobs"]["load"] = {"bash": "echo", "after": ["extract"]}  # valid, unless a change makes it otherwise
     for path, value, how in changes:
         place = document
         try:
@@ -91,7 +91,7 @@ def _check(raw: bytes, suffix: str) -> None:
         if workflow is None:
             return
         json.dumps(workflow.config().jobs, allow_nan=False).encode()
-        if workflow.uses_classes and of_build:  # only Airflow can tell, and it did
+        if workflow.uses_classes and of_build:  # only Airflow can check these, and it did
             return
         assert of_build == []
         if not workflow.has_dag:
@@ -109,7 +109,7 @@ def _check(raw: bytes, suffix: str) -> None:
 _settings = settings(max_examples=scaled(40))
 
 
-def test_the_document_with_every_key_is_sound_without_its_bundle():
+def test_the_document_with_every_key_is_valid_without_its_bundle():
     document = _changed([])
     with tempfile.TemporaryDirectory() as scratch:
         cfg = Path(scratch)

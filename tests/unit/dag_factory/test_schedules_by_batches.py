@@ -223,10 +223,10 @@ def test_a_workflow_outside_needs_no_file(tmp_path: Path) -> None:
     assert [path.name for path, _ in check_across_files(workflows, list(workflows))] == ["hr.yaml"]
 
 
-def test_what_runs_after_a_failure_closes_no_circle(tmp_path: Path) -> None:
+def test_what_runs_after_a_failure_closes_no_cycle(tmp_path: Path) -> None:
     from batchy_provider.config.cross_file_checks import check_across_files
 
-    (tmp_path / "mend.yaml").write_text(f"schedule: {{after: load, result: failed}}\n{JOB}")
-    (tmp_path / "load.yaml").write_text(f"schedule: {{after: mend}}\n{JOB}")
+    (tmp_path / "repair.yaml").write_text(f"schedule: {{after: load, result: failed}}\n{JOB}")
+    (tmp_path / "load.yaml").write_text(f"schedule: {{after: repair}}\n{JOB}")
     workflows = read_folder(tmp_path).workflows
     assert list(check_across_files(workflows, list(workflows))) == []
