@@ -32,7 +32,7 @@ from batchy_provider.bundles.script import SCRIPT, ScriptError, bash_options
 from batchy_provider.bundles.script_context import write_params_file
 from batchy_provider.bundles.script_environment import build_environment, check_arguments
 
-_NAMES_LOOKED_AT = 20_000
+_MOST_NAMES = 20_000
 _WAITING = (
     "Another script of this job still runs on this machine: of a try whose worker was killed, or of a batch that was "
     "taken over. Waiting until it has ended."
@@ -110,13 +110,13 @@ class Execution:
             with ScratchFolder(self._work) as scratch, self._results.draft(request.identity, scratch.path) as draft:
                 bundle = scratch.path / "bundle"
                 command, fetched = self._prepare(bundle)
-                files_before = names_below(bundle, _NAMES_LOOKED_AT)
+                files_before = names_below(bundle, _MOST_NAMES)
                 output = OutputFolder(draft.script_folder)
                 started = utc_now()
                 with self._job_lock() as locks:
                     result = self._run(command, scratch, draft, output, locks)
                 self._exit_code = result.exit_code
-                new_files = names_below(bundle, len(files_before) + _NAMES_LOOKED_AT) - files_before
+                new_files = names_below(bundle, len(files_before) + _MOST_NAMES) - files_before
                 return self._store(draft, output, fetched, result, started, sorted(new_files))
         except (OSError, BundleError) as error:
             is_full = is_full_disk(error)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from batchy_provider.bundles.execution import Execution
     from batchy_provider.bundles.execution_outcome import ExecutionOutcome
+    from batchy_provider.bundles.execution_request import ExecutionRequest
     from batchy_provider.core.values import Batch
 
 
@@ -173,57 +175,21 @@ class BashBundleOperator(BaseOperator):
             self._execution.cancel()
 
     def _run(self, context: Context, store: Any, batch: Batch | None) -> dict[str, Any]:
-        from airflow.providers.common.compat.sdk import conf
-
         from batchy_provider.bundles.execution import Execution
-        from batchy_provider.bundles.execution_request import ExecutionRequest
-        from batchy_provider.bundles.limits import BACKGROUND_SECONDS, ProcessLimits
-        from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES
         from batchy_provider.compat import supervisor_socket
         from batchy_provider.hooks.deployment import bundle_cache, result_store
-        from batchy_provider.hooks.secrets import close_process, known_secrets, learn_secrets
-        from batchy_provider.observability import observed_execution, traces
-        from batchy_provider.operators import script_request
-        from batchy_provider.operators.batch_watchdog import BatchEnd, lock_name, watchdog
+        from batchy_provider.hooks.secrets import known_secrets
+        from batchy_provider.observability import observed_execution
+        from batchy_provider.operators.batch_watchdog import BatchEnd, watchdog
         from batchy_provider.operators.execution_timeout import orderly_timeout
         from batchy_provider.operators.progress import ProgressReporter
 
         cache = bundle_cache()
-        grace = self.kill_grace_seconds
         ti = context["ti"]
         workflow = self.workflow or ti.dag_id
         with observed_execution.observe(workflow, self.job, batch, ti.try_number) as observed:
-            script_context, given_input = script_request.script_context_of(
-                context,
-                batch,
-                job=self.job,
-                workflow=self.workflow,
-                job_params=self.job_params,
-                previous=self.previous,
-                input_from=self.input_from,
-            )
-            learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
-            close_process()
-            request = ExecutionRequest(
-                identity=script_request.execution_id(ti, batch, workflow=workflow, job=self.job),
-                script_context=script_context,
-                bundle=script_request.bundle_path(self.bundle, self.get_dag()),
-                command=self.bash_command,
-                sha256=self.sha256,
-                args=self.args,
-                env={**traces.carrier(), **(self.env or {})},
-                inherit_env=self.inherit_env,
-                kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
-                background_timeout=BACKGROUND_SECONDS if self.background_timeout is None else self.background_timeout,
-                limits=ProcessLimits(**(self.limits or {})),
-                max_output_bytes=self.max_output_bytes,
-                log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
-                output_is_read=script_request.is_output_read(self.task_id, self.get_dag()),
-                job_lock=cache.root / "claims" / lock_name(ti, batch),
-                **given_input,
-            )
             execution = self._execution = Execution(
-                request,
+                self._request(context, batch, lock_folder=cache.root / "claims"),
                 cache=cache,
                 results=result_store(),
                 work=cache.root / "work",
@@ -239,6 +205,49 @@ class BashBundleOperator(BaseOperator):
                 outcome = execution.run()
                 observed.ended(outcome)
                 return self._finish(context, outcome)
+
+    def _request(self, context: Context, batch: Batch | None, *, lock_folder: Path) -> ExecutionRequest:
+        """Return what to run, and how. From now on, Airflow masks the secrets of the job."""
+        from airflow.providers.common.compat.sdk import conf
+
+        from batchy_provider.bundles.execution_request import ExecutionRequest
+        from batchy_provider.bundles.limits import BACKGROUND_SECONDS, ProcessLimits
+        from batchy_provider.bundles.live_output import LOG_LIMIT_BYTES
+        from batchy_provider.hooks.secrets import close_process, learn_secrets
+        from batchy_provider.observability import traces
+        from batchy_provider.operators import script_request
+        from batchy_provider.operators.batch_watchdog import lock_name
+
+        ti, dag, grace = context["ti"], self.get_dag(), self.kill_grace_seconds
+        script_context, given_input = script_request.script_context_of(
+            context,
+            batch,
+            job=self.job,
+            workflow=self.workflow,
+            job_params=self.job_params,
+            previous=self.previous,
+            input_from=self.input_from,
+        )
+        learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
+        close_process()
+        return ExecutionRequest(
+            identity=script_request.execution_id(ti, batch, workflow=self.workflow or ti.dag_id, job=self.job),
+            script_context=script_context,
+            bundle=script_request.bundle_path(self.bundle, dag),
+            command=self.bash_command,
+            sha256=self.sha256,
+            args=self.args,
+            env={**traces.carrier(), **(self.env or {})},
+            inherit_env=self.inherit_env,
+            kill_grace=conf.getfloat("batchy", "kill_grace_seconds", fallback=10.0) if grace is None else grace,
+            background_timeout=BACKGROUND_SECONDS if self.background_timeout is None else self.background_timeout,
+            limits=ProcessLimits(**(self.limits or {})),
+            max_output_bytes=self.max_output_bytes,
+            log_limit_bytes=LOG_LIMIT_BYTES if self.log_limit_bytes is None else self.log_limit_bytes,
+            output_is_read=script_request.is_output_read(self.task_id, dag),
+            job_lock=lock_folder / lock_name(ti, batch),
+            **given_input,
+        )
 
     def _finish(self, context: Context, outcome: ExecutionOutcome) -> dict[str, Any]:
         """Push the XComs and return the reference, or end the task as skipped or failed."""

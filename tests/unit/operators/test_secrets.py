@@ -147,7 +147,7 @@ def test_what_a_later_task_reads_is_exact(run: Any, tmp_path: Path, source: str)
 
 def test_masked_output_that_no_task_was_known_to_read_fails_the_one_that_does(run: Any) -> None:
     run(BashBundleOperator(task_id="one", bash_command='echo "$S_TOKEN"', env={"S_TOKEN": SECRET}))
-    with pytest.raises(Exception, match=r"secrets were masked in it\..* \$BATCHY_OUTPUT"):
+    with pytest.raises(Exception, match=r"secrets in it were masked\..* \$BATCHY_OUTPUT"):
         run(BashBundleOperator(task_id="two", bash_command="cat", input_from="one"))
 
 
