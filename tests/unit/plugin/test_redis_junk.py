@@ -76,7 +76,7 @@ def put_back(redis: Redis, world: dict[bytes, Any]) -> None:
     for key, dumped in world.items():
         redis.restore(key, 0, dumped)
     airflow_services.get_services().names.expire()
-    airflow_services.get_services().names._look()
+    airflow_services.get_services().names._scan()
 
 
 def cli(url: str, *words: str) -> tuple[int, str, str]:
