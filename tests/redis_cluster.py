@@ -114,7 +114,7 @@ def _until(ready: object, passing: type[Exception] | tuple[()] = ()) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            if ready():  # type: ignore[operator]
+            if ready():
                 return
         except passing:
             pass

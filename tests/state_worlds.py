@@ -194,7 +194,7 @@ class World:
     def close(self, result: str = "success", batch: Batch | int | None = None, **outcomes: str) -> Batch:
         """Close the open batch, or the one given."""
         batch_id = batch.batch_id if isinstance(batch, Batch) else batch
-        request: Any = CloseRequest(result=result, batch_id=batch_id, outcomes=outcomes)  # type: ignore[arg-type]
+        request: Any = CloseRequest(result=result, batch_id=batch_id, outcomes=outcomes)
         return self.store.close(WORKFLOW, request)
 
     def night(self, moment: str, run: str | None = None, result: str = "success", **request: Any) -> Batch:

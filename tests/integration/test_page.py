@@ -59,7 +59,7 @@ def past(airflow: Nights) -> str:
         for result in ("failed", "success") if day in (12, 20) else ("success",):
             request = OpenRequest(config=config, holder=Holder(by="nightly"), window=window, move_watermark=True)
             batch = airflow.store.open("page_past", request)
-            airflow.store.close("page_past", CloseRequest(result=result, batch_id=batch.batch_id, by="nightly"))  # type: ignore[arg-type]
+            airflow.store.close("page_past", CloseRequest(result=result, batch_id=batch.batch_id, by="nightly"))
     return "page_past"
 
 

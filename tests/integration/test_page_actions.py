@@ -136,7 +136,7 @@ def test_an_upload_with_a_fault_shows_its_line_and_a_right_one_is_stored(
         {"name": "page_new.yaml", "mimeType": "text/yaml", "buffer": wrong.replace("bundel", "bundle").encode()},
         {"name": "page_new.zip", "mimeType": "application/zip", "buffer": out.getvalue()},
     ]
-    frame.get_by_label("Files", exact=True).set_input_files(files)  # type: ignore[arg-type]
+    frame.get_by_label("Files", exact=True).set_input_files(files)
     frame.get_by_role("button", name="Check").click()
     expect(frame.get_by_text("No errors.")).to_be_visible()
     assert not (airflow.cfg / "page_new.yaml").exists()
@@ -146,7 +146,7 @@ def test_an_upload_with_a_fault_shows_its_line_and_a_right_one_is_stored(
 
     frame.get_by_role("link", name="Upload a job after one of these…").click()
     zip_only = {"name": "page_more.zip", "mimeType": "application/zip", "buffer": out.getvalue()}
-    frame.get_by_label("Files", exact=True).set_input_files(zip_only)  # type: ignore[arg-type]
+    frame.get_by_label("Files", exact=True).set_input_files(zip_only)
     frame.get_by_label("After the job").select_option("load")
     frame.get_by_role("button", name="Check").click()
     frame.get_by_role("button", name="Store").click()

@@ -36,7 +36,7 @@ def load(
     )
     batch = airflow.store.open(workflow, request).batch_id
     if result != "open":
-        airflow.store.close(workflow, CloseRequest(result=result, batch_id=batch, by="nightly"))  # type: ignore[arg-type]
+        airflow.store.close(workflow, CloseRequest(result=result, batch_id=batch, by="nightly"))
     return batch
 
 

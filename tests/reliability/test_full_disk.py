@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Run:
         task = ExecutionRequest(
             identity=ExecutionId(workflow="wf", batch_id="1", job="load", attempt="1"),
             script_context=ScriptContext(job="load", from_date="2026-11-01", to_date="2026-11-02"),
-            **what,  # type: ignore[arg-type]
+            **what,
         )
         store, bundles = ResultStore(str(results)), BundleCache(cache)
         return Execution(task, cache=bundles, results=store, work=cache / "work").run()

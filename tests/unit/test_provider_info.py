@@ -73,7 +73,7 @@ def test_every_extra_link_is_listed() -> None:
     used = {
         f"{type(link).__module__}.{type(link).__qualname__}"
         for operator in _classes_of(_listed("operators") | _listed("sensors"), BaseOperator)
-        for link in operator.operator_extra_links  # type: ignore[attr-defined]
+        for link in operator.operator_extra_links
     }
     assert links <= used
 

@@ -153,7 +153,7 @@ def test_in_a_browser_it_asks_nobody_else_fits_a_phone_and_finds_words(site: Sit
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), quiet) as server, chromium() as browser:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         here = f"http://127.0.0.1:{server.server_port}/"
-        page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+        page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
         asked: list[str] = []
         wrong: list[str] = []
         page.on("request", lambda request: asked.append(request.url))

@@ -65,4 +65,4 @@ def test_a_pattern_matches_a_text_by_its_pieces_in_order() -> None:
     assert messages.matches("batch … is open since …", "…: batch … is open since … UTC, by …")
     assert not messages.matches("is open … batch", "batch 1 is open")
     source = "raise StateError(f'{name} of {x!r} is wrong' + ', mend it')"
-    assert messages._text(ast.parse(source).body[0].exc.args[0]) == "… of … is wrong, mend it"  # type: ignore[attr-defined]
+    assert messages._text(ast.parse(source).body[0].exc.args[0]) == "… of … is wrong, mend it"

@@ -128,4 +128,4 @@ def test_the_temporary_file_of_a_killed_writer_is_ignored(site: Site, tmp_path: 
     left.write_text('{"vers')
     assert site.files.latest(WORKFLOW) is not None
     assert site.files.workflows() == [WORKFLOW]
-    assert site.files.batch_ids(WORKFLOW) == [site.store.status(WORKFLOW).batch.batch_id]  # type: ignore[union-attr]
+    assert site.files.batch_ids(WORKFLOW) == [site.store.status(WORKFLOW).batch.batch_id]

@@ -120,7 +120,7 @@ def test_load_replaces_the_archived_state_on_purpose(site: Site) -> None:
     assert site.service.compare(WORKFLOW).relation == "in step"
     # The history may come back all the same.
     assert site.service.restore(WORKFLOW, actor=OPS).batches == 1
-    assert site.store.status(WORKFLOW).batch.status == "open"  # type: ignore[union-attr]
+    assert site.store.status(WORKFLOW).batch.status == "open"
 
 
 def test_set_window_for_all_jobs_replaces_the_archived_state_on_purpose(site: Site) -> None:

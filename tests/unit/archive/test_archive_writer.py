@@ -34,7 +34,7 @@ def test_a_closing_succeeds_without_the_archive_and_the_next_one_catches_up(
     assert len(failing.warnings) == 1
     assert f"sales: the archive is not complete: the archive {(tmp_path / 'results').as_uri()}" in failing.warnings[0]
     assert str(fault) in failing.warnings[0]
-    assert failing.store.status(WORKFLOW).batch.status == "success"  # type: ignore[union-attr]
+    assert failing.store.status(WORKFLOW).batch.status == "success"
     fail_with(failing, None)
     assert failing.service.compare(WORKFLOW).relation == "archive behind"
     last = failing.night()
@@ -90,7 +90,7 @@ def test_a_slow_writer_does_not_leave_an_older_state(site: Site) -> None:
                 other.store.set_window(WORKFLOW, "2026-02-02", by="ops")
             site.files.put_latest(state)
 
-    site.store.archive = Archiver(Slow, warn=site.warnings.append)  # type: ignore[arg-type]
+    site.store.archive = Archiver(Slow, warn=site.warnings.append)
     site.store.set_window(WORKFLOW, "2026-01-01", by="ops")
     kept = site.files.latest(WORKFLOW)
     assert kept is not None
@@ -115,7 +115,7 @@ def test_a_writer_does_not_replace_a_newer_state_of_the_same_lineage(site: Site)
                 other.store.set_window(WORKFLOW, "2026-02-02", by="ops")
             return site.files.latest(workflow)
 
-    site.store.archive = Archiver(Slow, warn=site.warnings.append)  # type: ignore[arg-type]
+    site.store.archive = Archiver(Slow, warn=site.warnings.append)
     site.store.set_window(WORKFLOW, "2026-01-01", jobs=["load"], by="ops")
     kept = site.files.latest(WORKFLOW)
     assert kept is not None
@@ -139,7 +139,7 @@ def test_a_closing_that_redis_acknowledged_and_lost_is_in_the_archive(own_server
 
         site.night()
         batch = site.opened()
-        site.store.archive = Archiver(Dying, warn=site.warnings.append)  # type: ignore[arg-type]
+        site.store.archive = Archiver(Dying, warn=site.warnings.append)
         assert site.closed(batch).status == "success"
         own_server.start()
         with pytest.raises(LostStateError, match=f"batch {batch.batch_id}, success"):

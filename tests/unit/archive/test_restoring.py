@@ -79,7 +79,7 @@ def test_an_open_batch_in_the_archived_state_can_be_closed_after_a_restore(site:
     site.store.disable(WORKFLOW, "load", by="ops")
     site.client.flushall()
     site.service.restore(WORKFLOW, actor=OPS)
-    assert site.store.batch_of_run(WORKFLOW, "running").batch_id == batch.batch_id  # type: ignore[union-attr]
+    assert site.store.batch_of_run(WORKFLOW, "running").batch_id == batch.batch_id
     assert site.closed(batch).status == "success"
 
 
@@ -117,9 +117,9 @@ def test_a_restore_works_on_a_cluster(cluster_url: str, tmp_path: Path) -> None:
     from batchy_provider.state.connections import open_client
 
     with open_client(cluster_url) as client:
-        site = Site(client, tmp_path)  # type: ignore[arg-type]
+        site = Site(client, tmp_path)
         batch = site.night()
-        for node in client.get_primaries():  # type: ignore[union-attr]
-            client.flushall(target_nodes=node)  # type: ignore[call-arg]
+        for node in client.get_primaries():
+            client.flushall(target_nodes=node)
         assert site.service.restore(WORKFLOW, actor=OPS).batches == 1
         assert windows(site.opened())["extract"][0] == batch.record.to_date

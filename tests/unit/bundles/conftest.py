@@ -62,7 +62,7 @@ def make_runner(tmp_path: Path) -> Callable[..., Runner]:
         )
         return Runner(request, **options)
 
-    build.folder = tmp_path  # type: ignore[attr-defined]
+    build.folder = tmp_path
     return build
 
 

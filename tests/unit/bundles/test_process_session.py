@@ -77,7 +77,7 @@ def execution(place: Path, name: str, script: str, marker: str = "MARK=x", **opt
         command=script,
         env={variable: value, "PYTHON": sys.executable},
         job_lock=place / "claims" / name,
-        **{"kill_grace": 0.4, **options},  # type: ignore[arg-type]
+        **{"kill_grace": 0.4, **options},
     )
     return Execution(
         task, cache=BundleCache(place / "cache"), results=ResultStore(str(place / "results")), work=place / "work"
@@ -169,9 +169,9 @@ def test_after_a_killed_worker_the_next_attempt_waits_for_the_session(tmp_path: 
 
         def look(*arguments: object) -> object:
             seen[name] = " ".join(living(f"MARK={tmp_path}/{number}"))
-            return real(*arguments)  # type: ignore[arg-type]
+            return real(*arguments)
 
-        one._run = look  # type: ignore[method-assign, assignment]
+        one._run = look
         assert one.run().state == "success"
 
     threads = [threading.Thread(target=retry, args=each) for each in enumerate(GROUPINGS)]
@@ -199,7 +199,7 @@ def leader() -> Callable[[str], subprocess.Popen[bytes]]:
         started.append(subprocess.Popen(["bash", "-c", script], start_new_session=True))
         return started[-1]
 
-    yield start  # type: ignore[misc]
+    yield start
     for process in started:
         Session(process.pid).kill()
         process.wait()

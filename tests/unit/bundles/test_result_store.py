@@ -180,7 +180,7 @@ def test_the_latest_execution_of_a_job(store: ResultStore, tmp_path: Path) -> No
         keep(store, tmp_path, identity, finished=str(next(finished)))
 
     def latest(*wanted: str | None) -> tuple[str, str]:
-        record = store.latest("w", *wanted).record  # type: ignore[arg-type]
+        record = store.latest("w", *wanted).record
         return record["batch_id"], record["attempt"]
 
     assert latest("a") == ("10", "1")

@@ -191,7 +191,7 @@ def test_what_is_waited_for_is_named_now_and_then_and_its_secrets_are_masked(
         assert "load --password=***" in notes[0]
         assert not calls or calls[0] == ("stdout", "before")
         for name in ("stdout", "stderr"):
-            (make_runner.folder / name).unlink()  # type: ignore[attr-defined]
+            (make_runner.folder / name).unlink()
 
 
 def test_a_background_child_that_ends_soon_may_finish(run_script: Run, tmp_path: Path) -> None:

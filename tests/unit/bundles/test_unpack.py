@@ -206,7 +206,7 @@ def test_a_streamed_zip_is_unpacked(tmp_path: Path) -> None:
         def writable(self) -> bool:
             return True
 
-        def write(self, data: bytes) -> int:  # type: ignore[override]
+        def write(self, data: bytes) -> int:
             self.content += data
             return len(data)
 
@@ -244,13 +244,13 @@ def mutated(content: bytes, changes: list[tuple[str, int, object]]) -> bytes:
     for kind, at, what in changes:
         at %= len(data) + 1
         if kind == "set":
-            data[at : at + len(what)] = what  # type: ignore[arg-type, call-overload]
+            data[at : at + len(what)] = what
         elif kind == "insert":
-            data[at:at] = what  # type: ignore[call-overload]
+            data[at:at] = what
         elif kind == "cut":
-            del data[at : at + what]  # type: ignore[operator]
+            del data[at : at + what]
         else:
-            data[at:at] = data[at : at + what]  # type: ignore[operator]
+            data[at:at] = data[at : at + what]
     return bytes(data)
 
 

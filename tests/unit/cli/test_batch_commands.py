@@ -57,7 +57,7 @@ class TestBatches:
         cli("open", sales, code=1)
         assert "nightly" in cli.said
         cli("open", sales, "--take-over")
-        assert cli.store.status(sales).holder == Holder(by="anna", token=cli.store.status(sales).holder.token)  # type: ignore[union-attr]
+        assert cli.store.status(sales).holder == Holder(by="anna", token=cli.store.status(sales).holder.token)
 
     def test_a_window_of_ones_own_is_history(self, cli: Cli, sales: str) -> None:
         before = cli.json("status", sales)
@@ -79,8 +79,8 @@ class TestBatches:
     def test_closing_another_batch_than_the_open_one_names_both(self, cli: Cli, sales: str) -> None:
         batch_id = open_by_run(cli.store)
         cli("close", sales, "--batch", "1", code=1)
-        assert cli.store.status(sales).batch.batch_id == batch_id  # type: ignore[union-attr]
-        assert cli.store.status(sales).batch.status == "open"  # type: ignore[union-attr]
+        assert cli.store.status(sales).batch.batch_id == batch_id
+        assert cli.store.status(sales).batch.status == "open"
 
 
 class TestSteering:

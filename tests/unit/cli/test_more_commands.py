@@ -101,9 +101,9 @@ def test_what_is_written_at_the_very_end_is_followed_too(store: ResultStore, tmp
         threading.Timer(0.5, lambda: finish(draft)).start()
 
         def finish(draft: object) -> None:
-            (draft.folder / "stdout").write_bytes(b"x" * 1_000_000)  # type: ignore[attr-defined]
-            (draft.folder / "stderr").write_bytes(b"")  # type: ignore[attr-defined]
-            draft.commit(RECORD)  # type: ignore[attr-defined]
+            (draft.folder / "stdout").write_bytes(b"x" * 1_000_000)
+            (draft.folder / "stderr").write_bytes(b"")
+            draft.commit(RECORD)
 
         assert sum(len(data) for _, data in parts) == 1_000_000
     assert follower.ended is not None

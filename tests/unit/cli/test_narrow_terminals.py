@@ -21,7 +21,7 @@ COLUMNS = ("job", "status", "from (UTC)", "to (UTC)", "progress")
 def shown(rows: list[list[str]], width: int, columns: tuple[str, ...] = COLUMNS) -> str:
     out = Console(width=width, file=io.StringIO())
     out.print(fitting(columns, [[Text(cell) for cell in row] for row in rows], out), crop=False)
-    return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+    return out.file.getvalue()
 
 
 @given(rows=st.lists(st.lists(CELL, min_size=5, max_size=5), max_size=5), width=st.integers(32, 200))

@@ -85,7 +85,7 @@ def test_a_check_that_fails_and_an_airflow_that_refuses(tmp_path: Path):
     def fails(workflow: object) -> list[object]:
         raise KeyError
 
-    found = inspect_folder(tmp_path, check=fails)  # type: ignore[arg-type]
+    found = inspect_folder(tmp_path, check=fails)
     assert [each.code for each in found] == ["unexpected"]
     workflow = read_folder(tmp_path).workflows["w"]
     assert [each.code for each in build_workflow(workflow, lambda *_: "too big")[1]] == ["airflow_refuses"]

@@ -110,7 +110,7 @@ def test_a_gap_is_reported_until_a_one_off_load_fills_it() -> None:
 
 def test_a_failed_or_open_load_fills_nothing_and_doubles_nothing() -> None:
     for status in ("failed", "open"):
-        found = told(*NIGHTS, batch(4, 0, 96, "history", status))  # type: ignore[arg-type]
+        found = told(*NIGHTS, batch(4, 0, 96, "history", status))
         assert (gaps(found), doubles(found)) == ([slice_of(48, 72)], [])
 
 

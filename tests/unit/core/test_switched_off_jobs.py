@@ -140,7 +140,7 @@ def test_with_every_job_off_a_batch_opens_and_closes_and_moves_nothing(two_jobs:
     world.store.disable(WORKFLOW, "extract", by="ops")
     batch = world.at("2026-01-02T02:00").open("second")
     assert batch.status == "open"
-    assert world.store.status(WORKFLOW).batch.status == "open"  # type: ignore[union-attr]
+    assert world.store.status(WORKFLOW).batch.status == "open"
     assert world.close("success", batch).status == "success"
     switch(world, True)
     world.store.enable(WORKFLOW, "extract", by="ops")

@@ -50,7 +50,7 @@ def run(ti: FakeTaskInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def execute(operator: BashBundleOperator) -> Any:
         ti.task_id = operator.task_id
         try:
-            result = operator.execute({"ti": ti, "params": {"p": 1}})  # type: ignore[typeddict-item]
+            result = operator.execute({"ti": ti, "params": {"p": 1}})
         except AirflowSkipException:
             ti.states[operator.task_id] = "skipped"
             raise

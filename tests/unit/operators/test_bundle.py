@@ -119,7 +119,7 @@ def test_templates_are_rendered_and_a_sh_name_is_not_loaded() -> None:
         task_id="t", bash_command="./run.sh", env={"A": "{{ x }}", "F": "{{ x }}.sh"}, job="{{ x }}"
     )
     operator.resolve_template_files()
-    operator.render_template_fields({"x": "y"})  # type: ignore[typeddict-item]
+    operator.render_template_fields({"x": "y"})
     assert (operator.bash_command, operator.env, operator.job) == ("./run.sh", {"A": "y", "F": "y.sh"}, "y")
 
 

@@ -89,7 +89,7 @@ def test_runs_that_open_before_a_failover_and_close_after_it(
     windows.append((batch.from_date, batch.to_date))
     fail: Callable[[Deployed], None]
     for fail in (graceful, killed_and_not_waited_for):
-        DURING[fail.__name__] = lambda fail=fail: fail(sentinel)  # type: ignore[misc]
+        DURING[fail.__name__] = lambda fail=fail: fail(sentinel)
         ended: list[TriggerEvent] = []
         thread = threading.Thread(target=collect, args=(now, ended))
         thread.start()
@@ -98,7 +98,7 @@ def test_runs_that_open_before_a_failover_and_close_after_it(
         windows.append((batch.from_date, batch.to_date))
         thread.join(60)
         assert [type(event) for event in ended] == [TaskSuccessEvent], "the wait over the failover has ended, once"
-        assert ended[0].xcoms["return_value"] == batch.batch_id  # type: ignore[attr-defined]
+        assert ended[0].xcoms["return_value"] == batch.batch_id
     starts, ends = zip(*windows, strict=True)
     assert list(starts[1:]) == list(ends[:-1]), "each window begins where the one before has ended"
     with opened(sentinel) as batches:

@@ -82,4 +82,4 @@ class TestHeldByAnother:
 
     def test_if_open_is_checked_when_the_dag_is_parsed(self) -> None:
         with pytest.raises(ValueError, match="if_open is 'push'; expected one of fail, wait, take_over"):
-            BatchyOpenOperator(task_id="open", workflow="wf", if_open="push")  # type: ignore[arg-type]
+            BatchyOpenOperator(task_id="open", workflow="wf", if_open="push")

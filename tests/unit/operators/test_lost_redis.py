@@ -59,7 +59,7 @@ def test_a_job_that_was_about_to_start_does_not_run(redis_client: Redis) -> None
     redis_client.flushall()
     check = OpenBatchCheck(workflow="wf", job="load")
     with pytest.raises(AirflowFailException, match=r"Redis has lost the batch since: `batchy restore wf`"):
-        check.check(SimpleNamespace(task_id="load", dag_id="wf", run_id="r1"))  # type: ignore[arg-type]
+        check.check(SimpleNamespace(task_id="load", dag_id="wf", run_id="r1"))
 
 
 def test_after_restoring_the_next_run_takes_the_window_that_was_next(redis_client: Redis, results: Path) -> None:

@@ -175,4 +175,4 @@ class TestAskedWindow:
 )
 def test_is_running(state: str | None, runs: bool) -> None:
     airflow = Airflow(runs={("wf", "r1"): state} if state else {})
-    assert is_running(airflow, Holder(dag_id="wf", run_id="r1")) is runs  # type: ignore[arg-type]
+    assert is_running(airflow, Holder(dag_id="wf", run_id="r1")) is runs

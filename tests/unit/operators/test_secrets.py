@@ -64,7 +64,7 @@ def run(ti: FakeTaskInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def execute(operator: BashBundleOperator, **params: Any) -> Any:
         ti.task_id = operator.task_id
-        result = operator.execute({"ti": ti, "params": params})  # type: ignore[typeddict-item]
+        result = operator.execute({"ti": ti, "params": params})
         ti.xcom_push("return_value", result)
         return result
 

@@ -25,7 +25,7 @@ from batchy_provider.operators.bundle import BashBundleOperator
 try:
     from airflow.sdk.serde import deserialize, serialize
 except ImportError:  # Airflow 3.1
-    from airflow.serialization.serde import deserialize, serialize  # type: ignore[no-redef]
+    from airflow.serialization.serde import deserialize, serialize
 
 SUPERVISOR: Any = TypeAdapter(ToSupervisor)
 SERVER: Any = TypeAdapter(JsonValue)

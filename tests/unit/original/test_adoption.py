@@ -130,7 +130,7 @@ def test_open_batches_that_still_run_do_not_change(world: World, original: Origi
     assert adopted(world).ended == []
     assert (listed(world)[running], listed(world)[backfill.batch_id]) == ("open", "open")
     original.close("success")
-    assert world.store.status(WORKFLOW).batch.status == "success"  # type: ignore[union-attr]
+    assert world.store.status(WORKFLOW).batch.status == "success"
     assert window(world.at(NIGHTS[2]).open("ours"))[0] == NIGHTS[1]
     assert world.store.raw_days()["2026-01-02"] == running
 

@@ -23,7 +23,7 @@ def moment(night: int) -> str:
 
 def loaded(world: World, ids: list[int]) -> list[tuple[str, str]]:
     """Return the windows that successful batches have loaded, in order, from the hashes of the batches."""
-    spans = [loaded_spans(world.store._stored(batch_id)) for batch_id in ids]  # type: ignore[call-arg]
+    spans = [loaded_spans(world.store._stored(batch_id)) for batch_id in ids]
     found = [span for each in spans for span in each.get("extract", ())]
     return sorted((format_date(start), format_date(end)) for start, end in found)
 

@@ -49,7 +49,7 @@ def test_the_status_failure_of_the_original_reads_as_failed(world: World, origin
     world.at("2026-01-02T02:00")
     original.open()
     original.close("failure")
-    assert world.store.status(WORKFLOW).batch.status == "failed"  # type: ignore[union-attr]
+    assert world.store.status(WORKFLOW).batch.status == "failed"
     assert window(world.at("2026-01-03T02:00").open(None, known=False)) == (short(FIRST), "2026-01-03T02:00")
 
 

@@ -34,7 +34,7 @@ class Api:
         """Return a client as a user of a role: ``admin``, ``user``, ``viewer``, or None for nobody."""
         from starlette.testclient import TestClient
 
-        client = TestClient(self.app, base_url="http://testserver/batchy", raise_server_exceptions=False)  # type: ignore[arg-type]
+        client = TestClient(self.app, base_url="http://testserver/batchy", raise_server_exceptions=False)
         if role is not None and cookie:
             client.cookies.set("_token", token(role))
         elif role is not None:

@@ -51,7 +51,7 @@ def rights(monkeypatch: pytest.MonkeyPatch) -> None:
     real = kind.is_authorized_dag
 
     def decide(self: object, **asked: object) -> bool:
-        return getattr(asked.get("details"), "id", None) != HIDDEN and bool(real(self, **asked))  # type: ignore[arg-type]
+        return getattr(asked.get("details"), "id", None) != HIDDEN and bool(real(self, **asked))
 
     monkeypatch.setattr(kind, "is_authorized_dag", decide)
 

@@ -59,7 +59,7 @@ class Prometheus:
 @pytest.fixture
 def prometheus(api: Api, tmp_path: Path) -> Iterator[Prometheus]:
     assert PROMETHEUS is not None, "no prometheus on the PATH; it is a package of Debian"
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=free_port(), log_level="error"))  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=free_port(), log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_for(lambda: server.started, "the API server", timeout=120)

@@ -223,14 +223,14 @@ def test_junk_among_events_ends_no_open_stream(api: Api, redis_client: Redis) ->
             return True
 
     async def read() -> list[str]:
-        stream = _stream(Connected(), Ann(None, Actor("ann")), airflow_services.get_services())  # type: ignore[arg-type]
+        stream = _stream(Connected(), Ann(None, Actor("ann")), airflow_services.get_services())
         lines = [await anext(stream)]
         started = threading.Thread(target=publish)
         started.start()
         while "last" not in lines[-1]:
             lines.append(await anext(stream))
         started.join()
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         return lines
 
     def publish() -> None:

@@ -28,9 +28,9 @@ def routes() -> Iterator[tuple[str, str]]:
                 yield from walk(inner)
                 continue
             for method in sorted(getattr(route, "methods", None) or ["GET"]):
-                yield method, route.path  # type: ignore[attr-defined]
+                yield method, route.path
 
-    app = BatchyPlugin.fastapi_apps[0]["app"].app  # type: ignore[attr-defined]
+    app = BatchyPlugin.fastapi_apps[0]["app"].app
     documented = [(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods]
     yield from sorted({*walk(app.routes), *documented})
 

@@ -26,7 +26,7 @@ def night(result: str = "success") -> int:
     """Open and close a batch as another program does."""
     store = airflow_services.get_services().store
     store.open("crm", OpenRequest(config=CONFIG))
-    return store.close("crm", CloseRequest(result=result)).batch_id  # type: ignore[arg-type]
+    return store.close("crm", CloseRequest(result=result)).batch_id
 
 
 def test_without_a_timeout_the_answer_comes_at_once(api: Api) -> None:
@@ -56,7 +56,7 @@ def test_the_answer_comes_when_the_batch_is_closed(api: Api) -> None:
 
 def test_an_invalid_wait_is_an_error(api: Api) -> None:
     for params in ({"day": "yesterdayish"}, {"timezone": "Mars/Phobos"}, {"within": -1}, {"timeout": 1e9}):
-        assert api.client().get(WAIT, params=params).status_code == 422  # type: ignore[arg-type]
+        assert api.client().get(WAIT, params=params).status_code == 422
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def address(api: Api) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(api.app, port=port, log_level="error", lifespan="off"))  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(api.app, port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -16,7 +16,7 @@ RUN = Holder(dag_id="sales", run_id="scheduled__1")
 
 
 def opened(services: Services, holder: Holder = RUN, **more: object) -> int:
-    request = OpenRequest(holder=holder, config=SALES, **more)  # type: ignore[arg-type]
+    request = OpenRequest(holder=holder, config=SALES, **more)
     return services.store.open("sales", request).batch_id
 
 

@@ -86,7 +86,7 @@ def test_a_name_that_comes_to_be_while_redis_is_looked_at_is_kept() -> None:
             names.add("new")  # an event that comes behind the cursor of the scan
             return {"old"}
 
-    names = WorkflowNames(lambda: Slow())  # type: ignore[arg-type, return-value]
+    names = WorkflowNames(lambda: Slow())
     assert names.all() == {"old", "new"}
 
 

@@ -51,7 +51,7 @@ def config(name: str = "sales") -> WorkflowConfig:
 def night(services: Services, name: str = "sales", *, result: str | None = "success") -> None:
     services.store.open(name, OpenRequest(config=config(name)))
     if result is not None:
-        services.store.close(name, CloseRequest(result=result))  # type: ignore[arg-type]
+        services.store.close(name, CloseRequest(result=result))
 
 
 def test_an_empty_redis(services: Services) -> None:

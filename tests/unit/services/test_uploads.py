@@ -145,7 +145,7 @@ def test_a_bundle_after_an_existing_job_becomes_a_job(services: Services, cfg: P
     services.uploads.store(Upload(bundles=[give("audit.zip", {"script.sh": "cat"})], after=after), actor=ANN)
     text = (cfg / "sales.yaml").read_text()
     assert text.startswith("# every night\njobs:\n  extract: {bash: 'true'}  # the first\n")
-    job = services.catalog.read().workflows["sales"].model.jobs["audit"]  # type: ignore[union-attr]
+    job = services.catalog.read().workflows["sales"].model.jobs["audit"]
     assert (job.after, job.input, job.bundle, job.independent) == (["extract"], "extract", "audit.zip", True)
     with pytest.raises(UploadConflictError, match="has a job 'audit' already"):
         services.uploads.store(Upload(bundles=[give("audit.zip", {"script.sh": ""})], after=after), actor=ANN)
@@ -173,7 +173,7 @@ def die_at(services: Services, wanted: Upload, place: str) -> None:
 
     def work() -> None:
         if place == "before the plan":
-            uploads.write_file = lambda *_: os._exit(9)  # type: ignore[assignment]
+            uploads.write_file = lambda *_: os._exit(9)
         elif place == "between two files":
             count = iter(range(100))
             real = os.replace
@@ -181,9 +181,9 @@ def die_at(services: Services, wanted: Upload, place: str) -> None:
             def dying(*given: object, **more: object) -> None:
                 if next(count) == 1:
                     os._exit(9)
-                real(*given, **more)  # type: ignore[arg-type]
+                real(*given, **more)
 
-            os.replace = dying  # type: ignore[assignment]
+            os.replace = dying
         else:
             services.uploads._audit = lambda *_: os._exit(9)
         services.uploads.store(wanted, actor=ANN)

@@ -174,7 +174,7 @@ def test_history_has_pages_and_filters(services: Services, cfg: Path) -> None:
     write(cfg, "sales")
     for result in ("success", "failed", "success"):
         services.batches.open("sales", actor=ANN)
-        services.batches.close("sales", result=result, actor=ANN)  # type: ignore[arg-type]
+        services.batches.close("sales", result=result, actor=ANN)
     services.batches.open("sales", actor=ANN, from_date="2026-01-01", to_date="2026-01-02")
     assert services.batches.history("sales").total == 4
     assert [b.status for b in services.batches.history("sales", status="success").items] == ["success", "success"]
@@ -194,7 +194,7 @@ def test_names_are_looked_for_once_and_again_in_the_background(redis_url: str) -
             Store.looks += 1
             return {f"look{Store.looks}"}
 
-    names = WorkflowNames(lambda: Store(), refresh=0.05)  # type: ignore[arg-type, return-value]
+    names = WorkflowNames(lambda: Store(), refresh=0.05)
     assert names.all() == {"look1"}
     names.add("mine")
     assert names.all() == {"look1", "mine"}

@@ -170,7 +170,7 @@ class NightMachine(RuleBasedStateMachine):
 
 def spans_of(batch: words.Batch, left_out: set[str]) -> dict[str, Span]:
     return {
-        name: (date_of(job["from_date"]), date_of(job["to_date"]))  # type: ignore[misc]
+        name: (date_of(job["from_date"]), date_of(job["to_date"]))
         for name, job in batch.jobs.items()
         if name not in left_out
     }

@@ -98,7 +98,7 @@ def test_a_slot_that_has_moved_is_followed(store: Store, cluster: Cluster) -> No
     for node in (target, source):
         node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[there])
     store.close(name, CloseRequest(result="success"))
-    assert store.status(name).batch.status == "success"  # type: ignore[union-attr]
+    assert store.status(name).batch.status == "success"
 
 
 def test_a_node_that_is_reached_as_a_single_server_says_how_to_connect(cluster: Cluster) -> None:

@@ -31,7 +31,7 @@ class Setting:
         self.proxy = proxy
         self.url = url
         self.direct = Store(server.client(), cluster=cluster)
-        self.client: redis.Redis = self.direct.backend.client  # type: ignore[assignment]
+        self.client: redis.Redis = self.direct.backend.client
         self.listener = self.client.pubsub(ignore_subscribe_messages=True)
         self.listener.subscribe("batchy:events")
         self.listener.get_message(timeout=5)
@@ -135,7 +135,7 @@ def opened(store: Store, name: str, **wish: Any) -> Any:
 
 
 def closed(store: Store, name: str) -> Any:
-    batch = store.close(name, CloseRequest(result="success", batch_id=store.status(name).batch.batch_id))  # type: ignore[union-attr]
+    batch = store.close(name, CloseRequest(result="success", batch_id=store.status(name).batch.batch_id))
     return batch.batch_id, batch.status
 
 

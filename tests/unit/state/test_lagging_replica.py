@@ -43,11 +43,11 @@ class Pair:
 
     def cut_off(self) -> None:
         with self.replica.client() as client:
-            client.replicaof("127.0.0.1", "1")  # type: ignore[no-untyped-call]
+            client.replicaof("127.0.0.1", "1")
 
     def rejoin(self) -> None:
         with self.replica.client() as client:
-            client.replicaof("127.0.0.1", str(self.master.port))  # type: ignore[no-untyped-call]
+            client.replicaof("127.0.0.1", str(self.master.port))
 
     def store(self, *, waits: bool, retry_seconds: float = 60) -> Store:
         more = "?wait_replicas=1&wait_replicas_ms=300" if waits else ""
@@ -58,7 +58,7 @@ class Pair:
         """Lose the master; what the replica has got by then counts from now on."""
         self.master.kill()
         with self.replica.client() as client:
-            client.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+            client.replicaof("NO", "ONE")
         return Store(connections.open_client(self.replica.url))
 
 
@@ -107,7 +107,7 @@ def test_a_change_on_too_few_replicas_is_an_error_and_safe_to_repeat(pair: Pair)
     batch = opens(pair.store(waits=True), "first")
     assert batch.reused
     assert [b.batch_id for b in hasty.history("sales")] == [batch.batch_id]
-    assert pair.fail_over().status("sales").batch.batch_id == batch.batch_id  # type: ignore[union-attr]
+    assert pair.fail_over().status("sales").batch.batch_id == batch.batch_id
 
 
 def test_one_who_asks_again_is_not_answered_before_a_replica_has_what_was_done(pair: Pair) -> None:

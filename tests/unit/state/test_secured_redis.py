@@ -181,11 +181,11 @@ class Authority:
         ) -> x509.Certificate:
             subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
             builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer or subject)
-            builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())  # type: ignore[attr-defined]
+            builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
             builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
             for extension in extensions:
-                builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))  # type: ignore[arg-type]
-            return builder.sign(signer, hashes.SHA256())  # type: ignore[arg-type]
+                builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            return builder.sign(signer, hashes.SHA256())
 
         import ipaddress
 

@@ -65,7 +65,7 @@ def test_a_full_server_refuses_to_open_and_close_and_goes_on_when_there_is_room(
     for result in ("success", "failed"):
         with pytest.raises(RedisUnavailableError, match="memory is full"):
             store.close("sales", CloseRequest(result=result, batch_id=batch.batch_id))
-    assert store.status("sales").batch.status == "open"  # type: ignore[union-attr]
+    assert store.status("sales").batch.status == "open"
     assert ask(store.backend, wait).state == "waiting"
     assert statuses(store) == ["open"]
     admin.config_set("maxmemory", 0)
@@ -130,7 +130,7 @@ def test_a_server_that_is_busy_with_a_script_is_waited_for(own_server: Any, admi
         for _ in range(1000):
             admin.ping()
             time.sleep(0.02)
-    assert server_error(answered.value).passes  # type: ignore[union-attr]
+    assert server_error(answered.value).passes
     with after(0.5, admin.script_kill):
         assert run_opens(Store(open_client(own_server.url), retry_seconds=60)).status == "open"
     thread.join()
@@ -142,11 +142,11 @@ def test_a_server_that_is_busy_with_a_script_is_waited_for(own_server: Any, admi
 )
 def test_a_replica_is_named_as_one_after_a_wait(own_server: Any, admin: redis.Redis, stale: str, said: str) -> None:
     admin.config_set("replica-serve-stale-data", stale)
-    admin.replicaof("127.0.0.1", "1")  # type: ignore[no-untyped-call]
+    admin.replicaof("127.0.0.1", "1")
     with pytest.raises(RedisUnavailableError, match=said) as told:
         run_opens(Store(open_client(own_server.url), retry_seconds=0.3))
     assert "Cluster" not in str(told.value)
-    with after(0.5, lambda: admin.replicaof("NO", "ONE")):  # type: ignore[no-untyped-call]
+    with after(0.5, lambda: admin.replicaof("NO", "ONE")):
         assert run_opens(Store(open_client(own_server.url), retry_seconds=60)).status == "open"
 
 
@@ -158,13 +158,13 @@ def test_a_server_that_hangs_is_asked_again_and_opens_once(own_server: Any, admi
     with after(1, own_server.thaw):
         batch = run_opens(store)
     assert statuses(store) == ["open", "success"]
-    assert store.status("sales").batch.batch_id == batch.batch_id  # type: ignore[union-attr]
+    assert store.status("sales").batch.batch_id == batch.batch_id
 
 
 def test_an_exec_that_is_refused_is_known_by_its_reason() -> None:
     """Between MULTI and EXEC, a master may become a replica; it is no other case than before MULTI."""
     text = "Transaction discarded because of: READONLY You can't write against a read only replica."
-    assert server_error(redis_errors.ExecAbortError(text)).passes  # type: ignore[union-attr]
+    assert server_error(redis_errors.ExecAbortError(text)).passes
     text = "Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
-    assert not server_error(redis_errors.ExecAbortError(text)).passes  # type: ignore[union-attr]
+    assert not server_error(redis_errors.ExecAbortError(text)).passes
     assert server_error(redis_errors.ExecAbortError("Transaction discarded because of previous errors.")) is None

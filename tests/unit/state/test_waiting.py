@@ -168,7 +168,7 @@ class TestOtherScopes:
 
     def test_a_scope_that_is_none(self) -> None:
         with pytest.raises(ConfigError, match="no scope 'tomorrow'; use one of today, within, since_last_run, any"):
-            Wait(workflow=WF, scope="tomorrow")  # type: ignore[arg-type]
+            Wait(workflow=WF, scope="tomorrow")
         for seconds in (None, 0, -1):
             with pytest.raises(ConfigError, match="needs a duration of more than 0"):
                 Wait(workflow=WF, scope="within", within_seconds=seconds)

@@ -83,7 +83,7 @@ async def fired(workflow: str, since: str, later: float = 0) -> list[TriggerEven
 
 def all_end_right(events: dict[str, list[TriggerEvent]], night: Night) -> None:
     assert all(isinstance(event, TaskSuccessEvent) for of in events.values() for event in of)
-    ended = {workflow: [event.xcoms["return_value"] for event in of] for workflow, of in events.items()}  # type: ignore[attr-defined]
+    ended = {workflow: [event.xcoms["return_value"] for event in of] for workflow, of in events.items()}
     assert ended == {workflow: [batch_id] for workflow, batch_id in night.right.items()}
 
 
