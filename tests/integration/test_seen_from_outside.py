@@ -41,7 +41,7 @@ def night(airflow: Nights) -> tuple[str, str]:
 
 def _waits_or_has_ended(airflow: Nights, workflow: str, run_id: str) -> str | None:
     state = airflow.tasks(workflow, run_id).get("wait_for_seen_source")
-    return state if state in ("deferred", "success", "failed", "up_for_retry") else None
+    return state if state in ("deferred", "success", "failed") else None
 
 
 def one(receiver: Receiver, name: str, **attributes: Any) -> Span:
