@@ -171,11 +171,11 @@ def test_disable_and_enable_a_batchs_execution(seed: Seed, tmp_path: Path):
 
 
 def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
-    seen = tmp_path / "seen"
+    params = tmp_path / "params"
     seed.file.write_text(
         "jobs:  # kept\n"
         f"  extract: {{bash: '{seed.until_seen}'}}\n"
-        f"  load: {{bash: 'cat $BATCHY_PARAMS | tr -d \" \\n\" >> {seen}; echo >> {seen}', params: {{level: 1}}}}\n"
+        f"  load: {{bash: 'cat $BATCHY_PARAMS | tr -d \" \\n\" >> {params}; echo >> {params}', params: {{level: 1}}}}\n"
     )
 
     def edit() -> None:
@@ -187,11 +187,11 @@ def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
 
     assert set(seed.run(edit)) == {"", "open", "extract", "load", "close"}
     assert "jobs:  # kept" in seed.file.read_text()
-    assert '"level":1' in seen.read_text(), "a batch that is open keeps its meaning"
+    assert '"level":1' in params.read_text(), "a batch that is open keeps its meaning"
     assert set(seed.jobs()) == {"extract", "load"}
 
     assert seed.run(lambda: None)["audit"] == "success"
-    assert '"level":2' in seen.read_text().splitlines()[1]
+    assert '"level":2' in params.read_text().splitlines()[1]
     assert seed.jobs()["load"]["level"] == 2
 
 
