@@ -70,10 +70,10 @@ class Nights:
 
     def rest(self) -> httpx.Client:
         """Return a client with a token, as any program would get it, for this package's REST API."""
-        client = httpx.Client(base_url=self.stack.url, timeout=60, trust_env=False)
         login = {"username": self.stack.user, "password": self.stack.password}
-        client.headers["Authorization"] = f"Bearer {client.post('/auth/token', json=login).json()['access_token']}"
-        return client
+        answer = httpx.post(f"{self.stack.url}/auth/token", json=login, timeout=60, trust_env=False)
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(base_url=self.stack.url, headers=headers, timeout=60, trust_env=False)
 
     @property
     def cfg(self) -> Path:

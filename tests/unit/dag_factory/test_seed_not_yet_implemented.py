@@ -28,7 +28,7 @@ from batchy_provider.state.store import Store
 
 LOADER = Path(__file__).parents[3] / "dags" / "batchy_dags.py"
 # A script that goes on when the test has seen what it looks for, and ends anyway if it never does.
-UNTIL_SEEN = "for i in {1..900}; do test -e %s && break; sleep 0.1; done"
+UNTIL_SEEN = "for i in {1..2400}; do test -e %s && break; sleep 0.1; done"
 
 
 class Seed:
@@ -120,7 +120,7 @@ def test_monitor_a_batchs_execution_progress(seed: Seed):
     shown = []
 
     def watch() -> None:
-        until = time.monotonic() + 90
+        until = time.monotonic() + 240
         while not shown and time.monotonic() < until:
             done = subprocess.run(seed.command("status", "seed"), capture_output=True, text=True, check=False)
             shown.extend(line for line in done.stdout.splitlines() if "17/68 files" in line)
@@ -140,7 +140,7 @@ def test_real_time_monitoring_of_the_output_of_the_batch(seed: Seed, tmp_path: P
 
     def watch() -> None:
         command = seed.command("logs", "seed", "load", "--follow", "--stdout", "--results", str(tmp_path / "results"))
-        until = time.monotonic() + 90
+        until = time.monotonic() + 240
         while not received and time.monotonic() < until:
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as following:
                 assert following.stdout is not None
@@ -179,7 +179,7 @@ def test_edit_configuration_of_the_batch(seed: Seed, tmp_path: Path):
     )
 
     def edit() -> None:
-        until = time.monotonic() + 90
+        until = time.monotonic() + 240
         while seed.store.backend.client.hlen("seed") < 2 and time.monotonic() < until:
             time.sleep(0.05)
         seed.file.write_text(seed.file.read_text().replace("level: 1", "level: 2"))
