@@ -42,6 +42,7 @@ def serialize_dag(dag: Any) -> dict[str, Any]:
     """Serialize a DAG as the DAG processor does, by the class that has the method in this Airflow."""
     from airflow.serialization import serialized_objects
 
+    # The name is missing in some versions of Airflow, and mypy sees only one.
     cls: Any = getattr(serialized_objects, "DagSerialization", None) or getattr(serialized_objects, "SerializedDAG")  # noqa: B009
     data: dict[str, Any] = cls.to_dict(dag)
     return data

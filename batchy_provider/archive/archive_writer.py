@@ -75,6 +75,7 @@ class ArchiveWriter:
             written = _Written()
             failure: BatchyError | None = None
             try:
+                # Its thread calls it at once, so with the values of this round.
                 self._files.within_time(lambda: _write(files, workflow, state, batches, audit, written))  # noqa: B023
             except ArchiveError as error:
                 failure = error

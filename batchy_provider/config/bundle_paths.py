@@ -45,9 +45,11 @@ def locate_bundle(folder: Path, bundle: str) -> str:
     """
     if "{{" in bundle or (place := as_local_path(bundle)) is None:
         return bundle
+    # `os.path` makes no `Path` for each file, and answers where `pathlib` raises.
     if os.path.isabs(place):  # noqa: PTH117
         return place
     beside = folder / place
+    # `os.path` makes no `Path` for each file, and answers where `pathlib` raises.
     return str(beside if os.path.exists(beside) else folder / FOLDER / place)  # noqa: PTH110
 
 
@@ -92,6 +94,7 @@ def _stat(path: str | Path) -> os.stat_result | OSError:
 def _bundles_in(folder: Path) -> Iterator[str]:
     for place in (folder, folder / FOLDER):
         with contextlib.suppress(OSError):
+            # `os.path` makes no `Path` for each file, and answers where `pathlib` raises.
             for name in sorted(os.listdir(place)):  # noqa: PTH208
                 if name.endswith(".zip") or os.path.isfile(os.path.join(place, name, SCRIPT)):  # noqa: PTH113, PTH118
                     yield name

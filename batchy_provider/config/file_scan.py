@@ -64,6 +64,7 @@ def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | N
     :param diagnostics: what cannot be read, and files whose suffix is in capitals, are added to it.
     :raises ConfigError: if there is no such folder.
     """
+    # `os.path` answers False for a folder without permission, where `pathlib` raises.
     if not os.path.isdir(folder):  # noqa: PTH112
         raise ConfigError(f"there is no folder {folder} of workflow files; create it, or set [batchy] cfg_folder")
     found: list[Diagnostic] = [] if diagnostics is None else diagnostics
@@ -86,6 +87,7 @@ def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
     if workflow == DEFAULTS_STEM:
         return None
     for suffix in sorted(SUFFIXES):
+        # `os.path` answers False for a folder without permission, where `pathlib` raises.
         if os.path.isfile(path := Path(folder, workflow + suffix)):  # noqa: PTH113
             return path
     return next((path for path in find_files(folder) if path.stem == workflow), None)
@@ -142,4 +144,5 @@ def _list(folder: str, diagnostics: list[Diagnostic]) -> tuple[list[os.DirEntry[
 
 
 def _is_left_out(folder: os.DirEntry[str]) -> bool:
+    # `os.path` answers False for a folder without permission, where `pathlib` raises.
     return folder.name in (bundles.FOLDER, "__pycache__") or os.path.exists(Path(folder.path, bundles.SCRIPT))  # noqa: PTH110

@@ -79,6 +79,7 @@ def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:
         "TMPDIR": scratch,
         "AIRFLOW_HOME": scratch,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # An entry of `sys.path` is text, and may be empty.
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if os.path.isabs(path)),  # noqa: PTH117
         "PYTHONDONTWRITEBYTECODE": "1",
         **more,

@@ -35,6 +35,7 @@ class BatchRunFacet(RunFacet):
     job: str = attr.field()
     batchId: int = attr.field()  # noqa: N815 - OpenLineage's style of names
     kind: str = attr.field()
+    # The names of attributes are those of the facet in OpenLineage.
     fromDate: str | None = attr.field(default=None)  # noqa: N815
     toDate: str | None = attr.field(default=None)  # noqa: N815
 

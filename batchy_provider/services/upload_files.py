@@ -63,6 +63,7 @@ def check_target(top: Path, name: str) -> bool:
     """
     place = top
     for part in PurePath(name).parts:
+        # `os.path` answers for a folder without permission, where `pathlib` raises.
         names = os.listdir(place) if place.is_dir() else []  # noqa: PTH208
         twin = next((each for each in names if each != part and each.casefold() == part.casefold()), None)
         if twin is not None and part not in names:
@@ -96,6 +97,7 @@ def lay_out(top: Path, into: Path) -> None:
         there.mkdir()
         try:
             found = here.stat()
+            # `os.path` answers for a folder without permission, where `pathlib` raises.
             names = sorted(os.listdir(here))  # noqa: PTH208
         except OSError:  # the reader of workflow files reports it
             continue
@@ -107,6 +109,7 @@ def lay_out(top: Path, into: Path) -> None:
             is_folder = os.path.isdir(place)  # noqa: PTH112 - no error for a folder without permission
             if name.startswith("."):
                 continue
+            # `os.path` answers for a folder without permission, where `pathlib` raises.
             if is_folder and not os.path.exists(f"{place}/{SCRIPT}"):  # noqa: PTH110
                 folders.append((here / name, there / name, above))
             elif is_folder or os.path.isfile(place) or not os.path.exists(place):  # noqa: PTH110, PTH113

@@ -42,6 +42,7 @@ def test_a_server_that_is_killed_in_mid_download_and_mid_upload_loses_nothing(
     client = airflow.rest()
     server = airflow.stack.service("api-server")
     digest, got, killed = hashlib.sha256(), 0, False
+    # The error comes in the middle of the answer, whose parts are counted until then.
     with pytest.raises(httpx.TransportError), client.stream("GET", path) as answer:  # noqa: PT012
         etag = answer.headers["etag"]
         for data in answer.iter_raw(1024 * 1024):

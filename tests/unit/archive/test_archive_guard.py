@@ -97,7 +97,7 @@ def test_a_lost_opening_refuses_nothing_and_its_window_is_loaded_by_the_next_bat
     "asked", [{}, {"window": Window(from_date="2026-03-05", to_date="2026-03-17")}], ids=["next", "its own"]
 )
 def test_a_lost_takeover_refuses_nothing_and_can_be_repeated(site: Site, asked: dict[str, Any]) -> None:
-    """The batch that is open in what came back is taken over once more, with its window, by whoever comes."""
+    """The batch that is open in what came back is taken over once more, with its window, by the next opening."""
     site.night()
     first = site.opened("killed")
     saved = snapshot(site)

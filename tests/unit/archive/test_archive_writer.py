@@ -73,7 +73,7 @@ def test_a_store_that_hangs_delays_a_closing_by_at_most_the_time_limit(
 
 
 def test_a_slow_writer_does_not_leave_an_older_state(site: Site) -> None:
-    """Two changes at the same time: the slower writer writes last, sees it, and writes the newer state anew."""
+    """Two changes at the same time: the slower writer writes last, sees it, and writes the newer state again."""
     site.night()
     other = Site(site.client, "", files=site.files)
 

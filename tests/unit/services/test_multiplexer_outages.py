@@ -71,7 +71,7 @@ class TestOutage:
     def test_a_restart_too_short_to_be_felt_loses_no_event(
         self, redis_url: str, redis_client: Redis, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """redis-py makes a lost subscription anew by itself; what was published in between is found."""
+        """redis-py renews a lost subscription by itself. The wait also finds what was published in between."""
 
         async def test() -> None:
             async with waiting(multiplexer_at(redis_url), "wf") as (task,):

@@ -54,6 +54,7 @@ def test_every_public_name_can_be_imported() -> None:
     for name in api.__all__:
         assert getattr(api, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Keys'"):
+        # To ask for the name is the test.
         api.Keys  # noqa: B018
 
 
