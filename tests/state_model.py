@@ -7,6 +7,7 @@ It follows docs/state.md and docs/concepts.md, and uses no code of the package. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -84,6 +85,23 @@ class Loaded:
         return reached >= until
 
 
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The same moments as spans that neither overlap nor touch."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if start >= end:
+            continue
+        if found and start <= found[-1][1]:
+            start, end = found[-1][0], max(found.pop()[1], end)
+        found.append((start, end))
+    return found
+
+
+def before(spans: Iterable[Span], moment: datetime) -> list[Span]:
+    """What of the spans lies before a moment."""
+    return joined((start, min(end, moment)) for start, end in spans)
+
+
 @dataclass
 class Model:
     """One workflow."""
@@ -99,6 +117,10 @@ class Model:
     batches: dict[int, Batch] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, Loaded] = field(default_factory=dict)
+    ledger: dict[str, list[Span]] = field(default_factory=dict)
+    """What each job has loaded, by whichever batch, less what a person has asked to load again."""
+    unseen: dict[str, Span] = field(default_factory=dict)
+    """What the original closed as success since our last look; lost if the whole batch is then closed as failed."""
     highest: int = 0
     alike: bool = True
     """All jobs went the same way all the time: then there is one watermark, and re-runs are foreseen exactly."""
@@ -111,10 +133,18 @@ class Model:
         """The jobs as an opening sees them: state from Redis, settings from the configuration if it comes along."""
         if not known:
             return dict(self.jobs)
-        return {
-            name: replace(self.jobs[name], setting=setting) if name in self.jobs else Job(setting)
-            for name, setting in self.config.items()
-        }
+        return {name: self._merged(name, setting) for name, setting in self.config.items()}
+
+    def _merged(self, name: str, setting: Setting) -> Job:
+        loaded = self.ledger.get(name, [])
+        job = self.jobs.get(name)
+        if job is None:
+            since = setting.initial_date or BEGINNING
+            last = [span for span in loaded if span[0] <= since < span[1]]
+            return Job(setting, "success", *last[0]) if last else Job(setting)
+        if not loaded and job.status != "success" and job.start == Job(job.setting).next_start(self.stored_zone):
+            return Job(setting, job.status)
+        return replace(job, setting=setting)
 
     def next_spans(self, jobs: dict[str, Job], zone: str, now: datetime) -> dict[str, Span]:
         spans = {}
@@ -132,11 +162,13 @@ class Model:
         if not spans:
             return True
         for name, (start, end) in spans.items():
-            if name not in self.jobs:
+            if name not in self.jobs and not self.ledger.get(name):
                 continue
+            if name not in self.jobs and jobs[name].position > end:
+                return True
             if name in self.loaded and self.loaded[name].watermark > end and not self._moved_since(own):
                 return True
-            if self.jobs[name].position < start:
+            if jobs[name].position < start:
                 return True
         return False
 
@@ -154,6 +186,7 @@ class Model:
 
     def opened(self, batch: Batch, jobs: dict[str, Job]) -> None:
         """A live batch was opened."""
+        self.see()
         self.overtaken_ended()
         if self.is_open:
             assert self.live is not None
@@ -188,6 +221,15 @@ class Model:
     def closed(self, batch: Batch, result: str) -> None:
         """A batch was closed."""
         batch.status = result
+        if batch is self.live:
+            if result == "success":
+                self.see()
+            self.unseen.clear()
+        if result == "success":
+            for name, (start, end) in batch.spans.items():
+                if batch is self.live and batch.moved:
+                    self.ledger[name] = before(self.ledger.get(name, ()), end)
+                self.has_loaded(name, (start, end))
         if batch is not self.live:
             return
         for name, (start, end) in batch.spans.items():
@@ -198,6 +240,18 @@ class Model:
             assert end >= loaded.watermark or batch.moved, "the watermark never moves back"
             loaded.spans.append((start, end))
             loaded.watermark = end
+
+    def see(self) -> None:
+        """A change of ours takes note of what the original closed."""
+        for name, (start, end) in self.unseen.items():
+            if self.live is not None and self.live.moved and self.live.status == "success":
+                self.ledger[name] = before(self.ledger.get(name, ()), end)
+            self.has_loaded(name, (start, end))
+        self.unseen.clear()
+
+    def has_loaded(self, name: str, span: Span) -> None:
+        """A job has succeeded."""
+        self.ledger[name] = joined([*self.ledger.get(name, ()), span])
 
     def skipped(self, batch: Batch, name: str) -> None:
         """A job was taken out of its batch."""
@@ -211,9 +265,11 @@ class Model:
             batch.status = "success" if left == {"success"} else "failed"
 
     def window_set(self, names: list[str], start: datetime) -> None:
+        self.see()
         self.overtaken_ended()
         for name in names or list(self.jobs):
             job = self.jobs[name]
+            self.ledger[name] = before(self.ledger.get(name, ()), start)
             loaded = self.loaded.setdefault(name, Loaded(since=start))
             loaded.since = min(loaded.since, start)
             if start > job.position:
@@ -229,5 +285,7 @@ class Model:
             self.live.status = "failed"
         self.jobs = {name: Job(setting) for name, setting in self.config.items()}
         self.loaded.clear()
+        self.ledger.clear()
+        self.unseen.clear()
         self.live = None
         self.stored_zone, self.stored_off = self.zone, set(self.off_in_file)

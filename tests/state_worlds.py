@@ -14,6 +14,7 @@ from typing import Any
 
 from batchy_provider.core.dates import from_unix, parse_date, unix_seconds
 from batchy_provider.core.job_state import Fields
+from batchy_provider.core.ledger import Ledger, posted
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.state import codec
@@ -21,6 +22,11 @@ from batchy_provider.state.store import Store
 
 WORKFLOW = "sales"
 FIRST = "1776-07-04T23:59:00.000000"
+
+
+def spans(ledger: Ledger, job: str = "extract") -> list[tuple[str, str]]:
+    """What a job has loaded, to the minute."""
+    return [(f"{each.start:%Y-%m-%dT%H:%M}", f"{each.end:%Y-%m-%dT%H:%M}") for each in ledger.get(job, ())]
 
 
 class Clock:
@@ -45,7 +51,7 @@ class PureStore(Store):
         self.meta: dict[str, str] = {}
         self.runs: dict[str, int] = {}
         self.closed: dict[int, float] = {}
-        self.days: dict[str, int] = {}
+        self.loaded: Ledger = {}
         self.ids: set[int] = set()
         self.events: list[dict[str, Any]] = []
 
@@ -60,6 +66,7 @@ class PureStore(Store):
             owner=codec.load_owner("meta", meta(codec.OWNER)),
             last_success=codec.load_last_success("meta", meta(codec.LAST_SUCCESS)),
             last_id=max(self.ids, default=0),
+            ledger=self.loaded,
         )
         if state.overtaken_id is not None:
             state = replace(state, overtaken=self._stored(state.overtaken_id))
@@ -88,7 +95,7 @@ class PureStore(Store):
                 self.meta[name] = json.dumps(value)
         self.runs |= change.runs
         self.closed |= change.closed
-        self.days |= change.days
+        self.loaded = posted(self.loaded, change.entries)
         self.ids |= set(change.history)
         if change.event is not None:
             self.events.append(change.event)
@@ -116,8 +123,8 @@ class PureStore(Store):
     def raw_clear(self) -> None:
         self.live.clear()
 
-    def raw_days(self) -> dict[str, int]:
-        return dict(self.days)
+    def ledger(self) -> Ledger:
+        return self.loaded
 
     def raw_closed(self) -> dict[int, float]:
         return dict(self.closed)
@@ -137,8 +144,9 @@ class RealStore(Store):
     def raw_clear(self) -> None:
         self.backend.client.delete(self.backend.keys(WORKFLOW).live)
 
-    def raw_days(self) -> dict[str, int]:
-        return {day: int(i) for day, i in _text(self.backend.client.hgetall(self.backend.keys(WORKFLOW).days)).items()}
+    def ledger(self) -> Ledger:
+        loaded = self.backend.keys(WORKFLOW).loaded
+        return codec.load_ledger(loaded, _text(self.backend.client.hgetall(loaded)))
 
     def raw_closed(self) -> dict[int, float]:
         found = self.backend.client.zrange(self.backend.keys(WORKFLOW).closed, 0, -1, withscores=True)

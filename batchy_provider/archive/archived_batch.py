@@ -42,6 +42,12 @@ class ArchivedBatch:
         return None if self.record is None else self.record.get("run")
 
     @property
+    def stored(self) -> StoredBatch:
+        """The batch as the rules take it."""
+        record = None if self.record is None else codec.read_record(self.record)
+        return StoredBatch(self.batch_id, self.jobs, record)
+
+    @property
     def batch_end(self) -> str:
         """When the batch was closed, ISO 8601 UTC; empty if it is open."""
         return batch_end(self.jobs)
@@ -116,7 +122,7 @@ def closed_batches(state: Snapshot, change: Change) -> list[ArchivedBatch]:
                 jobs=change.batches[batch_id],
                 record=None if record is None else codec.dump_record(record),
                 closed=change.closed.get(batch_id),
-                day=next((day for day, loaded_by in change.days.items() if loaded_by == batch_id), None),
+                day=record.day if record is not None and status == "success" else None,
                 config=codec.dump_config(state.config),
             )
         )

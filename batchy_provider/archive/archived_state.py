@@ -7,13 +7,15 @@ It decides the next window after a restore, and the archive guard compares it wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from batchy_provider.archive.file_version import VERSION, checked
 from batchy_provider.core.job_state import JobState, as_fields, job_states
+from batchy_provider.core.ledger import Ledger, posted
 from batchy_provider.core.revision import MAX_KEPT_TOKENS, Revision, is_ancestor_of
-from batchy_provider.core.snapshot import Change, Snapshot, StoredConfig
+from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredConfig
 from batchy_provider.state import codec
 
 STATE_FIELDS = (codec.CONFIG, codec.DISABLED, codec.OWNER, codec.LAST_SUCCESS)
@@ -32,6 +34,7 @@ class ArchivedState:
     :param meta: fields of ``wf:meta`` that belong to the state, as in JSON; None for a field that Redis lacks.
     :param closed: id of the batch whose closing made this state; None if another change made it.
     :param pruned: see `core.revision.Revision`.
+    :param ledger: what each job has loaded; None in what earlier releases wrote.
     """
 
     workflow: str
@@ -43,6 +46,7 @@ class ArchivedState:
     meta: dict[str, Any]
     closed: int | None = None
     pruned: int = 0
+    ledger: Ledger | None = None
 
     @property
     def revision(self) -> Revision:
@@ -53,6 +57,18 @@ class ArchivedState:
     def batch_id(self) -> int | None:
         """The id of the latest live batch."""
         return Snapshot(workflow=self.workflow, jobs=self.live).live_id
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The live state as the rules take it, as far as the archive has it."""
+        last = self.meta.get(codec.LAST_SUCCESS)
+        config = self.meta.get(codec.CONFIG)
+        return Snapshot(
+            workflow=self.workflow,
+            jobs=self.live,
+            config=StoredConfig() if config is None else StoredConfig(timezone=config["timezone"]),
+            last_success=None if last is None else LastSuccess(last["batch_id"], last["to_date"]),
+        )
 
     @property
     def watermark(self) -> str | None:
@@ -87,6 +103,7 @@ class ArchivedState:
             meta=before | {name: changed[name] for name in STATE_FIELDS if name in changed},
             closed=next(closed, None),
             pruned=revision.pruned,
+            ledger=posted(state.ledger, change.entries),
         )
 
     def with_tokens_of(self, older: ArchivedState | None) -> ArchivedState:
@@ -114,6 +131,9 @@ class ArchivedState:
             "pruned": self.pruned,
             "meta": self.meta,
             "live": as_fields(self.live),
+            "loaded": None
+            if self.ledger is None
+            else {job: codec.dump_intervals(found) for job, found in self.ledger.items()},
         }
 
     @classmethod
@@ -135,4 +155,9 @@ class ArchivedState:
                 meta={name: data["meta"].get(name) for name in STATE_FIELDS},
                 closed=data["closed"],
                 pruned=int(data["pruned"]),
+                ledger=_ledger(data.get("loaded")),
             )
+
+
+def _ledger(data: Mapping[str, Any] | None) -> Ledger | None:
+    return None if data is None else {job: codec.read_intervals(pairs) for job, pairs in data.items()}

@@ -24,7 +24,6 @@ class RedisScan:
     :param history: ids of all batches in ``wf:history``.
     :param open: ids of the batches that are open.
     :param runs: run key → batch id.
-    :param days: day → batch id.
     :param offsets: name of a subscription → its offset, as JSON text.
     :param audit: audit entries, as JSON text; None if there are none.
     """
@@ -34,7 +33,6 @@ class RedisScan:
     history: frozenset[int]
     open: frozenset[int]
     runs: dict[str, int]
-    days: dict[str, int]
     offsets: dict[str, str]
     audit: str | None
 
@@ -45,11 +43,11 @@ def scan_redis(session: Session, keys: Keys, *, watch: bool) -> RedisScan:
     :param watch: also watch the keys, so that a transaction on the scan fails if one of them changes.
     """
     state, now = read_state(session, keys, watch=watch)
-    commands: list[Command] = [("WATCH", keys.days, keys.offsets)] if watch else []
-    commands += [("HGETALL", key) for key in (keys.meta, keys.runs, keys.days, keys.offsets)]
+    commands: list[Command] = [("WATCH", keys.offsets)] if watch else []
+    commands += [("HGETALL", key) for key in (keys.meta, keys.runs, keys.offsets)]
     commands.append(("ZREVRANGE", keys.history, 0, -1))
     *hashes, ids = session.ask(*commands)[watch:]
-    meta, runs, days, offsets = (as_hash(each) for each in hashes)
+    meta, runs, offsets = (as_hash(each) for each in hashes)
     open_ids = set()
     for name, text in meta.items():
         prefix, _, number = name.partition(":")
@@ -67,7 +65,6 @@ def scan_redis(session: Session, keys: Keys, *, watch: bool) -> RedisScan:
         history=frozenset(load_id(keys.history, i) for i in ids),
         open=frozenset(open_ids),
         runs={run: load_id(keys.runs, i) for run, i in runs.items()},
-        days={day: load_id(keys.days, i) for day, i in days.items()},
         offsets=offsets,
         audit=meta.get(codec.CHANGES),
     )

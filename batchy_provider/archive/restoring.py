@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchy_provider.archive.archive_contents import ArchiveContents
-from batchy_provider.archive.archived_batch import ArchivedBatch, add_runs_and_days, batch_end
+from batchy_provider.archive.archived_batch import ArchivedBatch, add_runs_and_days
 from batchy_provider.archive.archived_state import ArchivedState
 from batchy_provider.archive.comparison import Comparison, Relation, compare_scan
 from batchy_provider.archive.redis_scan import RedisScan, scan_redis
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.ledger import Entry, Withdrawn, entries_of
+from batchy_provider.core.ledger_history import ledger_of_history, still_loaded
 from batchy_provider.core.presenters import event
 from batchy_provider.core.revision import MAX_TOKENS, Revision
-from batchy_provider.core.snapshot import Change
+from batchy_provider.core.snapshot import Change, StoredBatch
 from batchy_provider.core.values import Actor, PersonalChange
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
@@ -77,12 +79,12 @@ def restore(
         missing = [contents.batches[i] for i in comparison.missing if i in contents.batches]
         if state is None and not missing:
             return Restored(workflow=workflow, was=comparison.relation), ()
-        change, meta = _change(scan, contents, state, missing)
-        change = replace(change, days=_newer_days(session, keys, scan, contents, change.days))
+        unarchived = read_batches(session, keys, comparison.unarchived)
+        change, meta = _change(scan, contents, state, missing, unarchived)
         entry = PersonalChange.of(by, format_date(scan.now), _what(state is not None, len(missing)), why)
         meta[codec.CHANGES] = _merged_audit(keys, scan.audit, contents.audit, entry)
         commands = [
-            *write_commands(keys, change, meta),
+            *write_commands(keys, scan.state, change, meta),
             *_skip_restored(keys, scan.offsets, newest=max(change.history, default=0)),
         ]
         done = Restored(workflow=workflow, was=comparison.relation, state=state is not None, batches=len(missing))
@@ -114,12 +116,17 @@ def _refusal(comparison: Comparison) -> str | None:
 
 
 def _change(
-    scan: RedisScan, contents: ArchiveContents, restored: ArchivedState | None, missing: Sequence[ArchivedBatch]
+    scan: RedisScan,
+    contents: ArchiveContents,
+    restored: ArchivedState | None,
+    missing: Sequence[ArchivedBatch],
+    unarchived: Sequence[StoredBatch],
 ) -> tuple[Change, dict[str, Any]]:
     """Return the change that restores a workflow, and the fields of ``wf:meta`` to write with it.
 
     :param restored: the archived state, if it is to be restored.
     :param missing: batches to restore.
+    :param unarchived: the closed batches that only Redis has.
     """
     change, meta, batches = Change(), dict[str, Any](), [*missing]
     if restored is not None:
@@ -137,7 +144,7 @@ def _change(
         closed={batch.batch_id: batch.closed for batch in batches if batch.closed is not None},
         history=[batch.batch_id for batch in batches],
         runs={run: i for run, i in runs.items() if i > scan.runs.get(run, 0)},
-        days=days,
+        entries=_entries(scan, contents, restored, batches, unarchived),
         event=event(scan.state.workflow, live_id, "restore", "live", scan.now),
     )
     return change.then(history), meta
@@ -163,22 +170,25 @@ def _state_change(scan: RedisScan, restored: ArchivedState, archived_ids: set[in
     return change.then(Change(live=restored.live, revision=revision))
 
 
-def _newer_days(
-    session: Session, keys: Keys, scan: RedisScan, contents: ArchiveContents, days: Mapping[str, int]
-) -> dict[str, int]:
-    """Return the days to write. If Redis and the archive name two batches for a day, the one closed last counts.
+def _entries(
+    scan: RedisScan,
+    contents: ArchiveContents,
+    restored: ArchivedState | None,
+    batches: Sequence[ArchivedBatch],
+    unarchived: Sequence[StoredBatch],
+) -> list[Entry]:
+    """Return what the ledger gains and loses.
 
-    :param days: day → batch id in the archive.
+    The archived state brings its own ledger. The batches that only Redis knows, and those that were archived later than
+    the state, come in by their windows.
     """
-    disputed = {day: i for day, i in days.items() if day in scan.days and scan.days[day] != i}
-    in_redis = read_batches(session, keys, sorted({scan.days[day] for day in disputed}))
-    ends = {batch.batch_id: batch_end(batch.jobs) for batch in in_redis}
-    archived_ends = {i: batch.batch_end for i, batch in contents.batches.items()}
-    return {
-        day: i
-        for day, i in days.items()
-        if day not in disputed or archived_ends.get(i, "") > ends.get(scan.days[day], "")
-    }
+    if restored is None:
+        return [*still_loaded(scan.state, [batch.stored for batch in batches])]
+    state, ledger = restored.snapshot, restored.ledger
+    if ledger is None:
+        ledger = ledger_of_history(state, [batch.stored for batch in contents.batches.values()], contents.days)
+    later = [batch.stored for batch in batches if batch.batch_end > restored.at]
+    return [Withdrawn(), *entries_of(ledger), *still_loaded(state, [*later, *unarchived])]
 
 
 def _merged_audit(

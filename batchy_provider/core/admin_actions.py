@@ -12,6 +12,7 @@ from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date, read_date
 from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.job_state import Fields, JobState, as_fields
+from batchy_provider.core.ledger import Withdrawn
 from batchy_provider.core.presenters import event, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, LastSuccess, Owner, Snapshot, StoredConfig
 from batchy_provider.core.values import Batch, WorkflowConfig
@@ -43,6 +44,7 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
         Change(
             live={**state.jobs, **moved},
             last_success=LastSuccess(0, text) if moved.keys() == state.jobs.keys() else UNCHANGED,
+            entries=[Withdrawn(frozenset(moved), moment)],
             event=event(state.workflow, state.live_id, "window", "live", now),
         )
     )
@@ -70,6 +72,7 @@ def load(
         change = change.then(abort(state, now, by=by, why=why or "the workflow was reset to its file"))
     reset = Change(
         live=jobs,
+        entries=[Withdrawn()],
         owner=None,
         last_success=None,
         config=StoredConfig.of(config),

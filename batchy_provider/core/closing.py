@@ -14,6 +14,7 @@ from datetime import datetime
 from batchy_provider.core.dates import format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_success
 from batchy_provider.core.job_state import JobState, as_fields
+from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord, CloseRequest
@@ -112,7 +113,7 @@ def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now
     change = Change(
         batches={own.batch_id: closed.jobs},
         records={own.batch_id: record},
-        days={record.day: own.batch_id} if request.result == "success" else {},
+        entries=[Loaded(windows_loaded(closed.jobs, closed.left_out))] if request.result == "success" else (),
         event=event(state.workflow, own.batch_id, request.result, "history", now),
     )
     return Decision(stored_batch(state.workflow, closed), change)

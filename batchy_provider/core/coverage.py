@@ -4,76 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
-from typing import NamedTuple
 
 from batchy_provider.core.dates import midnight, parse_date
+from batchy_provider.core.intervals import Interval, missing, repeated
 from batchy_provider.core.job_settings import cuts_to_midnight, overlap
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.values import Batch
 from batchy_provider.exceptions import BatchyError
-
-
-class Interval(NamedTuple):
-    """A slice of data, from `start` (inclusive) to `end` (exclusive); naive UTC."""
-
-    start: datetime
-    end: datetime
-
-
-def merge(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the same points in time as disjoint intervals that do not touch, in order; empty ones are left out."""
-    merged: list[Interval] = []
-    for each in sorted(intervals):
-        if each.start >= each.end:
-            continue
-        if merged and each.start <= merged[-1].end:
-            merged[-1] = Interval(merged[-1].start, max(merged[-1].end, each.end))
-        else:
-            merged.append(each)
-    return merged
-
-
-def missing(whole: Interval, loaded: Iterable[Interval]) -> list[Interval]:
-    """Return the parts of `whole` that are in none of `loaded`, in order."""
-    left: list[Interval] = []
-    at = whole.start
-    for each in merge(loaded):
-        if each.start >= whole.end:
-            break
-        if each.start > at:
-            left.append(Interval(at, each.start))
-        at = max(at, each.end)
-    if at < whole.end:
-        left.append(Interval(at, whole.end))
-    return left
-
-
-def repeated(windows: Sequence[tuple[Interval, int]]) -> list[tuple[Interval, tuple[int, ...]]]:
-    """Return the parts that several windows contain, in order, each with the ids of these windows.
-
-    :param windows: interval and id; one id may stand for several intervals.
-    """
-    edges = sorted({moment for window, _ in windows for moment in window})
-    begins: dict[datetime, list[tuple[Interval, int]]] = {}
-    for window in windows:
-        if window[0].start < window[0].end:
-            begins.setdefault(window[0].start, []).append(window)
-    found: list[tuple[Interval, tuple[int, ...]]] = []
-    active: list[tuple[Interval, int]] = []
-    for start, end in pairwise(edges):
-        active = [each for each in active if each[0].end > start] + begins.get(start, [])
-        ids = tuple(sorted({number for _, number in active}))
-        if len(ids) < 2:
-            continue
-        if found and found[-1][0].end == start and found[-1][1] == ids:
-            found[-1] = (Interval(found[-1][0].start, end), ids)
-        else:
-            found.append((Interval(start, end), ids))
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +82,12 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
         wanted: list[tuple[Interval, int]] = []
         reached: datetime | None = None
         for batch, interval, job in found:
-            parts = [interval]
+            parts: tuple[Interval, ...] = (interval,)
             if batch.kind == "live":
                 if reached is not None and interval.start < reached:
                     meant = _meant(batch, name, job, reached, timezone)
                     parts = missing(interval, [meant])
-                    if parts != [interval]:
+                    if parts != (interval,):
                         reaching.add(batch.batch_id)
                 reached = interval.end
             wanted += [(part, batch.batch_id) for part in parts]

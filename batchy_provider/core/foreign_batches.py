@@ -1,63 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Record batches that other programs opened and closed, above all the original server; find data that nobody loaded.
+"""Record batches that other programs opened and closed, above all the original server.
 
-The original writes the live hash and a hash for each batch, and nothing else: no list of batches, no day, no time of
-closing to ask for. And where it opens over an open batch, that one stays open in its own hash for ever.
+The original writes the live hash and a hash for each batch, and nothing else: no list of batches, no ledger, no time
+of closing to ask for. And where it opens over an open batch, that one stays open in its own hash for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from batchy_provider.core.dates import day_of, format_date, parse_date, unix_seconds
+from batchy_provider.core.dates import format_date, parse_date, unix_seconds
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
+from batchy_provider.core.ledger import Loaded, Withdrawn, windows_loaded
+from batchy_provider.core.ledger_history import still_loaded
 from batchy_provider.core.presenters import live_batch, stored_batch
 from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord
-from batchy_provider.core.windows import position
 from batchy_provider.exceptions import WindowError
-
-LoadedSpans = dict[str, list[tuple[datetime, datetime]]]
-"""Job → windows (from, to), naive UTC."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class JobGap:
-    """A gap: data of one job that no success has loaded.
-
-    :param from_date: its start, ISO 8601 UTC.
-    :param to_date: its end.
-    """
-
-    job: str
-    from_date: str
-    to_date: str
 
 
 def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, JobState], record: BatchRecord | None) -> Change:
-    """Return what a success changes beyond its own batch: the watermark, and the batch of the day."""
+    """Return what a success changes beside its own batch: the ledger, and the last success.
+
+    Where a person asked for the window and moved the watermark with it, what lies after its end is to be loaded again.
+    """
+    windows = windows_loaded(jobs, record.left_out if record is not None else ())
+    moved = record is not None and record.moved
+    later = [Withdrawn(frozenset({job}), window.end) for job, window in windows.items()] if moved else []
+    change = Change(entries=(*later, Loaded(windows)))
     end = _end(jobs, record)
-    if end is None:
-        return Change()
-    days = {_day(state, end, record): batch_id}
     last = state.last_success
-    on_purpose = record is not None and record.moved
-    if last is None or on_purpose or parse_date(last.to_date) <= parse_date(end):
-        return Change(last_success=LastSuccess(batch_id, end), days=days)
-    return Change(days=days)
+    if end is not None and (last is None or moved or parse_date(last.to_date) <= parse_date(end)):
+        change = change.then(Change(last_success=LastSuccess(batch_id, end)))
+    return change
 
 
 def record_foreign(state: Snapshot, now: datetime) -> Change:
-    """Record what the original server did, for waits, days and lists, before the next change overwrites it.
+    """Record for waits, ledger and lists what the original server did since, before its traces are overwritten.
+
+    The original closes the jobs of a batch one by one, so each success counts by itself.
 
     :param now: end of a batch that the original left open when it opened another one.
     """
-    change = Change()
+    change = Change(entries=[Loaded(windows_loaded(state.jobs))])
     if state.overtaken is not None:
-        settled, change = settle(state, state.overtaken, now)
+        settled, ending = settle(state, state.overtaken, now)
+        change = change.then(ending)
         if settled is not None and settled.status == "success":
             change = change.then(record_success(state, settled.batch_id, settled.jobs, settled.record))
     batch_id, record = state.live_id, state.live_record
@@ -106,15 +97,13 @@ def adopt_history(
     batches: Sequence[StoredBatch],
     following: StoredBatch | None,
     listed: frozenset[int],
-    days: Mapping[str, int],
     now: datetime,
 ) -> Change:
-    """List batches that only their own hashes know, with their days and ends; end those that were left open.
+    """List batches that only their own hashes know, with what they loaded and when; end those that were left open.
 
     :param batches: sorted by id.
     :param following: the next batch after them.
     :param listed: ids that the history already lists.
-    :param days: day → batch, as far as these batches' days are known.
     :param now: end of a batch that was left open and is the last one.
     """
     change = Change()
@@ -128,21 +117,15 @@ def adopt_history(
             continue
         settled, ending = settle(state, batch, _started(state.workflow, after) or now)
         change = change.then(ending)
-        if settled is None or settled.status != "success" or (end := _end(settled.jobs, settled.record)) is None:
+        if settled is None:
             continue
-        day = _day(state, end, settled.record)
-        if settled.batch_id > max(days.get(day, 0), change.days.get(day, 0)):
-            change = change.then(Change(days={day: settled.batch_id}))
+        change = change.then(Change(entries=still_loaded(state, [settled])))
+        if settled.status != "success" or (end := _end(settled.jobs, settled.record)) is None:
+            continue
         if _is_later(state, last, settled.batch_id, end):
             last = LastSuccess(settled.batch_id, end)
             change = change.then(Change(last_success=last))
     return replace(change, history=[batch_id for batch_id in change.history if batch_id not in listed])
-
-
-def days_of(state: Snapshot, batches: Iterable[StoredBatch]) -> list[str]:
-    """Return the days that `adopt_history` may record."""
-    ends = ((batch, _end(batch.jobs, batch.record)) for batch in batches)
-    return sorted({_day(state, end, batch.record) for batch, end in ends if end is not None})
 
 
 def why_no_batch(stored: StoredBatch) -> str | None:
@@ -160,39 +143,6 @@ def why_no_batch(stored: StoredBatch) -> str | None:
     return None
 
 
-def loaded_spans(stored: StoredBatch) -> LoadedSpans:
-    """Return the windows that a batch has loaded."""
-    spans: LoadedSpans = {}
-    for name, job in stored.jobs.items():
-        left_out = stored.record is not None and name in stored.record.left_out
-        if stored.status != "success" or job.status != "success" or left_out:
-            continue
-        start, end = job.from_date, job.loaded_to
-        if start is not None and end is not None:
-            spans.setdefault(name, []).append((parse_date(start), parse_date(end)))
-    return spans
-
-
-def gaps(state: Snapshot, loaded: Mapping[str, Sequence[tuple[datetime, datetime]]]) -> list[JobGap]:
-    """Return the gaps between the loaded windows, and between the last one and the next window.
-
-    The original opens after a failure at that moment, so what had failed is never loaded by it.
-
-    :param loaded: job → windows, in any order.
-    """
-    found = []
-    for name, job in state.jobs.items():
-        if not (windows := sorted(loaded.get(name, ()))):
-            continue
-        until = windows[0][1]
-        following = position(state.workflow, name, job, state.config.timezone).start
-        for start, end in [*windows[1:], (following, following)]:
-            if start > until:
-                found.append(JobGap(name, format_date(until), format_date(start)))
-            until = max(until, end)
-    return found
-
-
 def _is_later(state: Snapshot, last: LastSuccess | None, batch_id: int, end: str) -> bool:
     """Tell whether a success is the last one. A watermark that a person moved or reset stays."""
     if last is None:
@@ -204,10 +154,6 @@ def _end(jobs: Mapping[str, JobState], record: BatchRecord | None) -> str | None
     if record is not None:
         return record.to_date
     return max((end for job in jobs.values() if (end := job.batch_start) is not None), default=None)
-
-
-def _day(state: Snapshot, end: str, record: BatchRecord | None) -> str:
-    return record.day if record is not None else day_of(parse_date(end), state.config.timezone)
 
 
 def _started(workflow: str, stored: StoredBatch | None) -> datetime | None:

@@ -162,6 +162,14 @@ class JobState:
         """Return it after its batch was ended without a result at `end`; a job that is not open stays as it is."""
         return self._with(status="failed", batch_end=end, outcome="aborted") if self.status == "open" else self
 
+    def has_loaded(self, start: str, end: str) -> JobState:
+        """Return it as after a success with this window, of whose batch no more is known."""
+        return self._with(status="success", from_date=start, to_date=end, batch_start=end)
+
+    def without_window(self) -> JobState:
+        """Return it without a window of its own."""
+        return JobState({name: value for name, value in self.fields.items() if name not in DATE_FIELDS})
+
     def starts_at(self, start: str) -> JobState:
         """Return it with a next window that starts at `start`."""
         return self._with(status="new", from_date=start)

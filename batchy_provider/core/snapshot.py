@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.statuses import overall_status, status_of
 from batchy_provider.core.values import BatchRecord, Holder, PersonalChange, WorkflowConfig
@@ -47,11 +48,12 @@ class StoredConfig:
     order: tuple[str, ...] = ()
     disabled: frozenset[str] = frozenset()
     infa: Mapping[str, Any] = field(default_factory=dict)
+    crons: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: WorkflowConfig) -> StoredConfig:
         """Return what is to be remembered of a configuration."""
-        return cls(config.timezone, tuple(config.jobs), config.disabled, dict(config.infa))
+        return cls(config.timezone, tuple(config.jobs), config.disabled, dict(config.infa), tuple(config.crons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class StoredBatch:
     batch_id: int
     jobs: dict[str, JobState]
     record: BatchRecord | None
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """The jobs that took no part in it."""
+        return self.record.left_out if self.record is not None else ()
 
     @property
     def is_open(self) -> bool:
@@ -96,6 +103,9 @@ class Snapshot:
     :param overtaken: the batch of `owner`, if the original server has opened another one since, and this package did
         not close it.
     :param revision: which revision of the state this is; None if no archive was ever written.
+    :param ledger: what each job has loaded.
+    :param ledger_is_new: it was made from history, since an earlier release or the original has written the state; the
+        next change stores it.
     """
 
     workflow: str
@@ -108,6 +118,8 @@ class Snapshot:
     own: StoredBatch | None = None
     overtaken: StoredBatch | None = None
     revision: Revision | None = None
+    ledger: Ledger = field(default_factory=dict)
+    ledger_is_new: bool = False
 
     @cached_property
     def overtaken_id(self) -> int | None:
@@ -165,7 +177,7 @@ class Change:
     :param audit: changes that people made, newest first; None leaves them as they are.
     :param runs: run key → batch id.
     :param closed: batch id → ``batch_end`` in Unix seconds.
-    :param days: ISO day → batch id.
+    :param entries: what the ledger gains and loses, in order.
     :param history: batch ids to list.
     :param event: what to publish about the change.
     """
@@ -181,7 +193,7 @@ class Change:
     audit: Sequence[PersonalChange] | None = None
     runs: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[int, float] = field(default_factory=dict)
-    days: Mapping[str, int] = field(default_factory=dict)
+    entries: Sequence[Entry] = ()
     history: Sequence[int] = ()
     event: dict[str, Any] | None = None
 
@@ -199,7 +211,7 @@ class Change:
             audit=self.audit if later.audit is None else later.audit,
             runs={**self.runs, **later.runs},
             closed={**self.closed, **later.closed},
-            days={**self.days, **later.days},
+            entries=(*self.entries, *later.entries),
             history=(*self.history, *later.history),
             event=self.event if later.event is None else later.event,
         )

@@ -19,9 +19,10 @@ class WorkflowConfig:
     :param name: the workflow.
     :param jobs: job → its params, ``reprocess_hours``, ``trunc_start`` and ``initial_date``, flat and in
         order. A job that Redis does not know yet may also bring state fields, as the original's files do.
-    :param timezone: IANA name; where ``trunc_start`` cuts, and whose days ``wf:days`` counts.
+    :param timezone: IANA name; where ``trunc_start`` cuts, and in which days are counted.
     :param disabled: jobs with ``enabled: false``.
     :param infa: how the Informatica parameter file names its sections, see `original.formats.to_infa`.
+    :param crons: its schedule as cron expressions, read in `timezone`; none if it has another schedule or none.
     """
 
     name: str
@@ -29,6 +30,7 @@ class WorkflowConfig:
     timezone: str = "UTC"
     disabled: frozenset[str] = frozenset()
     infa: Mapping[str, Any] = field(default_factory=dict)
+    crons: Sequence[str] = ()
 
 
 def run_key(workflow: str, dag_id: str, run_id: str) -> str:
@@ -92,12 +94,12 @@ class OpenRequest:
     :param holder: who opens it.
     :param config: the workflow's configuration; None opens what Redis knows.
     :param window: the window to take instead of the next one.
-    :param backfill: take exactly `window`, write history and day index only.
+    :param backfill: take exactly `window`, write history and ledger only.
     :param move_watermark: with `window`: open it as the live batch, so that the watermark goes to its end.
     :param if_open: what to do while another run holds the batch open; ``wait`` is refused like ``fail``, and the caller
         asks again.
     :param gone: id of the open batch whose holder is known not to run any more.
-    :param day: ISO data day for ``wf:days``; None for the day of the window's end.
+    :param day: ISO day of the data; None for the day of the window's end.
     :param why: a reason, for the record.
     """
 

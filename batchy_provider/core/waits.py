@@ -24,8 +24,10 @@ class Wait:
         ``since_last_run`` (after `since`), or ``any``.
     :param day: ISO day of the run that waits; yesterday's success does not count for ``today``.
     :param timezone: IANA name of the timezone that `day` is read in.
-    :param backfill: look `day` up in the workflow's index of data days instead, where backfills are too,
-        unless any success will do.
+    :param backfill: ask the ledger instead whether the data of `day` is loaded, by whichever batch, unless any
+        success will do.
+    :param due: when the run that waits was due, ISO 8601, UTC: a backfill needs no data that was due later; None
+        for the end of `day`.
     :param within_seconds: for ``within``; more than 0.
     :param since: ISO 8601, UTC, for ``since_last_run``; None if the one that waits never succeeded.
     :param fail_on_failed: a failed batch ends the wait, too.
@@ -38,6 +40,7 @@ class Wait:
     day: str | None = None
     timezone: str = "UTC"
     backfill: bool = False
+    due: str | None = None
     within_seconds: float | None = None
     since: str | None = None
     fail_on_failed: bool = False

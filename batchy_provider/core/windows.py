@@ -14,6 +14,7 @@ from typing import NamedTuple
 from batchy_provider.core.dates import midnight, parse_date
 from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.statuses import status_of
 from batchy_provider.exceptions import BatchyError, StateError, WindowError
 
@@ -48,6 +49,14 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
     if cuts_to_midnight(workflow, name, job):
         start = midnight(start, timezone)
     return Position(start, watermark)
+
+
+def next_starts(state: Snapshot) -> dict[str, datetime]:
+    """Return job → where its next window starts; without the jobs whose state or configuration cannot be read."""
+    found = {
+        name: position_or_none(state.workflow, name, job, state.config.timezone) for name, job in state.jobs.items()
+    }
+    return {name: at.start for name, at in found.items() if at is not None}
 
 
 def position_or_none(workflow: str, name: str, job: JobState, timezone: str) -> Position | None:

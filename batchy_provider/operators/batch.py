@@ -127,14 +127,18 @@ class BatchyOpenOperator(BatchOperator):
     def _request(self, context: Context) -> OpenRequest:
         from batchy_provider.operators.opening import open_request, workflow_config
 
-        config = None
+        config, timetable = None, context["dag"].timetable
         if self.jobs is not None:
             config = workflow_config(
-                self.workflow, self.jobs, timezone=self.timezone, disabled_jobs=self.disabled_jobs, infa=self.infa
+                self.workflow,
+                self.jobs,
+                timezone=self.timezone,
+                disabled_jobs=self.disabled_jobs,
+                infa=self.infa,
+                timetable=timetable,
             )
-        return open_request(
-            Run.of(context), config, timezone=self.timezone, if_open=self.if_open, timetable=context["dag"].timetable
-        )
+        run = Run.of(context)
+        return open_request(run, config, timezone=self.timezone, if_open=self.if_open, timetable=timetable)
 
     def _open(self, store: Store, request: OpenRequest, ti: RuntimeTaskInstanceProtocol) -> Batch:
         try:

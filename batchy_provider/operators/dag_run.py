@@ -77,8 +77,17 @@ class Run:
         """Return the day of this run in ISO format: in a backfill the day of its data, else the day when it was due."""
         from batchy_provider.core.dates import day_of, to_utc
 
-        moment = (self.interval[1] or self.logical_date or self.run_after) if self.is_backfill else self.run_after
-        return day_of(to_utc(moment), timezone)
+        return day_of(to_utc(self._due), timezone)
+
+    def due(self) -> str:
+        """Return when this run was due, or would have been if it is a backfill; ISO 8601 UTC."""
+        from batchy_provider.core.dates import format_date
+
+        return format_date(self._due)
+
+    @property
+    def _due(self) -> datetime:
+        return (self.interval[1] or self.logical_date or self.run_after) if self.is_backfill else self.run_after
 
     def requested_window(self) -> Window | None:
         """Return the window that the run's conf asks for, if it does."""

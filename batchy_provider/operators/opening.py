@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.compat import crons_of_timetable
 from batchy_provider.core.job_settings import plain_fields
 from batchy_provider.core.names import check_job_name
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
@@ -48,9 +49,11 @@ def workflow_config(
     timezone: str,
     disabled_jobs: Collection[str],
     infa: Mapping[str, Any] | None,
+    timetable: Any,
 ) -> WorkflowConfig:
     """Return the configuration of a workflow whose jobs stand in a DAG.
 
+    :param timetable: the DAG's; a wait of another workflow's backfill asks when this one is due.
     :raises BatchyError: if a job has a name or a setting that cannot be used.
     """
     return WorkflowConfig(
@@ -59,4 +62,5 @@ def workflow_config(
         timezone=timezone,
         disabled=frozenset(disabled_jobs),
         infa=infa or {},
+        crons=[cron for cron, zone in crons_of_timetable(timetable) if zone == timezone],
     )

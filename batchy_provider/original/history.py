@@ -15,19 +15,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from batchy_provider.core.dates import format_date, from_unix
-from batchy_provider.core.foreign_batches import (
-    JobGap,
-    LoadedSpans,
-    adopt_history,
-    days_of,
-    gaps,
-    loaded_spans,
-    why_no_batch,
-)
+from batchy_provider.core.foreign_batches import adopt_history, why_no_batch
+from batchy_provider.core.ledger import Entry, JobGap, gaps, posted
 from batchy_provider.core.names import is_workflow_name
 from batchy_provider.core.presenters import unknown_workflow
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.values import Actor, PersonalChange
+from batchy_provider.core.windows import next_starts
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
@@ -102,7 +96,7 @@ def find_original_keys(backend: Backend, workflow: str | None = None) -> dict[st
 def adopt(
     backend: Backend, workflow: str, keys_found: OriginalKeys, *, by: Actor | None, dry_run: bool = False
 ) -> Adoption:
-    """Add the batches of the original to the history of a workflow, with their days and closing times.
+    """Add the batches of the original to the history of a workflow, with their closing times and what they loaded.
 
     :param keys_found: what `find_original_keys` returned for the workflow.
     :param by: who asks for it; named in the audit entry. None writes no entry.
@@ -113,7 +107,7 @@ def adopt(
     (listed,) = backend.ask(workflow, ("ZRANGE", keys.history, 0, -1))
     ids = sorted(keys_found.batches | {load_id(keys.history, each) for each in listed})
     adoption = Adoption(workflow=workflow)
-    loaded: LoadedSpans = defaultdict(list)
+    entries: list[Entry] = []
     # Also without batches one chunk is made: it reads the state, and raises the error for an unknown workflow.
     for start in range(0, max(len(ids), 1), _CHUNK):
         end = start + _CHUNK
@@ -122,9 +116,8 @@ def adopt(
         adoption.adopted += chunk.adopted
         adoption.ended += chunk.ended
         adoption.passed_over |= chunk.passed_over
-        for job, spans in chunk.loaded.items():
-            loaded[job] += spans
-    adoption.gaps = gaps(state, loaded)
+        entries += chunk.entries
+    adoption.gaps = gaps(posted(state.ledger, entries), next_starts(state))
     _add_audit_entries(backend, keys, adoption, keys_found.loads, by, dry_run)
     return adoption
 
@@ -147,7 +140,7 @@ class _Chunk:
         self.adopted: list[int] = []
         self.ended: list[int] = []
         self.passed_over: dict[str, str] = {}
-        self.loaded: LoadedSpans = {}
+        self.entries: list[Entry] = []
 
     def work(self, session: Session) -> tuple[Snapshot, Sequence[Command]]:
         """Read the batches, decide, and return the state and the commands that write the change."""
@@ -160,21 +153,11 @@ class _Chunk:
             return state, ()
         batches = self._read(session, self._ids)
         following = next(iter(self._read(session, self._following)), None)
-        wanted = days_of(state, batches)
-        listed, *days = session.ask(
-            ("ZRANGEBYSCORE", keys.history, self._ids[0], self._ids[-1]), *(("HGET", keys.days, day) for day in wanted)
-        )
-        known = {
-            day: load_id(keys.days, batch_id)
-            for day, batch_id in zip(wanted, days, strict=True)
-            if batch_id is not None
-        }
-        change = adopt_history(state, batches, following, frozenset(map(int, listed)), known, now)
-        for batch in batches:
-            for job, spans in loaded_spans(batch).items():
-                self.loaded.setdefault(job, []).extend(spans)
+        (listed,) = session.ask(("ZRANGEBYSCORE", keys.history, self._ids[0], self._ids[-1]))
+        change = adopt_history(state, batches, following, frozenset(map(int, listed)), now)
+        self.entries = list(change.entries)
         self.adopted, self.ended = list(change.history), sorted(change.batches)
-        return state, () if self._dry_run else write_commands(keys, change)
+        return state, () if self._dry_run else write_commands(keys, state, change)
 
     def _read(self, session: Session, ids: Sequence[int]) -> list[StoredBatch]:
         """Return the batches among some hashes. Add the other hashes to `passed_over`."""

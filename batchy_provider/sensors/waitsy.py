@@ -226,6 +226,7 @@ class WaitsySensor(BaseSensorOperator):
                 day=run.day(self.timezone),
                 timezone=self.timezone,
                 backfill=run.is_backfill,
+                due=run.due() if run.is_backfill else None,
                 within_seconds=within,
                 since=since,
                 fail_on_failed=self.on_failed == "fail",
@@ -260,8 +261,10 @@ class WaitsySensor(BaseSensorOperator):
     def _xcom(self, waiter: Waiter) -> str:
         # What a trigger returns becomes text, since Airflow writes it as JSON twice; so this is text, too.
         batches = waiter.batches
-        self.batch_id_shown = next(iter(batches.values()))
-        return str(next(iter(batches.values()))) if isinstance(self.workflow, str) else json.dumps(batches)
+        batch_id = self.batch_id_shown = next(iter(batches.values()))
+        if not isinstance(self.workflow, str):
+            return json.dumps(batches)
+        return "" if batch_id is None else str(batch_id)  # what loaded the data was pruned
 
 
 def _read_scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from batchy_provider.core.coverage import Interval, coverage_of
+from batchy_provider.core.coverage import coverage_of
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.intervals import Interval
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Window
 from batchy_provider.core.vocabulary import Result

@@ -94,7 +94,7 @@ def make_change(
             revision = revised(state, change, token=revision_token() if moves else None, superseded=superseded)
             if revision != (state.revision or Revision()):
                 change = replace(change, revision=revision)
-        return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, change)
+        return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, state, change)
 
     result, made = backend.transact(keys, work)
     if archive is not None and effect is not ArchiveEffect.NONE:

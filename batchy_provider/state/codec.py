@@ -7,15 +7,18 @@ from __future__ import annotations
 import json
 import json.encoder
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from batchy_provider.core.dates import parse_date, zone
+from batchy_provider.core.dates import format_date, parse_date, zone
+from batchy_provider.core.intervals import Interval, Intervals, merge
 from batchy_provider.core.job_state import Fields, JobState
+from batchy_provider.core.ledger import Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner, StoredConfig
 from batchy_provider.core.typed_data import FormError, build, encodable, fits
 from batchy_provider.core.values import BatchRecord, Holder, PersonalChange
+from batchy_provider.exceptions import WindowError
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
 
 Hash = Mapping[str, str]
@@ -26,7 +29,10 @@ OWNER = "owner"
 LAST_SUCCESS = "last_success"
 CHANGES = "changes"
 REVISION = "archive"
-META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION)
+LEDGER = "ledger"
+"""Version of the ledger's form; a workflow without it was last changed by an earlier release, or by the original."""
+LEDGER_VERSION = 1
+META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
 
@@ -57,6 +63,7 @@ class _Config:
     order: list[str]
     disabled: list[str]
     infa: dict[str, Any]
+    crons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,8 @@ def load_config(key: str, text: str | None) -> StoredConfig:
     def read(data: Any) -> StoredConfig:
         found = build(_Config, data)
         zone(found.timezone)
-        return StoredConfig(found.timezone, tuple(found.order), frozenset(found.disabled), found.infa)
+        crons = tuple(found.crons)
+        return StoredConfig(found.timezone, tuple(found.order), frozenset(found.disabled), found.infa, crons)
 
     return StoredConfig() if text is None else read_field(key, CONFIG, text, read)
 
@@ -124,7 +132,40 @@ def dump_config(config: StoredConfig) -> dict[str, Any]:
         "order": list(config.order),
         "disabled": sorted(config.disabled),
         "infa": dict(config.infa),
+        **({"crons": list(config.crons)} if config.crons else {}),
     }
+
+
+def load_ledger(key: str, stored: Hash) -> Ledger:
+    """Read the ledger.
+
+    :param key: its name, for the error.
+    :raises StateError: if a field does not hold intervals.
+    """
+    try:
+        # All at once takes half the time of one by one, which is for finding the one that is wrong.
+        found = _decode("[" + ",".join(stored.values()) + "]")
+        return {job: read_intervals(pairs) for job, pairs in zip(stored, found, strict=True)}
+    except (ValueError, TypeError, RecursionError, WindowError):
+        return {job: read_field(key, job, text, read_intervals) for job, text in stored.items()}
+
+
+def read_intervals(pairs: Any) -> Intervals:
+    """Read what `dump_intervals` returns.
+
+    :raises FormError: if it is not in normal form; other errors if it has another shape.
+    """
+    found = tuple([Interval(parse_date(start), parse_date(end)) for start, end in pairs])
+    if len(found) == 1 and found[0].start < found[0].end:
+        return found
+    if merge(found) != found:
+        raise FormError("is not in order; expected intervals that neither overlap nor touch")
+    return found
+
+
+def dump_intervals(intervals: Intervals) -> list[list[str]]:
+    """Return the JSON form that `load_ledger` reads of one job."""
+    return [[format_date(each.start), format_date(each.end)] for each in intervals]
 
 
 def load_disabled(key: str, text: str | None) -> frozenset[str]:
@@ -143,7 +184,7 @@ def load_owner(key: str, text: str | None) -> Owner | None:
 
     def read(data: Any) -> Owner:
         found = build(_Owner, data)
-        return Owner(found.batch_id, build(Holder, found.holder), _record(found.record))
+        return Owner(found.batch_id, build(Holder, found.holder), read_record(found.record))
 
     return None if text is None else read_field(key, OWNER, text, read)
 
@@ -196,10 +237,15 @@ def load_record(key: str, batch_id: int, text: str | None) -> BatchRecord | None
     """Read the record of a batch; None for one that this package did not open."""
     if text is None:
         return None
-    return read_field(key, record_field(batch_id), text, _record)
+    return read_field(key, record_field(batch_id), text, read_record)
 
 
-def _record(data: Any) -> BatchRecord:
+def read_record(data: Any) -> BatchRecord:
+    """Read what `dump_record` returns.
+
+    :raises FormError: if it has another form.
+    :raises WindowError: if a date in it cannot be read.
+    """
     found = build(BatchRecord, data)
     for date in (found.started, found.to_date):
         parse_date(date)

@@ -45,8 +45,13 @@ class Keys:
         return f"{self.live}:closed"
 
     @property
+    def loaded(self) -> str:
+        """Hash: job → JSON, the intervals that it has loaded: the ledger."""
+        return f"{self.live}:loaded"
+
+    @property
     def days(self) -> str:
-        """Hash: data day → id of its last successful batch."""
+        """Hash of earlier releases: data day → id of its last successful batch. The ledger takes it over."""
         return f"{self.live}:days"
 
     @property

@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
+from batchy_provider.core.ledger import Entry, differences, entries_of, posted
+from batchy_provider.core.ledger_history import ledger_of_history
 from batchy_provider.core.presenters import workflow_state
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import PersonalChange, WorkflowState
+from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.log_throttle import LogThrottle
@@ -23,6 +27,7 @@ from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress, load_score
 
+_BATCHES_AT_ONCE = 200
 _damaged = LogThrottle(logging.getLogger(__name__))
 
 
@@ -34,8 +39,8 @@ def read_state(
     batch_id: int | None = None,
     watch: bool = True,
 ) -> tuple[Snapshot, datetime]:
-    """Read the snapshot for the rules. A key of a wrong type is found here, before anything is written."""
-    commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs)] if watch else []
+    """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written."""
+    commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs, keys.loaded)] if watch else []
     commands += [
         ("TIME",),
         ("HGETALL", keys.live),
@@ -43,11 +48,10 @@ def read_state(
         ("ZREVRANGE", keys.history, 0, 0),
         ("HGET", keys.runs, run or ""),
         ("ZCARD", keys.closed),
-        ("HLEN", keys.days),
+        *ledger_questions(keys),
     ]
-    replies = session.ask(*commands)[watch:]
-    (seconds, micros), live, meta, last, of_run = replies[:5]
-    state = load_snapshot(keys, as_hash(live), meta, last)
+    (seconds, micros), live, meta, last, of_run, _, *ledger = session.ask(*commands)[watch:]
+    state = session.follow(with_ledger(keys, load_snapshot(keys, as_hash(live), meta, last), *ledger))
     if state.overtaken_id is not None:
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
         state = replace(state, overtaken=overtaken)
@@ -62,6 +66,47 @@ def read_state(
     return state, session.clock(int(seconds), int(micros))
 
 
+def ledger_questions(keys: Keys) -> list[Command]:
+    """Return the commands whose replies `with_ledger` takes."""
+    return [("HGETALL", keys.loaded), ("HGETALL", keys.days)]
+
+
+def with_ledger(
+    keys: Keys, state: Snapshot, loaded: Any, days: Any
+) -> Generator[Sequence[Command], Sequence[Any], Snapshot]:
+    """Complete a snapshot with the ledger; ask for more only if another program has written the state.
+
+    An earlier release, and the original server, know no ledger. It is made from the history that they leave, and from
+    the days that earlier releases list: of a batch that was pruned, no more than its day is known.
+
+    :param state: as `load_snapshot` returns it.
+    :param loaded: the first reply to `ledger_questions`.
+    :param days: the second one.
+    """
+    ledger = codec.load_ledger(keys.loaded, as_hash(loaded))
+    day_of = {load_id(keys.days, batch_id): day for day, batch_id in as_hash(days).items()}
+    if not (state.ledger_is_new or day_of):
+        return replace(state, ledger=ledger)
+    wanted = set(day_of)
+    if state.ledger_is_new:
+        (listed,) = yield [("ZREVRANGE", keys.history, 0, -1)]
+        wanted |= {load_id(keys.history, each) for each in listed}
+    batches: list[StoredBatch] = []
+    ids = sorted(wanted)
+    for start in range(0, len(ids), _BATCHES_AT_ONCE):
+        part = ids[start : start + _BATCHES_AT_ONCE]
+        hashes = [("HGETALL", keys.batch(i)) for i in part]
+        *jobs, records = yield [*hashes, ("HMGET", keys.meta, *(codec.record_field(i) for i in part))]
+        for each in zip(part, jobs, records, strict=True):
+            # What cannot be read was not loaded, as far as anybody knows, and must not stop the workflow.
+            with suppress(StateError):
+                batches.append(_stored_batch(keys, *each, state.config.order))
+    pruned = [day_of[each.batch_id] for each in batches if not each.jobs and each.batch_id in day_of]
+    past = ledger_of_history(state, batches, pruned)
+    both = posted(ledger, entries_of(past))
+    return replace(state, ledger=both, ledger_is_new=True)
+
+
 def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: bool = False) -> list[StoredBatch]:
     """Read batches of the history. A removed batch has no jobs."""
     if not ids:
@@ -71,14 +116,12 @@ def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: boo
     meta = ("HMGET", keys.meta, codec.CONFIG, *(codec.record_field(i) for i in ids))
     *jobs, (config, *records) = session.ask(*watching, *hashes, meta)[watch:]
     order = codec.load_config(keys.meta, config).order
-    return [
-        StoredBatch(
-            batch_id,
-            codec.load_jobs(keys.batch(batch_id), as_hash(stored), order),
-            codec.load_record(keys.meta, batch_id, record),
-        )
-        for batch_id, stored, record in zip(ids, jobs, records, strict=True)
-    ]
+    return [_stored_batch(keys, *each, order) for each in zip(ids, jobs, records, strict=True)]
+
+
+def _stored_batch(keys: Keys, batch_id: int, stored: Any, record: str | None, order: tuple[str, ...]) -> StoredBatch:
+    jobs = codec.load_jobs(keys.batch(batch_id), as_hash(stored), order)
+    return StoredBatch(batch_id, jobs, codec.load_record(keys.meta, batch_id, record))
 
 
 def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], last: list[str] | None) -> Snapshot:
@@ -88,7 +131,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
     :param last: the highest batch id, as ZREVRANGE answers; None if it was not asked for.
     :raises StateError: if neither system writes such values.
     """
-    config_text, disabled, owner, last_success, revision = meta
+    config_text, disabled, owner, last_success, revision, ledger = meta
     config = codec.load_config(keys.meta, config_text)
     return Snapshot(
         workflow=keys.workflow,
@@ -99,6 +142,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         last_success=codec.load_last_success(keys.meta, last_success),
         last_id=load_id(keys.history, last[0]) if last else 0,
         revision=codec.load_revision(keys.meta, revision),
+        ledger_is_new=ledger is None,
     )
 
 
@@ -139,10 +183,13 @@ def present(
     return replace(found, progress=reports, last_success=last)
 
 
-def write_commands(keys: Keys, change: Change, archived: Mapping[str, Any] | None = None) -> list[Command]:
+def write_commands(
+    keys: Keys, state: Snapshot, change: Change, archived: Mapping[str, Any] | None = None
+) -> list[Command]:
     """Return a change as Redis commands.
 
-    :param archived: further fields of ``wf:meta``, in the JSON form of the archive; None removes a field.
+    :param state: what it changes.
+    :param archived: further fields of ``wf:meta``, in the JSON form in which the archive holds them; None removes one.
     """
     commands: list[Command] = []
     if change.live is not None:
@@ -161,10 +208,25 @@ def write_commands(keys: Keys, change: Change, archived: Mapping[str, Any] | Non
         commands.append(("HDEL", keys.meta, *removed))
     commands += [("HSET", keys.runs, run, batch_id) for run, batch_id in change.runs.items()]
     commands += [("ZADD", keys.closed, repr(score), batch_id) for batch_id, score in change.closed.items()]
-    commands += [("HSET", keys.days, day, batch_id) for day, batch_id in change.days.items()]
+    commands += ledger_commands(keys, state, change.entries)
     commands += [("ZADD", keys.history, batch_id, batch_id) for batch_id in change.history]
     if change.event is not None:
         commands.append(("PUBLISH", EVENTS_CHANNEL, codec.dump(change.event)))
+    return commands
+
+
+def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) -> list[Command]:
+    """Return the commands that store the ledger of a workflow after some entries."""
+    after = posted(state.ledger, entries)
+    changed, commands = differences(state.ledger, after), list[Command]()
+    if state.ledger_is_new:
+        changed = dict(after)
+        commands = [("DEL", keys.loaded, keys.days), ("HSET", keys.meta, codec.LEDGER, codec.LEDGER_VERSION)]
+    pairs = [part for job, found in changed.items() if found for part in (job, codec.dump(codec.dump_intervals(found)))]
+    if pairs:
+        commands.append(("HSET", keys.loaded, *pairs))
+    if removed := [job for job, found in changed.items() if not found]:
+        commands.append(("HDEL", keys.loaded, *removed))
     return commands
 
 

@@ -11,7 +11,7 @@ from batchy_provider.core.dates import unix_seconds
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
-from batchy_provider.state.layout import read_batches, read_state
+from batchy_provider.state.layout import ledger_commands, read_batches, read_state
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import load_id
@@ -28,8 +28,8 @@ def prune(backend: Backend, workflow: str, *, keep: int, keep_days: int | None =
     whole, and the next call goes on with the rest. Each batch is looked at once.
 
     :param keep: how many to keep, at least 1.
-    :param keep_days: for how many days after a batch is gone it is still known which run opened it, and that
-        it loaded its day; None for ever. A run that is cleared after that gets the next window, not its old one.
+    :param keep_days: for how many days after a batch is gone it is still known which run opened it; None for
+        ever. A run that is cleared after that gets the next window, not its old one.
     :returns: how many batches were removed.
     """
     if keep < 1:
@@ -47,8 +47,7 @@ def prune(backend: Backend, workflow: str, *, keep: int, keep_days: int | None =
         removed += _prune_some(backend, keys, ids)
         after = f"({ids[-1]}"
     if keep_days is not None:
-        for hash_key in (keys.runs, keys.days):
-            _forget(backend, keys, hash_key, keep_days)
+        _forget(backend, keys, keep_days)
     return removed
 
 
@@ -63,6 +62,7 @@ def _prune_some(backend: Backend, keys: Keys, ids: Sequence[int]) -> int:
             after = replace(state.revision.without(gone), pruned=max(*gone, state.revision.pruned))
             revised = [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(after)))]
         return len(gone), (
+            *(ledger_commands(keys, state) if state.ledger_is_new else ()),
             *revised,
             ("DEL", *(keys.batch(i) for i in gone)),
             ("HDEL", keys.meta, *(codec.record_field(i) for i in gone)),
@@ -86,29 +86,31 @@ def _closed(session: Session, keys: Keys, ids: Sequence[int]) -> list[int]:
     return [i for i in ids if i in closed]
 
 
-def _forget(backend: Backend, keys: Keys, key: str, days: int) -> None:
-    """Remove runs or days of removed batches that are older. The id of a batch is the second in which it was opened."""
+def _forget(backend: Backend, keys: Keys, days: int) -> None:
+    """Remove runs of batches that are gone and older; a batch's id is the second in which it was opened."""
     cursor: object = 0
     while True:
-        ((cursor, pairs),) = backend.ask(keys.workflow, ("HSCAN", key, cursor, "COUNT", _AT_ONCE))
+        ((cursor, pairs),) = backend.ask(keys.workflow, ("HSCAN", keys.runs, cursor, "COUNT", _AT_ONCE))
         names = list(as_hash(pairs))
         for start in range(0, len(names), _AT_ONCE):
-            _forget_some(backend, keys, key, names[start : start + _AT_ONCE], days)
+            _forget_some(backend, keys, names[start : start + _AT_ONCE], days)
         if int(str(cursor)) == 0:
             break
 
 
-def _forget_some(backend: Backend, keys: Keys, key: str, names: Sequence[str], days: int) -> None:
+def _forget_some(backend: Backend, keys: Keys, names: Sequence[str], days: int) -> None:
     def work(session: Session) -> tuple[None, Sequence[Command]]:
         state, now = read_state(session, keys)
         oldest = unix_seconds(now) - days * _DAY_SECONDS
-        _, values = session.ask(("WATCH", key), ("HMGET", key, *names))
-        batches = {name: load_id(key, value) for name, value in zip(names, values, strict=True) if value is not None}
+        _, values = session.ask(("WATCH", keys.runs), ("HMGET", keys.runs, *names))
+        batches = {
+            name: load_id(keys.runs, value) for name, value in zip(names, values, strict=True) if value is not None
+        }
         old = {name: i for name, i in batches.items() if i < oldest and i != state.live_id}
         if not old:
             return None, ()
         (scores,) = session.ask(("ZMSCORE", keys.history, *old.values()))
         gone = [name for name, score in zip(old, scores, strict=True) if score is None]
-        return None, [("HDEL", key, *gone)] if gone else []
+        return None, [("HDEL", keys.runs, *gone)] if gone else []
 
     backend.transact(keys, work)

@@ -8,10 +8,10 @@ do. So this module writes to the pool's connection directly, with the same publi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import exceptions as redis_errors
 
@@ -21,6 +21,7 @@ from batchy_provider.state.protocol import Command, decoded, packed, reply_error
 if TYPE_CHECKING:
     from redis.connection import AbstractConnection
 
+T = TypeVar("T")
 Clock = Callable[[int, int], datetime]
 """From seconds and microseconds of Unix time to naive UTC."""
 
@@ -78,6 +79,16 @@ class Session:
             if isinstance(reply, redis_errors.ResponseError):
                 raise reply_error(command, reply)
         return replies
+
+    def follow(self, asking: Generator[Sequence[Command], Sequence[Any], T]) -> T:
+        """Send what a generator asks for until it returns, and return its answer."""
+        try:
+            commands = next(asking)
+            while True:
+                commands = asking.send(self.ask(*commands))
+        except StopIteration as stop:
+            answer: T = stop.value
+            return answer
 
     def _reply(self) -> Any:
         try:

@@ -8,23 +8,26 @@ sensor (sync), the trigger (async) and the command line ask the same questions a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from batchy_provider.core.dates import day_of, format_date, from_unix, parse_date, unix_seconds
+from batchy_provider.core.dates import format_date, from_unix, parse_date, unix_seconds
+from batchy_provider.core.intervals import Interval
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.ledger import Ledger, Loaded, posted, windows_loaded
 from batchy_provider.core.presenters import live_batch
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.vocabulary import VerdictCode
+from batchy_provider.core.wait_intervals import Schedule, day_interval, shortfalls
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import StateError, WindowError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
-from batchy_provider.state.layout import load_snapshot
+from batchy_provider.state.layout import ledger_questions, load_snapshot, with_ledger
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.stored_values import load_id
 from batchy_provider.state.transaction import RETRY_SECONDS
@@ -53,13 +56,14 @@ def check(keys: Keys, wait: Wait) -> Asking:
     questions: list[Command] = [("TIME",), ("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS)]
     by_day = wait.backfill and wait.scope != "any"
     if by_day:
-        questions.append(("HGET", keys.days, wait.day))
-    (seconds, micros), live, meta, *of_day = yield questions
+        questions += ledger_questions(keys)
+    (seconds, micros), live, meta, *ledger = yield questions
     state = load_snapshot(keys, as_hash(live), meta, None)
     if by_day:
-        verdict = yield from _check_day(keys, wait, state, *of_day)
+        state = yield from with_ledger(keys, state, *ledger)
+        verdict = yield from _check_day(keys, wait, state)
         return verdict
-    wanted = _wanted(state, wait)
+    wanted = _enabled(state, wait.jobs or state.jobs)
     now = from_unix(int(seconds), int(micros))
     since, until = wait.counts_from(now), wait.counts_until
     if _all_succeeded(keys.live, state.jobs, wanted, since, until):
@@ -87,32 +91,61 @@ def check(keys: Keys, wait: Wait) -> Asking:
     return _not_yet(state, wait, wanted, since)
 
 
-def _check_day(keys: Keys, wait: Wait, state: Snapshot, of_day: str | None) -> Asking:
-    """Ask whether any batch has loaded the data of a day."""
+def _check_day(keys: Keys, wait: Wait, state: Snapshot) -> Asking:
+    """Ask whether the data of a day is loaded, by whichever batch.
+
+    :param state: with its ledger.
+    """
     name = wait.workflow
-    if of_day is None:
-        # No index has the batch that the original server closed last.
-        if state.live_id is not None and state.live_record is None and state.status == "success":
-            ends = [end for job in state.jobs.values() if (end := job.batch_start) is not None]
-            if ends and day_of(_date(keys.live, max(ends)), state.config.timezone) == wait.day:
-                return _done(name, state.live_id, state.jobs)
-        code = VerdictCode.DAY_NOT_LOADED if state.jobs else VerdictCode.UNKNOWN_WORKFLOW
-        return Verdict(state="waiting", code=code, text=f"{name}: no batch has loaded the data of {wait.day} yet")
-    batch_id = load_id(keys.days, of_day)
-    if wait.jobs:
-        (stored,) = yield [("HGETALL", keys.batch(batch_id))]
-        jobs = codec.load_jobs(keys.batch(batch_id), as_hash(stored))
-        without = [job for job in _wanted(state, wait) if not _took_part(jobs.get(job))]
-        # Of a pruned batch, only its success is known.
-        if jobs and without:
-            text = f"{name}: batch {batch_id} has loaded the data of {wait.day}, but not job {', '.join(without)}"
-            return Verdict(state="waiting", code=VerdictCode.JOB_NOT_LOADED, text=text)
-    text = f"{name}: batch {batch_id} has loaded the data of {wait.day}"
+    # What the original server closed last is not in the ledger yet.
+    live = windows_loaded(state.jobs)
+    ledger = posted(state.ledger, [Loaded(live)])
+    known = state.jobs.keys() or ledger.keys()
+    wanted = _enabled(state, wait.jobs or known)
+    if not wanted or (state.jobs and not known >= set(wanted)):
+        return _not_yet(state, wait, wanted, datetime.min)
+    intervals = _intervals(state, wait, ledger, wanted)
+    if lacking := shortfalls(ledger, intervals):
+        whole = lacking[0].wanted
+        start, end = map(format_date, whole)
+        code = VerdictCode.DAY_NOT_LOADED if len(lacking) == len(wanted) else VerdictCode.JOB_NOT_LOADED
+        lacks = "; ".join(map(str, lacking))
+        text = f"{name}: has not loaded the data of {wait.day}, {start} to {end} UTC: {lacks}"
+        return Verdict(state="waiting", code=code, text=text)
+    batch_id = state.live_id if _has_end(live, intervals) else (yield from _loaded_by(keys, intervals))
+    batch = "a batch that was pruned" if batch_id is None else f"batch {batch_id}"
+    text = f"{name}: {batch} has loaded the data of {wait.day}"
     return Verdict(state="done", code=VerdictCode.DAY_LOADED, batch_id=batch_id, text=text)
 
 
-def _took_part(job: JobState | None) -> bool:
-    return job is not None and job.status == "success" and not job.is_skipped
+def _intervals(state: Snapshot, wait: Wait, ledger: Ledger, wanted: Collection[str]) -> dict[str, Interval]:
+    """Return job → the interval that it must have loaded."""
+    assert wait.day is not None
+    due = None if wait.due is None else parse_date(wait.due)
+    schedule = Schedule(crons=state.config.crons, timezone=state.config.timezone)
+    return {job: day_interval(schedule, wait.day, wait.timezone, due, ledger.get(job, ())) for job in wanted}
+
+
+def _loaded_by(
+    keys: Keys, intervals: Mapping[str, Interval]
+) -> Generator[Sequence[Command], Sequence[Any], int | None]:
+    """Ask for the newest batch that loaded the end of the intervals; None if it is not known any more."""
+    for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE):
+        (ids,) = yield [("ZREVRANGE", keys.history, start, start + _CLOSED_AT_ONCE - 1)]
+        found = [load_id(keys.history, batch_id) for batch_id in ids]
+        if not found:
+            return None
+        hashes = yield [("HGETALL", keys.batch(batch_id)) for batch_id in found]
+        for batch_id, stored in zip(found, hashes, strict=True):
+            if _has_end(windows_loaded(codec.load_jobs(keys.batch(batch_id), as_hash(stored))), intervals):
+                return batch_id
+    return None
+
+
+def _has_end(windows: Mapping[str, Interval], intervals: Mapping[str, Interval]) -> bool:
+    """Tell whether one of the windows has the end of its job's interval in it."""
+    both = ((windows[job], interval.end) for job, interval in intervals.items() if job in windows)
+    return any(window.start < end <= window.end for window, end in both)
 
 
 def check_free(keys: Keys, batch_id: int) -> Asking:
@@ -137,10 +170,10 @@ def _score(moment: datetime) -> str:
     return {datetime.min: "-inf", datetime.max: "+inf"}.get(moment) or repr(unix_seconds(moment))
 
 
-def _wanted(state: Snapshot, wait: Wait) -> list[str]:
-    """Return the jobs that must have succeeded. A wait without any is never done."""
+def _enabled(state: Snapshot, jobs: Iterable[str]) -> list[str]:
+    """Return those of some jobs that are enabled. A wait without any is never done."""
     off = state.disabled | state.config.disabled
-    return [job for job in (wait.jobs or state.jobs) if job not in off]
+    return [job for job in jobs if job not in off]
 
 
 def _all_succeeded(

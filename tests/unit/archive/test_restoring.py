@@ -59,10 +59,10 @@ def test_the_state_can_be_restored_first_and_the_history_later(site: Site) -> No
     assert site.store.count(WORKFLOW) == 4
 
 
-def test_pruned_batches_are_not_restored_but_their_runs_and_days_are(site: Site) -> None:
+def test_pruned_batches_are_not_restored_but_their_runs_and_what_they_loaded_are(site: Site) -> None:
     for number in range(4):
         site.night(run=f"night {number}")
-    runs, days = site.client.hgetall("sales:runs"), site.client.hgetall("sales:days")
+    runs, loaded = site.client.hgetall("sales:runs"), site.client.hgetall("sales:loaded")
     site.store.prune(WORKFLOW, keep=2)
     assert site.service.compare(WORKFLOW).missing == (), "what was pruned is not lost"
     assert site.service.prune(WORKFLOW) == 2
@@ -70,7 +70,8 @@ def test_pruned_batches_are_not_restored_but_their_runs_and_days_are(site: Site)
     site.service.restore(WORKFLOW, actor=OPS)
     assert site.store.count(WORKFLOW) == 2
     assert site.client.hgetall("sales:runs") == runs
-    assert site.client.hgetall("sales:days") == days
+    assert loaded
+    assert site.client.hgetall("sales:loaded") == loaded
 
 
 def test_an_open_batch_in_the_archived_state_can_be_closed_after_a_restore(site: Site) -> None:

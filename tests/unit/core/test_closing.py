@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from state_worlds import WORKFLOW, PureStore, World, short, window
+from state_worlds import FIRST, WORKFLOW, PureStore, World, short, spans, window
 
 from batchy_provider.core.dates import parse_date, unix_seconds
 from batchy_provider.exceptions import NotOpenError, UnknownBatchError, UnknownWorkflowError
@@ -166,17 +166,25 @@ def test_closed_live_batches_are_listed_by_when_they_ended(world: World) -> None
     }
 
 
-def test_only_a_success_is_noted_for_its_day(world: World) -> None:
+def test_only_a_success_enters_the_ledger(world: World) -> None:
     world.night("2026-01-01T02:00", result="failed")
-    second = world.night("2026-01-02T02:00")
-    assert world.store.raw_days() == {"2026-01-02": second.batch_id}
-
-
-def test_the_last_success_of_a_day_is_the_one_that_its_day_names(world: World) -> None:
+    assert world.store.ledger() == {}
     world.night("2026-01-02T02:00")
-    again = world.night("2026-01-02T09:00")
+    assert spans(world.store.ledger()) == [(FIRST[:16], "2026-01-02T02:00")]
+
+
+def test_nights_that_touch_are_one_interval_and_one_loaded_for_history_is_another(world: World) -> None:
+    world.night("2026-01-01T02:00", window=("2026-01-01", "2026-01-01T02:00"), move_watermark=True)
+    world.night("2026-01-02T02:00")
+    world.night("2026-01-02T09:00")
     world.night("2026-01-02T12:00", result="failed")
-    assert world.store.raw_days() == {"2026-01-02": again.batch_id}
+    old = world.open("old", backfill=True, window=("2025-12-01", "2025-12-02"))
+    assert spans(world.store.ledger()) == [("2026-01-01T00:00", "2026-01-02T09:00")]
+    world.close("success", old)
+    assert spans(world.store.ledger()) == [
+        ("2025-12-01T00:00", "2025-12-02T00:00"),
+        ("2026-01-01T00:00", "2026-01-02T09:00"),
+    ]
 
 
 def test_a_batch_whose_jobs_all_skipped_themselves_is_a_success_and_moves_the_watermark(world: World) -> None:

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.core.coverage import Coverage, Interval, coverage_of, merge, missing, repeated
+from batchy_provider.core.coverage import Coverage, coverage_of
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.intervals import Interval
 from batchy_provider.core.job_state import Fields
 from batchy_provider.core.values import Batch, BatchRecord
 from batchy_provider.core.vocabulary import Kind, Status
@@ -28,42 +28,9 @@ def slice_of(start: float, end: float) -> Interval:
     return Interval(at(start), at(end))
 
 
-intervals = st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda pair: slice_of(*pair))
-many = st.lists(intervals, max_size=8)
-
-
 def hours(found: list[Interval]) -> set[int]:
-    """The hours that are in any of some intervals, found without interval arithmetic."""
+    """Return the hours that are in any of some intervals, found without interval arithmetic."""
     return {hour for hour in range(41) if any(each.start <= at(hour) < each.end for each in found)}
-
-
-@given(many)
-def test_merged_intervals_hold_the_same_points_and_neither_overlap_nor_touch(found: list[Interval]) -> None:
-    merged = merge(found)
-    assert hours(merged) == hours(found)
-    assert all(each.start < each.end for each in merged)
-    assert all(one.end < other.start for one, other in pairwise(merged))
-    assert merge(merged) == merged
-
-
-@given(intervals, many)
-def test_what_is_missing_is_what_is_in_none_and_fills_the_whole_together_with_it(
-    whole: Interval, found: list[Interval]
-) -> None:
-    left = missing(whole, found)
-    assert hours(left) == hours([whole]) - hours(found)
-    assert left == merge(left)
-    assert missing(whole, [*found, *left]) == []
-
-
-@given(many)
-def test_repeated_data_is_in_two_windows_and_names_all_windows_that_contain_it(found: list[Interval]) -> None:
-    windows = list(zip(found, range(len(found)), strict=True))
-    result = repeated(windows)
-    for hour in range(41):
-        holders = tuple(number for each, number in windows if each.start <= at(hour) < each.end)
-        told = [ids for each, ids in result if each.start <= at(hour) < each.end]
-        assert told == ([holders] if len(holders) > 1 else [])
 
 
 def batch(

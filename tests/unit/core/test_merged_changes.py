@@ -9,6 +9,7 @@ from dataclasses import fields
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchy_provider.core.ledger import Withdrawn
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, StoredConfig
 from batchy_provider.core.values import BatchRecord
@@ -32,7 +33,7 @@ CHANGES = st.builds(
     audit=st.sampled_from([None, ()]),
     runs=st.dictionaries(NAMES, IDS, max_size=2),
     closed=st.dictionaries(IDS, st.floats(0, 9), max_size=2),
-    days=st.dictionaries(NAMES, IDS, max_size=2),
+    entries=st.lists(st.builds(Withdrawn, st.frozensets(NAMES)), max_size=2).map(tuple),
     history=st.lists(IDS, max_size=2).map(tuple),
     event=st.none() | st.fixed_dictionaries({"event": NAMES}),
 )
@@ -53,9 +54,9 @@ def test_the_later_change_counts_and_nothing_else_of_the_earlier_one_is_lost(fir
     both = first.then(later)
     for name in (each.name for each in fields(Change)):
         before, after, found = (getattr(each, name) for each in (first, later, both))
-        if name in ("batches", "records", "runs", "closed", "days"):
+        if name in ("batches", "records", "runs", "closed"):
             assert found == {**before, **after}
-        elif name == "history":
+        elif name in ("history", "entries"):
             assert found == (*before, *after)
         else:
             assert found == (before if _leaves(name, after) else after), name

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -208,7 +209,8 @@ class TestBackfill:
         assert (told["from_date"], told["to_date"]) == ("2026-01-04T02:00:00.000000", "2026-01-05T02:00:00.000000")
         assert told["kind"] == "history"
         close_in(dag, airflow, "b1", **run)
-        assert store.backend.client.hgetall("wf:days") == {b"2026-01-05": str(told["batch_id"]).encode()}
+        loaded = json.loads(store.backend.client.hget("wf:loaded", "extract") or "[]")
+        assert loaded == [["2026-01-04T02:00:00.000000", "2026-01-05T02:00:00.000000"]]
         batch = store.status("wf").batch
         assert batch is not None
         assert (batch.batch_id, batch.status) == (live["batch_id"], "open")
@@ -222,7 +224,8 @@ class TestBackfill:
             close_in(dag, airflow, f"b{day.day}", **self.run(day))
         windows = sorted((one["from_date"], one["to_date"]) for one in told)
         assert all(one[1] == following[0] for one, following in pairwise(windows))
-        assert store.backend.client.hlen("wf:days") == 5
+        loaded = json.loads(store.backend.client.hget("wf:loaded", "extract") or "[]")
+        assert loaded == [["2026-01-04T02:00:00.000000", "2026-01-09T02:00:00.000000"]]
 
     def test_its_conf_says_otherwise(self, airflow: Airflow) -> None:
         run = self.run(datetime(2026, 1, 5, 2, tzinfo=timezone.utc))

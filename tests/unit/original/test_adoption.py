@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 import pytest
-from state_worlds import WORKFLOW, Original, World, window
+from state_worlds import WORKFLOW, Original, World, spans, window
 
-from batchy_provider.core.foreign_batches import JobGap
+from batchy_provider.core.ledger import JobGap
 from batchy_provider.core.values import Actor
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import UnknownWorkflowError
@@ -56,20 +56,20 @@ def test_batches_of_the_original_get_into_the_history_with_their_days_and_closin
     assert listed(world) == {}, "it knows no lists"
     assert adopted(world).adopted == ids
     assert listed(world) == {ids[2]: "success", ids[1]: "failed", ids[0]: "success"}
-    assert world.store.raw_days() == {"2026-01-01": ids[0], "2026-01-03": ids[2]}
+    assert spans(world.store.ledger()) == [("1776-07-04T23:59", "2026-01-01T02:00")]
     assert set(world.store.raw_closed()) == set(ids)
     assert world.store.history(WORKFLOW)[0].from_date == NIGHTS[2], "it opens after a failure at that moment"
 
 
 def test_a_wait_for_a_day_that_the_original_loaded_ends(world: World, original: Original) -> None:
     original.load({"extract": {}})
-    first = original.night(NIGHTS[0])
-    original.night(NIGHTS[1])
+    original.night(NIGHTS[0])
+    second = original.night(NIGHTS[1])
     wait = Wait(workflow=WORKFLOW, backfill=True, day="2026-01-01")
     assert ask(world.store.backend, wait).state == "waiting"
     adopted(world)
     verdict = ask(world.store.backend, wait)
-    assert (verdict.state, verdict.batch_id) == ("done", first)
+    assert (verdict.state, verdict.batch_id) == ("done", second), "the day ends within the window of the second night"
 
 
 def test_a_second_adoption_changes_nothing(world: World, original: Original) -> None:
@@ -119,7 +119,7 @@ def test_our_batch_that_the_original_closed_gets_its_day(world: World, original:
     original.night(NIGHTS[1])
     adopted(world)
     assert listed(world)[ours.batch_id] == "success"
-    assert world.store.raw_days()["2026-01-01"] == ours.batch_id
+    assert spans(world.store.ledger())[-1][1] >= NIGHTS[0][:16]
 
 
 def test_open_batches_that_still_run_do_not_change(world: World, original: Original) -> None:
@@ -132,7 +132,7 @@ def test_open_batches_that_still_run_do_not_change(world: World, original: Origi
     original.close("success")
     assert world.store.status(WORKFLOW).batch.status == "success"
     assert window(world.at(NIGHTS[2]).open("ours"))[0] == NIGHTS[1]
-    assert world.store.raw_days()["2026-01-02"] == running
+    assert spans(world.store.ledger())[-1][1] == NIGHTS[1][:16]
 
 
 def test_an_adoption_does_not_disturb_an_open_batch(world: World, original: Original) -> None:
@@ -229,14 +229,15 @@ def test_many_batches_are_adopted_in_chunks_and_each_ends_when_the_next_one_open
     assert world.store.prune(WORKFLOW, keep=3) == 448
 
 
-def test_a_day_that_was_loaded_twice_names_the_later_batch(world: World, original: Original) -> None:
+def test_what_a_person_wants_to_load_again_is_not_counted_when_the_past_is_adopted(
+    world: World, original: Original
+) -> None:
     original.load({"extract": {}})
     original.night(NIGHTS[0])
     original.night(NIGHTS[1])
-    again = world.at(NIGHTS[2]).open("backfill", backfill=True, day="2026-01-01", window=(NIGHTS[0], NIGHTS[1]))
-    world.close("success", again)
+    world.at(NIGHTS[2]).store.set_window(WORKFLOW, NIGHTS[0], by="ops")
     adopted(world)
-    assert world.store.raw_days()["2026-01-01"] == again.batch_id
+    assert spans(world.store.ledger())[-1][1] == NIGHTS[0][:16]
 
 
 def test_an_adoption_does_not_move_a_watermark_that_a_person_set(world: World, original: Original) -> None:

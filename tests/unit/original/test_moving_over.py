@@ -11,7 +11,7 @@ import pytest
 from state_worlds import FIRST, WORKFLOW, Clock, Original, PureStore, World, short, window
 
 from batchy_provider.core.dates import format_date
-from batchy_provider.core.foreign_batches import loaded_spans
+from batchy_provider.core.ledger import windows_loaded
 
 START = datetime(2026, 1, 1, 2, 0, 0, 250000)
 NIGHTS = [(system, result) for system in ("ours", "original") for result in ("success", "failed")]
@@ -23,8 +23,9 @@ def moment(night: int) -> str:
 
 def loaded(world: World, ids: list[int]) -> list[tuple[str, str]]:
     """Return the windows that successful batches have loaded, in order, from the hashes of the batches."""
-    spans = [loaded_spans(world.store._stored(batch_id)) for batch_id in ids]
-    found = [span for each in spans for span in each.get("extract", ())]
+    batches = [world.store._stored(batch_id) for batch_id in ids]
+    windows = [windows_loaded(batch.jobs, batch.left_out) for batch in batches]
+    found = [each["extract"] for each in windows if "extract" in each]
     return sorted((format_date(start), format_date(end)) for start, end in found)
 
 

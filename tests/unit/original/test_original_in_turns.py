@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from state_worlds import FIRST, WORKFLOW, Original, World, short, window
+from state_worlds import FIRST, WORKFLOW, Original, World, short, spans, window
 
 from batchy_provider.exceptions import NotOpenError
 
@@ -94,7 +94,7 @@ def test_our_batch_that_the_original_closed_before_its_next_one_gets_its_day(wor
     original.open()
     world.at("2026-01-03T02:00").open("third")
     assert world.store.batch(WORKFLOW, ours.batch_id).status == "success"
-    assert world.store.raw_days()["2026-01-01"] == ours.batch_id
+    assert spans(world.store.ledger()) == [(FIRST[:16], "2026-01-01T02:00")]
 
 
 def test_our_batch_that_the_original_closed_is_closed(world: World, original: Original) -> None:
@@ -112,7 +112,7 @@ def test_the_next_change_adds_the_batch_of_the_original_to_the_lists_and_days(wo
     batch_id = original.open()
     original.close("success")
     world.at("2026-01-03T02:00").open("third")
-    assert world.store.raw_days()["2026-01-02"] == batch_id
+    assert spans(world.store.ledger()) == [(FIRST[:16], "2026-01-02T02:00")]
     assert batch_id in world.store.raw_closed()
 
 

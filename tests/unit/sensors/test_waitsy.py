@@ -87,7 +87,7 @@ class TestEveryMode:
             "data_interval_start": datetime(2026, 1, 4, 2, tzinfo=timezone.utc),
             "data_interval_end": datetime(2026, 1, 5, 2, tzinfo=timezone.utc),
         }
-        closed(store)
+        closed(store, window=Window(from_date="2026-02-01"), move_watermark=True)
         assert waits(sensor(**mode), context(**run))
         batch_id = closed(store, backfill=True, window=Window(from_date="2026-01-04T02:00", to_date="2026-01-05T02:00"))
         assert sensor(**mode).execute(context(**run)) == str(batch_id)

@@ -15,7 +15,7 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 from killed_process import DoomedConnection, Fuse, Killed
-from state_model import Model, Setting, Span
+from state_model import Model, Setting, Span, joined
 from state_worlds import WORKFLOW, Clock, Original, RealStore, World
 
 from batchy_provider.core import values as words
@@ -130,6 +130,7 @@ class NightMachine(RuleBasedStateMachine):
     def all_is_well(self) -> None:
         self.the_model_and_the_store_agree()
         self.nothing_is_skipped()
+        self.the_ledger_is_what_was_loaded()
         self.nothing_is_torn()
         self.history_knows_every_batch()
 
@@ -147,6 +148,17 @@ class NightMachine(RuleBasedStateMachine):
     def nothing_is_skipped(self) -> None:
         for name, loaded in self.model.loaded.items():
             assert loaded.covers(self.model.jobs[name].position), name
+
+    def the_ledger_is_what_was_loaded(self) -> None:
+        """With what the original has closed since the last change of ours."""
+        found = {name: [(each.start, each.end) for each in loaded] for name, loaded in self.store.ledger().items()}
+        for name, job in self.model.jobs.items():
+            if job.status == "success" and job.start and job.end:
+                found[name] = joined([*found.get(name, ()), (job.start, job.end)])
+        expected = dict(self.model.ledger)
+        for name, span in self.model.unseen.items():
+            expected[name] = joined([*expected.get(name, ()), span])
+        assert {name: spans for name, spans in found.items() if spans} == {n: s for n, s in expected.items() if s}
 
     def nothing_is_torn(self) -> None:
         keys = self.store.backend.keys(WORKFLOW)

@@ -18,7 +18,9 @@ from batchy_provider.state.store import Store
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("key", ["sales", "sales:meta", "sales:runs", "sales:closed", "sales:days", "sales:history"])
+@pytest.mark.parametrize(
+    "key", ["sales", "sales:meta", "sales:runs", "sales:closed", "sales:days", "sales:loaded", "sales:history"]
+)
 def test_a_foreign_key_of_another_type_is_an_error_and_nothing_changes(
     redis_client: redis.Redis, everything: Any, key: str, change: str
 ) -> None:

@@ -133,7 +133,8 @@ def test_of_backfills_that_open_and_close_at_once_none_is_lost(redis_url: str, r
     assert {int(member) for member in redis_client.zrange("sales:history", 0, -1)} == ids
     for batch_id in ids:
         assert {json.loads(text)["status"] for text in redis_client.hvals(f"sales-{batch_id}")} == {"success"}
-    assert redis_client.hlen("sales:days") == 28
+    loaded = {name: json.loads(text) for name, text in redis_client.hgetall("sales:loaded").items()}
+    assert {len(intervals) for intervals in loaded.values()} == {28}
     assert not redis_client.exists("sales")
 
 

@@ -138,9 +138,6 @@ class LossyNights(Nights):
         found = {key: value for key, value in found.items() if not key.startswith(f"{WORKFLOW}-") or key in listed}
         meta = found.get(f"{WORKFLOW}:meta", {})
         mark = json.loads(meta.pop("archive", "{}"))
-        if self.is_set_back:
-            # Which of two batches loaded a day last is told by the times of their ends.
-            found.pop(f"{WORKFLOW}:days", None)
         return {**found, "number": mark.get("number"), "tokens": mark.get("tokens", [])[:5]}
 
 

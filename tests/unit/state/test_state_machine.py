@@ -135,6 +135,10 @@ class Nights(Openings):
     @precondition(lambda self: self.model.jobs)
     @rule()
     def the_original_opens(self) -> None:
+        # What it opens over, and nobody has looked at since, no list and no ledger knows: `adopt` finds it.
+        stored = self.store.ledger()
+        self.model.ledger = {job: [(each.start, each.end) for each in found] for job, found in stored.items()}
+        self.model.unseen.clear()
         self.clock.now = max(self.clock.now, from_unix(self.model.highest + 2))
         self.latest = max(self.latest, self.clock.now)
         try:
@@ -155,12 +159,17 @@ class Nights(Openings):
         """Take over what it wrote; where it passed data over, that is its fault."""
         model = self.model
         model.alike = False
+        open_before = {name for name, job in model.jobs.items() if job.status == "open"}
         found: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in self.live().items()}
         for name, fields in found.items():
             job = model.jobs[name]
             was = job.position
             job.status = {"failure": "failed"}.get(fields["status"], fields["status"])
             job.start, job.end = (date_of(fields.get(field)) for field in ("from_date", "batch_start"))
+            if opened is None and job.status == "success" and name in open_before and job.start and job.end:
+                model.unseen[name] = (job.start, job.end)
+            if job.status != "success":
+                model.unseen.pop(name, None)
             if job.start is not None or (job.status == "success" and job.end is not None):
                 loaded = model.loaded.setdefault(name, Loaded(since=job.start or was))
                 if job.position > was:

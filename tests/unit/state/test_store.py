@@ -39,7 +39,7 @@ def test_a_batch_writes_only_the_documented_keys(store: Store, client: redis.Red
         "sales:meta": "hash",
         "sales:runs": "hash",
         "sales:closed": "zset",
-        "sales:days": "hash",
+        "sales:loaded": "hash",
         "sales:history": "zset",
         "sales:progress": "hash",
     }
@@ -53,12 +53,10 @@ def test_the_hashes_hold_one_json_object_a_job(store: Store, client: redis.Redis
     assert set(stored["extract"]) == {"region", *STATE_FIELDS}
 
 
-def test_the_indexes_lead_from_runs_days_and_times_to_batches(store: Store, client: redis.Redis) -> None:
+def test_the_indexes_lead_from_runs_and_times_to_batches(store: Store, client: redis.Redis) -> None:
     batch = succeed(store, "first")
     number = str(batch.batch_id).encode()
     assert client.hgetall("sales:runs") == {b"first": number}
-    assert batch.record is not None
-    assert client.hgetall("sales:days") == {batch.record.day.encode(): number}
     assert client.zrange("sales:history", 0, -1, withscores=True) == [(number, float(batch.batch_id))]
     ((member, score),) = client.zrange("sales:closed", 0, -1, withscores=True)
     assert member == number

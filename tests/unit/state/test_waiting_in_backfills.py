@@ -37,11 +37,13 @@ class TestBackfill:
         return batch_id
 
     def test_waits_for_the_data_of_the_day(self, world: World) -> None:
-        world.batch()
-        verdict = world.ask(day="2026-01-05", backfill=True)
-        assert (verdict.state, verdict.text) == ("waiting", "wf: no batch has loaded the data of 2026-01-05 yet")
-        assert verdict.code is VerdictCode.DAY_NOT_LOADED
         self.backfilled(world, "2026-01-04")
+        verdict = world.ask(day="2026-01-05", backfill=True, jobs=["a"])
+        assert (verdict.state, verdict.code) == ("waiting", VerdictCode.DAY_NOT_LOADED)
+        assert verdict.text == (
+            "wf: has not loaded the data of 2026-01-05, 2026-01-05T00:00:00.000000 to 2026-01-06T00:00:00.000000 UTC: "
+            "job a has loaded 0% of it and lacks 2026-01-05T00:00:00.000000 to 2026-01-06T00:00:00.000000"
+        )
         self.backfilled(world, "2026-01-05", "failed")
         assert world.ask(day="2026-01-05", backfill=True).state == "waiting"
         batch_id = self.backfilled(world, "2026-01-05")
@@ -57,26 +59,33 @@ class TestBackfill:
         assert world.ask(day=day_of(world.now(), "UTC"), backfill=True).batch_id == batch_id
 
     def test_what_the_original_closed_on_that_day_will_do(self, world: World) -> None:
-        world.write(a={"status": "success", "batch_id": 5, "batch_start": "2026-01-05T23:10:00.1", "batch_end": None})
+        world.write(
+            a={
+                "status": "success",
+                "batch_id": 5,
+                "from_date": "2026-01-04T23:10",
+                "batch_start": "2026-01-05T23:10:00.1",
+            }
+        )
         assert world.ask(day="2026-01-05", backfill=True).batch_id == 5
         assert world.ask(day="2026-01-04", backfill=True).state == "waiting"
 
     def test_pruned_it_is_still_known(self, world: World) -> None:
-        batch_id = self.backfilled(world, "2026-01-05")
-        for _ in range(3):
-            world.batch()
+        for day in range(5, 9):
+            self.backfilled(world, f"2026-01-0{day}")
         world.store.prune(WF, keep=1)
         for jobs in ((), ("a",)):
-            assert world.ask(day="2026-01-05", backfill=True, jobs=jobs).batch_id == batch_id
+            verdict = world.ask(day="2026-01-05", backfill=True, jobs=jobs)
+            assert (verdict.state, verdict.batch_id) == ("done", None)
+            assert verdict.text == "wf: a batch that was pruned has loaded the data of 2026-01-05"
 
     def test_with_a_job_that_was_left_out_of_it(self, world: World) -> None:
         batch_id = self.backfilled(world, "2026-01-05", disabled=("b",))
-        world.batch("a", "b")
         assert world.ask(day="2026-01-05", backfill=True, jobs=["a"]).batch_id == batch_id
         verdict = world.ask(day="2026-01-05", backfill=True, jobs=["a", "b"])
-        assert verdict.state == "waiting"
-        assert verdict.text == f"wf: batch {batch_id} has loaded the data of 2026-01-05, but not job b"
-        assert verdict.code is VerdictCode.JOB_NOT_LOADED
+        assert (verdict.state, verdict.code) == ("waiting", VerdictCode.JOB_NOT_LOADED)
+        assert "job b has loaded 0% of it" in verdict.text
+        assert "job a" not in verdict.text
 
     def test_where_any_success_will_do_it_does_in_a_backfill_too(self, world: World) -> None:
         batch_id = world.batch()

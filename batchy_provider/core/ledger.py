@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The ledger: which intervals of data each job has loaded.
+
+It is the one truth about what is loaded. The transaction that closes a batch adds the windows of the jobs that
+succeeded; a person who moves the watermark back takes out what is to be loaded again. What is loaded twice changes
+nothing. A job without gaps has one interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from batchy_provider.core.dates import format_date, parse_date
+from batchy_provider.core.intervals import Interval, Intervals, merge, missing, until
+from batchy_provider.core.job_state import JobState
+from batchy_provider.exceptions import BatchyError
+
+Ledger = Mapping[str, Intervals]
+"""Job → what it has loaded, in normal form. A job that loaded nothing is not in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Entry of the ledger: jobs have loaded these intervals.
+
+    :param windows: job → the interval.
+    """
+
+    windows: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Entry of the ledger: what these jobs have loaded from `start` on counts no more.
+
+    :param jobs: the jobs; None for all.
+    :param start: the first moment that is to be loaded again; None for everything.
+    """
+
+    jobs: frozenset[str] | None = None
+    start: datetime | None = None
+
+
+Entry = Loaded | Withdrawn
+
+
+def posted(ledger: Ledger, entries: Iterable[Entry]) -> Ledger:
+    """Return the ledger after some entries, in their order."""
+    after: dict[str, Intervals] = dict(ledger)
+    for entry in entries:
+        if isinstance(entry, Loaded):
+            for job, window in entry.windows.items():
+                after[job] = merge((*after.get(job, ()), window))
+        else:
+            for job in after.keys() if entry.jobs is None else after.keys() & entry.jobs:
+                after[job] = () if entry.start is None else until(after[job], entry.start)
+    return {job: intervals for job, intervals in after.items() if intervals}
+
+
+def entries_of(ledger: Ledger) -> list[Loaded]:
+    """Return the entries that make this ledger of an empty one."""
+    return [Loaded({job: each}) for job, intervals in ledger.items() for each in intervals]
+
+
+def differences(before: Ledger, after: Ledger) -> dict[str, Intervals]:
+    """Return job → what it has loaded now, for the jobs where that differs; nothing for one that has lost all."""
+    names = dict.fromkeys((*before, *after))
+    return {job: after.get(job, ()) for job in names if before.get(job, ()) != after.get(job, ())}
+
+
+def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ()) -> dict[str, Interval]:
+    """Return the windows of the jobs that took part in a batch and succeeded in it.
+
+    A window that is empty, or that cannot be read, is left out.
+
+    :param jobs: job → its state in the batch.
+    :param left_out: the jobs that took no part in it.
+    """
+    found: dict[str, Interval] = {}
+    for name, job in jobs.items():
+        if name in left_out or job.status != "success":
+            continue
+        window = window_of(job)
+        if window is not None:
+            found[name] = window
+    return found
+
+
+def window_of(job: JobState) -> Interval | None:
+    """Return the window of a job; None if it has none, or an empty one, or one that cannot be read."""
+    if job.from_date is None or job.loaded_to is None:
+        return None
+    try:
+        window = Interval(parse_date(job.from_date), parse_date(job.loaded_to))
+    except BatchyError:
+        return None  # another program's: what cannot be read is no date
+    return window if window.start < window.end else None
+
+
+def last_contiguous(loaded: Iterable[Interval], beginning: datetime) -> Interval | None:
+    """Return the interval after which a job goes on that the live state does not know.
+
+    :param loaded: what it has loaded before.
+    :param beginning: where its first window starts by its configuration.
+    :returns: what is loaded without a gap since `beginning`; None if what it has loaded does not begin there.
+    """
+    return next((each for each in loaded if each.start <= beginning < each.end), None)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobGap:
+    """Data of one job that lies between what is loaded and where its next window starts, and is not loaded.
+
+    :param from_date: its start (inclusive), ISO 8601 UTC.
+    :param to_date: its end (exclusive), ISO 8601 UTC.
+    """
+
+    job: str
+    from_date: str
+    to_date: str
+
+
+def gaps(ledger: Ledger, next_starts: Mapping[str, datetime]) -> list[JobGap]:
+    """Return what jobs have not loaded since their first load, in order of jobs and time.
+
+    :param next_starts: job → where its next window starts: what lies after that is not missing, it is not due yet.
+    """
+    return [
+        JobGap(job, format_date(each.start), format_date(each.end))
+        for job, end in next_starts.items()
+        if ledger.get(job)
+        for each in missing(Interval(ledger[job][0].start, end), ledger[job])
+    ]

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Decide which interval of data a wait needs from another workflow, and say which part of it is loaded.
+
+With a known schedule the interval runs from fire to fire, as windows do. Without one, the day stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from batchy_provider.core.cron_times import previous_fire
+from batchy_provider.core.dates import day_bounds, format_date
+from batchy_provider.core.intervals import Interval, Intervals, missing
+from batchy_provider.core.ledger import Ledger
+
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a workflow is due.
+
+    :param crons: its cron expressions; none if it has no schedule that is known.
+    :param timezone: IANA name of the timezone that they are read in.
+    """
+
+    crons: Sequence[str] = ()
+    timezone: str = "UTC"
+
+    def last_fire(self, moment: datetime) -> datetime:
+        """Return the last fire at `moment` or before it; naive UTC."""
+        return previous_fire(self.crons, self.timezone, moment + _TICK)
+
+    def fire_before(self, moment: datetime) -> datetime:
+        """Return the last fire before `moment`; naive UTC."""
+        return previous_fire(self.crons, self.timezone, moment)
+
+
+def due_interval(schedule: Schedule, due: datetime) -> Interval:
+    """Return the interval that ends with the last fire of a workflow at `due` or before it.
+
+    :param schedule: with at least one cron expression.
+    :param due: when the run that waits was due; naive UTC.
+    """
+    last = schedule.last_fire(due)
+    return Interval(schedule.fire_before(last), last)
+
+
+def day_interval(
+    schedule: Schedule, day: str, timezone: str, due: datetime | None, loaded: Iterable[Interval] = ()
+) -> Interval:
+    """Return the interval of a day's data, up to what was due when the run that waits was due.
+
+    With a schedule: from the fire before the first fire of the day to the last fire not after `due`; where no fire
+    of the day was due, the interval of the last fire before it. Without one: from midnight to the end of what is
+    loaded on that day, or to the next midnight.
+
+    :param day: ISO day of the run that waits.
+    :param timezone: IANA name of the timezone that `day` is read in.
+    :param due: naive UTC; None for the end of the day.
+    :param loaded: what one job has loaded.
+    """
+    start, end = day_bounds(day, timezone)
+    if schedule.crons:
+        last = schedule.last_fire(end - _TICK if due is None else due)
+        return Interval(schedule.fire_before(start if last >= start else last), last)
+    ends = [each.end for each in loaded if start < each.end <= end]
+    return Interval(start, max(ends, default=end))
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What a job still has to load before a wait ends.
+
+    :param wanted: the interval that is waited for.
+    :param missing: the parts of it that are not loaded; none if the job has not to load anything more.
+    """
+
+    job: str
+    wanted: Interval
+    missing: Intervals
+
+    @property
+    def share(self) -> float:
+        """How much of the interval is loaded, from 0 to 1."""
+        whole = self.wanted.end - self.wanted.start
+        lacking = sum((each.end - each.start for each in self.missing), timedelta())
+        return 1 - lacking / whole if whole else 1.0
+
+    def __str__(self) -> str:
+        gaps = ", ".join(f"{format_date(each.start)} to {format_date(each.end)}" for each in self.missing[:3])
+        more = f" and {len(self.missing) - 3} more gaps" if len(self.missing) > 3 else ""
+        return f"job {self.job} has loaded {self.share:.0%} of it and lacks {gaps}{more}"
+
+
+def shortfalls(ledger: Ledger, wanted: dict[str, Interval]) -> list[Shortfall]:
+    """Return the jobs that have not loaded their interval, with what they lack.
+
+    :param wanted: job → the interval that it must have loaded.
+    """
+    found = (Shortfall(job, interval, missing(interval, ledger.get(job, ()))) for job, interval in wanted.items())
+    return [each for each in found if each.missing]

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Jobs that come and go in the file, and initial dates that change: no window is loaded twice or left out."""
+
+from __future__ import annotations
+
+import pytest
+from state_worlds import FIRST, WORKFLOW, World, spans, window
+
+from batchy_provider.exceptions import WindowError
+
+TWO = {"extract": {}, "load": {"initial_date": "2026-01-01"}}
+
+
+def test_a_job_that_was_out_of_the_file_for_a_night_goes_on_where_it_was(world: World) -> None:
+    world.jobs = TWO
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-03T02:00")
+    world.jobs = TWO
+    batch = world.at("2026-01-04T02:00").open("back")
+    assert window(batch, "load") == ("2026-01-02T02:00", "2026-01-04T02:00")
+    world.close("success", batch)
+    assert spans(world.store.ledger(), "load") == [("2026-01-01T00:00", "2026-01-04T02:00")]
+
+
+def test_it_reaches_back_as_far_as_it_always_does(world: World) -> None:
+    world.jobs = {"extract": {}, "load": {"reprocess_hours": 3}}
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-03T02:00")
+    world.jobs = {"extract": {}, "load": {"reprocess_hours": 3}}
+    assert window(world.at("2026-01-04T02:00").open("back"), "load")[0] == "2026-01-01T23:00"
+
+
+def test_if_its_return_fails_it_goes_on_there_the_next_night(world: World) -> None:
+    world.jobs = TWO
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-03T02:00")
+    world.jobs = TWO
+    world.night("2026-01-04T02:00", result="failed")
+    assert window(world.at("2026-01-05T02:00").open("next"), "load") == ("2026-01-02T02:00", "2026-01-05T02:00")
+
+
+def test_a_gap_before_what_it_has_loaded_last_is_loaded_first(world: World) -> None:
+    world.jobs = TWO
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-03T02:00")
+    world.jobs = TWO
+    later = world.open("one-off", window=("2026-01-02T12:00", "2026-01-03T00:00"))
+    world.close("success", later)
+    assert window(world.at("2026-01-04T02:00").open("back"), "load")[0] == "2026-01-02T02:00"
+
+
+def test_a_new_initial_date_before_all_that_it_has_loaded_is_followed(world: World) -> None:
+    world.jobs = TWO
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-03T02:00")
+    world.jobs = {"extract": {}, "load": {"initial_date": "2025-12-01"}}
+    assert window(world.at("2026-01-04T02:00").open("back"), "load")[0] == "2025-12-01T00:00"
+
+
+def test_a_job_that_was_reset_to_the_file_does_not_go_on_where_it_was(world: World) -> None:
+    world.jobs = TWO
+    world.night("2026-01-02T02:00")
+    world.store.load(world.config, by="ops")
+    assert world.store.ledger() == {}
+    assert window(world.at("2026-01-04T02:00").open("after"), "load")[0] == "2026-01-01T00:00"
+
+
+def test_an_initial_date_that_comes_after_a_failed_first_run_is_followed(world: World) -> None:
+    world.night("2026-01-02T02:00", result="failed")
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}}
+    assert window(world.at("2026-01-03T02:00").open("second")) == ("2026-01-01T00:00", "2026-01-03T02:00")
+
+
+def test_and_once_more_when_it_is_taken_out_again(world: World) -> None:
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}}
+    world.night("2026-01-02T02:00", result="failed")
+    world.jobs = {"extract": {}}
+    assert window(world.at("2026-01-03T02:00").open("second"))[0] == FIRST[:16]
+
+
+def test_an_initial_date_in_the_future_is_refused_and_correcting_it_helps(world: World) -> None:
+    world.jobs = {"extract": {"initial_date": "2027-01-01"}}
+    with pytest.raises(WindowError, match="lies in the future"):
+        world.at("2026-01-02T02:00").open("first")
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}}
+    assert window(world.open("first")) == ("2026-01-01T00:00", "2026-01-02T02:00")
+
+
+def test_a_window_that_a_person_has_set_is_kept_when_the_initial_date_changes(world: World) -> None:
+    world.night("2026-01-02T02:00", result="failed")
+    world.store.set_window(WORKFLOW, "2025-12-24", by="ops")
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}}
+    assert window(world.at("2026-01-03T02:00").open("second"))[0] == "2025-12-24T00:00"
+
+
+def test_a_job_that_has_loaded_does_not_follow_a_changed_initial_date(world: World) -> None:
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {"initial_date": "2025-12-01"}}
+    assert window(world.at("2026-01-03T02:00").open("second"))[0] == "2026-01-02T02:00"
