@@ -11,9 +11,9 @@ from datetime import datetime
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_foreign
-from batchy_provider.core.job_settings import beginning, initial
+from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState, as_fields
-from batchy_provider.core.ledger import last_contiguous
+from batchy_provider.core.merged_jobs import merged_jobs
 from batchy_provider.core.presenters import event, live_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
@@ -23,10 +23,9 @@ from batchy_provider.core.values import (
     BatchRecord,
     OpenRequest,
     Window,
-    WorkflowConfig,
 )
 from batchy_provider.core.vocabulary import Kind, Reason
-from batchy_provider.core.windows import Position, position, position_or_none
+from batchy_provider.core.windows import Position, position
 from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
 
 Spans = Mapping[str, tuple[datetime, datetime]]
@@ -56,42 +55,6 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
             opening.asked_spans(), Reason.REQUESTED, "window asked for, and the watermark moves with it", moved=True
         )
     return opening.live(opening.next_spans(), Reason.NEXT_WINDOW, "next window")
-
-
-def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:
-    """Return the jobs with their current state and the params of the configuration.
-
-    A known job keeps its state and takes its params from the configuration; a new one starts as the
-    configuration has it, ``new`` if that says nothing; one that the configuration does not name is left out.
-    A job that was left out for some time, and is back, goes on where its data ends.
-    """
-    if config is None:
-        return dict(state.jobs)
-    return {
-        name: _returned(state, name, JobState.new(given))
-        if (known := state.jobs.get(name)) is None
-        else _without_old_beginning(state, name, known, known.configured(given))
-        for name, given in config.jobs.items()
-    }
-
-
-def _returned(state: Snapshot, name: str, job: JobState) -> JobState:
-    """Return a job that the live state does not know, where the ledger says that it has loaded before."""
-    if job.status != "new" or job.from_date is not None:
-        return job
-    last = last_contiguous(state.ledger.get(name, ()), beginning(state.workflow, name, job))
-    return job if last is None else job.has_loaded(format_date(last.start), format_date(last.end))
-
-
-def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: JobState) -> JobState:
-    """Return a job that has never loaded anything, to begin where its configuration says now.
-
-    Its window so far began where the configuration said before. A window that a person has set is kept.
-    """
-    if name in state.ledger or known.status == "success" or known.from_date is None:
-        return job
-    before = position_or_none(state.workflow, name, known.without_window(), state.config.timezone)
-    return job.without_window() if before is not None and format_date(before.start) == known.from_date else job
 
 
 class _Opening:

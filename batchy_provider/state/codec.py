@@ -151,10 +151,7 @@ def load_ledger(key: str, stored: Hash) -> Ledger:
 
 
 def read_intervals(pairs: Any) -> Intervals:
-    """Read what `dump_intervals` returns.
-
-    :raises FormError: if it is not in normal form; other errors if it has another shape.
-    """
+    """Read what `dump_intervals` returns; raise `FormError` if it is not in normal form."""
     found = tuple([Interval(parse_date(start), parse_date(end)) for start, end in pairs])
     if len(found) == 1 and found[0].start < found[0].end:
         return found

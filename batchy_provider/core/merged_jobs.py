@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Put the jobs of a configuration and their state together, when a batch is opened."""
+
+from __future__ import annotations
+
+from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_settings import beginning
+from batchy_provider.core.job_state import JobState
+from batchy_provider.core.ledger import last_contiguous
+from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.values import WorkflowConfig
+from batchy_provider.core.windows import position_or_none
+
+
+def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:
+    """Return the jobs with their current state and the params of the configuration.
+
+    A known job keeps its state and takes its params from the configuration; a new one starts as the
+    configuration has it, ``new`` if that says nothing; one that the configuration does not name is left out.
+    A job that was left out for some time, and is back, goes on where its data ends.
+    """
+    if config is None:
+        return dict(state.jobs)
+    return {
+        name: _returned(state, name, JobState.new(given))
+        if (known := state.jobs.get(name)) is None
+        else _without_old_beginning(state, name, known, known.configured(given))
+        for name, given in config.jobs.items()
+    }
+
+
+def _returned(state: Snapshot, name: str, job: JobState) -> JobState:
+    """Return a job that the live state does not know, where the ledger says that it has loaded before."""
+    if job.status != "new" or job.from_date is not None:
+        return job
+    last = last_contiguous(state.ledger.get(name, ()), beginning(state.workflow, name, job))
+    return job if last is None else job.has_loaded(format_date(last.start), format_date(last.end))
+
+
+def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: JobState) -> JobState:
+    """Return a job that has never loaded anything, to begin where its configuration says now.
+
+    Its window so far began where the configuration said before. A window that a person has set is kept.
+    """
+    if name in state.ledger or known.status == "success" or known.from_date is None:
+        return job
+    before = position_or_none(state.workflow, name, known.without_window(), state.config.timezone)
+    return job.without_window() if before is not None and format_date(before.start) == known.from_date else job
