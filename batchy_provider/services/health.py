@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _KEYS_EXAMINED = 20_000
 _DISK_WARN = 0.05
-_OURS = re.compile(r"(.+?)(?::(?:meta|runs|closed|days|history|progress|told)|-[0-9]+(?:-init)?)", re.ASCII)
+_OURS = re.compile(r"(.+?)(?::(?:meta|runs|closed|days|loaded|history|progress|told)|-[0-9]+(?:-init)?)", re.ASCII)
 
 
 class HealthService:
