@@ -62,6 +62,7 @@ class ServerVerdicts:
         import httpx
 
         from batchy_provider.core.waits import Verdict
+        from batchy_provider.services.wait_answers import load_intervals
         from batchy_provider.services.waiter import NoAnswerError
 
         try:
@@ -71,10 +72,16 @@ class ServerVerdicts:
         if (reason := _why_unavailable(answer)) is not None:
             raise NoAnswerError(reason)
         found = answer.json()
-        # Keep the day on which the wait began, so that a wait across midnight can end.
-        self._parameters |= {name: found[name] for name in ("day", "timezone") if found[name]}
+        # Keep the day and the due time with which the wait began, so that a wait across midnight can end.
+        self._parameters |= {name: found[name] for name in ("day", "due", "timezone") if found.get(name)}
+        if "due" in self._parameters and not found.get("due"):
+            raise UsageError(f"{self._url} has an older version, which does not know --due")
         verdict = Verdict(
-            state=found["state"], text=found["text"], batch_id=found["batch_id"], code=_code(found.get("code"))
+            state=found["state"],
+            text=found["text"],
+            batch_id=found["batch_id"],
+            code=_code(found.get("code")),
+            intervals=load_intervals(found.get("intervals") or ()),
         )
         return [(self._workflow, verdict)]
 
@@ -96,6 +103,8 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
         parameters["within"] = arguments.within.total_seconds()
     if arguments.any:
         parameters["any"] = True
+    if arguments.due:
+        parameters["due"] = "now"
     for name in ("day", "timezone"):
         if getattr(arguments, name) is not None:
             parameters[name] = getattr(arguments, name)

@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli import remote
 from batchy_provider.cli.argument_types import duration
@@ -42,6 +42,7 @@ def add_commands(commands: Commands) -> None:
         "wait until every job of one or more workflows has succeeded today; exit code 0 for success, 1 for failure, "
         "124 for the timeout",
         "batchy wait crm_extract --timeout 4h && ./load.sh\nbatchy wait erp --job orders --within 12h\n"
+        "batchy wait erp --due\n"
         "batchy wait crm_extract erp hr --on-failed fail\n"
         "batchy wait erp --api https://airflow.example.org --token-file ~/.airflow-token",
     )
@@ -53,6 +54,9 @@ def add_commands(commands: Commands) -> None:
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--within", type=duration, metavar="12h", help="a success within the last 12 hours counts")
     scope.add_argument("--any", action="store_true", help="any success counts, however old")
+    scope.add_argument(
+        "--due", action="store_true", help="all data up to the last due time of the workflow must be loaded"
+    )
     scope.add_argument("--day", metavar="DATE", help="a success on that day or later counts (default: today)")
     parser.add_argument("--timezone", metavar="NAME", help="timezone of the day (default: the workflow's)")
     parser.add_argument("--timeout", type=duration, metavar="4h", help="give up after this time")
@@ -77,8 +81,14 @@ def wait(context: Context, arguments: argparse.Namespace) -> int:
     with contextlib.closing(_source(context, arguments, waiter.workflows)) as source:
         drive(waiter, source, lambda text: context.output.note(f"batchy: {text}"))
     if waiter.is_over:
-        return _end(context, waiter)
+        if context.output.is_table:
+            context.output.line(waiter.text)
+        else:
+            context.output.data(_answer(waiter))
+        return EXIT_OK if waiter.state == "done" else EXIT_ERROR
     context.output.note(f"batchy: gave up waiting for {', '.join(waiter.workflows)} after {timeout}")
+    if not context.output.is_table and waiter.codes:
+        context.output.data(_answer(waiter))
     return EXIT_TIMEOUT
 
 
@@ -100,20 +110,22 @@ def _make(service: WaitService, workflow: str, arguments: argparse.Namespace) ->
         jobs=arguments.job,
         within_seconds=None if arguments.within is None else arguments.within.total_seconds(),
         is_any=arguments.any,
+        due="now" if arguments.due else None,
         day=arguments.day,
         timezone=arguments.timezone,
         fail_on_failed=arguments.on_failed == "fail",
     )
 
 
-def _end(context: Context, waiter: Waiter) -> int:
-    batches = waiter.batches
-    if context.output.is_table:
-        context.output.line(waiter.text)
-    elif len(batches) == 1:
-        ((workflow, batch_id),) = batches.items()
-        code = waiter.codes[workflow]
-        context.output.data({"state": waiter.state, "batch_id": batch_id, "code": code, "text": waiter.text})
-    else:
-        context.output.data({"state": waiter.state, "batches": batches, "codes": waiter.codes, "text": waiter.text})
-    return EXIT_OK if waiter.state == "done" else EXIT_ERROR
+def _answer(waiter: Waiter) -> dict[str, Any]:
+    """Return the state of the wait as JSON."""
+    from batchy_provider.services.wait_answers import dump_intervals
+
+    batches, codes = waiter.batches, waiter.codes
+    intervals = {name: dump_intervals(found) for name, found in waiter.intervals.items()}
+    if len(waiter.workflows) > 1:
+        more: dict[str, Any] = {"intervals": intervals} if intervals else {}
+        return {"state": waiter.state, "batches": batches, "codes": codes, "text": waiter.text, **more}
+    (name,) = waiter.workflows
+    more = {"intervals": intervals[name]} if name in intervals else {}
+    return {"state": waiter.state, "batch_id": batches[name], "code": codes[name], "text": waiter.text, **more}

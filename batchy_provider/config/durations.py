@@ -9,6 +9,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from batchy_provider.config.diagnostics import show
+from batchy_provider.core.duration_text import format_duration
+
+__all__ = ["EXPECTED", "MAX_DAYS", "format_duration", "parse_duration"]
 
 EXPECTED = "a duration such as 90s, 5m, 4h or 1d12h"
 
@@ -43,20 +46,3 @@ def parse_duration(text: str) -> timedelta:
     if seconds > MAX_DAYS * 86_400:
         raise ValueError(f"{shown} is longer than a hundred years; expected {EXPECTED}")
     return timedelta(days=int(seconds // 86_400), microseconds=int(seconds % 86_400 * 1_000_000))
-
-
-def format_duration(duration: timedelta) -> str:
-    """Write a duration in the form that `parse_duration` reads, as short as it goes.
-
-    :raises ValueError: if it is negative.
-    """
-    if duration < timedelta():
-        raise ValueError(f"a duration cannot be negative, got {duration}")
-    rest = duration.days * 86_400 + duration.seconds
-    text = ""
-    for unit in ("d", "h", "m"):
-        count, rest = divmod(rest, _UNITS[unit])
-        text += f"{count}{unit}" if count else ""
-    if duration.microseconds:
-        return text + f"{rest}.{duration.microseconds:06}".rstrip("0") + "s"
-    return text + (f"{rest}s" if rest or not text else "")

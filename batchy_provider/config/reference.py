@@ -46,7 +46,7 @@ _FORMS = {
     "params": "mapping",
     "run_params": "mapping, see [runparam](#runparam)",
     "schedule": "cron, preset, list of crons, or `{after: […]}`",
-    "scope": "`today`, `since_last_run`, `any` or `{within: 12h}`",
+    "scope": "`today`, `due`, `since_last_run`, `any` or `{within: 12h}`",
     "wait_for": "name, mapping, or list of these",
 }
 _TYPES = {

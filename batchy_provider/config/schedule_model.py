@@ -62,7 +62,7 @@ class Within(FileModel):
 
 
 Scope = Annotated[
-    Annotated[Literal["today", "since_last_run", "any"], Tag("<name>")] | Annotated[Within, Tag("<within>")],
+    Annotated[Literal["today", "since_last_run", "any", "due"], Tag("<name>")] | Annotated[Within, Tag("<within>")],
     # Tags are in angle brackets, so that `model_errors` can distinguish them from the keys of a file.
     Discriminator(lambda value: "<within>" if isinstance(value, dict | Within) else "<name>"),
 ]
@@ -75,7 +75,8 @@ class Wait(FileModel):
     jobs: Names | None = Field(default=None, description="Only these of its jobs; without it, all enabled ones.")
     scope: Scope = Field(
         default="today",
-        description="Which success counts: `today` (the day of this run), `since_last_run`, `any`, or `{within: 12h}`.",
+        description="Which success counts: `today` (the day of this run), `since_last_run`, `any`, or `{within: 12h}`. "
+        "With `due`, all data must be loaded up to the last due time of the other workflow.",
     )
     timeout: PositiveDuration | None = Field(default=None, description="How long to wait before the wait fails.")
     on_failed: OnFailed = Field(

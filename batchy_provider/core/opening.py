@@ -253,6 +253,7 @@ class _Opening:
             by=str(holder),
             why=self.request.why,
             left_out=tuple(sorted(self.left_out)),
+            due=self.request.due,
         )
 
     def _decision(

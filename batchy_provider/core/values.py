@@ -100,6 +100,7 @@ class OpenRequest:
         asks again.
     :param gone: id of the open batch whose holder is known not to run any more.
     :param day: ISO day of the data; None for the day of the window's end.
+    :param due: when the run that opens it was due, ISO 8601 UTC; None if it is no run.
     :param why: a reason, for the record.
     """
 
@@ -111,6 +112,7 @@ class OpenRequest:
     if_open: IfOpen = "fail"
     gone: int | None = None
     day: str | None = None
+    due: str | None = None
     why: str | None = None
 
 
@@ -141,6 +143,7 @@ class BatchRecord:
     :param started: when it really started (a re-run's ``batch_start`` is that of the old window).
     :param to_date: end of the window, ISO 8601 UTC.
     :param day: ISO data day.
+    :param due: when its run was due, ISO 8601 UTC; None if no run opened it, and in what older versions wrote.
     :param reason: why it has the window it has, as a sentence.
     :param reason_code: the same as a `Reason`; None in what older versions wrote.
     :param taken_over: its opening ended a batch that was still open, and took over that batch's window.
@@ -167,6 +170,7 @@ class BatchRecord:
     why: str | None = None
     left_out: Sequence[str] = ()
     moved: bool = False
+    due: str | None = None
     closed_by: str | None = None
     closed_why: str | None = None
     taken_over_by: int | None = None

@@ -65,13 +65,14 @@ IfOpen = Literal["fail", "wait", "take_over"]
 """
 IF_OPEN: tuple[IfOpen, ...] = get_args(IfOpen)
 
-Scope = Literal["today", "within", "since_last_run", "any"]
+Scope = Literal["today", "within", "since_last_run", "any", "due"]
 """Which success counts for a wait.
 
 - ``today``: one that ended on the day of the waiting run, or later.
 - ``within``: one that ended within the last so many seconds.
 - ``since_last_run``: one that ended after the waiting workflow last succeeded.
 - ``any``: any one.
+- ``due``: everything is loaded up to the last due time that is not after the due time of the waiting run.
 """
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -139,7 +140,9 @@ class VerdictCode(SentenceCode):
     SUCCEEDED = "succeeded"
     """Done: a batch has succeeded within the scope."""
     DAY_LOADED = "day_loaded"
-    """Done, in a backfill: the data of the day is loaded."""
+    """Done, in a backfill, or with scope ``due`` where no schedule is known: the data of the day is loaded."""
+    DUE_LOADED = "due_loaded"
+    """Done, with scope ``due``: everything is loaded up to the last due time."""
     NOT_OPEN = "not_open"
     """Done: the batch that held the workflow is not open any more."""
     BATCHES_CLOSED = "batches_closed"
@@ -164,10 +167,14 @@ class VerdictCode(SentenceCode):
     """Waiting: a person has set the next window, and no batch was opened since."""
     SUCCESS_TOO_OLD = "success_too_old"
     """Waiting: the last success is older than the scope allows."""
+    RERUN_OF_EARLIER_DAY = "rerun_of_earlier_day"
+    """Waiting: the last success re-ran a run of an earlier day, which does not count for today."""
+    DUE_NOT_LOADED = "due_not_loaded"
+    """Waiting, with scope ``due``: the data up to the last due time is not loaded, or only a part of it."""
     DAY_NOT_LOADED = "day_not_loaded"
-    """Waiting, in a backfill: the data of the day is not loaded, or only a part of it."""
+    """Waiting, in a backfill, or with scope ``due`` where no schedule is known: data of the day is not loaded."""
     JOB_NOT_LOADED = "job_not_loaded"
-    """Waiting, in a backfill: some of the jobs have not loaded the data of the day."""
+    """Waiting, where the ledger decides: some of the jobs have not loaded what the wait needs."""
     NOTHING_CLOSED = "nothing_closed"
     """Waiting: there is no closed batch to deliver."""
     REDIS_UNAVAILABLE = "redis_unavailable"

@@ -15,6 +15,7 @@ from batchy_provider.core.cron_times import previous_fire
 from batchy_provider.core.dates import day_bounds, format_date
 from batchy_provider.core.intervals import Interval, Intervals, missing
 from batchy_provider.core.ledger import Ledger
+from batchy_provider.exceptions import StateError
 
 _TICK = timedelta(microseconds=1)
 
@@ -32,11 +33,21 @@ class Schedule:
 
     def last_fire(self, moment: datetime) -> datetime:
         """Return the last fire at `moment` or before it; naive UTC."""
-        return previous_fire(self.crons, self.timezone, moment + _TICK)
+        return self.fire_before(moment + _TICK)
 
     def fire_before(self, moment: datetime) -> datetime:
-        """Return the last fire before `moment`; naive UTC."""
-        return previous_fire(self.crons, self.timezone, moment)
+        """Return the last fire before `moment`; naive UTC.
+
+        :raises StateError: if an expression cannot be read, or never fires.
+        """
+        try:
+            return previous_fire(self.crons, self.timezone, moment)
+        except (ValueError, KeyError, OverflowError) as error:
+            crons = ", ".join(map(repr, self.crons))
+            raise StateError(
+                f"the schedule {crons} ({self.timezone}) has no fire before {format_date(moment)} UTC: {error}. Load "
+                "the configuration of the workflow again"
+            ) from error
 
 
 def due_interval(schedule: Schedule, due: datetime) -> Interval:
@@ -67,8 +78,18 @@ def day_interval(
     if schedule.crons:
         last = schedule.last_fire(end - _TICK if due is None else due)
         return Interval(schedule.fire_before(start if last >= start else last), last)
-    ends = [each.end for each in loaded if start < each.end <= end]
-    return Interval(start, max(ends, default=end))
+    return recent_interval(Interval(start, end), loaded)
+
+
+def recent_interval(span: Interval, loaded: Iterable[Interval]) -> Interval:
+    """Return the interval that stands for a span of time where no schedule is known.
+
+    :param span: for example the day of the run that waits.
+    :param loaded: what one job has loaded.
+    :returns: from the start of the span to the end of what is loaded in it, or to its own end if nothing ends in it.
+    """
+    ends = [each.end for each in loaded if span.start < each.end <= span.end]
+    return Interval(span.start, max(ends, default=span.end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +105,20 @@ class Shortfall:
     missing: Intervals
 
     @property
+    def missing_time(self) -> timedelta:
+        """How long the missing parts are together."""
+        return sum((each.end - each.start for each in self.missing), timedelta())
+
+    @property
     def share(self) -> float:
         """How much of the interval is loaded, from 0 to 1."""
         whole = self.wanted.end - self.wanted.start
-        lacking = sum((each.end - each.start for each in self.missing), timedelta())
-        return 1 - lacking / whole if whole else 1.0
+        return 1 - self.missing_time / whole if whole else 1.0
+
+    @property
+    def loaded_until(self) -> datetime:
+        """Up to where the interval is loaded without a gap; its start if nothing there is loaded."""
+        return self.missing[0].start if self.missing else self.wanted.end
 
     def __str__(self) -> str:
         gaps = ", ".join(f"{format_date(each.start)} to {format_date(each.end)}" for each in self.missing[:3])
@@ -96,10 +126,17 @@ class Shortfall:
         return f"job {self.job} has loaded {self.share:.0%} of it and lacks {gaps}{more}"
 
 
+def comparisons(ledger: Ledger, wanted: dict[str, Interval]) -> list[Shortfall]:
+    """Return for each job what it lacks of its interval, also where that is nothing.
+
+    :param wanted: job → the interval that it must have loaded.
+    """
+    return [Shortfall(job, interval, missing(interval, ledger.get(job, ()))) for job, interval in wanted.items()]
+
+
 def shortfalls(ledger: Ledger, wanted: dict[str, Interval]) -> list[Shortfall]:
     """Return the jobs that have not loaded their interval, with what they lack.
 
     :param wanted: job → the interval that it must have loaded.
     """
-    found = (Shortfall(job, interval, missing(interval, ledger.get(job, ()))) for job, interval in wanted.items())
-    return [each for each in found if each.missing]
+    return [each for each in comparisons(ledger, wanted) if each.missing]

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from batchy_provider.core.vocabulary import WaitState
+from batchy_provider.core.wait_intervals import Shortfall
 from batchy_provider.core.waits import Verdict
 
 
@@ -47,6 +48,12 @@ class WaitSet:
         """Workflow → code of its latest verdict."""
         latest = {name: verdict.code for name, verdict in self._latest.items() if verdict is not None}
         return {name: None if code is None else code.value for name, code in latest.items()}
+
+    @property
+    def intervals(self) -> dict[str, Sequence[Shortfall]]:
+        """Workflow → what the ledger says of it, where the ledger decides."""
+        latest = {name: verdict.intervals for name, verdict in self._latest.items() if verdict is not None}
+        return {name: intervals for name, intervals in latest.items() if intervals}
 
     @property
     def batches(self) -> dict[str, int | None]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batchy_provider.core.dates import day_bounds, parse_date
+from batchy_provider.core.dates import day_bounds, day_of, parse_date
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.vocabulary import SCOPES, Scope, VerdictCode, WaitObstacle, WaitState
+from batchy_provider.core.values import BatchRecord
+from batchy_provider.core.vocabulary import SCOPES, Reason, Scope, VerdictCode, WaitObstacle, WaitState
+from batchy_provider.core.wait_intervals import Shortfall
 from batchy_provider.exceptions import ConfigError
 
 
@@ -21,13 +23,15 @@ class Wait:
     :param workflow: whose batch.
     :param jobs: only these jobs; all that are switched on if empty.
     :param scope: which success counts: ``today`` (since `day` began), ``within`` the last `within_seconds`,
-        ``since_last_run`` (after `since`), or ``any``.
-    :param day: ISO day of the run that waits; yesterday's success does not count for ``today``.
+        ``since_last_run`` (after `since`), or ``any``. With ``due`` no single success counts, but that the ledger has
+        everything up to the last due time of `workflow` at `due` or before it.
+    :param day: ISO day of the run that waits; yesterday's success does not count for ``today``. With ``due`` it stands
+        for a workflow whose schedule is not known; None for the day of `due`.
     :param timezone: IANA name of the timezone that `day` is read in.
     :param backfill: ask the ledger instead whether the data of `day` is loaded, by whichever batch, unless any
         success will do.
-    :param due: when the run that waits was due, ISO 8601, UTC: a backfill needs no data that was due later; None
-        for the end of `day`.
+    :param due: when the run that waits was due, ISO 8601, UTC: it needs no data that was due later. Scope ``due`` needs
+        it; for a backfill with another scope, None is the end of `day`.
     :param within_seconds: for ``within``; more than 0.
     :param since: ISO 8601, UTC, for ``since_last_run``; None if the one that waits never succeeded.
     :param fail_on_failed: a failed batch ends the wait, too.
@@ -53,6 +57,10 @@ class Wait:
             raise ConfigError(f"{self.workflow}: there is no scope {self.scope!r}; use one of {', '.join(SCOPES)}")
         if self.scope == "within" and (self.within_seconds is None or self.within_seconds <= 0):
             raise ConfigError(f"{self.workflow}: scope within needs a duration of more than 0, for example 12h")
+        if self.scope == "due" and self.due is None:
+            raise ConfigError(f"{self.workflow}: scope due needs the time at which the run that waits was due")
+        if self.scope == "due" and self.day is None and self.due is not None:
+            object.__setattr__(self, "day", day_of(parse_date(self.due), self.timezone))
         if (self.scope == "today" or self.backfill) and self.day is None:
             raise ConfigError(f"{self.workflow}: scope {self.scope} needs a day")
         if self.same_day and self.scope != "today":
@@ -61,16 +69,40 @@ class Wait:
     def __str__(self) -> str:
         """Say what is waited for, in one sentence for people."""
         jobs = f"job {', '.join(self.jobs)}" if self.jobs else "every enabled job"
+        failing = ", or until it has failed" if self.fail_on_failed else ""
         if self.backfill and self.scope != "any":
             return f"{self.workflow}: waiting until {jobs} has loaded the data of {self.day}"
+        if self.scope == "due":
+            return f"{self.workflow}: waiting until {jobs} has loaded all that was due at {self.due} UTC{failing}"
         counts = {
             "today": f" on {self.day}{'' if self.same_day else ' or later'} ({self.timezone})",
             "within": f" in the last {self.within_seconds:g} s" if self.within_seconds else "",
             "since_last_run": f" since {self.since} UTC" if self.since else "",
             "any": "",
         }[self.scope]
-        failing = ", or until it has failed" if self.fail_on_failed else ""
         return f"{self.workflow}: waiting until {jobs} has succeeded{counts}{failing}"
+
+    @property
+    def asks_ledger(self) -> bool:
+        """Tell whether the ledger decides, and not a single success."""
+        return self.scope == "due" or (self.backfill and self.scope != "any")
+
+    def is_for_earlier_day(self, record: BatchRecord | None, timezone: str) -> bool:
+        """Tell whether a batch is the re-run of a run of an earlier day, so that it does not count for ``today``.
+
+        A person who clears last night's failed run after midnight does not end the waits for tonight's run.
+
+        :param record: of the batch; None if the original server opened it.
+        :param timezone: IANA name of the timezone of the workflow that is waited for.
+        """
+        if self.scope != "today" or self.day is None or record is None or record.run is None:
+            return False
+        if record.reason_code not in (Reason.RERUN.value, Reason.RERUN_HISTORY.value):
+            return False
+        start = day_bounds(self.day, self.timezone)[0]
+        if record.due is None:  # older versions recorded the day only
+            return day_bounds(record.day, timezone)[1] <= start
+        return parse_date(record.due) < start
 
     def counts_from(self, now: datetime) -> datetime:
         """Return from when on a success counts; naive UTC."""
@@ -96,12 +128,14 @@ class Verdict:
     :param batch_id: the batch that ended it.
     :param text: a sentence for the log: what was found, and what the wait still needs.
     :param code: the same as the sentence, for programs; None from a server of an older version.
+    :param intervals: where the ledger decides: for each job, which interval it must have loaded and what it lacks.
     """
 
     state: WaitState
     text: str
     batch_id: int | None = None
     code: VerdictCode | None = None
+    intervals: Sequence[Shortfall] = ()
 
     def __post_init__(self) -> None:
         """Keep the sentence valid UTF-8: it may quote a value from Redis."""

@@ -31,7 +31,7 @@ def open_request(
     asked = run.requested_window()
     if run.is_backfill:
         window = asked or run.backfill_window(timetable)
-        return OpenRequest(holder=run.holder(), config=config, window=window, backfill=True)
+        return OpenRequest(holder=run.holder(), config=config, window=window, backfill=True, due=run.due())
     return OpenRequest(
         holder=run.holder(),
         config=config,
@@ -39,6 +39,7 @@ def open_request(
         move_watermark=bool(run.conf.get(CONF_MOVE)),
         if_open="take_over" if if_open == "take_over" else "fail",
         day=None if asked else run.day(timezone),
+        due=run.due(),
     )
 
 

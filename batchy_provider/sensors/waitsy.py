@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from batchy_provider.core.waits import Wait
     from batchy_provider.services.waiter import Waiter
 
-_SCOPES = ("today", "since_last_run", "any")
+_SCOPES = ("today", "since_last_run", "any", "due")
 
 
 class WaitsySensor(BaseSensorOperator):
@@ -42,11 +42,17 @@ class WaitsySensor(BaseSensorOperator):
     ==========================  ========================================================================
     scope                       which success counts
     ==========================  ========================================================================
-    ``today``                   any since the day of this run began
+    ``today``                   any since the day of this run began; not the re-run of an earlier day's run
+    ``due``                     all of them together: the workflow has loaded everything up to its last due time
     ``{"within": "12h"}``       any that is at most 12 hours old
     ``since_last_run``          any since the last successful run; each success counts once
     ``any``                     any, however old
     ==========================  ========================================================================
+
+    With ``due``, the sensor asks the ledger: the workflow has loaded all data up to the last time at which it was
+    due, at the due time of this run or before it. Use it if the two workflows do not both run once a day, or if
+    midnight lies between them. It needs the schedule of the other workflow, which Redis knows after its next run.
+    Without a schedule, the data of the day counts.
 
     .. code-block:: python
 
@@ -226,7 +232,7 @@ class WaitsySensor(BaseSensorOperator):
                 day=run.day(self.timezone),
                 timezone=self.timezone,
                 backfill=run.is_backfill,
-                due=run.due() if run.is_backfill else None,
+                due=run.due() if run.is_backfill or scope == "due" else None,
                 within_seconds=within,
                 since=since,
                 fail_on_failed=self.on_failed == "fail",
@@ -282,5 +288,7 @@ def _read_scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:
     if isinstance(within, (int, float)):
         within = timedelta(seconds=within)
     if not isinstance(within, timedelta) or within <= timedelta():
-        raise ValueError(f'scope is {given!r}; expected {", ".join(_SCOPES)} or {{"within": "12h"}}')
+        raise ValueError(
+            f'scope is {given!r}; expected {", ".join(_SCOPES[:-1])} or {_SCOPES[-1]}, or {{"within": "12h"}}'
+        )
     return "within", within.total_seconds()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.core.dates import day_of, parse_date
+from batchy_provider.core.dates import day_of, format_date, parse_date
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import UnknownWorkflowError
 
@@ -24,6 +24,7 @@ def make_wait(
     jobs: Sequence[str] = (),
     within_seconds: float | None = None,
     is_any: bool = False,
+    due: str | None = None,
     day: str | None = None,
     timezone: str | None = None,
     fail_on_failed: bool = False,
@@ -32,6 +33,8 @@ def make_wait(
 
     :param within_seconds: a success that is at most this old counts.
     :param is_any: any success counts.
+    :param due: everything up to the last due time at this moment or before it must be loaded: a date, ISO 8601 UTC, or
+        ``now`` for the present moment by the server's clock.
     :param day: a success since this day began counts; ISO date; None for today by the server's clock.
     :param timezone: IANA name of the day's timezone; default is the workflow's.
     """
@@ -45,6 +48,9 @@ def make_wait(
         given = {"scope": "within", "within_seconds": within_seconds}
     elif is_any:
         given = {"scope": "any"}
+    elif due is not None:
+        moment = store.backend.server_time(workflow) if due == "now" else parse_date(due)
+        given = {"scope": "due", "due": format_date(moment)}
     elif day is not None:
         given["day"] = parse_date(day).date().isoformat()
     else:

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from batchy_provider.config.durations import format_duration
+from batchy_provider.core.duration_text import format_duration
 from batchy_provider.core.vocabulary import WaitState
+from batchy_provider.core.wait_intervals import Shortfall
 from batchy_provider.core.wait_set import WaitSet
 from batchy_provider.core.waits import Verdict
 
@@ -115,6 +116,11 @@ class Waiter:
     def codes(self) -> dict[str, str | None]:
         """Workflow → code of its latest verdict, for programs."""
         return self._waits.codes
+
+    @property
+    def intervals(self) -> dict[str, Sequence[Shortfall]]:
+        """Workflow → what the ledger says of it, where the ledger decides."""
+        return self._waits.intervals
 
     @property
     def batches(self) -> dict[str, int | None]:

@@ -244,8 +244,9 @@ def read_record(data: Any) -> BatchRecord:
     :raises WindowError: if a date in it cannot be read.
     """
     found = build(BatchRecord, data)
-    for date in (found.started, found.to_date):
-        parse_date(date)
+    for date in (found.started, found.to_date, found.due):
+        if date is not None:
+            parse_date(date)
     return found
 
 

@@ -14,11 +14,30 @@ from batchy_provider.core.vocabulary import OnFailed, VerdictCode, WaitState
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.security import WorkflowName, WorkflowReader
+from batchy_provider.services.wait_answers import dump_intervals
 
 router = APIRouter(tags=["waits"])
 
 RECHECK_SECONDS = 10.0
 """Time between two checks without a notification: other programs close batches without one, and one may get lost."""
+
+
+class MissingInterval(BaseModel):
+    """A part of an interval that is not loaded."""
+
+    from_date: str = Field(description="Its start (inclusive), ISO 8601 UTC.")
+    to_date: str = Field(description="Its end (exclusive), ISO 8601 UTC.")
+
+
+class JobInterval(BaseModel):
+    """The interval that one job must have loaded."""
+
+    job: str
+    from_date: str = Field(description="Its start (inclusive), ISO 8601 UTC.")
+    to_date: str = Field(description="Its end (exclusive), ISO 8601 UTC.")
+    loaded: float = Field(description="How much of it is loaded, from 0 to 1.")
+    loaded_until: str = Field(description="Up to where it is loaded without a gap, ISO 8601 UTC.")
+    missing: list[MissingInterval] = Field(description="The parts of it that are not loaded.")
 
 
 class WaitAnswer(BaseModel):
@@ -31,7 +50,13 @@ class WaitAnswer(BaseModel):
     day: str | None = Field(
         description="The day of the wait. Give it when you ask again, so that midnight changes nothing."
     )
+    due: str | None = Field(
+        description="The due time of the wait, if it asks for `due`, ISO 8601 UTC. Give it when you ask again."
+    )
     timezone: str = Field(description="The timezone of the day.")
+    intervals: list[JobInterval] = Field(
+        description="What each job must have loaded and how much of it is loaded, if the wait asks for `due`."
+    )
 
 
 @router.get("/workflows/{workflow}/wait", operation_id="wait_for", summary="Wait for a workflow")
@@ -46,6 +71,14 @@ async def wait_for(
         float | None, Query(gt=0, le=1e9, description="A success counts if it is at most so many seconds old.")
     ] = None,
     any: Annotated[bool, Query(description="Any success counts, however old.")] = False,
+    due: Annotated[
+        str | None,
+        Query(
+            max_length=40,
+            description="All data must be loaded up to the last due time of the workflow, at this moment or before it: "
+            "`now`, or ISO 8601 UTC.",
+        ),
+    ] = None,
     day: Annotated[
         str | None, Query(max_length=40, description="A success counts if it is not older than the start of this day.")
     ] = None,
@@ -65,6 +98,7 @@ async def wait_for(
         jobs=job,
         within_seconds=within,
         is_any=any,
+        due=due,
         day=day,
         timezone=timezone,
         fail_on_failed=on_failed == "fail",
@@ -78,5 +112,7 @@ async def wait_for(
         code=verdict.code,
         text=await run_in_threadpool(disclosure.text, verdict.text, own=(workflow, *job)),
         day=wait.day,
+        due=wait.due,
+        intervals=[JobInterval(**each) for each in dump_intervals(verdict.intervals)],
         timezone=wait.timezone,
     )

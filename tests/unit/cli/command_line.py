@@ -48,8 +48,8 @@ class Cli:
         assert got == code, f"exit code {got}: {out}{self.said}"
         return out
 
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self("-o", "json", *arguments))
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self("-o", "json", *arguments, code=code))
 
 
 def open_by_run(store: Store, run_id: str = "nightly") -> int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -42,6 +43,33 @@ class TestWait:
         cli("wait", sales, "--day", "2100-01-01", "--timeout", "0.2s", code=124)
         time.sleep(0.05)
         cli("wait", sales, "--within", "0.01s", "--timeout", "0.2s", code=124)
+
+    def test_due_says_which_interval_it_waits_for(self, cli: Cli) -> None:
+        config = replace(CONFIG, crons=["0 0 1 1 *"])
+        cli.store.load(config, by="test")
+        cli("wait", "sales", "--due", "--timeout", "0.2s", code=124)
+        assert "sales: waits for 2" in cli.said
+        assert "jobs extract, load: nothing loaded, 36" in cli.said
+        late = json.loads(cli("-o", "json", "wait", "sales", "--due", "--job", "load", "--timeout", "0.2s", code=124))
+        assert (late["state"], late["code"], late["batch_id"]) == ("waiting", "due_not_loaded", None)
+        (found,) = late["intervals"]
+        assert (found["job"], found["loaded"], found["loaded_until"]) == ("load", 0, found["from_date"])
+        assert found["missing"] == [{name: found[name] for name in ("from_date", "to_date")}]
+        batch_id = cli.store.open("sales", OpenRequest(config=config)).batch_id
+        cli.store.close("sales", CloseRequest(result="success"))
+        done = cli.json("wait", "sales", "--due", "--timeout", "5s")
+        assert (done["state"], done["code"], done["batch_id"]) == ("done", "due_loaded", batch_id)
+        assert [(each["job"], each["loaded"], each["missing"]) for each in done["intervals"]] == [
+            ("extract", 1.0, []),
+            ("load", 1.0, []),
+        ]
+        both = cli.json("wait", "sales", "sales2", "--due", "--timeout", "0.2s", code=124)
+        assert list(both["intervals"]) == ["sales"]
+        assert both["codes"] == {"sales": "due_loaded", "sales2": "unknown_workflow"}
+
+    def test_due_is_a_scope_of_its_own(self, cli: Cli) -> None:
+        with pytest.raises(SystemExit):
+            main(["wait", "sales", "--due", "--any"])
 
     def test_an_event_wakes_it(self, cli: Cli) -> None:
         cli.store.load(CONFIG, by="test")

@@ -94,6 +94,18 @@ class TestOpen:
         old = open_in(dag, airflow)
         assert (old["from_date"], old["to_date"], old["kind"]) == (first["from_date"], first["to_date"], "history")
 
+    def test_the_record_says_when_the_run_was_due(self, store: Store, airflow: Airflow) -> None:
+        due = datetime(2026, 11, 12, 2, tzinfo=timezone.utc)
+        told = open_in(night(), airflow, run_after=due)
+        record = store.batch("wf", told["batch_id"]).record
+        assert record is not None
+        assert record.due == "2026-11-12T02:00:00.000000"
+        interval = {"data_interval_start": due - timedelta(days=4), "data_interval_end": due - timedelta(days=3)}
+        told = open_in(night(), airflow, "backfilled", run_type="backfill", **interval)
+        record = store.batch("wf", told["batch_id"]).record
+        assert record is not None
+        assert record.due == "2026-11-09T02:00:00.000000"
+
     def test_a_dag_of_another_name_has_runs_of_its_own(self, store: Store, airflow: Airflow) -> None:
         told = open_in(night(dag_id="other"), airflow)
         found = store.batch_of_run("wf", "other/r1")

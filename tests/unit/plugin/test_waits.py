@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -22,10 +24,10 @@ CONFIG = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}})
 WAIT = "/api/v1/workflows/crm/wait"
 
 
-def night(result: str = "success") -> int:
+def night(result: str = "success", config: WorkflowConfig = CONFIG) -> int:
     """Open and close a batch as another program does."""
     store = airflow_services.get_services().store
-    store.open("crm", OpenRequest(config=CONFIG))
+    store.open("crm", OpenRequest(config=config))
     return store.close("crm", CloseRequest(result=result)).batch_id
 
 
@@ -43,6 +45,24 @@ def test_without_a_timeout_the_answer_comes_at_once(api: Api) -> None:
     assert (tomorrow["state"], tomorrow["day"]) == ("waiting", "2999-01-01")
     assert api.client().get(WAIT, params={"any": True}).json()["state"] == "done"
     assert api.client().get(WAIT, params={"within": 3600, "job": ["load"]}).json()["state"] == "done"
+
+
+def test_due_answers_with_the_interval_and_keeps_its_due_time(api: Api) -> None:
+    scheduled = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}}, crons=["0 0 1 1 *"])
+    airflow_services.get_services().store.load(scheduled, by="test")
+    waiting = api.client().get(WAIT, params={"due": "now", "job": ["load"]}).json()
+    assert (waiting["state"], waiting["code"]) == ("waiting", "due_not_loaded")
+    (found,) = waiting["intervals"]
+    assert (found["job"], found["loaded"], len(found["missing"])) == ("load", 0, 1)
+    again = api.client().get(WAIT, params={"due": waiting["due"], "job": ["load"]}).json()
+    assert (again["due"], again["intervals"]) == (waiting["due"], waiting["intervals"])
+    old = api.client().get(WAIT, params={"due": "2001-06-01"}).json()
+    assert (old["due"], old["intervals"][0]["to_date"]) == ("2001-06-01T00:00:00.000000", "2001-01-01T00:00:00.000000")
+    batch = night(config=scheduled)
+    done = api.client().get(WAIT, params={"due": waiting["due"]}).json()
+    assert (done["code"], done["batch_id"], done["intervals"][0]["missing"]) == ("due_loaded", batch, [])
+    assert api.client().get(WAIT).json()["intervals"] == []
+    assert api.client().get(WAIT, params={"due": "soon"}).status_code == 422
 
 
 def test_the_answer_comes_when_the_batch_is_closed(api: Api) -> None:
@@ -100,6 +120,25 @@ def test_the_command_needs_only_an_address_and_a_token(
     monkeypatch.delenv("BATCHY_TOKEN")
     assert main(command) == 2
     assert "--token-file" in capsys.readouterr().err
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return the JSON that a command printed, among the lines that the server logs."""
+    out = capsys.readouterr().out
+    return json.JSONDecoder().raw_decode(out[out.index("{\n") :])[0]
+
+
+def test_due_over_rest_is_due_on_redis(address: str, token_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scheduled = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}}, crons=["0 0 1 1 *"])
+    airflow_services.get_services().store.load(scheduled, by="test")
+    command = ["-o", "json", "wait", "crm", "--due", "--api", address, "--token-file", str(token_file)]
+    assert main([*command, "--timeout", "1s"]) == 124
+    late = printed(capsys)
+    assert (late["code"], [each["job"] for each in late["intervals"]]) == ("due_not_loaded", ["extract", "load"])
+    threading.Timer(1.0, night, kwargs={"config": scheduled}).start()
+    assert main([*command, "--timeout", "60s"]) == 0
+    found = printed(capsys)
+    assert (found["code"], found["intervals"][0]["missing"]) == ("due_loaded", [])
 
 
 def test_an_unreachable_server_does_not_end_the_wait(

@@ -41,8 +41,8 @@ class TestBackfill:
         verdict = world.ask(day="2026-01-05", backfill=True, jobs=["a"])
         assert (verdict.state, verdict.code) == ("waiting", VerdictCode.DAY_NOT_LOADED)
         assert verdict.text == (
-            "wf: has not loaded the data of 2026-01-05, 2026-01-05T00:00:00.000000 to 2026-01-06T00:00:00.000000 UTC: "
-            "job a has loaded 0% of it and lacks 2026-01-05T00:00:00.000000 to 2026-01-06T00:00:00.000000"
+            "wf: waits for 2026-01-05 00:00 to 2026-01-06 00:00 UTC, the data of 2026-01-05; "
+            "job a: nothing loaded, 1d missing"
         )
         self.backfilled(world, "2026-01-05", "failed")
         assert world.ask(day="2026-01-05", backfill=True).state == "waiting"
@@ -77,14 +77,17 @@ class TestBackfill:
         for jobs in ((), ("a",)):
             verdict = world.ask(day="2026-01-05", backfill=True, jobs=jobs)
             assert (verdict.state, verdict.batch_id) == ("done", None)
-            assert verdict.text == "wf: a batch that was pruned has loaded the data of 2026-01-05"
+            assert verdict.text == (
+                "wf: a batch that was pruned has loaded the data of 2026-01-05, "
+                "2026-01-05 00:00 to 2026-01-06 00:00 UTC"
+            )
 
     def test_with_a_job_that_was_left_out_of_it(self, world: World) -> None:
         batch_id = self.backfilled(world, "2026-01-05", disabled=("b",))
         assert world.ask(day="2026-01-05", backfill=True, jobs=["a"]).batch_id == batch_id
         verdict = world.ask(day="2026-01-05", backfill=True, jobs=["a", "b"])
         assert (verdict.state, verdict.code) == ("waiting", VerdictCode.JOB_NOT_LOADED)
-        assert "job b has loaded 0% of it" in verdict.text
+        assert "job b: nothing loaded" in verdict.text
         assert "job a" not in verdict.text
 
     def test_where_any_success_will_do_it_does_in_a_backfill_too(self, world: World) -> None:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from redis import Redis
 
 from batchy_provider.core.dates import day_of, format_date
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.state.keys import Keys
@@ -29,9 +30,21 @@ class World:
         self.client = client
         self.store = Store(client)
 
-    def open(self, *jobs: str, workflow: str = WF, disabled: tuple[str, ...] = (), **request: Any) -> int:
+    def open(
+        self,
+        *jobs: str,
+        workflow: str = WF,
+        disabled: tuple[str, ...] = (),
+        crons: tuple[str, ...] = (),
+        timezone: str = "UTC",
+        **request: Any,
+    ) -> int:
         config = WorkflowConfig(
-            name=workflow, jobs={job: {} for job in jobs or ("a", "b")}, disabled=frozenset(disabled)
+            name=workflow,
+            jobs={job: {} for job in jobs or ("a", "b")},
+            disabled=frozenset(disabled),
+            crons=crons,
+            timezone=timezone,
         )
         request = {"holder": Holder(by="test"), "config": config, **request}
         return self.store.open(workflow, OpenRequest(**request)).batch_id
@@ -46,6 +59,31 @@ class World:
         if ended is not None:
             self.ended(batch_id, ended)
         return batch_id
+
+    def schedule(self, *crons: str, timezone: str = "UTC", **settings: Any) -> None:
+        """Make the workflow known, with its schedule, as `batchy load` does."""
+        jobs: dict[str, Any] = {job: dict(settings) for job in ("a", "b")}
+        self.store.load(WorkflowConfig(name=WF, jobs=jobs, crons=crons, timezone=timezone), by="test")
+
+    def loads(self, start: str, end: str, *jobs: str, result: Result = "success") -> int:
+        """Load an interval as a backfill does, with all jobs or some."""
+        known = tuple(self.store.status(WF).jobs) if self.client.exists(KEYS.live) else ("a", "b")
+        off = [job for job in known if jobs and job not in jobs]
+        for job in off:
+            self.store.disable(WF, job, by="test")
+        window = Window(from_date=start, to_date=end)
+        request = OpenRequest(holder=Holder(by="test"), window=window, backfill=True)
+        if not self.client.exists(KEYS.live):
+            request = replace(request, config=WorkflowConfig(name=WF, jobs={job: {} for job in known}))
+        batch_id = self.store.open(WF, request).batch_id
+        self.close(batch_id, result)
+        for job in off:
+            self.store.enable(WF, job, by="test")
+        return batch_id
+
+    def due(self, due: str, **wait: Any) -> Verdict:
+        """Ask with scope ``due`` for a run that was due at a moment (UTC)."""
+        return self.ask(scope="due", due=due, **wait)
 
     def ended(self, batch_id: int, at: datetime) -> None:
         for key in (KEYS.live, KEYS.batch(batch_id)):

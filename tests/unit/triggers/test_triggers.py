@@ -16,7 +16,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from redis import Redis
 
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
@@ -123,6 +123,19 @@ class TestWaitsy:
     def test_done_later(self, store: Store) -> None:
         batch_id = opened(store)
         (event,) = fired(waitsy(), meanwhile=lambda: store.close("wf", CloseRequest(result="success")))
+        assert isinstance(event, TaskSuccessEvent)
+        assert event.xcoms == {"return_value": batch_id}
+
+    def test_with_scope_due_it_ends_when_the_interval_is_loaded(self, store: Store) -> None:
+        crons = ["0 2 * * *"]
+        config = WorkflowConfig(name="wf", jobs={"a": {}}, crons=crons)
+        store.load(config, by="test")
+        window = Window(from_date="2026-11-11T02:00", to_date="2026-11-12T02:00")
+        batch_id = store.open("wf", OpenRequest(config=config, backfill=True, window=window)).batch_id
+        (event,) = fired(
+            waitsy(scope="due", due="2026-11-12T04:00"),
+            meanwhile=lambda: store.close("wf", CloseRequest(result="success", batch_id=batch_id)),
+        )
         assert isinstance(event, TaskSuccessEvent)
         assert event.xcoms == {"return_value": batch_id}
 
