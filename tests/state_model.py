@@ -199,6 +199,8 @@ class Model:
                 job.status = "failed" if job.status == "open" else job.status
                 continue
             start, end = batch.spans[name]
+            if job.start is None and not self.ledger.get(name):
+                self.loaded.pop(name, None)
             loaded = self.loaded.setdefault(name, Loaded(since=start))
             loaded.since = min(loaded.since, start)
             if batch.moved:

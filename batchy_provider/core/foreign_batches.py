@@ -15,7 +15,7 @@ from datetime import datetime
 from batchy_provider.core.dates import format_date, parse_date, unix_seconds
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.ledger import Loaded, Withdrawn, windows_loaded
-from batchy_provider.core.ledger_history import still_loaded
+from batchy_provider.core.ledger_history import live_windows, still_loaded
 from batchy_provider.core.presenters import live_batch, stored_batch
 from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord
@@ -45,7 +45,7 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
 
     :param now: end of a batch that the original left open when it opened another one.
     """
-    change = Change(entries=[Loaded(windows_loaded(state.jobs))])
+    change = Change(entries=[Loaded(live_windows(state))])
     if state.overtaken is not None:
         settled, ending = settle(state, state.overtaken, now)
         change = change.then(ending)

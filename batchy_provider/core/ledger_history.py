@@ -17,6 +17,14 @@ from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.windows import position_or_none
 
 
+def live_windows(state: Snapshot) -> dict[str, Interval]:
+    """Return the windows of the jobs that succeeded in the live batch.
+
+    The original closes every job of the live state, also one that was switched off and has loaded nothing.
+    """
+    return windows_loaded(state.jobs, state.live_record.left_out if state.live_record is not None else ())
+
+
 def still_loaded(state: Snapshot, batches: Iterable[StoredBatch]) -> list[Loaded]:
     """Return what batches of the past have loaded, less what a person has asked to load again since.
 
@@ -35,7 +43,7 @@ def ledger_of_history(state: Snapshot, batches: Iterable[StoredBatch], days: Ite
     """
     wholes = [Interval(*day_bounds(day, state.config.timezone)) for day in days]
     pruned = _clipped([dict.fromkeys(state.jobs, whole) for whole in wholes], _load_again_from(state))
-    return posted({}, [*pruned, *still_loaded(state, batches), Loaded(windows_loaded(state.jobs))])
+    return posted({}, [*pruned, *still_loaded(state, batches), Loaded(live_windows(state))])
 
 
 def _load_again_from(state: Snapshot) -> dict[str, datetime]:

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from batchy_provider.core.dates import format_date
+from datetime import datetime
+
+from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.job_settings import beginning
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import last_contiguous
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.values import WorkflowConfig
 from batchy_provider.core.windows import position_or_none
+from batchy_provider.exceptions import WindowError
 
 
 def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:
@@ -46,4 +49,12 @@ def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: Job
     if name in state.ledger or known.status == "success" or known.from_date is None:
         return job
     before = position_or_none(state.workflow, name, known.without_window(), state.config.timezone)
-    return job.without_window() if before is not None and format_date(before.start) == known.from_date else job
+    return job.without_window() if before is not None and _is_same(known.from_date, before.start) else job
+
+
+def _is_same(text: str, moment: datetime) -> bool:
+    """Tell whether a stored date, which another program may have written in its own way, is this moment."""
+    try:
+        return parse_date(text) == moment
+    except WindowError:
+        return False

@@ -34,7 +34,7 @@ def check_ledger(keys: Keys, wait: Wait, state: Snapshot) -> Generator[Sequence[
     :param state: with its ledger.
     """
     # What the original server closed last is not in the ledger yet.
-    live = windows_loaded(state.jobs)
+    live = live_windows(state)
     ledger = posted(state.ledger, [Loaded(live)])
     known = list(state.jobs) or list(ledger)
     wanted = enabled(state, wait.jobs or known)

@@ -15,7 +15,7 @@ from state_model import Batch, Job, Setting, Span
 from state_worlds import WORKFLOW
 
 from batchy_provider.core import values as words
-from batchy_provider.exceptions import BatchHeldError, UnknownBatchError
+from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
 
 
 class Openings(NightMachine):
@@ -104,6 +104,16 @@ class Openings(NightMachine):
             return
         except UnknownBatchError:
             assert pruned
+            return
+        except WindowError:
+            first = [
+                job.setting.initial_date
+                for name, job in jobs.items()
+                if job.start is None and name not in off | model.off
+            ]
+            assert not asked
+            assert any(date is not None and date > now for date in first)
+            event("a first window that would begin in the future")
             return
         assert not pruned
         if mine:

@@ -159,14 +159,14 @@ class Nights(Openings):
         """Take over what it wrote; where it passed data over, that is its fault."""
         model = self.model
         model.alike = False
-        open_before = {name for name, job in model.jobs.items() if job.status == "open"}
+        took_part = model.live.spans.keys() if model.live is not None else ()
         found: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in self.live().items()}
         for name, fields in found.items():
             job = model.jobs[name]
             was = job.position
             job.status = {"failure": "failed"}.get(fields["status"], fields["status"])
             job.start, job.end = (date_of(fields.get(field)) for field in ("from_date", "batch_start"))
-            if opened is None and job.status == "success" and name in open_before and job.start and job.end:
+            if opened is None and job.status == "success" and name in took_part and job.start and job.end:
                 model.unseen[name] = (job.start, job.end)
             if job.status != "success":
                 model.unseen.pop(name, None)
