@@ -121,6 +121,10 @@ class Model:
     """What each job has loaded, by whichever batch, less what a person has asked to load again."""
     unseen: dict[str, Span] = field(default_factory=dict)
     """What the original closed as success since our last look; lost if the whole batch is then closed as failed."""
+    overtaken: Batch | None = None
+    """Our batch that the original has opened over; nobody has looked at it since."""
+    loaded_there: dict[str, Span] = field(default_factory=dict)
+    """What the original closed as success in that batch."""
     highest: int = 0
     alike: bool = True
     """All jobs went the same way all the time: then there is one watermark, and re-runs are foreseen exactly."""
@@ -195,12 +199,12 @@ class Model:
             if name not in jobs:
                 del self.loaded[name]
         for name, job in jobs.items():
+            if job.start is None and not self.ledger.get(name):
+                self.loaded.pop(name, None)  # it has loaded nothing, and begins where its configuration says now
             if name not in batch.spans:
                 job.status = "failed" if job.status == "open" else job.status
                 continue
             start, end = batch.spans[name]
-            if job.start is None and not self.ledger.get(name):
-                self.loaded.pop(name, None)
             loaded = self.loaded.setdefault(name, Loaded(since=start))
             loaded.since = min(loaded.since, start)
             if batch.moved:
@@ -224,6 +228,8 @@ class Model:
         """A batch was closed."""
         batch.status = result
         if batch is self.live:
+            self.overtaken_ended()
+            self.see_overtaken()
             if result == "success":
                 self.see()
             self.unseen.clear()
@@ -245,11 +251,22 @@ class Model:
 
     def see(self) -> None:
         """A change of ours takes note of what the original closed."""
+        self.see_overtaken()
         for name, (start, end) in self.unseen.items():
             if self.live is not None and self.live.moved and self.live.status == "success":
                 self.ledger[name] = before(self.ledger.get(name, ()), end)
             self.has_loaded(name, (start, end))
         self.unseen.clear()
+
+    def see_overtaken(self) -> None:
+        """A change of ours takes note of what the original closed before it opened over our batch."""
+        own, loaded = self.overtaken, dict(self.loaded_there)
+        self.overtaken = None
+        self.loaded_there.clear()
+        for name, (start, end) in loaded.items():
+            if own is not None and own.moved and own.spans.keys() == loaded.keys():
+                self.ledger[name] = before(self.ledger.get(name, ()), end)
+            self.has_loaded(name, (start, end))
 
     def has_loaded(self, name: str, span: Span) -> None:
         """A job has succeeded."""
@@ -289,5 +306,6 @@ class Model:
         self.loaded.clear()
         self.ledger.clear()
         self.unseen.clear()
-        self.live = None
+        self.loaded_there.clear()
+        self.overtaken = self.live = None
         self.stored_zone, self.stored_off = self.zone, set(self.off_in_file)

@@ -7,12 +7,12 @@ A batch is closed for the whole workflow, since jobs that hand data to each othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from batchy_provider.core.dates import format_date, unix_seconds
-from batchy_provider.core.foreign_batches import record_success
+from batchy_provider.core.foreign_batches import record_overtaken, record_success
 from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
@@ -48,15 +48,16 @@ def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decisi
 
 
 def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: datetime) -> Decision[Batch]:
-    jobs = _all_closed(state.jobs, request, now)
-    change = Change(
+    record = state.live_record
+    jobs = _all_closed(state.jobs, record.left_out if record is not None else (), request, now)
+    closing = Change(
         live=jobs,
         batches={batch_id: jobs},
         history=[batch_id],
         closed={batch_id: unix_seconds(now)},
         event=event(state.workflow, batch_id, request.result, "live", now),
     )
-    record = state.live_record
+    change = record_overtaken(state, now).then(closing)
     if record is not None and state.owner is not None:
         record = _ended(record, request)
         owner = Owner(batch_id, state.owner.holder, record)
@@ -109,7 +110,7 @@ def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now
     if not own.is_open:
         return Decision(_same_result(stored_batch(state.workflow, own), request))
     record = _ended(own.record, request)
-    closed = StoredBatch(own.batch_id, _all_closed(own.jobs, request, now), record)
+    closed = StoredBatch(own.batch_id, _all_closed(own.jobs, own.left_out, request, now), record)
     change = Change(
         batches={own.batch_id: closed.jobs},
         records={own.batch_id: record},
@@ -143,17 +144,24 @@ def _same_result(batch: Batch, request: CloseRequest) -> Batch:
     )
 
 
-def _all_closed(jobs: Mapping[str, JobState], request: CloseRequest, now: datetime) -> dict[str, JobState]:
-    """Close all jobs of a batch alike, also one that the original had closed alone before it was killed."""
+def _all_closed(
+    jobs: Mapping[str, JobState], left_out: Collection[str], request: CloseRequest, now: datetime
+) -> dict[str, JobState]:
+    """Close all jobs of a batch alike, also one that the original had closed alone before it was killed.
+
+    :param left_out: the jobs that took no part in it.
+    """
     end = format_date(now)
     open_batches = {job.batch_name for job in jobs.values() if job.status == "open"}
 
-    def took_part(job: JobState) -> bool:
+    def took_part(name: str, job: JobState) -> bool:
         if job.stored_status in ("open", "new"):
             return job.status == "open"
-        return job.batch_name in open_batches and not job.is_skipped
+        return job.batch_name in open_batches and name not in left_out
 
     return {
-        name: job.closed(request.result, request.outcomes.get(name, request.result), end) if took_part(job) else job
+        name: job.closed(request.result, request.outcomes.get(name, request.result), end)
+        if took_part(name, job)
+        else job
         for name, job in jobs.items()
     }

@@ -45,12 +45,7 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
 
     :param now: end of a batch that the original left open when it opened another one.
     """
-    change = Change(entries=[Loaded(live_windows(state))])
-    if state.overtaken is not None:
-        settled, ending = settle(state, state.overtaken, now)
-        change = change.then(ending)
-        if settled is not None and settled.status == "success":
-            change = change.then(record_success(state, settled.batch_id, settled.jobs, settled.record))
+    change = record_overtaken(state, now).then(Change(entries=[Loaded(live_windows(state))]))
     batch_id, record = state.live_id, state.live_record
     if batch_id is None or state.is_open or (record is not None and record.status != "open"):
         return change
@@ -62,6 +57,24 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
     if batch.status == "success":
         change = change.then(record_success(state, batch_id, state.jobs, record))
     return change
+
+
+def record_overtaken(state: Snapshot, now: datetime) -> Change:
+    """Record what became of our batch over which the original server has opened another one.
+
+    This comes before all that is said of the later batch: a window that moves the watermark back takes out of the
+    ledger what lies after it.
+
+    :param now: its end, if nobody closed it.
+    """
+    if state.overtaken is None:
+        return Change()
+    settled, change = settle(state, state.overtaken, now)
+    if settled is None:
+        return change
+    if settled.status == "success":
+        return change.then(record_success(state, settled.batch_id, settled.jobs, settled.record))
+    return change.then(Change(entries=[Loaded(windows_loaded(settled.jobs, settled.left_out))]))
 
 
 def settle(state: Snapshot, stored: StoredBatch, now: datetime) -> tuple[StoredBatch | None, Change]:

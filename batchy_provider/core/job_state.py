@@ -86,11 +86,6 @@ class JobState:
         return self.fields.get("outcome")
 
     @property
-    def is_skipped(self) -> bool:
-        """Tell whether it took no part in its batch."""
-        return self.outcome == "skipped"
-
-    @property
     def from_date(self) -> str | None:
         """Start of its window, inclusive."""
         return self._text("from_date")

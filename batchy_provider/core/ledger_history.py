@@ -18,11 +18,16 @@ from batchy_provider.core.windows import position_or_none
 
 
 def live_windows(state: Snapshot) -> dict[str, Interval]:
-    """Return the windows of the jobs that succeeded in the live batch.
+    """Return the windows of the jobs that succeeded in the latest batch that each was in.
 
-    The original closes every job of the live state, also one that was switched off and has loaded nothing.
+    The original closes every job of the live state, also one that our batch has left out: that one has loaded nothing.
     """
-    return windows_loaded(state.jobs, state.live_record.left_out if state.live_record is not None else ())
+    owner = state.owner
+    jobs = state.jobs
+    if owner is not None:
+        own, left_out = str(owner.batch_id), owner.record.left_out
+        jobs = {name: job for name, job in jobs.items() if name not in left_out or job.batch_name != own}
+    return windows_loaded(jobs)
 
 
 def still_loaded(state: Snapshot, batches: Iterable[StoredBatch]) -> list[Loaded]:

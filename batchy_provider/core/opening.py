@@ -154,9 +154,9 @@ class _Opening:
         if not spans:
             return "none of its jobs is there any more"
         for name, (start, end) in spans.items():
-            job = self.state.jobs.get(name) or (self.jobs[name] if name in self.state.ledger else None)
-            if job is None:
+            if name not in self.state.jobs and name not in self.state.ledger:
                 continue
+            job = self.jobs[name]
             at = self._position(name, job)
             if self._loaded_until(own, name, job, at) > end:
                 return "a later batch has succeeded since"

@@ -152,7 +152,7 @@ class Snapshot:
             return True
         # A batch whose every job is switched off has nothing that says "open" but its record.
         record = self.live_record
-        return record is not None and record.status == "open" and all(job.is_skipped for job in self.jobs.values())
+        return record is not None and record.status == "open" and self.jobs.keys() <= {*record.left_out}
 
     @cached_property
     def status(self) -> Status:

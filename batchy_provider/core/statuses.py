@@ -14,8 +14,12 @@ from batchy_provider.exceptions import StateError
 
 
 def overall_status(jobs: Mapping[str, JobState], record: BatchRecord | None) -> Status:
-    """Return the status of a batch as a whole: that of the jobs that took part in it."""
-    took_part = [job for job in jobs.values() if not job.is_skipped]
+    """Return the status of a batch as a whole: that of the jobs that took part in it.
+
+    Only the record says which did. The original writes none, and leaves in a job what our last batch wrote of it.
+    """
+    left_out = record.left_out if record is not None else ()
+    took_part = [job for name, job in jobs.items() if name not in left_out]
     if record is None and took_part:
         # The original, killed between two jobs, leaves some in the batch before.
         newest = max(job.batch_name for job in took_part)

@@ -135,10 +135,10 @@ class Nights(Openings):
     @precondition(lambda self: self.model.jobs)
     @rule()
     def the_original_opens(self) -> None:
-        # What it opens over, and nobody has looked at since, no list and no ledger knows: `adopt` finds it.
-        stored = self.store.ledger()
-        self.model.ledger = {job: [(each.start, each.end) for each in found] for job, found in stored.items()}
-        self.model.unseen.clear()
+        # What it opens over, of its own batches, no list and no ledger knows: `adopt` finds it.
+        model, live = self.model, self.model.live
+        if live is not None and live.batch_id in model.batches and live is not model.overtaken:
+            model.overtaken, model.loaded_there = live, dict(model.unseen)
         self.clock.now = max(self.clock.now, from_unix(self.model.highest + 2))
         self.latest = max(self.latest, self.clock.now)
         try:
