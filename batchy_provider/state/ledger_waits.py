@@ -11,6 +11,7 @@ from typing import Any
 from batchy_provider.core.dates import day_bounds, parse_date
 from batchy_provider.core.intervals import Interval
 from batchy_provider.core.ledger import Loaded, posted, windows_loaded
+from batchy_provider.core.ledger_history import live_windows
 from batchy_provider.core.presenters import live_batch
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.vocabulary import VerdictCode
