@@ -90,5 +90,21 @@ class LostStateError(BatchyError):
     """Redis has an older state than the archive, or none. To open a batch now would load data again."""
 
 
+class WorkflowExistsError(BatchyError):
+    """The name of a workflow is taken, in Redis or in the archive. Nothing was changed."""
+
+
+class WorkflowDefinedError(BatchyError):
+    """A file still defines the workflow, so its next run would start it again. Nothing was changed."""
+
+
+class UnfinishedRenameError(BatchyError):
+    """A rename of the workflow was interrupted, and nothing else may change the workflow until it is finished."""
+
+
+class ImportDocumentError(BatchyError):
+    """A document to import cannot be used. The message lists each error with its place. Nothing was changed."""
+
+
 class StackError(BatchyError):
     """A part of the local stack did not start, or has stopped. The message ends with the last lines of its log."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -107,6 +108,11 @@ class ArchiveFiles:
 
     # -- write --------------------------------------------------------------------------------------------------
 
+    def put_pruned(self, workflow: str, runs: Mapping[str, int], days: Mapping[str, int]) -> None:
+        """Write run key → batch id, and day → batch id, of batches that were pruned."""
+        data = {"version": VERSION, "workflow": workflow, "runs": dict(runs), "days": dict(days)}
+        self._write(workflow, _PRUNED, data)
+
     def put_latest(self, state: ArchivedState) -> None:
         """Write the newest live state."""
         self._write(state.workflow, _LATEST, state.data())
@@ -128,7 +134,7 @@ class ArchiveFiles:
         if batches:
             runs, days = self.pruned(workflow)
             add_runs_and_days(batches, runs, days)
-            self._write(workflow, _PRUNED, {"version": VERSION, "workflow": workflow, "runs": runs, "days": days})
+            self.put_pruned(workflow, runs, days)
         with self._translated_errors():
             folder = self._folder(workflow) / _BATCHES
             for batch in batches:
@@ -137,6 +143,18 @@ class ArchiveFiles:
             if self._is_local:
                 remove_stale_files(folder.parent)
         return len(batches)
+
+    def remove(self, workflow: str) -> None:
+        """Remove everything of a workflow. The live state goes last: until then, the workflow is in the archive."""
+        with self._translated_errors():
+            self._forget_listings()
+            folder = self._folder(workflow)
+            names = [f"{_BATCHES}/{name}" for name in list_names(folder / _BATCHES)]
+            for name in [*names, _AUDIT, _PRUNED, _LATEST]:
+                with contextlib.suppress(FileNotFoundError):
+                    self._path(workflow, name).unlink()
+            if self._is_local:
+                shutil.rmtree(folder, ignore_errors=True)
 
     # -- files --------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from batchy_provider.archive.archived_state import ArchivedState
 from batchy_provider.archive.bounded_files import BoundedFiles
 from batchy_provider.archive.comparison import relation
-from batchy_provider.archive.descriptions import describe_archived, describe_redis
+from batchy_provider.archive.descriptions import describe_archived, describe_redis, renamed_text
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import Snapshot
-from batchy_provider.exceptions import ArchiveError, ArchiveUnavailableError, LostStateError
+from batchy_provider.exceptions import ArchiveError, ArchiveUnavailableError, LostStateError, UnfinishedRenameError
 
 
 class ArchiveGuard:
@@ -80,6 +80,8 @@ class ArchiveGuard:
 
 
 def _check(state: Snapshot, archived: ArchivedState | None, url: str, redis: str) -> None:
+    if archived is not None and archived.renamed_to is not None:
+        raise UnfinishedRenameError(f"{state.workflow}: {renamed_text(archived)}. Until then, no batch of it can be opened")
     found = relation(state, archived)
     if archived is None or found in ("in step", "archive behind"):
         return

@@ -35,6 +35,7 @@ class ArchivedState:
     :param closed: id of the batch whose closing made this state; None if another change made it.
     :param pruned: see `core.revision.Revision`.
     :param ledger: what each job has loaded; None in what earlier releases wrote.
+    :param renamed_to: the new name of the workflow, while its archive is being moved there.
     """
 
     workflow: str
@@ -47,6 +48,7 @@ class ArchivedState:
     closed: int | None = None
     pruned: int = 0
     ledger: Ledger | None = None
+    renamed_to: str | None = None
 
     @property
     def revision(self) -> Revision:
@@ -134,6 +136,7 @@ class ArchivedState:
             "loaded": None
             if self.ledger is None
             else {job: codec.dump_intervals(found) for job, found in self.ledger.items()},
+            **({} if self.renamed_to is None else {"renamed_to": self.renamed_to}),
         }
 
     @classmethod
@@ -156,6 +159,7 @@ class ArchivedState:
                 closed=data["closed"],
                 pruned=int(data["pruned"]),
                 ledger=_ledger(data.get("loaded")),
+                renamed_to=data.get("renamed_to"),
             )
 
 

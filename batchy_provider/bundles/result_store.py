@@ -183,6 +183,17 @@ class ResultStore:
             self._remove(self.root / folder / name)
         return len(gone)
 
+    def remove(self, workflow: str) -> int:
+        """Remove the results of all batches.
+
+        :returns: how many batches were removed.
+        """
+        removed = self.prune(workflow, keep=0)
+        if self.is_local:
+            with contextlib.suppress(OSError):  # a job writes into it at this moment, or there is no such folder
+                (self.root / folder_name(workflow)).rmdir()
+        return removed
+
     def fetch(self, reference: Mapping[str, Any], into: Path) -> None:
         """Copy the file that a reference names to a new local file.
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from batchy_provider.core.presenters import live_batch, stored_batch
 from batchy_provider.core.snapshot import Snapshot
-from batchy_provider.core.values import Batch, OpenRequest
+from batchy_provider.core.values import Batch, OpenRequest, run_key
+
+_REQUEST = "request:"
 
 
 def request_key(workflow: str, request: OpenRequest) -> str | None:
@@ -19,7 +21,18 @@ def request_key(workflow: str, request: OpenRequest) -> str | None:
     if (run := request.holder.run_key(workflow)) is not None:
         return run
     one_off = request.backfill or (request.window is not None and not request.move_watermark)
-    return f"request:{request.holder.token}" if one_off else None
+    return f"{_REQUEST}{request.holder.token}" if one_off else None
+
+
+def renamed_run(run: str, old: str, new: str) -> str:
+    """Return the key of a run or request after its workflow was renamed: it names the same run of the same DAG.
+
+    So a run of a DAG with the new name is never taken for a run of the DAG with the old name.
+    """
+    if run.startswith(_REQUEST):
+        return run
+    dag_id, slash, run_id = run.partition("/")
+    return run_key(new, dag_id, run_id) if slash else run_key(new, old, run)
 
 
 def already_open(state: Snapshot, request: OpenRequest) -> Batch | None:

@@ -14,6 +14,7 @@ from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.statuses import overall_status, status_of
+from batchy_provider.core.unfinished_rename import Rename
 from batchy_provider.core.values import BatchRecord, Holder, PersonalChange, WorkflowConfig
 from batchy_provider.core.vocabulary import Status
 
@@ -106,6 +107,7 @@ class Snapshot:
     :param ledger: what each job has loaded.
     :param ledger_is_new: it was made from history, since an earlier release or the original has written the state; the
         next change stores it.
+    :param rename: a rename that was interrupted, of this workflow or to its name.
     """
 
     workflow: str
@@ -120,6 +122,7 @@ class Snapshot:
     revision: Revision | None = None
     ledger: Ledger = field(default_factory=dict)
     ledger_is_new: bool = False
+    rename: Rename | None = None
 
     @cached_property
     def overtaken_id(self) -> int | None:

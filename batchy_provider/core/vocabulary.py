@@ -44,7 +44,7 @@ Kind = Literal["live", "history"]
 - ``history``: nothing. Backfills, one-off loads and re-runs of old windows are history.
 """
 
-EventName = Literal["open", "success", "failed", "window", "load", "switch", "restore"]
+EventName = Literal["open", "success", "failed", "window", "load", "switch", "restore", "remove", "rename", "import"]
 """What a published event says of a workflow.
 
 - ``open``: a batch was opened.
@@ -54,6 +54,9 @@ EventName = Literal["open", "success", "failed", "window", "load", "switch", "re
 - ``load``: the workflow was reset to its configuration.
 - ``switch``: a job was switched off or on.
 - ``restore``: its state was restored from the archive.
+- ``remove``: it was removed.
+- ``rename``: it has another name now, or it came from another name.
+- ``import``: its state was imported from a document.
 """
 
 IfOpen = Literal["fail", "wait", "take_over"]

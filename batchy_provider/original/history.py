@@ -93,6 +93,12 @@ def find_original_keys(backend: Backend, workflow: str | None = None) -> dict[st
     return dict(found)
 
 
+def keys_of_original(backend: Backend, workflow: str) -> list[str]:
+    """Return what stands after the name in the keys that the original may have written. Read the name of every key."""
+    found = find_original_keys(backend, workflow).get(workflow, OriginalKeys())
+    return [*(f"-{each}" for each in sorted(found.batches)), *(f"-{each}-init" for each in sorted(found.loads))]
+
+
 def adopt(
     backend: Backend, workflow: str, keys_found: OriginalKeys, *, by: Actor | None, dry_run: bool = False
 ) -> Adoption:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from batchy_provider.archive.archive_contents import ArchiveContents
 from batchy_provider.archive.comparison import Comparison, compare
+from batchy_provider.archive.descriptions import renamed_text
 from batchy_provider.archive.redis_source import read_closed_batches, record_archived
 from batchy_provider.archive.restoring import Restored, restore
 from batchy_provider.exceptions import UnknownWorkflowError
@@ -117,6 +118,8 @@ class ArchiveService:
         :param overwrite: also replace a state in Redis that is not an older version of the archived one.
         """
         contents = self._contents(workflow)
+        if contents.state is not None and contents.state.renamed_to is not None:
+            return Restored(workflow=workflow, was="lost", refused=renamed_text(contents.state))
         if history:
             missing = compare(self._store.backend, workflow, contents).missing
             batches = {batch.batch_id: batch for batch in self._files.read_batches(workflow, missing)}

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.retention import RetentionService
     from batchy_provider.services.states import StateService
+    from batchy_provider.services.transfer import TransferService
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.wait_service import WaitService
+    from batchy_provider.services.workflow_removal import RemovalService
+    from batchy_provider.services.workflow_renaming import RenameService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 
@@ -117,7 +120,7 @@ class Services:
         from batchy_provider.services.events import BACK, EventFeed
 
         def learn_name(event: Event) -> None:
-            if event == BACK:
+            if event == BACK or event.get("event") in ("remove", "rename"):
                 self.names.expire()
             elif isinstance(name := event.get("workflow"), str):
                 self.names.add(name)
@@ -168,9 +171,52 @@ class Services:
         """The archive of closed batches; None without an archive."""
         from batchy_provider.services.archive import ArchiveService
 
-        if self._make_archive is None:
-            return None
-        return ArchiveService(self.store, self._make_archive(), self.results, audit=self._report)
+        files = self._archive_files
+        return None if files is None else ArchiveService(self.store, files, self.results, audit=self._report)
+
+    @cached_property
+    def _archive_files(self) -> ArchiveFiles | None:
+        """The files of the archive; None without an archive."""
+        return None if self._make_archive is None else self._make_archive()
+
+    @cached_property
+    def removal(self) -> RemovalService:
+        """Removal of workflows."""
+        from batchy_provider.services.workflow_removal import RemovalService
+
+        return RemovalService(
+            store=lambda: self.store,
+            catalog=self.catalog,
+            names=self.names,
+            results=lambda: None if self._make_results is None else self.results,
+            archive=lambda: self._archive_files,
+            audit=self._report,
+        )
+
+    @cached_property
+    def renaming(self) -> RenameService:
+        """New names for workflows."""
+        from batchy_provider.services.workflow_renaming import RenameService
+
+        return RenameService(
+            store=lambda: self.store,
+            catalog=self.catalog,
+            names=self.names,
+            archive=lambda: self._archive_files,
+            audit=self._report,
+        )
+
+    @cached_property
+    def transfer(self) -> TransferService:
+        """Export and import of workflows."""
+        from batchy_provider.services.transfer import TransferService
+
+        return TransferService(
+            store=lambda: self.store,
+            names=self.names,
+            archive=lambda: (self._archive_files, self.archive),
+            audit=self._report,
+        )
 
     @cached_property
     def retention(self) -> RetentionService:

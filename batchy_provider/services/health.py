@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.permission_checks import check_permissions
 from batchy_provider.services.server_checks import Finding, clock_of, encryption_of, mib, of_info, replicas_of
+from batchy_provider.state.keys import Keys
 from batchy_provider.state.server_errors import explained
 from batchy_provider.state.transaction import own_errors
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 _KEYS_EXAMINED = 20_000
 _DISK_WARN = 0.05
-_OURS = re.compile(r"(.+?)(?::(?:meta|runs|closed|days|loaded|history|progress|told)|-[0-9]+(?:-init)?)", re.ASCII)
+_ENDS = "|".join(key.removeprefix("x") for key in Keys("x").all[1:])
+_OURS = re.compile(rf"(.+?)(?:{_ENDS}|-[0-9]+(?:-init)?)", re.ASCII)
 
 
 class HealthService:

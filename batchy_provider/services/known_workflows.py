@@ -62,6 +62,12 @@ class WorkflowNames:
                 self._names.add(name)
                 self._added.add(name)
 
+    def remove(self, name: str) -> None:
+        """Remove a workflow that is not in Redis any more."""
+        with self._lock:
+            self._names.discard(name)
+            self._added.discard(name)
+
     def expire(self) -> None:
         """Scan Redis at the next call, since events about new workflows may have been missed."""
         with self._lock:

@@ -21,6 +21,26 @@ class Keys:
     cluster: bool = False
 
     @property
+    def all(self) -> tuple[str, ...]:
+        """Every key of the workflow, except the hashes of its batches."""
+        return (
+            self.live,
+            self.meta,
+            self.runs,
+            self.closed,
+            self.loaded,
+            self.days,
+            self.history,
+            self.progress,
+            self.offsets,
+        )
+
+    @property
+    def sorted_sets(self) -> tuple[str, ...]:
+        """Those of `all` that are sorted sets; the others are hashes."""
+        return (self.closed, self.history)
+
+    @property
     def live(self) -> str:
         """Hash, job → JSON: the latest batch."""
         return f"{{{self.workflow}}}" if self.cluster else self.workflow

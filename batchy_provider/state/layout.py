@@ -9,6 +9,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from batchy_provider.core.dates import format_date
@@ -18,6 +19,8 @@ from batchy_provider.core.ledger_history import ledger_of_history
 from batchy_provider.core.presenters import workflow_state
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.statuses import status_of
+from batchy_provider.core.typed_data import build
+from batchy_provider.core.unfinished_rename import Rename, check_finished
 from batchy_provider.core.values import PersonalChange, WorkflowState
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
@@ -25,7 +28,7 @@ from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.session import Session
-from batchy_provider.state.stored_values import check_jobs, load_id, load_progress, load_score
+from batchy_provider.state.stored_values import check_jobs, load_id, load_progress, load_score, read_field
 
 _BATCHES_AT_ONCE = 200
 _damaged = LogThrottle(logging.getLogger(__name__))
@@ -39,7 +42,11 @@ def read_state(
     batch_id: int | None = None,
     watch: bool = True,
 ) -> tuple[Snapshot, datetime]:
-    """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written."""
+    """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written.
+
+    :param watch: watch the keys, for a change that is decided on the snapshot.
+    :raises UnfinishedRenameError: if it is for a change, and a rename of the workflow was interrupted.
+    """
     commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs, keys.loaded)] if watch else []
     commands += [
         ("TIME",),
@@ -52,6 +59,8 @@ def read_state(
     ]
     (seconds, micros), live, meta, last, of_run, _, *ledger = session.ask(*commands)[watch:]
     state = session.follow(with_ledger(keys, load_snapshot(keys, as_hash(live), meta, last), *ledger))
+    if watch:
+        check_finished(state.rename, keys.workflow)
     if state.overtaken_id is not None:
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
         state = replace(state, overtaken=overtaken)
@@ -131,7 +140,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
     :param last: the highest batch id, as ZREVRANGE answers; None if it was not asked for.
     :raises StateError: if neither system writes such values.
     """
-    config_text, disabled, owner, last_success, revision, ledger = meta
+    config_text, disabled, owner, last_success, revision, ledger, rename = meta
     config = codec.load_config(keys.meta, config_text)
     return Snapshot(
         workflow=keys.workflow,
@@ -143,6 +152,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         last_id=load_id(keys.history, last[0]) if last else 0,
         revision=codec.load_revision(keys.meta, revision),
         ledger_is_new=ledger is None,
+        rename=None if rename is None else read_field(keys.meta, codec.RENAME, rename, partial(build, Rename)),
     )
 
 

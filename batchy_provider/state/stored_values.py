@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -82,25 +82,33 @@ def check_jobs(key: str, jobs: Mapping[str, JobState], parsed: Collection[str] =
     """
     for name, job in jobs.items():
         check_job_name(key, name)
-        batch_id = job.fields.get("batch_id")
-        if batch_id is not None and not fits(int, batch_id):
-            raise damaged(key, name, f"has batch_id = {shown(batch_id)}", "a whole number")
-        for field in DATE_FIELDS:
-            value = job.fields.get(field)
-            if value is None or value == "":
-                continue
-            try:
-                if not isinstance(value, str):
-                    raise WindowError
-                if field in parsed:
-                    parse_date(value)
-            except WindowError as error:
-                expected = "a date in ISO 8601, such as 2026-11-22T18:30:00"
-                raise damaged(key, name, f"has {field} = {shown(value)}", expected) from error
-        for field in ("status", "outcome"):
-            value = job.fields.get(field)
-            if value is not None and not isinstance(value, str):
-                raise damaged(key, name, f"has {field} = {shown(value)}", "text")
+        for field, expected in job_errors(job, parsed):
+            raise damaged(key, name, f"has {field} = {shown(job.fields[field])}", expected)
+
+
+def job_errors(job: JobState, parsed: Collection[str] = DATE_FIELDS) -> Iterator[tuple[str, str]]:
+    """Yield each damaged field of a job, with what was expected there.
+
+    :param parsed: see `check_jobs`.
+    """
+    batch_id = job.fields.get("batch_id")
+    if batch_id is not None and not fits(int, batch_id):
+        yield "batch_id", "a whole number"
+    for field in DATE_FIELDS:
+        value = job.fields.get(field)
+        if value is None or value == "":
+            continue
+        try:
+            if not isinstance(value, str):
+                raise WindowError
+            if field in parsed:
+                parse_date(value)
+        except WindowError:
+            yield field, "a date in ISO 8601, such as 2026-11-22T18:30:00"
+    for field in ("status", "outcome"):
+        value = job.fields.get(field)
+        if value is not None and not isinstance(value, str):
+            yield field, "text"
 
 
 def load_id(key: str, text: Any) -> int:

@@ -42,11 +42,16 @@ class Cli:
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run a command and return what it printed; its errors are in ``said``."""
+        got, out = self.call(*arguments)
+        assert got == code, f"exit code {got}: {out}{self.said}"
+        return out
+
+    def call(self, *arguments: str) -> tuple[int, str]:
+        """Run a command and return its exit code and what it printed."""
         self._capsys.readouterr()
         got = main(["--redis-url", self._url, *arguments])
         out, self.said = self._capsys.readouterr()
-        assert got == code, f"exit code {got}: {out}{self.said}"
-        return out
+        return got, out
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self("-o", "json", *arguments, code=code))
