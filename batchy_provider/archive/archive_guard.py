@@ -81,7 +81,8 @@ class ArchiveGuard:
 
 def _check(state: Snapshot, archived: ArchivedState | None, url: str, redis: str) -> None:
     if archived is not None and archived.renamed_to is not None:
-        raise UnfinishedRenameError(f"{state.workflow}: {renamed_text(archived)}. Until then, no batch of it can be opened")
+        text = renamed_text(archived)
+        raise UnfinishedRenameError(f"{state.workflow}: {text}. Until then, no batch of it can be opened")
     found = relation(state, archived)
     if archived is None or found in ("in step", "archive behind"):
         return

@@ -13,6 +13,7 @@ from batchy_provider import exceptions
 from batchy_provider.bundles import errors as bundle_errors
 from batchy_provider.bundles.confined_files import OutsideFolderError
 from batchy_provider.config.reader import InvalidFilesError
+from batchy_provider.services.transfer import PartlyImportedError
 from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
 ErrorCode = Literal[
@@ -27,6 +28,7 @@ ErrorCode = Literal[
     "damaged_record",
     "forbidden",
     "internal_error",
+    "invalid_document",
     "invalid_files",
     "invalid_name",
     "invalid_request",
@@ -38,7 +40,9 @@ ErrorCode = Literal[
     "not_found",
     "output_gone",
     "outside_folder",
+    "partly_imported",
     "redis_unavailable",
+    "rename_unfinished",
     "result_not_found",
     "state_error",
     "too_large",
@@ -51,6 +55,8 @@ ErrorCode = Literal[
     "upload_conflict",
     "upload_off",
     "upload_storage",
+    "workflow_defined",
+    "workflow_exists",
 ]
 ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 
@@ -81,6 +87,13 @@ ERROR_KINDS: dict[type[exceptions.BatchyError], ErrorKind] = {
     exceptions.ConflictError: ErrorKind(HTTPStatus.CONFLICT, "conflict", "ConflictError"),
     exceptions.StateError: ErrorKind(HTTPStatus.CONFLICT, "state_error", "StateError"),
     exceptions.LostStateError: ErrorKind(HTTPStatus.CONFLICT, "lost_state", "LostStateError"),
+    exceptions.WorkflowExistsError: ErrorKind(HTTPStatus.CONFLICT, "workflow_exists", "WorkflowExistsError"),
+    exceptions.WorkflowDefinedError: ErrorKind(HTTPStatus.CONFLICT, "workflow_defined", "WorkflowDefinedError"),
+    exceptions.UnfinishedRenameError: ErrorKind(HTTPStatus.CONFLICT, "rename_unfinished", "UnfinishedRenameError"),
+    exceptions.ImportDocumentError: ErrorKind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_document", "ImportDocumentError"
+    ),
+    PartlyImportedError: ErrorKind(HTTPStatus.CONFLICT, "partly_imported", "PartlyImportedError"),
     exceptions.ArchiveError: ErrorKind(HTTPStatus.SERVICE_UNAVAILABLE, "archive_error", "ArchiveError"),
     exceptions.ArchiveUnavailableError: ErrorKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "archive_unavailable", "ArchiveUnavailableError"
