@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import (
     EXIT_OK,
@@ -22,10 +22,10 @@ from batchy_provider.cli.context import (
     end,
 )
 from batchy_provider.cli.result_store import add_results_option
-from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailableError
+from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from batchy_provider.services.transfer import ImportedState
+    from batchy_provider.services.transfer import ImportedState, LeftOut
 
 
 def add_commands(commands: Commands) -> None:
@@ -60,23 +60,13 @@ def add_commands(commands: Commands) -> None:
 
 def export_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Write a document, one workflow after the other; a workflow that cannot be read is left out and reported."""
-    from batchy_provider.services.transfer import document
-
     services = context.redis_services
     names = list(dict.fromkeys(arguments.workflow)) or [each.workflow for each in services.states.all()]
-    by, errors = actor(arguments), []
-
-    def found() -> Iterator[dict[str, Any]]:
-        for name in names:
-            try:
-                yield services.transfer.export(name, actor=by, history=arguments.history)
-            except RedisUnavailableError:
-                raise
-            except BatchyError as error:
-                errors.append(str(error) if name in str(error) else f"{name}: {error}")
-
-    for part in document(services.transfer.header(), found()):
+    left_out: list[LeftOut] = []
+    parts = services.transfer.document(names, actor=actor(arguments), history=arguments.history, left_out=left_out)
+    for part in parts:
         sys.stdout.write(part)
+    errors = [each.reason if each.workflow in each.reason else f"{each.workflow}: {each.reason}" for each in left_out]
     if errors:
         errors.append(f"{len(errors)} of {len(names)} workflows are not in the document")
     return end(context, errors)

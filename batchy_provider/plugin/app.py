@@ -17,9 +17,11 @@ from batchy_provider.plugin.routes import (
     events,
     executions,
     metrics,
+    moving,
     original,
     overview,
     page,
+    transfer,
     uploads,
     waits,
     workflows,
@@ -75,7 +77,7 @@ def create_app() -> FastAPI:
     )
     error_responses.install(app)
     app.add_middleware(DefaultHeaders)
-    for part in (workflows, overview, batches, archive, executions, uploads, waits, events, metrics):
+    for part in (workflows, overview, batches, archive, moving, transfer, executions, uploads, waits, events, metrics):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)
     app.include_router(page.router)

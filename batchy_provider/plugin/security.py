@@ -142,9 +142,21 @@ def checked_job(job: JobName) -> str:
     return check_job_name(job)
 
 
+def configurator(caller: Annotated[Caller, Depends(changing)]) -> Caller:
+    """Return the caller of a route that moves whole workflows: only those who may change Airflow's configuration."""
+    if not caller.may_configure():
+        raise HTTPException(
+            403,
+            f"{caller.actor.by} may not export or import: this needs the permission to change Airflow's configuration",
+        )
+    return caller
+
+
 AnyCaller = Annotated[Caller, Depends(authenticated)]
 WorkflowReader = Annotated[Caller, Depends(permission(authenticated, "GET"))]
 WorkflowEditor = Annotated[Caller, Depends(permission(changing, "PUT"))]
+WorkflowRemover = Annotated[Caller, Depends(permission(changing, "DELETE"))]
+Configurator = Annotated[Caller, Depends(configurator)]
 LogReader = Annotated[Caller, Depends(permission(authenticated, "GET", DagAccessEntity.TASK_LOGS))]
 CodeReader = Annotated[Caller, Depends(permission(authenticated, "GET", DagAccessEntity.CODE))]
 BearerReader = Annotated[Caller, Depends(permission(bearer_only, "GET"))]

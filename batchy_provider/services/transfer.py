@@ -5,11 +5,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.dates import format_date
-from batchy_provider.exceptions import ArchiveError, BatchyError, ImportDocumentError, WorkflowExistsError
+from batchy_provider.exceptions import (
+    ArchiveError,
+    BatchyError,
+    ImportDocumentError,
+    RedisUnavailableError,
+    WorkflowExistsError,
+)
 from batchy_provider.original.history import keys_of_original
 from batchy_provider.services.answers import Audit
 from batchy_provider.state.export_form import FORMAT, VERSION, ImportedWorkflow, read_document
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.state.store import Store
 
-__all__ = ["ImportedState", "PartlyImportedError", "TransferService", "decode_document"]
+__all__ = ["ImportedState", "LeftOut", "PartlyImportedError", "TransferService", "decode_document"]
 
 
 class PartlyImportedError(BatchyError):
@@ -73,10 +80,27 @@ class TransferService:
         self._archive = archive
         self._audit = audit
 
-    def header(self) -> dict[str, Any]:
-        """Return the beginning of a document, without its workflows."""
+    def document(
+        self, workflows: Iterable[str], *, actor: Actor, history: bool, left_out: list[LeftOut]
+    ) -> Iterator[str]:
+        """Yield the text of a document in parts, so that one workflow after the other is read and written.
+
+        :param left_out: gets the workflows that cannot be read; they are also listed at the end of the document.
+        """
         at = format_date(self._store().backend.server_time())
-        return {"format": FORMAT, "version": VERSION, "exported_at": at}
+        yield json.dumps({"format": FORMAT, "version": VERSION, "exported_at": at})[:-1] + ', "workflows": ['
+        before = "\n"
+        for name in workflows:
+            try:
+                found = self.export(name, actor=actor, history=history)
+            except RedisUnavailableError:
+                raise
+            except BatchyError as error:
+                left_out.append(LeftOut(name, str(error)))
+            else:
+                yield before + json.dumps(found)
+                before = ",\n"
+        yield f'\n], "left_out": {json.dumps([asdict(each) for each in left_out])}}}\n'
 
     def export(self, workflow: str, *, actor: Actor, history: bool = False) -> dict[str, Any]:
         """Return one workflow as the document holds it.
@@ -170,14 +194,12 @@ class TransferService:
         return None if self._store().archive is None else self._archive()[0]
 
 
-def document(header: dict[str, Any], workflows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """Yield the text of a document in parts, so that one workflow after the other can be read and written."""
-    yield json.dumps(header)[:-1] + ', "workflows": ['
-    before = "\n"
-    for each in workflows:
-        yield before + json.dumps(each)
-        before = ",\n"
-    yield "\n]}\n"
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A workflow that is not in a document, and why."""
+
+    workflow: str
+    reason: str
 
 
 def _read(data: Any) -> Collection[ImportedWorkflow]:

@@ -196,6 +196,19 @@ export function LoadFile({ row, jobs, close }) {
       }}><${Consequences} jobs=${jobs} start=${(job) => job.reset_from} /><${Why} /><//>`;
 }
 
+// For a workflow without a file: with one, the server refuses it.
+export function Remove({ row, close }) {
+  return html`<${Dialog} title="Remove" danger=${true} confirm=${row.workflow} close=${close}
+      text=${["No file defines this workflow. Its state, history, ledger, archive and results are removed for good: nothing can bring them back. Workflows that wait for it wait until their timeout.",
+        ...(row.has_dag ? ["Airflow still has a DAG of this name. If it runs again, it starts with the first window and loads all data again: delete the DAG first."] : [])]}
+      act=${async (form) => {
+        const why = text(form, "why");
+        await change(`workflows/${encode(row.workflow)}${why ? `?why=${encode(why)}` : ""}`, undefined, "DELETE");
+        notify(`Workflow ${row.workflow} is removed.`);
+        location.hash = "#/";
+      }}><${Why} /><//>`;
+}
+
 export function Pause({ row, close, done }) {
   const to = !row.paused;
   return html`<${Dialog} title=${to ? "Pause" : "Unpause"} close=${close}

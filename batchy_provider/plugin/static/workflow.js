@@ -3,7 +3,7 @@
 // One workflow: its jobs, windows over time, dependencies, file and audit entries.
 
 import { html } from "./vendor/preact-htm.js";
-import { Action, CloseBatch, LoadFile, OpenBatch, Pause, RunNow, SetWindow, Switch } from "./actions.js";
+import { Action, CloseBatch, LoadFile, OpenBatch, Pause, Remove, RunNow, SetWindow, Switch } from "./actions.js";
 import { encode } from "./api.js";
 import { LostState } from "./archive.js";
 import { Dependencies } from "./graph.js";
@@ -74,6 +74,7 @@ function Summary({ row, rights, jobs, runs, reload }) {
       ${row.in_redis ? html`<${Action} label="Set window…" of=${SetWindow} row=${row} jobs=${jobs} />` : null}
       ${row.has_dag ? html`<${Action} label=${row.paused ? "Unpause…" : "Pause…"} of=${Pause} row=${row} done=${reload} />` : null}
       ${row.in_cfg && !row.faults ? html`<${Action} label="Reset to the file…" of=${LoadFile} row=${row} jobs=${jobs} />` : null}
+      ${row.in_redis && !row.in_cfg && !open ? html`<${Action} label="Remove…" of=${Remove} row=${row} />` : null}
     </div>` : null}
   </div>`;
 }
