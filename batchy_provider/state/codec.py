@@ -33,7 +33,6 @@ LEDGER = "ledger"
 """Version of the ledger's form; a workflow without it was last changed by an earlier release, or by the original."""
 LEDGER_VERSION = 1
 RENAME = "rename"
-"""A rename that is not finished."""
 META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
