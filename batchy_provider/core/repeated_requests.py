@@ -11,6 +11,8 @@ from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.values import Batch, OpenRequest, run_key
 
 _REQUEST = "request:"
+_WHOLE = "@"
+"""Begins the key of a run that names its Airflow deployment and its DAG: the same under each name of a workflow."""
 
 
 def request_key(workflow: str, request: OpenRequest) -> str | None:
@@ -29,7 +31,7 @@ def renamed_run(run: str, old: str, new: str) -> str:
 
     So a run of a DAG with the new name is never taken for a run of the DAG with the old name.
     """
-    if run.startswith(_REQUEST):
+    if run.startswith((_REQUEST, _WHOLE)):
         return run
     dag_id, slash, run_id = run.partition("/")
     return run_key(new, dag_id, run_id) if slash else run_key(new, old, run)

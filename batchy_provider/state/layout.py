@@ -178,7 +178,9 @@ def present(
     :param changes: what people changed, newest first.
     :param parsed: see `stored_values.check_jobs`.
     :raises StateError: if what is stored cannot be shown.
+    :raises UnfinishedRenameError: if a rename was interrupted, so that the workflow may be there under two names.
     """
+    check_finished(state.rename, keys.workflow)
     check_jobs(keys.live, state.jobs, parsed)
     for name, job in state.jobs.items():
         status_of(keys.workflow, name, job)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from batchy_provider.core.names import is_workflow_name
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.values import UnreadableWorkflow, WorkflowState
-from batchy_provider.exceptions import StateError
+from batchy_provider.exceptions import StateError, UnfinishedRenameError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
@@ -100,7 +100,7 @@ class _Look:
             if isinstance(self.succeeded, Exception):
                 raise reply_error(last_success_command(self.keys, self.state), self.succeeded)
             return present(self.keys, self.state, self._progress, self.succeeded)
-        except (StateError, RedisError) as error:
+        except (StateError, UnfinishedRenameError, RedisError) as error:
             return UnreadableWorkflow(name, str(error))
         except Exception as error:  # an error in one workflow must not hide another
             _unforeseen.warning(name, "%s: its state cannot be read", name, exc_info=error)

@@ -13,7 +13,15 @@ import pytest
 import redis
 from killed_process import DoomedConnection, Fuse, Killed
 
-from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import (
+    Actor,
+    CloseRequest,
+    Holder,
+    OpenRequest,
+    UnreadableWorkflow,
+    Window,
+    WorkflowConfig,
+)
 from batchy_provider.exceptions import (
     BatchHeldError,
     StateError,
@@ -200,9 +208,13 @@ def test_wherever_it_is_interrupted_it_says_so_and_the_next_call_finishes_it(
                     lambda name=name: store.disable(name, "extract", by="bob"),
                     lambda name=name: store.prune(name, keep=1),
                     lambda name=name: remove_state(store.backend, name),
+                    lambda name=name: store.status(name),
                 ):
                     with pytest.raises(UnfinishedRenameError, match="`batchy rename sales orders` finishes it"):
                         change()
+                (shown,) = store.scan([name])
+                assert isinstance(shown, UnreadableWorkflow)
+                assert "`batchy rename sales orders` finishes it" in shown.reason
             with pytest.raises(UnfinishedRenameError):
                 check_rename(store.backend, RenameRequest(old="sales", new="third", by=ANNA))
         if not finished:
