@@ -14,6 +14,7 @@ from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.merged_jobs import merged_jobs
+from batchy_provider.core.opening_notices import first_windows
 from batchy_provider.core.presenters import event, live_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
@@ -201,7 +202,11 @@ class _Opening:
             owner=Owner(self.batch_id, self.request.holder, record),
             config=UNCHANGED if self.request.config is None else self.config,
         )
-        return self._decision(jobs, record, before.then(change), warning)
+        opened = [name for name in jobs if name not in self.left_out]
+        notices = first_windows(self.state, self.jobs, opened) if code is Reason.NEXT_WINDOW else []
+        return self._decision(
+            jobs, record, before.then(change), "; ".join([*filter(None, [warning]), *notices]) or None
+        )
 
     def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:
         """Open a batch that only the history and the ledger know."""

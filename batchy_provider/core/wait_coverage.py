@@ -54,6 +54,8 @@ def _wanted(state: Snapshot, wait: Wait, schedule: Schedule, job: str, loaded: I
             starts.append(_start_of_foreign_window(state, found))
     # Data before these moments does not exist, or was loaded by batches that the ledger does not know.
     start = max([interval.start, *(each for each in starts if each is not None)])
+    if wait.backfill and start >= interval.end:
+        return interval  # a day before the first window: only a backfill of the same day can load it
     return Interval(min(start, interval.end), interval.end)
 
 

@@ -103,3 +103,29 @@ def test_a_job_that_has_loaded_does_not_follow_a_changed_initial_date(world: Wor
     world.night("2026-01-02T02:00")
     world.jobs = {"extract": {"initial_date": "2025-12-01"}}
     assert window(world.at("2026-01-03T02:00").open("second"))[0] == "2026-01-02T02:00"
+
+
+def test_a_job_that_is_back_is_named_when_the_batch_opens(world: World) -> None:
+    world.jobs = TWO
+    world.night("2026-01-02T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-03T02:00")
+    world.jobs = TWO
+    warning = world.at("2026-01-04T02:00").open("back").warning
+    assert warning is not None
+    assert warning.startswith("job 'load' is back: what was loaded before ends at 2026-01-02T02:00")
+    world.close("success")
+    assert world.at("2026-01-05T02:00").open("next").warning is None
+
+
+def test_a_first_window_without_initial_date_is_named_with_the_remedy(world: World) -> None:
+    world.jobs = TWO
+    warning = world.at("2026-01-02T02:00").open("first").warning
+    assert warning is not None
+    assert "job 'extract' has no initial_date" in warning
+    assert "starts on 1776-07-04" in warning
+    assert "'load'" not in warning
+    world.close("failed")
+    assert world.at("2026-01-03T02:00").open("second").warning == warning, "there is still time"
+    world.close("success")
+    assert world.at("2026-01-04T02:00").open("third").warning is None

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Say what a person should know about where the windows of an opening start."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from batchy_provider.core.dates import BEGINNING
+from batchy_provider.core.job_state import INITIAL_DATE, JobState
+from batchy_provider.core.snapshot import Snapshot
+
+
+def first_windows(state: Snapshot, before: Mapping[str, JobState], opened: Collection[str]) -> list[str]:
+    """Return a sentence on the jobs that begin with all data there is, and one on those that have come back.
+
+    :param state: the workflow before the opening.
+    :param before: job → its state before the opening, with its configuration.
+    :param opened: the jobs that the batch opens.
+    """
+    notices = []
+    if names := [name for name in opened if _takes_everything(before[name])]:
+        notices.append(
+            f"{_subject(names, 'has', 'have')} no {INITIAL_DATE}, so the first window starts on {BEGINNING:%Y-%m-%d} "
+            f"and takes everything; for a later start, write {INITIAL_DATE} into the file before this batch succeeds"
+        )
+    if names := [name for name in opened if name not in state.jobs and before[name].status == "success"]:
+        ends = ", ".join(sorted({str(before[name].loaded_to) for name in names}))
+        subject = _subject(names, "is", "are")
+        notices.append(f"{subject} back: what was loaded before ends at {ends} UTC, and the window starts there")
+    return notices
+
+
+def _takes_everything(job: JobState) -> bool:
+    return job.from_date is None and not job.params.get(INITIAL_DATE)
+
+
+def _subject(names: Collection[str], verb: str, of_many: str) -> str:
+    quoted = ", ".join(map(repr, names))
+    return f"job {quoted} {verb}" if len(names) == 1 else f"jobs {quoted} {of_many}"
