@@ -27,6 +27,10 @@ class UnknownWorkflowError(BatchyError):
     """The workflow is neither in Redis nor in the given configuration."""
 
 
+class NoDagError(BatchyError):
+    """No run can be started: Airflow has no DAG of the workflow, or cannot be reached from here."""
+
+
 class UnknownJobError(BatchyError):
     """The workflow has no job of this name."""
 

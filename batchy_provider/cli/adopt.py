@@ -52,10 +52,7 @@ def adopt(context: Context, arguments: argparse.Namespace) -> int:
         for key, why in each.passed_over.items():
             context.output.line(f"{key} was left out: {why}")
     if any(each.gaps for each in done):
-        context.output.hint(
-            "To load such a window, start a run with it: airflow dags trigger WORKFLOW --conf "
-            '\'{"from_date": "…", "to_date": "…"}\''
-        )
+        context.output.hint("To load what no batch has loaded, once the DAG exists: airflow batchy fill WORKFLOW")
     return end(context, errors)
 
 

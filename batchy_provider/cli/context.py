@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.composition import Services
+    from batchy_provider.services.fill_requests import DagRuns
     from batchy_provider.state.store import Store
 
 T = TypeVar("T")
@@ -165,6 +166,7 @@ class Context:
             results=lambda: open_results(self._arguments),
             archive=lambda: open_archive(self._arguments),
             audit=self._audit,
+            dag_runs=self.dag_runs,
         )
 
     @property
@@ -185,6 +187,15 @@ class Context:
         from batchy_provider.hooks.audit import log_in_airflow
 
         return log_in_airflow
+
+    @property
+    def dag_runs(self) -> DagRuns | None:
+        """The runs of this machine's Airflow, if the user named an Airflow connection."""
+        if not getattr(self._arguments, "connection", None):
+            return None
+        from batchy_provider.hooks.fill_runs import AirflowDagRuns
+
+        return AirflowDagRuns()
 
     def _open_store(self) -> Store:
         """Return the state in the Redis that the user named.

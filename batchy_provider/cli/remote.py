@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy wait --api``: wait over the REST API, with an address and a token."""
+"""``--api`` and ``--token-file``: ask the REST API instead of Redis."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from batchy_provider.cli.context import UsageError
+from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
     import httpx
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from batchy_provider.core.waits import Verdict
 
 _POLL_SECONDS = 30.0
+_CHANGE_SECONDS = 300.0
+
+
+class RemoteError(BatchyError):
+    """A server does not answer, or refuses a change."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def address(arguments: argparse.Namespace) -> str | None:
-    """Return the server's address; None if the wait uses Redis."""
+    """Return the server's address; None if the command uses Redis."""
     if any(getattr(arguments, name, None) for name in ("redis_url", "connection")):
         return None
     return arguments.api or os.environ.get("BATCHY_API") or None
@@ -44,14 +51,11 @@ class ServerVerdicts:
     """
 
     def __init__(self, arguments: argparse.Namespace, url: str) -> None:
-        import httpx
-
         self._url = url
         self._workflow: str = arguments.workflow
-        self._path = f"{url.rstrip('/')}/batchy/api/v1/workflows/{quote(self._workflow, safe='')}/wait"
+        self._path = _path(url, self._workflow, "wait")
         self._parameters = _parameters(arguments)
-        headers = {"Authorization": f"Bearer {_token(arguments)}"}
-        self._client = httpx.Client(timeout=_POLL_SECONDS + 30, headers=headers)
+        self._client = _client(arguments, _POLL_SECONDS + 30)
 
     def ask(self, seconds: float) -> list[tuple[str, Verdict]]:
         """Wait up to some seconds for the end of the wait, then return the verdict.
@@ -88,6 +92,35 @@ class ServerVerdicts:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+
+def post(arguments: argparse.Namespace, url: str, what: str, body: Mapping[str, Any]) -> Any:
+    """Send one change of a workflow to a server, and return the answer.
+
+    :param url: of Airflow.
+    :param what: the route below the workflow, such as ``fill``.
+    :raises RemoteError: the server cannot be reached, or refuses the change.
+    """
+    import httpx
+
+    with _client(arguments, _CHANGE_SECONDS) as client:
+        try:
+            answer = client.post(_path(url, arguments.workflow, what), json=body)
+        except httpx.TransportError as error:
+            raise RemoteError(f"{url} cannot be reached: {error}. Whether it has done this is not known") from error
+    if answer.is_success:
+        return answer.json()
+    raise (UsageError if answer.status_code == 401 else RemoteError)(_error_text(answer))
+
+
+def _path(url: str, workflow: str, what: str) -> str:
+    return f"{url.rstrip('/')}/batchy/api/v1/workflows/{quote(workflow, safe='')}/{what}"
+
+
+def _client(arguments: argparse.Namespace, timeout: float) -> httpx.Client:
+    import httpx
+
+    return httpx.Client(timeout=timeout, headers={"Authorization": f"Bearer {_token(arguments)}"})
 
 
 def _code(code: str | None) -> VerdictCode | None:
@@ -129,12 +162,16 @@ def _why_unavailable(answer: httpx.Response) -> str | None:
     """
     if answer.is_success:
         return None
+    text = _error_text(answer)
+    if answer.status_code in (429, 500, 502, 503, 504):
+        return text
+    raise UsageError(text)
+
+
+def _error_text(answer: httpx.Response) -> str:
     try:
         detail = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
         detail = answer.text[:200]
-    text = f"{answer.url.host} answered {answer.status_code}: {detail}"
-    if answer.status_code in (429, 500, 502, 503, 504):
-        return text
     hint = ". Is the token from this Airflow, and has it not expired?" if answer.status_code == 401 else ""
-    raise UsageError(text + hint)
+    return f"{answer.url.host} answered {answer.status_code}: {detail}{hint}"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Find data that was never loaded or loaded twice, by interval arithmetic on successful windows."""
+"""Find data that was loaded twice, by interval arithmetic on the windows of successful batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,17 +14,6 @@ from batchy_provider.core.job_settings import cuts_to_midnight, overlap
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.values import Batch
 from batchy_provider.exceptions import BatchyError
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Data before the watermark that no successful batch has loaded.
-
-    :param jobs: the jobs that lack it.
-    """
-
-    jobs: tuple[str, ...]
-    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +31,23 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The data that the successful batches of a workflow have loaded: live batches, backfills and one-off loads.
+    """The data that successful batches of a workflow have loaded twice: live batches, backfills and one-off loads.
 
     :param jobs: the jobs that took part in one of them.
     :param reaching_back: how many live batches load data again because of ``reprocess_hours`` or ``trunc_start``.
     """
 
     jobs: tuple[str, ...]
-    gaps: tuple[Gap, ...]
     doubles: tuple[Double, ...]
     reaching_back: int
 
 
-def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], timezone: str) -> Coverage:
-    """Return what batches have loaded.
+def coverage_of(batches: Iterable[Batch], timezone: str) -> Coverage:
+    """Return what batches have loaded more than once.
 
-    A gap lies between the first live window and the watermark. A live window that reaches back over the one before
-    as far as its configuration says does not load twice.
+    A live window that reaches back over the one before as far as its configuration says does not load twice.
 
     :param batches: in any order; only successful ones count.
-    :param watermarks: job → where its next window starts; without it, where its last live window ends.
     :param timezone: the workflow's, for ``trunc_start``.
     """
     per_job: dict[str, list[tuple[Batch, Interval, JobState]]] = {}
@@ -70,15 +56,9 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
             for name, interval, job in _windows(batch):
                 per_job.setdefault(name, []).append((batch, interval, job))
 
-    gaps: dict[Interval, list[str]] = {}
     doubles: dict[tuple[Interval, tuple[int, ...]], list[str]] = {}
     reaching: set[int] = set()
     for name, found in per_job.items():
-        live = [interval for batch, interval, _ in found if batch.kind == "live"]
-        if live:
-            end = watermarks.get(name, max(each.end for each in live))
-            for gap in missing(Interval(min(live).start, end), (interval for _, interval, _ in found)):
-                gaps.setdefault(gap, []).append(name)
         wanted: list[tuple[Interval, int]] = []
         reached: datetime | None = None
         for batch, interval, job in found:
@@ -95,7 +75,6 @@ def coverage_of(batches: Iterable[Batch], watermarks: Mapping[str, datetime], ti
             doubles.setdefault(double, []).append(name)
     return Coverage(
         jobs=tuple(per_job),
-        gaps=tuple(Gap(tuple(jobs), gap) for gap, jobs in sorted(gaps.items())),
         doubles=tuple(Double(tuple(jobs), *double) for double, jobs in sorted(doubles.items())),
         reaching_back=len(reaching),
     )

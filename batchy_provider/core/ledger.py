@@ -112,7 +112,7 @@ def last_contiguous(loaded: Iterable[Interval], beginning: datetime) -> Interval
 
 @dataclass(frozen=True, slots=True, order=True)
 class JobGap:
-    """Data of one job that lies between what is loaded and where its next window starts, and is not loaded.
+    """Data of one job that lies between its first load and its watermark, and is not loaded.
 
     :param from_date: its start (inclusive), ISO 8601 UTC.
     :param to_date: its end (exclusive), ISO 8601 UTC.
@@ -123,14 +123,18 @@ class JobGap:
     to_date: str
 
 
-def gaps(ledger: Ledger, next_starts: Mapping[str, datetime]) -> list[JobGap]:
+def gaps(
+    ledger: Ledger, watermarks: Mapping[str, datetime], beginnings: Mapping[str, datetime] | None = None
+) -> list[JobGap]:
     """Return what jobs have not loaded since their first load, in order of jobs and time.
 
-    :param next_starts: job → where its next window starts: what lies after that is not missing, it is not due yet.
+    :param watermarks: job → its watermark: what lies after that is not missing, it is not due yet.
+    :param beginnings: job → its initial date, if it has one. A load of older data makes no gap up to there.
     """
+    starts = {} if beginnings is None else beginnings
     return [
         JobGap(job, format_date(each.start), format_date(each.end))
-        for job, end in next_starts.items()
-        if ledger.get(job)
-        for each in missing(Interval(ledger[job][0].start, end), ledger[job])
+        for job, end in watermarks.items()
+        if (loaded := ledger.get(job))
+        for each in missing(Interval(max(loaded[0].start, starts.get(job, datetime.min)), end), loaded)
     ]

@@ -8,6 +8,7 @@ ended, less the overlap. After anything else the job takes the same window again
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -51,12 +52,22 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
     return Position(start, watermark)
 
 
-def next_starts(state: Snapshot) -> dict[str, datetime]:
-    """Return job → where its next window starts; without the jobs whose state or configuration cannot be read."""
+def watermarks(state: Snapshot) -> dict[str, datetime]:
+    """Return job → its watermark; without the jobs whose state or configuration cannot be read."""
     found = {
         name: position_or_none(state.workflow, name, job, state.config.timezone) for name, job in state.jobs.items()
     }
-    return {name: at.start for name, at in found.items() if at is not None}
+    return {name: at.watermark for name, at in found.items() if at is not None}
+
+
+def initial_dates(state: Snapshot) -> dict[str, datetime]:
+    """Return job → its initial date; without the jobs that have none, or none that can be read."""
+    found: dict[str, datetime] = {}
+    for name, job in state.jobs.items():
+        with suppress(BatchyError, OverflowError):
+            if (date := initial(state.workflow, name, job)) is not None:
+                found[name] = date
+    return found
 
 
 def position_or_none(workflow: str, name: str, job: JobState, timezone: str) -> Position | None:

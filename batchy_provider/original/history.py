@@ -12,16 +12,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.foreign_batches import adopt_history, why_no_batch
-from batchy_provider.core.ledger import Entry, JobGap, gaps, posted
+from batchy_provider.core.ledger import Entry, JobGap, posted
+from batchy_provider.core.missing_data import gaps_of
 from batchy_provider.core.names import is_workflow_name
 from batchy_provider.core.presenters import unknown_workflow
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.values import Actor, PersonalChange
-from batchy_provider.core.windows import next_starts
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
@@ -123,7 +123,7 @@ def adopt(
         adoption.ended += chunk.ended
         adoption.passed_over |= chunk.passed_over
         entries += chunk.entries
-    adoption.gaps = gaps(posted(state.ledger, entries), next_starts(state))
+    adoption.gaps = gaps_of(replace(state, ledger=posted(state.ledger, entries)))
     _add_audit_entries(backend, keys, adoption, keys_found.loads, by, dry_run)
     return adoption
 

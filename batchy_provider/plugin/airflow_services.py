@@ -19,6 +19,7 @@ from batchy_provider.hooks.deployment import (
     open_path,
     result_store,
 )
+from batchy_provider.hooks.fill_runs import AirflowDagRuns
 from batchy_provider.services.composition import Services
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def get_services() -> Services:
                 archive=archive_files if is_archive_on() else None,
                 cache=bundle_cache,
                 audit=log_in_airflow,
+                dag_runs=AirflowDagRuns(),
                 open_path=open_path,
                 is_server=True,
             )

@@ -16,6 +16,7 @@ from batchy_provider.plugin.routes import (
     batches,
     events,
     executions,
+    gaps,
     metrics,
     moving,
     original,
@@ -77,7 +78,20 @@ def create_app() -> FastAPI:
     )
     error_responses.install(app)
     app.add_middleware(DefaultHeaders)
-    for part in (workflows, overview, batches, archive, moving, transfer, executions, uploads, waits, events, metrics):
+    for part in (
+        workflows,
+        overview,
+        batches,
+        gaps,
+        archive,
+        moving,
+        transfer,
+        executions,
+        uploads,
+        waits,
+        events,
+        metrics,
+    ):
         app.include_router(part.router, prefix=API)
     app.include_router(original.router)
     app.include_router(page.router)

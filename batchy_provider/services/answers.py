@@ -154,10 +154,10 @@ class WorkflowDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPart:
-    """A slice of data that was never loaded, or more than once: from `from_date` (inclusive) to `to_date` (exclusive).
+    """A slice of data: from `from_date` (inclusive) to `to_date` (exclusive).
 
     :param jobs: the jobs that this concerns.
-    :param batches: ids of the batches that loaded it.
+    :param batches: ids of the batches that loaded it, if they are known.
     """
 
     from_date: str
@@ -167,14 +167,28 @@ class LoadedPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageView:
-    """Show what the successful batches of a workflow have loaded: live batches, backfills and one-off loads.
+class JobCoverage:
+    """What one job has loaded, by the ledger.
 
-    :param batches: how many of the latest batches were examined.
-    :param jobs: the jobs that loaded something in them.
-    :param gaps: slices before the watermark that were never loaded, oldest first.
-    :param overlaps: slices that were loaded more than once, oldest first.
+    :param loaded: pairs of start (inclusive) and end (exclusive), oldest first.
+    :param watermark: where the data ends that counts as loaded; None if its state cannot be read.
+    """
+
+    job: str
+    loaded: list[tuple[str, str]]
+    watermark: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageView:
+    """Show what a workflow has loaded: by live batches, backfills and one-off loads.
+
+    :param batches: how many of the latest batches were examined for overlaps.
+    :param jobs: the jobs that have loaded something.
+    :param gaps: slices before the watermark that were never loaded, by the ledger, oldest first.
+    :param overlaps: slices that the latest batches loaded more than once, oldest first.
     :param reaching_back: number of windows that overlap the one before because of `reprocess_hours`.
+    :param ledger: what each job has loaded.
     """
 
     workflow: str
@@ -183,6 +197,7 @@ class CoverageView:
     gaps: list[LoadedPart]
     overlaps: list[LoadedPart]
     reaching_back: int
+    ledger: list[JobCoverage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

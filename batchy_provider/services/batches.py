@@ -8,15 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.coverage import coverage_of
-from batchy_provider.core.dates import format_date
+from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.missing_data import current_ledger, gaps_of
+from batchy_provider.core.presenters import unknown_workflow
 from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Window
 from batchy_provider.core.vocabulary import Result
-from batchy_provider.core.windows import position_or_none
+from batchy_provider.core.windows import watermarks
 from batchy_provider.exceptions import UnknownWorkflowError, WindowError
 from batchy_provider.original.formats import to_infa
-from batchy_provider.services.answers import Audit, BatchView, CoverageView, LoadedPart, Page
+from batchy_provider.services.answers import Audit, BatchView, CoverageView, JobCoverage, LoadedPart, Page
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import WorkflowConfig
@@ -147,25 +148,36 @@ class BatchService:
         return Page.of(matching, limit, offset)
 
     def coverage(self, workflow: str, *, limit: int = MAX_LIMIT) -> CoverageView:
-        """Return which data the latest batches never loaded, and which more than once.
+        """Return what each job has loaded and lacks, by the ledger, and what the latest batches loaded twice.
 
-        :param limit: how many of the latest batches to examine, backfills included.
+        :param limit: how many of the latest batches to examine for data that was loaded twice, backfills included.
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
-        state = self._store().status(workflow)
+        state = self._store().ledger(workflow)
+        if not state.jobs:
+            raise unknown_workflow(workflow)
         batches = self._store().history(workflow, limit=max(1, min(limit, MAX_LIMIT)), offset=0)
-        watermarks = {}
-        for name, fields in state.jobs.items():
-            if (at := position_or_none(workflow, name, JobState(fields), state.timezone)) is not None:
-                watermarks[name] = at.watermark
-        found = coverage_of(batches, watermarks, state.timezone)
+        found = coverage_of(batches, state.config.timezone)
+        gaps: dict[Interval, list[str]] = {}
+        for gap in gaps_of(state):
+            gaps.setdefault(Interval(parse_date(gap.from_date), parse_date(gap.to_date)), []).append(gap.job)
+        ledger, marks = current_ledger(state), watermarks(state)
+        loaded = [job for job in state.jobs if job in ledger]
         return CoverageView(
             workflow=workflow,
             batches=len(batches),
-            jobs=list(found.jobs),
-            gaps=[_part(gap.interval, gap.jobs) for gap in found.gaps],
+            jobs=loaded,
+            gaps=[_part(interval, gaps[interval]) for interval in sorted(gaps)],
             overlaps=[_part(double.interval, double.jobs, double.batches) for double in found.doubles],
             reaching_back=found.reaching_back,
+            ledger=[
+                JobCoverage(
+                    job=job,
+                    loaded=[(format_date(each.start), format_date(each.end)) for each in ledger[job]],
+                    watermark=format_date(marks[job]) if job in marks else None,
+                )
+                for job in loaded
+            ],
         )
 
     def get(self, workflow: str, batch_id: int) -> BatchView:

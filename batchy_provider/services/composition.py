@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.events import Event, EventFeed
     from batchy_provider.services.executions import ExecutionService
+    from batchy_provider.services.fill_requests import DagRuns
+    from batchy_provider.services.fills import FillService
+    from batchy_provider.services.gaps import GapService
     from batchy_provider.services.health import HealthService
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.prometheus import PrometheusMetrics
@@ -49,6 +52,7 @@ class Services:
     :param results: returns the result store.
     :param archive: returns the archive of closed batches; None without an archive.
     :param cache: returns the bundle cache.
+    :param dag_runs: the runs of this Airflow; None where there is none.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
     :param is_server: this process serves other users than its own. They get local files only from below `cfg`, and
         not through links that lead out of it.
@@ -64,6 +68,7 @@ class Services:
         archive: Callable[[], ArchiveFiles] | None = None,
         cache: Callable[[], BundleCache] | None = None,
         audit: AuditLog | None = None,
+        dag_runs: DagRuns | None = None,
         open_path: OpenPath = Path,
         is_server: bool = False,
     ) -> None:
@@ -72,6 +77,7 @@ class Services:
         self._make_archive = archive
         self._make_cache = cache
         self._audit = audit
+        self._dag_runs = dag_runs
         self._lock = threading.Lock()
         self._store: Store | None = None
         self.cfg = cfg if cfg is not None else Path("cfg")
@@ -148,6 +154,22 @@ class Services:
 
         return BatchService(
             store=lambda: self.store, names=self.names, config=self.workflows.config, audit=self._report
+        )
+
+    @cached_property
+    def gaps(self) -> GapService:
+        """Data that was never loaded."""
+        from batchy_provider.services.gaps import GapService
+
+        return GapService(store=lambda: self.store, names=self.names)
+
+    @cached_property
+    def fills(self) -> FillService:
+        """Runs that load gaps or ranges."""
+        from batchy_provider.services.fills import FillService
+
+        return FillService(
+            store=lambda: self.store, config=self.workflows.config, runs=self._dag_runs, audit=self._report
         )
 
     @cached_property
@@ -244,7 +266,7 @@ class Services:
         """The state of all workflows as metrics."""
         from batchy_provider.services.prometheus import PrometheusMetrics
 
-        return PrometheusMetrics(store=lambda: self.store, workflows=self.workflows)
+        return PrometheusMetrics(store=lambda: self.store, workflows=self.workflows, gaps=self.gaps)
 
     @cached_property
     def health(self) -> HealthService:

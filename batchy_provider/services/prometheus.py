@@ -22,6 +22,7 @@ from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import WorkflowSummary
+    from batchy_provider.services.gaps import GapService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 
@@ -63,6 +64,12 @@ LATE = Gauge(
     _WORKFLOW,
     "How long ago the deadline of its file was missed. 0 while it can be met; no value after it was met.",
 )
+GAPS = Gauge(
+    "batchy_workflow_gaps",
+    _WORKFLOW,
+    "How many gaps lie before the watermark: data that an enabled job has not loaded. No value without a ledger.",
+)
+GAP_SECONDS = Gauge("batchy_workflow_gap_seconds", _WORKFLOW, "Length of these gaps together.")
 JOBS = Gauge("batchy_workflow_jobs", _WORKFLOW, "How many jobs it has.")
 DISABLED = Gauge("batchy_workflow_jobs_disabled", _WORKFLOW, "How many of them are switched off.")
 FAULTS = Gauge("batchy_workflow_file_faults", _WORKFLOW, "Errors in its file. With any, Airflow has no new DAG of it.")
@@ -71,7 +78,22 @@ PROGRESS = Gauge(
     "batchy_job_progress_ratio", ("workflow", "job"), "Progress that a script of the open batch reported last, 0 to 1."
 )
 
-GAUGES = (UP, STATUS, OPEN, SUCCESS, LAG, FAILURES, LATE, JOBS, DISABLED, FAULTS, WAITS_FOR, PROGRESS)
+GAUGES = (
+    UP,
+    STATUS,
+    OPEN,
+    SUCCESS,
+    LAG,
+    FAILURES,
+    LATE,
+    GAPS,
+    GAP_SECONDS,
+    JOBS,
+    DISABLED,
+    FAULTS,
+    WAITS_FOR,
+    PROGRESS,
+)
 
 
 class PrometheusMetrics:
@@ -79,11 +101,13 @@ class PrometheusMetrics:
 
     :param store: returns the state in Redis.
     :param workflows: lists the workflows.
+    :param gaps: says how much they lack.
     """
 
-    def __init__(self, *, store: Callable[[], Store], workflows: WorkflowService) -> None:
+    def __init__(self, *, store: Callable[[], Store], workflows: WorkflowService, gaps: GapService) -> None:
         self._store = store
         self._workflows = workflows
+        self._gaps = gaps
 
     def exposition(self, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
         """Return the metrics, and the error if Redis cannot be used.
@@ -108,6 +132,9 @@ class PrometheusMetrics:
         found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
         if not summaries:
             return found
+        for workflow, total in self._gaps.totals({each.workflow for each in summaries if each.in_redis}).items():
+            found[GAPS].append(({"workflow": workflow}, total.count))
+            found[GAP_SECONDS].append(({"workflow": workflow}, total.length.total_seconds()))
         now = store.backend.server_time()
         for each in summaries:
             for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):

@@ -18,7 +18,7 @@ from batchy_provider.core.job_state import Fields
 from batchy_provider.core.opening import open_batch
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
-from batchy_provider.core.snapshot import Decision, Snapshot, StoredBatch
+from batchy_provider.core.snapshot import Change, Decision, Snapshot, StoredBatch
 from batchy_provider.core.values import (
     Actor,
     Batch,
@@ -35,6 +35,7 @@ from batchy_provider.state.backend import Backend
 from batchy_provider.state.changes import Rule, make_change
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
+from batchy_provider.state.ledger_scan import read_ledger, scan_ledgers
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.pruning import prune
 from batchy_provider.state.scan import candidates, overview, scan
@@ -156,6 +157,13 @@ class Store:
             effect=ArchiveEffect.STATE,
         )
 
+    def record(self, workflow: str, what: str, *, by: Actor, why: str | None = None) -> None:
+        """Add an audit entry about something that a person did outside of Redis.
+
+        :param what: what the person did.
+        """
+        self._change(workflow, lambda state, now: Decision(None, Change()), person=(by, what, why))
+
     def skip_job(self, workflow: str, batch_id: int, job: str, *, removed: bool = False) -> bool:
         """Take a job out of a batch if it is switched off; its window does not move.
 
@@ -215,6 +223,14 @@ class Store:
     def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
         """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`."""
         return scan(self.backend, names)
+
+    def ledger(self, workflow: str) -> Snapshot:
+        """Return the live state of a workflow with its ledger; one that is not in Redis has no jobs."""
+        return read_ledger(self.backend, workflow)
+
+    def ledgers(self, names: Collection[str], *, with_history: bool = True) -> list[Snapshot | UnreadableWorkflow]:
+        """Return workflows with their ledger, sorted by name; see `ledger_scan.scan_ledgers`."""
+        return scan_ledgers(self.backend, names, with_history=with_history)
 
     def candidates(self) -> set[str]:
         """Return the names of all hashes that may be workflows; looks at every key of the Redis."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""What was never loaded, and what was loaded twice, by all successful windows of each job."""
+"""What was loaded twice, by all successful windows of each job."""
 
 from __future__ import annotations
 
@@ -51,13 +51,8 @@ def batch(
     return Batch(workflow="sales", batch_id=number, status=status, kind=kind, jobs=jobs, record=record)
 
 
-def told(*batches: Batch, watermark: float | None = None, timezone: str = "UTC") -> Coverage:
-    marks = {} if watermark is None else {"extract": at(watermark), "load": at(watermark)}
-    return coverage_of(batches, marks, timezone)
-
-
-def gaps(found: Coverage) -> list[Interval]:
-    return [gap.interval for gap in found.gaps]
+def told(*batches: Batch, timezone: str = "UTC") -> Coverage:
+    return coverage_of(batches, timezone)
 
 
 def doubles(found: Coverage) -> list[tuple[Interval, tuple[int, ...]]]:
@@ -67,36 +62,13 @@ def doubles(found: Coverage) -> list[tuple[Interval, tuple[int, ...]]]:
 NIGHTS = (batch(1, 0, 24), batch(2, 24, 48), batch(3, 72, 96))
 
 
-def test_a_gap_is_reported_until_a_one_off_load_fills_it() -> None:
-    assert gaps(told(*NIGHTS)) == [slice_of(48, 72)]
-    assert told(*NIGHTS).gaps[0].jobs == ("extract", "load")
-    assert gaps(told(*NIGHTS, batch(4, 48, 60, "history"))) == [slice_of(60, 72)]
-    filled = told(*NIGHTS, batch(4, 48, 60, "history"), batch(5, 60, 72, "history"))
-    assert (filled.gaps, filled.doubles) == ((), ())
-
-
-def test_a_failed_or_open_load_fills_nothing_and_doubles_nothing() -> None:
+def test_a_failed_or_open_load_doubles_nothing() -> None:
     for status in ("failed", "open"):
-        found = told(*NIGHTS, batch(4, 0, 96, "history", status))
-        assert (gaps(found), doubles(found)) == ([slice_of(48, 72)], [])
+        assert doubles(told(*NIGHTS, batch(4, 0, 96, "history", status))) == []
 
 
 def test_a_backfill_of_what_was_loaded_before_is_a_double_with_both_batches() -> None:
-    found = told(*NIGHTS, batch(4, 36, 72, "history"))
-    assert (gaps(found), doubles(found)) == ([], [(slice_of(36, 48), (2, 4))])
-
-
-def test_a_backfill_of_another_year_makes_no_gap() -> None:
-    assert gaps(told(batch(4, -9000, -8000, "history"), batch(1, 0, 24), batch(2, 24, 48))) == []
-
-
-def test_data_that_a_moved_watermark_leaves_out_is_a_gap_before_the_next_run() -> None:
-    assert gaps(told(batch(1, 0, 24), watermark=30)) == [slice_of(24, 30)]
-    assert gaps(told(batch(1, 0, 24), watermark=3)) == []
-
-
-def test_a_gap_behind_a_watermark_that_was_set_back_will_be_loaded_and_is_none() -> None:
-    assert gaps(told(*NIGHTS, watermark=40)) == []
+    assert doubles(told(*NIGHTS, batch(4, 36, 72, "history"))) == [(slice_of(36, 48), (2, 4))]
 
 
 def test_a_job_that_was_left_out_has_not_loaded_the_window_that_it_still_shows() -> None:
@@ -124,18 +96,17 @@ def test_the_cut_to_midnight_is_that_of_the_workflow_s_timezone() -> None:
 def test_dates_of_other_programs_that_cannot_be_read_are_passed_over() -> None:
     for value in ("yesterday", 17, None, [], {}):
         bad = batch(2, 24, 48, from_date=value)
-        assert told(batch(1, 0, 24), bad).gaps == ()
+        assert doubles(told(batch(1, 0, 24), bad)) == []
     assert doubles(told(batch(1, 0, 24), batch(2, 20, 48, reprocess_hours="many"))) == [(slice_of(20, 24), (1, 2))]
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.booleans()), max_size=8))
-def test_no_gap_was_loaded_by_anyone_and_no_order_of_the_list_matters(given_: list[tuple[int, int, bool]]) -> None:
+def test_what_is_doubled_was_loaded_and_no_order_of_the_list_matters(given_: list[tuple[int, int, bool]]) -> None:
     batches = [
         batch(number, min(one, two), max(one, two), "live" if live else "history")
         for number, (one, two, live) in enumerate(given_)
     ]
     found = told(*batches)
     loaded = hours([slice_of(min(one, two), max(one, two)) for one, two, _ in given_])
-    assert not hours(gaps(found)) & loaded
     assert hours([double for double, _ in doubles(found)]) <= loaded
     assert told(*reversed(batches)) == found

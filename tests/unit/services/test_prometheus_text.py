@@ -207,4 +207,17 @@ def test_many_workflows_take_as_many_round_trips_as_one(services: Services, monk
         night(services, f"wf_{number}", result="failed")
         services.names.add(f"wf_{number}")
     assert len(metrics(services)["batchy_workflow_status"]) == 31
-    assert packets() == once <= 3
+    assert packets() == once <= 4
+
+
+def test_gaps_are_counted_and_measured_and_those_of_disabled_jobs_are_not(services: Services) -> None:
+    for start, end in (("2026-11-01", "2026-11-03"), ("2026-11-06", "2026-11-07")):
+        window = Window(from_date=start, to_date=end)
+        services.store.open("sales", OpenRequest(config=config(), window=window, move_watermark=True))
+        services.store.close("sales", CloseRequest(result="success"))
+    night(services, "whole")
+    found = metrics(services)
+    assert found["batchy_workflow_gaps"] == {("sales",): 1, ("whole",): 0}
+    assert found["batchy_workflow_gap_seconds"] == {("sales",): 3 * 86_400, ("whole",): 0}
+    services.workflows.switch("sales", "load", enabled=False, actor=ANN)
+    assert metrics(services)["batchy_workflow_gap_seconds"][("sales",)] == 0
