@@ -5,6 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -85,8 +90,25 @@ def _there(context: Context, arguments: argparse.Namespace) -> dict[str, Any]:
         at_most=arguments.at_most,
         dry_run=arguments.dry_run,
     )
-    fills = context.redis_services.fills
-    return asdict(fills.fill(arguments.workflow, request, actor=actor(arguments), why=arguments.why))
+    with _without_logs():
+        fills = context.redis_services.fills
+        return asdict(fills.fill(arguments.workflow, request, actor=actor(arguments), why=arguments.why))
+
+
+@contextlib.contextmanager
+def _without_logs() -> Iterator[None]:
+    """Keep Airflow's log lines out of the output: it writes one to stdout for each run that it creates."""
+    with contextlib.ExitStack() as undo:
+        undo.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.INFO)
+        if sys.stdout is not None:  # it is not closed by the calling program
+            sys.stdout.flush()
+            stdout = os.dup(1)
+            undo.callback(os.close, stdout)
+            undo.callback(os.dup2, stdout, 1)
+            undo.callback(sys.stdout.flush)
+            os.dup2(2, 1)
+        yield
 
 
 def _by_server(arguments: argparse.Namespace, url: str) -> dict[str, Any]:

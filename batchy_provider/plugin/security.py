@@ -58,6 +58,10 @@ class Caller:
             more = "" if entity is None else f" ({entity.value.lower().replace('_', ' ')})"
             raise HTTPException(403, f"{self.actor.by} may not {what} the DAG {workflow!r}{more}")
 
+    def may_fill(self, workflow: str) -> bool:
+        """Tell whether the caller may load data of a workflow again: edit its DAG, and create runs of it."""
+        return self.may("PUT", workflow) and self.may("POST", workflow, DagAccessEntity.RUN)
+
     def readable(self, workflows: Collection[str]) -> set[str]:
         """Return the workflows that the caller may read."""
         return {name for name in workflows if self.may("GET", name)}

@@ -91,16 +91,17 @@ class GapService:
     def merged(self, only: Collection[str] | None = None) -> list[WorkflowGap]:
         """Return the gaps of all workflows, those of the jobs of a workflow merged where they touch.
 
+        The page asks often. So workflows that have no ledger yet are left out: to make one takes the whole history.
+
         :param only: the workflows that the caller may see; None for all.
         """
-        found, _ = self._each(self._chosen(only), _merged_views)
+        found, _ = self._each(self._chosen(only), _merged_views, with_history=False)
         return [view for views in found.values() for view in views]
 
     def totals(self, names: Collection[str]) -> dict[str, GapTotal]:
         """Return workflow → how much its enabled jobs lack.
 
-        Workflows that cannot be read are left out, and those that have no ledger yet: this is called often, and to
-        make a ledger takes the whole history.
+        Workflows that cannot be read are left out, and, as in `merged`, those that have no ledger yet.
         """
         found, _ = self._each(names, _total, with_history=False)
         return found

@@ -17,7 +17,7 @@ from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.routes.batches import DateText
 from batchy_provider.plugin.routes.workflows import ChangeRequest
-from batchy_provider.plugin.security import AnyCaller, Caller, WorkflowEditor, WorkflowName, WorkflowReader
+from batchy_provider.plugin.security import AnyCaller, WorkflowEditor, WorkflowName, WorkflowReader
 from batchy_provider.services.fill_requests import FillNote, FillRequest, FillRun
 from batchy_provider.services.gaps import GapView, WorkflowGap
 
@@ -87,7 +87,7 @@ def get_overview_gaps(caller: AnyCaller, services: ServicesDep) -> OverviewGaps:
     """Return the gaps of all workflows that you may read, merged for each workflow, and what you may do."""
     found = services.gaps.merged(caller.readable(services.names.all()))
     names = {gap.workflow for gap in found}
-    dags, rights = dag_states(names), {name: _may_fill(caller, name) for name in names}
+    dags, rights = dag_states(names), {name: caller.may_fill(name) for name in names}
     items = [
         OverviewGap(
             gap=gap,
@@ -129,7 +129,3 @@ def fill_gaps(
     filled = services.fills.fill(workflow, request, actor=caller.actor, why=body.why)
     notes = [FillNote(code=note.code, text=disclosure.text(note.text, own=(workflow,))) for note in filled.notes]
     return FilledSlices(runs=filled.runs, created=filled.created, notes=notes)
-
-
-def _may_fill(caller: Caller, workflow: str) -> bool:
-    return caller.may("PUT", workflow) and caller.may("POST", workflow, DagAccessEntity.RUN)

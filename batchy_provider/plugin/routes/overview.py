@@ -103,6 +103,7 @@ class OverviewDetail(BaseModel):
         description="Task → its state in Airflow, in the run that holds the open batch; `waiting` if not scheduled.",
     )
     runs: list[str] = Field(default=[], description="Runs of the DAG that have not ended, oldest first.")
+    may_fill: bool = Field(description="Airflow has the DAG, and the caller may edit it and create runs of it.")
 
 
 _FILTERS: tuple[RowFilter, ...] = get_args(RowFilter)
@@ -155,6 +156,7 @@ def get_row(
 ) -> OverviewDetail:
     """Return a workflow's row of the overview, and what the caller may do with the workflow."""
     summary = services.workflows.get(workflow).summary
+    dag = dag_states([workflow]).get(workflow)
     rights = Permissions(
         edit=caller.may("PUT", workflow),
         logs=caller.may("GET", workflow, DagAccessEntity.TASK_LOGS),
@@ -162,10 +164,16 @@ def get_row(
         upload=_may_upload(caller),
     )
     runs = active_runs([workflow]).get(workflow, [])
-    row = OverviewRow.of(summary, dag_states([workflow]).get(workflow), runs)
+    row = OverviewRow.of(summary, dag, runs)
     tasks = _tasks(summary.workflow, summary.run) if summary.status == "open" and summary.run else {}
     visible = {disclosure.task(task): state for task, state in tasks.items()}
-    return OverviewDetail(row=disclosure.summary(row), rights=rights, tasks=visible, runs=[run.run_id for run in runs])
+    return OverviewDetail(
+        row=disclosure.summary(row),
+        rights=rights,
+        tasks=visible,
+        runs=[run.run_id for run in runs],
+        may_fill=dag is not None and caller.may_fill(workflow),
+    )
 
 
 def _tasks(workflow: str, run: str) -> dict[str, str]:

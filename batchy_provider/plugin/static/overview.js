@@ -4,6 +4,7 @@
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { LostWorkflows } from "./archive.js";
+import { Gaps } from "./gaps.js";
 import { outage, useData, useStore } from "./live.js";
 import { Badge, Failure, Heading, Pager, ProgressReports, State, ZoneSwitch, batchPath, plural, workflowPath } from "./components.js";
 import { Ago, When, Window, duration, moment, useNow } from "./dates.js";
@@ -31,6 +32,7 @@ export function Overview() {
     <//>
     ${error && !problem ? html`<${Failure} error=${error} reload=${reload} />` : null}
     <${LostWorkflows} />
+    <${Gaps} />
     <div class="row between top">
       <div class="chips" role="group" aria-label="Show only">
         ${FILTERS.map(([kind, text, count]) => {

@@ -6,13 +6,14 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { encode } from "./api.js";
 import { useData, useStore, zone } from "./live.js";
 import { Badge, Failure, Pager, batchPath, plural } from "./components.js";
+import { LoadGap, Strips, length } from "./gaps.js";
 import { When, Window, duration, formatDate, isBeginning, moment, useNow } from "./dates.js";
 
 const DRAWN = 60;
 const LIMIT = 30;
 const SHOWN = 8;
 
-export function Windows({ workflow }) {
+export function Windows({ workflow, row, may }) {
   const [offset, setOffset] = useState(0);
   const [kind, setKind] = useState("");
   const path = `workflows/${encode(workflow)}/batches`;
@@ -25,7 +26,7 @@ export function Windows({ workflow }) {
   const batches = drawn.data.items.filter((batch) => batch.from_date && batch.to_date).reverse();
   return html`
     <p class="soft">A window is the data from its start (inclusive) to its end (exclusive).</p>
-    ${batches.length ? html`<${Coverage} workflow=${workflow} /><div class="panel pad"><${Timeline} batches=${batches} /></div>
+    ${batches.length ? html`<${Coverage} workflow=${workflow} row=${row} may=${may} /><h2>Windows of the last batches</h2><div class="panel pad"><${Timeline} batches=${batches} /></div>
       <h2>Durations</h2><div class="panel pad"><${Durations} batches=${batches} /></div>` : null}
     <div class="row between"><h2>Batches</h2>
       <label><span class="visually-hidden">Show</span><select value=${kind} onChange=${(event) => { setKind(event.target.value); setOffset(0); }}>
@@ -57,8 +58,8 @@ export function Duration({ batch }) {
   return end === null ? null : html`<span>${duration(end - moment(batch.started))}</span>`;
 }
 
-// Gaps and overlaps in the data of successful batches. The server computes them for each job.
-function Coverage({ workflow }) {
+// What each job has loaded and never loaded, by the ledger, and what successful batches loaded twice.
+function Coverage({ workflow, row, may }) {
   const { data, error } = useData(`workflows/${encode(workflow)}/coverage`, { workflow });
   if (error && !data) return html`<${Failure} error=${error} />`;
   if (!data) return html`<p class="quiet">Looking for gaps…</p>`;
@@ -66,18 +67,19 @@ function Coverage({ workflow }) {
   const { gaps, overlaps, reaching_back: back } = data;
   const batches = `the last ${plural(data.batches, "batch", "batches")}`;
   const meant = back ? ` ${back === 1 ? "One window reaches" : `${back} windows reach`} back over the one before, as configured.` : "";
-  if (!gaps.length && !overlaps.length) return html`<p class="soft">No gap${back ? "" : " and no overlap"} in ${batches}.${meant}</p>`;
+  const strips = html`<h2>Loaded data</h2><div class="panel pad"><${Strips} coverage=${data} /></div>`;
+  if (!gaps.length && !overlaps.length) return html`<p class="soft">No gap${back ? "" : " and no overlap"} in ${batches}.${meant}</p>${strips}`;
   const counts = [gaps.length ? plural(gaps.length, "gap") : null, overlaps.length ? plural(overlaps.length, "overlap") : null].filter(Boolean).join(" and ");
   const lines = [...gaps, ...overlaps].sort((a, b) => a.from_date.localeCompare(b.from_date));
-  return html`<div class="note warn"><p>${counts} in ${batches}:</p>
-    <ul>${lines.slice(-SHOWN).map((each) => html`<li key=${JSON.stringify(each)}><${CoverageLine} found=${each} jobs=${data.jobs} workflow=${workflow} /></li>`)}</ul>
-    ${lines.length > SHOWN ? html`<p>This list leaves out ${lines.length - SHOWN} older ones.</p>` : null}${meant ? html`<p>${meant.trim()}</p>` : null}</div>`;
+  return html`<div class="note warn"><p>${counts}${overlaps.length ? ` in ${batches}` : ""}:</p>
+    <ul>${lines.slice(-SHOWN).map((each) => html`<li key=${JSON.stringify(each)}><${CoverageLine} found=${each} jobs=${data.jobs} workflow=${workflow} /> ${may && !each.batches.length && each.jobs.some((job) => !row.disabled.includes(job)) ? html`<${LoadGap} gap=${{ ...each, workflow }} paused=${row.paused} />` : null}</li>`)}</ul>
+    ${lines.length > SHOWN ? html`<p>This list leaves out ${lines.length - SHOWN} older ones.</p>` : null}${meant ? html`<p>${meant.trim()}</p>` : null}</div>${strips}`;
 }
 
 function CoverageLine({ found, jobs, workflow }) {
   const { batches } = found;
   const what = !batches.length ? "never loaded" : batches.length === 2 ? "loaded twice" : `loaded ${batches.length} times`;
-  return html`${what}: <${Window} from=${found.from_date} to=${found.to_date} /> <span class="soft">${isBeginning(found.from_date) ? null : `(${duration(moment(found.to_date) - moment(found.from_date))})`}${found.jobs.length < jobs.length ? `, ${found.jobs.join(", ")}` : ""}${batches.length ? html`, by ${batches.map((id, at) => html`${at ? ", " : ""}<a key=${id} href=${batchPath(workflow, id)}>${id}</a>`)}` : null}</span>`;
+  return html`${what}: <${Window} from=${found.from_date} to=${found.to_date} /> <span class="soft">${isBeginning(found.from_date) ? null : `(${length(found)})`}${found.jobs.length < jobs.length ? `, ${found.jobs.join(", ")}` : ""}${batches.length ? html`, by ${batches.map((id, at) => html`${at ? ", " : ""}<a key=${id} href=${batchPath(workflow, id)}>${id}</a>`)}` : null}</span>`;
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

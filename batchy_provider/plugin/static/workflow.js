@@ -38,7 +38,7 @@ export function Workflow({ name, tab = "jobs" }) {
     ${row ? html`<${Summary} row=${row} rights=${rights} jobs=${data.job_states} runs=${overview.data.runs} reload=${overview.reload} />` : null}
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && errors ? `${text} (${errors})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
     ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} tasks=${tasks} />` : null}
-    ${tab === "windows" ? html`<${Windows} workflow=${name} />` : null}
+    ${tab === "windows" ? html`<${Windows} workflow=${name} row=${row} may=${overview.data?.may_fill} />` : null}
     ${tab === "dependencies" ? html`<${Dependencies} detail=${data} tasks=${tasks} />` : null}
     ${tab === "file" ? html`<${File} detail=${data} rights=${rights} />` : null}
     ${tab === "changes" ? html`<${Changes} changes=${data.changes} />` : null}

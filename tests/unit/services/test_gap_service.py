@@ -66,12 +66,12 @@ def test_totals_count_gaps_and_their_length(services: Services) -> None:
     assert {name: (each.count, each.length) for name, each in total.items()} == {"sales": (2, timedelta(days=5))}
 
 
-def test_totals_make_no_ledger_and_the_list_does(services: Services) -> None:
+def test_only_the_list_makes_a_ledger_of_the_history(services: Services) -> None:
     with_gap(services)
     client, keys = services.store.backend.client, services.store.backend.keys("sales")
     client.delete(keys.loaded)
     client.hdel(keys.meta, "ledger")
-    assert services.gaps.totals(["sales"]) == {}
+    assert (services.gaps.totals(["sales"]), services.gaps.merged()) == ({}, [])
     assert len(services.gaps.all()[0]) == 2
 
 
