@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.intervals import Interval, Intervals, merge, missing
-from batchy_provider.core.ledger import JobGap, Ledger, Loaded, gaps, posted, windows_loaded
+from batchy_provider.core.ledger import JobGap, Ledger, Loaded, gaps, posted
+from batchy_provider.core.ledger_history import live_windows
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.windows import initial_dates, watermarks
 
@@ -27,7 +28,7 @@ class Gap:
 
 def current_ledger(state: Snapshot) -> Ledger:
     """Return the ledger, with what the original server has loaded last: that is in the live state only."""
-    return posted(state.ledger, [Loaded(windows_loaded(state.jobs))])
+    return posted(state.ledger, [Loaded(live_windows(state))])
 
 
 def gaps_of(state: Snapshot) -> list[JobGap]:

@@ -18,6 +18,7 @@ from batchy_provider.core.windows import watermarks
 from batchy_provider.exceptions import UnknownWorkflowError, WindowError
 from batchy_provider.original.formats import to_infa
 from batchy_provider.services.answers import Audit, BatchView, CoverageView, JobCoverage, LoadedPart, Page
+from batchy_provider.state.ledger_scan import read_ledger
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import WorkflowConfig
@@ -153,7 +154,7 @@ class BatchService:
         :param limit: how many of the latest batches to examine for data that was loaded twice, backfills included.
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
-        state = self._store().ledger(workflow)
+        state = read_ledger(self._store().backend, workflow)
         if not state.jobs:
             raise unknown_workflow(workflow)
         batches = self._store().history(workflow, limit=max(1, min(limit, MAX_LIMIT)), offset=0)

@@ -23,6 +23,7 @@ from batchy_provider.core.windows import watermarks
 from batchy_provider.exceptions import NoDagError, UnknownWorkflowError, WindowError
 from batchy_provider.services.answers import Audit
 from batchy_provider.services.fill_requests import RUN_PREFIX, DagRuns, Fill, FillRequest, FillRun, KnownRun
+from batchy_provider.state.ledger_scan import read_ledger
 
 if TYPE_CHECKING:
     from batchy_provider.core.snapshot import Snapshot
@@ -71,7 +72,7 @@ class FillService:
         # The runs first: what a run has loaded when it ends is then in the ledger that is read after it.
         known = [] if self._runs is None else self._runs.with_windows(workflow)
         paused = None if self._runs is None else self._runs.is_paused(workflow)
-        state = self._store().ledger(workflow)
+        state = read_ledger(self._store().backend, workflow)
         zone, jobs = self._zone_and_jobs(state)
         if self._runs is not None and paused is None:
             raise NoDagError(f"Airflow has no DAG {workflow!r}, so no run can load the data. Is its file valid?")

@@ -15,6 +15,7 @@ from batchy_provider.core.missing_data import gaps_of, merged_gaps
 from batchy_provider.core.presenters import unknown_workflow
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.values import UnreadableWorkflow
+from batchy_provider.state.ledger_scan import read_ledger, scan_ledgers
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class GapService:
 
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
-        state = self._store().ledger(workflow)
+        state = read_ledger(self._store().backend, workflow)
         if not state.jobs:
             raise unknown_workflow(workflow)
         return _views(state)
@@ -116,7 +117,7 @@ class GapService:
         """Return workflow → what is calculated of its state, by name. An error in one affects no other."""
         done: dict[str, T] = {}
         unreadable: list[UnreadableWorkflow] = []
-        for state in self._store().ledgers(names, with_history=with_history):
+        for state in scan_ledgers(self._store().backend, names, with_history=with_history):
             if isinstance(state, UnreadableWorkflow):
                 unreadable.append(state)
                 continue

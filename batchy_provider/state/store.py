@@ -35,7 +35,6 @@ from batchy_provider.state.backend import Backend
 from batchy_provider.state.changes import Rule, make_change
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
-from batchy_provider.state.ledger_scan import read_ledger, scan_ledgers
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.pruning import prune
 from batchy_provider.state.scan import candidates, overview, scan
@@ -223,14 +222,6 @@ class Store:
     def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
         """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`."""
         return scan(self.backend, names)
-
-    def ledger(self, workflow: str) -> Snapshot:
-        """Return the live state of a workflow with its ledger; one that is not in Redis has no jobs."""
-        return read_ledger(self.backend, workflow)
-
-    def ledgers(self, names: Collection[str], *, with_history: bool = True) -> list[Snapshot | UnreadableWorkflow]:
-        """Return workflows with their ledger, sorted by name; see `ledger_scan.scan_ledgers`."""
-        return scan_ledgers(self.backend, names, with_history=with_history)
 
     def candidates(self) -> set[str]:
         """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
