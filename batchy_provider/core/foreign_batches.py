@@ -38,6 +38,11 @@ def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, JobState],
     return change
 
 
+def is_recorded_success(state: Snapshot) -> bool:
+    """Tell whether the live batch was closed here as success: then the ledger has its windows already."""
+    return state.live_record is not None and state.live_record.status == "success"
+
+
 def record_foreign(state: Snapshot, now: datetime) -> Change:
     """Record for waits, ledger and lists what the original server did since, before its traces are overwritten.
 
@@ -45,6 +50,8 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
 
     :param now: end of a batch that the original left open when it opened another one.
     """
+    if is_recorded_success(state):
+        return Change()
     change = record_overtaken(state, now).then(Change(entries=[Loaded(live_windows(state))]))
     batch_id, record = state.live_id, state.live_record
     if batch_id is None or state.is_open or (record is not None and record.status != "open"):

@@ -42,6 +42,18 @@ def merge(intervals: Iterable[Interval]) -> Intervals:
     return tuple(merged)
 
 
+def added(intervals: Intervals, window: Interval) -> Intervals:
+    """Return intervals in normal form with one more; the same object if that changes nothing.
+
+    This is `merge` for what a batch nearly always does: it goes on at the end of the last interval.
+    """
+    if intervals:
+        last = intervals[-1]
+        if last.start <= window.start <= last.end and window.start < window.end:
+            return intervals if window.end <= last.end else (*intervals[:-1], Interval(last.start, window.end))
+    return merge((*intervals, window))
+
+
 def missing(whole: Interval, loaded: Iterable[Interval]) -> Intervals:
     """Return the parts of `whole` that are in none of `loaded`."""
     left: list[Interval] = []

@@ -9,17 +9,42 @@ nothing. A job without gaps has one interval.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import NoReturn
 
 from batchy_provider.core.dates import format_date, parse_date
-from batchy_provider.core.intervals import Interval, Intervals, merge, missing, until
+from batchy_provider.core.intervals import Interval, Intervals, added, missing, until
 from batchy_provider.core.job_state import JobState
 from batchy_provider.exceptions import BatchyError
 
 Ledger = Mapping[str, Intervals]
 """Job → what it has loaded, in normal form. A job that loaded nothing is not in it."""
+
+
+class _Unread(Mapping[str, Intervals]):
+    """A ledger that was not read: a rule that asks it all the same is wrong, and must not go on as if it were empty."""
+
+    def _refuse(self) -> NoReturn:
+        raise AssertionError("the ledger was not read; see `opening_wants_ledger`")
+
+    def __getitem__(self, job: str) -> Intervals:
+        self._refuse()
+
+    def __iter__(self) -> Iterator[str]:
+        self._refuse()
+
+    def __len__(self) -> int:  # noqa: PLE0303 - it returns nothing
+        self._refuse()
+
+    def __repr__(self) -> str:
+        return "UNREAD"
+
+
+UNREAD: Ledger = _Unread()
+"""The ledger of a snapshot whose rule does not need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +78,7 @@ def posted(ledger: Ledger, entries: Iterable[Entry]) -> Ledger:
     for entry in entries:
         if isinstance(entry, Loaded):
             for job, window in entry.windows.items():
-                after[job] = merge((*after.get(job, ()), window))
+                after[job] = added(after.get(job, ()), window)
         else:
             for job in after.keys() if entry.jobs is None else after.keys() & entry.jobs:
                 after[job] = () if entry.start is None else until(after[job], entry.start)
@@ -91,10 +116,15 @@ def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ())
 
 def window_of(job: JobState) -> Interval | None:
     """Return the window of a job; None if it has none, or an empty one, or one that cannot be read."""
-    if job.from_date is None or job.loaded_to is None:
-        return None
+    start, end = job.from_date, job.loaded_to
+    return None if start is None or end is None else _window(start, end)
+
+
+@lru_cache(maxsize=1024)
+def _window(start: str, end: str) -> Interval | None:
+    # All jobs of a batch share a few windows.
     try:
-        window = Interval(parse_date(job.from_date), parse_date(job.loaded_to))
+        window = Interval(parse_date(start), parse_date(end))
     except BatchyError:
         return None  # another program's: what cannot be read is no date
     return window if window.start < window.end else None

@@ -46,7 +46,7 @@ def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: Job
 
     Its window so far began where the configuration said before. A window that a person has set is kept.
     """
-    if name in state.ledger or known.status == "success" or known.from_date is None:
+    if known.status == "success" or known.from_date is None or name in state.ledger:
         return job
     before = position_or_none(state.workflow, name, known.without_window(), state.config.timezone)
     return job.without_window() if before is not None and _is_same(known.from_date, before.start) else job

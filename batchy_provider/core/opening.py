@@ -10,7 +10,7 @@ from datetime import datetime
 
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
-from batchy_provider.core.foreign_batches import record_foreign
+from batchy_provider.core.foreign_batches import is_recorded_success, record_foreign
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.merged_jobs import merged_jobs
@@ -24,6 +24,7 @@ from batchy_provider.core.values import (
     BatchRecord,
     OpenRequest,
     Window,
+    WorkflowConfig,
 )
 from batchy_provider.core.vocabulary import Kind, Reason
 from batchy_provider.core.windows import Position, position
@@ -56,6 +57,18 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
             opening.asked_spans(), Reason.REQUESTED, "window asked for, and the watermark moves with it", moved=True
         )
     return opening.live(opening.next_spans(), Reason.NEXT_WINDOW, "next window")
+
+
+def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool:
+    """Tell whether an opening needs the ledger, unless its run has opened a batch before: then it does.
+
+    It does not while all goes well: the last batch was closed here as success, so that its windows are in the ledger,
+    and each job of the configuration goes on from that success.
+    """
+    if not is_recorded_success(state):
+        return True
+    jobs = state.jobs if config is None else config.jobs
+    return any((known := state.jobs.get(name)) is None or known.status != "success" for name in jobs)
 
 
 class _Opening:

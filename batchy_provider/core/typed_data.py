@@ -9,8 +9,9 @@ expects, so no rule and no face needs to check it again.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -45,24 +46,32 @@ def build(kind: type[T], data: Any) -> T:
 
 def fits(hint: Any, value: Any) -> bool:
     """Tell whether a value of JSON is of a type, as far as JSON has it."""
+    return _check(hint)(value)
+
+
+@cache
+def _check(hint: Any) -> Callable[[Any], bool]:
+    """Return the function that checks values for one type: to take a type apart takes longer than the check."""
     if hint is Any:
-        return True
+        return lambda value: True
     if hint is None or hint is type(None):
-        return value is None
+        return lambda value: value is None
     if hint is int:
-        return type(value) is int and abs(value) < _MAX_INTEGER
+        return lambda value: type(value) is int and abs(value) < _MAX_INTEGER
     if hint is float:
-        return type(value) in (int, float) and abs(value) < _MAX_INTEGER  # not NaN either
-    if isinstance(hint, type) and get_origin(hint) is None:
-        return isinstance(value, hint)
+        # Not NaN either.
+        return lambda value: type(value) in (int, float) and abs(value) < _MAX_INTEGER
     origin, arguments = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and origin is None:
+        return lambda value: isinstance(value, hint)
     if origin is Literal:
-        return isinstance(value, str) and value in arguments
+        return lambda value: isinstance(value, str) and value in arguments
+    checks = [_check(each) for each in arguments if each is not Ellipsis]
     if origin in (Union, types.UnionType):
-        return any(fits(each, value) for each in arguments)
+        return lambda value: any(check(value) for check in checks)
     if issubclass(origin, Mapping):
-        return isinstance(value, dict) and all(fits(arguments[1], each) for each in value.values())
-    return isinstance(value, list) and all(fits(arguments[0], each) for each in value)
+        return lambda value: isinstance(value, dict) and all(map(checks[1], value.values()))
+    return lambda value: isinstance(value, list) and all(map(checks[0], value))
 
 
 def encodable(value: Any) -> Any:

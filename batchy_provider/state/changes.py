@@ -42,6 +42,7 @@ def make_change(
     person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
     effect: ArchiveEffect = ArchiveEffect.NONE,
     again: bool = True,
+    wants_ledger: Callable[[Snapshot], bool] | None = None,
 ) -> T:
     """Make a change, and return the answer of its rule. If the reply is lost, the change is not made twice.
 
@@ -49,6 +50,7 @@ def make_change(
     :param batch_id: the batch that becomes `Snapshot.own`, if there is none of `run`.
     :param person: for a change by a person: who, what was done, and why, for the audit.
     :param effect: what the change means for the archive.
+    :param wants_ledger: see `layout.read_state`.
     :param again: wait for replicas also if nothing is left to change: an earlier attempt may have made the change.
     """
     keys = backend.keys(workflow)
@@ -58,7 +60,7 @@ def make_change(
     sent: list[tuple[PersonalChange, T]] = []
 
     def work(session: Session) -> tuple[tuple[T, Committed], Sequence[Command]]:
-        state, now = read_state(session, keys, run=run, batch_id=batch_id)
+        state, now = read_state(session, keys, run=run, batch_id=batch_id, wants_ledger=wants_ledger)
         at = format_date(now)
 
         def committed(change: Change, revision: Revision | None, *, moves: bool = False) -> Committed:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from typing import Any
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
-from batchy_provider.core.ledger import Entry, differences, entries_of, posted
+from batchy_provider.core.ledger import UNREAD, Entry, differences, entries_of, posted
 from batchy_provider.core.ledger_history import ledger_of_history
 from batchy_provider.core.presenters import workflow_state
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
@@ -41,10 +41,13 @@ def read_state(
     run: str | None = None,
     batch_id: int | None = None,
     watch: bool = True,
+    wants_ledger: Callable[[Snapshot], bool] | None = None,
 ) -> tuple[Snapshot, datetime]:
     """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written.
 
     :param watch: watch the keys, for a change that is decided on the snapshot.
+    :param wants_ledger: tells whether the rule needs the ledger, which is read in a request of its own then; None: it
+        does. Most openings do not, and of a workflow with many jobs it is long.
     :raises UnfinishedRenameError: if it is for a change, and a rename of the workflow was interrupted.
     """
     commands: list[Command] = [("WATCH", keys.live, keys.meta, keys.history, keys.runs, keys.loaded)] if watch else []
@@ -55,12 +58,15 @@ def read_state(
         ("ZREVRANGE", keys.history, 0, 0),
         ("HGET", keys.runs, run or ""),
         ("ZCARD", keys.closed),
-        *ledger_questions(keys),
+        *(ledger_questions(keys) if wants_ledger is None else ()),
     ]
     (seconds, micros), live, meta, last, of_run, _, *ledger = session.ask(*commands)[watch:]
-    state = session.follow(with_ledger(keys, load_snapshot(keys, as_hash(live), meta, last), *ledger))
+    state = load_snapshot(keys, as_hash(live), meta, last)
     if watch:
         check_finished(state.rename, keys.workflow)
+    if wants_ledger is not None and (of_run is not None or state.ledger_is_new or wants_ledger(state)):
+        ledger = session.ask(*ledger_questions(keys))
+    state = session.follow(with_ledger(keys, state, *ledger)) if ledger else replace(state, ledger=UNREAD)
     if state.overtaken_id is not None:
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
         state = replace(state, overtaken=overtaken)
@@ -229,12 +235,15 @@ def write_commands(
 
 def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) -> list[Command]:
     """Return the commands that store the ledger of a workflow after some entries."""
+    if not entries and not state.ledger_is_new:
+        return []
     after = posted(state.ledger, entries)
     changed, commands = differences(state.ledger, after), list[Command]()
     if state.ledger_is_new:
         changed = dict(after)
         commands = [("DEL", keys.loaded, keys.days), ("HSET", keys.meta, codec.LEDGER, codec.LEDGER_VERSION)]
-    pairs = [part for job, found in changed.items() if found for part in (job, codec.dump(codec.dump_intervals(found)))]
+    texts = {found: codec.dump(codec.dump_intervals(found)) for found in set(changed.values())}
+    pairs = [part for job, found in changed.items() if found for part in (job, texts[found])]
     if pairs:
         commands.append(("HSET", keys.loaded, *pairs))
     if removed := [job for job, found in changed.items() if not found]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from batchy_provider.core.admin_actions import load, set_window, skip_job, switch
 from batchy_provider.core.closing import close_batch
 from batchy_provider.core.job_state import Fields
-from batchy_provider.core.opening import open_batch
+from batchy_provider.core.opening import open_batch, opening_wants_ledger
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
 from batchy_provider.core.snapshot import Change, Decision, Snapshot, StoredBatch
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FEW_JOBS = 5
+"""With fewer jobs, to read the ledger with everything else takes less time than a second request where it is needed."""
+
 
 class Store:
     """The batches of all workflows in one Redis: open, close, ask, and the actions of people.
@@ -83,6 +86,7 @@ class Store:
         identify(request.holder)
         run = request_key(workflow, request)
         check = None if self.archive is None else self.archive.guard(workflow, self.backend.address)
+        few = request.config is not None and len(request.config.jobs) < _FEW_JOBS
 
         def rule(state: Snapshot, now: datetime) -> Decision[Batch]:
             if check is not None and already_open(state, request) is None:
@@ -93,6 +97,7 @@ class Store:
             workflow,
             rule,
             run=run,
+            wants_ledger=None if few else lambda state: opening_wants_ledger(state, request.config),
             person=None if actor is None else (actor, lambda batch: f"opened batch {batch.batch_id}", request.why),
         )
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.core.intervals import Interval, contiguous_end, covers, merge, missing, repeated, until
+from batchy_provider.core.intervals import Interval, added, contiguous_end, covers, merge, missing, repeated, until
 
 ZERO = datetime(2026, 11, 1)
 HOURS = range(41)
@@ -76,3 +76,11 @@ def test_repeated_parts_name_all_windows_that_hold_them(found: list[Interval]) -
         holders = tuple(number for each, number in windows if each.start <= at(hour) < each.end)
         named = [ids for each, ids in result if each.start <= at(hour) < each.end]
         assert named == ([holders] if len(holders) > 1 else [])
+
+
+@given(many, many)
+def test_one_more_interval_is_merged_as_all_are(first: list[Interval], more: list[Interval]) -> None:
+    found = merge(first)
+    for each in more:
+        assert added(found, each) == merge([*found, each])
+        found = added(found, each)
