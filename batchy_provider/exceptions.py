@@ -43,6 +43,20 @@ class WindowError(BatchyError):
     """The requested window is not valid: not a date, empty, backwards, or in the future."""
 
 
+class NothingToLoadError(BatchyError):
+    """There is no new data to load, so no batch was opened. Nothing was changed.
+
+    :param message: up to where the data is loaded, and when there will be more.
+    :param code: why, as the value of a `NothingToLoad`.
+    :param ready_at: the earliest time at which there can be something to load, ISO 8601 UTC; None if that is not known.
+    """
+
+    def __init__(self, message: str, *, code: str, ready_at: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.ready_at = ready_at
+
+
 class BatchHolder(Protocol):
     """Who holds a batch open: a run of an Airflow DAG, or a person or another program (`by`)."""
 

@@ -17,6 +17,7 @@ from batchy_provider.core.job_state import Fields
 from batchy_provider.core.ledger import Ledger, posted
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.state import codec
 from batchy_provider.state.store import Store
 
@@ -169,6 +170,8 @@ class World:
         self.jobs: dict[str, Fields] = {"extract": {}}
         self.timezone = "UTC"
         self.off_in_file: frozenset[str] = frozenset()
+        self.crons: list[str] = []
+        self.shape: WindowShape | None = None
 
     # -- what happens -----------------------------------------------------------------------------------------
 
@@ -184,7 +187,14 @@ class World:
 
     @property
     def config(self) -> WorkflowConfig:
-        return WorkflowConfig(name=WORKFLOW, jobs=self.jobs, timezone=self.timezone, disabled=self.off_in_file)
+        return WorkflowConfig(
+            name=WORKFLOW,
+            jobs=self.jobs,
+            timezone=self.timezone,
+            disabled=self.off_in_file,
+            crons=self.crons,
+            window=self.shape,
+        )
 
     def open(self, run: str | None = "first night", *, known: bool = True, **request: Any) -> Batch:
         """Open as an Airflow run, or (None) as somebody who is no run.

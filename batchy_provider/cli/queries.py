@@ -16,10 +16,11 @@ from batchy_provider.cli.output import (
     date_text,
     styled,
 )
-from batchy_provider.core.values import WorkflowState
+from batchy_provider.core.workflow_state import WorkflowState
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import PersonalChange, UnreadableWorkflow
+    from batchy_provider.core.values import PersonalChange
+    from batchy_provider.core.workflow_state import UnreadableWorkflow
 
 
 def add_commands(commands: Commands) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation, did_you_mean
 from batchy_provider.config.job_order import find_cycle
 from batchy_provider.config.schedule_model import After
+from batchy_provider.config.window_model import UntilWorkflows
 from batchy_provider.config.workflow import Workflow
 
 Finding = tuple[Path, Violation]
@@ -31,7 +32,7 @@ def check_across_files(workflows: Mapping[str, Workflow], files: Collection[str]
 
 
 def needs(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
-    """Yield the workflows that this one waits for or is scheduled by, each with its key."""
+    """Yield the workflows that this one waits for, is scheduled by, or loads the data of, each with its key."""
     model = workflow.model
     if model is None:
         return
@@ -40,6 +41,9 @@ def needs(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
     if isinstance(model.schedule, After):
         for index, other in enumerate(model.schedule.after):
             yield other, ("schedule", "after", index)
+    if model.window is not None and isinstance(model.window.until, UntilWorkflows):
+        for index, other in enumerate(model.window.until.workflows):
+            yield other, ("window", "until", "workflows", index)
 
 
 def _may_be_outside(workflow: Workflow, path: KeyPath) -> bool:
@@ -74,7 +78,10 @@ def _check_cycles(workflows: Mapping[str, Workflow]) -> Iterator[Finding]:
 
 
 def _waits_of_a_day(workflow: Workflow) -> Iterator[tuple[str, KeyPath]]:
-    """Yield the workflows that must succeed again before each run. With ``scope: any`` an old success is enough."""
+    """Yield the workflows that must succeed again before a run has something to do.
+
+    With ``scope: any`` an old success is enough.
+    """
     model = workflow.model
     for other, path in needs(workflow):
         is_any = path[0] == "wait_for" and model is not None and model.wait_for[int(path[1])].scope == "any"

@@ -18,6 +18,7 @@ from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.run_checks import check_runs
 from batchy_provider.config.script_checks import check_script
 from batchy_provider.config.wait_checks import check_waits
+from batchy_provider.config.window_checks import check_window
 from batchy_provider.core.job_state import INITIAL_DATE, SETTING_FIELDS, STATE_FIELDS
 
 ITEM = "ITEM"
@@ -62,6 +63,7 @@ def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
     yield from check_dates(model)
     yield from check_waits(name, model)
     yield from check_runs(model)
+    yield from check_window(name, model)
     yield from check_instances(model)
     for job_name, job in model.jobs.items():
         yield from check_job_key(job_name)

@@ -20,6 +20,7 @@ from batchy_provider.config.field_types import (
 )
 from batchy_provider.config.job_model import Job, Settings
 from batchy_provider.config.schedule_model import Deadline, RunParams, Schedule, Waits
+from batchy_provider.config.window_model import WindowModel
 
 InfaText = Annotated[str, Field(pattern=r"^[^\[\]\r\n]+$")]
 
@@ -85,6 +86,10 @@ class SharedModel(FileModel):
     )
     initial_date: DateText | None = Field(
         default=None, description="Start of the very first window of each job, inclusive."
+    )
+    window: WindowModel | None = Field(
+        default=None,
+        description="Shape of the windows; without it, each goes up to the moment at which the batch opens.",
     )
     connection: str | None = Field(default=None, description="Airflow connection of the Redis server.")
     enabled: bool = Field(default=True, description="`false` makes no DAG of this file.")

@@ -14,6 +14,7 @@ from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation,
 from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
 from batchy_provider.config.model import Infa
 from batchy_provider.config.schedule_model import After, Deadline, RunParam, Wait, Within
+from batchy_provider.config.window_model import UntilWorkflows, WindowModel
 
 SYNONYMS = {
     "backoff": "retry_backoff",
@@ -156,6 +157,10 @@ def known_keys(path: KeyPath, top: type[BaseModel]) -> Iterable[str]:
             model = ForEach
         case ("schedule",):
             model = After
+        case ("window",):
+            model = WindowModel
+        case ("window", "until", *_):
+            model = UntilWorkflows
         case _:
             model = Infa
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,28 @@ from pydantic.fields import FieldInfo
 
 from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import Code
+from batchy_provider.config.durations import format_duration
 from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
 from batchy_provider.config.model import Infa, SharedModel, WorkflowModel
 from batchy_provider.config.schedule_model import After, Deadline, RunParam, Wait
+from batchy_provider.config.window_model import WindowModel
 
 _MODELS: dict[str, type[BaseModel]] = {
     each.__name__: each
-    for each in (After, Deadline, ForEach, Infa, Job, Limits, Notifier, RunParam, Settings, Wait, WorkflowModel)
+    for each in (
+        After,
+        Deadline,
+        ForEach,
+        Infa,
+        Job,
+        Limits,
+        Notifier,
+        RunParam,
+        Settings,
+        Wait,
+        WindowModel,
+        WorkflowModel,
+    )
 }
 
 _PLACE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -47,9 +63,12 @@ _FORMS = {
     "run_params": "mapping, see [runparam](#runparam)",
     "schedule": "cron, preset, list of crons, or `{after: […]}`",
     "scope": "`today`, `due`, `since_last_run`, `any` or `{within: 12h}`",
+    "until": "`now`, `schedule` or `{workflows: […]}`",
     "wait_for": "name, mapping, or list of these",
+    "window": "mapping, see [window](#window)",
 }
 _TYPES = {
+    "_align": "`hour`, `day`, `week`, `month` or a cron",
     "_date": "date",
     "_duration": "duration",
     "_env": "mapping of text",
@@ -102,6 +121,8 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value == [] or value == {} or isinstance(value, BaseModel):
         return ""
+    if isinstance(value, timedelta):
+        return f"`{format_duration(value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -21,7 +21,7 @@ def check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
     seen: set[str] = set()
     for index, wait in enumerate(model.wait_for):
         path = ("wait_for", index, "workflow")
-        yield from _check_workflow(wait.workflow, path)
+        yield from check_workflow(wait.workflow, path)
         if wait.workflow == name:
             yield Violation(path, Code.CYCLE, "a workflow cannot wait for itself")
         if wait.workflow in seen:
@@ -33,7 +33,7 @@ def check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
         if not model.schedule.after:
             yield Violation(("schedule", "after"), Code.MISSING_VALUE, "expected at least one workflow")
         for index, other in enumerate(model.schedule.after):
-            yield from _check_workflow(other, ("schedule", "after", index))
+            yield from check_workflow(other, ("schedule", "after", index))
             if other == name:
                 yield Violation(
                     ("schedule", "after", index), Code.CYCLE, "a workflow cannot be scheduled by its own success"
@@ -62,7 +62,8 @@ def _check_after(after: After, waited_for: Collection[str]) -> Iterator[Violatio
         yield Violation(("schedule", "outside"), Code.CONFLICT, "failures outside Airflow always count", at_key=True)
 
 
-def _check_workflow(name: str, path: KeyPath) -> Iterator[Violation]:
+def check_workflow(name: str, path: KeyPath) -> Iterator[Violation]:
+    """Yield an error if a text cannot be the name of a workflow."""
     try:
         check_workflow_name(name)
     except InvalidNameError as error:

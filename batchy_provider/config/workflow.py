@@ -64,6 +64,7 @@ class Workflow:
             disabled=frozenset(name for name, job in jobs.items() if not job.enabled),
             infa=self.model.infa.model_dump(exclude_none=True) if self.model.infa is not None else {},
             crons=[PRESETS.get(cron, cron) for cron in crons_of(self.model)],
+            window=None if self.model.window is None else self.model.window.shape(),
         )
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from batchy_provider.core.merged_jobs import merged_jobs
 from batchy_provider.core.opening_notices import first_windows
 from batchy_provider.core.presenters import event, live_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
+from batchy_provider.core.shaped_windows import shaped_windows
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import (
@@ -42,6 +43,7 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
     :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
     :raises WindowError: if the requested window is not possible.
     :raises UnknownBatchError: if the run's earlier batch has been pruned.
+    :raises NothingToLoadError: if there is no new data, and the shape of the windows skips that.
     """
     if again := already_open(state, request):
         return Decision(again)
@@ -56,7 +58,10 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
         return opening.live(
             opening.asked_spans(), Reason.REQUESTED, "window asked for, and the watermark moves with it", moved=True
         )
-    return opening.live(opening.next_spans(), Reason.NEXT_WINDOW, "next window")
+    spans = opening.next_spans()
+    if opening.more:
+        return opening.live(spans, Reason.NEXT_SLICE, "first part of the next window, as much as its shape allows")
+    return opening.live(spans, Reason.NEXT_WINDOW, "next window")
 
 
 def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool:
@@ -84,21 +89,30 @@ class _Opening:
         self.config = StoredConfig.of(request.config) if request.config else state.config
         self.left_out = (self.config.disabled | state.disabled) & self.jobs.keys()
         self.end = now
+        self.more: bool | None = None
+        self.loaded: Mapping[str, Sequence[str]] | None = None
         highest = max(state.last_id, state.live_id or 0)
         self.batch_id = max(int(unix_seconds(now)), highest + 1)
 
     # -- which window ------------------------------------------------------------------------------------
 
     def next_spans(self) -> Spans:
-        """Return the next window of each job: from where its data is loaded to, until now."""
+        """Return the next window of each job: from where its data is loaded to, until now or as its shape allows."""
+        for name, job in self.jobs.items():
+            if name not in self.left_out:
+                self._check_beginning(name, job)
+        shaped = shaped_windows(self.state, self.request, self.config, self.jobs, self.left_out, self.now)
+        if shaped is not None:
+            self.more, self.loaded = shaped.more or None, shaped.loaded
+            self.left_out |= self.jobs.keys() - shaped.spans.keys()
+            self.end = max(end for _, end in shaped.spans.values())
+            return shaped.spans
         last = self.state.last_success
         # A clock that was set back must not move the watermark back.
         end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
         spans = {}
         for name, job in self.jobs.items():
             at = self._position(name, job)
-            if name not in self.left_out:
-                self._check_beginning(name, job)
             spans[name] = (at.start, max(end, at.watermark, at.start))
         self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
@@ -142,6 +156,7 @@ class _Opening:
                 '{"from_date": "…", "to_date": "…"}'
             )
         self.end = parse_date(record.to_date)
+        self.more, self.loaded = record.more, record.loaded
         spans = {
             name: (parse_date(job.fields["from_date"]), parse_date(job.fields["to_date"]))
             for name, job in own.jobs.items()
@@ -272,6 +287,8 @@ class _Opening:
             why=self.request.why,
             left_out=tuple(sorted(self.left_out)),
             due=self.request.due,
+            more=self.more if kind == "live" else None,
+            loaded=self.loaded if kind == "live" else None,
         )
 
     def _decision(

@@ -15,8 +15,9 @@ from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import as_fields
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.values import Batch, PersonalChange, WorkflowState
+from batchy_provider.core.values import Batch, PersonalChange
 from batchy_provider.core.vocabulary import EventName, Kind
+from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import UnknownWorkflowError
 
 
@@ -71,5 +72,6 @@ def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> W
         disabled=state.disabled | (state.config.disabled & state.jobs.keys()),
         timezone=state.config.timezone,
         infa=state.config.infa,
+        window=state.config.window,
         changes=changes,
     )

@@ -17,6 +17,7 @@ from batchy_provider.core.statuses import overall_status, status_of
 from batchy_provider.core.unfinished_rename import Rename
 from batchy_provider.core.values import BatchRecord, Holder, PersonalChange, WorkflowConfig
 from batchy_provider.core.vocabulary import Status
+from batchy_provider.core.window_shape import WindowShape
 
 
 class Unchanged(Enum):
@@ -50,11 +51,19 @@ class StoredConfig:
     disabled: frozenset[str] = frozenset()
     infa: Mapping[str, Any] = field(default_factory=dict)
     crons: tuple[str, ...] = ()
+    window: WindowShape | None = None
 
     @classmethod
     def of(cls, config: WorkflowConfig) -> StoredConfig:
         """Return what is to be remembered of a configuration."""
-        return cls(config.timezone, tuple(config.jobs), config.disabled, dict(config.infa), tuple(config.crons))
+        return cls(
+            timezone=config.timezone,
+            order=tuple(config.jobs),
+            disabled=config.disabled,
+            infa=dict(config.infa),
+            crons=tuple(config.crons),
+            window=config.window,
+        )
 
 
 @dataclass(frozen=True, slots=True)

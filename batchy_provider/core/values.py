@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchy_provider.core.job_state import Fields, JobState
+from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import IfOpen, Kind, Outcome, Result, Status
+from batchy_provider.core.window_shape import WindowShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class WorkflowConfig:
     :param disabled: jobs with ``enabled: false``.
     :param infa: how the Informatica parameter file names its sections, see `original.formats.to_infa`.
     :param crons: its schedule as cron expressions, read in `timezone`; none if it has another schedule or none.
+    :param window: the shape of its windows; None: up to now, however long.
     """
 
     name: str
@@ -31,6 +34,7 @@ class WorkflowConfig:
     disabled: frozenset[str] = frozenset()
     infa: Mapping[str, Any] = field(default_factory=dict)
     crons: Sequence[str] = ()
+    window: WindowShape | None = None
 
 
 def run_key(workflow: str, dag_id: str, run_id: str) -> str:
@@ -102,6 +106,9 @@ class OpenRequest:
     :param day: ISO day of the data; None for the day of the window's end.
     :param due: when the run that opens it was due, ISO 8601 UTC; None if it is no run.
     :param why: a reason, for the record.
+    :param catchup: the run is one of those that were missed, so it takes its own interval and no more.
+    :param follows: id of the batch whose end has started this run, to take the next slice.
+    :param upstream: workflow → how far it has loaded, for the workflows of ``until``. The store sets it.
     """
 
     holder: Holder = field(default_factory=Holder)
@@ -114,6 +121,9 @@ class OpenRequest:
     day: str | None = None
     due: str | None = None
     why: str | None = None
+    catchup: bool = False
+    follows: int | None = None
+    upstream: Mapping[str, LoadedUntil] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +165,9 @@ class BatchRecord:
     :param closed_by: person, program or run that ended it; None if its own run did.
     :param closed_why: the reason given for that.
     :param taken_over_by: id of the batch whose opening ended it.
+    :param more: its window is a slice: more data is left, and is to be loaded at once after a success.
+    :param loaded: where windows have a shape: job → start of its window, and how far it was loaded when this batch
+        opened. The window may reach back beyond that.
     """
 
     kind: Kind
@@ -174,6 +187,8 @@ class BatchRecord:
     closed_by: str | None = None
     closed_why: str | None = None
     taken_over_by: int | None = None
+    more: bool | None = None
+    loaded: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,41 +276,3 @@ class PersonalChange:
     def of(cls, actor: Actor, at: str, what: str, why: str | None) -> PersonalChange:
         """Return what `actor` did at `at`."""
         return cls(at=at, by=actor.by, what=what, why=why, source=actor.source, address=actor.address)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowState:
-    """The current state of a workflow in Redis.
-
-    :param jobs: job → its latest fields, in the configuration's order where that is known.
-    :param batch: the latest live batch; None before the first one.
-    :param holder: who holds the open batch.
-    :param disabled: jobs that are switched off, at run time or in the configuration.
-    :param timezone: the workflow's.
-    :param infa: how the Informatica parameter file names its sections.
-    :param changes: what people changed, newest first.
-    :param last_success: when a live batch last succeeded, UTC; None if unknown.
-    :param progress: job → its latest report: ``batch_id``, ``progress``, ``message``, ``at``.
-    """
-
-    workflow: str
-    jobs: dict[str, Fields]
-    batch: Batch | None
-    holder: Holder | None
-    disabled: frozenset[str]
-    timezone: str
-    infa: Mapping[str, Any] = field(default_factory=dict)
-    changes: Sequence[PersonalChange] = ()
-    last_success: str | None = None
-    progress: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableWorkflow:
-    """A workflow whose state in Redis cannot be read.
-
-    :param reason: what is wrong where, and what to do, for people.
-    """
-
-    workflow: str
-    reason: str

@@ -125,6 +125,8 @@ class Reason(SentenceCode):
 
     NEXT_WINDOW = "next_window"
     """The next window of each job, up to now."""
+    NEXT_SLICE = "next_slice"
+    """The first part of it: the shape of the windows allows no more at once."""
     REQUESTED = "requested"
     """A window that was asked for, and the watermark moves with it."""
     ONE_OFF = "one_off"
@@ -135,6 +137,21 @@ class Reason(SentenceCode):
     """The window of the run's own earlier batch again."""
     RERUN_HISTORY = "rerun_history"
     """The same, for history only: the live state has moved on, or that batch was history only too."""
+
+
+class NothingToLoad(SentenceCode):
+    """Why an opening finds nothing to load: the code beside the sentence in `NothingToLoadError`."""
+
+    UP_TO_DATE = "up_to_date"
+    """Everything is loaded, up to where a window may end now."""
+    UPSTREAM_BEHIND = "upstream_behind"
+    """Everything that the workflows of ``until`` have loaded is loaded here too."""
+    UPSTREAM_UNKNOWN = "upstream_unknown"
+    """Nobody can say how far a workflow of ``until`` has loaded its data: it has loaded none, or is not in Redis."""
+    ALL_DISABLED = "all_disabled"
+    """Every job is switched off."""
+    SLICE_OVERTAKEN = "slice_overtaken"
+    """Another batch was opened, or a person has changed something, since the batch that started this run."""
 
 
 class VerdictCode(SentenceCode):

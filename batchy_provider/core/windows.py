@@ -9,10 +9,11 @@ ended, less the overlap. After anything else the job takes the same window again
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from batchy_provider.core.dates import midnight, parse_date
+from batchy_provider.core.intervals import contiguous_end
 from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.snapshot import Snapshot
@@ -50,6 +51,40 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
     if cuts_to_midnight(workflow, name, job):
         start = midnight(start, timezone)
     return Position(start, watermark)
+
+
+def loaded_until(state: Snapshot, name: str, job: JobState, at: Position) -> datetime:
+    """Return how far a job is loaded without a gap, so that its next window must end after that.
+
+    A job that has not succeeded keeps a window that may reach back to what is loaded already. The record of the batch
+    tells up to where, or else the ledger.
+
+    :param at: its position, see `position`.
+    """
+    if status_of(state.workflow, name, job) == "success":
+        return max(at.watermark, at.start)
+    recorded = state.live_record.loaded if state.live_record is not None else None
+    match (recorded or {}).get(name):
+        case (start, end) if start == job.from_date:
+            return max(parse_date(end), at.start)
+    return _loaded_by_ledger(state, name, job, at)
+
+
+def _loaded_by_ledger(state: Snapshot, name: str, job: JobState, at: Position) -> datetime:
+    loaded = state.ledger.get(name, ())
+    end = contiguous_end(loaded, at.start)
+    if end == at.start:
+        # The window may begin in a gap that lies before what the job has loaded.
+        back = overlap(state.workflow, name, job)
+        back += _LONGEST_DAY if cuts_to_midnight(state.workflow, name, job) else timedelta()
+        end = max((each.end for each in loaded if at.start < each.end and each.end - at.start <= back), default=end)
+    if state.last_success is None:
+        return end
+    # What a backfill has loaded beyond the last live window is no part of it.
+    return min(end, max(at.start, parse_date(state.last_success.to_date)))
+
+
+_LONGEST_DAY = timedelta(hours=25)
 
 
 def watermarks(state: Snapshot) -> dict[str, datetime]:

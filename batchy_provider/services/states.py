@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import UnreadableWorkflow, WorkflowState
+    from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
     from batchy_provider.state.store import Store
 
 

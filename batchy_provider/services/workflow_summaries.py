@@ -16,8 +16,9 @@ from batchy_provider.config.graph import Node, schedule_text
 from batchy_provider.core.dates import format_date, to_utc
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.values import UnreadableWorkflow, WorkflowConfig, WorkflowState
+from batchy_provider.core.values import WorkflowConfig
 from batchy_provider.core.windows import position_or_none
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.answers import JobSummary, WorkflowSummary
 from batchy_provider.services.deadlines import deadline_of

@@ -14,7 +14,8 @@ from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
 from batchy_provider.config.graph import graph_of
 from batchy_provider.core.job_state import Fields
 from batchy_provider.core.typed_data import encodable
-from batchy_provider.core.values import Actor, WorkflowConfig, WorkflowState
+from batchy_provider.core.values import Actor, WorkflowConfig
+from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
 from batchy_provider.services.answers import Audit, Page, WorkflowDetail, WorkflowSummary
 from batchy_provider.services.workflow_summaries import job_summaries, row_of, summary_of, waits_of

@@ -26,17 +26,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import (
-        Actor,
-        Batch,
-        CloseRequest,
-        Holder,
-        OpenRequest,
-        Window,
-        WorkflowConfig,
-        WorkflowState,
-    )
+    from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
     from batchy_provider.core.waits import Verdict, Wait
+    from batchy_provider.core.workflow_state import WorkflowState
     from batchy_provider.state.store import Store
 
 __all__ = [

@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 import json.encoder
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
-from batchy_provider.core.dates import format_date, parse_date, zone
+from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval, Intervals, merge
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.ledger import Ledger
@@ -20,6 +20,7 @@ from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner,
 from batchy_provider.core.typed_data import FormError, build, encodable, fits
 from batchy_provider.core.values import BatchRecord, Holder, PersonalChange
 from batchy_provider.exceptions import WindowError
+from batchy_provider.state.stored_config import config_form, read_config
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
 
 Hash = Mapping[str, str]
@@ -55,17 +56,6 @@ _decode = json.JSONDecoder().decode
 def record_field(batch_id: int) -> str:
     """Return the field of ``wf:meta`` that holds the record of a batch."""
     return f"batch:{batch_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Config:
-    """JSON form of `StoredConfig`."""
-
-    timezone: str
-    order: list[str]
-    disabled: list[str]
-    infa: dict[str, Any]
-    crons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +107,7 @@ def _load_job(key: str, name: str, text: str) -> Fields:
 
 def load_config(key: str, text: str | None) -> StoredConfig:
     """Read the stored part of the configuration."""
-    return StoredConfig() if text is None else _read_again(key, CONFIG, text, _read_config)
-
-
-def _read_config(data: Any) -> StoredConfig:
-    found = build(_Config, data)
-    zone(found.timezone)
-    crons = tuple(found.crons)
-    return StoredConfig(found.timezone, tuple(found.order), frozenset(found.disabled), found.infa, crons)
+    return StoredConfig() if text is None else _read_again(key, CONFIG, text, read_config)
 
 
 @lru_cache(maxsize=256)
@@ -135,13 +118,7 @@ def _read_again(key: str, name: str, text: str, read: Callable[[Any], Any]) -> A
 
 def dump_config(config: StoredConfig) -> dict[str, Any]:
     """Return the JSON form that `load_config` reads."""
-    return {
-        "timezone": config.timezone,
-        "order": list(config.order),
-        "disabled": sorted(config.disabled),
-        "infa": dict(config.infa),
-        **({"crons": list(config.crons)} if config.crons else {}),
-    }
+    return config_form(config)
 
 
 def load_ledger(key: str, stored: Hash) -> Ledger:

@@ -21,7 +21,8 @@ from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.typed_data import build
 from batchy_provider.core.unfinished_rename import Rename, check_finished
-from batchy_provider.core.values import PersonalChange, WorkflowState
+from batchy_provider.core.values import PersonalChange
+from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys

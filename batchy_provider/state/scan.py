@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from batchy_provider.core.names import is_workflow_name
 from batchy_provider.core.snapshot import Snapshot
-from batchy_provider.core.values import UnreadableWorkflow, WorkflowState
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import StateError, UnfinishedRenameError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.core.admin_actions import load, set_window, skip_job, switch
@@ -18,21 +19,16 @@ from batchy_provider.core.job_state import Fields
 from batchy_provider.core.opening import open_batch, opening_wants_ledger
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
+from batchy_provider.core.shaped_windows import upstream_of
 from batchy_provider.core.snapshot import Change, Decision, Snapshot, StoredBatch
-from batchy_provider.core.values import (
-    Actor,
-    Batch,
-    CloseRequest,
-    OpenRequest,
-    UnreadableWorkflow,
-    WorkflowConfig,
-    WorkflowState,
-)
+from batchy_provider.core.values import Actor, Batch, CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import UnknownBatchError
 from batchy_provider.state import codec
 from batchy_provider.state.archive_port import Archive, ArchiveEffect
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.changes import Rule, make_change
+from batchy_provider.state.extent_query import read_extent
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
 from batchy_provider.state.protocol import Command, as_hash
@@ -80,6 +76,7 @@ class Store:
         :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
         :raises WindowError: if the window asked for cannot be.
+        :raises NothingToLoadError: if there is no new data, and the shape of the workflow's windows skips that.
         :raises LostStateError: if the archive says that Redis has lost something.
         :raises ArchiveUnavailableError: if Redis does not know the workflow and the archive cannot be asked.
         """
@@ -91,7 +88,9 @@ class Store:
         def rule(state: Snapshot, now: datetime) -> Decision[Batch]:
             if check is not None and already_open(state, request) is None:
                 check(state)
-            return open_batch(state, request, now)
+            # Read before this batch opens: what a workflow has loaded by now stays loaded for it.
+            upstream = {name: read_extent(self.backend, name) for name in upstream_of(state, request)}
+            return open_batch(state, replace(request, upstream=upstream), now)
 
         return self._change(
             workflow,
