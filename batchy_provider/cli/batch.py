@@ -34,7 +34,7 @@ def add_commands(commands: Commands) -> None:
         commands,
         "open",
         open_batch,
-        "open a batch by hand",
+        "open a batch by hand; exit code 3 and no change if the window's shape leaves nothing to load",
         "batchy open sales\n"
         "batchy open sales --format infa > sales.par\n"
         "batchy open sales --from 2026-11-01 --to 2026-11-08   # reload a week; the watermark stays",

@@ -34,9 +34,17 @@ from batchy_provider.cli import (
     validate,
     wait,
 )
-from batchy_provider.cli.context import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, Context, UsageError, common_options
+from batchy_provider.cli.context import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_NOTHING_TO_LOAD,
+    EXIT_USAGE,
+    Context,
+    UsageError,
+    common_options,
+)
 from batchy_provider.core.terminal_text import printable
-from batchy_provider.exceptions import BatchyError
+from batchy_provider.exceptions import BatchyError, NothingToLoadError
 
 GROUPS = (
     queries,
@@ -63,7 +71,7 @@ GROUPS = (
 DESCRIPTION = "See, change and wait for the batches of your workflows: the windows of data that each run loads."
 EPILOG = """\
 exit codes: 0 done, 1 error, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 timeout;
-batchy run: the script's own.
+batchy run: the script's own; batchy open: 3 if there is nothing to load.
 
 environment: BATCHY_REDIS_URL is the default of --redis-url, BATCHY_CFG of --cfg, BATCHY_RESULTS of --results;
 NO_COLOR switches colors off.
@@ -102,13 +110,16 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
             return _flushed(code)
     except BatchyError as error:
         print(f"batchy: {printable(error)}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_ERROR
+        return _EXITS.get(type(error), EXIT_ERROR)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader has closed the pipe. Python flushes stdout again when it exits, and must not fail then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+_EXITS: dict[type[BatchyError], int] = {UsageError: EXIT_USAGE, NothingToLoadError: EXIT_NOTHING_TO_LOAD}
 
 
 def _flushed(code: int) -> int:

@@ -143,7 +143,10 @@ def _on_batchy_error(request: Request, error: Exception) -> JSONResponse:
         return _on_invalid_files(request, error)
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return _on_redis_error(request, error)
-    return error_response(request, kind.status, str(error), code=kind.code, kind=kind.type)
+    single = None
+    if isinstance(error, errors.NothingToLoadError):
+        single = [{"code": error.code, "ready_at": error.ready_at}]
+    return error_response(request, kind.status, str(error), code=kind.code, kind=kind.type, diagnostics=single)
 
 
 def _on_invalid_files(request: Request, error: InvalidFilesError) -> JSONResponse:

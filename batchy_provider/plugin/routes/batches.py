@@ -91,7 +91,11 @@ def open_batch(
     disclosure: DisclosureDep,
     body: OpenBatchRequest | None = None,
 ) -> OpenedBatch:
-    """Open a batch by hand. 409 while another batch is open, unless `take_over` is true."""
+    """Open a batch by hand.
+
+    409 while another batch is open, unless `take_over` is true; and, with code `nothing_to_load`, while there is no new
+    data and the shape of the workflow's windows skips that.
+    """
     body = body or OpenBatchRequest()
     batch = services.batches.open(
         workflow,
