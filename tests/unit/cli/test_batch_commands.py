@@ -47,6 +47,21 @@ class TestBatches:
         (tmp_path / "cfg" / "sales.yaml").write_text(FILE)
         assert "the beginning" in cli("open", "sales")
 
+    @pytest.mark.parametrize("with_file", [True, False])
+    def test_nothing_to_load_is_exit_code_3_and_no_change(self, cli: Cli, tmp_path: Path, with_file: bool) -> None:
+        file = tmp_path / "cfg" / "sales.yaml"
+        file.parent.mkdir()
+        file.write_text("window: {align: '0 0 1 1 *'}\njobs: {load: {bash: x}}\n")
+        assert cli.json("open", "sales")["load"]["to_date"].endswith("-01-01T00:00:00.000000")
+        cli("close", "sales")
+        before = cli.json("status", "sales")
+        if not with_file:
+            file.unlink()
+        cli("open", "sales", code=3)
+        assert "there is nothing to load: its data is loaded up to" in cli.said
+        assert "; it can open from" in cli.said
+        assert cli.json("status", "sales") == before
+
     def test_a_failed_batch_opens_with_the_same_window(self, cli: Cli, sales: str) -> None:
         first = cli.json("open", sales)
         cli("fail", sales)

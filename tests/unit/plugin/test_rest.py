@@ -45,6 +45,19 @@ def test_the_window_of_a_failed_batch_is_opened_again(api: Api) -> None:
     assert client.get(f"/api/v1/workflows/sales/batches/{second['batch_id']}").json()["status"] == "success"
 
 
+def test_nothing_to_load_has_a_code_of_its_own_and_changes_nothing(api: Api) -> None:
+    (api.cfg / "sales.yaml").write_text(f"window: {{align: '0 0 1 1 *'}}\n{SALES}")
+    client = api.client()
+    batch = client.post("/api/v1/workflows/sales/batches").json()["batch"]
+    client.post(f"/api/v1/workflows/sales/batches/{batch['batch_id']}/close")
+    refused = client.post("/api/v1/workflows/sales/batches")
+    assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_load")
+    (error,) = refused.json()["errors"]
+    assert error["code"] == "up_to_date"
+    assert error["ready_at"].endswith("-12-31T23:00:00.000000")  # midnight in Paris
+    assert client.get("/api/v1/workflows/sales/batches").json()["total"] == 1
+
+
 def test_closing_twice_with_another_result_is_a_conflict(api: Api) -> None:
     client = api.client()
     batch = client.post("/api/v1/workflows/sales/batches").json()["batch"]["batch_id"]
