@@ -98,9 +98,8 @@ class _Opening:
 
     def next_spans(self) -> Spans:
         """Return the next window of each job: from where its data is loaded to, until now or as its shape allows."""
-        for name, job in self.jobs.items():
-            if name not in self.left_out:
-                self._check_beginning(name, job)
+        for name in sorted(self.jobs.keys() - self.left_out):
+            self._check_beginning(name, self.jobs[name])
         shaped = shaped_windows(self.state, self.request, self.config, self.jobs, self.left_out, self.now)
         if shaped is not None:
             self.more, self.loaded = shaped.more or None, shaped.loaded
