@@ -14,7 +14,7 @@ from batchy_provider.core.dates import format_date
 from batchy_provider.core.missing_data import gaps_of, merged_gaps
 from batchy_provider.core.presenters import unknown_workflow
 from batchy_provider.core.snapshot import Snapshot
-from batchy_provider.core.values import UnreadableWorkflow
+from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.state.ledger_scan import read_ledger, scan_ledgers
 from batchy_provider.state.log_throttle import LogThrottle
 

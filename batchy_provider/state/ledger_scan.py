@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from batchy_provider.core.snapshot import Snapshot
-from batchy_provider.core.values import UnreadableWorkflow
+from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
