@@ -164,3 +164,10 @@ def test_an_archive_that_cannot_be_read_stops_it_before_anything_is_removed(
     cli("remove", "sales", "--yes", code=1)
     assert "no route to it" in cli.said
     assert keys(cli) == before
+
+
+def test_a_wait_for_it_says_that_it_is_not_there(cli: Cli) -> None:
+    cli("wait", "sales", "--timeout", "0s")
+    cli("remove", "sales", "--yes")
+    out = cli("wait", "sales", "--timeout", "0s", code=124)
+    assert "not in Redis yet" in out + cli.said

@@ -85,6 +85,13 @@ def test_the_next_night_goes_on_under_the_new_name(cli: Cli) -> None:
     assert "in step" in cli("restore", "orders", "--dry-run")
 
 
+def test_a_wait_for_the_new_name_is_done_and_one_for_the_old_name_goes_on(cli: Cli) -> None:
+    cli("rename", "sales", "orders")
+    cli("wait", "orders", "--timeout", "0s")
+    out = cli("wait", "sales", "--timeout", "0s", code=124)
+    assert "not in Redis yet" in out + cli.said
+
+
 def test_it_says_which_files_have_the_old_name(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "cfg").mkdir()
     (tmp_path / "cfg" / "sales.yaml").write_text(FILE)
