@@ -85,7 +85,7 @@ CHANGED = Metric(
     "batchy.changes",
     ("workflow", "action", "source"),
     "A person has changed something by page, REST, or a command line with `--connection`: `open`, `close`, `fail`, "
-    "`set_window`, `enable`, `disable`, `load`, `remove`, `rename`, `export`, `import`.",
+    "`set_window`, `enable`, `disable`, `load`, `remove`, `rename`, `export`, `import`, `fill`.",
 )
 
 METRICS = (

@@ -143,14 +143,17 @@ class FillService:
     def _record(
         self, state: Snapshot, request: FillRequest, created: Sequence[str], actor: Actor, why: str | None
     ) -> None:
-        """Record who has started runs, and why, beside the other changes that people make."""
-        if state.jobs:
-            count = "1 run" if len(created) == 1 else f"{len(created)} runs"
-            self._store().record(state.workflow, f"fill: queued {count}, first {created[0]}", by=actor, why=why)
+        """Record who has started runs, and why, beside the other changes that people make.
+
+        First in the log of Airflow, which has the runs: Redis may be gone by now.
+        """
         given = {"from_date": request.from_date, "to_date": request.to_date}
         details = {name: str(value) for name, value in given.items() if value is not None}
         details |= {"every": format_duration(request.every), "runs": ", ".join(created)}
         self._audit(Audit(workflow=state.workflow, action="fill", actor=actor, why=why, details=details))
+        if state.jobs:
+            count = "1 run" if len(created) == 1 else f"{len(created)} runs"
+            self._store().record(state.workflow, f"fill: queued {count}, first {created[0]}", by=actor, why=why)
 
 
 def _range(workflow: str, request: FillRequest, mark: datetime | None, now: datetime) -> Interval:
