@@ -19,6 +19,7 @@ from batchy_provider.core.fill_slices import slices
 from batchy_provider.core.intervals import Interval, Intervals, merge
 from batchy_provider.core.missing_data import current_ledger, disabled_jobs, lacks, merged_gaps, overlaps, without
 from batchy_provider.core.names import check_workflow_name
+from batchy_provider.core.unfinished_rename import check_finished
 from batchy_provider.core.windows import watermarks
 from batchy_provider.exceptions import NoDagError, UnknownWorkflowError, WindowError
 from batchy_provider.services.answers import Audit
@@ -62,6 +63,7 @@ class FillService:
 
         :raises UnknownWorkflowError: neither Redis nor a file knows the workflow.
         :raises NoDagError: Airflow has no DAG of it.
+        :raises UnfinishedRenameError: a rename of the workflow was interrupted.
         :raises WindowError: the range or the length of the slices is not valid, or there are too many slices.
         """
         check_workflow_name(workflow)
@@ -73,6 +75,7 @@ class FillService:
         known = [] if self._runs is None else self._runs.with_windows(workflow)
         paused = None if self._runs is None else self._runs.is_paused(workflow)
         state = read_ledger(self._store().backend, workflow)
+        check_finished(state.rename, workflow)
         zone, jobs = self._zone_and_jobs(state)
         if self._runs is not None and paused is None:
             raise NoDagError(f"Airflow has no DAG {workflow!r}, so no run can load the data. Is its file valid?")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -262,3 +263,12 @@ def test_unknown_workflows_and_workflows_without_a_dag_are_refused(services: Ser
     airflow.paused = None
     with pytest.raises(NoDagError, match="no DAG 'sales'"):
         fill(services)
+
+
+def test_while_a_rename_is_unfinished_nothing_is_started(services: Services, airflow: FakeDagRuns) -> None:
+    with_gap(services)
+    half = json.dumps({"old": "sales", "new": "orders", "moved": False})
+    services.store.backend.client.hset(services.store.backend.keys("sales").meta, "rename", half)
+    with pytest.raises(BatchyError, match="batchy rename sales orders"):
+        fill(services)
+    assert airflow.runs == {}
