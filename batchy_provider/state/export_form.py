@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchy_provider.core.dates import parse_date
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import FormError, encodable, fits, shown
-from batchy_provider.exceptions import ImportDocumentError, InvalidNameError, StateError
+from batchy_provider.exceptions import ImportDocumentError, InvalidNameError, StateError, WindowError
 from batchy_provider.state import codec
 from batchy_provider.state.stored_values import job_errors, load_json
 from batchy_provider.state.whole_workflow import WholeWorkflow
@@ -26,7 +27,10 @@ VERSION = 1
 MAX_ERRORS = 50
 """How many errors of a document are listed."""
 _MAX_ID = 2**53
-_KEYS = {"workflow", "jobs", "ledger", "config", "disabled", "owner", "last_success", "changes", "runs", "batches"}
+DURATIONS = ":durations"
+"""What stands after the name in the key of the durations."""
+_OF_STATE = {"workflow", "jobs", "ledger", "durations", "config", "disabled", "owner", "last_success", "changes"}
+_KEYS = {*_OF_STATE, "runs", "batches"}
 _REQUIRED = ("workflow", "jobs", "ledger")
 _META: dict[str, Callable[[str, str | None], Any]] = {
     codec.CONFIG: codec.load_config,
@@ -56,12 +60,14 @@ class ImportedWorkflow:
 
     :param meta: fields of ``wf:meta``, as in JSON.
     :param ledger: as in JSON.
+    :param durations: job → how long its latest executions took, as in JSON.
     :param runs: run key → batch id.
     """
 
     state: Snapshot
     meta: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
+    durations: Mapping[str, Any] = field(default_factory=dict)
     runs: Mapping[str, int] = field(default_factory=dict)
     batches: tuple[ImportedBatch, ...] = ()
 
@@ -90,6 +96,9 @@ def export_data(whole: WholeWorkflow, *, history: bool) -> dict[str, Any]:
         **{name: load_json(keys.meta, name, meta[name]) if name in meta else None for name in _META},
         "jobs": {name: load_json(keys.live, name, live[name]) for name in state.jobs},
         "ledger": {job: codec.dump_intervals(found) for job, found in state.ledger.items()},
+        "durations": {
+            job: load_json(keys.live + DURATIONS, job, text) for job, text in whole.part(keys.live + DURATIONS).items()
+        },
         "runs": runs if history else {run: each for run, each in runs.items() if each in ids},
         "batches": [
             {
@@ -159,6 +168,7 @@ class _Check:
         meta = {field: data[field] for field in _META if data.get(field) is not None}
         read = {field: self._value(f"{place}.{field}", _META[field], value) for field, value in meta.items()}
         ledger = self._ledger(f"{place}.ledger", data.get("ledger", {}))
+        durations = self._durations(f"{place}.durations", data.get("durations") or {})
         runs = self._runs(f"{place}.runs", data.get("runs") or {})
         batches = self._batches(f"{place}.batches", data.get("batches") or [])
         if len(self.errors) > before:
@@ -168,7 +178,7 @@ class _Check:
             jobs=jobs,
             **{each: read[each] for each in (codec.CONFIG, codec.OWNER, codec.LAST_SUCCESS) if each in read},
         )
-        return ImportedWorkflow(state=state, meta=meta, ledger=ledger, runs=runs, batches=batches)
+        return ImportedWorkflow(state=state, meta=meta, ledger=ledger, durations=durations, runs=runs, batches=batches)
 
     def _add(self, error: str) -> None:
         self.errors.append(error)
@@ -215,6 +225,16 @@ class _Check:
         for job, pairs in data.items():
             self._check_text(f"{place}.{encodable(job)}", job)
             self._value(f"{place}.{encodable(job)}", _load_intervals, pairs, "a list of [from, to] in order")
+        return dict(data)
+
+    def _durations(self, place: str, data: Any) -> dict[str, Any]:
+        if not self._is_object(place, data):
+            return {}
+        for job, entries in data.items():
+            self._check_text(f"{place}.{encodable(job)}", job)
+            if not (isinstance(entries, list) and all(map(_is_duration, entries))):
+                expected = "a list of [start, seconds, window length in seconds]"
+                self._add(f"{place}.{encodable(job)} is {shown(entries)}; expected {expected}")
         return dict(data)
 
     def _runs(self, place: str, data: Any) -> dict[str, int]:
@@ -270,6 +290,15 @@ class _Check:
 
 def _load_intervals(key: str, text: str | None) -> Any:
     return codec.load_ledger(key, {"": text or ""})
+
+
+def _is_duration(entry: Any) -> bool:
+    try:
+        start, seconds, window_seconds = entry
+        parse_date(start)
+    except (TypeError, ValueError, WindowError):
+        return False
+    return fits(float, seconds) and fits(float, window_seconds)
 
 
 def _is_id(value: Any) -> bool:

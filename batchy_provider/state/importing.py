@@ -21,7 +21,7 @@ from batchy_provider.exceptions import StateError, WorkflowExistsError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.deliveries import offset_command, read_offset
-from batchy_provider.state.export_form import ImportedWorkflow, export_data
+from batchy_provider.state.export_form import DURATIONS, ImportedWorkflow, export_data
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.protocol import Command
 from batchy_provider.state.session import Session
@@ -168,6 +168,7 @@ def _contents(keys: Keys, request: ImportRequest, change: Change, entry: Persona
         keys.live: _hash(wanted.state.jobs if change.live is None else change.live),
         keys.meta: {field: codec.dump(value) for field, value in meta.items() if value is not None},
         keys.loaded: loaded,
+        keys.live + DURATIONS: {job: codec.dump(entries) for job, entries in wanted.durations.items()},
         keys.runs: {run: str(batch_id) for run, batch_id in wanted.runs.items()},
         keys.closed: {str(batch_id): repr(float(score)) for batch_id, score in closed.items()},
         keys.history: {str(batch_id): str(batch_id) for batch_id in batches},

@@ -48,6 +48,7 @@ GOOD = {"workflow": "sales", "jobs": {"load": JOB}, "ledger": {}}
         (document({**GOOD, "owner": []}), ["(sales).owner is []; expected a JSON object"]),
         (document({**GOOD, "last_success": {"batch_id": 1}}), ["(sales).last_success lacks the key 'to_date'"]),
         (document({**GOOD, "changes": [{"at": 1}]}), ["(sales).changes has at = 1; expected text"]),
+        (document({**GOOD, "durations": {"load": [["soon", 1, 2]]}}), ["(sales).durations.load is [['soon', 1, 2]]"]),
         (document({**GOOD, "runs": {"one": "x"}}), ["(sales).runs.one is 'x'; expected the id of a batch"]),
         (document({**GOOD, "batches": [{"batch_id": -1}]}), ["(sales).batches[0].batch_id is -1; expected the id"]),
         (

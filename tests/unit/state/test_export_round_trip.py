@@ -57,6 +57,7 @@ def raw(store: Store) -> dict[str, Any]:
             found[name] = client.zrange(key, 0, -1, withscores=True)
         else:
             found[name] = {field.decode(): value for field, value in client.hgetall(key).items()}
+    found[":durations"] = {job: json.loads(text) for job, text in found.get(":durations", {}).items()}
     for name in (":told", ":progress"):
         found.pop(name, None)
     meta = found[":meta"]
