@@ -18,10 +18,10 @@ from batchy_provider.core.values import (
     CloseRequest,
     Holder,
     OpenRequest,
-    UnreadableWorkflow,
     Window,
     WorkflowConfig,
 )
+from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.exceptions import (
     BatchHeldError,
     StateError,
