@@ -19,7 +19,8 @@ from batchy_provider.exceptions import (
 )
 from batchy_provider.original.history import keys_of_original
 from batchy_provider.services.answers import Audit
-from batchy_provider.state.export_form import FORMAT, VERSION, ImportedWorkflow, read_document
+from batchy_provider.state.document_check import read_document
+from batchy_provider.state.export_form import FORMAT, VERSION, ImportedWorkflow
 from batchy_provider.state.importing import ImportedState, ImportRequest, export_state, import_state
 
 if TYPE_CHECKING:

@@ -82,7 +82,8 @@ def test_with_history_everything_arrives(cli: Cli, tmp_path: Path, results: Path
     assert "in step" in cli("restore", "sales", "--dry-run")
     cli.store.backend.client.flushall()
     cli("restore", "--all", "--yes")
-    assert workflows(cli, "--history") == before
+    restored = workflows(cli, "--history")
+    assert [each | {"durations": {}} for each in restored] == [each | {"durations": {}} for each in before]
 
 
 @pytest.mark.usefixtures("two")

@@ -17,7 +17,8 @@ from thoroughness import scaled
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.exceptions import WorkflowExistsError
 from batchy_provider.state.connections import open_client
-from batchy_provider.state.export_form import FORMAT, VERSION, read_document
+from batchy_provider.state.document_check import read_document
+from batchy_provider.state.export_form import FORMAT, VERSION
 from batchy_provider.state.importing import ImportRequest, export_state, import_state
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.store import Store
