@@ -46,7 +46,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
     import argcomplete
 
     for action in _all_actions(parser):
-        if action.dest in ("workflow", "others", "old"):
+        if action.dest in ("workflow", "workflows", "others", "old"):
             action.completer = _workflows  # type: ignore[attr-defined]  # for argcomplete
         elif action.dest == "job" and not isinstance(action, argparse._AppendAction):
             action.completer = _jobs  # type: ignore[attr-defined]  # for argcomplete

@@ -177,6 +177,7 @@ def test_the_shell_completes_commands_workflows_and_jobs(tmp_path: Path, redis_u
     assert {"status", "history"} <= set(complete("batchy ", tmp_path))
     assert complete("batchy status s", tmp_path, redis_url) == ["sales", "stored"]
     assert complete("batchy status s", tmp_path, "redis://127.0.0.1:1") == ["sales"]
+    assert complete("batchy gaps other s", tmp_path, redis_url) == ["sales", "stored"]
     assert {"extract", "load"} <= set(complete("batchy disable sales ", tmp_path))
     assert main(["completion", "bash"]) == 0
 
