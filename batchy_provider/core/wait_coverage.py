@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.duration_text import format_duration
+from batchy_provider.core.expected_ends import Configs, expected_end, shaped_interval
 from batchy_provider.core.intervals import Interval, Intervals
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Ledger
-from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.wait_intervals import (
     Schedule,
     Shortfall,
@@ -26,26 +27,42 @@ from batchy_provider.core.waits import Wait
 from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import BatchyError
 
+_SOME_MOMENT = datetime(2026, 1, 1)
 _SHOWN_GAPS = 3
 _SHOWN_GROUPS = 3
 
 
-def compare(state: Snapshot, wait: Wait, ledger: Ledger, jobs: Iterable[str]) -> list[Shortfall]:
+def has_due_times(state: Snapshot, sources: Configs) -> bool:
+    """Tell whether it is known up to where a workflow loads at its due times; if not, the day counts instead.
+
+    :param sources: see `compare`.
+    """
+    crons, timezone = state.config.crons, state.config.timezone
+    if not crons:
+        return False
+    some_fire = Schedule(crons=crons, timezone=timezone).last_fire(_SOME_MOMENT)
+    return expected_end(state.workflow, some_fire, {**sources, state.workflow: state.config}) is not None
+
+
+def compare(
+    state: Snapshot, wait: Wait, ledger: Ledger, jobs: Iterable[str], sources: Mapping[str, StoredConfig] | None = None
+) -> list[Shortfall]:
     """Return for each job which interval the wait needs from it, and what it lacks of that.
 
     :param state: the workflow that is waited for.
     :param wait: of a backfill, or with scope ``due``.
     :param ledger: what its jobs have loaded.
     :param jobs: the jobs that the wait needs.
+    :param sources: the configurations of the workflows whose data this one loads, and of theirs.
     """
-    schedule = Schedule(crons=state.config.crons, timezone=state.config.timezone)
-    return comparisons(ledger, {job: _wanted(state, wait, schedule, job, ledger.get(job, ())) for job in jobs})
+    configs = {**(sources or {}), state.workflow: state.config}
+    return comparisons(ledger, {job: _wanted(state, wait, configs, job, ledger.get(job, ())) for job in jobs})
 
 
-def _wanted(state: Snapshot, wait: Wait, schedule: Schedule, job: str, loaded: Intervals) -> Interval:
+def _wanted(state: Snapshot, wait: Wait, configs: Configs, job: str, loaded: Intervals) -> Interval:
     """Return the interval that one job must have loaded."""
     found = state.jobs.get(job)
-    interval = _asked(wait, schedule, loaded)
+    interval = _shaped(state, wait, configs, loaded)
     starts = []
     if found is not None:
         starts.append(_initial(state.workflow, job, found))
@@ -57,6 +74,16 @@ def _wanted(state: Snapshot, wait: Wait, schedule: Schedule, job: str, loaded: I
     if wait.backfill and start >= interval.end:
         return interval  # a day before the first window: only a backfill of the same day can load it
     return Interval(min(start, interval.end), interval.end)
+
+
+def _shaped(state: Snapshot, wait: Wait, configs: Configs, loaded: Intervals) -> Interval:
+    """Return the interval that the wait asks for, as far as the windows of the workflow go."""
+    schedule = Schedule(crons=state.config.crons, timezone=state.config.timezone)
+    interval = _asked(wait, schedule, loaded)
+    if not schedule.crons or state.config.window is None:
+        return interval
+    shaped = shaped_interval(state.workflow, interval, configs, from_fire=wait.backfill)
+    return _asked(wait, Schedule(), loaded) if shaped is None else shaped
 
 
 def _asked(wait: Wait, schedule: Schedule, loaded: Intervals) -> Interval:

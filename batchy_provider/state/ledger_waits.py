@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from batchy_provider.core.dates import day_bounds, parse_date
+from batchy_provider.core.expected_ends import sources
 from batchy_provider.core.intervals import Interval
 from batchy_provider.core.ledger import Loaded, posted, windows_loaded
 from batchy_provider.core.ledger_history import live_windows
 from batchy_provider.core.presenters import live_batch
-from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.vocabulary import VerdictCode
-from batchy_provider.core.wait_coverage import compare, interval_text, moment_text, shortfall_text
+from batchy_provider.core.wait_coverage import compare, has_due_times, interval_text, moment_text, shortfall_text
 from batchy_provider.core.wait_intervals import Schedule, Shortfall
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.state import codec
@@ -43,13 +44,15 @@ def check_ledger(keys: Keys, wait: Wait, state: Snapshot) -> Generator[Sequence[
     has_jobs = known if state.jobs or not known else wanted
     if (verdict := never_done(wait, wanted, has_jobs)) is not None:
         return verdict
-    found = compare(state, wait, ledger, wanted)
+    configs = yield from _configs_of_sources(keys, state)
+    found = compare(state, wait, ledger, wanted, configs)
+    is_by_day = wait.backfill or not has_due_times(state, configs)
     if lacking := [each for each in found if each.missing]:
         has_failed = None if wait.backfill else failure(state, wait, _failures_from(state, wait))
-        return has_failed or _waiting(state, wait, found, lacking)
+        return has_failed or _waiting(state, wait, found, lacking, is_by_day=is_by_day)
     intervals = {each.job: each.wanted for each in found}
     batch_id = state.live_id if _has_end(live, intervals) else (yield from _loaded_by(keys, intervals))
-    return _done(state, wait, found, batch_id)
+    return _done(wait, found, batch_id, is_by_day=is_by_day)
 
 
 def _failures_from(state: Snapshot, wait: Wait) -> datetime:
@@ -61,20 +64,21 @@ def _failures_from(state: Snapshot, wait: Wait) -> datetime:
     return Schedule(crons=state.config.crons, timezone=state.config.timezone).last_fire(parse_date(wait.due))
 
 
-def _waiting(state: Snapshot, wait: Wait, found: Sequence[Shortfall], lacking: Sequence[Shortfall]) -> Verdict:
-    is_by_day = _is_by_day(state, wait)
+def _waiting(
+    state: Snapshot, wait: Wait, found: Sequence[Shortfall], lacking: Sequence[Shortfall], *, is_by_day: bool
+) -> Verdict:
     code = VerdictCode.DAY_NOT_LOADED if is_by_day else VerdictCode.DUE_NOT_LOADED
     if len(lacking) < len(found):
         code = VerdictCode.JOB_NOT_LOADED
     whole = Interval(min(each.wanted.start for each in lacking), max(each.wanted.end for each in lacking))
-    text = f"{wait.workflow}: waits for {interval_text(whole)} UTC{_why(state, wait)}; {shortfall_text(lacking)}"
+    text = f"{wait.workflow}: waits for {interval_text(whole)} UTC{_why(wait, is_by_day)}; {shortfall_text(lacking)}"
     if not wait.backfill and state.live_id is not None:
         text += f"; {latest(live_batch(state))[1]}"
     return Verdict(state="waiting", code=code, text=text, intervals=tuple(found))
 
 
-def _done(state: Snapshot, wait: Wait, found: Sequence[Shortfall], batch_id: int | None) -> Verdict:
-    code = VerdictCode.DAY_LOADED if _is_by_day(state, wait) else VerdictCode.DUE_LOADED
+def _done(wait: Wait, found: Sequence[Shortfall], batch_id: int | None, *, is_by_day: bool) -> Verdict:
+    code = VerdictCode.DAY_LOADED if is_by_day else VerdictCode.DUE_LOADED
     end = max(each.wanted.end for each in found)
     loaded = [each.wanted for each in found if each.wanted.start < each.wanted.end]
     if not loaded:
@@ -82,20 +86,37 @@ def _done(state: Snapshot, wait: Wait, found: Sequence[Shortfall], batch_id: int
         return Verdict(state="done", code=code, text=text, intervals=tuple(found))
     batch = "a batch that was pruned" if batch_id is None else f"batch {batch_id}"
     whole = Interval(min(each.start for each in loaded), end)
-    what = f"the data of {wait.day}" if _is_by_day(state, wait) else "all that was due"
+    what = f"the data of {wait.day}" if is_by_day else "all that was due"
     text = f"{wait.workflow}: {batch} has loaded {what}, {interval_text(whole)} UTC"
     return Verdict(state="done", code=code, batch_id=batch_id, text=text, intervals=tuple(found))
 
 
-def _is_by_day(state: Snapshot, wait: Wait) -> bool:
-    return wait.backfill or not state.config.crons
-
-
-def _why(state: Snapshot, wait: Wait) -> str:
+def _why(wait: Wait, is_by_day: bool) -> str:
     """Say why it is this interval."""
     if wait.backfill:
         return f", the data of {wait.day}"
-    return "" if state.config.crons else f", the data of {wait.day}, since no schedule of it is known"
+    return f", the data of {wait.day}, since no schedule of it is known" if is_by_day else ""
+
+
+class Elsewhere(list[Command]):
+    """Commands about other workflows, whose keys another server of a Redis Cluster may hold."""
+
+
+def _configs_of_sources(
+    keys: Keys, state: Snapshot
+) -> Generator[Sequence[Command], Sequence[Any], dict[str, StoredConfig]]:
+    """Ask for the configurations of the workflows whose data this one loads, and of theirs."""
+    found: dict[str, StoredConfig] = {}
+    wanted = [name for name in sources(state.config) if name != state.workflow]
+    while wanted:
+        others = [Keys(name, keys.cluster) for name in wanted]
+        texts = yield Elsewhere(("HGET", other.meta, codec.CONFIG) for other in others)
+        found |= {
+            other.workflow: codec.load_config(other.meta, text) for other, text in zip(others, texts, strict=True)
+        }
+        known = {*found, state.workflow}
+        wanted = sorted({name for config in found.values() for name in sources(config)} - known)
+    return found
 
 
 def _loaded_by(

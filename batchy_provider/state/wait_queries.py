@@ -21,8 +21,8 @@ from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import ledger_questions, load_snapshot, with_ledger
-from batchy_provider.state.ledger_waits import check_ledger
-from batchy_provider.state.protocol import Command, as_hash
+from batchy_provider.state.ledger_waits import Elsewhere, check_ledger
+from batchy_provider.state.protocol import Command, as_hash, reply_error
 from batchy_provider.state.stored_values import load_id
 from batchy_provider.state.transaction import RETRY_SECONDS
 from batchy_provider.state.wait_obstacles import enabled, load_date, not_yet
@@ -137,8 +137,18 @@ def ask(backend: Backend, wait: Wait) -> Verdict:
     commands = next(asking)
     while True:
         try:
-            # The caller asks again soon, so a short retry is enough.
-            commands = asking.send(backend.ask(wait.workflow, *commands, retry_seconds=RETRY_SECONDS))
+            commands = asking.send(_replies(backend, wait.workflow, commands))
         except StopIteration as stop:
             verdict: Verdict = stop.value
             return verdict
+
+
+def _replies(backend: Backend, workflow: str, commands: Sequence[Command]) -> Sequence[Any]:
+    if not isinstance(commands, Elsewhere):
+        # The caller asks again soon, so a short retry is enough.
+        return backend.ask(workflow, *commands, retry_seconds=RETRY_SECONDS)
+    replies = backend.pipelined(commands)
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, Exception):
+            raise reply_error(command, reply)
+    return replies
