@@ -171,18 +171,21 @@ class _Check:
             at = f"{place}[{index}]"
             if not self._is_object(at, each):
                 continue
-            batch_id, closed, record = each.get("batch_id"), each.get("closed"), each.get("record")
+            batch_id, record = each.get("batch_id"), each.get("record")
+            closed, listed = each.get("closed"), each.get("listed")
             if not _is_id(batch_id) or batch_id in seen:
                 self._add(f"{at}.batch_id is {shown(batch_id)}; expected the id of a batch, each once")
                 continue
             seen.add(batch_id)
             if closed is not None and not fits(float, closed):
                 self._add(f"{at}.closed is {shown(closed)}; expected when the batch was closed, in Unix seconds")
+            if listed is not None and not fits(float, listed):
+                self._add(f"{at}.listed is {shown(listed)}; expected the place of the batch in the history, a number")
             jobs = self._jobs(f"{at}.jobs", each.get("jobs"))
             known = None
             if record is not None:
                 known = self._value(f"{at}.record", lambda key, text: codec.load_record(key, 0, text), record)
-            yield ImportedBatch(stored=StoredBatch(batch_id, jobs, known), record=record, closed=closed)
+            yield ImportedBatch(stored=StoredBatch(batch_id, jobs, known), record=record, closed=closed, listed=listed)
 
     def _check_text(self, place: str, text: str) -> None:
         if encodable(text) != text:

@@ -32,11 +32,13 @@ class ImportedBatch:
 
     :param record: as in JSON; None for a batch of the original server.
     :param closed: its score in ``wf:closed``, Unix seconds; None for a history batch.
+    :param listed: its score in ``wf:history``; None for its id.
     """
 
     stored: StoredBatch
     record: dict[str, Any] | None = None
     closed: float | None = None
+    listed: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def export_data(whole: WholeWorkflow, *, history: bool) -> dict[str, Any]:
     """
     keys, state = whole.keys, whole.state
     live, meta = whole.part(keys.live), whole.part(keys.meta)
-    closed = whole.part(keys.closed)
+    closed, listed = whole.part(keys.closed), whole.part(keys.history)
     last = state.last_success
     needed = {state.live_id, None if last is None else last.batch_id}
     ids = sorted(each for each in whole.batch_ids if history or each in needed)
@@ -89,6 +91,7 @@ def export_data(whole: WholeWorkflow, *, history: bool) -> dict[str, Any]:
             {
                 "batch_id": each,
                 "closed": float(closed[str(each)]) if str(each) in closed else None,
+                "listed": float(listed.get(str(each), each)),
                 "record": load_json(keys.meta, codec.record_field(each), text)
                 if (text := meta.get(codec.record_field(each))) is not None
                 else None,

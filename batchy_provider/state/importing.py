@@ -153,6 +153,7 @@ def _contents(keys: Keys, request: ImportRequest, change: Change, entry: Persona
     meta[codec.LEDGER] = codec.LEDGER_VERSION
     batches = {each.stored.batch_id: each.stored.jobs for each in wanted.batches}
     closed = {each.stored.batch_id: each.closed for each in wanted.batches if each.closed is not None}
+    listed = {each.stored.batch_id: float(each.listed) for each in wanted.batches if each.listed is not None}
     for each in wanted.batches:
         if each.record is not None:
             meta[codec.record_field(each.stored.batch_id)] = each.record
@@ -171,7 +172,7 @@ def _contents(keys: Keys, request: ImportRequest, change: Change, entry: Persona
         keys.live + DURATIONS: {job: codec.dump(entries) for job, entries in wanted.durations.items()},
         keys.runs: {run: str(batch_id) for run, batch_id in wanted.runs.items()},
         keys.closed: {str(batch_id): repr(float(score)) for batch_id, score in closed.items()},
-        keys.history: {str(batch_id): str(batch_id) for batch_id in batches},
+        keys.history: {str(batch_id): repr(listed.get(batch_id, float(batch_id))) for batch_id in batches},
         **{keys.batch(batch_id): _hash(jobs) for batch_id, jobs in batches.items()},
     }
     return {key.removeprefix(keys.live): content for key, content in contents.items()}

@@ -32,8 +32,9 @@ def nights(cli: Cli, results: Path) -> None:
 
 
 def two_nights(cli: Cli) -> None:
-    cli.store.open("sales", OpenRequest(holder=Holder(dag_id="sales", run_id="nightly"), config=CONFIG))
-    cli("close", "sales")
+    run = Holder(dag_id="sales", run_id="nightly")
+    batch = cli.store.open("sales", OpenRequest(holder=run, config=CONFIG))
+    cli("close", "sales", "--batch", str(batch.batch_id))
     cli("open", "sales")
     cli("close", "sales")
 
