@@ -103,3 +103,28 @@ def supervisor_socket() -> int | None:
 
     socket = getattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "socket", None)
     return None if socket is None else int(socket.fileno())
+
+
+def start_run(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
+    """Start a run of a DAG from a task, as `TriggerDagRunOperator` does.
+
+    :returns: whether it is new; a run of this id may exist already.
+    :raises Exception: if Airflow refuses it.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+
+    reply: Any = task_runner.SUPERVISOR_COMMS.send(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf=conf))
+    if not isinstance(reply, ErrorResponse):
+        return True
+    if str(getattr(reply.error, "value", reply.error)) == "DAGRUN_ALREADY_EXISTS":
+        return False
+    raise RuntimeError(str(reply))
+
+
+def skip_tasks(task_ids: Sequence[str]) -> None:
+    """Skip tasks of the run of the current task that have not started, whatever their trigger rules."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import SkipDownstreamTasks
+
+    task_runner.SUPERVISOR_COMMS.send(SkipDownstreamTasks(tasks=list(task_ids)))

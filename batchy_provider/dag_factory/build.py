@@ -129,6 +129,7 @@ def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[s
         timezone=config.timezone,
         disabled_jobs=config.disabled,
         infa=config.infa or None,
+        window=config.window,
         if_open=model.if_open,
         **common,
     )

@@ -9,6 +9,9 @@ from typing import Any
 
 from batchy_provider.core.values import run_key
 
+OPEN = "open"
+"""Id of the task that opens the batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBatchCheck:
@@ -55,6 +58,9 @@ class OpenBatchCheck:
             raise AirflowSkipException(f"{ti.task_id} is disabled in the workflow's file (enabled: false)")
         with BatchyHook(self.redis_conn_id) as store:
             batch = store.batch_of_run(self.workflow, run_key(self.workflow, ti.dag_id, ti.run_id))
+            if batch is None and _was_skipped(ti):
+                # Instances of a mapped task are not skipped with the tasks.
+                raise AirflowSkipException("there is nothing to load, so no batch was opened")
             if batch is None or batch.status != "open":
                 found = "has opened no batch" if batch is None else f"closed its batch, {batch.batch_id}"
                 lost = f". If its open succeeded, Redis has lost the batch since: `batchy restore {self.workflow}`"
@@ -72,3 +78,11 @@ class OpenBatchCheck:
                 raise AirflowSkipException(
                     f"job {self.job!r} is disabled; its window waits and is caught up when it is enabled again"
                 )
+
+
+def _was_skipped(ti: Any) -> bool:
+    """Tell whether the opening of this run was skipped, because there was nothing to load."""
+    from batchy_provider.operators.task_instances import states_of
+
+    found = states_of(ti, ti.dag_id, ti.run_id, {OPEN})
+    return set(found[OPEN].values()) == {"skipped"}

@@ -12,9 +12,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from batchy_provider.assets import workflow_alias, workflow_asset
 from batchy_provider.core.vocabulary import IF_OPEN, IfOpen
-from batchy_provider.exceptions import BatchHeldError
+from batchy_provider.exceptions import BatchHeldError, NothingToLoadError
 from batchy_provider.operators.batch_operator import BatchOperator, attempt_of, batch_summary
 from batchy_provider.operators.dag_run import Run, is_running
+from batchy_provider.operators.next_slice import is_due, start_next_slice
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from batchy_provider.core.job_state import Fields
     from batchy_provider.core.values import Batch, OpenRequest
+    from batchy_provider.core.window_shape import WindowShape
     from batchy_provider.operators.closing import Closing
     from batchy_provider.operators.task_instances import States
     from batchy_provider.state.store import Store
@@ -45,6 +47,7 @@ class BatchyOpenOperator(BatchOperator):
     | what happens | state of the task |
     |---|---|
     | the batch opens, or an earlier try of the run has opened it | success |
+    | the shape of the windows leaves nothing to load | skipped, and all tasks up to the closing one too |
     | another run that still runs holds the batch open | `if_open`: failed, or deferred until that batch closes |
     | Redis or the archive does not answer, or the workflow changes meanwhile | up for retry |
     | the window, the jobs or the scripts cannot be used | failed, without a retry |
@@ -62,12 +65,14 @@ class BatchyOpenOperator(BatchOperator):
     :param timezone: IANA name of the timezone in which ``trunc_start`` cuts.
     :param disabled_jobs: jobs that the configuration switches off.
     :param infa: how an Informatica parameter file of this workflow names its sections.
+    :param window: the shape of the windows, as a workflow file has it: ``{"align": "day", "max": "1d"}``. With ``max``,
+        a BatchyCloseOperator starts the next run of the DAG until all is loaded.
     :param if_open: what to do while another run that still runs holds the batch open: ``fail``, ``wait`` until it is
         closed (deferred), or ``take_over``.
     :param redis_conn_id: connection to Redis; default: ``[batchy] redis_conn_id``. (templated)
     :returns: XCom with ``workflow``, ``batch_id``, ``kind``, ``from_date`` (inclusive), ``to_date`` (exclusive), and
         ``jobs``: job → ``from_date`` and ``to_date``. Dates are ISO 8601, UTC.
-    :raises ValueError: if `if_open` has another value.
+    :raises ValueError: if `if_open` or `window` has another value.
     """
 
     template_fields: Sequence[str] = ("workflow", "jobs", "redis_conn_id")
@@ -81,6 +86,7 @@ class BatchyOpenOperator(BatchOperator):
         timezone: str = "UTC",
         disabled_jobs: Collection[str] = (),
         infa: Mapping[str, Any] | None = None,
+        window: Mapping[str, Any] | WindowShape | None = None,
         if_open: IfOpen = "fail",
         redis_conn_id: str | None = None,
         **kwargs: Any,
@@ -93,31 +99,30 @@ class BatchyOpenOperator(BatchOperator):
         self.disabled_jobs = sorted(disabled_jobs)
         self.infa = infa
         self.if_open = if_open
+        self.window: WindowShape | None = None
+        if window is not None:
+            from batchy_provider.operators.opening import shape_of
+
+            self.window = shape_of(window)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the batch, or return the one that an earlier try of this run has opened."""
         from batchy_provider.observability import metrics, traces
+        from batchy_provider.operators.opening import log_windows, skip_batch
+        from batchy_provider.operators.script_checks import check_scripts
 
-        self._check_scripts()
+        check_scripts(self, self.disabled_jobs)
         with traces.span("batchy.open", workflow=self.workflow) as span, self._store() as store:
             request = self._request(context)
-            batch = self._open(store, request, context["ti"])
+            try:
+                batch = self._open(store, request, context["ti"])
+            except NothingToLoadError as nothing:
+                skip_batch(self, nothing)
             span.set(**traces.batch_attributes(batch), reused=batch.reused)
         metrics.opened(batch, attempt_of(context))
         self.batch_id_shown = batch.batch_id
-        self._log_windows(batch)
+        log_windows(self.log, self.workflow, batch)
         return batch_summary(batch)
-
-    def _check_scripts(self) -> None:
-        """Fail before a window opens for scripts that cannot run. Disabled jobs do not count."""
-        dag = self.get_dag()
-        if dag is None:
-            return
-        from batchy_provider.operators.script_checks import script_problems
-
-        tasks = [task for task in dag.tasks if task.task_id not in self.disabled_jobs]
-        if problems := script_problems(tasks):
-            raise AirflowFailException("No batch is opened. " + " ".join(problems))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Try again: the other batch is closed, or it is time to check whether its holder still runs."""
@@ -136,9 +141,16 @@ class BatchyOpenOperator(BatchOperator):
                 disabled_jobs=self.disabled_jobs,
                 infa=self.infa,
                 timetable=timetable,
+                window=self.window,
             )
-        run = Run.of(context)
-        return open_request(run, config, timezone=self.timezone, if_open=self.if_open, timetable=timetable)
+        return open_request(
+            Run.of(context),
+            config,
+            timezone=self.timezone,
+            if_open=self.if_open,
+            timetable=timetable,
+            dag_catchup=bool(context["dag"].catchup),
+        )
 
     def _open(self, store: Store, request: OpenRequest, ti: RuntimeTaskInstanceProtocol) -> Batch:
         try:
@@ -163,24 +175,13 @@ class BatchyOpenOperator(BatchOperator):
         )
         raise AssertionError("defer raises")
 
-    def _log_windows(self, batch: Batch) -> None:
-        if batch.warning:
-            self.log.warning("%s: %s", self.workflow, batch.warning)
-        how = "this run opened it before" if batch.reused else batch.record and batch.record.reason
-        self.log.info("Batch %s of %s is open: %s.", batch.batch_id, self.workflow, how)
-        left_out = batch.record.left_out if batch.record else ()
-        for name, job in batch.jobs.items():
-            if name in left_out:
-                self.log.info("  %s: not part of this batch; its window does not move", name)
-            else:
-                self.log.info("  %s: %s to %s UTC", name, job.get("from_date"), job.get("to_date"))
-
 
 class BatchyCloseOperator(BatchOperator):
     """Close the batch that this run has opened.
 
     Use it as the teardown of a DAG, with ``on_failure_fail_dagrun=True``: it runs even if jobs failed, records the
-    outcome of each job, and moves the watermark only after a success.
+    outcome of each job, and moves the watermark only after a success. If the shape of the windows has cut the window of
+    a batch that succeeded, it starts the next run of the DAG.
 
     | status | result of the batch | state of the task |
     |---|---|---|
@@ -251,6 +252,8 @@ class BatchyCloseOperator(BatchOperator):
             self.log.info("  %s: %s", name, job.get("outcome"))
         if closed.kind == "live" and closed.status == "success":
             self._announce(context, closed)
+        if is_due(closed):
+            start_next_slice(run, closed, dag_catchup=bool(context["dag"].catchup))
         if closing.failure:
             raise AirflowFailException(f"Batch {closed.batch_id} of {self.workflow} failed: {closing.failure}")
         outcomes_now = {name: job.get("outcome") for name, job in closed.jobs.items()}

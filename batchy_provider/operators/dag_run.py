@@ -46,19 +46,22 @@ class Run:
     run_after: datetime
     interval: tuple[datetime | None, datetime | None]
     logical_date: datetime | None
+    is_scheduled: bool = False
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Run:
         """Read the run from a task's context."""
         run = context["dag_run"]
+        run_type = str(getattr(run.run_type, "value", run.run_type))
         return cls(
             dag_id=run.dag_id,
             run_id=run.run_id,
-            is_backfill=str(getattr(run.run_type, "value", run.run_type)) == "backfill",
+            is_backfill=run_type == "backfill",
             conf=run.conf or {},
             run_after=run.run_after,
             interval=(run.data_interval_start, run.data_interval_end),
             logical_date=run.logical_date,
+            is_scheduled=run_type == "scheduled",
         )
 
     def key(self, workflow: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +46,18 @@ def _script_of(folder: Path, bundle: str) -> bytes | None:
         with zipfile.ZipFile(path) as archive:
             return archive.read(SCRIPT)
     return None
+
+
+def check_scripts(opening: Any, disabled: Collection[str]) -> None:
+    """Fail a task that opens a batch before a window opens for scripts that cannot run. Disabled jobs do not count.
+
+    :param opening: the task.
+    """
+    dag = opening.get_dag()
+    if dag is None:
+        return
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    tasks = [task for task in dag.tasks if task.task_id not in disabled]
+    if problems := script_problems(tasks):
+        raise AirflowFailException("No batch is opened. " + " ".join(problems))

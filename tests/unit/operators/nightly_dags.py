@@ -41,6 +41,18 @@ with DAG("nightly", schedule="0 2 * * *") as nightly:
     opened >> extract() >> load() >> report() >> closed
     closed.as_teardown(setups=opened, on_failure_fail_dagrun=True)
 
+with DAG("shaped", schedule=None) as shaped:
+    opened = BatchyOpenOperator(
+        task_id="open",
+        workflow="shaped",
+        jobs={"extract": {}, "load": {}, "report": {}},
+        window={"align": "0 0 1 1 *"},
+        retries=0,
+    ).as_setup()
+    closed = BatchyCloseOperator(task_id="close", workflow="shaped", retries=0)
+    opened >> extract() >> load() >> report() >> closed
+    closed.as_teardown(setups=opened, on_failure_fail_dagrun=True)
+
 with DAG("mapped", schedule=None) as mapped:
     opened = BatchyOpenOperator(task_id="open", workflow="mapped", jobs={"part": {}}, retries=0).as_setup()
     closed = BatchyCloseOperator(task_id="close", workflow="mapped", retries=0)

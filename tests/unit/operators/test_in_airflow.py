@@ -57,6 +57,15 @@ def outcomes(store: Store, workflow: str) -> dict[str, str]:
     return {"batch": batch.status, **{name: job.get("outcome") for name, job in batch.jobs.items()}}
 
 
+def test_nothing_to_load_skips_everything_and_the_run_ends_well(dags: dict[str, Any], store: Store) -> None:
+    assert run(dags["shaped"])[0] == "success"
+    state, states, _ = run(dags["shaped"])
+    assert state == "success"
+    # `report` would run after all tasks, whatever became of them.
+    assert states == dict.fromkeys(("open", "extract", "load", "report", "close"), "skipped")
+    assert store.count("shaped") == 1
+
+
 class TestNight:
     def test_good(self, dags: dict[str, Any], store: Store) -> None:
         state, tasks, done = run(dags["nightly"])
