@@ -84,6 +84,7 @@ class Disclosure:
             waited_for_by=self.names(found.waited_for_by),
             holder=self._maybe(found.holder, own),
             schedule=self._maybe(found.schedule, own),
+            window=self._maybe(found.window, own),
             progress={job: mask_fields(report) for job, report in found.progress.items()},
         )
 

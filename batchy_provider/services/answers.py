@@ -68,6 +68,7 @@ class WorkflowSummary:
     :param in_cfg: a file defines it.
     :param faults: number of errors in its file.
     :param schedule: when it runs, in words; None without a valid file.
+    :param window: the shape of its windows, in words; None if they have none.
     :param deadline: the deadline of the newest run that has not succeeded yet.
     :param late_seconds: how long ago that deadline was missed; None while it can be met.
     :param waits_for: the workflows whose success it needs.
@@ -94,6 +95,7 @@ class WorkflowSummary:
     faults: int = 0
     description: str | None = None
     schedule: str | None = None
+    window: str | None = None
     deadline: str | None = None
     late_seconds: int | None = None
     waits_for: list[str] = field(default_factory=list)

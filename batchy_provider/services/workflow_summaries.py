@@ -97,11 +97,18 @@ def summary_of(
         faults=faults,
         description=model.description if model is not None else None,
         schedule=schedule_text(model) if model is not None else None,
+        window=_window(state, workflow),
         deadline=deadline.at if deadline is not None else None,
         late_seconds=deadline.late_seconds if deadline is not None else None,
         waits_for=waits_for,
         waited_for_by=waited_for_by,
     )
+
+
+def _window(state: WorkflowState | None, workflow: Workflow | None) -> str | None:
+    """Return the shape of windows in words: that of the file, which the next run takes, or else that in Redis."""
+    shape = workflow.config().window if workflow is not None else state.window if state is not None else None
+    return None if shape is None else str(shape)
 
 
 def job_summaries(

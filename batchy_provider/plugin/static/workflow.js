@@ -63,6 +63,7 @@ function Summary({ row, rights, jobs, runs, reload }) {
       <div><dt>Last success</dt><dd><${Ago} at=${row.last_success} /></dd></div>
       ${row.deadline ? html`<div><dt>Deadline</dt><dd><${When} at=${row.deadline} /> ${row.late_seconds !== null ? html`<${Badge} state="failed">${duration(row.late_seconds * 1000)} late<//>` : null}</dd></div>` : null}
       <div><dt>Schedule</dt><dd>${row.schedule || html`<span class="soft">${row.faults ? "not known: its file has errors" : "by hand"}</span>`}</dd></div>
+      ${row.window ? html`<div><dt>Windows</dt><dd>${row.window}</dd></div>` : null}
       ${row.next_run ? html`<div><dt>Next run</dt><dd><${When} at=${row.next_run} /></dd></div>` : null}
       ${row.waits_for.length || row.waited_for_by.length ? html`<div><dt>Waits</dt><dd><${WorkflowLinks} text="for" names=${row.waits_for} /><${WorkflowLinks} text="waited for by" names=${row.waited_for_by} /></dd></div>` : null}
       ${row.has_dag && !inDag ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${encode(row.workflow)}`}>DAG ${row.workflow}<//></dd></div>` : null}
