@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG, BaseOperator
 
-from batchy_provider.core.values import Batch
+from batchy_provider.core.values import Batch, BatchRecord
 from batchy_provider.dag_factory import build_dags
 from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 from batchy_provider.hooks import batchy
@@ -98,6 +99,21 @@ class TestGate:
     def test_skips_a_disabled_job(self, dag: DAG, store: Store):
         with pytest.raises(AirflowSkipException, match="job 'tidy' is disabled"):
             self.pass_through(dag, "tidy")
+
+    def test_says_of_a_job_that_is_ahead_why_it_takes_no_part(self, dag: DAG, store: Store):
+        assert store.batch is not None
+        end = "2026-11-22T00:00:00.000000"
+        record = BatchRecord(kind="live", started=end, to_date=end, day="2026-11-22", reason="", left_out=["tidy"])
+        store.batch = replace(store.batch, record=record)
+        with pytest.raises(AirflowSkipException, match="'tidy' has loaded its data beyond the window of this batch"):
+            self.pass_through(dag, "tidy")
+
+    def test_nothing_runs_where_there_was_nothing_to_load(self, store: Store):
+        store.batch = None
+        ti = instance("load")
+        ti.get_task_states = lambda **_: {"scheduled__1": {"open": "skipped"}}
+        with pytest.raises(AirflowSkipException, match="there is nothing to load, so no batch was opened"):
+            OpenBatchCheck("sales", "load", "other").check(ti)
 
     def test_skips_a_job_that_came_to_the_file_since(self, store: Store):
         check = OpenBatchCheck("sales", "new", "other")
