@@ -69,7 +69,7 @@ def shaped_windows(
     return ShapedWindows(
         spans={name: (at[name].start, end) for name, end in found.ends.items()},
         more=found.more,
-        loaded={name: (start, format_date(loaded[name])) for name, start in starts.items() if start is not None},
+        loaded={name: [start, format_date(loaded[name])] for name, start in starts.items() if start is not None},
     )
 
 

@@ -65,7 +65,7 @@ def loaded_until(state: Snapshot, name: str, job: JobState, at: Position) -> dat
         return max(at.watermark, at.start)
     recorded = state.live_record.loaded if state.live_record is not None else None
     match (recorded or {}).get(name):
-        case (start, end) if start == job.from_date:
+        case [start, end] if start == job.from_date:
             return max(parse_date(end), at.start)
     return _loaded_by_ledger(state, name, job, at)
 

@@ -108,6 +108,7 @@ METRICS = (
 
 _REASON_TAGS = {
     Reason.NEXT_WINDOW: "next",
+    Reason.NEXT_SLICE: "next",
     Reason.RERUN: "again",
     Reason.RERUN_HISTORY: "again",
     Reason.BACKFILL: "backfill",
