@@ -26,6 +26,7 @@ from batchy_provider.core.values import (
     Window,
     WorkflowConfig,
 )
+from batchy_provider.core.vocabulary import Reason
 from batchy_provider.observability import metrics
 from batchy_provider.services.answers import Audit
 from batchy_provider.state.store import Store
@@ -107,6 +108,17 @@ def test_why_a_batch_has_its_window(store: Store, backend: Any) -> None:
     assert night("r4", window=old, move_watermark=True) == "asked"
     close("r4")
     assert night("r5", window=old, backfill=True) == "backfill"
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_each_reason_for_a_window_has_a_tag(backend: Any, reason: Reason) -> None:
+    sent = backend("OTEL_ON")
+    moment = "2026-01-02T00:00:00.000000"
+    record = BatchRecord(
+        kind="live", started=moment, to_date=moment, day="2026-01-02", reason="", reason_code=reason.value
+    )
+    metrics.opened(Batch(workflow="sales", batch_id=1, status="open", kind="live", jobs={}, record=record))
+    assert [tags["reason"] for _, stat, _, tags in sent if stat == metrics.OPENED.name] != []
 
 
 def test_a_batch_that_is_closed(store: Store, backend: Any) -> None:
