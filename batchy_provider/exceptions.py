@@ -58,7 +58,7 @@ class NothingToLoadError(BatchyError):
 
 
 class BatchHolder(Protocol):
-    """Who holds a batch open: a run of an Airflow DAG, or a person or another program (`by`)."""
+    """Who holds a batch open: a run of a DAG of an Airflow (`deployment`), or a person or another program (`by`)."""
 
     @property
     def dag_id(self) -> str | None: ...
@@ -68,6 +68,9 @@ class BatchHolder(Protocol):
 
     @property
     def by(self) -> str | None: ...
+
+    @property
+    def deployment(self) -> str | None: ...
 
 
 class BatchHeldError(BatchyError):

@@ -132,6 +132,14 @@ def _options() -> dict[str, Any]:
             "night costs no batch.",
             example="300",
         ),
+        "deployment": _option(
+            "string",
+            None,
+            "Name of this Airflow. If several share one Redis, it tells their runs apart, also where DAGs and runs\n"
+            "have the same names. It must be the same on all workers. Default: ``[api] base_url``, else\n"
+            "``[core] execution_api_server_url``. Change it only while no batch is open.",
+            example="finance-prod",
+        ),
         "cfg_folder": _option(
             "string",
             None,

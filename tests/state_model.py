@@ -126,6 +126,7 @@ class Model:
     loaded_there: dict[str, Span] = field(default_factory=dict)
     """What the original closed as success in that batch."""
     highest: int = 0
+    live_ids: list[int] = field(default_factory=list)
     alike: bool = True
     """All jobs went the same way all the time: then there is one watermark, and re-runs are foreseen exactly."""
 
@@ -218,8 +219,11 @@ class Model:
 
     def noted(self, batch: Batch) -> None:
         """A batch was opened, live or not."""
-        assert batch.batch_id > self.highest, "ids increase"
-        self.highest = batch.batch_id
+        if batch.kind == "live":
+            assert batch.batch_id > max(self.live_ids, default=0), "ids of live batches increase"
+            self.live_ids.append(batch.batch_id)
+        self.highest = max(self.highest, batch.batch_id)
+        assert batch.batch_id not in self.batches, "no two batches have the same id"
         self.batches[batch.batch_id] = batch
         if batch.run is not None:
             self.runs[batch.run] = batch.batch_id

@@ -19,6 +19,7 @@ from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.state import codec
+from batchy_provider.state.holder_codec import load_lease
 from batchy_provider.state.store import Store
 
 WORKFLOW = "sales"
@@ -56,7 +57,7 @@ class PureStore(Store):
         self.ids: set[int] = set()
         self.events: list[dict[str, Any]] = []
 
-    def snapshot(self, run: str | None = None, batch_id: int | None = None) -> Snapshot:
+    def snapshot(self, run: str | None = None, batch_id: int | None = None, earlier: str | None = None) -> Snapshot:
         meta = self.meta.get
         config = codec.load_config("meta", meta(codec.CONFIG))
         state = Snapshot(
@@ -68,18 +69,29 @@ class PureStore(Store):
             last_success=codec.load_last_success("meta", meta(codec.LAST_SUCCESS)),
             last_id=max(self.ids, default=0),
             ledger=self.loaded,
+            lease=load_lease("meta", meta(codec.LEASE)),
+            free_id=self._free_id(),
         )
         if state.overtaken_id is not None:
             state = replace(state, overtaken=self._stored(state.overtaken_id))
-        batch_id = self.runs.get(run, batch_id) if run is not None else batch_id
+        for each in (earlier, run):
+            batch_id = self.runs.get(each, batch_id) if each is not None else batch_id
         return state if batch_id is None else replace(state, own=self._stored(batch_id))
+
+    def _free_id(self) -> int:
+        free = int(unix_seconds(self.clock.now)) - 1
+        while free in self.ids or free in self.batches:
+            free -= 1
+        return free
 
     def _stored(self, batch_id: int) -> StoredBatch:
         record = codec.load_record("meta", batch_id, self.meta.get(codec.record_field(batch_id)))
         return StoredBatch(batch_id, codec.load_jobs("batch", self.batches.get(batch_id, {})), record)
 
-    def _change(self, workflow: str, rule: Any, *, run: Any = None, batch_id: Any = None, **_: Any) -> Any:
-        decision = rule(self.snapshot(run, batch_id), self.clock.now)
+    def _change(
+        self, workflow: str, rule: Any, *, run: Any = None, batch_id: Any = None, earlier_run: Any = None, **_: Any
+    ) -> Any:
+        decision = rule(self.snapshot(run, batch_id, earlier_run), self.clock.now)
         if decision.change is not None:
             self._apply(decision.change)
         return decision.result

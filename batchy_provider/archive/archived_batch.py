@@ -11,6 +11,7 @@ from typing import Any
 from batchy_provider.archive.file_version import VERSION, checked
 from batchy_provider.core.archiving import ended_batches
 from batchy_provider.core.dates import day_of, parse_date
+from batchy_provider.core.holders import key_of_record
 from batchy_provider.core.job_state import JobState, as_fields, job_states
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch, StoredConfig
 from batchy_provider.exceptions import WindowError
@@ -39,7 +40,16 @@ class ArchivedBatch:
     @property
     def run(self) -> str | None:
         """The run key of the run that opened the batch, as in ``wf:runs``."""
-        return None if self.record is None else self.record.get("run")
+        run = None if self.record is None else self.record.get("run")
+        if self.record is None or run is None:
+            return None
+        return key_of_record(self.workflow, run, self.record.get("deployment"))
+
+    @property
+    def listed(self) -> float:
+        """The batch's score in ``wf:history``, which has batches in the order of their opening."""
+        listed = None if self.record is None else self.record.get("listed")
+        return float(self.batch_id if listed is None else listed)
 
     @property
     def stored(self) -> StoredBatch:
@@ -140,9 +150,11 @@ def add_runs_and_days(batches: Sequence[ArchivedBatch], runs: dict[str, int], da
     :param runs: run key → id of the batch that the run opened. Of several, the newest batch counts.
     :param days: day → id of the batch that loaded it. Of several, the batch that was closed last counts.
     """
+    listed = {batch.batch_id: batch.listed for batch in batches}
     for batch in batches:
-        if batch.run is not None:
-            runs[batch.run] = max(batch.batch_id, runs.get(batch.run, 0))
+        known = runs.get(batch.run or "", 0)
+        if batch.run is not None and batch.listed >= listed.get(known, known):
+            runs[batch.run] = batch.batch_id
     for batch in sorted(batches, key=lambda batch: batch.batch_end):
         if batch.day is not None:
             days[batch.day] = batch.batch_id

@@ -139,11 +139,16 @@ def _change(
     runs, days = dict(contents.runs), dict(contents.days)
     add_runs_and_days(batches, runs, days)
     live_id = contents.state.batch_id if contents.state is not None else None
+    listed = {batch.batch_id: batch.listed for batch in (*contents.batches.values(), *batches)}
+
+    def is_newer(batch_id: int, other: int) -> bool:
+        return listed.get(batch_id, batch_id) > listed.get(other, other)
+
     history = Change(
         batches={batch.batch_id: batch.jobs for batch in batches},
         closed={batch.batch_id: batch.closed for batch in batches if batch.closed is not None},
         history=[batch.batch_id for batch in batches],
-        runs={run: i for run, i in runs.items() if i > scan.runs.get(run, 0)},
+        runs={run: i for run, i in runs.items() if is_newer(i, scan.runs.get(run, 0))},
         entries=_entries(scan, contents, restored, batches, unarchived),
         event=event(scan.state.workflow, live_id, "restore", "live", scan.now),
     )

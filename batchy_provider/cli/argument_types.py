@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Read the values of options: durations, counts, ports, ``NAME=VALUE``."""
+"""Read the values of options: durations, counts, ports, ``NAME=VALUE``; and what stands after ``--``."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import timedelta
+from typing import Any
 
 
 def duration(text: str) -> timedelta:
@@ -38,3 +40,21 @@ def name_and_value(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
     return name, value
+
+
+def take_command(parser: argparse.ArgumentParser, usage: str) -> None:
+    """Put everything after ``--`` into `arguments` unread; argparse alone would mix it up with options.
+
+    :param usage: what stands after the name of the command in its help.
+    """
+    parse = parser.parse_known_args
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        end = words.index("--") if "--" in words else len(words)
+        namespace, rest = parse(words[:end], namespace)
+        namespace.arguments = words[end + 1 :]
+        return namespace, rest
+
+    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]  # subparsers are made by argparse
+    parser.usage = f"{parser.prog} {usage}"

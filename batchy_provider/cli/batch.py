@@ -8,12 +8,13 @@ Their JSON is the body that the original server answers with: job → fields.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason
 from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text
 
 if TYPE_CHECKING:
+    from batchy_provider.core.holders import CallingProcess
     from batchy_provider.core.values import Batch
     from batchy_provider.core.vocabulary import Result
 
@@ -41,6 +42,31 @@ def add_commands(commands: Commands) -> None:
     )
     opening.add_argument("workflow")
     opening.add_argument("--format", choices=("json", "infa"), help="print only the batch, in this format")
+    add_opening_options(opening)
+    opening.add_argument(
+        "--process",
+        type=int,
+        metavar="PID",
+        help="the process that holds the batch while it lives (default: the script or shell that calls this command)",
+    )
+
+    for name, function, help in (
+        ("close", close_batch, "close a batch as success"),
+        ("fail", fail_batch, "close a batch as failed; the next one loads the same window"),
+    ):
+        closing = add_command(commands, name, function, help, f"batchy {name} sales")
+        closing.add_argument("workflow")
+        closing.add_argument(
+            "--batch",
+            type=int,
+            metavar="ID",
+            help="which batch (default: the one that your script has opened)",
+        )
+        add_reason(closing)
+
+
+def add_opening_options(opening: argparse.ArgumentParser) -> None:
+    """Add the options of the commands that open a batch."""
     opening.add_argument(
         "--from", dest="from_date", metavar="DATE", help="start of the window, inclusive (UTC, ISO 8601)"
     )
@@ -50,17 +76,28 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="start the next window at --to; without it, the batch is history only",
     )
-    opening.add_argument("--take-over", action="store_true", help="also when a run holds the batch open")
+    opening.add_argument("--take-over", action="store_true", help="also when somebody holds the batch open")
     add_reason(opening)
 
-    for name, function, help in (
-        ("close", close_batch, "close a batch as success"),
-        ("fail", fail_batch, "close a batch as failed; the next one loads the same window"),
-    ):
-        closing = add_command(commands, name, function, help, f"batchy {name} sales")
-        closing.add_argument("workflow")
-        closing.add_argument("--batch", type=int, metavar="ID", help="which batch (default: the open one)")
-        add_reason(closing)
+
+def opening_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_opening_options` say, as arguments of the service.
+
+    :raises UsageError: they do not fit together.
+    """
+    if arguments.move_watermark and not (arguments.from_date or arguments.to_date):
+        raise UsageError("--move-watermark goes with --from and --to")
+    names = ("from_date", "to_date", "move_watermark", "take_over", "why")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _holding_process(arguments: argparse.Namespace) -> CallingProcess | None:
+    from batchy_provider.services.callers import calling_process
+
+    process = calling_process(arguments.process)
+    if process is None and arguments.process is not None:
+        raise UsageError(f"--process {arguments.process}: there is no such process on this machine")
+    return process
 
 
 def load_workflow(context: Context, arguments: argparse.Namespace) -> int:
@@ -78,19 +115,15 @@ def load_workflow(context: Context, arguments: argparse.Namespace) -> int:
 
 def open_batch(context: Context, arguments: argparse.Namespace) -> int:
     """Open a batch."""
-    if arguments.move_watermark and not (arguments.from_date or arguments.to_date):
-        raise UsageError("--move-watermark goes with --from and --to")
+    options = opening_options(arguments)
     batches = context.services.batches
     if arguments.format == "infa":
         batches.check_informatica(arguments.workflow)
     batch = batches.open(
         arguments.workflow,
         actor=actor(arguments),
-        from_date=arguments.from_date,
-        to_date=arguments.to_date,
-        move_watermark=arguments.move_watermark,
-        take_over=arguments.take_over,
-        why=arguments.why,
+        process=_holding_process(arguments),
+        **options,
     )
     if batch.warning:
         context.output.note(f"batchy: {batch.warning}")
@@ -114,8 +147,15 @@ def fail_batch(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def _close(context: Context, arguments: argparse.Namespace, result: Result) -> int:
+    from batchy_provider.services.callers import ancestors
+
     batch = context.services.batches.close(
-        arguments.workflow, result=result, batch_id=arguments.batch, actor=actor(arguments), why=arguments.why
+        arguments.workflow,
+        result=result,
+        batch_id=arguments.batch,
+        actor=actor(arguments),
+        why=arguments.why,
+        ancestors=ancestors(),
     )
     if context.output.is_table:
         _show(context, batch, f"closed as {result}")

@@ -209,7 +209,9 @@ class Context:
             connection = getattr(self._arguments, "connection", None)
             if url and connection:
                 raise UsageError("give --redis-url or --connection, not both")
-            self._store = _store_of_connection(connection) if connection else _store_of_url(url)
+            retry = getattr(self._arguments, "retry_timeout", None)
+            seconds = None if retry is None else retry.total_seconds()
+            self._store = _store_of_connection(connection, seconds) if connection else _store_of_url(url, seconds)
             from batchy_provider.cli.result_store import archiver_of
 
             self._store.archive = archiver_of(self._arguments, lambda text: self.output.note(f"batchy: {text}"))
@@ -227,7 +229,7 @@ class Context:
         return Path(named) if named else None
 
 
-def _store_of_url(url: str | None) -> Store:
+def _store_of_url(url: str | None, retry_seconds: float | None) -> Store:
     url = url or os.environ.get("BATCHY_REDIS_URL")
     if not url:
         raise UsageError(
@@ -240,18 +242,18 @@ def _store_of_url(url: str | None) -> Store:
 
     address = connect.parse_url(url)
     try:
-        return connect.store(address, connect.client(address, client_name="batchy-cli"))
+        return connect.store(address, connect.client(address, client_name="batchy-cli"), retry_seconds=retry_seconds)
     except RedisError as error:  # the client of a Cluster connects at once
         raise RedisUnavailableError(f"Redis cannot be used: {error}") from error
 
 
-def _store_of_connection(conn_id: str) -> Store:
+def _store_of_connection(conn_id: str, retry_seconds: float | None) -> Store:
     from batchy_provider.hooks.batchy import BatchyHook
     from batchy_provider.state.transaction import RETRY_SECONDS
 
     try:
         # A person is waiting: give up earlier than a task at night.
-        return BatchyHook(conn_id, retry_seconds=RETRY_SECONDS).get_store()
+        return BatchyHook(conn_id, patience=RETRY_SECONDS if retry_seconds is None else retry_seconds).get_store()
     except BatchyError:
         raise
     except Exception as error:  # Airflow raises many types of errors for a missing connection

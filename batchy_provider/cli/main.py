@@ -21,6 +21,7 @@ from batchy_provider.cli import (
     convert,
     demo,
     doctor,
+    exec,
     files,
     fill,
     gaps,
@@ -51,6 +52,7 @@ GROUPS = (
     metrics,
     results,
     batch,
+    exec,
     wait,
     gaps,
     fill,
@@ -71,7 +73,8 @@ GROUPS = (
 DESCRIPTION = "See, change and wait for the batches of your workflows: the windows of data that each run loads."
 EPILOG = """\
 exit codes: 0 done, 1 error, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 timeout;
-batchy run: the script's own; batchy open: 3 if there is nothing to load.
+batchy run, batchy exec: the script's own; batchy open, batchy exec: 3 if there is nothing to load;
+batchy exec: 75 if somebody holds the workflow.
 
 environment: BATCHY_REDIS_URL is the default of --redis-url, BATCHY_CFG of --cfg, BATCHY_RESULTS of --results;
 NO_COLOR switches colors off.

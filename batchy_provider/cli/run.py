@@ -8,12 +8,11 @@ import argparse
 import json
 import shutil
 import signal
-import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from batchy_provider.cli.argument_types import duration, name_and_value
+from batchy_provider.cli.argument_types import duration, name_and_value, take_command
 from batchy_provider.cli.context import EXIT_ERROR, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
 from batchy_provider.cli.foreground import Terminal, open_standard_files, stopped_by_signals
 from batchy_provider.cli.run_execution import make_execution
@@ -105,22 +104,7 @@ def add_commands(commands: Commands) -> None:
         "--from", dest="from_date", metavar="DATE", help="start of the window, inclusive (UTC, ISO 8601)"
     )
     variables.add_argument("--to", dest="to_date", metavar="DATE", help="end of the window, exclusive")
-    _take_arguments(run)
-
-
-def _take_arguments(run: argparse.ArgumentParser) -> None:
-    """Pass everything after ``--`` to the script; argparse alone would mix it up with options."""
-    parse = run.parse_known_args
-
-    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
-        words = list(sys.argv[1:] if args is None else args)
-        end = words.index("--") if "--" in words else len(words)
-        namespace, rest = parse(words[:end], namespace)
-        namespace.arguments = words[end + 1 :]
-        return namespace, rest
-
-    run.parse_known_args = parse_known_args  # type: ignore[method-assign]  # subparsers are made by argparse
-    run.usage = f"{run.prog} [OPTIONS] BUNDLE [-- ARGUMENT ...]"
+    take_command(run, "[OPTIONS] BUNDLE [-- ARGUMENT ...]")
 
 
 def run_bundle(context: Context, arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from datetime import datetime
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date, read_date
 from batchy_provider.core.foreign_batches import record_foreign
+from batchy_provider.core.holding import has_lease
 from batchy_provider.core.job_state import Fields, JobState, as_fields
 from batchy_provider.core.ledger import Withdrawn
 from batchy_provider.core.presenters import event, stored_batch, unknown_workflow
@@ -59,12 +60,12 @@ def load(
     :param by: the person, for the record of a batch that this ends.
     :param why: the reason given.
     :returns: the jobs as they are now.
-    :raises BatchHeldError: if an Airflow run holds a batch open.
+    :raises BatchHeldError: if an Airflow run, or a program with a lease, holds a batch open.
     :raises ConfigError: if the configuration has no job.
     """
     if not config.jobs:
         raise ConfigError(f"{config.name}: the configuration has no job; add at least one")
-    if state.is_open and state.holder.is_run:
+    if state.is_open and (state.holder.is_run or has_lease(state, now)):
         raise _held(state)
     jobs = {name: JobState.new(given) for name, given in config.jobs.items()}
     change = record_foreign(state, now)

@@ -13,19 +13,25 @@ from datetime import datetime
 
 from batchy_provider.core.dates import format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_overtaken, record_success
+from batchy_provider.core.holders import Sighting
+from batchy_provider.core.holding import check_closer
 from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
-from batchy_provider.core.snapshot import Change, Decision, Owner, Snapshot, StoredBatch
+from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord, CloseRequest
 from batchy_provider.exceptions import NotOpenError, UnknownBatchError
 
 
-def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decision[Batch]:
+def close_batch(
+    state: Snapshot, request: CloseRequest, now: datetime, sighting: Sighting | None = None
+) -> Decision[Batch]:
     """Close a batch as success or failed; once more with the same result changes nothing.
 
     :param state: with the batch asked for, if one is, as `state.own`.
     :param now: the Redis server's time, naive UTC.
+    :param sighting: what this machine sees of the process that holds the live batch; None if nobody looked.
+    :raises BatchHeldError: if the request names no batch, and another caller has opened the open one.
     :raises NotOpenError: if the batch is not the open one, or was closed with the other result.
     :raises UnknownWorkflowError: if Redis does not know the workflow.
     :raises UnknownBatchError: if the batch asked for does not exist.
@@ -38,6 +44,7 @@ def close_batch(state: Snapshot, request: CloseRequest, now: datetime) -> Decisi
     batch_id = state.live_id if request.batch_id is None else request.batch_id
     if batch_id is None:
         raise NotOpenError(f"{state.workflow}: no batch was ever opened, so there is none to close; open one first")
+    check_closer(state, request, sighting, now)
     if batch_id != state.live_id:
         return _close_other(state, own, batch_id, request)
     if not state.is_open:
@@ -55,6 +62,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
         batches={batch_id: jobs},
         history=[batch_id],
         closed={batch_id: unix_seconds(now)},
+        lease=UNCHANGED if state.lease is None else None,
         event=event(state.workflow, batch_id, request.result, "live", now),
     )
     change = record_overtaken(state, now).then(closing)

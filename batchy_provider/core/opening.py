@@ -11,14 +11,31 @@ from datetime import datetime
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
 from batchy_provider.core.foreign_batches import is_recorded_success, record_foreign
+from batchy_provider.core.holders import Lease, Sighting
+from batchy_provider.core.holding import check_free, lease_of, never_closed
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.merged_jobs import merged_jobs
 from batchy_provider.core.opening_notices import first_windows
-from batchy_provider.core.presenters import event, live_batch, unknown_workflow
-from batchy_provider.core.repeated_requests import already_open, request_key
+from batchy_provider.core.presenters import event, unknown_workflow
+from batchy_provider.core.repeated_requests import (
+    already_open,
+    earlier_of_this_name,
+    request_key,
+    why_not_its_window,
+    with_own,
+)
 from batchy_provider.core.shaped_windows import shaped_windows
-from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch, StoredConfig
+from batchy_provider.core.snapshot import (
+    UNCHANGED,
+    Change,
+    Decision,
+    Owner,
+    Snapshot,
+    StoredBatch,
+    StoredConfig,
+    Unchanged,
+)
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import (
     Batch,
@@ -29,17 +46,29 @@ from batchy_provider.core.values import (
 )
 from batchy_provider.core.vocabulary import Kind, Reason
 from batchy_provider.core.windows import Position, position
-from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
+from batchy_provider.exceptions import UnknownBatchError, WindowError
+
+LISTED_AFTER = 1e-6
+"""How much the score of a history batch is above that of the batch before it: a double has room for this."""
 
 Spans = Mapping[str, tuple[datetime, datetime]]
 """Job → (from_date, to_date), naive UTC."""
 
 
-def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision[Batch]:
+def may_be_history(state: Snapshot, request: OpenRequest) -> bool:
+    """Tell whether a request may open a batch that is history only, which needs `Snapshot.free_id`."""
+    return request.backfill or state.own is not None or (request.window is not None and not request.move_watermark)
+
+
+def open_batch(
+    state: Snapshot, request: OpenRequest, now: datetime, sighting: Sighting | None = None
+) -> Decision[Batch]:
     """Open a batch.
 
     :param now: the Redis server's time, naive UTC.
-    :raises BatchHeldError: if another run holds the live batch open and is not known to be gone.
+    :param sighting: what this machine sees of the process that holds the live batch; None if nobody looked.
+    :raises BatchHeldError: if somebody holds the live batch open: another run that is not known to be gone, a program
+        with a lease, or a process that is alive.
     :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
     :raises WindowError: if the requested window is not possible.
     :raises UnknownBatchError: if the run's earlier batch has been pruned.
@@ -47,7 +76,9 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
     """
     if again := already_open(state, request):
         return Decision(again)
-    opening = _Opening(state, request, now)
+    earlier = earlier_of_this_name(state, request)
+    state = with_own(state, request)
+    opening = _Opening(state, request, now, sighting)
     if request.backfill:
         return opening.history(opening.asked_spans(), Reason.BACKFILL, "backfill of the run's own data interval")
     if state.own is not None:
@@ -58,6 +89,8 @@ def open_batch(state: Snapshot, request: OpenRequest, now: datetime) -> Decision
         return opening.live(
             opening.asked_spans(), Reason.REQUESTED, "window asked for, and the watermark moves with it", moved=True
         )
+    if earlier is not None and not (earlier.batch_id == state.live_id and state.is_open):
+        opening.warnings.append(why_not_its_window(state.workflow, request, earlier))
     spans = opening.next_spans()
     if opening.more:
         return opening.live(spans, Reason.NEXT_SLICE, "first part of the next window, as much as its shape allows")
@@ -79,10 +112,12 @@ def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool
 class _Opening:
     """One opening: the values that every kind of opening needs, and the change that each kind makes."""
 
-    def __init__(self, state: Snapshot, request: OpenRequest, now: datetime) -> None:
+    def __init__(self, state: Snapshot, request: OpenRequest, now: datetime, sighting: Sighting | None) -> None:
         self.state = state
         self.request = request
         self.now = now
+        self.sighting = sighting
+        self.warnings: list[str] = []
         self.jobs = merged_jobs(state, request.config)
         if not self.jobs:
             raise unknown_workflow(state.workflow)
@@ -91,6 +126,7 @@ class _Opening:
         self.end = now
         self.more: bool | None = None
         self.loaded: Mapping[str, Sequence[str]] | None = None
+        # Ids of live batches increase. The original takes the current second, whatever history has.
         highest = max(state.last_id, state.live_id or 0)
         self.batch_id = max(int(unix_seconds(now)), highest + 1)
 
@@ -216,54 +252,59 @@ class _Opening:
 
         :param moved: the watermark goes to the end of this window, also backwards.
         """
-        ending, warning = self._end_open_batch()
+        ending, is_taken_over = self._end_open_batch()
         before = record_foreign(self.state, self.now).then(ending)
         jobs = {
             name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])
             for name, job in self.jobs.items()
         }
-        sentence = f"{reason}, taken over" if warning else reason
-        record = replace(self._record("live", code, sentence), moved=moved, taken_over=warning is not None)
+        sentence = f"{reason}, taken over" if is_taken_over else reason
+        record = replace(self._record("live", code, sentence), moved=moved, taken_over=is_taken_over)
         change = Change(
             live=jobs,
             owner=Owner(self.batch_id, self.request.holder, record),
             config=UNCHANGED if self.request.config is None else self.config,
+            lease=self._lease(),
         )
         opened = [name for name in jobs if name not in self.left_out]
-        notices = first_windows(self.state, self.jobs, opened) if code is Reason.NEXT_WINDOW else []
-        return self._decision(
-            jobs, record, before.then(change), "; ".join([*filter(None, [warning]), *notices]) or None
-        )
+        if code is Reason.NEXT_WINDOW:
+            self.warnings += first_windows(self.state, self.jobs, opened)
+        return self._decision(jobs, record, before.then(change))
 
     def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:
-        """Open a batch that only the history and the ledger know."""
+        """Open a batch that only the history and the ledger know.
+
+        Its id is one that the original cannot take any more: it takes the current second.
+        """
+        if self.state.free_id is not None:
+            self.batch_id = self.state.free_id
         jobs = {
             name: self._left_out(name, self.jobs[name])
             if name in self.left_out
             else self._opened(self.jobs[name], *span)
             for name, span in spans.items()
         }
-        return self._decision(jobs, self._record("history", code, reason), Change(), None)
+        # It is listed as the newest, although its id is not the highest.
+        listed = max(self.state.last_listed, float(self.batch_id)) + LISTED_AFTER
+        return self._decision(jobs, replace(self._record("history", code, reason), listed=listed), Change())
 
-    def _end_open_batch(self) -> tuple[Change, str | None]:
+    def _lease(self) -> Lease | Unchanged | None:
+        if self.request.lease_seconds is not None:
+            return lease_of(self.batch_id, self.request.lease_seconds, self.now)
+        return UNCHANGED if self.state.lease is None else None
+
+    def _end_open_batch(self) -> tuple[Change, bool]:
         """End a batch that is still open, if its holder is gone or the request takes over; otherwise refuse.
 
-        :returns: the change that ends it, and a warning about it.
+        :returns: the change that ends it, and whether there is one.
         """
         state, request = self.state, self.request
         if not state.is_open or state.live_id is None:
-            return Change(), None
-        holder = state.holder
-        since = f"batch {state.live_id} is open since {live_batch(state).started} UTC, by {holder}"
-        if holder.is_run and request.gone != state.live_id and request.if_open != "take_over":
-            raise BatchHeldError(
-                f"{state.workflow}: {since}. Wait until it has been closed, close it yourself (`batchy close` or "
-                f"`batchy fail {state.workflow}`), or open with if_open take_over",
-                holder=holder,
-                batch_id=state.live_id,
-            )
-        ending = abort(state, self.now, by=str(request.holder), why=request.why, taken_over_by=self.batch_id)
-        return ending, f"{since}, and was never closed; its window is taken over"
+            return Change(), False
+        check_free(state, request, self.sighting, self.now)
+        self.warnings.insert(0, never_closed(state, self.sighting))
+        ending = abort(state, self.now, by=request.holder.name, why=request.why, taken_over_by=self.batch_id)
+        return ending, True
 
     def _opened(self, job: JobState, start: datetime, end: datetime) -> JobState:
         return job.opened(self.batch_id, format_date(start), format_date(end))
@@ -281,8 +322,9 @@ class _Opening:
             day=self.request.day or day_of(self.end, self.config.timezone),
             reason=reason,
             reason_code=code.value,
-            run=holder.run_key(self.state.workflow),
-            by=str(holder),
+            run=holder.run_name(self.state.workflow),
+            deployment=holder.deployment,
+            by=holder.name,
             why=self.request.why,
             left_out=tuple(sorted(self.left_out)),
             due=self.request.due,
@@ -290,9 +332,7 @@ class _Opening:
             loaded=self.loaded if kind == "live" else None,
         )
 
-    def _decision(
-        self, jobs: dict[str, JobState], record: BatchRecord, change: Change, warning: str | None
-    ) -> Decision[Batch]:
+    def _decision(self, jobs: dict[str, JobState], record: BatchRecord, change: Change) -> Decision[Batch]:
         asker = request_key(self.state.workflow, self.request)
         opened = Change(
             batches={self.batch_id: jobs},
@@ -308,6 +348,6 @@ class _Opening:
             kind=record.kind,
             jobs=as_fields(jobs),
             record=record,
-            warning=warning,
+            warning="; ".join(self.warnings) or None,
         )
         return Decision(batch, change.then(opened))

@@ -10,6 +10,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
+from batchy_provider.core.holders import Lease
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
@@ -108,12 +109,15 @@ class Snapshot:
 
     :param jobs: the live hash, in the configuration's order where that is known.
     :param last_id: the highest batch id that history knows; 0 if none.
+    :param last_listed: the highest score in the list of batches, see `BatchRecord.listed`.
     :param own: the batch that the asking run opened before, or the requested batch.
     :param owner: who opened the latest live batch of this package; the original server may have opened since.
     :param overtaken: the batch of `owner`, if the original server has opened another one since, and this package did
         not close it.
     :param revision: which revision of the state this is; None if no archive was ever written.
     :param ledger: what each job has loaded.
+    :param lease: the lease on the live batch, or on an earlier one; None without one.
+    :param free_id: the newest id before the current second that no batch has; None if nobody has asked for it.
     :param ledger_is_new: it was made from history, since an earlier release or the original has written the state; the
         next change stores it.
     :param rename: a rename that was interrupted, of this workflow or to its name.
@@ -126,12 +130,15 @@ class Snapshot:
     owner: Owner | None = None
     last_success: LastSuccess | None = None
     last_id: int = 0
+    last_listed: float = 0.0
     own: StoredBatch | None = None
     overtaken: StoredBatch | None = None
     revision: Revision | None = None
     ledger: Ledger = field(default_factory=dict)
     ledger_is_new: bool = False
     rename: Rename | None = None
+    lease: Lease | None = None
+    free_id: int | None = None
 
     @cached_property
     def overtaken_id(self) -> int | None:
@@ -191,6 +198,7 @@ class Change:
     :param closed: batch id → ``batch_end`` in Unix seconds.
     :param entries: what the ledger gains and loses, in order.
     :param history: batch ids to list.
+    :param lease: the lease on the live batch; None removes it.
     :param event: what to publish about the change.
     """
 
@@ -207,6 +215,7 @@ class Change:
     closed: Mapping[int, float] = field(default_factory=dict)
     entries: Sequence[Entry] = ()
     history: Sequence[int] = ()
+    lease: Lease | Unchanged | None = UNCHANGED
     event: dict[str, Any] | None = None
 
     def then(self, later: Change) -> Change:
@@ -225,6 +234,7 @@ class Change:
             closed={**self.closed, **later.closed},
             entries=(*self.entries, *later.entries),
             history=(*self.history, *later.history),
+            lease=self.lease if later.lease is UNCHANGED else later.lease,
             event=self.event if later.event is None else later.event,
         )
 

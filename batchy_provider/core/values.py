@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from batchy_provider.core.holders import Holder as Holder
+from batchy_provider.core.holders import run_key as run_key
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import IfOpen, Kind, Outcome, Result, Status
@@ -35,48 +38,6 @@ class WorkflowConfig:
     infa: Mapping[str, Any] = field(default_factory=dict)
     crons: Sequence[str] = ()
     window: WindowShape | None = None
-
-
-def run_key(workflow: str, dag_id: str, run_id: str) -> str:
-    """Return the key of a run in ``wf:runs``.
-
-    The run id alone, as long as the workflow's own DAG opens it; a DAG of another name may use the same
-    run ids, so its own stands before them.
-    """
-    return run_id if dag_id == workflow else f"{dag_id}/{run_id}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who opened a batch.
-
-    :param dag_id: the Airflow DAG, or None when a person or another program opened it.
-    :param run_id: its run.
-    :param by: the person or program, for people to read.
-    :param token: unique to one request, so that a request that is repeated after a lost reply finds its batch. The
-        store sets it when it first sends the request. Empty before that, and if nobody is known to hold the batch.
-    """
-
-    dag_id: str | None = None
-    run_id: str | None = None
-    by: str | None = None
-    token: str = ""
-
-    @property
-    def is_run(self) -> bool:
-        """Tell whether it is an Airflow run, which Airflow can be asked about."""
-        return self.dag_id is not None and self.run_id is not None
-
-    def run_key(self, workflow: str) -> str | None:
-        """Return its key in ``wf:runs``, or None if it is not a run."""
-        if self.dag_id is None or self.run_id is None:
-            return None
-        return run_key(workflow, self.dag_id, self.run_id)
-
-    def __str__(self) -> str:
-        if self.is_run:
-            return f"run {self.run_id!r} of DAG {self.dag_id!r}"
-        return self.by or "another program (perhaps the original Batchy server)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +70,9 @@ class OpenRequest:
     :param catchup: the run is one of those that were missed, so it takes its own interval and no more.
     :param follows: id of the batch whose end has started this run, to take the next slice.
     :param upstream: workflow → how far it has loaded, for the workflows of ``until``. The store sets it.
+    :param lease_seconds: hold the live batch by a lease of so many seconds, which the holder renews; None: no lease.
+    :param opened_since: a batch that was opened before this moment (naive UTC) is not this run's, even if it has the
+        run's key: an earlier run of the same name opened it, which Airflow has deleted since. None: not known.
     """
 
     holder: Holder = field(default_factory=Holder)
@@ -124,6 +88,8 @@ class OpenRequest:
     catchup: bool = False
     follows: int | None = None
     upstream: Mapping[str, LoadedUntil] = field(default_factory=dict)
+    lease_seconds: float | None = None
+    opened_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +101,8 @@ class CloseRequest:
     :param outcomes: job → its outcome; a job without one gets the result of the batch.
     :param by: the person or program, for the record.
     :param why: a reason, for the record.
+    :param closer: without a `batch_id`, close only what this caller has opened; its process has all ancestors of the
+        command. None: close the open batch, whoever opened it.
     """
 
     result: Result
@@ -142,6 +110,7 @@ class CloseRequest:
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     by: str | None = None
     why: str | None = None
+    closer: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +118,9 @@ class BatchRecord:
     """The record of one batch in ``wf:meta``, beside its jobs.
 
     :param kind: ``live``, or ``history`` for a batch that never touches the live state.
-    :param run: run key of who opened it.
+    :param run: the run that opened it: its id, after ``dag_id/`` if the DAG has another name than the workflow.
+    :param deployment: the Airflow that has this run; None if it is not known.
+    :param listed: its score in the list of batches, which has them in the order of their opening; None: its id.
     :param started: when it really started (a re-run's ``batch_start`` is that of the old window).
     :param to_date: end of the window, ISO 8601 UTC.
     :param day: ISO data day.
@@ -189,6 +160,8 @@ class BatchRecord:
     taken_over_by: int | None = None
     more: bool | None = None
     loaded: Mapping[str, Sequence[str]] | None = None
+    deployment: str | None = None
+    listed: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchy_provider.core.job_state import JobState
-from batchy_provider.core.values import Batch, run_key
+from batchy_provider.core.values import Batch
 
 OPEN = "open"
 """Id of the task that opens the batch."""
@@ -54,11 +54,12 @@ class OpenBatchCheck:
         from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
         from batchy_provider.hooks.batchy import BatchyHook
+        from batchy_provider.operators.dag_run import run_keys_of
 
         if not self.enabled:
             raise AirflowSkipException(f"{ti.task_id} is disabled in the workflow's file (enabled: false)")
         with BatchyHook(self.redis_conn_id) as store:
-            batch = store.batch_of_run(self.workflow, run_key(self.workflow, ti.dag_id, ti.run_id))
+            batch = store.batch_of_run(self.workflow, *run_keys_of(self.workflow, ti))
             if batch is None and _was_skipped(ti):
                 # Instances of a mapped task are not skipped with the tasks.
                 raise AirflowSkipException("there is nothing to load, so no batch was opened")

@@ -19,7 +19,7 @@ from jinja2.runtime import Context
 from jinja2.utils import missing
 
 from batchy_provider.core.job_state import JobState
-from batchy_provider.core.values import Batch, run_key
+from batchy_provider.core.values import Batch
 
 NAME = "batch"
 DATA_NAME = "_batchy_data"
@@ -88,9 +88,10 @@ class BatchContext(Context):
 
 def _look_up(data: TemplateData, ti: Any) -> TemplateBatch:
     from batchy_provider.hooks.batchy import BatchyHook
+    from batchy_provider.operators.dag_run import run_keys_of
 
     with BatchyHook(data.redis_conn_id) as store:
-        batch = store.batch_of_run(data.workflow, run_key(data.workflow, ti.dag_id, ti.run_id))
+        batch = store.batch_of_run(data.workflow, *run_keys_of(data.workflow, ti))
     if batch is None:
         raise UndefinedError(
             f"{{{{ batch }}}} cannot be used in task {ti.task_id!r}: run {ti.run_id!r} of workflow "

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Where this Airflow has its workflow files, bundle cache, results and archive, from Airflow's configuration."""
+"""What this Airflow is called, and where it has workflow files, bundle cache, results and archive.
+
+All of it is from Airflow's configuration.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,23 @@ if TYPE_CHECKING:
     from batchy_provider.archive.archiver import Archiver
     from batchy_provider.bundles.bundle_cache import BundleCache
     from batchy_provider.bundles.result_store import ResultStore
+
+
+def deployment_name() -> str | None:
+    """Return the name that tells this Airflow from others on the same Redis.
+
+    It is ``[batchy] deployment``, else ``[api] base_url``, else ``[core] execution_api_server_url``. If none of them is
+    set, it is None, and this Airflow is not told from others.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    named = (
+        conf.get("batchy", "deployment", fallback=None),
+        conf.get("api", "base_url", fallback=None),
+        conf.get("core", "execution_api_server_url", fallback=None),
+    )
+    names = (str(name or "").strip().rstrip("/") for name in named)
+    return next(filter(None, names), None)
 
 
 def cfg_folder(loader_file: str | os.PathLike[str] | None = None) -> Path:

@@ -14,7 +14,7 @@ from batchy_provider.assets import workflow_alias, workflow_asset
 from batchy_provider.core.vocabulary import IF_OPEN, IfOpen
 from batchy_provider.exceptions import BatchHeldError, NothingToLoadError
 from batchy_provider.operators.batch_operator import BatchOperator, attempt_of, batch_summary
-from batchy_provider.operators.dag_run import Run, is_running
+from batchy_provider.operators.dag_run import Run, is_gone
 from batchy_provider.operators.next_slice import is_due, start_next_slice
 
 if TYPE_CHECKING:
@@ -143,20 +143,22 @@ class BatchyOpenOperator(BatchOperator):
                 timetable=timetable,
                 window=self.window,
             )
-        return open_request(
-            Run.of(context),
+        run = Run.of(context)
+        request = open_request(
+            run,
             config,
             timezone=self.timezone,
             if_open=self.if_open,
             timetable=timetable,
             dag_catchup=bool(context["dag"].catchup),
         )
+        return replace(request, opened_since=run.opened_since(attempt_of(context)))
 
     def _open(self, store: Store, request: OpenRequest, ti: RuntimeTaskInstanceProtocol) -> Batch:
         try:
             return store.open(self.workflow, request)
         except BatchHeldError as held:
-            if not is_running(ti, held.holder):
+            if is_gone(ti, request.holder, held.holder):
                 return store.open(self.workflow, replace(request, gone=held.batch_id))
             if self.if_open != "wait":
                 raise
@@ -228,7 +230,7 @@ class BatchyCloseOperator(BatchOperator):
 
         run = Run.of(context)
         with traces.span("batchy.close", workflow=self.workflow) as span, self._store() as store:
-            batch = store.batch_of_run(self.workflow, run.key(self.workflow))
+            batch = store.batch_of_run(self.workflow, *run.keys(self.workflow))
             if batch is None:
                 raise AirflowFailException(
                     f"{self.workflow}: run {run.run_id!r} has opened no batch, so there is none to close; put a "
@@ -242,7 +244,7 @@ class BatchyCloseOperator(BatchOperator):
                     self.log.warning("  %s: is no longer a job of the workflow; its window does not move", name)
             closing = self._closing(context, run, batch, before)
             request = CloseRequest(
-                result=closing.result, batch_id=batch.batch_id, outcomes=closing.outcomes, by=str(run.holder())
+                result=closing.result, batch_id=batch.batch_id, outcomes=closing.outcomes, by=run.holder().name
             )
             closed = store.close(self.workflow, request)
             span.set(**traces.batch_attributes(closed))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from batchy_provider.core.values import Holder, Window
+    from batchy_provider.core.holders import Holder
+    from batchy_provider.core.values import Window
     from batchy_provider.exceptions import BatchHolder
 
 CONF_WINDOW = ("from_date", "to_date")
 CONF_MOVE = "move_watermark"
+_CLOCKS_DIFFER = timedelta(minutes=10)
 _ALIVE = ["queued", "running"]
 _RETRIES: dict[str, Any] = {
     "retries": 6,
@@ -47,12 +49,18 @@ class Run:
     interval: tuple[datetime | None, datetime | None]
     logical_date: datetime | None
     is_scheduled: bool = False
+    deployment: str | None = None
+    new_since: datetime | None = None
+    """When it started, if it was never cleared. None for a run that was cleared, and where Airflow does not tell."""
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Run:
         """Read the run from a task's context."""
+        from batchy_provider.hooks.deployment import deployment_name
+
         run = context["dag_run"]
         run_type = str(getattr(run.run_type, "value", run.run_type))
+        was_cleared = getattr(run, "clear_number", None) != 0
         return cls(
             dag_id=run.dag_id,
             run_id=run.run_id,
@@ -62,19 +70,39 @@ class Run:
             interval=(run.data_interval_start, run.data_interval_end),
             logical_date=run.logical_date,
             is_scheduled=run_type == "scheduled",
+            deployment=deployment_name(),
+            new_since=None if was_cleared else getattr(run, "start_date", None),
         )
 
     def key(self, workflow: str) -> str:
         """Return the key of this run in ``wf:runs``."""
-        from batchy_provider.core.values import run_key
+        return self.keys(workflow)[0]
 
-        return run_key(workflow, self.dag_id, self.run_id)
+    def keys(self, workflow: str) -> tuple[str, ...]:
+        """Return the keys under which ``wf:runs`` may know this run."""
+        from batchy_provider.core.holders import run_keys
+
+        return run_keys(workflow, self.dag_id, self.run_id, self.deployment)
 
     def holder(self) -> Holder:
         """Return this run as the holder of a batch."""
-        from batchy_provider.core.values import Holder
+        from batchy_provider.core.holders import Holder
 
-        return Holder(dag_id=self.dag_id, run_id=self.run_id)
+        return Holder(dag_id=self.dag_id, run_id=self.run_id, deployment=self.deployment)
+
+    def opened_since(self, attempt: int | None = None) -> datetime | None:
+        """Return the moment before which this run cannot have opened a batch, naive UTC; None if that is not known.
+
+        A batch that is older has the name of this run, but belongs to a run that was deleted in Airflow, perhaps with
+        its DAG.
+
+        :param attempt: number of the opening task's try. A later try allows for clocks that differ.
+        """
+        from batchy_provider.core.dates import to_utc
+
+        if self.new_since is None:
+            return None
+        return to_utc(self.new_since) - (timedelta(0) if attempt == 1 else _CLOCKS_DIFFER)
 
     def day(self, timezone: str) -> str:
         """Return the day of this run in ISO format: in a backfill the day of its data, else the day when it was due."""
@@ -125,6 +153,31 @@ class Run:
             )
         starts = [previous_fire([expression], timezone, end) for expression, timezone in crons]
         return Window(from_date=max(starts), to_date=end)
+
+
+def run_keys_of(workflow: str, ti: Any) -> tuple[str, ...]:
+    """Return the keys under which ``wf:runs`` may know the run of a task.
+
+    :param ti: the running task's instance.
+    """
+    from batchy_provider.core.holders import run_keys
+    from batchy_provider.hooks.deployment import deployment_name
+
+    return run_keys(workflow, ti.dag_id, ti.run_id, deployment_name())
+
+
+def is_gone(ti: RuntimeTaskInstanceProtocol, mine: Holder, holder: BatchHolder) -> bool:
+    """Tell whether the run that holds a batch has ended. A run that Airflow does not know has.
+
+    Airflow can be asked about its own runs only. A holder that is no run, or a run of another Airflow, counts as there.
+
+    :param ti: the instance of the asking run's task.
+    :param mine: the asking run.
+    """
+    if holder.dag_id is None or holder.run_id is None:
+        return False
+    theirs = holder.deployment
+    return (theirs or mine.deployment) == (mine.deployment or theirs) and not is_running(ti, holder)
 
 
 def is_running(ti: RuntimeTaskInstanceProtocol, holder: BatchHolder) -> bool:

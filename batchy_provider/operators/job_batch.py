@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from batchy_provider.bundles.errors import BundleError
 from batchy_provider.core.job_state import JobState
-from batchy_provider.core.values import run_key
+from batchy_provider.operators.dag_run import run_keys_of
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
@@ -24,7 +24,7 @@ def batch_of_run(store: Store, workflow: str, ti: Any) -> Batch:
     :param ti: the running task's instance.
     :raises BundleError: if the run has opened none.
     """
-    batch = store.batch_of_run(workflow, run_key(workflow, ti.dag_id, ti.run_id))
+    batch = store.batch_of_run(workflow, *run_keys_of(workflow, ti))
     if batch is None:
         raise BundleError(
             f"Run {ti.run_id} of DAG {ti.dag_id} has opened no batch of workflow {workflow}. "

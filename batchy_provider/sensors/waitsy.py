@@ -251,7 +251,7 @@ class WaitsySensor(BaseSensorOperator):
             if run.requested_window() is not None:
                 return None
             with BatchyHook(self.redis_conn_id) as store:
-                return own_last_success(store, self.own_workflow, run.key(self.own_workflow))
+                return own_last_success(store, self.own_workflow, run.holder(), run.opened_since())
         last = context.get("prev_start_date_success")
         # Airflow's context gives a proxy, which is not None even where there was no run.
         last = getattr(last, "__wrapped__", last)

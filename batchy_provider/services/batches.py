@@ -21,6 +21,7 @@ from batchy_provider.services.answers import Audit, BatchView, CoverageView, Job
 from batchy_provider.state.ledger_scan import read_ledger
 
 if TYPE_CHECKING:
+    from batchy_provider.core.holders import CallingProcess
     from batchy_provider.core.values import WorkflowConfig
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.known_workflows import WorkflowNames
@@ -63,6 +64,8 @@ class BatchService:
         take_over: bool = False,
         why: str | None = None,
         config: WorkflowConfig | None = None,
+        process: CallingProcess | None = None,
+        lease_seconds: float | None = None,
     ) -> Batch:
         """Open a batch by hand.
 
@@ -70,8 +73,10 @@ class BatchService:
             window.
         :param to_date: end of the window, exclusive; UTC, ISO 8601.
         :param move_watermark: start the next window at `to_date`. Otherwise a batch with dates is history only.
-        :param take_over: open the batch even if a run holds one open.
+        :param take_over: open the batch even if somebody holds one open.
         :param config: use this configuration instead of the file's.
+        :param process: the process that holds the batch while it lives; None without one.
+        :param lease_seconds: hold the batch by a lease of so many seconds, see `renew_lease`; None without one.
         :raises WindowError: the window is not valid.
         :raises BatchHeldError: someone else holds a batch open.
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
@@ -82,12 +87,13 @@ class BatchService:
         elif move_watermark:
             raise WindowError("move_watermark needs a window: give from_date and to_date too")
         request = OpenRequest(
-            holder=Holder(by=actor.by),
+            holder=Holder(by=actor.by, process=process),
             config=config or self._config(workflow),
             window=window,
             move_watermark=move_watermark,
             if_open="take_over" if take_over else "fail",
             why=why,
+            lease_seconds=lease_seconds,
         )
         batch = self._store().open(workflow, request, actor=actor)
         self._names.add(workflow)
@@ -105,17 +111,25 @@ class BatchService:
         actor: Actor,
         batch_id: int | None = None,
         why: str | None = None,
+        ancestors: CallingProcess | None = None,
     ) -> Batch:
         """Close a batch.
 
-        :param batch_id: the batch to close; None for the open one.
+        :param batch_id: the batch to close; None for the open one, if the actor has opened it.
+        :param ancestors: the processes above the actor's command, one of which has opened the batch.
         :raises NotOpenError: the batch is not open.
+        :raises BatchHeldError: the actor names no batch, and another one has opened the open one.
         """
-        request = CloseRequest(result=result, batch_id=batch_id, by=actor.by, why=why)
+        closer = Holder(by=actor.by, process=ancestors)
+        request = CloseRequest(result=result, batch_id=batch_id, by=actor.by, why=why, closer=closer)
         batch = self._store().close(workflow, request, actor=actor, why=why)
         action = "close" if result == "success" else "fail"
         self._audit(Audit(workflow=workflow, action=action, actor=actor, why=why, batch_id=batch.batch_id))
         return batch
+
+    def renew_lease(self, workflow: str, batch_id: int, seconds: float) -> Batch:
+        """Renew the lease on a batch, and return the batch. If it is not open any more, the lease is lost."""
+        return self._store().renew_lease(workflow, batch_id, seconds)
 
     def history(
         self,

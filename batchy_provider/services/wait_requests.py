@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.dates import day_of, format_date, parse_date
+from batchy_provider.core.holders import run_keys
 from batchy_provider.core.waits import Wait
 from batchy_provider.exceptions import UnknownWorkflowError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from batchy_provider.core.holders import Holder
+    from batchy_provider.core.values import Batch
     from batchy_provider.state.store import Store
 
 
@@ -62,22 +67,33 @@ _LOOKS_BACK = 500
 _READ_AT_ONCE = 20
 
 
-def own_last_success(store: Store, workflow: str, run: str) -> str | None:
+def own_last_success(store: Store, workflow: str, run: Holder, opened_since: datetime | None = None) -> str | None:
     """Return when a workflow opened its last live batch that succeeded.
 
     A success of another workflow after that is new to it. If its run was cleared, the batches of that run do not count,
     so that the run finds again what it found the first time.
 
     :param workflow: the workflow that waits.
-    :param run: run key of the run that waits, see `core.values.run_key`.
+    :param run: the run that waits.
+    :param opened_since: a batch before this moment (naive UTC) is not of this run, but of a deleted one of its name.
     :returns: ISO 8601, UTC; None if there is none among its newest 500 batches.
     """
-    is_again = store.batch_of_run(workflow, run) is not None
+
+    def is_own(batch: Batch) -> bool:
+        record = batch.record
+        if record is None or record.run != run.run_name(workflow):
+            return False
+        if run.deployment is not None and record.deployment not in (None, run.deployment):
+            return False
+        return opened_since is None or parse_date(record.started) >= opened_since
+
+    before = store.batch_of_run(workflow, *run_keys(workflow, run.dag_id or "", run.run_id or "", run.deployment))
+    is_again = before is not None and is_own(before)
     found = None
     for offset in range(0, _LOOKS_BACK, _READ_AT_ONCE):
         batches = store.history(workflow, limit=_READ_AT_ONCE, offset=offset)
         for batch in batches:
-            if batch.record is not None and batch.record.run == run:
+            if is_own(batch):
                 found = None
             elif found is None and batch.kind == "live" and batch.status == "success":
                 found = batch.started

@@ -50,8 +50,9 @@ _MODULES = {
     "Store": "batchy_provider.state.store",
     "Verdict": "batchy_provider.core.waits",
     "Wait": "batchy_provider.core.waits",
+    "WorkflowState": "batchy_provider.core.workflow_state",
 } | dict.fromkeys(
-    ("Actor", "Batch", "CloseRequest", "Holder", "OpenRequest", "Window", "WorkflowConfig", "WorkflowState"),
+    ("Actor", "Batch", "CloseRequest", "Holder", "OpenRequest", "Window", "WorkflowConfig"),
     "batchy_provider.core.values",
 )
 

@@ -38,6 +38,8 @@ def make_change(
     rule: Rule[T],
     *,
     run: str | None = None,
+    earlier_run: str | None = None,
+    wants_free_id: Callable[[Snapshot], bool] | None = None,
     batch_id: int | None = None,
     person: tuple[str | Actor, str | Callable[[T], str], str | None] | None = None,
     effect: ArchiveEffect = ArchiveEffect.NONE,
@@ -47,6 +49,8 @@ def make_change(
     """Make a change, and return the answer of its rule. If the reply is lost, the change is not made twice.
 
     :param run: run key; the batch that it opened last becomes `Snapshot.own`.
+    :param earlier_run: the key of the same run in an earlier release.
+    :param wants_free_id: see `layout.read_state`.
     :param batch_id: the batch that becomes `Snapshot.own`, if there is none of `run`.
     :param person: for a change by a person: who, what was done, and why, for the audit.
     :param effect: what the change means for the archive.
@@ -60,7 +64,15 @@ def make_change(
     sent: list[tuple[PersonalChange, T]] = []
 
     def work(session: Session) -> tuple[tuple[T, Committed], Sequence[Command]]:
-        state, now = read_state(session, keys, run=run, batch_id=batch_id, wants_ledger=wants_ledger)
+        state, now = read_state(
+            session,
+            keys,
+            run=run,
+            earlier_run=earlier_run,
+            batch_id=batch_id,
+            wants_free_id=wants_free_id,
+            wants_ledger=wants_ledger,
+        )
         at = format_date(now)
 
         def committed(change: Change, revision: Revision | None, *, moves: bool = False) -> Committed:

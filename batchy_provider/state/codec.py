@@ -18,8 +18,9 @@ from batchy_provider.core.ledger import Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner, StoredConfig
 from batchy_provider.core.typed_data import FormError, build, encodable, fits
-from batchy_provider.core.values import BatchRecord, Holder, PersonalChange
+from batchy_provider.core.values import BatchRecord, PersonalChange
 from batchy_provider.exceptions import WindowError
+from batchy_provider.state.holder_codec import LEASE, dump_holder, dump_lease, load_holder
 from batchy_provider.state.stored_config import config_form, read_config
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
 
@@ -35,7 +36,7 @@ LEDGER = "ledger"
 """Version of the ledger's form; a workflow without it was last changed by an earlier release, or by the original."""
 LEDGER_VERSION = 1
 RENAME = "rename"
-META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME)
+META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME, LEASE)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
 
@@ -170,7 +171,7 @@ def load_owner(key: str, text: str | None) -> Owner | None:
 
     def read(data: Any) -> Owner:
         found = build(_Owner, data)
-        return Owner(found.batch_id, build(Holder, found.holder), read_record(found.record))
+        return Owner(found.batch_id, load_holder(found.holder), read_record(found.record))
 
     return None if text is None else read_field(key, OWNER, text, read)
 
@@ -179,7 +180,7 @@ def dump_owner(owner: Owner) -> dict[str, Any]:
     """Return the JSON form that `load_owner` reads."""
     return {
         "batch_id": owner.batch_id,
-        "holder": _as_dict(owner.holder),
+        "holder": dump_holder(owner.holder),
         "record": _as_dict(owner.record),
     }
 
@@ -290,6 +291,8 @@ def dump_meta(change: Change) -> dict[str, Any]:
         found[DISABLED] = sorted(change.disabled) or None
     if change.revision is not None:
         found[REVISION] = dump_revision(change.revision)
+    if change.lease is not UNCHANGED:
+        found[LEASE] = None if change.lease is None else dump_lease(change.lease)
     if change.audit is not None:
         found[CHANGES] = dump_changes(change.audit)
     return found | {record_field(batch_id): dump_record(record) for batch_id, record in change.records.items()}

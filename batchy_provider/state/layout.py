@@ -25,6 +25,8 @@ from batchy_provider.core.values import PersonalChange
 from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
+from batchy_provider.state.history_ids import load_listed, newest_free_id
+from batchy_provider.state.holder_codec import load_lease
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.protocol import Command, as_hash
@@ -40,12 +42,18 @@ def read_state(
     keys: Keys,
     *,
     run: str | None = None,
+    earlier_run: str | None = None,
     batch_id: int | None = None,
+    wants_free_id: Callable[[Snapshot], bool] | None = None,
     watch: bool = True,
     wants_ledger: Callable[[Snapshot], bool] | None = None,
 ) -> tuple[Snapshot, datetime]:
     """Read the snapshot that rules decide on; a key of a wrong type is found here, before anything is written.
 
+    :param run: run key; the batch that it opened last becomes `Snapshot.own`.
+    :param earlier_run: the key of the same run in an earlier release.
+    :param batch_id: the batch that becomes `Snapshot.own`, if there is none of `run`.
+    :param wants_free_id: tells whether the rule needs `Snapshot.free_id`.
     :param watch: watch the keys, for a change that is decided on the snapshot.
     :param wants_ledger: tells whether the rule needs the ledger, which is read in a request of its own then; None: it
         does. Most openings do not, and of a workflow with many jobs it is long.
@@ -56,13 +64,14 @@ def read_state(
         ("TIME",),
         ("HGETALL", keys.live),
         ("HMGET", keys.meta, *codec.META_FIELDS),
-        ("ZREVRANGE", keys.history, 0, 0),
-        ("HGET", keys.runs, run or ""),
+        ("ZREVRANGE", keys.history, 0, 0, "WITHSCORES"),
+        ("HMGET", keys.runs, run or "", earlier_run or ""),
         ("ZCARD", keys.closed),
         *(ledger_questions(keys) if wants_ledger is None else ()),
     ]
-    (seconds, micros), live, meta, last, of_run, _, *ledger = session.ask(*commands)[watch:]
+    (seconds, micros), live, meta, last, of_runs, _, *ledger = session.ask(*commands)[watch:]
     state = load_snapshot(keys, as_hash(live), meta, last)
+    of_run = next((each for each in of_runs if each is not None), None)
     if watch:
         check_finished(state.rename, keys.workflow)
     if wants_ledger is not None and (of_run is not None or state.ledger_is_new or wants_ledger(state)):
@@ -71,6 +80,7 @@ def read_state(
     if state.overtaken_id is not None:
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
         state = replace(state, overtaken=overtaken)
+    now = session.clock(int(seconds), int(micros))
     if of_run is not None:
         batch_id = load_id(keys.runs, of_run)
     if batch_id is not None:
@@ -79,7 +89,9 @@ def read_state(
         else:
             (own,) = read_batches(session, keys, [batch_id], watch=watch)
         state = replace(state, own=own)
-    return state, session.clock(int(seconds), int(micros))
+    if wants_free_id is not None and wants_free_id(state):
+        state = replace(state, free_id=newest_free_id(session, keys, state, now))
+    return state, now
 
 
 def ledger_questions(keys: Keys) -> list[Command]:
@@ -144,11 +156,12 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
     """Make a snapshot of replies, without the requested batch.
 
     :param meta: values of `META_FIELDS`.
-    :param last: the highest batch id, as ZREVRANGE answers; None if it was not asked for.
+    :param last: the newest batch id with its score, as ZREVRANGE answers; None if it was not asked for.
     :raises StateError: if neither system writes such values.
     """
-    config_text, disabled, owner, last_success, revision, ledger, rename = meta
+    config_text, disabled, owner, last_success, revision, ledger, rename, lease = meta
     config = codec.load_config(keys.meta, config_text)
+    last_listed = load_listed(keys.history, last)[0][1] if last else 0.0
     return Snapshot(
         workflow=keys.workflow,
         jobs=codec.load_jobs(keys.live, live, config.order),
@@ -156,10 +169,13 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         disabled=codec.load_disabled(keys.meta, disabled),
         owner=codec.load_owner(keys.meta, owner),
         last_success=codec.load_last_success(keys.meta, last_success),
-        last_id=load_id(keys.history, last[0]) if last else 0,
+        last_listed=last_listed,
+        # The score of a history batch is above the ids of all earlier batches, by less than one.
+        last_id=int(last_listed),
         revision=codec.load_revision(keys.meta, revision),
         ledger_is_new=ledger is None,
         rename=None if rename is None else read_field(keys.meta, codec.RENAME, rename, partial(build, Rename)),
+        lease=load_lease(keys.meta, lease),
     )
 
 
@@ -228,7 +244,9 @@ def write_commands(
     commands += [("HSET", keys.runs, run, batch_id) for run, batch_id in change.runs.items()]
     commands += [("ZADD", keys.closed, repr(score), batch_id) for batch_id, score in change.closed.items()]
     commands += ledger_commands(keys, state, change.entries)
-    commands += [("ZADD", keys.history, batch_id, batch_id) for batch_id in change.history]
+    for batch_id in change.history:
+        listed = (meta.get(codec.record_field(batch_id)) or {}).get("listed")
+        commands.append(("ZADD", keys.history, batch_id if listed is None else repr(listed), batch_id))
     if change.event is not None:
         commands.append(("PUBLISH", EVENTS_CHANNEL, codec.dump(change.event)))
     return commands

@@ -10,6 +10,7 @@ from dataclasses import replace
 from batchy_provider.core.dates import unix_seconds
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
+from batchy_provider.state.history_ids import load_listed
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import ledger_commands, read_batches, read_state
 from batchy_provider.state.protocol import Command, as_hash
@@ -37,15 +38,17 @@ def prune(backend: Backend, workflow: str, *, keep: int, keep_days: int | None =
     keys = backend.keys(workflow)
     removed, after = 0, "-inf"
     # The oldest batch that stays. If batches are opened meanwhile, more than `keep` stay.
-    (oldest,) = backend.ask(workflow, ("ZREVRANGE", keys.history, keep - 1, keep - 1))
+    (oldest,) = backend.ask(workflow, ("ZREVRANGE", keys.history, keep - 1, keep - 1, "WITHSCORES"))
     while oldest:
-        part = ("ZRANGEBYSCORE", keys.history, after, f"({load_id(keys.history, oldest[0])}", "LIMIT", 0, _AT_ONCE)
+        before = f"({load_listed(keys.history, oldest)[0][1]!r}"
+        part = ("ZRANGEBYSCORE", keys.history, after, before, "WITHSCORES", "LIMIT", 0, _AT_ONCE)
         (found,) = backend.ask(workflow, part)
-        ids = [load_id(keys.history, each) for each in found]
+        listed = load_listed(keys.history, found)
+        ids = [batch_id for batch_id, _ in listed]
         if not ids:
             break
         removed += _prune_some(backend, keys, ids)
-        after = f"({ids[-1]}"
+        after = f"({listed[-1][1]!r}"
     if keep_days is not None:
         _forget(backend, keys, keep_days)
     return removed

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchy_provider.core.admin_actions import load, set_window, skip_job, switch
 from batchy_provider.core.closing import close_batch
+from batchy_provider.core.holding import renew_lease
 from batchy_provider.core.job_state import Fields
-from batchy_provider.core.opening import open_batch, opening_wants_ledger
+from batchy_provider.core.opening import may_be_history, open_batch, opening_wants_ledger
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
 from batchy_provider.core.shaped_windows import upstream_of
@@ -31,6 +32,7 @@ from batchy_provider.state.changes import Rule, make_change
 from batchy_provider.state.extent_query import read_extent
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
+from batchy_provider.state.processes import sight
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.pruning import prune
 from batchy_provider.state.scan import candidates, overview, scan
@@ -73,7 +75,8 @@ class Store:
         The same run, or the same request again, gets the batch that it has opened already.
 
         :param actor: the person who does it by hand; recorded with the change.
-        :raises BatchHeldError: if another run holds the batch open and is not known to be gone.
+        :raises BatchHeldError: if another run holds the batch open and is not known to be gone, or a program with a
+            lease, or a process that is alive on this machine.
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
         :raises WindowError: if the window asked for cannot be.
         :raises NothingToLoadError: if there is no new data, and the shape of the workflow's windows skips that.
@@ -90,13 +93,15 @@ class Store:
                 check(state)
             # Read before this batch opens: what a workflow has loaded by now stays loaded for it.
             upstream = {name: read_extent(self.backend, name) for name in upstream_of(state, request)}
-            return open_batch(state, replace(request, upstream=upstream), now)
+            return open_batch(state, replace(request, upstream=upstream), now, sight(state.holder))
 
         return self._change(
             workflow,
             rule,
             run=run,
             wants_ledger=None if few else lambda state: opening_wants_ledger(state, request.config),
+            earlier_run=request.holder.earlier_run_key(workflow),
+            wants_free_id=lambda state: may_be_history(state, request),
             person=None if actor is None else (actor, lambda batch: f"opened batch {batch.batch_id}", request.why),
         )
 
@@ -107,14 +112,21 @@ class Store:
 
         :param actor: the person who does it by hand; recorded with the change and with `why`.
         :raises NotOpenError: if it is not the open one.
+        :raises BatchHeldError: if the request has a closer, which has not opened the open batch.
         """
         done = f"closed as {request.result}"
         return self._change(
             workflow,
-            lambda state, now: close_batch(state, request, now),
+            lambda state, now: close_batch(state, request, now, sight(state.holder)),
             batch_id=request.batch_id,
             person=None if actor is None else (actor, lambda batch: f"batch {batch.batch_id} {done}", why),
             effect=ArchiveEffect.CLOSING,
+        )
+
+    def renew_lease(self, workflow: str, batch_id: int, seconds: float) -> Batch:
+        """Renew the lease on a batch, and return the batch. If it is not open any more, the lease is lost."""
+        return self._change(
+            workflow, lambda state, now: renew_lease(state, batch_id, seconds, now), batch_id=batch_id, again=False
         )
 
     def load(self, config: WorkflowConfig, *, by: str | Actor, why: str | None = None) -> dict[str, Fields]:
@@ -241,15 +253,16 @@ class Store:
             raise UnknownBatchError(f"{workflow}: there is no batch {batch_id}; it may have been pruned")
         return stored_batch(workflow, found[0])
 
-    def batch_of_run(self, workflow: str, run: str) -> Batch | None:
+    def batch_of_run(self, workflow: str, *runs: str) -> Batch | None:
         """Return the batch that a run opened last; None if it opened none.
 
-        :param run: run key, see `core.values.run_key`.
+        :param runs: keys of the run, see `core.holders.run_keys`; the first one that is known counts.
         """
 
         def find(session: Session, keys: Keys) -> list[StoredBatch]:
-            (batch_id,) = session.ask(("HGET", keys.runs, run))
-            return read_batches(session, keys, [load_id(keys.runs, batch_id)]) if batch_id else []
+            (ids,) = session.ask(("HMGET", keys.runs, *runs))
+            known = [load_id(keys.runs, each) for each in ids if each is not None]
+            return read_batches(session, keys, known[:1])
 
         found = self._stored(workflow, find)
         return stored_batch(workflow, found[0]) if found and found[0].jobs else None

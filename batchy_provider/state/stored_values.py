@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -122,6 +123,17 @@ def load_id(key: str, text: Any) -> int:
         f"Redis key {key!r} names a batch {shown(text)}; batch ids are numbers. Remove that entry. Does another "
         "program use this key? Then give the workflow another name, or Batchy a Redis database of its own"
     )
+
+
+def load_number(key: str, score: Any) -> float:
+    """Read a score of the list of batches.
+
+    :raises StateError: if it is not a finite number.
+    """
+    with suppress(TypeError, ValueError):
+        if math.isfinite(number := float(score)):
+            return number
+    raise StateError(f"Redis sorted set {key!r} has a score {shown(score)}; expected a number")
 
 
 def load_score(key: str, score: Any) -> datetime:
