@@ -139,6 +139,7 @@ def skip_batch(opening: Any, nothing: NothingToLoadError) -> NoReturn:
     """
     from airflow.providers.common.compat.sdk import AirflowSkipException
 
+    opening.log.info("%s.", nothing)
     # Tasks may have a rule that runs them after skipped ones.
     if tasks := between(opening):
         skip_tasks(tasks)
