@@ -19,9 +19,10 @@ from typing import Any
 
 import redis
 from chaos import Chaos, below, command
+from chaos_counts import ahead_of_source, longest_recovery, not_tiled, pieces
 from chaos_report import Report
 from loading import Tables
-from workflows import FILES, TRIGGERED, write
+from workflows import CHAIN, FILES, PIECE, TRIGGERED, write
 
 from batchy_provider.core.values import Batch
 from batchy_provider.local.process import Guard, Service, StackError
@@ -206,6 +207,7 @@ class ChaosNights:
         report.kills = dict(chaos.kills)
         report.seconds = int(time.monotonic() - self._started)
         longest = timedelta(0)
+        successes: dict[str, list[Batch]] = {}
         for workflow, tables in self.tables.items():
             runs = self.stack.client.runs(workflow)
             for run in runs:
@@ -221,14 +223,19 @@ class ChaosNights:
                 continue
             committed = tables.committed()
             for job in good[-1].jobs:
-                report.gaps += self._not_tiled(workflow, job, good, committed)
+                report.gaps += not_tiled(workflow, job, good, committed, self.begin)
                 report.windows += len(good)
                 end = good[-1].jobs[job]["to_date"]
                 once, lost, doubled = tables.lost_and_doubled(job, end)
                 report.rows += once
                 report.lost += lost
                 report.doubled += doubled
-            recovery = _longest_recovery(batches)
+            if workflow in CHAIN:
+                report.read_ahead += ahead_of_source(workflow, good, successes.get(CHAIN[workflow], []))
+            if workflow == "sliced":
+                report.slices += pieces(good, PIECE)
+            successes[workflow] = good
+            recovery = longest_recovery(batches)
             if recovery > longest:
                 longest = recovery
                 report.longest_recovery = f"{recovery.total_seconds():.0f} s ({workflow})"
@@ -237,24 +244,6 @@ class ChaosNights:
             report.mistakes += tables.mistakes()
         report.hung_waits = self._hung_waits()
         report.orphans = self._orphans(chaos)
-
-    def _not_tiled(
-        self, workflow: str, job: str, good: list[Batch], committed: set[tuple[str, int, str, str]]
-    ) -> list[str]:
-        """Return the errors in the windows of a job's successes: a gap, an overlap, or a success without a load."""
-        faults = []
-        loaded = self.begin
-        for batch in good:
-            fields = batch.jobs[job]
-            start, end = (datetime.fromisoformat(fields[name]) for name in ("from_date", "to_date"))
-            back = timedelta(hours=fields.get("reprocess_hours") or 0)
-            expected = max(loaded - back, self.begin)
-            if start != expected or end < loaded:
-                faults.append(f"{workflow}.{job}, batch {batch.batch_id}: {start} to {end}, not from {expected}")
-            if (job, batch.batch_id, fields["from_date"], fields["to_date"]) not in committed:
-                faults.append(f"{workflow}.{job}, batch {batch.batch_id}: a success that loaded nothing")
-            loaded = end
-        return faults
 
     def _hung_waits(self) -> list[str]:
         """Return waits that timed out half a minute or more after the batch that they waited for was closed."""
@@ -286,16 +275,3 @@ class ChaosNights:
 
 def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc).replace(tzinfo=None)
-
-
-def _longest_recovery(batches: list[Batch]) -> timedelta:
-    """Return the longest time from the start of a failed batch to the end of the success with its window."""
-    longest = timedelta(0)
-    since: datetime | None = None
-    for batch in batches:
-        if batch.status == "failed":
-            since = since or datetime.fromisoformat(str(batch.started))
-        elif since is not None and batch.batch_end:
-            longest = max(longest, datetime.fromisoformat(batch.batch_end) - since)
-            since = None
-    return longest

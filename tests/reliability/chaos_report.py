@@ -29,6 +29,8 @@ class Report:
     doubled: int = 0
     gaps: list[str] = field(default_factory=list)
     overlaps: list[str] = field(default_factory=list)
+    read_ahead: list[str] = field(default_factory=list)
+    slices: int = 0
     hung_waits: list[str] = field(default_factory=list)
     stuck_runs: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
@@ -38,7 +40,7 @@ class Report:
     def faults(self) -> list[str]:
         """Return each count that must be zero and is not."""
         counts = [f"{name}: {getattr(self, name)}" for name in ("lost", "doubled") if getattr(self, name)]
-        lists = ("gaps", "overlaps", "hung_waits", "stuck_runs", "orphans", "mistakes")
+        lists = ("gaps", "overlaps", "read_ahead", "hung_waits", "stuck_runs", "orphans", "mistakes")
         return counts + [f"{name}: {text}" for name in lists for text in getattr(self, name)]
 
 
@@ -64,6 +66,8 @@ def table(report: Report) -> str:
         ("windows loaded", report.windows),
         ("loads that scripts committed", report.loads),
         ("gaps and overlaps between windows", len(report.gaps)),
+        ("windows that are one piece of a longer one", report.slices),
+        ("windows that went beyond what their source had loaded", len(report.read_ahead)),
         ("rows in the tables", f"{report.rows:,}"),
         ("**rows lost**", f"**{report.lost}**"),
         ("**rows doubled**", f"**{report.doubled}**"),

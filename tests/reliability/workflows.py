@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 
@@ -46,6 +46,23 @@ FILES = {
         jobs:
           load: {bundle: loader, retries: 1, env: {DELETE: window}}
     """,
+    # Long windows come in pieces: each piece that has loaded starts the run of the next.
+    "sliced": """
+        window: {max: 45s}
+        jobs:
+          load: {bundle: loader, retries: 1}
+    """,
+    # A chain: each takes no more than what the one before it has loaded.
+    "refined": """
+        window: {until: {workflows: [extract]}}
+        jobs:
+          load: {bundle: loader, retries: 0}
+    """,
+    "reported": """
+        window: {until: {workflows: [refined]}}
+        jobs:
+          load: {bundle: loader, retries: 1}
+    """,
     # Started by another's success.
     "after": """
         schedule: {after: [extract]}
@@ -53,6 +70,10 @@ FILES = {
           load: {bundle: loader}
     """,
 }
+PIECE = timedelta(seconds=45)
+"""The longest window of `sliced`."""
+CHAIN = {"refined": "extract", "reported": "refined"}
+"""Workflow → the one whose data it takes."""
 TRIGGERED = [name for name, text in FILES.items() if "schedule:" not in text]
 
 DEFAULTS = """
