@@ -78,9 +78,9 @@ def test_windows_go_forward_end_at_one_moment_and_not_beyond_their_data(
 def test_no_slice_is_longer_than_the_max_or_one_step(
     shape: WindowShape, loaded: dict[str, datetime], limit: Limit
 ) -> None:
-    assume(shape.max is not None)
     found = slice_or_none(shape, loaded, limit)
-    assume(found is not None)
+    if shape.max is None or found is None:
+        return
     for name, end in found.ends.items():
         longest = later_by(loaded[name], shape.max, limit.schedule.timezone)
         step = timedelta() if shape.align is None else SHORTEST.get(shape.align, timedelta(days=7))
@@ -93,7 +93,8 @@ def test_a_slice_that_is_taken_again_later_ends_no_earlier_and_if_it_was_full_at
     shape: WindowShape, loaded: dict[str, datetime], limit: Limit, later: timedelta
 ) -> None:
     first = slice_or_none(shape, loaded, limit)
-    assume(first is not None)
+    if first is None:
+        return
     upstream = {"crm": LoadedUntil(limit.upstream["crm"].end + later)}
     due = None if limit.due is None else limit.due + later
     again = slice_or_none(shape, loaded, replace(limit, now=limit.now + later, due=due, upstream=upstream))
