@@ -3,7 +3,8 @@
 """Find when a cron schedule last fired before a moment, and when it fires next.
 
 Airflow's cron trigger timetable gives a run no interval (its ends are equal), so the window of a backfill is worked
-out here by the same arithmetic, croniter on wall-clock time, that Airflow schedules with.
+out here by the same arithmetic, croniter on wall-clock time, that Airflow schedules with. The functions import
+croniter, since a build of this package, which writes the schema of workflow files, has only pydantic.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
-from croniter import croniter
-
 from batchy_provider.core.dates import to_utc, zone
 
 
 def is_cron(expression: str) -> bool:
     """Tell whether a text is a cron expression."""
+    from croniter import croniter
+
     return bool(croniter.is_valid(expression))
 
 
@@ -34,6 +35,8 @@ def previous_fire(expressions: Iterable[str], timezone_name: str, at: datetime) 
 
 
 def _previous(expression: str, timezone_name: str, moment: datetime) -> datetime:
+    from croniter import croniter
+
     place = zone(timezone_name)
     wall = moment.astimezone(place).replace(tzinfo=None)
     cron = croniter(expression, wall)
@@ -70,6 +73,8 @@ _LONGEST_CHANGE = timedelta(hours=26)
 
 
 def _next(expression: str, timezone_name: str, moment: datetime) -> datetime:
+    from croniter import croniter
+
     # The clock may have gone back between a fire and the moment, so begin before it, and go on by what fired last.
     place = zone(timezone_name)
     wall = moment.replace(tzinfo=timezone.utc).astimezone(place).replace(tzinfo=None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,26 @@ EXAMPLES = [path for path in sorted((ROOT / "cfg").glob("*.yaml")) if path.stem 
 
 def diagnostics(text: str) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(parse(text).data)]
+
+
+ONLY_PYDANTIC = """
+import sys
+
+class OnlyPydantic:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in {*sys.stdlib_module_names, *sys.argv[1:], "batchy_provider"} and not top.startswith("_"):
+            raise ModuleNotFoundError(f"a build has no {name}")
+
+sys.meta_path.insert(0, OnlyPydantic())
+import batchy_provider.config.schema
+"""
+
+
+def test_a_build_needs_nothing_but_pydantic_to_write_it():
+    its_own = ["pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"]
+    done = subprocess.run([sys.executable, "-c", ONLY_PYDANTIC, *its_own], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_build_writes_it_into_the_package_and_beside_the_examples(tmp_path: Path):
