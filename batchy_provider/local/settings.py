@@ -33,6 +33,8 @@ INHERITED_CORE = (
     "max_map_length",
     "parallelism",
 )
+DEPLOYMENT = "local"
+"""Name of this Airflow among those on one Redis."""
 _DEFAULTS = {
     "core.load_examples": "False",
     "core.parallelism": "4",
@@ -155,6 +157,8 @@ def airflow_environment(
         "api.host": "127.0.0.1",
         "api.port": str(api_port),
         "api.base_url": f"http://127.0.0.1:{api_port}",
+        # The port, and with it the address, may differ at each start; its runs are the same.
+        "batchy.deployment": DEPLOYMENT,
         "api.workers": "1",
         "api.secret_key": keys.secret_key,
         "api_auth.jwt_secret": keys.jwt_secret,

@@ -15,9 +15,11 @@ import httpx
 from airflow_host import SharedStack
 from night_client import NightClient
 
+from batchy_provider.core.holders import run_key
 from batchy_provider.core.values import Batch
 from batchy_provider.local.process import StackError
 from batchy_provider.local.rest import wait_for
+from batchy_provider.local.settings import DEPLOYMENT
 from batchy_provider.local.stack import LocalStack
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
@@ -179,7 +181,7 @@ class Nights:
 
     def batch(self, workflow: str, run_id: str) -> Batch:
         """The batch that a run opened last."""
-        found = self.store.batch_of_run(workflow, run_id)
+        found = self.store.batch_of_run(workflow, run_key(workflow, workflow, run_id, DEPLOYMENT))
         assert found is not None, f"run {run_id} of {workflow} opened no batch"
         return found
 

@@ -14,7 +14,9 @@ from typing import Any
 from nights import Nights
 from redis_server import Server
 
+from batchy_provider.core.holders import run_key
 from batchy_provider.local.rest import wait_for
+from batchy_provider.local.settings import DEPLOYMENT
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
@@ -76,6 +78,6 @@ def test_no_window_is_lost_or_loaded_from_the_beginning_again(
     again, state = airflow.run("forgotten")
     assert state == "success"
     with open_client(own_server.url) as client:
-        batch = Store(client).batch_of_run("forgotten", again)
+        batch = Store(client).batch_of_run("forgotten", run_key("forgotten", "forgotten", again, DEPLOYMENT))
     assert batch is not None
     assert batch.from_date == first["load"]["batch_start"], "the window of the night that was struck, from its start"
