@@ -123,7 +123,7 @@ def start_run(dag_id: str, run_id: str, conf: dict[str, Any]) -> bool:
 
 
 def skip_tasks(task_ids: Sequence[str]) -> None:
-    """Skip tasks of the run of the current task that have not started, whatever their trigger rules."""
+    """Skip tasks of the run of the current task that have not started, with any trigger rule."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import SkipDownstreamTasks
 

@@ -6,7 +6,7 @@ Two processes, one with this checkout and one with the other, open and close bat
 hundred cycles. The ratio is that of the medians of the turns, by the clock and by the processor time of the process:
 on a busy machine, the latter is the steadier one.
 
-Run: ``git worktree add /tmp/before COMMIT`` and ``python benchmarks/ledger_cost.py --before /tmp/before``; with
+Run: ``git worktree add ../before COMMIT`` and ``python benchmarks/ledger_cost.py --before ../before``; with
 ``--memory`` only the memory is measured.
 """
 

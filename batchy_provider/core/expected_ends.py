@@ -55,7 +55,7 @@ def expected_end(
 def shaped_interval(workflow: str, interval: Interval, configs: Configs, *, from_fire: bool) -> Interval | None:
     """Return what a workflow loads of the interval between two of its due times.
 
-    :param from_fire: keep the start, since backfills load from fire to fire whatever the shape.
+    :param from_fire: keep the start, since backfills load from fire to fire, with every shape.
     :returns: None if nobody can say.
     """
     end = expected_end(workflow, interval.end, configs)
@@ -65,6 +65,6 @@ def shaped_interval(workflow: str, interval: Interval, configs: Configs, *, from
     if start is None or start >= end:
         # Its windows end on boundaries that are further apart than its due times.
         shape, timezone = configs[workflow].window, configs[workflow].timezone
-        is_aligned = shape is not None and shape.align is not None
-        start = boundary_at(shape.align, timezone, end - _TICK) if is_aligned else end  # type: ignore[union-attr, arg-type]
+        align = None if shape is None else shape.align
+        start = end if align is None else boundary_at(align, timezone, end - _TICK)
     return Interval(start, end)

@@ -100,7 +100,7 @@ class Holder:
     :param token: unique to one request, so that a request that is repeated after a lost reply finds its batch. The
         store sets it when it first sends the request. Empty before that, and if nobody is known to hold the batch.
     :param deployment: name of the Airflow that has the run; None if it is not known, or if no run opened the batch.
-    :param process: the process that holds the batch while it lives; None for a run, and for whoever has no process.
+    :param process: the process that holds the batch while it lives; None for a run, and for a caller without a process.
     """
 
     dag_id: str | None = None

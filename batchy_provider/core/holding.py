@@ -87,7 +87,7 @@ def check_closer(state: Snapshot, request: CloseRequest, sighting: Sighting | No
         return
     done = "close" if request.result == "success" else "fail"
     raise BatchHeldError(
-        f"{state.workflow}: {since(state)}, and not by whoever calls `batchy {done}` now. Nothing was changed. "
+        f"{state.workflow}: {since(state)}, and not by the caller of this `batchy {done}`. Nothing was changed. "
         f"If it is to be closed all the same: `batchy {done} {state.workflow} --batch {state.live_id}`",
         holder=holder,
         batch_id=state.live_id,
@@ -99,7 +99,7 @@ def _has_opened(holder: Holder, closer: Holder, sighting: Sighting | None) -> bo
         return False
     mine, theirs = closer.process, holder.process
     if theirs is None:
-        # An earlier release, REST, or a system on which processes cannot be told apart.
+        # An earlier release, REST, or a system that does not identify processes.
         return holder.by is not None and holder.by == closer.by
     if mine is None or sighting is None or sighting.process is None or mine.place != theirs.place:
         return False

@@ -126,7 +126,7 @@ class _Opening:
         self.end = now
         self.more: bool | None = None
         self.loaded: Mapping[str, Sequence[str]] | None = None
-        # Ids of live batches increase. The original takes the current second, whatever history has.
+        # Ids of live batches increase. The original takes the current second, without a look at history.
         highest = max(state.last_id, state.live_id or 0)
         self.batch_id = max(int(unix_seconds(now)), highest + 1)
 
@@ -267,7 +267,7 @@ class _Opening:
             lease=self._lease(),
         )
         opened = [name for name in jobs if name not in self.left_out]
-        if code is Reason.NEXT_WINDOW:
+        if code in (Reason.NEXT_WINDOW, Reason.NEXT_SLICE):
             self.warnings += first_windows(self.state, self.jobs, opened)
         return self._decision(jobs, record, before.then(change))
 

@@ -11,7 +11,7 @@ from batchy_provider.exceptions import UnfinishedRenameError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rename:
-    """A rename that was begun. It stands in the state of both names until it is finished.
+    """A rename that has begun. The state of both names contains it until it is finished.
 
     :param old: the name before.
     :param new: the name after.

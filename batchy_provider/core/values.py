@@ -102,7 +102,7 @@ class CloseRequest:
     :param by: the person or program, for the record.
     :param why: a reason, for the record.
     :param closer: without a `batch_id`, close only what this caller has opened; its process has all ancestors of the
-        command. None: close the open batch, whoever opened it.
+        command. None: close the open batch of any caller.
     """
 
     result: Result

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def deployment_name() -> str | None:
-    """Return the name that tells this Airflow from others on the same Redis.
+    """Return the name of this Airflow, different from those of other Airflows on the same Redis.
 
     It is ``[batchy] deployment``, else ``[api] base_url``, else ``[core] execution_api_server_url``. If none of them is
-    set, it is None, and this Airflow is not told from others.
+    set, it is None, and runs of this Airflow look like those of other Airflows without a name.
     """
     from airflow.providers.common.compat.sdk import conf
 

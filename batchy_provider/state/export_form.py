@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The JSON form of an exported workflow, and its values after a check. A value stands there as it stands in Redis."""
+"""The JSON form of an exported workflow, and its values after a check. Values are those of Redis, unchanged."""
 
 from __future__ import annotations
 

@@ -116,15 +116,16 @@ def _in_steps(backend: Backend, request: RenameRequest) -> int:
     old, new = map(backend.keys, _names(request))
     for _ in range(CONFLICT_ATTEMPTS):
         after = _read(backend, new)
+        # Both functions are called at once, so with the values of this round.
         before = backend.transact(old, lambda session: _mark(session, old, request, after))  # noqa: B023
         if before.exists:
             try:
                 _write_new(backend, new, request, before)
-            except WorkflowExistsError:  # it was made meanwhile
+            except WorkflowExistsError:  # another program has made it since
                 finish_rename(backend, request.old)
                 raise
             if not backend.transact(old, lambda session: _remove_old(backend, session, old, before)):  # noqa: B023
-                continue  # another program has changed it meanwhile
+                continue  # another program has changed it since
 
         def settle(session: Session) -> tuple[int, Sequence[Command]]:
             whole, now = read_whole(session, new), _now(session)

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from state_worlds import FIRST, WORKFLOW, World, spans, window
 
+from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.exceptions import WindowError
 
 TWO = {"extract": {}, "load": {"initial_date": "2026-01-01"}}
@@ -116,6 +119,20 @@ def test_a_job_that_is_back_is_named_when_the_batch_opens(world: World) -> None:
     assert warning.startswith("job 'load' is back: what was loaded before ends at 2026-01-02T02:00")
     world.close("success")
     assert world.at("2026-01-05T02:00").open("next").warning is None
+
+
+def test_it_is_named_too_where_the_window_comes_in_slices(world: World) -> None:
+    world.shape = WindowShape(max=timedelta(days=1))
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}, "load": {"initial_date": "2026-01-01"}}
+    world.night("2026-01-02T00:00")
+    both, world.jobs = world.jobs, {"extract": {"initial_date": "2026-01-01"}}
+    world.night("2026-01-03T00:00")
+    world.jobs = both
+    batch = world.at("2026-01-06T00:00").open("back")
+    assert batch.record is not None
+    assert batch.record.more, "one slice of several"
+    assert batch.warning is not None
+    assert batch.warning.startswith("job 'load' is back")
 
 
 def test_a_first_window_without_initial_date_is_named_with_the_remedy(world: World) -> None:
