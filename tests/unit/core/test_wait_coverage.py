@@ -64,7 +64,7 @@ def upstream(*crons: str, watermark: datetime | None = None) -> Snapshot:
     owner = None
     if watermark is not None:
         end = watermark.isoformat()
-        fields = {"status": "success", "batch_id": 5, "from_date": START.isoformat(), "batch_start": end}  # type: ignore[dict-item]
+        fields = {"status": "success", "batch_id": 5, "from_date": START.isoformat(), "batch_start": end}
         record = BatchRecord(kind="live", started=end, to_date=end, day="2026-11-01", reason="next window")
         owner = Owner(5, Holder(by="test"), record)
     return Snapshot(workflow="wf", jobs={"a": JobState(fields)}, config=StoredConfig(crons=crons), owner=owner)
@@ -106,7 +106,7 @@ def test_a_backfill_ends_when_and_only_when_the_interval_of_its_day_is_loaded(
     of_day = [fire for fire in fires if fire.date() == due.date()] or fires[-1:]
     before = [fire for fire in fires if fire < of_day[0]][-1]
     day = due.date().isoformat()
-    wait = Wait(workflow="wf", scope=scope, due=due.isoformat(), day=day, backfill=True)  # type: ignore[arg-type]
+    wait = Wait(workflow="wf", scope=scope, due=due.isoformat(), day=day, backfill=True)
     (answer,) = compare(upstream(cron), wait, intervals(found), ["a"])
     assert bool(answer.missing) is bool(hours(before, of_day[-1]) - loaded_hours(found))
 

@@ -54,7 +54,7 @@ class Chain:
         return self.store.open(workflow, OpenRequest(holder=holder, config=config, if_open="take_over"))
 
     def close(self, batch: Batch, result: str = "success") -> None:
-        self.store.close(batch.workflow, CloseRequest(result=result, batch_id=batch.batch_id))  # type: ignore[arg-type]
+        self.store.close(batch.workflow, CloseRequest(result=result, batch_id=batch.batch_id))
         left_out = batch.record.left_out if batch.record else ()
         for name, job in batch.jobs.items():
             if result == "success" and name not in left_out:

@@ -98,4 +98,4 @@ def test_an_opening_after_a_failure_or_beside_the_original_reads_it(store: Store
 def test_a_rule_that_asks_for_what_was_not_read_is_wrong() -> None:
     for use in (lambda: UNREAD["a"], lambda: "a" in UNREAD, lambda: UNREAD.get("a"), lambda: len(UNREAD), list):
         with pytest.raises(AssertionError, match="the ledger was not read"):
-            use(UNREAD) if use is list else use()  # type: ignore[call-arg]
+            use(UNREAD) if use is list else use()

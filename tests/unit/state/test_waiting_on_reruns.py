@@ -34,7 +34,7 @@ class TestRerunsOfAnEarlierDay:
         holder = Holder(dag_id=WF, run_id=run_id)
         batch_id = world.open(holder=holder, due=format_date(due), **request)
         if result is not None:
-            world.close(batch_id, result)  # type: ignore[arg-type]
+            world.close(batch_id, result)
         return batch_id
 
     def test_yesterdays_failed_batch_cleared_after_midnight(self, world: World) -> None:
@@ -91,7 +91,7 @@ class TestRerunsOfAnEarlierDay:
         for day, expected in ((today - timedelta(days=1), "waiting"), (today, "done")):
             holder = Holder(dag_id=WF, run_id=f"of {day}")
             for result in ("failed", "success"):
-                at_rest.close(at_rest.open(holder=holder, day=day.isoformat()), result)  # type: ignore[arg-type]
+                at_rest.close(at_rest.open(holder=holder, day=day.isoformat()), result)
             assert at_rest.ask().state == expected
 
     def test_the_day_is_that_of_the_timezone_of_the_wait(self, at_rest: World) -> None:

@@ -30,7 +30,7 @@ def at_rest(redis_client: Redis) -> World:
 
 
 def configure(world: World, *crons: str, name: str = WF, **shape: object) -> None:
-    window = WindowShape(**shape) if shape else None  # type: ignore[arg-type]
+    window = WindowShape(**shape) if shape else None
     world.store.load(WorkflowConfig(name=name, jobs={"a": {}, "b": {}}, crons=crons, window=window), by="test")
 
 
