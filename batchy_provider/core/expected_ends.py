@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from batchy_provider.core.boundaries import boundary_at
 from batchy_provider.core.intervals import Interval
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import StoredConfig
-from batchy_provider.core.wait_intervals import Schedule
 
 Configs = Mapping[str, StoredConfig]
 """Workflow → what is known of its configuration."""

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.slices import Limit, next_slice
 from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.values import OpenRequest
 from batchy_provider.core.vocabulary import NothingToLoad
-from batchy_provider.core.wait_intervals import Schedule
 from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.core.windows import loaded_until, position
 from batchy_provider.exceptions import NothingToLoadError

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchy_provider.core.boundaries import boundary_after, boundary_at, later_by
-from batchy_provider.core.cron_times import next_fire
 from batchy_provider.core.dates import BEGINNING, format_date
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import NothingToLoad
-from batchy_provider.core.wait_intervals import Schedule
 from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.exceptions import NothingToLoadError
 
@@ -52,8 +51,7 @@ class Limit:
         """
         if not self.catchup or self.due is None:
             return None
-        crons, timezone = self.schedule.crons, self.schedule.timezone
-        is_last = bool(crons) and next_fire(crons, timezone, self.due) > self.now
+        is_last = self.schedule.known and self.schedule.next_fire(self.due) > self.now
         return None if is_last else self.due
 
     def end(self, shape: WindowShape) -> datetime | None:
@@ -77,7 +75,7 @@ class Limit:
     def _due(self) -> datetime:
         asked = self.now if self.due is None else self.due
         # What a person starts is due when the schedule has fired last.
-        return self.schedule.last_fire(asked) if self.schedule.crons else asked
+        return self.schedule.last_fire(asked) if self.schedule.known else asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +167,9 @@ def _ready_at(shape: WindowShape, done: datetime, step: datetime | None, limit: 
     try:
         at = (done if step is None else step) + shape.delay
         if shape.until == "schedule":
-            if not limit.schedule.crons:
+            if not limit.schedule.known:
                 return None
-            at = next_fire(limit.schedule.crons, limit.schedule.timezone, at if step is None else at - _TICK)
+            at = limit.schedule.next_fire(at if step is None else at - _TICK)
     except OverflowError:
         return None
     return at if at > limit.now else None

@@ -14,9 +14,9 @@ from batchy_provider.core.intervals import Interval, Intervals
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Ledger
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.wait_intervals import (
-    Schedule,
     Shortfall,
     comparisons,
     day_interval,

@@ -7,47 +7,16 @@ With a known schedule the interval runs from fire to fire, as windows do. Withou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batchy_provider.core.cron_times import previous_fire
 from batchy_provider.core.dates import day_bounds, format_date
 from batchy_provider.core.intervals import Interval, Intervals, missing
 from batchy_provider.core.ledger import Ledger
-from batchy_provider.exceptions import StateError
+from batchy_provider.core.schedules import Schedule
 
 _TICK = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """When a workflow is due.
-
-    :param crons: its cron expressions; none if it has no schedule that is known.
-    :param timezone: IANA name of the timezone that they are read in.
-    """
-
-    crons: Sequence[str] = ()
-    timezone: str = "UTC"
-
-    def last_fire(self, moment: datetime) -> datetime:
-        """Return the last fire at `moment` or before it; naive UTC."""
-        return self.fire_before(moment + _TICK)
-
-    def fire_before(self, moment: datetime) -> datetime:
-        """Return the last fire before `moment`; naive UTC.
-
-        :raises StateError: if an expression cannot be read, or never fires.
-        """
-        try:
-            return previous_fire(self.crons, self.timezone, moment)
-        except (ValueError, KeyError, OverflowError) as error:
-            crons = ", ".join(map(repr, self.crons))
-            raise StateError(
-                f"the schedule {crons} ({self.timezone}) has no fire before {format_date(moment)} UTC: {error}. Load "
-                "the configuration of the workflow again"
-            ) from error
 
 
 def due_interval(schedule: Schedule, due: datetime) -> Interval:
@@ -75,7 +44,7 @@ def day_interval(
     :param loaded: what one job has loaded.
     """
     start, end = day_bounds(day, timezone)
-    if schedule.crons:
+    if schedule.known:
         last = schedule.last_fire(end - _TICK if due is None else due)
         return Interval(schedule.fire_before(start if last >= start else last), last)
     return recent_interval(Interval(start, end), loaded)

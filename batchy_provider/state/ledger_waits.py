@@ -14,10 +14,11 @@ from batchy_provider.core.intervals import Interval
 from batchy_provider.core.ledger import Loaded, posted, windows_loaded
 from batchy_provider.core.ledger_history import live_windows
 from batchy_provider.core.presenters import live_batch
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.wait_coverage import compare, has_due_times, interval_text, moment_text, shortfall_text
-from batchy_provider.core.wait_intervals import Schedule, Shortfall
+from batchy_provider.core.wait_intervals import Shortfall
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.state import codec
 from batchy_provider.state.keys import Keys

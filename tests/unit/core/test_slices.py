@@ -12,10 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchy_provider.core.boundaries import SHORTEST, UNITS, boundary_at, later_by
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.slices import Limit, Slice, next_slice
 from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import NothingToLoad
-from batchy_provider.core.wait_intervals import Schedule
 from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.exceptions import NothingToLoadError
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchy_provider.core.dates import day_bounds
 from batchy_provider.core.intervals import Interval
-from batchy_provider.core.wait_intervals import Schedule, day_interval, due_interval, shortfalls
+from batchy_provider.core.schedules import Schedule
+from batchy_provider.core.wait_intervals import day_interval, due_interval, shortfalls
 
 
 def utc(text: str) -> datetime:
