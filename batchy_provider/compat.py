@@ -8,7 +8,10 @@ Remove a function when the oldest supported Airflow does not need it any more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchy_provider.core.schedules import Schedule
 
 
 def cron_timetables() -> tuple[Any, Any]:
@@ -23,14 +26,41 @@ def cron_timetables() -> tuple[Any, Any]:
     return CronTriggerTimetable, MultipleCronTriggerTimetable
 
 
-def crons_of_timetable(timetable: Any) -> Sequence[tuple[str, str]]:
+def schedule_of_timetable(timetable: Any) -> Schedule:
+    """Return when the runs of a timetable are due; not known if it has no cron, or crons of several timezones."""
+    from batchy_provider.core.dates import is_zone
+    from batchy_provider.core.schedules import NO_SCHEDULE
+
+    found = schedules_of_timetable(timetable)
+    if len(found) != 1 or not is_zone(found[0].timezone):  # such as a fixed offset
+        return NO_SCHEDULE
+    return found[0]
+
+
+def schedules_of_timetable(timetable: Any) -> Sequence[Schedule]:
+    """Return when the runs of a timetable are due, one schedule for each timezone of its crons.
+
+    Of a timetable that combines times with assets, the times count.
+    """
+    from batchy_provider.core.schedules import Schedule
+
+    timed = getattr(timetable, "timetable", None) or timetable
+    if isinstance(own := getattr(timed, "due_schedule", None), Schedule):
+        return [own]
+    zones: dict[str, list[str]] = {}
+    for cron, timezone in _crons_of_timetable(timed):
+        zones.setdefault(timezone, []).append(cron)
+    return [Schedule(crons=tuple(crons), timezone=timezone) for timezone, crons in zones.items()]
+
+
+def _crons_of_timetable(timetable: Any) -> Sequence[tuple[str, str]]:
     """Return the cron expressions of a timetable with their timezones.
 
     A task gets the SDK's timetable. On Airflow 3.1 it gets the core's, which has the same attributes under other names.
     """
     several = getattr(timetable, "timetables", None) or getattr(timetable, "_timetables", None)
     if several:
-        return [cron for one in several for cron in crons_of_timetable(one)]
+        return [cron for one in several for cron in _crons_of_timetable(one)]
     expression = getattr(timetable, "expression", None) or getattr(timetable, "_expression", None)
     timezone = getattr(timetable, "timezone", None) or getattr(timetable, "_timezone", None)
     if not isinstance(expression, str):

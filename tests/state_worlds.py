@@ -15,6 +15,7 @@ from typing import Any
 from batchy_provider.core.dates import from_unix, parse_date, unix_seconds
 from batchy_provider.core.job_state import Fields
 from batchy_provider.core.ledger import Ledger, posted
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.window_shape import WindowShape
@@ -204,7 +205,7 @@ class World:
             jobs=self.jobs,
             timezone=self.timezone,
             disabled=self.off_in_file,
-            crons=self.crons,
+            schedule=Schedule(crons=tuple(self.crons), timezone=self.timezone),
             window=self.shape,
         )
 

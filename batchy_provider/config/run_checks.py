@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from batchy_provider.config.cron_expressions import time_of_day
+from batchy_provider.config.cron_expressions import PRESETS, time_of_day
 from batchy_provider.config.diagnostics import Code, Violation, show
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.schedule_model import After, RunParam
+from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 
 WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
 """Keys of a run's conf that set its window: a form may ask for them, but they must not have a default."""
@@ -45,6 +46,12 @@ def crons_of(model: WorkflowModel) -> list[str]:
             return [cron]
         case crons:
             return crons
+
+
+def schedule_of_model(model: WorkflowModel) -> Schedule:
+    """Return when a workflow is due by its file; not known if it has another schedule than cron expressions."""
+    crons = tuple(PRESETS.get(cron, cron) for cron in crons_of(model))
+    return Schedule(crons=crons, timezone=model.timezone) if crons else NO_SCHEDULE
 
 
 def same_day_workflows(model: WorkflowModel) -> list[str]:

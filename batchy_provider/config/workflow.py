@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchy_provider.config.cron_expressions import PRESETS
 from batchy_provider.config.field_types import as_state_date
 from batchy_provider.config.job_model import Job
 from batchy_provider.config.job_order import Order
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.run_checks import crons_of
+from batchy_provider.config.run_checks import schedule_of_model
 from batchy_provider.core.job_state import INITIAL_DATE, Fields
 from batchy_provider.core.values import WorkflowConfig
 
@@ -63,7 +62,7 @@ class Workflow:
             timezone=self.model.timezone,
             disabled=frozenset(name for name, job in jobs.items() if not job.enabled),
             infa=self.model.infa.model_dump(exclude_none=True) if self.model.infa is not None else {},
-            crons=[PRESETS.get(cron, cron) for cron in crons_of(self.model)],
+            schedule=schedule_of_model(self.model),
             window=None if self.model.window is None else self.model.window.shape(),
         )
 

@@ -144,6 +144,15 @@ def zone(name: str) -> ZoneInfo:
         ) from error
 
 
+def is_zone(name: str) -> bool:
+    """Tell whether there is a timezone of that IANA name."""
+    try:
+        zone(name)
+    except WindowError:
+        return False
+    return True
+
+
 def midnight(moment: datetime, timezone_name: str) -> datetime:
     """Cut a moment to the midnight that began its day in the timezone.
 

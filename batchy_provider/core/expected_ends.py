@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from batchy_provider.core.boundaries import boundary_at
 from batchy_provider.core.intervals import Interval
-from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import StoredConfig
 
 Configs = Mapping[str, StoredConfig]
@@ -21,6 +20,17 @@ _TICK = timedelta(microseconds=1)
 def sources(config: StoredConfig) -> tuple[str, ...]:
     """Return the workflows whose data a workflow loads, so that it goes no further than they do."""
     return () if config.window is None else config.window.workflows
+
+
+def has_expected_ends(workflow: str, configs: Configs, seen: frozenset[str] = frozenset()) -> bool:
+    """Tell whether it is known up to where a workflow loads at its due times.
+
+    The parameters are those of `expected_end`.
+    """
+    config = configs.get(workflow)
+    if config is None or not config.schedule.known or workflow in seen:
+        return False
+    return all(has_expected_ends(source, configs, seen | {workflow}) for source in sources(config))
 
 
 def expected_end(
@@ -41,10 +51,9 @@ def expected_end(
     end = fire
     for source in shape.workflows:
         known = configs.get(source)
-        if known is None or not known.crons or source in seen | {workflow}:
+        if known is None or not known.schedule.known or source in seen | {workflow}:
             return None
-        last = Schedule(crons=known.crons, timezone=known.timezone).last_fire(fire)
-        loaded = expected_end(source, last, configs, seen | {workflow})
+        loaded = expected_end(source, known.schedule.last_fire(fire), configs, seen | {workflow})
         if loaded is None:
             return None
         end = min(end, loaded)

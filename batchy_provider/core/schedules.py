@@ -145,3 +145,7 @@ class Schedule:
             f"the schedule {crons} ({self.timezone}) has no fire {side} {format_date(moment)} UTC: {error}. Load "
             "the configuration of the workflow again"
         )
+
+
+NO_SCHEDULE = Schedule()
+"""Nobody knows when it is due: by hand, after other workflows, or without cron expressions."""

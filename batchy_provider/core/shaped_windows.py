@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.job_state import JobState
-from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.slices import Limit, next_slice
 from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.values import OpenRequest
@@ -51,7 +50,8 @@ def shaped_windows(
     _check_follows(state, request.follows)
     limit = Limit(
         now=now,
-        schedule=Schedule(crons=config.crons, timezone=config.timezone),
+        schedule=config.schedule,
+        timezone=config.timezone,
         due=None if request.due is None else parse_date(request.due),
         catchup=request.catchup,
         upstream=request.upstream,

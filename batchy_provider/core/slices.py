@@ -21,7 +21,7 @@ from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import NothingToLoad
 from batchy_provider.core.window_shape import WindowShape
-from batchy_provider.exceptions import NothingToLoadError
+from batchy_provider.exceptions import NothingToLoadError, StateError
 
 _TICK = timedelta(microseconds=1)
 
@@ -31,7 +31,8 @@ class Limit:
     """What an opening may load at most.
 
     :param now: naive UTC.
-    :param schedule: of the workflow; its timezone is that of the boundaries too.
+    :param schedule: of the workflow.
+    :param timezone: IANA name of the timezone of the boundaries.
     :param due: when the run was due, naive UTC; None if it is no run.
     :param catchup: the run is one of those that were missed.
     :param upstream: workflow → how far it has loaded, for the workflows of ``until``.
@@ -39,6 +40,7 @@ class Limit:
 
     now: datetime
     schedule: Schedule
+    timezone: str
     due: datetime | None = None
     catchup: bool = False
     upstream: Mapping[str, LoadedUntil]
@@ -51,7 +53,7 @@ class Limit:
         """
         if not self.catchup or self.due is None:
             return None
-        is_last = self.schedule.known and self.schedule.next_fire(self.due) > self.now
+        is_last = self.schedule.known and self.schedule.last_fire(self.now) <= self.due
         return None if is_last else self.due
 
     def end(self, shape: WindowShape) -> datetime | None:
@@ -70,7 +72,7 @@ class Limit:
             end = min(ends) - shape.delay
         except OverflowError:
             return datetime.min
-        return end if shape.align is None else boundary_at(shape.align, self.schedule.timezone, end)
+        return end if shape.align is None else boundary_at(shape.align, self.timezone, end)
 
     def _due(self) -> datetime:
         asked = self.now if self.due is None else self.due
@@ -96,7 +98,7 @@ def next_slice(workflow: str, shape: WindowShape, loaded: Mapping[str, datetime]
     :param loaded: job → how far it is loaded, naive UTC, of the jobs that are switched on.
     :raises NothingToLoadError: if no job has anything to load, and the shape skips that.
     """
-    timezone = limit.schedule.timezone
+    timezone = limit.timezone
     latest = limit.end(shape)
     waiting = {name: end for name, end in loaded.items() if latest is not None and end < latest}
     if latest is None or not waiting:
@@ -141,7 +143,7 @@ def _nothing(
             return NothingToLoadError(text, code=code.value)
     done = min(loaded.values())
     text = f"{nothing}: its data is loaded up to {format_date(done)} UTC"
-    step = None if shape.align is None else boundary_after(shape.align, limit.schedule.timezone, done)
+    step = None if shape.align is None else boundary_after(shape.align, limit.timezone, done)
     if shape.until == "workflows":
         name = min(shape.workflows, key=lambda each: limit.upstream[each].end or datetime.min)
         found = limit.upstream[name]
@@ -170,6 +172,6 @@ def _ready_at(shape: WindowShape, done: datetime, step: datetime | None, limit: 
             if not limit.schedule.known:
                 return None
             at = limit.schedule.next_fire(at if step is None else at - _TICK)
-    except OverflowError:
+    except (OverflowError, StateError):  # the schedule does not fire any more
         return None
     return at if at > limit.now else None

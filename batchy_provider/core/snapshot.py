@@ -14,6 +14,7 @@ from batchy_provider.core.holders import Lease
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
+from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.statuses import overall_status, status_of
 from batchy_provider.core.unfinished_rename import Rename
 from batchy_provider.core.values import BatchRecord, Holder, PersonalChange, WorkflowConfig
@@ -51,7 +52,7 @@ class StoredConfig:
     order: tuple[str, ...] = ()
     disabled: frozenset[str] = frozenset()
     infa: Mapping[str, Any] = field(default_factory=dict)
-    crons: tuple[str, ...] = ()
+    schedule: Schedule = NO_SCHEDULE
     window: WindowShape | None = None
 
     @classmethod
@@ -62,7 +63,7 @@ class StoredConfig:
             order=tuple(config.jobs),
             disabled=config.disabled,
             infa=dict(config.infa),
-            crons=tuple(config.crons),
+            schedule=config.schedule,
             window=config.window,
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 from batchy_provider.core.holders import Holder as Holder
 from batchy_provider.core.holders import run_key as run_key
 from batchy_provider.core.job_state import Fields, JobState
+from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import IfOpen, Kind, Outcome, Result, Status
 from batchy_provider.core.window_shape import WindowShape
@@ -27,7 +28,7 @@ class WorkflowConfig:
     :param timezone: IANA name; where ``trunc_start`` cuts, and in which days are counted.
     :param disabled: jobs with ``enabled: false``.
     :param infa: how the Informatica parameter file names its sections, see `original.formats.to_infa`.
-    :param crons: its schedule as cron expressions, read in `timezone`; none if it has another schedule or none.
+    :param schedule: when it is due; not known if it has no cron expressions.
     :param window: the shape of its windows; None: up to now, however long.
     """
 
@@ -36,7 +37,7 @@ class WorkflowConfig:
     timezone: str = "UTC"
     disabled: frozenset[str] = frozenset()
     infa: Mapping[str, Any] = field(default_factory=dict)
-    crons: Sequence[str] = ()
+    schedule: Schedule = NO_SCHEDULE
     window: WindowShape | None = None
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.duration_text import format_duration
-from batchy_provider.core.expected_ends import Configs, expected_end, shaped_interval
+from batchy_provider.core.expected_ends import Configs, has_expected_ends, shaped_interval
 from batchy_provider.core.intervals import Interval, Intervals
 from batchy_provider.core.job_settings import initial
 from batchy_provider.core.job_state import JobState
@@ -27,7 +27,6 @@ from batchy_provider.core.waits import Wait
 from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import BatchyError
 
-_SOME_MOMENT = datetime(2026, 1, 1)
 _SHOWN_GAPS = 3
 _SHOWN_GROUPS = 3
 
@@ -37,11 +36,7 @@ def has_due_times(state: Snapshot, sources: Configs) -> bool:
 
     :param sources: see `compare`.
     """
-    crons, timezone = state.config.crons, state.config.timezone
-    if not crons:
-        return False
-    some_fire = Schedule(crons=crons, timezone=timezone).last_fire(_SOME_MOMENT)
-    return expected_end(state.workflow, some_fire, {**sources, state.workflow: state.config}) is not None
+    return has_expected_ends(state.workflow, {**sources, state.workflow: state.config})
 
 
 def compare(
@@ -78,9 +73,9 @@ def _wanted(state: Snapshot, wait: Wait, configs: Configs, job: str, loaded: Int
 
 def _shaped(state: Snapshot, wait: Wait, configs: Configs, loaded: Intervals) -> Interval:
     """Return the interval that the wait asks for, as far as the windows of the workflow go."""
-    schedule = Schedule(crons=state.config.crons, timezone=state.config.timezone)
+    schedule = state.config.schedule
     interval = _asked(wait, schedule, loaded)
-    if not schedule.crons or state.config.window is None:
+    if not schedule.known or state.config.window is None:
         return interval
     shaped = shaped_interval(state.workflow, interval, configs, from_fire=wait.backfill)
     return _asked(wait, Schedule(), loaded) if shaped is None else shaped
@@ -89,9 +84,9 @@ def _shaped(state: Snapshot, wait: Wait, configs: Configs, loaded: Intervals) ->
 def _asked(wait: Wait, schedule: Schedule, loaded: Intervals) -> Interval:
     assert wait.day is not None
     due = None if wait.due is None else parse_date(wait.due)
-    if schedule.crons and not wait.backfill and due is not None:
+    if schedule.known and not wait.backfill and due is not None:
         return due_interval(schedule, due)
-    if not schedule.crons and wait.scope == "within" and due is not None:
+    if not schedule.known and wait.scope == "within" and due is not None:
         assert wait.within_seconds is not None
         return recent_interval(Interval(due - timedelta(seconds=wait.within_seconds), due), loaded)
     return day_interval(schedule, wait.day, wait.timezone, due, loaded)

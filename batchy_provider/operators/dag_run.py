@@ -136,8 +136,8 @@ class Run:
         :param timetable: the DAG's, of Airflow's core or of its task SDK.
         :raises ConfigError: if there is no interval and no cron to work it out from.
         """
-        from batchy_provider.compat import crons_of_timetable
-        from batchy_provider.core.cron_times import previous_fire
+        from batchy_provider.compat import schedules_of_timetable
+        from batchy_provider.core.dates import to_utc
         from batchy_provider.core.values import Window
         from batchy_provider.exceptions import ConfigError
 
@@ -145,13 +145,13 @@ class Run:
         end = end or self.logical_date or self.run_after
         if start is not None and start < end:
             return Window(from_date=start, to_date=end)
-        crons = crons_of_timetable(timetable)
-        if not crons:
+        schedules = schedules_of_timetable(timetable)
+        if not schedules:
             raise ConfigError(
                 f"{self.dag_id}: backfill run {self.run_id!r} has no data interval, and its schedule has no cron to "
                 "calculate one from; give from_date and to_date in the run's conf"
             )
-        starts = [previous_fire([expression], timezone, end) for expression, timezone in crons]
+        starts = [schedule.fire_before(to_utc(end)) for schedule in schedules]
         return Window(from_date=max(starts), to_date=end)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from batchy_provider.compat import crons_of_timetable, skip_tasks
+from batchy_provider.compat import schedule_of_timetable, skip_tasks
 from batchy_provider.core.job_settings import plain_fields
 from batchy_provider.core.names import check_job_name
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
@@ -78,7 +78,7 @@ def workflow_config(
         timezone=timezone,
         disabled=frozenset(disabled_jobs),
         infa=infa or {},
-        crons=[cron for cron, zone in crons_of_timetable(timetable) if zone == timezone],
+        schedule=schedule_of_timetable(timetable),
         window=window,
     )
 

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchy_provider.config.cron_expressions import PRESETS
-from batchy_provider.config.run_checks import crons_of, time_to_deadline
-from batchy_provider.core.cron_times import previous_fire
+from batchy_provider.config.run_checks import schedule_of_model, time_to_deadline
 from batchy_provider.core.dates import format_date, parse_date
 
 if TYPE_CHECKING:
@@ -39,12 +37,12 @@ def deadline_of(model: WorkflowModel, last_success: str | None, now: datetime) -
     :param now: naive UTC.
     :returns: None if the file has no deadline, or all due runs have succeeded.
     """
-    allowed, crons = time_to_deadline(model), [PRESETS.get(cron, cron) for cron in crons_of(model)]
-    if allowed is None or not crons:
+    allowed, schedule = time_to_deadline(model), schedule_of_model(model)
+    if allowed is None or not schedule.known:
         return None
     succeeded = parse_date(last_success) if last_success else None
     begin = parse_date(model.start_date) if model.start_date else None
-    due = previous_fire(crons, model.timezone, now + timedelta(microseconds=1))
+    due = schedule.last_fire(now)
     ahead: Deadline | None = None
     for _ in range(_MOST_STEPS):
         if (succeeded is not None and succeeded >= due) or (begin is not None and due < begin):
@@ -52,5 +50,5 @@ def deadline_of(model: WorkflowModel, last_success: str | None, now: datetime) -
         if due + allowed <= now:
             return Deadline(format_date(due + allowed), int((now - due - allowed).total_seconds()))
         ahead = Deadline(format_date(due + allowed), None)
-        due = previous_fire(crons, model.timezone, due)
+        due = schedule.fire_before(due)
     return ahead

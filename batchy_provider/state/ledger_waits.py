@@ -14,7 +14,6 @@ from batchy_provider.core.intervals import Interval
 from batchy_provider.core.ledger import Loaded, posted, windows_loaded
 from batchy_provider.core.ledger_history import live_windows
 from batchy_provider.core.presenters import live_batch
-from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import Snapshot, StoredConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.wait_coverage import compare, has_due_times, interval_text, moment_text, shortfall_text
@@ -60,9 +59,9 @@ def _failures_from(state: Snapshot, wait: Wait) -> datetime:
     """Return from when on a failed batch is the one that the wait needs: since the last due time."""
     assert wait.due is not None
     assert wait.day is not None
-    if not state.config.crons:
+    if not state.config.schedule.known:
         return day_bounds(wait.day, wait.timezone)[0]
-    return Schedule(crons=state.config.crons, timezone=state.config.timezone).last_fire(parse_date(wait.due))
+    return state.config.schedule.last_fire(parse_date(wait.due))
 
 
 def _waiting(

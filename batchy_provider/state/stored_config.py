@@ -11,6 +11,8 @@ from typing import Any
 from batchy_provider.core.boundaries import UNITS
 from batchy_provider.core.cron_times import is_cron
 from batchy_provider.core.dates import zone
+from batchy_provider.core.schedule_form import read_schedule, schedule_form
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import StoredConfig
 from batchy_provider.core.typed_data import FormError, build
 from batchy_provider.core.window_shape import IfEmpty, Until, WindowShape
@@ -25,6 +27,7 @@ class _Config:
     disabled: list[str]
     infa: dict[str, Any]
     crons: list[str] = field(default_factory=list)
+    schedule: dict[str, Any] | None = None
     window: dict[str, Any] | None = None
 
 
@@ -48,12 +51,15 @@ def read_config(data: Any) -> StoredConfig:
     """
     found = build(_Config, data)
     zone(found.timezone)
+    schedule = Schedule(crons=tuple(found.crons), timezone=found.timezone)
+    if found.schedule is not None:
+        schedule = read_schedule(found.schedule)
     return StoredConfig(
         timezone=found.timezone,
         order=tuple(found.order),
         disabled=frozenset(found.disabled),
         infa=found.infa,
-        crons=tuple(found.crons),
+        schedule=schedule,
         window=None if found.window is None else read_shape(found.window),
     )
 
@@ -65,9 +71,19 @@ def config_form(config: StoredConfig) -> dict[str, Any]:
         "order": list(config.order),
         "disabled": sorted(config.disabled),
         "infa": dict(config.infa),
-        **({"crons": list(config.crons)} if config.crons else {}),
+        **_schedule_part(config),
         **({} if config.window is None else {"window": dump_shape(config.window)}),
     }
+
+
+def _schedule_part(config: StoredConfig) -> dict[str, Any]:
+    schedule = config.schedule
+    if not schedule.known:
+        return {}
+    if schedule == Schedule(crons=schedule.crons, timezone=config.timezone):
+        # Cron expressions alone are written as before, so that machines can be updated one by one.
+        return {"crons": list(schedule.crons)}
+    return {"schedule": schedule_form(schedule)}
 
 
 def read_shape(data: Any) -> WindowShape:

@@ -15,6 +15,7 @@ import pytest
 from command_line import CONFIG, Cli, open_by_run
 from export_documents import JOB, document, written
 
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 
 
@@ -50,7 +51,8 @@ def flushed(cli: Cli, results: Path) -> None:
 def two(cli: Cli) -> None:
     """Two workflows with history, a switched off job, and a window set by hand."""
     for name in ("sales", "crm"):
-        config = WorkflowConfig(name=name, jobs=CONFIG.jobs, timezone="Europe/Paris", crons=["0 2 * * *"])
+        schedule = Schedule(crons=("0 2 * * *",), timezone="Europe/Paris")
+        config = WorkflowConfig(name=name, jobs=CONFIG.jobs, timezone="Europe/Paris", schedule=schedule)
         for run in ("one", "two"):
             batch = cli.store.open(name, OpenRequest(holder=Holder(dag_id=name, run_id=run), config=config))
             cli("close", name, "--batch", str(batch.batch_id))

@@ -15,6 +15,7 @@ import pytest
 from command_line import CONFIG, Cli
 
 from batchy_provider.cli.main import main
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import CloseRequest, OpenRequest
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
@@ -45,7 +46,7 @@ class TestWait:
         cli("wait", sales, "--within", "0.01s", "--timeout", "0.2s", code=124)
 
     def test_due_says_which_interval_it_waits_for(self, cli: Cli) -> None:
-        config = replace(CONFIG, crons=["0 0 1 1 *"])
+        config = replace(CONFIG, schedule=Schedule(crons=("0 0 1 1 *",)))
         cli.store.load(config, by="test")
         cli("wait", "sales", "--due", "--timeout", "0.2s", code=124)
         assert "sales: waits for 2" in cli.said

@@ -38,7 +38,8 @@ loaded_jobs = st.dictionaries(st.sampled_from("abc"), moments, min_size=1)
 def limits(draw: st.DrawFn) -> Limit:
     return Limit(
         now=draw(moments),
-        schedule=Schedule(crons=["0 2 * * *"], timezone=draw(st.sampled_from(ZONES))),
+        schedule=Schedule(crons=("0 2 * * *",), timezone=draw(st.sampled_from(ZONES))),
+        timezone=draw(st.sampled_from(ZONES)),
         due=draw(st.none() | moments),
         catchup=draw(st.booleans()),
         upstream={"crm": LoadedUntil(draw(moments), "load")},
@@ -71,7 +72,7 @@ def test_windows_go_forward_end_at_one_moment_and_not_beyond_their_data(
     if shape.until == "workflows":
         assert end <= limit.upstream["crm"].end - shape.delay
     if shape.align is not None:
-        assert boundary_at(shape.align, limit.schedule.timezone, end) == end
+        assert boundary_at(shape.align, limit.timezone, end) == end
 
 
 @given(shape=shapes, loaded=loaded_jobs, limit=limits())
@@ -82,7 +83,7 @@ def test_no_slice_is_longer_than_the_max_or_one_step(
     if shape.max is None or found is None:
         return
     for name, end in found.ends.items():
-        longest = later_by(loaded[name], shape.max, limit.schedule.timezone)
+        longest = later_by(loaded[name], shape.max, limit.timezone)
         step = timedelta() if shape.align is None else SHORTEST.get(shape.align, timedelta(days=7))
         step += timedelta(days=3, hours=1) if step else timedelta()  # months of 31 days, days of 25 hours
         assert end <= max(longest, loaded[name] + step)
@@ -135,7 +136,7 @@ def test_an_empty_run_stays_where_each_job_is(shape: WindowShape, loaded: dict[s
 def test_an_upstream_that_has_loaded_nothing_leaves_nothing_to_load() -> None:
     shape = WindowShape(until="workflows", workflows=("crm", "erp"))
     upstream = {"crm": LoadedUntil(START + timedelta(days=9)), "erp": LoadedUntil(None, why="is not in Redis")}
-    limit = Limit(now=datetime(2026, 2, 1), schedule=Schedule(), upstream=upstream)
+    limit = Limit(now=datetime(2026, 2, 1), schedule=Schedule(), timezone="UTC", upstream=upstream)
     with pytest.raises(NothingToLoadError, match="loads what erp has loaded, and erp is not in Redis") as caught:
         next_slice("sales", shape, {"load": START}, limit)
     assert caught.value.code == NothingToLoad.UPSTREAM_UNKNOWN.value
@@ -144,7 +145,7 @@ def test_an_upstream_that_has_loaded_nothing_leaves_nothing_to_load() -> None:
 def test_the_upstream_that_is_furthest_behind_is_named() -> None:
     shape = WindowShape(until="workflows", workflows=("crm", "erp"), align="day")
     upstream = {"crm": LoadedUntil(datetime(2026, 1, 9)), "erp": LoadedUntil(datetime(2026, 1, 2, 12), "orders")}
-    limit = Limit(now=datetime(2026, 2, 1), schedule=Schedule(), upstream=upstream)
+    limit = Limit(now=datetime(2026, 2, 1), schedule=Schedule(), timezone="UTC", upstream=upstream)
     with pytest.raises(
         NothingToLoadError, match=r"erp has loaded its own up to 2026-01-02T12.*\(job orders\); the n"
     ) as caught:

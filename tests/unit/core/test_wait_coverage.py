@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from batchy_provider.core.intervals import Interval, merge
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.snapshot import Owner, Snapshot, StoredConfig
 from batchy_provider.core.values import BatchRecord, Holder
 from batchy_provider.core.wait_coverage import compare, moment_text, shortfall_text
@@ -67,7 +68,9 @@ def upstream(*crons: str, watermark: datetime | None = None) -> Snapshot:
         fields = {"status": "success", "batch_id": 5, "from_date": START.isoformat(), "batch_start": end}
         record = BatchRecord(kind="live", started=end, to_date=end, day="2026-11-01", reason="next window")
         owner = Owner(5, Holder(by="test"), record)
-    return Snapshot(workflow="wf", jobs={"a": JobState(fields)}, config=StoredConfig(crons=crons), owner=owner)
+    return Snapshot(
+        workflow="wf", jobs={"a": JobState(fields)}, config=StoredConfig(schedule=Schedule(crons=crons)), owner=owner
+    )
 
 
 @given(st.sampled_from(sorted(CRONS)), spans, dues)
@@ -118,7 +121,7 @@ def test_nothing_before_initial_date_is_needed(
     due = at(when[0]) + timedelta(minutes=when[1])
     before, last = [fire for fire in FIRES[cron] if fire <= due][-2:]
     job = JobState({"status": "new", "initial_date": at(first).isoformat()})
-    state = Snapshot(workflow="wf", jobs={"a": job}, config=StoredConfig(crons=(cron,)))
+    state = Snapshot(workflow="wf", jobs={"a": job}, config=StoredConfig(schedule=Schedule(crons=(cron,))))
     wait = Wait(workflow="wf", scope="due", due=due.isoformat())
     (answer,) = compare(state, wait, intervals(found), ["a"])
     needed = {hour for hour in hours(before, last) if hour >= first}

@@ -17,6 +17,7 @@ import uvicorn
 from api_server import Api, token
 
 from batchy_provider.cli.main import main
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
 from batchy_provider.plugin import airflow_services
 
@@ -48,7 +49,7 @@ def test_without_a_timeout_the_answer_comes_at_once(api: Api) -> None:
 
 
 def test_due_answers_with_the_interval_and_keeps_its_due_time(api: Api) -> None:
-    scheduled = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}}, crons=["0 0 1 1 *"])
+    scheduled = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}}, schedule=Schedule(crons=("0 0 1 1 *",)))
     airflow_services.get_services().store.load(scheduled, by="test")
     waiting = api.client().get(WAIT, params={"due": "now", "job": ["load"]}).json()
     assert (waiting["state"], waiting["code"]) == ("waiting", "due_not_loaded")
@@ -129,7 +130,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_due_over_rest_is_due_on_redis(address: str, token_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scheduled = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}}, crons=["0 0 1 1 *"])
+    scheduled = WorkflowConfig(name="crm", jobs={"extract": {}, "load": {}}, schedule=Schedule(crons=("0 0 1 1 *",)))
     airflow_services.get_services().store.load(scheduled, by="test")
     command = ["-o", "json", "wait", "crm", "--due", "--api", address, "--token-file", str(token_file)]
     assert main([*command, "--timeout", "1s"]) == 124

@@ -12,11 +12,12 @@ import pytest
 from sensor_runs import closed, context, deferred, opened, sensor, waits
 
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import Holder, Window, WorkflowConfig
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
 
-WEEKLY = WorkflowConfig(name="wf", jobs={"a": {}, "b": {}}, crons=["0 6 * * 1"])
+WEEKLY = WorkflowConfig(name="wf", jobs={"a": {}, "b": {}}, schedule=Schedule(crons=("0 6 * * 1",)))
 THURSDAY = datetime(2026, 11, 12, 4, tzinfo=timezone.utc)
 
 

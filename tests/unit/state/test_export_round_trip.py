@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from store_calls import request as open_request
 from thoroughness import scaled
 
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.exceptions import WorkflowExistsError
 from batchy_provider.state.connections import open_client
@@ -73,7 +74,8 @@ def test_an_import_of_an_export_is_what_was_there(
     store: Store, jobs: dict[str, dict[str, Any]], results: list[Any], disabled: bool
 ) -> None:
     store.backend.client.flushall()
-    config = WorkflowConfig(name="sales", jobs=jobs, timezone="Asia/Kolkata", infa={"ö": [1]}, crons=["0 2 * * *"])
+    schedule = Schedule(crons=("0 2 * * *",), timezone="Asia/Kolkata")
+    config = WorkflowConfig(name="sales", jobs=jobs, timezone="Asia/Kolkata", infa={"ö": [1]}, schedule=schedule)
     store.load(config, by="bob", why="grüße\n")
     for number, result in enumerate(results):
         batch = store.open("sales", OpenRequest(holder=Holder(dag_id="sales", run_id=f"r{number}"), config=config))

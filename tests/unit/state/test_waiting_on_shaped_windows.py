@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 from waiting_world import WF, World
 
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import WorkflowConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.window_shape import WindowShape
@@ -31,7 +32,8 @@ def at_rest(redis_client: Redis) -> World:
 
 def configure(world: World, *crons: str, name: str = WF, **shape: object) -> None:
     window = WindowShape(**shape) if shape else None
-    world.store.load(WorkflowConfig(name=name, jobs={"a": {}, "b": {}}, crons=crons, window=window), by="test")
+    schedule = Schedule(crons=crons)
+    world.store.load(WorkflowConfig(name=name, jobs={"a": {}, "b": {}}, schedule=schedule, window=window), by="test")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 from redis import Redis
 
 from batchy_provider.core.dates import day_of, format_date
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Verdict, Wait
@@ -43,7 +44,7 @@ class World:
             name=workflow,
             jobs={job: {} for job in jobs or ("a", "b")},
             disabled=frozenset(disabled),
-            crons=crons,
+            schedule=Schedule(crons=crons, timezone=timezone),
             timezone=timezone,
         )
         request = {"holder": Holder(by="test"), "config": config, **request}
@@ -63,7 +64,8 @@ class World:
     def schedule(self, *crons: str, timezone: str = "UTC", **settings: Any) -> None:
         """Make the workflow known, with its schedule, as `batchy load` does."""
         jobs: dict[str, Any] = {job: dict(settings) for job in ("a", "b")}
-        self.store.load(WorkflowConfig(name=WF, jobs=jobs, crons=crons, timezone=timezone), by="test")
+        schedule = Schedule(crons=crons, timezone=timezone)
+        self.store.load(WorkflowConfig(name=WF, jobs=jobs, schedule=schedule, timezone=timezone), by="test")
 
     def loads(self, start: str, end: str, *jobs: str, result: Result = "success") -> int:
         """Load an interval as a backfill does, with all jobs or some."""

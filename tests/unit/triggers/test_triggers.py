@@ -16,6 +16,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from redis import Redis
 
+from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
@@ -127,8 +128,8 @@ class TestWaitsy:
         assert event.xcoms == {"return_value": batch_id}
 
     def test_with_scope_due_it_ends_when_the_interval_is_loaded(self, store: Store) -> None:
-        crons = ["0 2 * * *"]
-        config = WorkflowConfig(name="wf", jobs={"a": {}}, crons=crons)
+        schedule = Schedule(crons=("0 2 * * *",))
+        config = WorkflowConfig(name="wf", jobs={"a": {}}, schedule=schedule)
         store.load(config, by="test")
         window = Window(from_date="2026-11-11T02:00", to_date="2026-11-12T02:00")
         batch_id = store.open("wf", OpenRequest(config=config, backfill=True, window=window)).batch_id
