@@ -61,13 +61,7 @@ def boundary_after(align: str, timezone_name: str, moment: datetime) -> datetime
     """
     try:
         if align not in UNITS:
-            found = next_fire([align], timezone_name, moment)
-            # In an hour that the clock skips, a cron is read in two ways.
-            return (
-                found
-                if boundary_at(align, timezone_name, found) == found
-                else boundary_after(align, timezone_name, found)
-            )
+            return next_fire([align], timezone_name, moment)
         if align == "hour":
             return _hour_after(timezone_name, moment)
         day = _FIRST_DAY[align](date.fromisoformat(day_of(moment, timezone_name)))

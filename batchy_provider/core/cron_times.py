@@ -3,16 +3,36 @@
 """Find when a cron schedule last fired before a moment, and when it fires next.
 
 Airflow's cron trigger timetable gives a run no interval (its ends are equal), so the window of a backfill is worked
-out here by the same arithmetic, croniter on wall-clock time, that Airflow schedules with. The functions import
-croniter, since a build of this package, which writes the schema of workflow files, has only pydantic.
+out here. A schedule fires at the moments at which that timetable starts runs one after the other, and at no others.
+So `previous_fire` and `next_fire` are inverse to each other everywhere, also where the clocks of a timezone change:
+
+- With fixed hours (``30 2 * * *``), a time that the clock skips fires as much later as the clock skips: 02:30 fires at
+  03:30. Of several such times only the first fires; the schedule then goes on with the times after that fire. A time
+  that the clock repeats fires once, at its second occurrence.
+- With an hour of ``*`` (``0 * * * *``), the next fire is counted in elapsed time from the fire before it. So it fires
+  in both hours of the same name, and in none that the clock skips. Where the clock changes by half an hour, or while
+  the schedule pauses for days, the first fire after the change still follows the old clock.
+
+The functions import croniter, since a build of this package, which writes the schema of workflow files, has only
+pydantic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterable
+from datetime import MAXYEAR, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from batchy_provider.core.dates import to_utc, zone
+
+if TYPE_CHECKING:
+    from croniter import croniter
+
+_TICK = timedelta(microseconds=1)
+_LONGEST_CHANGE = timedelta(hours=26)
+"""More than any change of clocks: some places have left out a whole day."""
 
 
 def is_cron(expression: str) -> bool:
@@ -23,36 +43,18 @@ def is_cron(expression: str) -> bool:
 
 
 def previous_fire(expressions: Iterable[str], timezone_name: str, at: datetime) -> datetime:
-    """Return when one of the schedules fired last, strictly before `at`.
+    """Return when one of the schedules fired last, strictly before `at`; see the module for changes of clocks.
 
     :param expressions: one or more cron expressions.
     :param timezone_name: IANA name of the timezone that they are read in.
     :param at: aware, or naive UTC.
     :returns: naive UTC.
     """
-    moment = to_utc(at).replace(tzinfo=timezone.utc)
-    return max(_previous(expression, timezone_name, moment) for expression in expressions)
+    moment, place = to_utc(at), zone(timezone_name)
+    return max(_before(_Cron(expression), place, moment) for expression in expressions)
 
 
-def _previous(expression: str, timezone_name: str, moment: datetime) -> datetime:
-    from croniter import croniter
-
-    place = zone(timezone_name)
-    wall = moment.astimezone(place).replace(tzinfo=None)
-    cron = croniter(expression, wall)
-    if cron.expanded[1] == ["*"]:
-        # Fires each hour, so also in an hour that the clock repeats: count back in real time.
-        return to_utc(moment - (wall - cron.get_prev(datetime)))
-    while True:
-        previous: datetime = cron.get_prev(datetime)
-        # As Airflow reads wall-clock times that occur twice, or never: the later of the two readings.
-        fired = max(to_utc(previous.replace(tzinfo=place, fold=fold)) for fold in (0, 1))
-        # About a change of clocks, the predecessor by the clock may lie at or behind the moment.
-        if fired < to_utc(moment):
-            return fired
-
-
-def next_fire(expressions: Sequence[str], timezone_name: str, at: datetime) -> datetime:
+def next_fire(expressions: Iterable[str], timezone_name: str, at: datetime) -> datetime:
     """Return when one of the schedules fires next, strictly after `at`; the inverse of `previous_fire`.
 
     :param expressions: one or more cron expressions.
@@ -60,35 +62,96 @@ def next_fire(expressions: Sequence[str], timezone_name: str, at: datetime) -> d
     :param at: aware, or naive UTC.
     :returns: naive UTC.
     """
-    moment = to_utc(at)
-    found = min(_next(expression, timezone_name, moment) for expression in expressions)
-    # Where the clock changes by half an hour, the clock on the wall leads past a fire.
-    while (earlier := previous_fire(expressions, timezone_name, found)) > moment:
-        found = earlier
-    return found
+    moment, place = to_utc(at), zone(timezone_name)
+    crons = [_Cron(expression) for expression in expressions]
+    return min(_after(cron, place, _before(cron, place, moment + _TICK)) for cron in crons)
 
 
-_LONGEST_CHANGE = timedelta(hours=26)
-"""More than any change of clocks: some places have left out a whole day."""
+class _Cron:
+    """A cron expression on the clock on the wall.
+
+    :ivar is_hourly: its hour is ``*``, so that it is counted in elapsed time.
+    """
+
+    def __init__(self, expression: str) -> None:
+        from croniter import croniter
+
+        self._times: croniter = croniter(expression)
+        self.is_hourly: bool = self._times.expanded[1] == ["*"]
+
+    def before(self, wall: datetime) -> datetime:
+        self._times.set_current(wall, force=True)
+        found: datetime = self._times.get_prev(datetime)
+        return found
+
+    def after(self, wall: datetime) -> datetime:
+        self._times.set_current(wall, force=True)
+        found: datetime = self._times.get_next(datetime)
+        return found
 
 
-def _next(expression: str, timezone_name: str, moment: datetime) -> datetime:
-    from croniter import croniter
+def _before(cron: _Cron, place: ZoneInfo, moment: datetime) -> datetime:
+    """Return the last fire strictly before a moment, naive UTC."""
+    plain = _plain_before(cron, place, moment)
+    # The first fire after a change of clocks may be none of the times of the expression, and may come after some of
+    # them. So begin at a time that is so long before that this makes no difference, and go on from change to change.
+    fire = _latest(place, cron.before(plain + _offset(place, moment - _TICK) - _LONGEST_CHANGE))
+    for change in _changes(place, fire, moment - _TICK):
+        fire = max(fire, _plain_before(cron, place, change))
+        following = _after(cron, place, fire)
+        if following >= moment:
+            return fire
+        fire = following
+    return max(fire, plain)
 
-    # The clock may have gone back between a fire and the moment, so begin before it, and go on by what fired last.
-    place = zone(timezone_name)
-    wall = moment.replace(tzinfo=timezone.utc).astimezone(place).replace(tzinfo=None)
-    cron = croniter(expression, wall)
-    if cron.expanded[1] == ["*"]:
-        following: datetime = cron.get_next(datetime)
-        return moment + (following - wall)
-    cron = croniter(expression, wall - _LONGEST_CHANGE)
+
+def _plain_before(cron: _Cron, place: ZoneInfo, moment: datetime) -> datetime:
+    """Return the last time of an expression before a moment, on the clock that holds until then; naive UTC."""
+    offset = _offset(place, moment - _TICK)
+    wall = moment + offset
+    if not cron.is_hourly:
+        # A clock that goes back soon repeats times. They have not fired yet.
+        for change in _changes(place, moment - _TICK, moment + _LONGEST_CHANGE):
+            wall = min(wall, change + _offset(place, change))
+    return cron.before(wall) - offset
+
+
+def _after(cron: _Cron, place: ZoneInfo, fire: datetime) -> datetime:
+    """Return the fire that follows a fire, as Airflow's timetable does; naive UTC."""
+    wall = fire + _offset(place, fire)
+    following = cron.after(wall)
+    return fire + (following - wall) if cron.is_hourly else _latest(place, following)
+
+
+def _latest(place: ZoneInfo, wall: datetime) -> datetime:
+    """Return when the clocks of a place show a time: the later moment, if they skip or repeat it; naive UTC."""
+    return max(to_utc(wall.replace(tzinfo=place, fold=fold)) for fold in (0, 1))
+
+
+def _offset(place: ZoneInfo, moment: datetime) -> timedelta:
+    """Return how far the clocks of a place are ahead of UTC."""
+    offset = moment.replace(tzinfo=timezone.utc).astimezone(place).utcoffset()
+    return offset or timedelta()
+
+
+def _changes(place: ZoneInfo, after: datetime, until: datetime) -> list[datetime]:
+    """Return the changes of clocks in a time, of which the start does not count and the end does."""
+    years = range(after.year, until.year + 1)
+    return [change for year in years for change in _changes_of_year(place, year) if after < change <= until]
+
+
+@lru_cache(maxsize=4096)
+def _changes_of_year(place: ZoneInfo, year: int) -> tuple[datetime, ...]:
+    """Return when the clocks of a place change in a year: the first moment of each new offset, naive UTC."""
     found: list[datetime] = []
-    while True:
-        following = cron.get_next(datetime)
-        fired = max(to_utc(following.replace(tzinfo=place, fold=fold)) for fold in (0, 1))
-        if fired > moment:
-            found.append(fired)
-            # One further by the clock may come earlier.
-            if following > wall + _LONGEST_CHANGE:
-                return min(found)
+    step = timedelta(days=1)
+    for day in (datetime(year, 1, 1) + number * step for number in range(366 if year < MAXYEAR else 364)):
+        start, end = day, day + step
+        before, after = _offset(place, start), _offset(place, end)
+        if before == after or day.year > year:
+            continue
+        while end - start > timedelta(seconds=1):
+            middle = (start + (end - start) / 2).replace(microsecond=0)
+            start, end = (middle, end) if _offset(place, middle) == before else (start, middle)
+        found.append(end)
+    return tuple(found)
