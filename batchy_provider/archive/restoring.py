@@ -20,16 +20,18 @@ from batchy_provider.archive.comparison import Comparison, Relation, compare_sca
 from batchy_provider.archive.redis_scan import RedisScan, scan_redis
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_durations import durations_of_history
 from batchy_provider.core.ledger import Entry, Withdrawn, entries_of
 from batchy_provider.core.ledger_history import ledger_of_history, still_loaded
 from batchy_provider.core.presenters import event
 from batchy_provider.core.revision import MAX_TOKENS, Revision
 from batchy_provider.core.snapshot import Change, StoredBatch
-from batchy_provider.core.values import Actor, PersonalChange
+from batchy_provider.core.values import Actor, JobDuration, PersonalChange
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.deliveries import offset_command, read_offset
+from batchy_provider.state.duration_lists import fill_commands
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import read_batches, write_commands
 from batchy_provider.state.protocol import Command
@@ -85,6 +87,7 @@ def restore(
         meta[codec.CHANGES] = _merged_audit(keys, scan.audit, contents.audit, entry)
         commands = [
             *write_commands(keys, scan.state, change, meta),
+            *fill_commands(session, keys, _durations(contents, unarchived)),
             *_skip_restored(keys, scan.offsets, newest=max(change.history, default=0)),
         ]
         done = Restored(workflow=workflow, was=comparison.relation, state=state is not None, batches=len(missing))
@@ -194,6 +197,11 @@ def _entries(
         ledger = ledger_of_history(state, [batch.stored for batch in contents.batches.values()], contents.days)
     later = [batch.stored for batch in batches if batch.batch_end > restored.at]
     return [Withdrawn(), *entries_of(ledger), *still_loaded(state, [*later, *unarchived])]
+
+
+def _durations(contents: ArchiveContents, unarchived: Sequence[StoredBatch]) -> dict[str, list[JobDuration]]:
+    """Return how long jobs took in all batches that the archive and Redis have, as far as they were read."""
+    return durations_of_history([*(batch.stored for batch in contents.batches.values()), *unarchived])
 
 
 def _merged_audit(

@@ -7,7 +7,7 @@ A batch is closed for the whole workflow, since jobs that hand data to each othe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,11 +15,12 @@ from batchy_provider.core.dates import format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_overtaken, record_success
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.holding import check_closer
+from batchy_provider.core.job_durations import durations_of, is_measured
 from batchy_provider.core.job_state import JobState, as_fields
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
-from batchy_provider.core.values import Batch, BatchRecord, CloseRequest
+from batchy_provider.core.values import Batch, BatchRecord, CloseRequest, JobDuration
 from batchy_provider.exceptions import NotOpenError, UnknownBatchError
 
 
@@ -72,6 +73,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
         change = change.then(Change(records={batch_id: record}, owner=owner))
     if request.result == "success":
         change = change.then(record_success(state, batch_id, jobs, record))
+        change = change.then(Change(durations=_durations(jobs, record, request, now)))
     batch = Batch(
         workflow=state.workflow,
         batch_id=batch_id,
@@ -87,6 +89,20 @@ def _ended(record: BatchRecord, request: CloseRequest) -> BatchRecord:
     own_run = record.run is not None and request.by == record.by
     by = None if own_run else request.by
     return replace(record, status=request.result, closed_by=by, closed_why=request.why)
+
+
+def _durations(
+    jobs: Mapping[str, JobState], record: BatchRecord | None, request: CloseRequest, now: datetime
+) -> Mapping[str, Sequence[JobDuration]]:
+    """Return what is to be remembered of how long the jobs took, as `Change.durations`.
+
+    :param record: after the closing.
+    """
+    if request.seconds is None and not is_measured(record):
+        return {}
+    left_out = record.left_out if record is not None else ()
+    found = durations_of(jobs, record, now, request.seconds, left_out)
+    return {name: (duration,) for name, duration in found.items()}
 
 
 def abort(
@@ -119,10 +135,12 @@ def _close_history(state: Snapshot, own: StoredBatch, request: CloseRequest, now
         return Decision(_same_result(stored_batch(state.workflow, own), request))
     record = _ended(own.record, request)
     closed = StoredBatch(own.batch_id, _all_closed(own.jobs, own.left_out, request, now), record)
+    is_success = request.result == "success"
     change = Change(
         batches={own.batch_id: closed.jobs},
         records={own.batch_id: record},
-        entries=[Loaded(windows_loaded(closed.jobs, closed.left_out))] if request.result == "success" else (),
+        entries=[Loaded(windows_loaded(closed.jobs, closed.left_out))] if is_success else (),
+        durations=_durations(closed.jobs, record, request, now) if is_success else {},
         event=event(state.workflow, own.batch_id, request.result, "history", now),
     )
     return Decision(stored_batch(state.workflow, closed), change)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from batchy_provider.core.dates import format_date, parse_date, unix_seconds
+from batchy_provider.core.job_durations import durations_of_history
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.ledger import Loaded, Withdrawn, windows_loaded
 from batchy_provider.core.ledger_history import live_windows, still_loaded
@@ -63,6 +64,8 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
     change = change.then(_ended(batch, record))
     if batch.status == "success":
         change = change.then(record_success(state, batch_id, state.jobs, record))
+        past = durations_of_history([StoredBatch(batch_id, state.jobs, record)])
+        change = change.then(Change(durations=past))
     return change
 
 
@@ -80,6 +83,7 @@ def record_overtaken(state: Snapshot, now: datetime) -> Change:
     if settled is None:
         return change
     if settled.status == "success":
+        change = change.then(Change(durations=durations_of_history([settled])))
         return change.then(record_success(state, settled.batch_id, settled.jobs, settled.record))
     return change.then(Change(entries=[Loaded(windows_loaded(settled.jobs, settled.left_out))]))
 

@@ -17,7 +17,7 @@ from batchy_provider.core.revision import Revision
 from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.statuses import overall_status, status_of
 from batchy_provider.core.unfinished_rename import Rename
-from batchy_provider.core.values import BatchRecord, Holder, PersonalChange, WorkflowConfig
+from batchy_provider.core.values import BatchRecord, Holder, JobDuration, PersonalChange, WorkflowConfig
 from batchy_provider.core.vocabulary import Status
 from batchy_provider.core.window_shape import WindowShape
 
@@ -121,6 +121,7 @@ class Snapshot:
     :param free_id: the newest id before the current second that no batch has; None if nobody has asked for it.
     :param ledger_is_new: it was made from history, since an earlier release or the original has written the state; the
         next change stores it.
+    :param past_durations: with a ledger that is new: job → its executions in the same history, oldest first.
     :param rename: a rename that was interrupted, of this workflow or to its name.
     """
 
@@ -137,6 +138,7 @@ class Snapshot:
     revision: Revision | None = None
     ledger: Ledger = field(default_factory=dict)
     ledger_is_new: bool = False
+    past_durations: Mapping[str, Sequence[JobDuration]] = field(default_factory=dict)
     rename: Rename | None = None
     lease: Lease | None = None
     free_id: int | None = None
@@ -198,6 +200,7 @@ class Change:
     :param runs: run key → batch id.
     :param closed: batch id → ``batch_end`` in Unix seconds.
     :param entries: what the ledger gains and loses, in order.
+    :param durations: job → its executions that end with this change, oldest first.
     :param history: batch ids to list.
     :param lease: the lease on the live batch; None removes it.
     :param event: what to publish about the change.
@@ -215,6 +218,7 @@ class Change:
     runs: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[int, float] = field(default_factory=dict)
     entries: Sequence[Entry] = ()
+    durations: Mapping[str, Sequence[JobDuration]] = field(default_factory=dict)
     history: Sequence[int] = ()
     lease: Lease | Unchanged | None = UNCHANGED
     event: dict[str, Any] | None = None
@@ -234,10 +238,19 @@ class Change:
             runs={**self.runs, **later.runs},
             closed={**self.closed, **later.closed},
             entries=(*self.entries, *later.entries),
+            durations=_both(self.durations, later.durations),
             history=(*self.history, *later.history),
             lease=self.lease if later.lease is UNCHANGED else later.lease,
             event=self.event if later.event is None else later.event,
         )
+
+
+def _both(
+    first: Mapping[str, Sequence[JobDuration]], later: Mapping[str, Sequence[JobDuration]]
+) -> Mapping[str, Sequence[JobDuration]]:
+    if not first or not later:
+        return first or later
+    return {name: (*first.get(name, ()), *later.get(name, ())) for name in dict.fromkeys((*first, *later))}
 
 
 T = TypeVar("T")

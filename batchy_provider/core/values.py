@@ -100,6 +100,7 @@ class CloseRequest:
     :param result: success or failed, for the whole workflow.
     :param batch_id: which batch; None for the open one.
     :param outcomes: job → its outcome; a job without one gets the result of the batch.
+    :param seconds: job → how long it took, of the jobs of which that is known; None: as long as the batch was open.
     :param by: the person or program, for the record.
     :param why: a reason, for the record.
     :param closer: without a `batch_id`, close only what this caller has opened; its process has all ancestors of the
@@ -109,9 +110,24 @@ class CloseRequest:
     result: Result
     batch_id: int | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    seconds: Mapping[str, float] | None = None
     by: str | None = None
     why: str | None = None
     closer: Holder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobDuration:
+    """One successful execution of a job.
+
+    :param start: when its batch started, naive UTC.
+    :param seconds: how long the job took. Where nobody measured that: how long its batch was open.
+    :param window_seconds: length of the window that it loaded; 0 for an empty one.
+    """
+
+    start: datetime
+    seconds: float
+    window_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,6 +227,7 @@ class BatchyCloseOperator(BatchOperator):
         """Close the batch, or return the one that an earlier try of this task has closed."""
         from batchy_provider.core.values import CloseRequest
         from batchy_provider.observability import metrics, traces
+        from batchy_provider.operators.task_durations import seconds_of
 
         run = Run.of(context)
         with traces.span("batchy.close", workflow=self.workflow) as span, self._store() as store:
@@ -244,7 +245,11 @@ class BatchyCloseOperator(BatchOperator):
                     self.log.warning("  %s: is no longer a job of the workflow; its window does not move", name)
             closing = self._closing(context, run, batch, before)
             request = CloseRequest(
-                result=closing.result, batch_id=batch.batch_id, outcomes=closing.outcomes, by=run.holder().name
+                result=closing.result,
+                batch_id=batch.batch_id,
+                outcomes=closing.outcomes,
+                seconds=seconds_of(context["ti"], run.dag_id, run.run_id, batch.jobs),
+                by=run.holder().name,
             )
             closed = store.close(self.workflow, request)
             span.set(**traces.batch_attributes(closed))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.foreign_batches import adopt_history, why_no_batch
+from batchy_provider.core.job_durations import durations_of_history
 from batchy_provider.core.ledger import Entry, JobGap, posted
 from batchy_provider.core.missing_data import gaps_of
 from batchy_provider.core.names import is_workflow_name
@@ -25,6 +26,7 @@ from batchy_provider.core.values import Actor, PersonalChange
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
+from batchy_provider.state.duration_lists import fill_commands
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import read_state, write_commands
 from batchy_provider.state.protocol import Command, as_hash, decoded
@@ -164,7 +166,10 @@ class _Chunk:
         change = adopt_history(state, batches, following, listed, now)
         self.entries = list(change.entries)
         self.adopted, self.ended = list(change.history), sorted(change.batches)
-        return state, () if self._dry_run else write_commands(keys, state, change)
+        if self._dry_run:
+            return state, ()
+        past = durations_of_history(batches)
+        return state, [*write_commands(keys, state, change), *fill_commands(session, keys, past)]
 
     def _read(self, session: Session, ids: Sequence[int]) -> list[StoredBatch]:
         """Return the batches among some hashes. Add the other hashes to `passed_over`."""

@@ -7,6 +7,7 @@ The check reads each value with the function that reads it from Redis later, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +16,10 @@ from batchy_provider.core.job_state import JobState
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import FormError, encodable, fits, shown
+from batchy_provider.core.values import JobDuration
 from batchy_provider.exceptions import ImportDocumentError, InvalidNameError, StateError, WindowError
 from batchy_provider.state import codec
+from batchy_provider.state.duration_lists import read_durations
 from batchy_provider.state.export_form import FORMAT, META, VERSION, ImportedBatch, ImportedWorkflow
 from batchy_provider.state.stored_values import job_errors
 
@@ -140,15 +143,18 @@ class _Check:
             self._value(f"{place}.{encodable(job)}", _load_intervals, pairs, "a list of [from, to] in order")
         return dict(data)
 
-    def _durations(self, place: str, data: Any) -> dict[str, Any]:
+    def _durations(self, place: str, data: Any) -> dict[str, list[JobDuration]]:
         if not self._is_object(place, data):
             return {}
+        found: dict[str, list[JobDuration]] = {}
         for job, entries in data.items():
             self._check_text(f"{place}.{encodable(job)}", job)
-            if not (isinstance(entries, list) and all(map(_is_duration, entries))):
+            if isinstance(entries, list) and all(map(_is_duration, entries)):
+                found[job] = read_durations(entries)
+            else:
                 expected = "a list of [start, seconds, window length in seconds]"
                 self._add(f"{place}.{encodable(job)} is {shown(entries)}; expected {expected}")
-        return dict(data)
+        return found
 
     def _runs(self, place: str, data: Any) -> dict[str, int]:
         if not self._is_object(place, data):
@@ -214,7 +220,7 @@ def _is_duration(entry: Any) -> bool:
         parse_date(start)
     except (TypeError, ValueError, WindowError):
         return False
-    return fits(float, seconds) and fits(float, window_seconds)
+    return all(fits(float, each) and math.isfinite(each) for each in (seconds, window_seconds))
 
 
 def _is_id(value: Any) -> bool:

@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchy_provider.core.dates import format_date
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
+from batchy_provider.core.values import JobDuration
 from batchy_provider.state import codec
+from batchy_provider.state.duration_lists import load_durations
 from batchy_provider.state.stored_values import load_json
 from batchy_provider.state.whole_workflow import WholeWorkflow
 
 FORMAT = "batchy export"
 VERSION = 1
-DURATIONS = ":durations"
-"""What stands after the name in the key of the durations."""
 META: dict[str, Callable[[str, str | None], Any]] = {
     codec.CONFIG: codec.load_config,
     codec.DISABLED: codec.load_disabled,
@@ -47,14 +48,14 @@ class ImportedWorkflow:
 
     :param meta: fields of ``wf:meta``, as in JSON.
     :param ledger: as in JSON.
-    :param durations: job → how long its latest executions took, as in JSON.
+    :param durations: job → how long its latest executions took, oldest first.
     :param runs: run key → batch id.
     """
 
     state: Snapshot
     meta: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
-    durations: Mapping[str, Any] = field(default_factory=dict)
+    durations: Mapping[str, Sequence[JobDuration]] = field(default_factory=dict)
     runs: Mapping[str, int] = field(default_factory=dict)
     batches: tuple[ImportedBatch, ...] = ()
 
@@ -84,7 +85,8 @@ def export_data(whole: WholeWorkflow, *, history: bool) -> dict[str, Any]:
         "jobs": {name: load_json(keys.live, name, live[name]) for name in state.jobs},
         "ledger": {job: codec.dump_intervals(found) for job, found in state.ledger.items()},
         "durations": {
-            job: load_json(keys.live + DURATIONS, job, text) for job, text in whole.part(keys.live + DURATIONS).items()
+            job: [[format_date(each.start), each.seconds, each.window_seconds] for each in some]
+            for job, some in load_durations(keys, whole.part(keys.durations)).items()
         },
         "runs": runs if history else {run: each for run, each in runs.items() if each in ids},
         "batches": [

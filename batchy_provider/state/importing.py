@@ -11,6 +11,7 @@ from typing import Any
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.imported_state import end_open_batches
+from batchy_provider.core.job_durations import durations_of_history
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.presenters import event
 from batchy_provider.core.revision import Revision
@@ -21,7 +22,8 @@ from batchy_provider.exceptions import StateError, WorkflowExistsError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.deliveries import offset_command, read_offset
-from batchy_provider.state.export_form import DURATIONS, ImportedWorkflow, export_data
+from batchy_provider.state.duration_lists import dump_durations
+from batchy_provider.state.export_form import ImportedWorkflow, export_data
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.protocol import Command
 from batchy_provider.state.session import Session
@@ -164,12 +166,13 @@ def _contents(keys: Keys, request: ImportRequest, change: Change, entry: Persona
         old = request.superseded or Revision()
         revision = Revision().next(revision_token(), old.number, old.tokens).waiting_for(batches)
         meta[codec.REVISION] = codec.dump_revision(revision)
+    durations = {job: some for job, some in wanted.durations.items() if some}
     loaded = {job: codec.dump(pairs) for job, pairs in wanted.ledger.items() if pairs}
     contents: dict[str, dict[str, str]] = {
         keys.live: _hash(wanted.state.jobs if change.live is None else change.live),
         keys.meta: {field: codec.dump(value) for field, value in meta.items() if value is not None},
         keys.loaded: loaded,
-        keys.live + DURATIONS: {job: codec.dump(entries) for job, entries in wanted.durations.items()},
+        keys.durations: dump_durations({**durations_of_history(batch.stored for batch in wanted.batches), **durations}),
         keys.runs: {run: str(batch_id) for run, batch_id in wanted.runs.items()},
         keys.closed: {str(batch_id): repr(float(score)) for batch_id, score in closed.items()},
         keys.history: {str(batch_id): repr(listed.get(batch_id, float(batch_id))) for batch_id in batches},

@@ -31,6 +31,7 @@ class Keys:
             self.loaded,
             self.days,
             self.history,
+            self.durations,
             self.progress,
             self.offsets,
         )
@@ -78,6 +79,11 @@ class Keys:
     def history(self) -> str:
         """Sorted set: all batch ids, scored by themselves."""
         return f"{self.live}:history"
+
+    @property
+    def durations(self) -> str:
+        """Hash: job → JSON, how long its latest successful executions took."""
+        return f"{self.live}:durations"
 
     @property
     def progress(self) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_durations import durations_of_history
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.ledger import UNREAD, Entry, differences, entries_of, posted
 from batchy_provider.core.ledger_history import ledger_of_history
@@ -25,6 +26,7 @@ from batchy_provider.core.values import PersonalChange
 from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
+from batchy_provider.state.duration_lists import duration_commands, whole_commands
 from batchy_provider.state.history_ids import load_listed, newest_free_id
 from batchy_provider.state.holder_codec import load_lease
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
@@ -132,7 +134,8 @@ def with_ledger(
     pruned = [day_of[each.batch_id] for each in batches if not each.jobs and each.batch_id in day_of]
     past = ledger_of_history(state, batches, pruned)
     both = posted(ledger, entries_of(past))
-    return replace(state, ledger=both, ledger_is_new=True)
+    durations = durations_of_history(batches) if state.ledger_is_new else {}
+    return replace(state, ledger=both, ledger_is_new=True, past_durations=durations)
 
 
 def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: bool = False) -> list[StoredBatch]:
@@ -244,6 +247,7 @@ def write_commands(
     commands += [("HSET", keys.runs, run, batch_id) for run, batch_id in change.runs.items()]
     commands += [("ZADD", keys.closed, repr(score), batch_id) for batch_id, score in change.closed.items()]
     commands += ledger_commands(keys, state, change.entries)
+    commands += duration_commands(keys, change.durations)
     for batch_id in change.history:
         listed = (meta.get(codec.record_field(batch_id)) or {}).get("listed")
         commands.append(("ZADD", keys.history, batch_id if listed is None else repr(listed), batch_id))
@@ -261,6 +265,7 @@ def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) 
     if state.ledger_is_new:
         changed = dict(after)
         commands = [("DEL", keys.loaded, keys.days), ("HSET", keys.meta, codec.LEDGER, codec.LEDGER_VERSION)]
+        commands += whole_commands(keys, state.past_durations)
     texts = {found: codec.dump(codec.dump_intervals(found)) for found in set(changed.values())}
     pairs = [part for job, found in changed.items() if found for part in (job, texts[found])]
     if pairs:

@@ -22,13 +22,14 @@ from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.repeated_requests import already_open, request_key
 from batchy_provider.core.shaped_windows import upstream_of
 from batchy_provider.core.snapshot import Change, Decision, Snapshot, StoredBatch
-from batchy_provider.core.values import Actor, Batch, CloseRequest, OpenRequest, WorkflowConfig
+from batchy_provider.core.values import Actor, Batch, CloseRequest, JobDuration, OpenRequest, WorkflowConfig
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import UnknownBatchError
 from batchy_provider.state import codec
 from batchy_provider.state.archive_port import Archive, ArchiveEffect
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.changes import Rule, make_change
+from batchy_provider.state.duration_lists import load_durations
 from batchy_provider.state.extent_query import read_extent
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
@@ -293,6 +294,12 @@ class Store:
         keys = self.backend.keys(workflow)
         (ids,) = self.backend.ask(workflow, ("ZREVRANGE", keys.history, 0, limit - 1))
         return [load_id(keys.history, each) for each in ids]
+
+    def durations(self, workflow: str) -> dict[str, list[JobDuration]]:
+        """Return job → its latest successful executions, oldest first; a list that cannot be read is left out."""
+        keys = self.backend.keys(workflow)
+        (stored,) = self.backend.ask(workflow, ("HGETALL", keys.durations))
+        return load_durations(keys, as_hash(stored))
 
     # -- progress ----------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 WORKFLOW = "bad"
-SUFFIXES = ("", ":meta", ":runs", ":closed", ":days", ":loaded", ":history", ":progress", ":told")
+SUFFIXES = ("", ":meta", ":runs", ":closed", ":days", ":loaded", ":durations", ":history", ":progress", ":told")
 
 RAW = (
     b"",

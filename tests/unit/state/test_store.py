@@ -40,6 +40,7 @@ def test_a_batch_writes_only_the_documented_keys(store: Store, client: redis.Red
         "sales:runs": "hash",
         "sales:closed": "zset",
         "sales:loaded": "hash",
+        "sales:durations": "hash",
         "sales:history": "zset",
         "sales:progress": "hash",
     }

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Tell how long the jobs of a batch took, and how much data they loaded in that time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+
+from batchy_provider.core.dates import parse_date
+from batchy_provider.core.job_state import JobState
+from batchy_provider.core.ledger import window_of
+from batchy_provider.core.snapshot import StoredBatch
+from batchy_provider.core.values import BatchRecord, JobDuration
+from batchy_provider.exceptions import WindowError
+
+MAX_DURATIONS = 60
+"""How many executions of a job are kept."""
+
+
+def durations_of(
+    jobs: Mapping[str, JobState],
+    record: BatchRecord | None,
+    now: datetime,
+    seconds: Mapping[str, float] | None,
+    left_out: Collection[str] = (),
+) -> dict[str, JobDuration]:
+    """Return job → how long it took, for the jobs that succeeded in a batch that is being closed as success.
+
+    :param jobs: as they are after the batch was closed.
+    :param record: of the batch. Without one, another program opened it, and each job says when.
+    :param now: when the batch is closed.
+    :param seconds: job → how long it took, as far as the caller knows. None if it knows of no job: then each job took
+        as long as the batch was open.
+    :param left_out: the jobs that took no part in it.
+    """
+    started = None if record is None else _moment(record.started)
+    found: dict[str, JobDuration] = {}
+    # The jobs of a batch share a few windows, and outside Airflow all of them take as long as the batch.
+    known: dict[tuple[str | None, str | None, float | None], JobDuration | None] = {}
+    for name, job in jobs.items():
+        took = None if seconds is None else seconds.get(name)
+        if name in left_out or job.status != "success" or job.outcome not in (None, "success"):
+            continue
+        if seconds is not None and took is None:
+            continue
+        key = (job.from_date, job.loaded_to, took)
+        if key not in known:
+            known[key] = _duration(job, started or _moment(job.batch_start), now, took)
+        duration = known[key]
+        if duration is not None:
+            found[name] = duration
+    return found
+
+
+def durations_of_history(
+    batches: Iterable[StoredBatch], seconds: Mapping[int, Mapping[str, float]] | None = None
+) -> dict[str, list[JobDuration]]:
+    """Return job → its latest successful executions in some batches, oldest first.
+
+    :param batches: in any order. Those of other programs count too: their ``batch_start`` is when they were opened.
+    :param seconds: batch id → job → how long it took, where that was measured. Without it, a job took as long as its
+        batch was open.
+    """
+    found: dict[str, list[JobDuration]] = {}
+    for batch in batches:
+        if batch.status != "success" or not is_measured(batch.record):
+            continue
+        measured = {} if seconds is None else seconds.get(batch.batch_id, {})
+        for name, job in batch.jobs.items():
+            end = _moment(job.batch_end)
+            if end is None or name in batch.left_out or job.batch_name != str(batch.batch_id):
+                continue
+            known = {name: measured[name]} if name in measured else None
+            for duration in durations_of({name: job}, batch.record, end, known).values():
+                found.setdefault(name, []).append(duration)
+    return {name: latest(durations) for name, durations in found.items()}
+
+
+def latest(durations: Iterable[JobDuration]) -> list[JobDuration]:
+    """Return as many executions as are kept, oldest first."""
+    return sorted(durations, key=lambda each: each.start)[-MAX_DURATIONS:]
+
+
+def completed(known: Iterable[JobDuration], more: Iterable[JobDuration]) -> list[JobDuration]:
+    """Return the executions of one job from two sources. Of a batch that both have, the first one counts."""
+    by_start = {each.start: each for each in more}
+    by_start |= {each.start: each for each in known}
+    return latest(by_start.values())
+
+
+def is_measured(record: BatchRecord | None) -> bool:
+    """Tell whether the time for which a batch was open says how long its jobs took.
+
+    It does not if a person closed the batch of a run: who knows how long after the jobs had ended.
+    """
+    return record is None or record.run is None or record.closed_by is None
+
+
+def _duration(job: JobState, start: datetime | None, end: datetime, took: float | None) -> JobDuration | None:
+    if start is None:
+        return None
+    seconds = max(0.0, (end - start).total_seconds()) if took is None else took
+    window = window_of(job)
+    return JobDuration(start, seconds, 0.0 if window is None else (window.end - window.start).total_seconds())
+
+
+@lru_cache(maxsize=256)
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else parse_date(text)
+    except WindowError:
+        return None  # another program's

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Store how long the latest successful executions of each job took: ``wf:durations``, job → JSON list.
+
+Each entry is ``[start, seconds, length of the window in seconds]``. The newest one is the last.
+
+A closing adds one entry for each job, to lists that are sixty times as long. So a script in Redis adds it, and the lists
+do not travel. Each entry has the same number of characters: the script cuts off the oldest one without reading it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from batchy_provider.core.dates import format_date, parse_date
+from batchy_provider.core.job_durations import MAX_DURATIONS, completed, latest
+from batchy_provider.core.typed_data import FormError, shown
+from batchy_provider.core.values import JobDuration
+from batchy_provider.exceptions import StateError
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.protocol import Command
+from batchy_provider.state.session import Session
+from batchy_provider.state.stored_values import read_field
+
+_MOST = 10**8 - 0.001
+"""Seconds that the form has room for: three years."""
+_WIDTH = len('["2026-01-02T03:04:05.000000",99999999.999,999999999999],')
+
+# A key of another type is another program's. That must not stop a batch from closing, so nothing is written then. A list
+# of another form is replaced.
+_ADD = f"""
+local longest = {(MAX_DURATIONS - 1) * _WIDTH}
+for i = 1, #ARGV, 2 do
+  local old = redis.pcall('HGET', KEYS[1], ARGV[i])
+  if type(old) == 'table' then return 0 end
+  local new = '[' .. ARGV[i + 1] .. ']'
+  if old and #old % {_WIDTH} == 1 and string.sub(old, 1, 2) == '[[' and string.sub(old, -2) == ']]' then
+    local cut = #old - 1 - longest
+    if cut < 0 then cut = 0 end
+    new = '[' .. string.sub(old, cut + 2, -2) .. ',' .. string.sub(new, 2)
+  end
+  redis.call('HSET', KEYS[1], ARGV[i], new)
+end
+return 1
+""".strip()
+
+
+def duration_commands(keys: Keys, durations: Mapping[str, Sequence[JobDuration]]) -> list[Command]:
+    """Return the commands that add executions to the list of each job."""
+    texts: dict[int, str] = {}  # most jobs of a batch share one value
+    words = [
+        word
+        for job, some in durations.items()
+        for each in some
+        for word in (job, texts.get(id(each)) or texts.setdefault(id(each), _entry(each)))
+    ]
+    return [("EVAL", _ADD, 1, keys.durations, *words)] if words else []
+
+
+def fill_commands(session: Session, keys: Keys, durations: Mapping[str, Sequence[JobDuration]]) -> list[Command]:
+    """Return the commands that add executions of the past, of batches that the lists lack.
+
+    :param session: watches a key that every closing writes.
+    """
+    if not durations:
+        return []
+    (stored,) = session.ask(("HMGET", keys.durations, *durations))
+    texts = {job: text for job, text in zip(durations, stored, strict=True) if text is not None}
+    known = load_durations(keys, texts)
+    wanted = {job: completed(known.get(job, ()), some) for job, some in durations.items()}
+    return whole_commands(keys, {job: some for job, some in wanted.items() if some != known.get(job)})
+
+
+def whole_commands(keys: Keys, durations: Mapping[str, Sequence[JobDuration]]) -> list[Command]:
+    """Return the commands that store whole lists."""
+    pairs = [word for job, text in dump_durations(durations).items() for word in (job, text)]
+    return [("HSET", keys.durations, *pairs)] if pairs else []
+
+
+def dump_durations(durations: Mapping[str, Sequence[JobDuration]]) -> dict[str, str]:
+    """Return job → its list as text, for the jobs that have one."""
+    return {job: f"[{','.join(map(_entry, latest(some)))}]" for job, some in durations.items() if some}
+
+
+def _entry(duration: JobDuration) -> str:
+    seconds = min(max(duration.seconds, 0.0), _MOST)
+    return f'["{format_date(duration.start)}",{seconds:12.3f},{duration.window_seconds:12.0f}]'
+
+
+def load_durations(keys: Keys, stored: Mapping[str, str]) -> dict[str, list[JobDuration]]:
+    """Read the lists, oldest execution first. One that cannot be read is left out: only forecasts use it."""
+    found: dict[str, list[JobDuration]] = {}
+    for job, text in stored.items():
+        try:
+            found[job] = read_field(keys.durations, job, text, read_durations)
+        except StateError:
+            continue
+    return found
+
+
+def read_durations(entries: Any) -> list[JobDuration]:
+    """Read one list, decoded.
+
+    :raises FormError: if it has another form.
+    :raises WindowError: if a start is no date.
+    """
+    try:
+        found = [JobDuration(parse_date(start), float(took), float(window)) for start, took, window in entries]
+    except (TypeError, ValueError) as error:
+        raise FormError(
+            f"is {shown(entries)}; expected a list of [start, seconds, window length in seconds]"
+        ) from error
+    if not all(math.isfinite(each.seconds) and math.isfinite(each.window_seconds) for each in found):
+        raise FormError("holds a number that is not finite")
+    return latest(found)
