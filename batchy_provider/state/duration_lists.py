@@ -4,8 +4,9 @@
 
 Each entry is ``[start, seconds, length of the window in seconds]``. The newest one is the last.
 
-A closing adds one entry for each job, to lists that are sixty times as long. So a script in Redis adds it, and the lists
-do not travel. Each entry has the same number of characters: the script cuts off the oldest one without reading it.
+A closing adds one entry for each job, to lists that are sixty times as long. So a script in Redis adds it, and the
+lists do not travel. Each entry has the same number of characters: the script cuts off the oldest one without reading
+it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _MOST = 10**8 - 0.001
 """Seconds that the form has room for: three years."""
 _WIDTH = len('["2026-01-02T03:04:05.000000",99999999.999,999999999999],')
 
-# A key of another type is another program's. That must not stop a batch from closing, so nothing is written then. A list
-# of another form is replaced.
+# A key of another type is another program's. That must not stop a batch from closing, so nothing is written then.
+# A list of another form is replaced.
 _ADD = f"""
 local longest = {(MAX_DURATIONS - 1) * _WIDTH}
 for i = 1, #ARGV, 2 do
@@ -109,9 +110,8 @@ def read_durations(entries: Any) -> list[JobDuration]:
     try:
         found = [JobDuration(parse_date(start), float(took), float(window)) for start, took, window in entries]
     except (TypeError, ValueError) as error:
-        raise FormError(
-            f"is {shown(entries)}; expected a list of [start, seconds, window length in seconds]"
-        ) from error
+        expected = "a list of [start, seconds, window length in seconds]"
+        raise FormError(f"is {shown(entries)}; expected {expected}") from error
     if not all(math.isfinite(each.seconds) and math.isfinite(each.window_seconds) for each in found):
         raise FormError("holds a number that is not finite")
     return latest(found)
