@@ -87,6 +87,34 @@ class BatchHeldError(BatchyError):
         self.batch_id = batch_id
 
 
+class WorkflowOnHoldError(BatchyError):
+    """A person has put the workflow on hold, so no batch opens. Nothing was changed.
+
+    :param message: who has set the hold, why, until when, and what to do.
+    :param by: who has set the hold.
+    :param why: the reason that this person gave.
+    :param until: when the hold ends by itself, ISO 8601 UTC; None: only a release ends it.
+    """
+
+    def __init__(self, message: str, *, by: str, why: str, until: str | None) -> None:
+        super().__init__(message)
+        self.by = by
+        self.why = why
+        self.until = until
+
+
+class NotOnHoldError(BatchyError):
+    """The workflow is not on hold, so there is no hold to release. Nothing was changed."""
+
+
+class NotFailedError(BatchyError):
+    """The batch has not failed, so there is no failure to acknowledge. Nothing was changed."""
+
+
+class NotRecordedError(BatchyError):
+    """Another program has opened the batch, and it has no record that could hold a note. Nothing was changed."""
+
+
 class NotOpenError(BatchyError):
     """The batch to close is not the open one. Nothing was changed."""
 

@@ -125,6 +125,10 @@ class Model:
     """Our batch that the original has opened over; nobody has looked at it since."""
     loaded_there: dict[str, Span] = field(default_factory=dict)
     """What the original closed as success in that batch."""
+    holds: bool = False
+    """A person has put it on hold, and has not released it since; it may have ended by itself."""
+    hold_ends: datetime | None = None
+    """When the hold ends by itself."""
     highest: int = 0
     live_ids: list[int] = field(default_factory=list)
     alike: bool = True
@@ -133,6 +137,10 @@ class Model:
     @property
     def is_open(self) -> bool:
         return self.live is not None and self.live.status == "open"
+
+    def is_held(self, now: datetime) -> bool:
+        """Tell whether no batch may open."""
+        return self.holds and (self.hold_ends is None or self.hold_ends > now)
 
     def merged(self, known: bool) -> dict[str, Job]:
         """The jobs as an opening sees them: state from Redis, settings from the configuration if it comes along."""

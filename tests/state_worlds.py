@@ -71,6 +71,7 @@ class PureStore(Store):
             last_id=max(self.ids, default=0),
             ledger=self.loaded,
             lease=load_lease("meta", meta(codec.LEASE)),
+            hold=codec.load_hold("meta", meta(codec.HOLD)),
             free_id=self._free_id(),
         )
         if state.overtaken_id is not None:
@@ -117,7 +118,7 @@ class PureStore(Store):
     def status(self, workflow: str) -> Any:
         from batchy_provider.core.presenters import workflow_state
 
-        return workflow_state(self.snapshot())
+        return workflow_state(self.snapshot(), self.clock.now)
 
     def batch(self, workflow: str, batch_id: int) -> Batch:
         from batchy_provider.core.presenters import stored_batch

@@ -18,7 +18,7 @@ from batchy_provider.core.revision import MAX_KEPT_TOKENS, Revision, is_ancestor
 from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredConfig
 from batchy_provider.state import codec
 
-STATE_FIELDS = (codec.CONFIG, codec.DISABLED, codec.OWNER, codec.LAST_SUCCESS)
+STATE_FIELDS = (codec.CONFIG, codec.DISABLED, codec.OWNER, codec.LAST_SUCCESS, codec.HOLD)
 """Fields of ``wf:meta`` that belong to the live state."""
 
 
@@ -92,6 +92,7 @@ class ArchivedState:
             codec.DISABLED: sorted(state.disabled) or None,
             codec.OWNER: None if state.owner is None else codec.dump_owner(state.owner),
             codec.LAST_SUCCESS: None if state.last_success is None else codec.dump_last_success(state.last_success),
+            codec.HOLD: None if state.hold is None else codec.dump_hold(state.hold),
         }
         changed = codec.dump_meta(change)
         closed = (i for i, jobs in change.batches.items() if jobs is change.live and i in change.closed)

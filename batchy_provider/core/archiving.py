@@ -30,4 +30,5 @@ def revised(state: Snapshot, change: Change, *, token: str | None, superseded: R
     after = state.revision or Revision()
     if token is not None:
         after = after.next(token) if superseded is None else after.next(token, superseded.number, superseded.tokens)
-    return after.waiting_for({*change.closed, *ended_batches(change)})
+    noted = {batch_id for batch_id, record in change.records.items() if record.status != "open"}
+    return after.waiting_for({*change.closed, *ended_batches(change), *noted})

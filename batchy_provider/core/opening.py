@@ -11,6 +11,7 @@ from datetime import datetime
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
 from batchy_provider.core.foreign_batches import is_recorded_success, record_foreign
+from batchy_provider.core.hold_rules import active_hold, check_not_on_hold, ignored_hold
 from batchy_provider.core.holders import Lease, Sighting
 from batchy_provider.core.holding import check_free, lease_of, never_closed
 from batchy_provider.core.job_settings import initial
@@ -69,6 +70,7 @@ def open_batch(
     :param sighting: what this machine sees of the process that holds the live batch; None if nobody looked.
     :raises BatchHeldError: if somebody holds the live batch open: another run that is not known to be gone, a program
         with a lease, or a process that is alive.
+    :raises WorkflowOnHoldError: if a person has put the workflow on hold, and the request does not ignore that.
     :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
     :raises WindowError: if the requested window is not possible.
     :raises UnknownBatchError: if the run's earlier batch has been pruned.
@@ -76,6 +78,7 @@ def open_batch(
     """
     if again := already_open(state, request):
         return Decision(again)
+    check_not_on_hold(state, request, now)
     earlier = earlier_of_this_name(state, request)
     state = with_own(state, request)
     opening = _Opening(state, request, now, sighting)
@@ -117,7 +120,7 @@ class _Opening:
         self.request = request
         self.now = now
         self.sighting = sighting
-        self.warnings: list[str] = []
+        self.warnings: list[str] = ignored_hold(state, now)
         self.jobs = merged_jobs(state, request.config)
         if not self.jobs:
             raise unknown_workflow(state.workflow)
@@ -339,6 +342,7 @@ class _Opening:
             records={self.batch_id: record},
             history=[self.batch_id],
             runs={} if asker is None else {asker: self.batch_id},
+            hold=UNCHANGED if self.state.hold is None or active_hold(self.state, self.now) else None,
             event=event(self.state.workflow, self.batch_id, "open", record.kind, self.now),
         )
         batch = Batch(

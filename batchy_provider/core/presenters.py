@@ -59,9 +59,10 @@ def unknown_workflow(workflow: str) -> UnknownWorkflowError:
     )
 
 
-def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
+def workflow_state(state: Snapshot, now: datetime, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
     """Return a workflow as callers see it.
 
+    :param now: the Redis server's time, naive UTC.
     :param changes: what people changed, newest first.
     """
     return WorkflowState(
@@ -73,5 +74,6 @@ def workflow_state(state: Snapshot, changes: Sequence[PersonalChange] = ()) -> W
         timezone=state.config.timezone,
         infa=state.config.infa,
         window=state.config.window,
+        hold=None if state.hold is None or state.hold.is_over(now) else state.hold,
         changes=changes,
     )

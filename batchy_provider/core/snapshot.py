@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 from batchy_provider.core.holders import Lease
+from batchy_provider.core.holds import Hold
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
@@ -123,6 +124,7 @@ class Snapshot:
         next change stores it.
     :param past_durations: with a ledger that is new: job → its executions in the same history, oldest first.
     :param rename: a rename that was interrupted, of this workflow or to its name.
+    :param hold: the hold that a person has set last, which may have ended by itself; None without one.
     """
 
     workflow: str
@@ -142,6 +144,7 @@ class Snapshot:
     rename: Rename | None = None
     lease: Lease | None = None
     free_id: int | None = None
+    hold: Hold | None = None
 
     @cached_property
     def overtaken_id(self) -> int | None:
@@ -203,6 +206,7 @@ class Change:
     :param durations: job → its executions that end with this change, oldest first.
     :param history: batch ids to list.
     :param lease: the lease on the live batch; None removes it.
+    :param hold: the hold on the workflow; None removes it.
     :param event: what to publish about the change.
     """
 
@@ -221,6 +225,7 @@ class Change:
     durations: Mapping[str, Sequence[JobDuration]] = field(default_factory=dict)
     history: Sequence[int] = ()
     lease: Lease | Unchanged | None = UNCHANGED
+    hold: Hold | Unchanged | None = UNCHANGED
     event: dict[str, Any] | None = None
 
     def then(self, later: Change) -> Change:
@@ -241,6 +246,7 @@ class Change:
             durations=_both(self.durations, later.durations),
             history=(*self.history, *later.history),
             lease=self.lease if later.lease is UNCHANGED else later.lease,
+            hold=self.hold if later.hold is UNCHANGED else later.hold,
             event=self.event if later.event is None else later.event,
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from batchy_provider.core.batch_notes import BatchNote
 from batchy_provider.core.holders import Holder as Holder
 from batchy_provider.core.holders import run_key as run_key
 from batchy_provider.core.job_state import Fields, JobState
@@ -74,6 +75,7 @@ class OpenRequest:
     :param lease_seconds: hold the live batch by a lease of so many seconds, which the holder renews; None: no lease.
     :param opened_since: a batch that was opened before this moment (naive UTC) is not this run's, even if it has the
         run's key: an earlier run of the same name opened it, which Airflow has deleted since. None: not known.
+    :param ignore_hold: open the batch even if the workflow is on hold: a person has asked for it.
     """
 
     holder: Holder = field(default_factory=Holder)
@@ -91,6 +93,7 @@ class OpenRequest:
     upstream: Mapping[str, LoadedUntil] = field(default_factory=dict)
     lease_seconds: float | None = None
     opened_since: datetime | None = None
+    ignore_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,7 @@ class BatchRecord:
     :param more: its window is a slice: more data is left, and is to be loaded at once after a success.
     :param loaded: where windows have a shape: job → start of its window, and how far it was loaded when this batch
         opened. The window may reach back beyond that.
+    :param notes: what people have written down about it, oldest first.
     """
 
     kind: Kind
@@ -179,6 +183,7 @@ class BatchRecord:
     loaded: Mapping[str, Sequence[str]] | None = None
     deployment: str | None = None
     listed: float | None = None
+    notes: Sequence[BatchNote] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,22 @@ Kind = Literal["live", "history"]
 - ``history``: nothing. Backfills, one-off loads and re-runs of old windows are history.
 """
 
-EventName = Literal["open", "success", "failed", "window", "load", "switch", "restore", "remove", "rename", "import"]
+EventName = Literal[
+    "open",
+    "success",
+    "failed",
+    "window",
+    "load",
+    "switch",
+    "restore",
+    "remove",
+    "rename",
+    "import",
+    "hold",
+    "release",
+    "note",
+    "ack",
+]
 """What a published event says of a workflow.
 
 - ``open``: a batch was opened.
@@ -57,6 +72,10 @@ EventName = Literal["open", "success", "failed", "window", "load", "switch", "re
 - ``remove``: it was removed.
 - ``rename``: it has another name now, or it came from another name.
 - ``import``: its state was imported from a document.
+- ``hold``: a person has put it on hold.
+- ``release``: a person has released the hold. A hold that ends by itself publishes nothing.
+- ``note``: a person has put a note on a batch.
+- ``ack``: a person has acknowledged the failure of a batch.
 """
 
 IfOpen = Literal["fail", "wait", "take_over"]
@@ -165,6 +184,8 @@ class VerdictCode(SentenceCode):
     """Done, with scope ``due``: everything is loaded up to the last due time."""
     NOT_OPEN = "not_open"
     """Done: the batch that held the workflow is not open any more."""
+    NOT_ON_HOLD = "not_on_hold"
+    """Done: there is no hold on the workflow any more."""
     BATCHES_CLOSED = "batches_closed"
     """Done: there are closed batches to deliver."""
     FAILED = "failed"
@@ -179,6 +200,8 @@ class VerdictCode(SentenceCode):
     """Waiting: every job that is waited for is switched off."""
     NEVER_OPENED = "never_opened"
     """Waiting: no batch of the workflow was opened yet."""
+    ON_HOLD = "on_hold"
+    """Waiting: a person has put the workflow on hold."""
     BATCH_OPEN = "batch_open"
     """Waiting: the latest batch is open."""
     BATCH_FAILED = "batch_failed"

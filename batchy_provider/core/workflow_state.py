@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchy_provider.core.holds import Hold
 from batchy_provider.core.job_state import Fields
 from batchy_provider.core.values import Batch, Holder, PersonalChange
 from batchy_provider.core.window_shape import WindowShape
@@ -26,6 +27,7 @@ class WorkflowState:
     :param infa: how the Informatica parameter file names its sections.
     :param changes: what people changed, newest first.
     :param last_success: when a live batch last succeeded, UTC; None if unknown.
+    :param hold: the hold on it; None without one, and if it has ended by itself.
     :param progress: job → its latest report: ``batch_id``, ``progress``, ``message``, ``at``.
     """
 
@@ -40,6 +42,7 @@ class WorkflowState:
     last_success: str | None = None
     progress: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     window: WindowShape | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from batchy_provider.core.revision import Revision
-from batchy_provider.core.snapshot import Change, Snapshot
+from batchy_provider.core.snapshot import Change, Owner, Snapshot
 from batchy_provider.state.backend import Backend
 
 
@@ -23,11 +23,15 @@ class ArchiveEffect(Enum):
     """It closes a batch; if that is the live one, the state is new too."""
     STATE = "state"
     """It makes a new live state."""
+    RECORD = "record"
+    """It changes the record of a batch; if that is the latest one and is closed, the state is new too."""
     SUPERSEDES = "supersedes"
     """It makes a new live state that replaces the archive's state on purpose."""
 
     def moves(self, change: Change) -> bool:
         """Tell whether a change makes a new state that the archive records; an opening does not."""
+        if self is ArchiveEffect.RECORD:
+            return isinstance(change.owner, Owner) and change.owner.record.status != "open"
         return self in (ArchiveEffect.STATE, ArchiveEffect.SUPERSEDES) or (
             self is ArchiveEffect.CLOSING and change.live is not None
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import json.encoder
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +18,15 @@ from batchy_provider.core.ledger import Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner, StoredConfig
 from batchy_provider.core.typed_data import FormError, build, encodable, fits
-from batchy_provider.core.values import BatchRecord, PersonalChange
+from batchy_provider.core.values import PersonalChange
 from batchy_provider.exceptions import WindowError
+from batchy_provider.state.hold_codec import HOLD as HOLD
+from batchy_provider.state.hold_codec import dump_hold
+from batchy_provider.state.hold_codec import load_hold as load_hold
 from batchy_provider.state.holder_codec import LEASE, dump_holder, dump_lease, load_holder
+from batchy_provider.state.record_codec import as_dict, dump_record, read_record
+from batchy_provider.state.record_codec import load_record as load_record
+from batchy_provider.state.record_codec import record_field as record_field
 from batchy_provider.state.stored_config import config_form, read_config
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
 
@@ -36,7 +42,7 @@ LEDGER = "ledger"
 """Version of the ledger's form; a workflow without it was last changed by an earlier release, or by the original."""
 LEDGER_VERSION = 1
 RENAME = "rename"
-META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME, LEASE)
+META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME, LEASE, HOLD)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
 
@@ -52,11 +58,6 @@ def _encoder() -> Callable[[Any], str]:
 
 _encode = _encoder()
 _decode = json.JSONDecoder().decode
-
-
-def record_field(batch_id: int) -> str:
-    """Return the field of ``wf:meta`` that holds the record of a batch."""
-    return f"batch:{batch_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def dump_owner(owner: Owner) -> dict[str, Any]:
     return {
         "batch_id": owner.batch_id,
         "holder": dump_holder(owner.holder),
-        "record": _as_dict(owner.record),
+        "record": dump_record(owner.record),
     }
 
 
@@ -220,39 +221,14 @@ def dump_revision(revision: Revision) -> dict[str, Any]:
     return found
 
 
-def load_record(key: str, batch_id: int, text: str | None) -> BatchRecord | None:
-    """Read the record of a batch; None for one that this package did not open."""
-    if text is None:
-        return None
-    return read_field(key, record_field(batch_id), text, read_record)
-
-
-def read_record(data: Any) -> BatchRecord:
-    """Read what `dump_record` returns.
-
-    :raises FormError: if it has another form.
-    :raises WindowError: if a date in it cannot be read.
-    """
-    found = build(BatchRecord, data)
-    for date in (found.started, found.to_date, found.due):
-        if date is not None:
-            parse_date(date)
-    return found
-
-
-def dump_record(record: BatchRecord) -> dict[str, Any]:
-    """Return the JSON form that `load_record` reads."""
-    return _as_dict(record)
-
-
 def dump_last_success(last: LastSuccess) -> dict[str, Any]:
     """Return the JSON form that `load_last_success` reads."""
-    return _as_dict(last)
+    return as_dict(last)
 
 
 def dump_changes(changes: Sequence[PersonalChange]) -> list[dict[str, Any]]:
     """Return the JSON form of the newest changes that people made."""
-    return [_as_dict(change) for change in changes[:MAX_CHANGES]]
+    return [as_dict(change) for change in changes[:MAX_CHANGES]]
 
 
 def load_changes(key: str, text: str | None) -> list[PersonalChange]:
@@ -264,18 +240,6 @@ def load_changes(key: str, text: str | None) -> list[PersonalChange]:
         return [build(PersonalChange, item) for item in data]
 
     return [] if text is None else read_field(key, CHANGES, text, read)
-
-
-_names: dict[type, tuple[str, ...]] = {}
-"""Dataclass → the names of its fields."""
-
-
-def _as_dict(instance: Any) -> dict[str, Any]:
-    kind = type(instance)
-    if (names := _names.get(kind)) is None:
-        names = _names[kind] = tuple(each.name for each in fields(kind))
-    pairs = [(name, getattr(instance, name)) for name in names]
-    return {name: value for name, value in pairs if value is not None}
 
 
 def dump_meta(change: Change) -> dict[str, Any]:
@@ -293,6 +257,8 @@ def dump_meta(change: Change) -> dict[str, Any]:
         found[REVISION] = dump_revision(change.revision)
     if change.lease is not UNCHANGED:
         found[LEASE] = None if change.lease is None else dump_lease(change.lease)
+    if change.hold is not UNCHANGED:
+        found[HOLD] = None if change.hold is None else dump_hold(change.hold)
     if change.audit is not None:
         found[CHANGES] = dump_changes(change.audit)
     return found | {record_field(batch_id): dump_record(record) for batch_id, record in change.records.items()}

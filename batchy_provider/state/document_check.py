@@ -26,8 +26,7 @@ from batchy_provider.state.stored_values import job_errors
 MAX_ERRORS = 50
 """How many errors of a document are listed."""
 _MAX_ID = 2**53
-_OF_STATE = {"workflow", "jobs", "ledger", "durations", "config", "disabled", "owner", "last_success", "changes"}
-_KEYS = {*_OF_STATE, "runs", "batches"}
+_KEYS = {"workflow", "jobs", "ledger", "durations", *META, "runs", "batches"}
 _REQUIRED = ("workflow", "jobs", "ledger")
 
 

@@ -21,6 +21,7 @@ VERSION = 1
 META: dict[str, Callable[[str, str | None], Any]] = {
     codec.CONFIG: codec.load_config,
     codec.DISABLED: codec.load_disabled,
+    codec.HOLD: codec.load_hold,
     codec.OWNER: codec.load_owner,
     codec.LAST_SUCCESS: codec.load_last_success,
     codec.CHANGES: codec.load_changes,

@@ -162,7 +162,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
     :param last: the newest batch id with its score, as ZREVRANGE answers; None if it was not asked for.
     :raises StateError: if neither system writes such values.
     """
-    config_text, disabled, owner, last_success, revision, ledger, rename, lease = meta
+    config_text, disabled, owner, last_success, revision, ledger, rename, lease, hold = meta
     config = codec.load_config(keys.meta, config_text)
     last_listed = load_listed(keys.history, last)[0][1] if last else 0.0
     return Snapshot(
@@ -179,6 +179,7 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         ledger_is_new=ledger is None,
         rename=None if rename is None else read_field(keys.meta, codec.RENAME, rename, partial(build, Rename)),
         lease=load_lease(keys.meta, lease),
+        hold=codec.load_hold(keys.meta, hold),
     )
 
 
@@ -193,6 +194,7 @@ def present(
     state: Snapshot,
     progress: Mapping[str, str],
     succeeded: Any,
+    now: datetime,
     changes: Sequence[PersonalChange] = (),
     *,
     parsed: Collection[str] = DATE_FIELDS,
@@ -201,6 +203,7 @@ def present(
 
     :param progress: what ``wf:progress`` holds; a report that cannot be read is left out, with a line in the log.
     :param succeeded: reply to `last_success_command`, Unix seconds.
+    :param now: the Redis server's time, naive UTC.
     :param changes: what people changed, newest first.
     :param parsed: see `stored_values.check_jobs`.
     :raises StateError: if what is stored cannot be shown.
@@ -210,7 +213,7 @@ def present(
     check_jobs(keys.live, state.jobs, parsed)
     for name, job in state.jobs.items():
         status_of(keys.workflow, name, job)
-    found = workflow_state(state, changes)
+    found = workflow_state(state, now, changes)
     reports, errors = load_progress(keys.progress, progress)
     for error in errors:
         _damaged.warning(f"{error.args[0]}", "the progress is not shown: %s", error)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -42,7 +43,8 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
     A hash that clearly belongs to another program is no workflow, see `stored_values.is_workflow`. A hash that was
     requested by name and cannot be used is an unreadable workflow.
 
-    Takes two round trips for each thousand workflows, and, without `names`, those of `candidates`.
+    Takes two round trips for each thousand workflows, one more if one of them is on hold, and, without `names`, those
+    of `candidates`.
 
     :param names: which; one that is not in Redis is left out. None for all.
     """
@@ -56,8 +58,10 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
             replies = replies[3:]
         known = [look for look in looks if look.state is not None]
         scores = backend.pipelined([last_success_command(look.keys, look.state) for look in known if look.state])
+        held = next((look.keys.workflow for look in known if look.state and look.state.hold), None)
+        now = datetime.min if held is None else backend.server_time(held)
         for look, score in zip(known, scores, strict=True):
-            look.succeeded = score
+            look.succeeded, look.now = score, now
         found += [row for look in looks if (row := look.row()) is not None]
     return found
 
@@ -69,6 +73,7 @@ class _Look:
         self.keys = keys
         self.state: Snapshot | None = None
         self.succeeded: Any = None
+        self.now = datetime.min
         self._progress: dict[str, str] = {}
         self._error: Exception | None = None
 
@@ -99,7 +104,7 @@ class _Look:
                 return None
             if isinstance(self.succeeded, Exception):
                 raise reply_error(last_success_command(self.keys, self.state), self.succeeded)
-            return present(self.keys, self.state, self._progress, self.succeeded)
+            return present(self.keys, self.state, self._progress, self.succeeded, self.now)
         except (StateError, UnfinishedRenameError, RedisError) as error:
             return UnreadableWorkflow(name, str(error))
         except Exception as error:  # an error in one workflow must not hide another

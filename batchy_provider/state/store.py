@@ -26,6 +26,7 @@ from batchy_provider.core.values import Actor, Batch, CloseRequest, JobDuration,
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import UnknownBatchError
 from batchy_provider.state import codec
+from batchy_provider.state.annotating import Annotating
 from batchy_provider.state.archive_port import Archive, ArchiveEffect
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.changes import Rule, make_change
@@ -54,7 +55,7 @@ _FEW_JOBS = 5
 """With fewer jobs, to read the ledger with everything else takes less time than a second request where it is needed."""
 
 
-class Store:
+class Store(Annotating):
     """The batches of all workflows in one Redis: open, close, ask, and the actions of people.
 
     Safe to share between threads as far as the client is; it holds no state of its own.
@@ -79,6 +80,7 @@ class Store:
         :raises BatchHeldError: if another run holds the batch open and is not known to be gone, or a program with a
             lease, or a process that is alive on this machine.
         :raises UnknownWorkflowError: if neither Redis nor the request knows any job.
+        :raises WorkflowOnHoldError: if a person has put the workflow on hold.
         :raises WindowError: if the window asked for cannot be.
         :raises NothingToLoadError: if there is no new data, and the shape of the workflow's windows skips that.
         :raises LostStateError: if the archive says that Redis has lost something.
@@ -209,7 +211,7 @@ class Store:
         keys = self.backend.keys(workflow)
 
         def work(session: Session) -> tuple[WorkflowState, Sequence[Command]]:
-            state, _ = read_state(session, keys, watch=False)
+            state, now = read_state(session, keys, watch=False)
             if not state.jobs:
                 raise unknown_workflow(workflow)
             changes, progress, succeeded = session.ask(
@@ -217,7 +219,7 @@ class Store:
             )
             known = codec.load_changes(keys.meta, changes)
             # Who looks at one workflow, to set its window, is shown a wrong start or end of it as it is.
-            return present(keys, state, as_hash(progress), succeeded, known, parsed=("batch_end",)), ()
+            return present(keys, state, as_hash(progress), succeeded, now, known, parsed=("batch_end",)), ()
 
         return self.backend.transact(keys, work)
 

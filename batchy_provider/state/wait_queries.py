@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from batchy_provider.core.dates import from_unix, unix_seconds
+from batchy_provider.core.dates import from_unix, parse_date, unix_seconds
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict, Wait
@@ -102,6 +102,27 @@ def check_free(keys: Keys, batch_id: int) -> Asking:
         return Verdict(state="waiting", code=VerdictCode.BATCH_OPEN, text=text)
     text = f"{keys.workflow}: batch {batch_id} is not open any more"
     return Verdict(state="done", code=VerdictCode.NOT_OPEN, batch_id=batch_id, text=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldVerdict(Verdict):
+    """The answer to the question whether a workflow is on hold.
+
+    :param seconds_left: in how many seconds the hold ends by itself; None if it does not, or if there is none.
+    """
+
+    seconds_left: float | None = None
+
+
+def check_hold(keys: Keys) -> Asking:
+    """Ask whether a workflow is on hold; if not, the verdict is done."""
+    (seconds, micros), text = yield [("TIME",), ("HGET", keys.meta, codec.HOLD)]
+    now, hold = from_unix(int(seconds), int(micros)), codec.load_hold(keys.meta, text)
+    if hold is None or hold.is_over(now):
+        return Verdict(state="done", code=VerdictCode.NOT_ON_HOLD, text=f"{keys.workflow} is not on hold any more")
+    left = None if hold.until is None else (parse_date(hold.until) - now).total_seconds()
+    text = f"{keys.workflow} is {hold}"
+    return HoldVerdict(state="waiting", code=VerdictCode.ON_HOLD, text=text, seconds_left=left)
 
 
 def _done(name: str, batch_id: int | None, jobs: Mapping[str, JobState]) -> Verdict:

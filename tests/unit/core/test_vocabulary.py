@@ -14,6 +14,8 @@ from batchy_provider.core.vocabulary import Reason, VerdictCode
 WAITING = (Path(__file__).parents[3] / "docs" / "waiting.md").read_text()
 INTERNAL = {
     VerdictCode.NOT_OPEN,
+    VerdictCode.NOT_ON_HOLD,
+    VerdictCode.ON_HOLD,
     VerdictCode.BATCHES_CLOSED,
     VerdictCode.NOTHING_CLOSED,
     VerdictCode.REDIS_UNAVAILABLE,

@@ -12,7 +12,7 @@ import redis
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
-pytest.register_assert_rewrite("night_machine", "night_openings")
+pytest.register_assert_rewrite("night_machine", "night_openings", "night_holds")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -15,7 +16,7 @@ from state_model import Batch, Job, Setting, Span
 from state_worlds import WORKFLOW
 
 from batchy_provider.core import values as words
-from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError
+from batchy_provider.exceptions import BatchHeldError, UnknownBatchError, WindowError, WorkflowOnHoldError
 
 
 class Openings(NightMachine):
@@ -94,8 +95,14 @@ class Openings(NightMachine):
         rerun = own is not None and not mine
         history = rerun and own is not None and model.rerun_must_be_history(own, jobs)
         held = model.is_open and not mine and model.live is not None and model.live.run is not None and not insists
+        on_hold, before = model.is_held(now) and not mine, self.everything()
         try:
             batch, repeated = self.do(crash, lambda store: store.open(WORKFLOW, request))
+        except WorkflowOnHoldError:
+            assert on_hold
+            assert self.everything() == before, "nothing opens, and nothing is ended"
+            event("on hold")
+            return
         except BatchHeldError:
             assert held
             assert not history
@@ -116,11 +123,13 @@ class Openings(NightMachine):
             event("a first window that would begin in the future")
             return
         assert not pruned
+        assert not on_hold
         if mine:
             assert own is not None
             assert batch.reused
             assert batch.batch_id == own.batch_id
             return
+        model.holds = model.holds and model.is_held(now)  # what is over is over, also if the clock is set back
         assert batch.reused == repeated
         if rerun:
             event(f"re-run {batch.kind}, foreseen {'history' if history else 'live'}")
@@ -171,13 +180,19 @@ class Openings(NightMachine):
             window=words.Window(from_date=start, to_date=end),
             backfill=backfill,
         )
+        mine = own is not None and own.status == "open"
+        if self.model.is_held(self.clock.now) and not mine:
+            with pytest.raises(WorkflowOnHoldError):
+                self.do(crash, lambda store: store.open(WORKFLOW, request))
+            return
         batch, _ = self.do(crash, lambda store: store.open(WORKFLOW, request))
         assert self.live() == before, "history only"
         assert batch.kind == "history"
-        if own is not None and own.status == "open":
+        if own is not None and mine:
             assert batch.batch_id == own.batch_id
             return
         spans = spans_of(batch, set(batch.record.left_out))
         if backfill or own is None:
             assert set(spans.values()) <= {(start, end)}
+        self.model.holds = self.model.is_held(self.clock.now)
         self.model.noted(Batch(batch.batch_id, "history", spans, run))

@@ -9,7 +9,7 @@ from typing import Any
 
 from state_worlds import WORKFLOW
 
-from batchy_provider.core.values import Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import Actor, Batch, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.state.store import Store
 
 
@@ -29,6 +29,7 @@ CHANGES: dict[str, Callable[[Store], Any]] = {
     "close": lambda store: store.close(WORKFLOW, CloseRequest(result="success")),
     "set_window": lambda store: store.set_window(WORKFLOW, "2026-01-01", by="ops"),
     "disable": lambda store: store.disable(WORKFLOW, "extract", by="ops"),
+    "hold": lambda store: store.hold(WORKFLOW, by=Actor("ops"), why="migration"),
     "skip_job": lambda store: store.skip_job(WORKFLOW, 17, "extract"),
 }
 

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from night_holds import Holds
 from night_machine import CRASHES, DAYS, JOBS, date_of
-from night_openings import Openings
 from state_model import Batch, Loaded
 from state_worlds import WORKFLOW
 from thoroughness import scaled
@@ -32,7 +32,7 @@ _EXAMPLES = int(os.environ.get("BATCHY_TEST_EXAMPLES", "0"))
 _STEPS = 40
 
 
-class Nights(Openings):
+class Nights(Holds):
     """One workflow, many nights."""
 
     # -- closing ----------------------------------------------------------------------------------------------------
