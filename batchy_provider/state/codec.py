@@ -21,11 +21,13 @@ from batchy_provider.core.typed_data import FormError, build, encodable, fits
 from batchy_provider.core.values import PersonalChange
 from batchy_provider.exceptions import WindowError
 from batchy_provider.state.hold_codec import HOLD as HOLD
-from batchy_provider.state.hold_codec import dump_hold
+from batchy_provider.state.hold_codec import dump_hold as dump_hold
 from batchy_provider.state.hold_codec import load_hold as load_hold
 from batchy_provider.state.holder_codec import LEASE, dump_holder, dump_lease, load_holder
-from batchy_provider.state.record_codec import as_dict, dump_record, read_record
+from batchy_provider.state.record_codec import as_dict
+from batchy_provider.state.record_codec import dump_record as dump_record
 from batchy_provider.state.record_codec import load_record as load_record
+from batchy_provider.state.record_codec import read_record as read_record
 from batchy_provider.state.record_codec import record_field as record_field
 from batchy_provider.state.stored_config import config_form, read_config
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field

@@ -53,7 +53,7 @@ def dump_record(record: BatchRecord) -> dict[str, Any]:
 
 
 def _read_notes(data: Any) -> tuple[BatchNote, ...]:
-    if not fits(list[dict], data):
+    if not fits(list[dict[str, Any]], data):
         raise FormError("has notes of another form; expected a list of JSON objects")
     notes = tuple(build(BatchNote, each) for each in data)
     for note in notes:
