@@ -184,7 +184,7 @@ class _Execution:
             self._say(self._batch.warning)
         if self._signals.came:
             return self._close(128 + self._signals.came[0])
-        left_out = self._batch.record.left_out if self._batch.record is not None else ()
+        left_out = self._batch.left_out
         job = self._arguments.job
         if job in left_out or not self._batch.jobs.keys() - set(left_out):
             self._say(f"{'job ' + repr(job) if job else 'every job'} is disabled, so the command is not run")

@@ -82,11 +82,10 @@ def coverage_of(batches: Iterable[Batch], timezone: str) -> Coverage:
 
 def _windows(batch: Batch) -> Iterable[tuple[str, Interval, JobState]]:
     """Yield the windows of the jobs that took part in a successful batch and loaded."""
-    left_out = batch.record.left_out if batch.record is not None else ()
     for name, fields in batch.jobs.items():
         job = JobState(fields)
         start, end = job.from_date, job.loaded_to
-        if name in left_out or job.status != "success" or not (start and end):
+        if name in batch.left_out or job.status != "success" or not (start and end):
             continue
         try:
             interval = Interval(parse_date(start), parse_date(end))

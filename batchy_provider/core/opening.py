@@ -4,56 +4,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
-from batchy_provider.core.closing import abort
-from batchy_provider.core.dates import day_of, format_date, parse_date, read_date, unix_seconds
-from batchy_provider.core.foreign_batches import is_recorded_success, record_foreign
-from batchy_provider.core.hold_rules import active_hold, check_not_on_hold, ignored_hold
-from batchy_provider.core.holders import Lease, Sighting
-from batchy_provider.core.holding import check_free, lease_of, never_closed
+from batchy_provider.core.batch_draft import BatchDraft, Spans
+from batchy_provider.core.dates import format_date, parse_date, read_date
+from batchy_provider.core.foreign_batches import is_recorded_success
+from batchy_provider.core.hold_rules import check_not_on_hold
+from batchy_provider.core.holders import Sighting
 from batchy_provider.core.job_settings import initial
-from batchy_provider.core.job_state import JobState, as_fields
-from batchy_provider.core.merged_jobs import merged_jobs
-from batchy_provider.core.opening_notices import first_windows
-from batchy_provider.core.presenters import event, unknown_workflow
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.repeated_requests import (
     already_open,
     earlier_of_this_name,
-    request_key,
     why_not_its_window,
     with_own,
 )
 from batchy_provider.core.shaped_windows import shaped_windows
-from batchy_provider.core.snapshot import (
-    UNCHANGED,
-    Change,
-    Decision,
-    Owner,
-    Snapshot,
-    StoredBatch,
-    StoredConfig,
-    Unchanged,
-)
+from batchy_provider.core.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.core.statuses import status_of
-from batchy_provider.core.values import (
-    Batch,
-    BatchRecord,
-    OpenRequest,
-    Window,
-    WorkflowConfig,
-)
-from batchy_provider.core.vocabulary import Kind, Reason
+from batchy_provider.core.values import Batch, BatchRecord, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.vocabulary import Reason
 from batchy_provider.core.windows import Position, position
 from batchy_provider.exceptions import UnknownBatchError, WindowError
-
-LISTED_AFTER = 1e-6
-"""How much the score of a history batch is above that of the batch before it: a double has room for this."""
-
-Spans = Mapping[str, tuple[datetime, datetime]]
-"""Job → (from_date, to_date), naive UTC."""
 
 
 def may_be_history(state: Snapshot, request: OpenRequest) -> bool:
@@ -112,28 +84,8 @@ def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool
     return any((known := state.jobs.get(name)) is None or known.status != "success" for name in jobs)
 
 
-class _Opening:
-    """One opening: the values that every kind of opening needs, and the change that each kind makes."""
-
-    def __init__(self, state: Snapshot, request: OpenRequest, now: datetime, sighting: Sighting | None) -> None:
-        self.state = state
-        self.request = request
-        self.now = now
-        self.sighting = sighting
-        self.warnings: list[str] = ignored_hold(state, now)
-        self.jobs = merged_jobs(state, request.config)
-        if not self.jobs:
-            raise unknown_workflow(state.workflow)
-        self.config = StoredConfig.of(request.config) if request.config else state.config
-        self.left_out = (self.config.disabled | state.disabled) & self.jobs.keys()
-        self.end = now
-        self.more: bool | None = None
-        self.loaded: Mapping[str, Sequence[str]] | None = None
-        # Ids of live batches increase. The original takes the current second, without a look at history.
-        highest = max(state.last_id, state.live_id or 0)
-        self.batch_id = max(int(unix_seconds(now)), highest + 1)
-
-    # -- which window ------------------------------------------------------------------------------------
+class _Opening(BatchDraft):
+    """One opening: it chooses the windows."""
 
     def next_spans(self) -> Spans:
         """Return the next window of each job: from where its data is loaded to, until now or as its shape allows."""
@@ -247,111 +199,3 @@ class _Opening:
 
     def _position(self, name: str, job: JobState) -> Position:
         return position(self.state.workflow, name, job, self.config.timezone)
-
-    # -- what is written ---------------------------------------------------------------------------------
-
-    def live(self, spans: Spans, code: Reason, reason: str, *, moved: bool = False) -> Decision[Batch]:
-        """Open the live batch, after the end of the batch before it.
-
-        :param moved: the watermark goes to the end of this window, also backwards.
-        """
-        ending, is_taken_over = self._end_open_batch()
-        before = record_foreign(self.state, self.now).then(ending)
-        jobs = {
-            name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])
-            for name, job in self.jobs.items()
-        }
-        sentence = f"{reason}, taken over" if is_taken_over else reason
-        record = replace(self._record("live", code, sentence), moved=moved, taken_over=is_taken_over)
-        change = Change(
-            live=jobs,
-            owner=Owner(self.batch_id, self.request.holder, record),
-            config=UNCHANGED if self.request.config is None else self.config,
-            lease=self._lease(),
-        )
-        opened = [name for name in jobs if name not in self.left_out]
-        if code in (Reason.NEXT_WINDOW, Reason.NEXT_SLICE):
-            self.warnings += first_windows(self.state, self.jobs, opened)
-        return self._decision(jobs, record, before.then(change))
-
-    def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:
-        """Open a batch that only the history and the ledger know.
-
-        Its id is one that the original cannot take any more: it takes the current second.
-        """
-        if self.state.free_id is not None:
-            self.batch_id = self.state.free_id
-        jobs = {
-            name: self._left_out(name, self.jobs[name])
-            if name in self.left_out
-            else self._opened(self.jobs[name], *span)
-            for name, span in spans.items()
-        }
-        # It is listed as the newest, although its id is not the highest.
-        listed = max(self.state.last_listed, float(self.batch_id)) + LISTED_AFTER
-        return self._decision(jobs, replace(self._record("history", code, reason), listed=listed), Change())
-
-    def _lease(self) -> Lease | Unchanged | None:
-        if self.request.lease_seconds is not None:
-            return lease_of(self.batch_id, self.request.lease_seconds, self.now)
-        return UNCHANGED if self.state.lease is None else None
-
-    def _end_open_batch(self) -> tuple[Change, bool]:
-        """End a batch that is still open, if its holder is gone or the request takes over; otherwise refuse.
-
-        :returns: the change that ends it, and whether there is one.
-        """
-        state, request = self.state, self.request
-        if not state.is_open or state.live_id is None:
-            return Change(), False
-        check_free(state, request, self.sighting, self.now)
-        self.warnings.insert(0, never_closed(state, self.sighting))
-        ending = abort(state, self.now, by=request.holder.name, why=request.why, taken_over_by=self.batch_id)
-        return ending, True
-
-    def _opened(self, job: JobState, start: datetime, end: datetime) -> JobState:
-        return job.opened(self.batch_id, format_date(start), format_date(end))
-
-    def _left_out(self, name: str, job: JobState) -> JobState:
-        status = status_of(self.state.workflow, name, job)
-        return job.left_out(self.batch_id, "failed" if status == "open" else status)
-
-    def _record(self, kind: Kind, code: Reason, reason: str) -> BatchRecord:
-        holder = self.request.holder
-        return BatchRecord(
-            kind=kind,
-            started=format_date(self.now),
-            to_date=format_date(self.end),
-            day=self.request.day or day_of(self.end, self.config.timezone),
-            reason=reason,
-            reason_code=code.value,
-            run=holder.run_name(self.state.workflow),
-            deployment=holder.deployment,
-            by=holder.name,
-            why=self.request.why,
-            left_out=tuple(sorted(self.left_out)),
-            due=self.request.due,
-            more=self.more if kind == "live" else None,
-            loaded=self.loaded if kind == "live" else None,
-        )
-
-    def _decision(self, jobs: dict[str, JobState], record: BatchRecord, change: Change) -> Decision[Batch]:
-        asker = request_key(self.state.workflow, self.request)
-        opened = Change(
-            batches={self.batch_id: jobs},
-            records={self.batch_id: record},
-            history=[self.batch_id],
-            runs={} if asker is None else {asker: self.batch_id},
-            hold=UNCHANGED if self.state.hold is None or active_hold(self.state, self.now) else None,
-            event=event(self.state.workflow, self.batch_id, "open", record.kind, self.now),
-        )
-        batch = Batch(
-            workflow=self.state.workflow,
-            batch_id=self.batch_id,
-            status="open",
-            kind=record.kind,
-            jobs=as_fields(jobs),
-            record=record,
-            warning="; ".join(self.warnings) or None,
-        )
-        return Decision(batch, change.then(opened))

@@ -18,7 +18,14 @@ from batchy_provider.core.revision import Revision
 from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.statuses import overall_status, status_of
 from batchy_provider.core.unfinished_rename import Rename
-from batchy_provider.core.values import BatchRecord, Holder, JobDuration, PersonalChange, WorkflowConfig
+from batchy_provider.core.values import (
+    BatchRecord,
+    Holder,
+    JobDuration,
+    PersonalChange,
+    WorkflowConfig,
+    jobs_left_out,
+)
 from batchy_provider.core.vocabulary import Status
 from batchy_provider.core.window_shape import WindowShape
 
@@ -89,7 +96,7 @@ class StoredBatch:
     @property
     def left_out(self) -> Sequence[str]:
         """The jobs that took no part in it."""
-        return self.record.left_out if self.record is not None else ()
+        return jobs_left_out(self.record)
 
     @property
     def is_open(self) -> bool:

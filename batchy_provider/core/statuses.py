@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.typed_data import shown
-from batchy_provider.core.values import BatchRecord
+from batchy_provider.core.values import BatchRecord, jobs_left_out
 from batchy_provider.core.vocabulary import Status
 from batchy_provider.exceptions import StateError
 
@@ -18,7 +18,7 @@ def overall_status(jobs: Mapping[str, JobState], record: BatchRecord | None) -> 
 
     Only the record says which did. The original writes none, and leaves in a job what our last batch wrote of it.
     """
-    left_out = record.left_out if record is not None else ()
+    left_out = jobs_left_out(record)
     took_part = [job for name, job in jobs.items() if name not in left_out]
     if record is None and took_part:
         # The original, killed between two jobs, leaves some in the batch before.

@@ -186,6 +186,11 @@ class BatchRecord:
     notes: Sequence[BatchNote] = ()
 
 
+def jobs_left_out(record: BatchRecord | None) -> Sequence[str]:
+    """Return the jobs that took no part in a batch. Of a batch that the original server opened, nothing says so."""
+    return record.left_out if record is not None else ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One batch of a workflow, as programs and people see it.
@@ -206,6 +211,11 @@ class Batch:
     warning: str | None = None
 
     @property
+    def left_out(self) -> Sequence[str]:
+        """The jobs that took no part in it."""
+        return jobs_left_out(self.record)
+
+    @property
     def from_date(self) -> str | None:
         """Earliest start of the windows of the jobs that took part."""
         return min((each for job in self._took_part() if (each := job.from_date) is not None), default=None)
@@ -216,8 +226,7 @@ class Batch:
         return max((each for job in self._took_part() if (each := job.loaded_to) is not None), default=None)
 
     def _took_part(self) -> list[JobState]:
-        left_out = self.record.left_out if self.record is not None else ()
-        return [JobState(fields) for name, fields in self.jobs.items() if name not in left_out]
+        return [JobState(fields) for name, fields in self.jobs.items() if name not in self.left_out]
 
     @property
     def batch_end(self) -> str | None:

@@ -55,11 +55,10 @@ def decide(status: str, batch: Batch, before: States) -> Closing:
 
 def _without_instance(batch: Batch, before: States) -> list[str]:
     """Return the batch's jobs whose tasks have no instance in this run, so that nothing shows that they ran."""
-    left_out = batch.record.left_out if batch.record else ()
     return [
         name
         for name, job in batch.jobs.items()
-        if name in before and not before[name] and name not in left_out and job.get("outcome") != "skipped"
+        if name in before and not before[name] and name not in batch.left_out and job.get("outcome") != "skipped"
     ]
 
 

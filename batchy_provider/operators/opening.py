@@ -110,9 +110,8 @@ def log_windows(log: Any, workflow: str, batch: Batch) -> None:
         log.warning("%s: %s", workflow, batch.warning)
     how = "this run opened it before" if batch.reused else batch.record and batch.record.reason
     log.info("Batch %s of %s is open: %s.", batch.batch_id, workflow, how)
-    left_out = batch.record.left_out if batch.record else ()
     for name, job in batch.jobs.items():
-        if name in left_out:
+        if name in batch.left_out:
             log.info("  %s: not part of this batch; its window does not move", name)
         else:
             log.info("  %s: %s to %s UTC", name, job.get("from_date"), job.get("to_date"))

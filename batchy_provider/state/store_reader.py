@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Read the batches of all workflows in one Redis: the questions that a store answers.
+
+What belongs together is read in one transaction, so an answer never mixes two states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from batchy_provider.core.presenters import stored_batch, unknown_workflow
+from batchy_provider.core.snapshot import StoredBatch
+from batchy_provider.core.values import Batch, JobDuration
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
+from batchy_provider.exceptions import UnknownBatchError
+from batchy_provider.state import codec
+from batchy_provider.state.backend import Backend
+from batchy_provider.state.duration_lists import load_durations
+from batchy_provider.state.keys import Keys
+from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
+from batchy_provider.state.protocol import Command, as_hash
+from batchy_provider.state.scan import candidates, overview, scan
+from batchy_provider.state.session import Session
+from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
+from batchy_provider.state.wait_queries import ask
+
+if TYPE_CHECKING:
+    from batchy_provider.core.waits import Verdict, Wait
+
+
+class StoreReader:
+    """The current state of workflows, their history, waits and progress."""
+
+    backend: Backend
+
+    def status(self, workflow: str) -> WorkflowState:
+        """Return the current state of a workflow.
+
+        :raises UnknownWorkflowError: if Redis does not know it.
+        """
+        keys = self.backend.keys(workflow)
+
+        def work(session: Session) -> tuple[WorkflowState, Sequence[Command]]:
+            state, now = read_state(session, keys, watch=False)
+            if not state.jobs:
+                raise unknown_workflow(workflow)
+            changes, progress, succeeded = session.ask(
+                ("HGET", keys.meta, codec.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
+            )
+            known = codec.load_changes(keys.meta, changes)
+            # Who looks at one workflow, to set its window, is shown a wrong start or end of it as it is.
+            return present(keys, state, as_hash(progress), succeeded, now, known, parsed=("batch_end",)), ()
+
+        return self.backend.transact(keys, work)
+
+    def check(self, wait: Wait) -> Verdict:
+        """Return the current state of a wait. Call it again until the verdict is over.
+
+        :raises StateError: if Redis holds a value that cannot be read.
+        """
+        return ask(self.backend, wait)
+
+    def workflows(self) -> list[str]:
+        """Return the names of all workflows in this Redis, readable or not, those of the original server included."""
+        return [state.workflow for state in self.scan()]
+
+    def overview(self, names: Collection[str] | None = None) -> list[WorkflowState]:
+        """Return the readable workflows with their state, sorted by name; see `scan.scan`."""
+        return overview(self.backend, names)
+
+    def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
+        """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`."""
+        return scan(self.backend, names)
+
+    def candidates(self) -> set[str]:
+        """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
+        return candidates(self.backend)
+
+    def batch(self, workflow: str, batch_id: int) -> Batch:
+        """Return one batch.
+
+        :raises UnknownBatchError: if there is none of that id.
+        """
+        found = self._stored(workflow, lambda session, keys: read_batches(session, keys, [batch_id]))
+        if not found or not found[0].jobs:
+            raise UnknownBatchError(f"{workflow}: there is no batch {batch_id}; it may have been pruned")
+        return stored_batch(workflow, found[0])
+
+    def batch_of_run(self, workflow: str, *runs: str) -> Batch | None:
+        """Return the batch that a run opened last; None if it opened none.
+
+        :param runs: keys of the run, see `core.holders.run_keys`; the first one that is known counts.
+        """
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            (ids,) = session.ask(("HMGET", keys.runs, *runs))
+            known = [load_id(keys.runs, each) for each in ids if each is not None]
+            return read_batches(session, keys, known[:1])
+
+        found = self._stored(workflow, find)
+        return stored_batch(workflow, found[0]) if found and found[0].jobs else None
+
+    def history(self, workflow: str, *, limit: int = 20, offset: int = 0) -> list[Batch]:
+        """Return batches, newest first, backfills included."""
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            (ids,) = session.ask(("ZREVRANGE", keys.history, offset, offset + limit - 1))
+            return read_batches(session, keys, [load_id(keys.history, i) for i in ids])
+
+        return [stored_batch(workflow, found) for found in self._stored(workflow, find) if found.jobs]
+
+    def count(self, workflow: str) -> int:
+        """Return how many batches the history has."""
+        (number,) = self.backend.ask(workflow, ("ZCARD", self.backend.keys(workflow).history))
+        return int(number)
+
+    def _stored(self, workflow: str, find: Callable[[Session, Keys], list[StoredBatch]]) -> list[StoredBatch]:
+        keys = self.backend.keys(workflow)
+        found = self.backend.transact(keys, lambda session: (find(session, keys), ()))
+        for each in found:
+            check_jobs(keys.batch(each.batch_id), each.jobs)
+        return found
+
+    def batch_ids(self, workflow: str, *, limit: int) -> list[int]:
+        """Return the ids of the newest batches, newest first."""
+        keys = self.backend.keys(workflow)
+        (ids,) = self.backend.ask(workflow, ("ZREVRANGE", keys.history, 0, limit - 1))
+        return [load_id(keys.history, each) for each in ids]
+
+    def progress(self, workflow: str) -> dict[str, dict[str, Any]]:
+        """Return job → its latest progress; a report that cannot be read is left out."""
+        keys = self.backend.keys(workflow)
+        (stored,) = self.backend.ask(workflow, ("HGETALL", keys.progress))
+        return load_progress(keys.progress, as_hash(stored))[0]
+
+    def durations(self, workflow: str) -> dict[str, list[JobDuration]]:
+        """Return job → its latest successful executions, oldest first; a list that cannot be read is left out."""
+        keys = self.backend.keys(workflow)
+        (stored,) = self.backend.ask(workflow, ("HGETALL", keys.durations))
+        return load_durations(keys, as_hash(stored))
