@@ -115,8 +115,8 @@ def _out_of_calendar(text: str, moment: datetime) -> str:
     )
 
 
-def _local(moment: datetime, place: ZoneInfo) -> datetime:
-    """Return a moment (naive UTC) in a timezone; at the ends of the calendar, the clock of UTC."""
+def local_time(moment: datetime, place: ZoneInfo) -> datetime:
+    """Return a moment (naive UTC) in a timezone, aware; at the ends of the calendar, the clock of UTC."""
     try:
         return moment.replace(tzinfo=timezone.utc).astimezone(place)
     except OverflowError:
@@ -161,14 +161,14 @@ def midnight(moment: datetime, timezone_name: str) -> datetime:
     """
     if timezone_name == "UTC":
         return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    local = _local(moment, zone(timezone_name))
+    local = local_time(moment, zone(timezone_name))
     # fold=0 takes the first of two midnights, and, in a gap, the offset before it: the gap's end in UTC.
     return _utc_or(datetime.min, local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0))
 
 
 def day_of(moment: datetime, timezone_name: str) -> str:
     """Return the ISO day that a moment (naive UTC) falls on in the timezone."""
-    return _local(moment, zone(timezone_name)).date().isoformat()
+    return local_time(moment, zone(timezone_name)).date().isoformat()
 
 
 def day_bounds(day: str, timezone_name: str) -> tuple[datetime, datetime]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.batches import BatchService
+    from batchy_provider.services.calendar_days import CalendarDayService
+    from batchy_provider.services.due_times import DueTimeService
     from batchy_provider.services.events import Event, EventFeed
     from batchy_provider.services.executions import ExecutionService
     from batchy_provider.services.fill_requests import DagRuns
@@ -171,6 +173,20 @@ class Services:
         return FillService(
             store=lambda: self.store, config=self.workflows.config, runs=self._dag_runs, audit=self._report
         )
+
+    @cached_property
+    def due_times(self) -> DueTimeService:
+        """When workflows are due."""
+        from batchy_provider.services.due_times import DueTimeService
+
+        return DueTimeService(store=lambda: self.store, catalog=self.catalog, names=self.names, runs=self._dag_runs)
+
+    @cached_property
+    def calendar_days(self) -> CalendarDayService:
+        """The days of calendars, with fires and runs."""
+        from batchy_provider.services.calendar_days import CalendarDayService
+
+        return CalendarDayService(store=lambda: self.store, due_times=self.due_times)
 
     @cached_property
     def waits(self) -> WaitService:

@@ -6,6 +6,7 @@ import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, LoadFile, OpenBatch, Pause, Remove, RunNow, SetWindow, Switch } from "./actions.js";
 import { encode } from "./api.js";
 import { LostState } from "./archive.js";
+import { Calendar } from "./calendar.js";
 import { Dependencies } from "./graph.js";
 import { useData } from "./live.js";
 import { WorkflowLinks } from "./overview.js";
@@ -13,7 +14,7 @@ import { AirflowLink, Badge, Diagnostics, Failure, Heading, NotFound, ProgressRe
 import { Ago, When, Window, duration } from "./dates.js";
 import { Windows } from "./windows.js";
 
-const TABS = [["jobs", "Jobs"], ["windows", "Windows"], ["dependencies", "Dependencies"], ["file", "File"], ["changes", "Changes"]];
+const TABS = [["jobs", "Jobs"], ["windows", "Windows"], ["calendar", "Calendar"], ["dependencies", "Dependencies"], ["file", "File"], ["changes", "Changes"]];
 
 export function Workflow({ name, tab = "jobs" }) {
   const path = `workflows/${encode(name)}`;
@@ -39,6 +40,7 @@ export function Workflow({ name, tab = "jobs" }) {
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && errors ? `${text} (${errors})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
     ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} tasks=${tasks} />` : null}
     ${tab === "windows" ? html`<${Windows} workflow=${name} row=${row} may=${overview.data?.may_fill} />` : null}
+    ${tab === "calendar" ? html`<${Calendar} workflow=${name} />` : null}
     ${tab === "dependencies" ? html`<${Dependencies} detail=${data} tasks=${tasks} />` : null}
     ${tab === "file" ? html`<${File} detail=${data} rights=${rights} />` : null}
     ${tab === "changes" ? html`<${Changes} changes=${data.changes} />` : null}
