@@ -76,4 +76,6 @@ def workflow_state(state: Snapshot, now: datetime, changes: Sequence[PersonalCha
         window=state.config.window,
         hold=None if state.hold is None or state.hold.is_over(now) else state.hold,
         changes=changes,
+        schedule=state.config.schedule,
+        lease=state.lease if state.is_open and state.lease and state.lease.batch_id == state.live_id else None,
     )

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchy_provider.core.holders import Lease
 from batchy_provider.core.holds import Hold
 from batchy_provider.core.job_state import Fields
+from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.values import Batch, Holder, PersonalChange
 from batchy_provider.core.window_shape import WindowShape
 
@@ -29,6 +31,8 @@ class WorkflowState:
     :param last_success: when a live batch last succeeded, UTC; None if unknown.
     :param hold: the hold on it; None without one, and if it has ended by itself.
     :param progress: job → its latest report: ``batch_id``, ``progress``, ``message``, ``at``.
+    :param schedule: when it is due, as far as Redis remembers it.
+    :param lease: the lease on the open batch; None without one.
     """
 
     workflow: str
@@ -43,6 +47,8 @@ class WorkflowState:
     progress: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     window: WindowShape | None = None
     hold: Hold | None = None
+    schedule: Schedule = NO_SCHEDULE
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.transfer import TransferService
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.wait_service import WaitService
+    from batchy_provider.services.why_answers import AirflowReader, WhyService
     from batchy_provider.services.workflow_removal import RemovalService
     from batchy_provider.services.workflow_renaming import RenameService
     from batchy_provider.services.workflows import WorkflowService
@@ -55,6 +56,7 @@ class Services:
     :param archive: returns the archive of closed batches; None without an archive.
     :param cache: returns the bundle cache.
     :param dag_runs: the runs of this Airflow; None where there is none.
+    :param airflow: reads what this Airflow knows of DAGs; None where there is none.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
     :param is_server: this process serves other users than its own. They get local files only from below `cfg`, and
         not through links that lead out of it.
@@ -71,6 +73,7 @@ class Services:
         cache: Callable[[], BundleCache] | None = None,
         audit: AuditLog | None = None,
         dag_runs: DagRuns | None = None,
+        airflow: AirflowReader | None = None,
         open_path: OpenPath = Path,
         is_server: bool = False,
     ) -> None:
@@ -80,6 +83,7 @@ class Services:
         self._make_cache = cache
         self._audit = audit
         self._dag_runs = dag_runs
+        self._airflow = airflow
         self._lock = threading.Lock()
         self._store: Store | None = None
         self.cfg = cfg if cfg is not None else Path("cfg")
@@ -187,6 +191,21 @@ class Services:
         from batchy_provider.services.calendar_days import CalendarDayService
 
         return CalendarDayService(store=lambda: self.store, due_times=self.due_times)
+
+    @cached_property
+    def why(self) -> WhyService:
+        """Why workflows are not running, or not done, and who is affected."""
+        from batchy_provider.services.failed_output import FailedOutput
+        from batchy_provider.services.why_answers import WhyService
+
+        return WhyService(
+            store=lambda: self.store,
+            catalog=self.catalog,
+            names=self.names,
+            failed_output=FailedOutput(lambda: self.results),
+            archive=lambda: self.archive,
+            airflow=self._airflow,
+        )
 
     @cached_property
     def waits(self) -> WaitService:

@@ -19,6 +19,10 @@ from state_model import Model, Setting, Span, joined
 from state_worlds import WORKFLOW, Clock, Original, RealStore, World
 
 from batchy_provider.core import values as words
+from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
+from batchy_provider.plan.why import why
+from batchy_provider.plan.why_codes import WhyCode
+from batchy_provider.plan.why_facts import Facts, FileFacts, WorkflowFacts
 
 JOBS = ("a", "b", "c")
 DAYS = st.datetimes(datetime(2026, 3, 1), datetime(2026, 3, 20))
@@ -35,6 +39,7 @@ CRASHES = st.one_of(
     st.tuples(st.just("read"), st.integers(0, 24)),
 )
 RUNS = st.sampled_from(["r1", "r2", "r3", "r4"])
+_OPEN = (WhyCode.RUNNING, WhyCode.HELD_BY_RUN, WhyCode.CATCHING_UP, WhyCode.LEFT_OPEN, WhyCode.HELD_BY_PROGRAM)
 
 
 class NightMachine(RuleBasedStateMachine):
@@ -133,6 +138,20 @@ class NightMachine(RuleBasedStateMachine):
         self.the_ledger_is_what_was_loaded()
         self.nothing_is_torn()
         self.history_knows_every_batch()
+        self.why_has_an_answer()
+
+    def why_has_an_answer(self) -> None:
+        """No state is without an answer, with a schedule and without, and it says what the model knows."""
+        found = self.store.scan([WORKFLOW])
+        now = self.store.backend.server_time()
+        for schedule in (NO_SCHEDULE, Schedule(crons=("0 2 * * *",))):
+            known = WorkflowFacts(workflow=WORKFLOW, file=FileFacts(schedule=schedule), state=next(iter(found), None))
+            answer = why(Facts(now=now, workflows={WORKFLOW: known}), WORKFLOW)
+            assert answer.text.strip()
+            assert [link.workflow for link in answer.chain] == [WORKFLOW]
+            if self.model.is_open:
+                assert answer.code in _OPEN
+            assert answer.code not in (WhyCode.UNREADABLE_STATE, WhyCode.UNKNOWN_WORKFLOW)
 
     def the_model_and_the_store_agree(self) -> None:
         live = {name: json.loads(text) for name, text in self.live().items()}
