@@ -77,6 +77,13 @@ def _open(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause | None:
     return open_cause(facts, workflow, state, state.batch, due)
 
 
+def _held(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause | None:
+    state = workflow.readable
+    if state is None or state.hold is None:
+        return None
+    return Cause(WhyCode.HELD, f"{workflow.workflow} is {state.hold} (batchy release {workflow.workflow})")
+
+
 def _active_run(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause | None:
     cause = unopened_cause(facts, workflow.workflow)
     if cause is None or cause.code is not WhyCode.WAITING:
@@ -259,6 +266,7 @@ def _not_started(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause:
 _RULES: tuple[Rule, ...] = (
     _lost_state,
     _open,
+    _held,
     _active_run,
     _failed,
     _file,

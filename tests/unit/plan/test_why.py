@@ -23,7 +23,6 @@ ALL = {**CASES, **CASES_IN_AIRFLOW}
 OTHERS = {
     WhyCode.WAIT_CYCLE: "test_why_chains",
     WhyCode.NOT_DISCLOSED: "test_why_routes",
-    WhyCode.HELD: "a hold",
 }
 
 

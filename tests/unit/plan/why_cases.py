@@ -10,6 +10,7 @@ from typing import Any
 from told_facts import RUN, after, at, facts, file, met, moment, run_holder, state, unmet, workflow
 
 from batchy_provider.core.holders import CallingProcess, Holder, Lease, ProcessId
+from batchy_provider.core.holds import Hold
 from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
@@ -36,6 +37,7 @@ def told(found: WorkflowState | None = None, **more: Any) -> Facts:
     return facts(workflow("sales", state=found, **more), airflow=around)
 
 
+HOLD = Hold(by="ann", why="the source is down", since=at("28 20:00"), until=at("30 06:00"))
 CASES: dict[WhyCode, list[tuple[Facts, str]]] = {
     WhyCode.DONE: [
         (told(state("sales")), "batch 7 has succeeded at 2026-11-29 02:30 UTC (30m ago); it is due next at 2026-11-30"),
@@ -72,6 +74,13 @@ CASES: dict[WhyCode, list[tuple[Facts, str]]] = {
             told(state("sales", "open", holder=Holder(by="cron"), lease=Lease(7, at("03:02")))),
             "by a lease until 2026-11-29 03:02",
         )
+    ],
+    WhyCode.HELD: [
+        (
+            told(replace(BEFORE, hold=HOLD)),
+            "is on hold since 2026-11-28T20:00:00 UTC, until 2026-11-30T06:00:00 UTC, by ann",
+        ),
+        (told(replace(FAILED, hold=HOLD)), "the source is down (batchy release sales)"),
     ],
     WhyCode.LEFT_OPEN: [
         (
