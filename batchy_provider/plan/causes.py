@@ -9,7 +9,8 @@ from collections.abc import Callable
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.plan.due_times import (
+from batchy_provider.plan.open_batch_causes import failed_jobs, open_cause
+from batchy_provider.plan.pending_runs import (
     DueTimes,
     at_text,
     attempted,
@@ -19,7 +20,6 @@ from batchy_provider.plan.due_times import (
     is_done,
     left_out_since,
 )
-from batchy_provider.plan.open_batch_causes import failed_jobs, open_cause
 from batchy_provider.plan.run_causes import silent_cause, unopened_cause
 from batchy_provider.plan.wait_causes import after_cause, waiting_cause
 from batchy_provider.plan.why_codes import WhyCode

@@ -11,7 +11,7 @@ from itertools import islice
 
 from batchy_provider.core.dates import day_bounds, day_of, parse_date
 from batchy_provider.exceptions import BatchyError
-from batchy_provider.plan.due_times import due_times, is_done
+from batchy_provider.plan.pending_runs import due_times, is_done
 from batchy_provider.plan.why_facts import Dependency, Facts, Need, WorkflowFacts
 
 _NEVER = datetime.max

@@ -13,7 +13,7 @@ from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Reason
 from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.plan.airflow_facts import RunFacts
-from batchy_provider.plan.due_times import DueTimes, ago_text, at_text, attempted, stored_text
+from batchy_provider.plan.pending_runs import DueTimes, ago_text, at_text, attempted, stored_text
 from batchy_provider.plan.run_causes import queued_cause, retry_cause, silent_cause
 from batchy_provider.plan.why_codes import WhyCode
 from batchy_provider.plan.why_facts import Cause, Facts, WorkflowFacts

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchy_provider.plan.airflow_facts import AirflowFacts, DagFacts, Program, RunFacts, TaskFacts
-from batchy_provider.plan.due_times import ago_text, at_text
+from batchy_provider.plan.pending_runs import ago_text, at_text
 from batchy_provider.plan.why_codes import WhyCode
 from batchy_provider.plan.why_facts import Cause, Facts
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.vocabulary import NothingToLoad
-from batchy_provider.plan.due_times import DueTimes, due_times, ended_text, is_done
+from batchy_provider.plan.pending_runs import DueTimes, due_times, ended_text, is_done
 from batchy_provider.plan.why_codes import WhyCode
 from batchy_provider.plan.why_facts import Cause, Dependency, Facts, Need, WaitFacts, WorkflowFacts
 

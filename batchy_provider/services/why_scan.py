@@ -19,7 +19,7 @@ from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import BatchyError, NothingToLoadError
-from batchy_provider.plan.due_times import due_times, is_done
+from batchy_provider.plan.pending_runs import due_times, is_done
 from batchy_provider.plan.why_facts import Dependency, EmptyWindow, Facts, Need, WaitFacts, WorkflowFacts
 from batchy_provider.services.file_facts import file_facts
 from batchy_provider.services.workflows import diagnostics_by_workflow
