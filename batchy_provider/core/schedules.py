@@ -5,70 +5,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from enum import Enum
 
 from batchy_provider.core.calendars import Calendar
+from batchy_provider.core.cron_days import days_from, fires_each_hour, times_of_day
 from batchy_provider.core.cron_times import next_fire, previous_fire
-from batchy_provider.core.dates import format_date
+from batchy_provider.core.dates import day_bounds, day_of, format_date, to_utc, zone
+from batchy_provider.core.day_rules import DayRule, Days, Move, Period
+from batchy_provider.core.due_days import DueDays
 from batchy_provider.exceptions import StateError
 
+__all__ = ["DayRule", "Days", "LeftOut", "Move", "Period", "Schedule"]
+
 _TICK = timedelta(microseconds=1)
-
-
-class Move(str, Enum):
-    """What becomes of a fire on a day that is no business day."""
-
-    SKIP = "skip"
-    """It is left out."""
-    NEXT = "next"
-    """It moves to the next business day, at the same time of day."""
-    PREVIOUS = "previous"
-    """It moves to the business day before, at the same time of day."""
-
-
-class Days(str, Enum):
-    """Which days a rule names."""
-
-    BUSINESS_DAYS = "business_days"
-    """All business days."""
-    HOLIDAYS = "holidays"
-    """All holidays, also those on a weekend. A weekend itself is no holiday."""
-    NTH = "nth"
-    """One business day of each period."""
-
-
-class Period(str, Enum):
-    """A span of time whose business days are counted."""
-
-    WEEK = "week"
-    """From Monday."""
-    MONTH = "month"
-    QUARTER = "quarter"
-    YEAR = "year"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayRule:
-    """Which days of a calendar a schedule fires on.
-
-    :param nth: for `Days.NTH`: 1 is the first business day of the period, -1 the last one.
-    :param of: for `Days.NTH`: the period.
-    """
-
-    days: Days
-    nth: int = 0
-    of: Period = Period.MONTH
+_NO_DAY = "it names no day within fifty years"
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A day that a cron expression names, and on which the schedule does not fire.
+    """A day that a cron expression names, and on which the schedule has no fires of it.
 
     :param day: in the timezone of the schedule.
     :param reason: for people, as in ``Good Friday, ECB``.
-    :param moved_to: the day that its fires have moved to.
+    :param moved_to: the day that its fires have moved to, where they may have met those of another day; None if they
+        are left out.
     """
 
     day: date
@@ -108,10 +69,12 @@ class Schedule:
     def fire_before(self, moment: datetime) -> datetime:
         """Return the last fire before `moment`; naive UTC.
 
-        :raises StateError: if an expression cannot be read, or never fires.
+        :raises StateError: if an expression or a calendar cannot be read, or the schedule never fires.
         """
         try:
-            return previous_fire(self.crons, self.timezone, moment)
+            if (due_days := self._due_days()) is None:
+                return previous_fire(self.crons, self.timezone, moment)
+            return self._search(due_days, moment, -1)
         except (ValueError, KeyError, OverflowError) as error:
             raise self._error("before", moment, error) from error
 
@@ -121,7 +84,25 @@ class Schedule:
         :raises StateError: see `fire_before`.
         """
         try:
-            return next_fire(self.crons, self.timezone, moment)
+            if (due_days := self._due_days()) is None:
+                return next_fire(self.crons, self.timezone, moment)
+            return self._search(due_days, moment, 1)
+        except (ValueError, KeyError, OverflowError) as error:
+            raise self._error("after", moment, error) from error
+
+    def due_day(self, moment: datetime) -> date:
+        """Return the first day with fires, beginning with the day of `moment`; that is cheaper than the fire itself.
+
+        :raises StateError: see `fire_before`.
+        """
+        day = self._day(moment)
+        try:
+            if (due_days := self._due_days()) is None:
+                return next(days_from(self.crons, day, 1))
+            for each in due_days.days(day, 1):
+                if due_days.source(each) is not None:
+                    return each
+            raise ValueError(_NO_DAY)
         except (ValueError, KeyError, OverflowError) as error:
             raise self._error("after", moment, error) from error
 
@@ -130,20 +111,85 @@ class Schedule:
 
         :raises StateError: see `fire_before`.
         """
-        fire = self.next_fire(start - _TICK)
-        while fire < end:
-            yield fire
-            fire = self.next_fire(fire)
+        due_days = self._due_days()
+        if due_days is None:
+            fire = self.next_fire(start - _TICK)
+            while fire < end:
+                yield fire
+                fire = self.next_fire(fire)
+            return
+        # Day by day, so that a schedule whose days end in between, such as those that a calendar adds, is no error.
+        last = self._day(end)
+        try:
+            for day in due_days.days(self._day(start), 1):
+                if day > last:
+                    return
+                if (source := due_days.source(day)) is not None:
+                    yield from (fire for fire in self._fires_of(day, source) if start <= fire < end)
+        except (ValueError, KeyError, OverflowError) as error:
+            raise self._error("after", start, error) from error
 
     def left_out(self, start: datetime, end: datetime) -> Iterator[LeftOut]:
-        """Yield the days from `start` to `end` that a cron expression names and the calendar leaves out."""
-        yield from ()
+        """Yield the days that the cron expressions name, and on which the schedule has no fires of theirs, in order.
+
+        :param start: the day of this moment is the first one; naive UTC.
+        :param end: days that begin at this moment or later are not yielded; naive UTC.
+        :raises StateError: see `fire_before`.
+        """
+        if (due_days := self._due_days()) is None or start >= end:
+            return
+        last = self._day(end - _TICK)
+        try:
+            for day in days_from(self.crons, self._day(start), 1):
+                if day > last:
+                    return
+                if due_days.source(day) != day:
+                    yield LeftOut(day, due_days.reason(day), due_days.moved_to(day))
+        except (ValueError, KeyError, OverflowError):
+            return  # the expressions name no further day
+
+    def _due_days(self) -> DueDays | None:
+        if self.calendar is None or not self.crons:
+            return None
+        return DueDays(crons=self.crons, calendar=self.calendar, on=self.on, move=self.move)
+
+    def _search(self, due_days: DueDays, moment: datetime, step: int) -> datetime:
+        """Return the nearest fire after `moment`, or before it.
+
+        :param step: 1 for after, -1 for before.
+        """
+        for day in due_days.days(self._day(moment), step):
+            if (source := due_days.source(day)) is None:
+                continue
+            fires = self._fires_of(day, source)[::step]
+            found = next((fire for fire in fires if (fire > moment if step > 0 else fire < moment)), None)
+            if found is not None:
+                return found
+        raise ValueError(_NO_DAY)
+
+    def _fires_of(self, day: date, source: date) -> list[datetime]:
+        """Return the fires of a day in order, at the times of day of its source."""
+        if source == day and fires_each_hour(self.crons):
+            start, end = day_bounds(day.isoformat(), self.timezone)
+            hourly = replace(self, calendar=None, on=None, move=Move.SKIP)
+            return list(hourly.fires(start, end))
+        place = zone(self.timezone)
+        fires = {
+            # As Airflow reads times of day that occur twice, or never: the later of the two readings.
+            max(to_utc(datetime.combine(day, each, place).replace(fold=fold)) for fold in (0, 1))
+            for each in times_of_day(self.crons, source)
+        }
+        return sorted(fires)
+
+    def _day(self, moment: datetime) -> date:
+        return date.fromisoformat(day_of(moment, self.timezone))
 
     def _error(self, side: str, moment: datetime, error: Exception) -> StateError:
         crons = ", ".join(map(repr, self.crons))
+        calendar = "" if self.calendar is None else f", calendar {self.calendar.name}"
         return StateError(
-            f"the schedule {crons} ({self.timezone}) has no fire {side} {format_date(moment)} UTC: {error}. Load "
-            "the configuration of the workflow again"
+            f"the schedule {crons} ({self.timezone}{calendar}) has no fire {side} {format_date(moment)} UTC: {error}. "
+            "Load the configuration of the workflow again"
         )
 
 
