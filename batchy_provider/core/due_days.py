@@ -72,10 +72,13 @@ class DueDays:
                 latest = found
 
     def moved_to(self, day: date) -> date | None:
-        """Return the day that the fires of a day have moved to; None if they are left out, or come on their own day."""
+        """Return the day that the fires of a day have moved to; None if they are left out, or come on their own day.
+
+        They are left out, too, if they were to move to a day that has fires of its own, or those of a nearer day.
+        """
         if not self._names(day) or (target := self.target(day)) == day:
             return None
-        return target
+        return target if target is not None and self.source(target) == day else None
 
     def reason(self, day: date) -> str:
         """Say why a day that the cron expressions name has no fires of its own."""

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.field_types import in_zone
+from batchy_provider.core.calendars import WEEKDAYS
 from batchy_provider.core.dates import local_time, to_utc, zone
 from batchy_provider.core.schedules import LeftOut, Schedule
 from batchy_provider.exceptions import StateError
@@ -32,7 +33,6 @@ _LONGEST_LIST = timedelta(days=366)
 _LONGEST_MOVE = timedelta(days=60)
 """More than a fire moves: longer than any row of days without a business day that is likely."""
 _TICK = timedelta(microseconds=1)
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -163,18 +163,23 @@ def moved_here(days: Iterable[LeftOut]) -> dict[date, str]:
     found: dict[date, list[str]] = {}
     for each in days:
         if each.moved_to is not None:
-            found.setdefault(each.moved_to, []).append(f"moved from {short_day(each.day)}: {each.reason}")
+            found.setdefault(each.moved_to, []).append(f"moved from {short_day(each.day)}: {_reason(each)}")
     return {day: "; ".join(texts) for day, texts in found.items()}
 
 
 def reason_of(day: LeftOut) -> str:
     """Say why nothing runs on a day, and to which day its fires have moved."""
-    return day.reason if day.moved_to is None else f"moved to {short_day(day.moved_to)}: {day.reason}"
+    return _reason(day) if day.moved_to is None else f"moved to {short_day(day.moved_to)}: {_reason(day)}"
+
+
+def _reason(day: LeftOut) -> str:
+    # The name of the day stands beside it already.
+    return "weekend" if day.reason in WEEKDAYS else day.reason
 
 
 def short_day(day: date) -> str:
     """Write a day for people: ``Sat 28 Feb``."""
-    return f"{_WEEKDAYS[day.weekday()]} {day.day} {_MONTHS[day.month - 1]}"
+    return f"{WEEKDAYS[day.weekday()][:3]} {day.day} {_MONTHS[day.month - 1]}"
 
 
 def _times(schedule: Schedule, fires: list[datetime], span: tuple[datetime, datetime], left_out: bool) -> list[DueTime]:
@@ -209,7 +214,8 @@ def _notes(
         text = f"nothing is due after its end_date, {_text(source.end, place)}"
         yield ScheduleNote(code=NoteCode.ENDS, text=text)
     elif is_short:
-        text = f"the list ends {_HORIZON.days // 366} years after its start"
+        years = f"{_HORIZON.days // 366} years"
+        text = f"the list ends {years} after its start" if fires else f"it is never due in {years}"
         yield ScheduleNote(code=NoteCode.LIST_ENDS, text=text)
     last_year = None if calendar is None else calendar.last_year_known
     if calendar is not None and last_year is not None and fires and local_time(fires[-1], zone(place)).year > last_year:

@@ -140,6 +140,12 @@ def test_left_out_days_say_why() -> None:
     assert list(moved.left_out(utc("2026-06-01"), utc("2026-07-30"))) == [
         LeftOut(date(2026, 6, 28), "Sunday", date(2026, 6, 29))
     ]
+    # Fires of a day off move nowhere if the business day has fires of its own, or those of a nearer day.
+    nightly = Schedule(crons=NIGHTLY, calendar=TARGET2, move=Move.NEXT)
+    assert [each.moved_to for each in nightly.left_out(utc("2026-06-27"), utc("2026-06-29"))] == [None, None]
+    twice = Schedule(crons=("0 2 27,28 * *",), calendar=TARGET2, move=Move.NEXT)
+    found = [(each.day.day, each.moved_to) for each in twice.left_out(utc("2026-06-27"), utc("2026-06-30"))]
+    assert found == [(27, None), (28, date(2026, 6, 29))]
     counted = Schedule(crons=NIGHTLY, calendar=TARGET2, on=nth(-1))
     assert [each.reason for each in counted.left_out(utc("2026-04-28"), utc("2026-05-04T23:00"))] == [
         "business day -3 of the month",
