@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from batchy_provider.assets import workflow_alias, workflow_asset
 from batchy_provider.core.vocabulary import IF_OPEN, IfOpen
-from batchy_provider.exceptions import BatchHeldError, NothingToLoadError
+from batchy_provider.exceptions import BatchHeldError, NothingToLoadError, WorkflowOnHoldError
 from batchy_provider.operators.batch_operator import BatchOperator, attempt_of, batch_summary
 from batchy_provider.operators.dag_run import Run, is_gone
 from batchy_provider.operators.next_slice import is_due, start_next_slice
@@ -42,13 +42,15 @@ class BatchyOpenOperator(BatchOperator):
     gets when it is retried, cleared or backfilled: [State](../state.md).
 
     A run can choose its window in its conf: ``{"from_date": …, "to_date": …}``, the start inclusive, the end
-    exclusive. With ``"move_watermark": true`` the next window starts at its end.
+    exclusive. With ``"move_watermark": true`` the next window starts at its end. With ``"ignore_hold": true`` the run
+    opens its batch even if a person has put the workflow on hold.
 
     | what happens | state of the task |
     |---|---|
     | the batch opens, or an earlier try of the run has opened it | success |
     | the shape of the windows leaves nothing to load | skipped, and all tasks up to the closing one too |
     | another run that still runs holds the batch open | `if_open`: failed, or deferred until that batch closes |
+    | a person has put the workflow on hold | deferred until the hold ends, whatever `if_open` is |
     | Redis or the archive does not answer, or the workflow changes meanwhile | up for retry |
     | the window, the jobs or the scripts cannot be used | failed, without a retry |
 
@@ -118,6 +120,8 @@ class BatchyOpenOperator(BatchOperator):
                 batch = self._open(store, request, context["ti"])
             except NothingToLoadError as nothing:
                 skip_batch(self, nothing)
+            except WorkflowOnHoldError as held:
+                self._wait_for_release(held)
             span.set(**traces.batch_attributes(batch), reused=batch.reused)
         metrics.opened(batch, attempt_of(context))
         self.batch_id_shown = batch.batch_id
@@ -125,9 +129,20 @@ class BatchyOpenOperator(BatchOperator):
         return batch_summary(batch)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Try again: the other batch is closed, or it is time to check whether its holder still runs."""
+        """Try again: the hold is over, the other batch is closed, or it is time to check whether its holder runs."""
         self.log.info("%s", event.get("text", "checking again whether the batch is open"))
         return self.execute(context)
+
+    def _wait_for_release(self, held: WorkflowOnHoldError) -> NoReturn:
+        """Defer until the hold on the workflow is over. The run goes on then, with all data that came in meanwhile."""
+        from batchy_provider.triggers.hold import HoldOverTrigger
+
+        self.log.info("%s", held)
+        self.defer(
+            trigger=HoldOverTrigger(workflow=self.workflow, redis_conn_id=self.redis_conn_id),
+            method_name="execute_complete",
+        )
+        raise AssertionError("defer raises")
 
     def _request(self, context: Context) -> OpenRequest:
         from batchy_provider.operators.opening import open_request, workflow_config

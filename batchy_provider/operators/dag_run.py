@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONF_WINDOW = ("from_date", "to_date")
 CONF_MOVE = "move_watermark"
+CONF_IGNORE_HOLD = "ignore_hold"
 _CLOCKS_DIFFER = timedelta(minutes=10)
 _ALIVE = ["queued", "running"]
 _RETRIES: dict[str, Any] = {

@@ -13,7 +13,7 @@ from batchy_provider.core.names import check_job_name
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.exceptions import NothingToLoadError
-from batchy_provider.operators.dag_run import CONF_MOVE
+from batchy_provider.operators.dag_run import CONF_IGNORE_HOLD, CONF_MOVE
 from batchy_provider.operators.next_slice import SliceOf
 
 if TYPE_CHECKING:
@@ -42,7 +42,14 @@ def open_request(
     part, asked = SliceOf.of(run, dag_catchup=dag_catchup), run.requested_window()
     if run.is_backfill:
         window = asked or run.backfill_window(timetable)
-        return OpenRequest(holder=run.holder(), config=config, window=window, backfill=True, due=run.due())
+        return OpenRequest(
+            holder=run.holder(),
+            config=config,
+            window=window,
+            backfill=True,
+            due=run.due(),
+            ignore_hold=run.conf.get(CONF_IGNORE_HOLD) is True,
+        )
     return OpenRequest(
         holder=run.holder(),
         config=config,
@@ -53,6 +60,7 @@ def open_request(
         due=part.due,
         catchup=part.catchup,
         follows=part.follows,
+        ignore_hold=run.conf.get(CONF_IGNORE_HOLD) is True,
     )
 
 

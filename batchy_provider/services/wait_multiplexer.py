@@ -34,7 +34,7 @@ from batchy_provider.services.question_rounds import Watch, ask_all
 from batchy_provider.services.redis_outage import RedisOutage
 from batchy_provider.state.event_channel import read_event
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
-from batchy_provider.state.wait_queries import Question, check_free
+from batchy_provider.state.wait_queries import Question, check_free, check_hold
 
 if TYPE_CHECKING:
     from batchy_provider.core.waits import Verdict, Wait
@@ -92,6 +92,10 @@ class WaitMultiplexer:
     def watch_open_batch(self, workflow: str, batch_id: int) -> AsyncGenerator[Verdict, None]:
         """Yield verdicts; they are done when the batch is not the open one any more. See `watch`."""
         return self.watch(workflow, partial(check_free, batch_id=batch_id))
+
+    def watch_hold(self, workflow: str) -> AsyncGenerator[Verdict, None]:
+        """Yield verdicts; they are done when the workflow is not on hold any more. See `watch`."""
+        return self.watch(workflow, check_hold)
 
     def watch_deliveries(self, subscription: Subscription) -> AsyncGenerator[Verdict, None]:
         """Yield verdicts; they are done when there are closed batches to deliver. See `watch`."""

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -17,13 +18,16 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from redis import Redis
 
 from batchy_provider.core.schedules import Schedule
-from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
+from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.vocabulary import Result
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
 from batchy_provider.triggers import multiplexers as multiplexers_module
 from batchy_provider.triggers.batch import BatchFreeTrigger
+from batchy_provider.triggers.hold import HoldOverTrigger
 from batchy_provider.triggers.waitsy import WaitsyTrigger
+
+ANNA = Actor("anna", "cli")
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +106,10 @@ class TestSerialize:
         again = made_anew(WaitsyTrigger(wait=[asdict(wait) for wait in waits], began=1.5))
         assert [Wait(**fields) for fields in again.wait] == waits
         assert again.began == 1.5
+
+    def test_hold_over(self) -> None:
+        again = made_anew(HoldOverTrigger(workflow="wf", redis_conn_id="other"))
+        assert (type(again), again.workflow, again.redis_conn_id) == (HoldOverTrigger, "wf", "other")
 
     def test_batch_free(self) -> None:
         again = made_anew(BatchFreeTrigger(workflow="wf", batch_id=7, redis_conn_id="other", look_again_seconds=9.5))
@@ -272,6 +280,55 @@ class TestBatchFree:
     def test_state_that_cannot_be_read_is_left_to_the_task(self, redis_client: Redis) -> None:
         redis_client.set("wf", "mine")
         (event,) = fired(BatchFreeTrigger(workflow="wf", batch_id=3))
+        assert "Another program uses this key" in event.payload["text"]
+
+
+class TestHoldOver:
+    def test_a_release_wakes_it(self, store: Store) -> None:
+        closed(store)
+        store.hold("wf", by=ANNA, why="migration", until="2999-01-01")
+        trigger = made_anew(HoldOverTrigger(workflow="wf"))
+        (event,) = fired(trigger, meanwhile=lambda: store.release("wf", by=ANNA))
+        assert event.payload == {"text": "wf is not on hold any more"}
+
+    def test_it_wakes_when_the_hold_ends_by_itself(self, store: Store) -> None:
+        closed(store)
+        store.hold("wf", by=ANNA, why="migration", until=store.backend.server_time("wf") + timedelta(seconds=1))
+        (event,) = fired(HoldOverTrigger(workflow="wf"))
+        assert event.payload == {"text": "wf is not on hold any more"}
+        assert store.status("wf").hold is None
+
+    def test_a_later_hold_that_ends_sooner_counts(self, store: Store) -> None:
+        closed(store)
+        store.hold("wf", by=ANNA, why="migration", until="2999-01-01")
+
+        def sooner() -> None:
+            store.hold("wf", by=ANNA, why="done soon", until=store.backend.server_time("wf") + timedelta(seconds=1))
+
+        (event,) = fired(HoldOverTrigger(workflow="wf"), meanwhile=sooner)
+        assert event.payload == {"text": "wf is not on hold any more"}
+
+    def test_a_hold_that_is_made_longer_goes_on(self, store: Store) -> None:
+        closed(store)
+        store.hold("wf", by=ANNA, why="migration", until=store.backend.server_time("wf") + timedelta(seconds=1))
+
+        async def test() -> None:
+            task = asyncio.create_task(anext(HoldOverTrigger(workflow="wf").run()))  # type: ignore[arg-type]
+            await asyncio.wait_for(_looked(), timeout=10)
+            store.hold("wf", by=ANNA, why="migration takes longer", until="2999-01-01")
+            ends = store.backend.server_time("wf") + timedelta(seconds=1.5)
+            while store.backend.server_time("wf") < ends:
+                await asyncio.sleep(0.1)
+            assert not task.done()
+            store.release("wf", by=ANNA)
+            event = await asyncio.wait_for(task, timeout=10)
+            assert event.payload == {"text": "wf is not on hold any more"}
+
+        asyncio.run(test())
+
+    def test_state_that_cannot_be_read_is_left_to_the_task(self, redis_client: Redis) -> None:
+        redis_client.set("wf:meta", "mine")
+        (event,) = fired(HoldOverTrigger(workflow="wf"))
         assert "Another program uses this key" in event.payload["text"]
 
 
