@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
             _modules("batchy_provider.operators.batch", "batchy_provider.operators.bundle"),
         ],
         "sensors": [_modules("batchy_provider.sensors.waitsy")],
-        "triggers": [_modules(*(f"batchy_provider.triggers.{name}" for name in ("batch", "closed", "waitsy")))],
+        "triggers": [_modules(*(f"batchy_provider.triggers.{name}" for name in ("batch", "closed", "hold", "waitsy")))],
         "hooks": [_modules("batchy_provider.hooks.batchy")],
         "connection-types": [_connection_type()],
         "cli": ["batchy_provider.cli.provider.get_commands"],

@@ -23,7 +23,7 @@ class FakeDagRuns:
     def __init__(self) -> None:
         self.runs: dict[str, KnownRun] = {}
         self.paused: bool | None = False
-        self.conf: dict[str, Mapping[str, str]] = {}
+        self.conf: dict[str, Mapping[str, object]] = {}
         self.hidden: set[str] = set()
 
     def is_paused(self, workflow: str) -> bool | None:
@@ -32,11 +32,11 @@ class FakeDagRuns:
     def with_windows(self, workflow: str) -> list[KnownRun]:
         return [run for run in self.runs.values() if run.run_id not in self.hidden]
 
-    def create(self, workflow: str, run_id: str, conf: Mapping[str, str], actor: Actor) -> bool:
+    def create(self, workflow: str, run_id: str, conf: Mapping[str, object], actor: Actor) -> bool:
         if run_id in self.runs:
             return False
         self.conf[run_id] = conf
-        self.put(run_id, conf["from_date"], conf["to_date"])
+        self.put(run_id, str(conf["from_date"]), str(conf["to_date"]))
         return True
 
     def put(self, run_id: str, start: str, end: str, state: str = "queued") -> None:

@@ -58,3 +58,26 @@ def take_command(parser: argparse.ArgumentParser, usage: str) -> None:
 
     parser.parse_known_args = parse_known_args  # type: ignore[method-assign]  # subparsers are made by argparse
     parser.usage = f"{parser.prog} {usage}"
+
+
+AFTER_OPTIONS = "may_stand_after_options"
+"""Attribute of an action, see `allow_after_options`; for parsers that copy it."""
+
+
+def allow_after_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Let an optional last argument stand after options; argparse alone takes it only before them.
+
+    :param name: the argument, which has ``nargs="?"`` and no default.
+    """
+    parse = parser.parse_known_args
+    for action in parser._actions:
+        if action.dest == name:
+            setattr(action, AFTER_OPTIONS, True)
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        namespace, rest = parse(args, namespace)
+        if len(rest) == 1 and not rest[0].startswith("-") and getattr(namespace, name, None) is None:
+            setattr(namespace, name, rest.pop())
+        return namespace, rest
+
+    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]  # subparsers are made by argparse

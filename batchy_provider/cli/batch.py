@@ -77,6 +77,7 @@ def add_opening_options(opening: argparse.ArgumentParser) -> None:
         help="start the next window at --to; without it, the batch is history only",
     )
     opening.add_argument("--take-over", action="store_true", help="also when somebody holds the batch open")
+    opening.add_argument("--ignore-hold", action="store_true", help="also when somebody has put the workflow on hold")
     add_reason(opening)
 
 
@@ -87,7 +88,7 @@ def opening_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     if arguments.move_watermark and not (arguments.from_date or arguments.to_date):
         raise UsageError("--move-watermark goes with --from and --to")
-    names = ("from_date", "to_date", "move_watermark", "take_over", "why")
+    names = ("from_date", "to_date", "move_watermark", "take_over", "ignore_hold", "why")
     return {name: getattr(arguments, name) for name in names}
 
 

@@ -74,7 +74,7 @@ def _workflows(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[s
     folder = _cfg(parsed_args)
     names = {path.stem for path in find_files(folder)} if folder.is_dir() else set()
     if url := getattr(parsed_args, "redis_url", None) or os.environ.get("BATCHY_REDIS_URL"):
-        from batchy_provider.services.composition import services_at
+        from batchy_provider.services.services_at_url import services_at
 
         with contextlib.suppress(Exception):  # the shell cannot show an error here
             names |= services_at(url, retry_seconds=0).names.all()

@@ -242,7 +242,7 @@ class _Reports:
     """Reads the latest progress of a workflow's jobs; nothing while Valkey does not answer."""
 
     def __init__(self, redis_url: str) -> None:
-        from batchy_provider.services.composition import services_at
+        from batchy_provider.services.services_at_url import services_at
 
         self._services = services_at(redis_url)
 
@@ -260,7 +260,7 @@ def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> No
     from redis.exceptions import RedisError
 
     from batchy_provider.cli.output import BATCH_COLUMNS, batch_data, batch_row
-    from batchy_provider.services.composition import services_at
+    from batchy_provider.services.services_at_url import services_at
 
     try:
         with contextlib.closing(services_at(stack.redis_url)) as services:

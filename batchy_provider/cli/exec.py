@@ -24,7 +24,7 @@ from batchy_provider.cli.context import (
     actor,
     add_command,
 )
-from batchy_provider.exceptions import BatchHeldError, BatchyError, RedisUnavailableError
+from batchy_provider.exceptions import BatchHeldError, BatchyError, RedisUnavailableError, WorkflowOnHoldError
 
 if TYPE_CHECKING:
     from batchy_provider.bundles.foreground_command import ForegroundCommand, ForwardedSignals
@@ -109,7 +109,7 @@ def run_command(context: Context, arguments: argparse.Namespace) -> int:
     with forwarded_signals() as signals:
         try:
             batch = _open(context, arguments, options, signals)
-        except BatchHeldError as held:
+        except (BatchHeldError, WorkflowOnHoldError) as held:
             context.output.note(f"batchy: {held}")
             return EXIT_HELD
         if batch is None:
@@ -132,7 +132,8 @@ def _open(
 ) -> Batch | None:
     """Open the batch. None if a signal has come while it waits.
 
-    :raises BatchHeldError: somebody holds the workflow, and the user does not wait, or not longer.
+    :raises BatchHeldError: somebody holds the workflow's batch, and the user does not wait, or not longer.
+    :raises WorkflowOnHoldError: a person has put the workflow on hold, and the user does not wait, or not longer.
     """
     from batchy_provider.services.callers import this_process
 
@@ -146,7 +147,7 @@ def _open(
                 lease_seconds=arguments.lease.total_seconds(),
                 **options,
             )
-        except BatchHeldError as held:
+        except (BatchHeldError, WorkflowOnHoldError) as held:
             if arguments.if_open != "wait":
                 raise
             if limit is not None and time.monotonic() - begun >= limit.total_seconds():

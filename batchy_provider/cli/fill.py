@@ -50,6 +50,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--at-most", type=at_least_one, metavar="N", help="load only the N oldest slices")
     parser.add_argument("--dry-run", action="store_true", help="start nothing; show the slices")
+    parser.add_argument("--ignore-hold", action="store_true", help="also while the workflow is on hold")
     add_reason(parser)
     remote.add_options(parser)
 
@@ -89,6 +90,7 @@ def _there(context: Context, arguments: argparse.Namespace) -> dict[str, Any]:
         every=arguments.every,
         at_most=arguments.at_most,
         dry_run=arguments.dry_run,
+        ignore_hold=arguments.ignore_hold,
     )
     with _without_logs():
         fills = context.redis_services.fills
@@ -120,6 +122,7 @@ def _by_server(arguments: argparse.Namespace, url: str) -> dict[str, Any]:
         "every": format_duration(arguments.every),
         "at_most": arguments.at_most,
         "dry_run": arguments.dry_run,
+        "ignore_hold": arguments.ignore_hold or None,
         "why": arguments.why,
     }
     given = {name: value for name, value in body.items() if value is not None}

@@ -25,8 +25,10 @@ from batchy_provider.cli import (
     files,
     fill,
     gaps,
+    holds,
     metrics,
     moving,
+    notes,
     queries,
     restore,
     results,
@@ -59,6 +61,8 @@ GROUPS = (
     gaps,
     fill,
     admin_actions,
+    holds,
+    notes,
     restore,
     moving,
     transfer,
@@ -76,7 +80,7 @@ DESCRIPTION = "See, change and wait for the batches of your workflows: the windo
 EPILOG = """\
 exit codes: 0 done, 1 error, 2 wrong usage; batchy wait: 0 succeeded, 1 failed, 124 timeout;
 batchy run, batchy exec: the script's own; batchy open, batchy exec: 3 if there is nothing to load;
-batchy exec: 75 if somebody holds the workflow.
+batchy exec: 75 if somebody holds the workflow, or has put it on hold.
 
 environment: BATCHY_REDIS_URL is the default of --redis-url, BATCHY_CFG of --cfg, BATCHY_RESULTS of --results;
 NO_COLOR switches colors off.

@@ -55,6 +55,8 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
     """Return the arguments of a command in the form that Airflow's classes take."""
+    from batchy_provider.cli.argument_types import AFTER_OPTIONS
+
     found = []
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction):
@@ -64,6 +66,9 @@ def _options(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
             options["dest"] = action.dest
         if action.nargs == 0:
             options["action"] = "store_true"
+        elif getattr(action, AFTER_OPTIONS, False):
+            options["nargs"] = argparse.REMAINDER  # with the options before it: `run` parses all words again
+            options["metavar"] = action.metavar
         else:
             options["nargs"] = action.nargs
             options["metavar"] = action.metavar

@@ -17,6 +17,7 @@ from batchy_provider.cli.output import (
     styled,
 )
 from batchy_provider.core.workflow_state import WorkflowState
+from batchy_provider.services.hold_answers import HoldView
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import PersonalChange
@@ -58,7 +59,10 @@ def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
     rows = [_summary_row(state) for state in states]
     context.output.table(("workflow", "status", *BATCH_COLUMNS[3:7], "holder", "jobs"), rows)
     for state in states:
-        if not isinstance(state, WorkflowState):
+        if isinstance(state, WorkflowState):
+            if state.hold is not None:
+                context.output.hint(f"{state.workflow} is {state.hold}")
+        else:
             context.output.note(f"batchy: {state.workflow} cannot be read: {state.reason}")
     if not rows:
         context.output.hint("This Redis has no workflows yet. Run a workflow's DAG once, or: batchy load WORKFLOW")
@@ -91,6 +95,10 @@ def show_status(context: Context, arguments: argparse.Namespace) -> int:
         )
     columns = ("job", "status", "outcome", "batch", "from (UTC)", "to (UTC)", "ended (UTC)", "progress")
     context.output.table(columns, rows)
+    if state.hold is not None:
+        context.output.hint(f"{state.workflow} is {state.hold}")
+    if state.batch is not None and (note := state.batch.acknowledged) is not None:
+        context.output.hint(f"The failure of batch {state.batch.batch_id} is {note}")
     if state.holder is not None and state.batch is not None:
         since = date_text(state.batch.started)
         context.output.hint(f"Batch {state.batch.batch_id} is held open by {state.holder} since {since} UTC.")
@@ -110,8 +118,12 @@ def show_history(context: Context, arguments: argparse.Namespace) -> int:
         return 0
     page = context.services.batches.history(arguments.workflow, limit=arguments.limit, offset=arguments.offset)
     if context.output.is_table:
-        columns = (*BATCH_COLUMNS, "by", "why")
-        context.output.table(columns, [[*batch_row(batch), batch.by or batch.run, batch.why] for batch in page.items])
+        columns = (*BATCH_COLUMNS, "by", "why", "notes")
+        rows = [
+            [*batch_row(batch), batch.by or batch.run, batch.why, "\n".join(map(str, batch.notes)) or None]
+            for batch in page.items
+        ]
+        context.output.table(columns, rows)
     else:
         context.output.data([batch.data() for batch in page.items])
     return 0
@@ -120,7 +132,9 @@ def show_history(context: Context, arguments: argparse.Namespace) -> int:
 def _summary(state: WorkflowState | UnreadableWorkflow) -> dict[str, Any]:
     if isinstance(state, WorkflowState):
         return {**_facts(state), "unreadable": None}
-    nothing = dict.fromkeys(("batch_id", "from_date", "to_date", "started", "batch_end", "holder"))
+    nothing = dict.fromkeys(
+        ("batch_id", "from_date", "to_date", "started", "batch_end", "holder", "hold", "acknowledged")
+    )
     known = {"workflow": state.workflow, "status": "unreadable", **nothing}
     return {**known, "timezone": "UTC", "jobs": [], "disabled": [], "unreadable": state.reason}
 
@@ -136,6 +150,8 @@ def _facts(state: WorkflowState) -> dict[str, Any]:
         "started": batch.started if batch else None,
         "batch_end": batch.batch_end if batch else None,
         "holder": str(state.holder) if state.holder else None,
+        "hold": None if state.hold is None else asdict(HoldView.of(state.workflow, state.hold)),
+        "acknowledged": asdict(batch.acknowledged) if batch and batch.acknowledged else None,
         "timezone": state.timezone,
         "jobs": list(state.jobs),
         "disabled": sorted(state.disabled),
@@ -150,11 +166,20 @@ def _summary_row(state: WorkflowState | UnreadableWorkflow) -> list[Any]:
     jobs = ", ".join(f"{job} (disabled)" if job in state.disabled else job for job in state.jobs)
     return [
         state.workflow,
-        styled(batch.status if batch else "new"),
+        _status_cell(state),
         *middle,
         str(state.holder) if state.holder else None,
         jobs,
     ]
+
+
+def _status_cell(state: WorkflowState) -> Any:
+    cell = styled(state.batch.status if state.batch else "new")
+    if state.batch is not None and state.batch.acknowledged is not None:
+        cell.append(", acknowledged")
+    if state.hold is not None:
+        cell.append(", on hold")
+    return cell
 
 
 def _place(made: PersonalChange) -> str | None:

@@ -49,10 +49,12 @@ class HoldSet:
     """A hold that was set.
 
     :param replaced: the hold that it replaces; None if there was none.
+    :param open_batch: id of the batch that is open, and goes on; None without one.
     """
 
     hold: Hold
     replaced: Hold | None = None
+    open_batch: int | None = None
 
 
 def _short(date: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from batchy_provider.core.batch_notes import BatchNote
+from batchy_provider.core.batch_notes import BatchNote, acknowledgement
 from batchy_provider.core.holders import Holder as Holder
 from batchy_provider.core.holders import run_key as run_key
 from batchy_provider.core.job_state import Fields, JobState
@@ -227,6 +227,11 @@ class Batch:
 
     def _took_part(self) -> list[JobState]:
         return [JobState(fields) for name, fields in self.jobs.items() if name not in self.left_out]
+
+    @property
+    def acknowledged(self) -> BatchNote | None:
+        """The latest acknowledgement of its failure; None without one, and if it has not failed."""
+        return acknowledgement(self.record.notes) if self.record is not None and self.status == "failed" else None
 
     @property
     def batch_end(self) -> str | None:

@@ -48,7 +48,7 @@ class AirflowDagRuns:
             ]
         return [run for run in found if run.window is not None or run.run_id.startswith(RUN_PREFIX)]
 
-    def create(self, workflow: str, run_id: str, conf: Mapping[str, str], actor: Actor) -> bool:
+    def create(self, workflow: str, run_id: str, conf: Mapping[str, object], actor: Actor) -> bool:
         """Queue a run; return False if there is a run with this id.
 
         :raises NoDagError: the DAG has gone.

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.core.batch_notes import BatchNote
 from batchy_provider.core.job_state import Fields
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Actor, Batch, PersonalChange
+from batchy_provider.services.hold_answers import HoldView
 
 T = TypeVar("T")
 
@@ -73,6 +75,8 @@ class WorkflowSummary:
     :param late_seconds: how long ago that deadline was missed; None while it can be met.
     :param waits_for: the workflows whose success it needs.
     :param waited_for_by: the workflows that need its success.
+    :param hold: the hold on it; None without one.
+    :param acknowledged: the acknowledgement of the failure of its latest batch; None without one.
     :param unreadable: why its state cannot be read, and what to do; None if it can.
     """
 
@@ -101,6 +105,8 @@ class WorkflowSummary:
     waits_for: list[str] = field(default_factory=list)
     waited_for_by: list[str] = field(default_factory=list)
     unreadable: str | None = None
+    hold: HoldView | None = None
+    acknowledged: BatchNote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +219,7 @@ class BatchView:
     :param closed_by: who closed it; None if its own run did.
     :param closed_why: the reason that this person gave.
     :param taken_over_by: id of the batch that took over its window.
+    :param notes: what people have written down about it, oldest first.
     """
 
     workflow: str
@@ -233,6 +240,7 @@ class BatchView:
     closed_by: str | None = None
     closed_why: str | None = None
     taken_over_by: int | None = None
+    notes: list[BatchNote] = field(default_factory=list)
 
     @classmethod
     def of(cls, batch: Batch) -> BatchView:
@@ -257,6 +265,7 @@ class BatchView:
             closed_by=record.closed_by if record else None,
             closed_why=record.closed_why if record else None,
             taken_over_by=record.taken_over_by if record else None,
+            notes=list(record.notes) if record else [],
         )
 
     def data(self) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class BatchService:
         config: WorkflowConfig | None = None,
         process: CallingProcess | None = None,
         lease_seconds: float | None = None,
+        ignore_hold: bool = False,
     ) -> Batch:
         """Open a batch by hand.
 
@@ -77,8 +78,10 @@ class BatchService:
         :param config: use this configuration instead of the file's.
         :param process: the process that holds the batch while it lives; None without one.
         :param lease_seconds: hold the batch by a lease of so many seconds, see `renew_lease`; None without one.
+        :param ignore_hold: open the batch even if the workflow is on hold.
         :raises WindowError: the window is not valid.
         :raises BatchHeldError: someone else holds a batch open.
+        :raises WorkflowOnHoldError: a person has put the workflow on hold.
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
         """
         window = None
@@ -94,10 +97,13 @@ class BatchService:
             if_open="take_over" if take_over else "fail",
             why=why,
             lease_seconds=lease_seconds,
+            ignore_hold=ignore_hold,
         )
         batch = self._store().open(workflow, request, actor=actor)
         self._names.add(workflow)
-        details = {"from_date": batch.from_date, "to_date": batch.to_date, "kind": batch.kind}
+        details: dict[str, object] = {"from_date": batch.from_date, "to_date": batch.to_date, "kind": batch.kind}
+        if ignore_hold:
+            details["ignore_hold"] = True
         self._audit(
             Audit(workflow=workflow, action="open", actor=actor, why=why, batch_id=batch.batch_id, details=details)
         )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.fills import FillService
     from batchy_provider.services.gaps import GapService
     from batchy_provider.services.health import HealthService
+    from batchy_provider.services.hold_service import HoldService
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.retention import RetentionService
@@ -161,6 +162,13 @@ class Services:
         return BatchService(
             store=lambda: self.store, names=self.names, config=self.workflows.config, audit=self._report
         )
+
+    @cached_property
+    def holds(self) -> HoldService:
+        """Holds on workflows, and notes on batches."""
+        from batchy_provider.services.hold_service import HoldService
+
+        return HoldService(store=lambda: self.store, workflows=self.workflows, names=self.names, audit=self._report)
 
     @cached_property
     def gaps(self) -> GapService:
@@ -321,13 +329,3 @@ class Services:
             store, self._store = self._store, None
         if store is not None:
             store.backend.client.close()
-
-
-def services_at(url: str, *, retry_seconds: float | None = None) -> Services:
-    """Return the services of the Redis at a URL, without a result store and an archive.
-
-    :param retry_seconds: how long to retry after a lost connection; None for the default.
-    """
-    from batchy_provider.state import connect
-
-    return Services(store=lambda: connect(url, retry_seconds=retry_seconds))

@@ -45,7 +45,7 @@ class DagRuns(Protocol):
     def with_windows(self, workflow: str) -> list[KnownRun]:
         """Return the runs whose id begins with `RUN_PREFIX`, and all runs that have not ended and have a window."""
 
-    def create(self, workflow: str, run_id: str, conf: Mapping[str, str], actor: Actor) -> bool:
+    def create(self, workflow: str, run_id: str, conf: Mapping[str, object], actor: Actor) -> bool:
         """Queue a run; return False if there is a run with this id."""
 
 
@@ -94,6 +94,7 @@ class FillRequest:
     :param to_date: UTC, ISO 8601, exclusive; None for the watermark.
     :param every: length of a slice. Whole days are days of the workflow's timezone.
     :param at_most: how many slices, oldest first; None for all.
+    :param ignore_hold: the runs open their batches even if the workflow is on hold.
     """
 
     from_date: object = None
@@ -101,3 +102,4 @@ class FillRequest:
     every: timedelta = DEFAULT_SLICE
     at_most: int | None = None
     dry_run: bool = False
+    ignore_hold: bool = False

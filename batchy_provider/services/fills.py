@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from batchy_provider.config.durations import format_duration
 from batchy_provider.core.dates import format_date, read_date
 from batchy_provider.core.fill_slices import slices
+from batchy_provider.core.hold_rules import active_hold
 from batchy_provider.core.intervals import Interval, Intervals, merge
 from batchy_provider.core.missing_data import current_ledger, disabled_jobs, lacks, merged_gaps, overlaps, without
 from batchy_provider.core.names import check_workflow_name
@@ -27,6 +28,7 @@ from batchy_provider.services.fill_requests import RUN_PREFIX, DagRuns, Fill, Fi
 from batchy_provider.state.ledger_scan import read_ledger
 
 if TYPE_CHECKING:
+    from batchy_provider.core.holds import Hold
     from batchy_provider.core.snapshot import Snapshot
     from batchy_provider.core.values import Actor, WorkflowConfig
     from batchy_provider.services.answers import AuditLog
@@ -92,14 +94,21 @@ class FillService:
                     text = f"Run {run_id} has loaded its slice. To load it again, clear this run in Airflow."
                     fill.note("already_loaded", text)
                 elif not request.dry_run:
-                    self._start(fill, part, run_id, before, actor)
+                    self._start(fill, request, part, run_id, before, actor)
         finally:
             if fill.created:
                 self._record(state, request, fill.created, actor, why)
         if paused and fill.runs and not request.dry_run:
             fill.note("dag_paused", f"The DAG is paused. Its runs stay queued until: airflow dags unpause {workflow}")
+        if fill.runs and not request.ignore_hold and (hold := self._hold_on(state)) is not None:
+            fill.note("on_hold", f"{workflow} is {hold}. The runs wait until then.")
         fill.runs.sort(key=lambda run: (run.from_date, run.to_date))
         return fill
+
+    def _hold_on(self, state: Snapshot) -> Hold | None:
+        if state.hold is None:
+            return None
+        return active_hold(state, self._store().backend.server_time(state.workflow))
 
     def _zone_and_jobs(self, state: Snapshot) -> tuple[str, Collection[str]]:
         """Return the timezone of a workflow, and its enabled jobs."""
@@ -129,14 +138,19 @@ class FillService:
             fill.note("beyond_watermark", text)
         return (whole,)
 
-    def _start(self, fill: Fill, part: Interval, run_id: str, before: KnownRun | None, actor: Actor) -> None:
+    def _start(
+        self, fill: Fill, request: FillRequest, part: Interval, run_id: str, before: KnownRun | None, actor: Actor
+    ) -> None:
         """Queue the run of one slice.
 
         :param before: an earlier run of this slice that has not loaded it.
         """
         assert self._runs is not None  # see `fill`
         start, end = map(format_date, part)
-        if not self._runs.create(fill.workflow, run_id, {"from_date": start, "to_date": end}, actor):
+        conf: dict[str, object] = {"from_date": start, "to_date": end}
+        if request.ignore_hold:
+            conf["ignore_hold"] = True
+        if not self._runs.create(fill.workflow, run_id, conf, actor):
             fill.note("already_queued", f"Run {run_id} exists already: another fill has queued it a moment ago.")
             return
         fill.created.append(run_id)
@@ -152,6 +166,8 @@ class FillService:
         """
         given = {"from_date": request.from_date, "to_date": request.to_date}
         details = {name: str(value) for name, value in given.items() if value is not None}
+        if request.ignore_hold:
+            details["ignore_hold"] = "true"
         details |= {"every": format_duration(request.every), "runs": ", ".join(created)}
         self._audit(Audit(workflow=state.workflow, action="fill", actor=actor, why=why, details=details))
         if state.jobs:

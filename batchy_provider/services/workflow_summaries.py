@@ -22,6 +22,7 @@ from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowStat
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.answers import JobSummary, WorkflowSummary
 from batchy_provider.services.deadlines import deadline_of
+from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def summary_of(
         late_seconds=deadline.late_seconds if deadline is not None else None,
         waits_for=waits_for,
         waited_for_by=waited_for_by,
+        hold=HoldView.of(name, state.hold) if state is not None and state.hold is not None else None,
+        acknowledged=batch.acknowledged if batch is not None else None,
     )
 
 

@@ -23,7 +23,6 @@ from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
-    from batchy_provider.config.reader import Folder
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.state.store import Store
@@ -130,7 +129,7 @@ class WorkflowService:
             state: WorkflowState | None = self._store().status(name)
         except UnknownWorkflowError:
             if workflow is None and not diagnostics:
-                raise self._unknown(name, folder) from None
+                raise self.unknown(name) from None
             state = None
         waits = waits_of(workflow) if workflow is not None else []
         waited = sorted(other for other, found in folder.workflows.items() if name in waits_of(found))
@@ -218,8 +217,9 @@ class WorkflowService:
         found = inspect_folder(self._catalog.folder, look_into_bundles=False)
         return [diagnostic for diagnostic in found if not wanted or diagnostic.file in wanted]
 
-    def _unknown(self, name: str, folder: Folder) -> UnknownWorkflowError:
-        hint = did_you_mean(name, self._names.all() | folder.workflows.keys())
+    def unknown(self, name: str) -> UnknownWorkflowError:
+        """Return the error for a workflow that neither Redis nor a file knows. It suggests the nearest name."""
+        hint = did_you_mean(name, self._names.all() | self._catalog.read().workflows.keys())
         return UnknownWorkflowError(
             f"workflow {name!r} is in neither Redis nor {folder_text(self._catalog.folder)}{hint}"
         )

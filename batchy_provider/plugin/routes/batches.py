@@ -34,6 +34,7 @@ class OpenBatchRequest(ChangeRequest):
         description="The next window starts at `to_date`. Otherwise a batch with given dates is history only.",
     )
     take_over: bool = Field(default=False, description="Take over the open batch, even if a run holds it.")
+    ignore_hold: bool = Field(default=False, description="Open it even if the workflow is on hold.")
 
 
 class OpenedBatch(BaseModel):
@@ -93,7 +94,8 @@ def open_batch(
 ) -> OpenedBatch:
     """Open a batch by hand.
 
-    409 while another batch is open, unless `take_over` is true; and, with code `nothing_to_load`, while there is no new
+    409 while another batch is open, unless `take_over` is true; with code `on_hold` while a person has put the workflow
+    on hold, unless `ignore_hold` is true; and, with code `nothing_to_load`, while there is no new
     data and the shape of the workflow's windows skips that.
     """
     body = body or OpenBatchRequest()
@@ -104,6 +106,7 @@ def open_batch(
         to_date=body.to_date,
         move_watermark=body.move_watermark,
         take_over=body.take_over,
+        ignore_hold=body.ignore_hold,
         why=body.why,
     )
     warning = disclosure.text(batch.warning, own=(workflow, *batch.jobs)) if batch.warning else None

@@ -37,6 +37,7 @@ class FillBody(ChangeRequest):
     )
     at_most: int | None = Field(default=None, ge=1, le=2**31, description="Only so many slices, the oldest ones.")
     dry_run: bool = Field(default=False, description="Start nothing. `run_id` is null then.")
+    ignore_hold: bool = Field(default=False, description="Also while the workflow is on hold: the runs do not wait.")
 
 
 class FilledSlices(BaseModel):
@@ -125,6 +126,7 @@ def fill_gaps(
         every=every,
         at_most=body.at_most,
         dry_run=body.dry_run,
+        ignore_hold=body.ignore_hold,
     )
     filled = services.fills.fill(workflow, request, actor=caller.actor, why=body.why)
     notes = [FillNote(code=note.code, text=disclosure.text(note.text, own=(workflow,))) for note in filled.notes]

@@ -181,6 +181,14 @@ class TestHeld:
         second.communicate(timeout=60)
         assert second.returncode == 0
 
+    def test_one_that_waits_starts_when_a_hold_is_released(self, cli: Cli, sales: str, start: Start) -> None:
+        cli("hold", sales, "--why", "migration")
+        second = start("exec", sales, "--if-open", "wait", "--", "true")
+        assert b"waiting: sales is on hold since" in second.stderr.readline()
+        cli("release", sales)
+        second.communicate(timeout=60)
+        assert second.returncode == 0
+
     def test_a_wait_ends_after_its_time(self, cli: Cli, sales: str) -> None:
         open_by_run(cli.store)
         cli("exec", sales, "--if-open", "wait", "--wait-timeout", "1s", "--", "true", code=75)

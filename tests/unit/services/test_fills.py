@@ -59,6 +59,19 @@ def test_each_day_of_a_gap_gets_a_run_with_its_window(services: Services, airflo
     }
 
 
+def test_the_runs_of_a_workflow_on_hold_wait_unless_a_person_says_otherwise(
+    services: Services, airflow: FakeDagRuns
+) -> None:
+    with_gap(services)
+    services.holds.hold("sales", actor=ANN, why="migration")
+    (note,) = (note for note in fill(services, at_most=1).notes if note.code == "on_hold")
+    assert note.text.endswith("until it is released, by ann: migration. The runs wait until then.")
+    asked = fill(services, ignore_hold=True)
+    assert "on_hold" not in codes(asked)
+    assert ["ignore_hold" in airflow.conf[run.run_id] for run in asked.runs] == [False, True, True]
+    assert airflow.conf[asked.created[0]]["ignore_hold"] is True
+
+
 def test_a_second_fill_while_the_runs_are_queued_finds_them_and_queues_none(
     services: Services, airflow: FakeDagRuns
 ) -> None:
