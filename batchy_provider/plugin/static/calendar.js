@@ -38,8 +38,8 @@ export function Calendar({ workflow }) {
   };
   return html`
     <p class="soft">All days and times are in <b>${data.timezone}</b>, the timezone of this workflow. ${data.calendar ? html`Calendar: <b>${data.calendar}</b>.` : null}</p>
-    ${data.notes.length ? html`<div class="note warn">${data.notes.map((note) => html`<p key=${note.code}>${sentence(note.text)}</p>`)}</div>` : null}
-    <div class="panel pad">
+    ${data.notes.length ? html`<div class="note warn">${data.notes.map((note) => html`<p key=${note.code}>${note.text.startsWith(workflow) ? `${note.text}.` : sentence(note.text)}</p>`)}</div>` : null}
+    <div class="panel pad calendar">
       <p id="calendar-keys" class="visually-hidden">The arrow keys go to another day, Page Up and Page Down to another month.</p>
       <div class="months" ref=${box} role="group" aria-label="Calendar" aria-describedby="calendar-keys" onKeyDown=${go} onMouseLeave=${() => setPointed(null)}>
         ${months(data.days).map((days) => html`<${Month} key=${days[0].day} days=${days} data=${data} current=${current} choose=${setChosen} point=${setPointed} />`)}
@@ -94,7 +94,9 @@ function result(day) {
 
 function look(day, today) {
   const run = result(day);
-  return [run ? `run ${run}` : day.fires.length ? "due" : "", day.left_out ? "left-out" : "", day.business_day === false ? "off" : "", day.day === today ? "today" : ""].filter(Boolean).join(" ");
+  // Weekends, and the days that a rule such as "the last business day" passes over, are not worth a look.
+  const unusual = day.left_out && (day.holiday || day.note.startsWith("moved"));
+  return [run ? `run ${run}` : day.fires.length ? "due" : "", unusual ? "left-out" : "", day.business_day === false ? "off" : "", day.day === today ? "today" : ""].filter(Boolean).join(" ");
 }
 
 const SIGNS = { success: "✓", failed: "✗", open: "…" };
@@ -145,6 +147,6 @@ const Legend = ({ calendar }) => html`<ul class="legend" aria-label="Legend">
   <li><span class="day run success">✓</span> success</li>
   <li><span class="day run failed">✗</span> failed</li>
   <li><span class="day run open">…</span> open</li>
-  ${calendar ? html`<li><span class="day off">1</span> not a business day</li><li><span class="day off">1<i class="holiday"></i></span> holiday</li><li><span class="day left-out">1</span> left out, or moved</li>` : null}
+  ${calendar ? html`<li><span class="day off">1</span> not a business day</li><li><span class="day off">1<i class="holiday"></i></span> holiday</li><li><span class="day left-out">1</span> moved, or left out for a holiday</li>` : null}
   <li><span class="day today"><span>1</span></span> today</li>
 </ul>`;
