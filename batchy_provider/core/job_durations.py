@@ -38,14 +38,14 @@ def durations_of(
     started = None if record is None else _moment(record.started)
     found: dict[str, JobDuration] = {}
     # The jobs of a batch share a few windows, and outside Airflow all of them take as long as the batch.
-    known: dict[tuple[str | None, str | None, float | None], JobDuration | None] = {}
+    known: dict[tuple[object, ...], JobDuration | None] = {}
     for name, job in jobs.items():
         took = None if seconds is None else seconds.get(name)
-        if name in left_out or job.status != "success" or job.outcome not in (None, "success"):
+        if name in left_out or (seconds is not None and took is None):
             continue
-        if seconds is not None and took is None:
+        if job.status != "success" or job.outcome not in (None, "success"):
             continue
-        key = (job.from_date, job.loaded_to, took)
+        key = (repr(job.fields.get("from_date")), repr(job.fields.get("to_date")), job.batch_start, took)
         if key not in known:
             known[key] = _duration(job, started or _moment(job.batch_start), now, took)
         duration = known[key]

@@ -72,8 +72,11 @@ class JobState:
     @property
     def status(self) -> Status | None:
         """Its status; a missing one counts as ``new``. None if neither system writes the stored value."""
-        value = self.stored_status
-        return _STATUSES.get(value) if value is None or isinstance(value, str) else None
+        value = self.fields.get("status")
+        try:
+            return _STATUSES.get(value)
+        except TypeError:  # a list or an object, which another program wrote
+            return None
 
     @property
     def stored_status(self) -> object:

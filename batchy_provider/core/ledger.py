@@ -77,8 +77,14 @@ def posted(ledger: Ledger, entries: Iterable[Entry]) -> Ledger:
     after: dict[str, Intervals] = dict(ledger)
     for entry in entries:
         if isinstance(entry, Loaded):
+            # Nearly all jobs of a workflow have loaded the same, and load the same: one object for all of them.
+            known: dict[tuple[int, int], Intervals] = {}
             for job, window in entry.windows.items():
-                after[job] = added(after.get(job, ()), window)
+                before = after.get(job, ())
+                key = (id(before), id(window))
+                if key not in known:
+                    known[key] = added(before, window)
+                after[job] = known[key]
         else:
             for job in after.keys() if entry.jobs is None else after.keys() & entry.jobs:
                 after[job] = () if entry.start is None else until(after[job], entry.start)
@@ -93,7 +99,13 @@ def entries_of(ledger: Ledger) -> list[Loaded]:
 def differences(before: Ledger, after: Ledger) -> dict[str, Intervals]:
     """Return job → what it has loaded now, for the jobs where that differs; nothing for one that has lost all."""
     names = dict.fromkeys((*before, *after))
-    return {job: after.get(job, ()) for job in names if before.get(job, ()) != after.get(job, ())}
+    pairs = ((job, before.get(job, ()), after.get(job, ())) for job in names)
+    same: dict[tuple[int, int], bool] = {}  # the objects are few: see `posted`
+    return {
+        job: new
+        for job, old, new in pairs
+        if not (same[key] if (key := (id(old), id(new))) in same else same.setdefault(key, old == new))
+    }
 
 
 def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ()) -> dict[str, Interval]:

@@ -24,7 +24,7 @@ from batchy_provider.core.snapshot import Decision, Snapshot, StoredBatch
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import Batch, BatchRecord, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.vocabulary import Reason
-from batchy_provider.core.windows import Position, position
+from batchy_provider.core.windows import Position, position, position_key
 from batchy_provider.exceptions import UnknownBatchError, WindowError
 
 
@@ -101,16 +101,22 @@ class _Opening(BatchDraft):
         # A clock that was set back must not move the watermark back.
         end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
         spans = {}
+        known: dict[tuple[object, ...], tuple[datetime, datetime]] = {}  # most jobs share one window
         for name, job in self.jobs.items():
-            at = self._position(name, job)
-            spans[name] = (at.start, max(end, at.watermark, at.start))
+            key = position_key(job)
+            if (span := known.get(key)) is None:
+                at = self._position(name, job)
+                span = known[key] = (at.start, max(end, at.watermark, at.start))
+            spans[name] = span
         self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
 
     def _check_beginning(self, name: str, job: JobState) -> None:
         """Refuse a first window that begins in the future: data that arrives until then would be skipped."""
+        if job.fields.get("from_date") is not None:
+            return
         first = initial(self.state.workflow, name, job)
-        if job.fields.get("from_date") is None and first is not None and first > self.now:
+        if first is not None and first > self.now:
             raise WindowError(
                 f"{self.state.workflow}, job {name!r}: initial_date {format_date(first)} lies in the future (it is "
                 f"{format_date(self.now)} UTC), and no window can begin there yet; write a date that has passed"

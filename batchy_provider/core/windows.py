@@ -15,7 +15,7 @@ from typing import NamedTuple
 from batchy_provider.core.dates import midnight, parse_date
 from batchy_provider.core.intervals import contiguous_end
 from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import INITIAL_DATE, JobState
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.statuses import status_of
 from batchy_provider.exceptions import BatchyError, StateError, WindowError
@@ -51,6 +51,16 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
     if cuts_to_midnight(workflow, name, job):
         start = midnight(start, timezone)
     return Position(start, watermark)
+
+
+_OF_POSITION = ("status", "batch_start", "from_date", "reprocess_hours", "trunc_start", INITIAL_DATE)
+
+
+def position_key(job: JobState) -> tuple[object, ...]:
+    """Return what `position` depends on, as a key: two jobs with the same key have the same position."""
+    # Of what JSON knows, only the types tell 1 and true apart; lists and objects cannot be keys.
+    values = [job.fields.get(name) for name in _OF_POSITION]
+    return tuple([each if each is None or type(each) is str else (type(each), repr(each)) for each in values])
 
 
 def loaded_until(state: Snapshot, name: str, job: JobState, at: Position) -> datetime:

@@ -25,9 +25,7 @@ from batchy_provider.state.protocol import Command
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import read_field
 
-_MOST = 10**8 - 0.001
-"""Seconds that the form has room for: three years."""
-_WIDTH = len('["2026-01-02T03:04:05.000000",99999999.999,999999999999],')
+_WIDTH = len('["2026-01-02T03:04:05.000000",99999.999,9999999999],')
 
 # A key of another type is another program's. That must not stop a batch from closing, so nothing is written then.
 # A list of another form is replaced.
@@ -86,8 +84,15 @@ def dump_durations(durations: Mapping[str, Sequence[JobDuration]]) -> dict[str, 
 
 
 def _entry(duration: JobDuration) -> str:
-    seconds = min(max(duration.seconds, 0.0), _MOST)
-    return f'["{format_date(duration.start)}",{seconds:12.3f},{duration.window_seconds:12.0f}]'
+    took, window = _number(duration.seconds, 9, digits=3), _number(duration.window_seconds, 10, digits=0)
+    return f'["{format_date(duration.start)}",{took},{window}]'
+
+
+def _number(value: float, width: int, *, digits: int) -> str:
+    """Return a number as JSON with so many characters; less exactly, where it is too long for them."""
+    value = min(max(value, 0.0), 1e99)
+    forms = (f"{value:{width}.{digits}f}", f"{value:{width}.0f}", f"{value:{width}.2e}")
+    return next(form for form in forms if len(form) == width)
 
 
 def load_durations(keys: Keys, stored: Mapping[str, str]) -> dict[str, list[JobDuration]]:

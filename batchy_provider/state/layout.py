@@ -234,7 +234,9 @@ def write_commands(
     """
     commands: list[Command] = []
     if change.live is not None:
-        commands += [("DEL", keys.live), _hset(keys.live, change.live)]
+        if state.jobs.keys() - change.live.keys():
+            commands.append(("DEL", keys.live))
+        commands.append(_hset(keys.live, change.live))
     for batch_id, jobs in change.batches.items():
         if jobs is change.live:
             # The live batch: the server copies faster than a client sends.
@@ -269,8 +271,11 @@ def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) 
         changed = dict(after)
         commands = [("DEL", keys.loaded, keys.days), ("HSET", keys.meta, codec.LEDGER, codec.LEDGER_VERSION)]
         commands += whole_commands(keys, state.past_durations)
-    texts = {found: codec.dump(codec.dump_intervals(found)) for found in set(changed.values())}
-    pairs = [part for job, found in changed.items() if found for part in (job, texts[found])]
+    texts = {
+        key: codec.dump(codec.dump_intervals(each))
+        for key, each in {id(each): each for each in changed.values()}.items()
+    }
+    pairs = [part for job, found in changed.items() if found for part in (job, texts[id(found)])]
     if pairs:
         commands.append(("HSET", keys.loaded, *pairs))
     if removed := [job for job, found in changed.items() if not found]:
