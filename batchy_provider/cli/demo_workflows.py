@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchy_provider.exceptions import ConfigError
 
-EXAMPLES = ("crm_extract", "sales", "stock")
+EXAMPLES = ("crm_extract", "invoices", "sales", "stock")
 """The example workflows: a demo starts only these by itself."""
 # Airflow reads only files that contain the words "airflow" and "dag".
 LOADER = """\

@@ -4,18 +4,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from nights import Nights
 
+from batchy_provider.core.boundaries import boundary_at
+from batchy_provider.core.dates import format_date, parse_date
+from batchy_provider.local.rest import wait_for
+
 pytestmark = pytest.mark.night
+EXAMPLES = ("sales", "stock", "crm_extract", "invoices")
 
 
 @pytest.fixture(scope="module")
 def night(airflow: Nights) -> dict[str, str]:
     """One run of each example, started side by side, the one that waits first; workflow → run id."""
-    for workflow in ("sales", "stock", "crm_extract"):
+    for workflow in EXAMPLES:
         airflow.ready(workflow)
-    runs = {workflow: airflow.start(workflow) for workflow in ("sales", "stock", "crm_extract")}
+    runs = {workflow: airflow.start(workflow) for workflow in EXAMPLES}
     for workflow, run_id in runs.items():
         assert airflow.client.wait_for_run(workflow, run_id, timeout=240) == "success", workflow
     return runs
@@ -60,3 +67,18 @@ def test_templates_of_any_operator_know_the_batch(airflow: Nights, night: dict[s
     batch = airflow.batch("sales", night["sales"])
     log = airflow.log("sales", night["sales"], "reconcile")
     assert f"reconciling batch {batch.batch_id} from {batch.jobs['reconcile']['from_date']}" in log
+
+
+def test_a_long_time_is_loaded_in_slices_of_whole_months(airflow: Nights, night: dict[str, str]) -> None:
+    first = airflow.batch("invoices", night["invoices"])
+    this_month = boundary_at("month", "Europe/Paris", parse_date(str(first.started)))
+
+    def loaded() -> list[tuple[str, str]]:
+        batches = airflow.store.history("invoices", limit=100)
+        return sorted((str(b.from_date), str(b.to_date)) for b in batches if b.status == "success")
+
+    wait_for(lambda: loaded() and loaded()[-1][1] >= format_date(this_month), "the last slice", timeout=400)
+    assert len(loaded()) > 1
+    assert all(before[1] == after[0] for before, after in pairwise(loaded())), "windows touch"
+    ends = [parse_date(end) for _, end in loaded()]
+    assert ends == [boundary_at("month", "Europe/Paris", end) for end in ends], "each ends with a month"

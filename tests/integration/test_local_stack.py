@@ -34,7 +34,7 @@ def test_a_plain_dag_runs(airflow: Nights) -> None:
 
 
 def test_the_examples_are_there_without_an_import_error(airflow: Nights) -> None:
-    for workflow in ("crm_extract", "sales", "stock"):
+    for workflow in ("crm_extract", "invoices", "sales", "stock"):
         airflow.ready(workflow)
     # Another test may have broken a file for a moment.
     wait_for(lambda: not airflow.client.import_errors(), "no import errors", timeout=240)

@@ -48,7 +48,7 @@ def test_a_workflow_of_ones_own_beside_the_examples_is_not_run(cfg: Path, exits:
 
 def test_a_workflow_of_ones_own_with_an_examples_name_is_not_run(cfg: Path) -> None:
     (cfg / "sales.yaml").write_text("{schedule: null, jobs: {a: {bash: rm -r /}}}")
-    assert workflows_to_run(cfg, [*EXAMPLES, "mine"], named=[], exits=False) == ["crm_extract", "stock"]
+    assert workflows_to_run(cfg, [*EXAMPLES, "mine"], named=[], exits=False) == ["crm_extract", "invoices", "stock"]
 
 
 def test_a_folder_of_ones_own_is_run_when_that_is_asked_for(tmp_path: Path) -> None:

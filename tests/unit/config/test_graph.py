@@ -16,7 +16,7 @@ from batchy_provider.config.reader import read_workflow
 from batchy_provider.exceptions import ConfigError
 
 CFG = Path(__file__).parents[3] / "cfg"
-EXAMPLES = ("crm_extract", "sales", "stock")
+EXAMPLES = ("crm_extract", "invoices", "sales", "stock")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -163,7 +163,12 @@ def test_the_loader_files_are_found_by_airflow_and_work():
         assert b"dag" in text
     namespace: dict[str, Any] = {"__file__": str(dags)}
     exec(compile(dags.read_text(), str(dags), "exec"), namespace)
-    assert {name for name in namespace if name.startswith("dag_")} >= {"dag_crm_extract", "dag_sales", "dag_stock"}
+    assert {name for name in namespace if name.startswith("dag_")} >= {
+        "dag_crm_extract",
+        "dag_invoices",
+        "dag_sales",
+        "dag_stock",
+    }
     exec(compile(errors.read_text(), str(errors), "exec"), {"__file__": str(errors)})
 
 
