@@ -59,7 +59,7 @@ class ArchiveWriter:
         """Write the entry of a change, and the batches that earlier changes could not write. Raise nothing."""
         workflow = committed.before.workflow
         try:
-            self._record(backend, workflow, ArchiveEntry.of(committed))
+            self._record(backend, workflow, ArchiveEntry.of(committed), committed.at)
         except Exception as error:  # Redis has the change: an error here must not look as if the change failed
             text = str(error) if isinstance(error, BatchyError) else first_line(error)
             self._warn(
@@ -67,7 +67,7 @@ class ArchiveWriter:
                 "writes what is missing; until then only Redis has it"
             )
 
-    def _record(self, backend: Backend, workflow: str, entry: ArchiveEntry) -> None:
+    def _record(self, backend: Backend, workflow: str, entry: ArchiveEntry, at: str) -> None:
         files = self._files.get()
         entry, gone = _with_pending(backend, workflow, entry)
         state, batches, audit = entry.state, entry.batches, entry.audit
@@ -81,7 +81,7 @@ class ArchiveWriter:
                 failure = error
             newer = None
             with suppress(BatchyError):  # batches that stay on the pending list are written again
-                newer = self._confirm(backend, workflow, written, gone)
+                newer = self._confirm(backend, workflow, written, gone, at)
             if failure is not None:
                 raise failure
             if newer is None:
@@ -89,15 +89,18 @@ class ArchiveWriter:
             # Another process has changed the state meanwhile, and this write may have replaced its state.
             state, batches, audit = newer, (), None
 
-    def _confirm(self, backend: Backend, workflow: str, written: _Written, gone: set[int]) -> ArchivedState | None:
+    def _confirm(
+        self, backend: Backend, workflow: str, written: _Written, gone: set[int], at: str
+    ) -> ArchivedState | None:
         """Remove written batches from the pending list in Redis, and record which state the archive has.
 
+        Unless there is more to write, also record that the writing has ended.
+
         :param gone: ids of pending batches that are not closed batches in Redis any more: pruned ones above all.
+        :param at: when the change was made that is being written.
         :returns: the live state in Redis if it is newer than the written one.
         """
         ids, state_written = {*written.batches, *gone}, written.state
-        if not ids and state_written is None:
-            return None
         keys = backend.keys(workflow)
 
         def work(session: Session) -> tuple[ArchivedState | None, Sequence[Command]]:
@@ -112,6 +115,8 @@ class ArchiveWriter:
                     newer = ArchivedState.of(state, Change(), revision, at=format_date(now), redis=backend.address)
                 if token in revision.tokens:
                     after = replace(after, kept=token)
+            if newer is None and revision.writing == at:
+                after = replace(after, writing=None)
             if after == revision:
                 return newer, ()
             return newer, [("HSET", keys.meta, codec.REVISION, codec.dump(codec.dump_revision(after)))]

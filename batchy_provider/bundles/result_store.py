@@ -180,7 +180,7 @@ class ResultStore:
         stay = {folder_name(batch_id) for batch_id in spare}
         gone = [name for name in sorted(ages, key=lambda name: ages[name], reverse=True)[keep:] if name not in stay]
         for name in gone:
-            self._remove(self.root / folder / name)
+            self.discard(self.root / folder / name)
         return len(gone)
 
     def remove(self, workflow: str) -> int:
@@ -254,8 +254,8 @@ class ResultStore:
         for name in names:
             yield from self._walk((*parts, name), wanted[1:])
 
-    def _remove(self, folder: Any) -> None:
-        """Remove a batch. Records go first, so that nothing half removed counts as an execution."""
+    def discard(self, folder: Any) -> None:
+        """Remove a folder of the store. Records go first, so that nothing half removed counts as an execution."""
         if self.is_local:
             with ScratchFolder(self.root / _DRAFTS) as scratch:
                 folder.rename(scratch.path / "gone")

@@ -29,6 +29,7 @@ class Revision:
     :param pending: closed batches that are still to be written into the archive, oldest first.
     :param pruned: the newest batch that was pruned; it and all older ones are missing on purpose.
     :param kept: the token of the newest state that is known to be in the archive.
+    :param writing: when a program began to write its change into the archive, as in the state; None if that is done.
     """
 
     number: int = 0
@@ -36,6 +37,7 @@ class Revision:
     pending: tuple[int, ...] = ()
     pruned: int = 0
     kept: str | None = None
+    writing: str | None = None
 
     @property
     def lineage(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ class Rename:
 
     :param old: the name before.
     :param new: the name after.
-    :param moved: Redis has all under the new name, and only the archive is left to do.
+    :param moved: Redis has all under the new name, and only the archive and the results are left to do.
     """
 
     old: str

@@ -268,6 +268,7 @@ class Services:
             catalog=self.catalog,
             names=self.names,
             archive=lambda: self._archive_files,
+            results=lambda: None if self._make_results is None else self.results,
             audit=self._report,
         )
 

@@ -19,6 +19,7 @@ from batchy_provider.exceptions import (
 )
 from batchy_provider.original.history import keys_of_original
 from batchy_provider.services.answers import Audit
+from batchy_provider.state.archive_lag import wait_for_archive
 from batchy_provider.state.document_check import read_document
 from batchy_provider.state.export_form import FORMAT, VERSION, ImportedWorkflow
 from batchy_provider.state.importing import ImportedState, ImportRequest, export_state, import_state
@@ -174,6 +175,8 @@ class TransferService:
 
     def _import(self, request: ImportRequest) -> ImportedState:
         name = request.workflow.name
+        if request.replaces and request.has_archive:
+            wait_for_archive(self._store().backend, name)
         done = import_state(self._store().backend, request)
         self._names.add(name)
         details = {"batches": done.batches, "replaced": done.replaced, "ended": done.ended}

@@ -99,8 +99,8 @@ class RemovalService:
         """
         more = self._more(workflow)
         found = self._found(workflow, more, force=force)
-        state = remove_state(self._store().backend, workflow, more)
         results, archive = self._results(), self._archive()
+        state = remove_state(self._store().backend, workflow, more, has_archive=archive is not None)
         if results is not None and found.results is not None:
             results.remove(workflow)
         if archive is not None and found.archived is not None:

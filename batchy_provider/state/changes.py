@@ -106,6 +106,8 @@ def make_change(
         if archive is not None or revision is not None:
             # Also where this program writes no archive: a program that writes it needs to know later.
             revision = revised(state, change, token=revision_token() if moves else None, superseded=superseded)
+            if archive is not None and effect is not ArchiveEffect.NONE:
+                revision = replace(revision, writing=at)
             if revision != (state.revision or Revision()):
                 change = replace(change, revision=revision)
         return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, state, change)

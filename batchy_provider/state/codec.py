@@ -220,6 +220,8 @@ def dump_revision(revision: Revision) -> dict[str, Any]:
         found["pruned"] = revision.pruned
     if revision.kept is not None:
         found["kept"] = revision.kept
+    if revision.writing is not None:
+        found["writing"] = revision.writing
     return found
 
 

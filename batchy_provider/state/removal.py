@@ -11,6 +11,7 @@ from batchy_provider.core.dates import format_date
 from batchy_provider.core.presenters import event
 from batchy_provider.core.unfinished_rename import check_finished
 from batchy_provider.state import codec
+from batchy_provider.state.archive_lag import is_behind, pause
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
 from batchy_provider.state.protocol import Command
@@ -41,29 +42,36 @@ def removable(backend: Backend, workflow: str, more: Collection[str] = ()) -> Re
     return backend.transact(keys, lambda session: (RemovedState.of(_checked(read_whole(session, keys, more))), ()))
 
 
-def remove_state(backend: Backend, workflow: str, more: Collection[str] = ()) -> RemovedState:
+def remove_state(
+    backend: Backend, workflow: str, more: Collection[str] = (), *, has_archive: bool = False
+) -> RemovedState:
     """Remove all keys of a workflow. If Redis does not know it, do nothing.
 
     :param more: see `whole_workflow.read_whole`.
+    :param has_archive: wait until the archive has the latest changes, so that nothing comes into it afterwards.
     :raises BatchHeldError: if a batch is open.
     :raises UnfinishedRenameError: if a rename of it was interrupted.
     """
     keys = backend.keys(workflow)
     sent: list[RemovedState] = []
 
-    def work(session: Session) -> tuple[RemovedState, Sequence[Command]]:
+    def work(session: Session) -> tuple[RemovedState | None, Sequence[Command]]:
         whole = read_whole(session, keys, more)
         if not whole.exists:
             # Perhaps an earlier attempt has removed it, and its reply was lost, or replicas lacked it.
             return (sent[-1], leave_nothing(backend, keys)) if sent else (RemovedState(), ())
         removed = RemovedState.of(_checked(whole))
-        sent.append(removed)
         ((seconds, micros),) = session.ask(("TIME",))
         now = session.clock(int(seconds), int(micros))
+        if has_archive and is_behind(whole.state, now):
+            return None, ()
+        sent.append(removed)
         told = event(workflow, whole.state.live_id, "remove", "live", now)
         return removed, [*remove_commands(keys, whole.contents), ("PUBLISH", EVENTS_CHANNEL, codec.dump(told))]
 
-    return backend.transact(keys, work)
+    while (done := backend.transact(keys, work)) is None:
+        pause()
+    return done
 
 
 def leave_nothing(backend: Backend, keys: Keys) -> Sequence[Command]:

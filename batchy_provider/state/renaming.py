@@ -42,7 +42,8 @@ class RenameRequest:
     """What to rename, who asks for it and why.
 
     :param more: see `whole_workflow.read_whole`, for the old name.
-    :param archive_follows: leave a mark under the new name until `finish_rename` is called.
+    :param files_follow: the archive or the result store has the old name. Leave a mark under the new name until
+        `finish_rename` is called.
     """
 
     old: str
@@ -50,7 +51,7 @@ class RenameRequest:
     by: Actor
     why: str | None = None
     more: Collection[str] = ()
-    archive_follows: bool = False
+    files_follow: bool = False
 
 
 def check_rename(backend: Backend, request: RenameRequest) -> bool:
@@ -77,7 +78,7 @@ def rename_state(backend: Backend, request: RenameRequest) -> int:
 
 
 def finish_rename(backend: Backend, name: str) -> None:
-    """Remove the mark of a rename: the archive has all under the new name too, or nothing has it."""
+    """Remove the mark of a rename: the files have the new name too, or nothing has it."""
     keys = backend.keys(name)
 
     def work(session: Session) -> tuple[None, Sequence[Command]]:
@@ -224,8 +225,8 @@ def _with_renamed_run(data: Any, text: str, request: RenameRequest) -> str:
 
 
 def _settled(request: RenameRequest, keys: Keys) -> list[Command]:
-    """Return the commands that remove the mark under the new name, or say that only the archive is left."""
-    if request.archive_follows:
+    """Return the commands that remove the mark under the new name, or say that only the files are left."""
+    if request.files_follow:
         return [("HSET", keys.meta, codec.RENAME, _dumped(request, moved=True))]
     return [("HDEL", keys.meta, codec.RENAME)]
 

@@ -5,25 +5,21 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 from nights import QUICK, Nights
+from worker_machines import batchy, keys, ran_on, sources, upload_bundle
 
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.stack import LocalStack, remove_database
-from batchy_provider.local.topology import BUCKET, can_hide, many_machines
+from batchy_provider.local.topology import can_hide, many_machines
 
 ROOT = Path(__file__).parents[2]
 WORKERS = ("w1", "w2")
@@ -53,6 +49,20 @@ REFILLED = """
             while test "$(ls {marks} | wc -l)" -lt 3; do sleep 0.2; done
           esac
 """
+SLICED = """
+    timezone: UTC
+    initial_date: {since}
+    window: {{align: day, max: 1d}}
+    jobs:
+      extract:
+        retries: 0
+        queue: w1
+        bash: |
+          echo "$TMPDIR"
+          if [ "${{BATCHY_FROM_DATE%%T*}}" = "$(cat {fails})" ]; then exit 1; fi
+      load: {{queue: w2, bash: 'echo "$TMPDIR"'}}
+"""
+DAYS = 4
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("airflow.providers.amazon", reason="apache-airflow-providers-amazon[s3fs] is not installed")
@@ -78,46 +88,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
         remove_database(stack.folder)
 
 
-def s3(many: Nights) -> Any:
-    """A client of the S3 server that is nobody's of the stack."""
-    endpoint = many.stack.s3_endpoint
-    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
-    return boto3.client("s3", endpoint_url=endpoint, **keys)
-
-
-def keys(many: Nights, prefix: str) -> list[str]:
-    pages = s3(many).get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    return [each["Key"] for page in pages for each in page.get("Contents", ())]
-
-
-def upload_bundle(many: Nights, name: str, script: str, folder: Path) -> str:
-    """Put a zip on S3; returns the URL that a job names it by."""
-    with zipfile.ZipFile(folder / name, "w") as archive:
-        archive.writestr("script.sh", script)
-    s3(many).upload_file(str(folder / name), BUCKET, f"bundles/{name}")
-    return f"s3://aws_default@{BUCKET}/bundles/{name}"
-
-
-def batchy(many: Nights, *arguments: str, cwd: Path | None = None) -> str:
-    """The command line on a machine that is none of the six, with nothing of theirs on its disk."""
-    command = [sys.executable, "-m", "batchy_provider.cli.main", *arguments]
-    done = subprocess.run(
-        command, env=many.stack.environment, capture_output=True, text=True, timeout=120, cwd=cwd, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def sources(cache: Path) -> str:
-    """What a bundle cache has fetched, as text."""
-    return "".join(file.read_text() for file in cache.glob("sources/*.json"))
-
-
-def ran_on(output: str) -> str:
-    """The worker that a script ran on, by its temp folder, which it prints."""
-    found = re.search(r"machines/(w\d)/tmp", output)
-    assert found is not None, output
-    return found[1]
+def midnight(days: int) -> datetime:
+    """The midnight, UTC, a number of days before the last one."""
+    return datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
 
 
 @dataclass
@@ -141,13 +114,15 @@ def started(many: Nights, tmp_path_factory: pytest.TempPathFactory) -> Started:
     url = upload_bundle(many, "handed.zip", script, tmp_path_factory.mktemp("handed"))
     marks = many.stack.folder / "started"
     marks.mkdir()
+    (many.stack.folder / "fails").write_text(f"{midnight(DAYS - 1):%Y-%m-%d}")
     many.add_all(
         {
             "handed": HANDED.format(url=url, machines=many.stack.folder / "machines"),
             "refilled": REFILLED.format(marks=marks),
+            "sliced": SLICED.format(since=f"{midnight(DAYS):%Y-%m-%dT%H:%M:%SZ}", fails=many.stack.folder / "fails"),
         }
     )
-    runs = {workflow: many.start(workflow) for workflow in (*EXAMPLES, "handed")}
+    runs = {workflow: many.start(workflow) for workflow in (*EXAMPLES, "handed", "sliced")}
     days = ("2026-03-10T00:00:00Z", "2026-03-12T12:00:00Z")
     return Started(runs, many.client.backfill("refilled", *days, max_active_runs=4))
 
@@ -215,6 +190,29 @@ def test_a_backfill_of_several_days_on_both_workers(many: Nights, started: Start
     assert {batch.status for batch in batches} == {"success"}
     used = {ran_on(batchy(many, "logs", "refilled", "load", "--batch", str(batch.batch_id))) for batch in batches}
     assert used == set(WORKERS)
+
+
+def test_slices_follow_one_another_on_both_workers_until_one_fails(many: Nights, started: Started) -> None:
+    def ended(number: int) -> bool:
+        states = [run["state"] for run in many.client.runs("sliced")]
+        return len(states) >= number and all(state in ("success", "failed") for state in states)
+
+    wait_for(lambda: ended(2), "the slice that fails", timeout=400)
+    assert sorted(run["state"] for run in many.client.runs("sliced")) == ["failed", "success"], "a failure stops it"
+    (many.stack.folder / "fails").write_text("none")
+    many.start("sliced")
+    wait_for(lambda: many.store.count("sliced") > DAYS, "the other days", timeout=400)
+    wait_for(lambda: ended(DAYS + 1), "the last run", timeout=400)
+
+    batches = sorted(many.store.history("sliced", limit=100), key=lambda batch: batch.batch_id)
+    loaded = [(str(batch.from_date), str(batch.to_date)) for batch in batches if batch.status == "success"]
+    assert len(loaded) >= DAYS
+    assert all(before[1] == after[0] for before, after in pairwise(loaded)), "windows touch"
+    assert all(str(before.batch_end) <= str(after.started) for before, after in pairwise(batches)), "one at a time"
+    for batch in batches:
+        jobs = ("extract", "load") if batch.status == "success" else ("extract",)
+        used = [ran_on(batchy(many, "logs", "sliced", job, "--batch", str(batch.batch_id))) for job in jobs]
+        assert used == list(WORKERS[: len(jobs)])
 
 
 def test_a_worker_that_is_gone_in_mid_run_costs_nothing_the_other_takes_its_job(many: Nights) -> None:

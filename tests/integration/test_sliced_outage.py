@@ -129,7 +129,7 @@ def test_a_dag_that_was_deleted_and_is_parsed_again_loads_nothing_old(airflow: N
 
     def due_again() -> list[dict[str, Any]]:
         found = airflow.client.runs("deleted_daily")
-        return found if len(found) > 2 and all(run["state"] in ("success", "failed") for run in found) else []
+        return found if len(found) > 3 and all(run["state"] in ("success", "failed") for run in found) else []
 
     airflow.add_all(dict(zip(names, (daily, by_hand), strict=True)))
     for run_id in ("first", "second"):

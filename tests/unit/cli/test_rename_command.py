@@ -14,6 +14,8 @@ import pytest
 from command_line import CONFIG, FILE, Cli, open_by_run
 
 from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest
 from batchy_provider.exceptions import ArchiveError
 
@@ -84,6 +86,36 @@ def test_the_next_night_goes_on_under_the_new_name(cli: Cli) -> None:
     cli("close", "orders")
     assert cli.said == ""
     assert "in step" in cli("restore", "orders", "--dry-run")
+
+
+def test_results_have_the_new_name(cli: Cli, results: Path, tmp_path: Path) -> None:
+    store = ResultStore(str(results))
+    identity = ExecutionId(workflow="sales", batch_id="1795384088", job="load", attempt="1")
+    with store.draft(identity, tmp_path) as draft:
+        (draft.folder / "stdout").write_text("loaded 7 rows\n")
+        (draft.folder / "stderr").write_text("")
+        draft.commit({"state": "success", "finished": "2026-11-22T18:28:09Z"})
+    cli("rename", "sales", "orders")
+    assert cli("logs", "orders", "load") == "loaded 7 rows\n"
+    assert store.workflows() == ["orders"]
+
+
+def test_a_rename_that_could_not_move_the_results_is_finished_by_the_next(
+    cli: Cli, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ResultStore(str(results))
+    with store.draft(ExecutionId(workflow="sales", batch_id="1", job="load", attempt="1"), tmp_path) as draft:
+        (draft.folder / "stdout").write_text("")
+        (draft.folder / "stderr").write_text("")
+        draft.commit({"state": "success", "finished": "2026-11-22T18:28:09Z"})
+    with monkeypatch.context() as broken:
+        broken.setattr("batchy_provider.bundles.result_moving.write_whole", lambda *_: 1 / 0)
+        cli("rename", "sales", "orders", code=1)
+    assert "is 'orders' in Redis now, but its results could not be moved" in cli.said
+    assert "`batchy rename sales orders` finishes it" in cli.said
+    cli("rename", "sales", "orders")
+    assert store.workflows() == ["orders"]
+    assert (names(cli), archived(results, "sales")) == ({"orders"}, {})
 
 
 def test_a_wait_for_the_new_name_is_done_and_one_for_the_old_name_goes_on(cli: Cli) -> None:

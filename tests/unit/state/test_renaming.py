@@ -182,9 +182,9 @@ class Interrupted:
         return self._transact(*arguments, **options)
 
 
-@pytest.mark.parametrize("archive_follows", [False, True])
+@pytest.mark.parametrize("files_follow", [False, True])
 def test_wherever_it_is_interrupted_it_says_so_and_the_next_call_finishes_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch, archive_follows: bool
+    store: Store, monkeypatch: pytest.MonkeyPatch, files_follow: bool
 ) -> None:
     finished = was_both = False
     for steps in range(12):
@@ -194,7 +194,7 @@ def test_wherever_it_is_interrupted_it_says_so_and_the_next_call_finishes_it(
         with monkeypatch.context() as patch:
             patch.setattr(store.backend, "transact", Interrupted(store, steps))
             try:
-                rename_state(store.backend, request(archive_follows=archive_follows))
+                rename_state(store.backend, request(files_follow=files_follow))
                 finished = True
             except Killed:
                 pass
@@ -219,7 +219,7 @@ def test_wherever_it_is_interrupted_it_says_so_and_the_next_call_finishes_it(
                 check_rename(store.backend, RenameRequest(old="sales", new="third", by=ANNA))
         if not finished:
             check_rename(store.backend, request())
-            assert rename_state(store.backend, request(archive_follows=archive_follows)) == 4
+            assert rename_state(store.backend, request(files_follow=files_follow)) == 4
         finish_rename(store.backend, "orders")
         after = contents(store, "orders")
         assert contents(store, "sales") == {}
