@@ -26,7 +26,9 @@ def add_commands(commands: Commands) -> None:
         "print the JSON Schema of workflow files, for editors",
         "batchy schema > cfg/.schema.json     # then in a file: # yaml-language-server: $schema=.schema.json",
     )
-    schema.add_argument("--defaults", action="store_true", help="the schema of _defaults.yaml, which has no jobs")
+    kind = schema.add_mutually_exclusive_group()
+    kind.add_argument("--defaults", action="store_true", help="the schema of _defaults.yaml, which has no jobs")
+    kind.add_argument("--calendars", action="store_true", help="the schema of _calendars.yaml")
 
     rendering = add_command(
         commands,
@@ -77,9 +79,10 @@ def add_commands(commands: Commands) -> None:
 
 def print_schema(context: Context, arguments: argparse.Namespace) -> int:
     """Print the JSON Schema."""
-    from batchy_provider.config.schema import schema_text
+    from batchy_provider.config.schema import calendars_schema_text, schema_text
 
-    sys.stdout.write(schema_text(defaults=arguments.defaults))
+    text = calendars_schema_text() if arguments.calendars else schema_text(defaults=arguments.defaults)
+    sys.stdout.write(text)
     return EXIT_OK
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
-from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, Folder, Read, Reader, read_each
+from batchy_provider.config.reader import CALENDARS_STEM, SHARED_STEMS, SUFFIXES, Folder, Read, Reader, read_each
 
 Stamp = tuple[int, int, int, int]
 
@@ -43,7 +43,7 @@ class Catalog:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._lock = threading.Lock()
-        self._defaults: dict[Path, Stamp] = {}
+        self._shared: dict[Path, Stamp] = {}
         self._known: dict[Path, _Known] = {}
 
     def read(self) -> Folder:
@@ -51,10 +51,10 @@ class Catalog:
         if not os.path.isdir(self.folder):  # noqa: PTH112 - False, not an error, for what cannot be read
             return Folder()
         with self._lock:
-            defaults = dict(self._stamps_of_defaults())
-            if defaults != self._defaults:
+            shared = dict(self._stamps_of_shared())
+            if shared != self._shared:
                 self._known.clear()
-                self._defaults = defaults
+                self._shared = shared
             look = cache(bundle_problem)  # bundles are looked at once in each reading
             reader = Reader(self.folder)
             known: dict[Path, _Known] = {}
@@ -62,7 +62,9 @@ class Catalog:
             self._known = known
             for folder in {path.parent for path in known} or {self.folder}:
                 reader.defaults(folder)  # files that are unchanged were not read again, and so read no defaults
-            found.diagnostics += reader.defaults_diagnostics
+            for folder in dict.fromkeys(path.parent for path in shared if path.stem == CALENDARS_STEM):
+                reader.calendars(folder)
+            found.diagnostics += reader.shared_diagnostics
         return found
 
     def _read_file(self, reader: Reader, look: BundleCheck, path: Path, known: dict[Path, _Known]) -> Read:
@@ -83,14 +85,15 @@ class Catalog:
             known[path] = _Known(stamp, result, bundles)
         return result
 
-    def _stamps_of_defaults(self) -> Iterator[tuple[Path, Stamp]]:
+    def _stamps_of_shared(self) -> Iterator[tuple[Path, Stamp]]:
         folders = {self.folder} | {path.parent for path in self._known}
         folders |= {parent for folder in folders for parent in folder.parents if self.folder in parent.parents}
         for folder in folders:
             for suffix in SUFFIXES:
-                path = folder / f"{DEFAULTS_STEM}{suffix}"
-                if (stamp := _stamp(path)) is not None:
-                    yield path, stamp
+                for stem in SHARED_STEMS:
+                    path = folder / f"{stem}{suffix}"
+                    if (stamp := _stamp(path)) is not None:
+                        yield path, stamp
 
 
 def _stamp(path: Path) -> Stamp | None:

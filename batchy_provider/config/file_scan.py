@@ -21,6 +21,9 @@ from batchy_provider.exceptions import ConfigError, InvalidNameError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 DEFAULTS_STEM = "_defaults"
+CALENDARS_STEM = "_calendars"
+SHARED_STEMS = (DEFAULTS_STEM, CALENDARS_STEM)
+"""Names of files that are no workflows: what they hold is for all workflows of their folder and below."""
 MAX_FOLDERS = 10_000
 """Folders that are looked into: a link to the root of a machine must not take the time of all workflows."""
 
@@ -71,11 +74,22 @@ def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | N
     for entry in _walk(os.fspath(folder), found):
         stem, dot, suffix = entry.name.rpartition(".")
         if dot + suffix in SUFFIXES:
-            if stem != DEFAULTS_STEM:
+            if stem not in SHARED_STEMS:
                 yield Path(entry.path)
         elif stem and (dot + suffix).lower() in SUFFIXES:
             message = f"files that end in {dot}{suffix} are not read; rename it to {stem}{dot}{suffix.lower()}"
             found.append(Diagnostic.of_file(entry.path, Code.FILE_NAME, message))
+
+
+def folders_with_calendars(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the folders that have a file of calendars, upper ones first."""
+    found = (Path(entry.path) for entry in _walk(os.fspath(folder), []) if entry.name.startswith(f"{CALENDARS_STEM}."))
+    return list(dict.fromkeys(path.parent for path in found if path.stem == CALENDARS_STEM and path.suffix in SUFFIXES))
+
+
+def find_shared(folder: Path, stem: str) -> Path | None:
+    """Return the file of a folder that has this name, one of `SHARED_STEMS`; also a broken link."""
+    return next((path for suffix in SUFFIXES if os.path.lexists(path := folder / f"{stem}{suffix}")), None)
 
 
 def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
@@ -84,7 +98,7 @@ def find_file(folder: str | os.PathLike[str], workflow: str) -> Path | None:
         check_workflow_name(workflow)
     except InvalidNameError:
         return None
-    if workflow == DEFAULTS_STEM:
+    if workflow in SHARED_STEMS:
         return None
     for suffix in sorted(SUFFIXES):
         # `os.path` answers False for a folder without permission, where `pathlib` raises.

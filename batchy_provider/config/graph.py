@@ -11,7 +11,7 @@ from html import escape
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import same_day_workflows
-from batchy_provider.config.schedule_model import After
+from batchy_provider.config.schedule_model import After, CronSchedule, Nth
 from batchy_provider.config.workflow import Workflow
 from batchy_provider.exceptions import ConfigError
 
@@ -75,6 +75,8 @@ def schedule_text(model: WorkflowModel) -> str:
     match model.schedule:
         case None:
             return "by hand"
+        case CronSchedule() as schedule:
+            return _cron_text(schedule, model.timezone)
         case After(after=workflows, any=is_any) as after:
             what = {"success": "", "failed": "the failure of ", "closed": "the end of "}[after.result]
             on_the_day = " on the same day" if after.same_day else ""
@@ -83,6 +85,22 @@ def schedule_text(model: WorkflowModel) -> str:
             return cron if cron.startswith("@o") or cron == "@continuous" else f"{cron} {model.timezone}"
         case crons:
             return f"{' | '.join(crons)} {model.timezone}"
+
+
+def _cron_text(schedule: CronSchedule, timezone: str) -> str:
+    parts = [f"{' | '.join(schedule.crons)} {timezone}"]
+    match schedule.on:
+        case Nth(nth=nth, of=of):
+            parts.append(f"business day {nth} of the {of} of {schedule.calendar}")
+        case "holidays":
+            parts.append(f"holidays of {schedule.calendar}")
+        case _ if schedule.calendar is not None:
+            parts.append(f"business days of {schedule.calendar}")
+    if schedule.move in ("next", "previous"):
+        parts.append(f"moved to the {schedule.move} one")
+    if schedule.after:
+        parts.append(f"or after {(' or ' if schedule.any else ' and ').join(schedule.after)}")
+    return ", ".join(parts)
 
 
 def as_text(workflow: Workflow) -> str:

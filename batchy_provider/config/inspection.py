@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from datetime import date
 from pathlib import Path
 
 from batchy_provider.config.bundle_paths import locate_bundle
+from batchy_provider.config.calendar_file import ending
 from batchy_provider.config.cross_file_checks import Finding, check_across_files
 from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, unexpected
-from batchy_provider.config.reader import find_files, locate, read_folder
+from batchy_provider.config.file_scan import folders_with_calendars
+from batchy_provider.config.reader import Reader, find_files, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 
 Check = Callable[[Workflow], list[Diagnostic]]
@@ -46,6 +49,11 @@ def inspect_folder(
     selected = [each for each in found.workflows.values() if bundles_of is None or each.name in bundles_of]
     if look_into_bundles:
         findings += _check_bundles(selected)
+    calendars = Reader(folder)
+    for each in folders_with_calendars(folder):
+        known = calendars.calendars(each)
+        findings += ((known.files[0], problem) for problem in ending(known, date.today()))
+    diagnostics += [each for each in calendars.calendar_diagnostics if each not in diagnostics]
     by_file: dict[Path, list[Violation]] = {}
     for path, problem in findings:
         by_file.setdefault(path, []).append(problem)

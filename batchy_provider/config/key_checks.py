@@ -16,6 +16,7 @@ from batchy_provider.config.job_model import Job
 from batchy_provider.config.job_name_checks import check_instances, check_job_key
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.run_checks import check_runs
+from batchy_provider.config.schedule_checks import check_schedule
 from batchy_provider.config.script_checks import check_script
 from batchy_provider.config.wait_checks import check_waits
 from batchy_provider.config.window_checks import check_window
@@ -62,6 +63,7 @@ def check(name: str, model: WorkflowModel) -> Iterator[Violation]:
     yield from check_shared(model)
     yield from check_dates(model)
     yield from check_waits(name, model)
+    yield from check_schedule(model)
     yield from check_runs(model)
     yield from check_window(name, model)
     yield from check_instances(model)

@@ -51,7 +51,7 @@ class SharedModel(FileModel):
     schedule: Schedule | None = Field(
         default=None,
         description="When to run: a cron expression, a preset (`@daily`), a list of cron expressions, "
-        "`{after: [workflow, …]}`, or nothing for runs by hand.",
+        "`{cron: …}` with a calendar, `{after: [workflow, …]}`, or nothing for runs by hand.",
     )
     timezone: Timezone = Field(
         default="UTC", description="IANA name; of the schedule, of `trunc_start`, and of dates in this file."

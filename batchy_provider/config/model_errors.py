@@ -13,7 +13,7 @@ from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation, did_you_mean, nearest, one_of, show
 from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
 from batchy_provider.config.model import Infa
-from batchy_provider.config.schedule_model import After, Deadline, RunParam, Wait, Within
+from batchy_provider.config.schedule_model import CronSchedule, Deadline, Nth, RunParam, Wait, Within
 from batchy_provider.config.window_model import UntilWorkflows, WindowModel
 
 SYNONYMS = {
@@ -156,7 +156,9 @@ def known_keys(path: KeyPath, top: type[BaseModel]) -> Iterable[str]:
         case ("jobs", _, "for_each"):
             model = ForEach
         case ("schedule",):
-            model = After
+            model = CronSchedule
+        case ("schedule", "on"):
+            model = Nth
         case ("window",):
             model = WindowModel
         case ("window", "until", *_):

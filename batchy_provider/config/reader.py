@@ -12,10 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
+from batchy_provider.config.calendar_file import read_calendars
+from batchy_provider.config.calendar_model import NO_CALENDARS, Calendars, KnownCalendars
 from batchy_provider.config.diagnostics import Code, Diagnostic, Violation, did_you_mean, key_text, unexpected
 from batchy_provider.config.document import Document, DocumentError, decode, parse
 from batchy_provider.config.excerpt import with_excerpts
-from batchy_provider.config.file_scan import DEFAULTS_STEM, SUFFIXES, find_file, find_files, read_bytes
+from batchy_provider.config.file_scan import (
+    CALENDARS_STEM,
+    DEFAULTS_STEM,
+    SHARED_STEMS,
+    SUFFIXES,
+    find_file,
+    find_files,
+    find_shared,
+    read_bytes,
+)
 from batchy_provider.config.original_files import is_original
 from batchy_provider.config.validation import drop, inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
@@ -24,7 +35,7 @@ from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
 
 __all__ = ["DEFAULTS_STEM", "SUFFIXES", "Folder", "InvalidFilesError", "Reader", "find_file", "find_files", "locate"]
-__all__ += ["read_each", "read_folder", "read_workflow"]
+__all__ += ["CALENDARS_STEM", "SHARED_STEMS", "read_each", "read_folder", "read_workflow"]
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +75,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Folder:
     """
     reader = Reader(folder)
     found = read_each(folder, reader.read)
-    found.diagnostics += reader.defaults_diagnostics
+    found.diagnostics += reader.shared_diagnostics
     return found
 
 
@@ -115,14 +126,23 @@ def locate(path: Path, violations: Iterable[Violation]) -> list[Diagnostic]:
 class Reader:
     """Read the files of one folder. Each ``_defaults.yaml`` on their path is read once.
 
-    :param folder: the top folder; defaults above it do not count.
+    Each ``_calendars.yaml`` is read once too, and only if a workflow picks a calendar.
+
+    :param folder: the top folder; defaults and calendars above it do not count.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.look: BundleCheck = bundle_problem
         self.defaults_diagnostics: list[Diagnostic] = []
+        self.calendar_diagnostics: list[Diagnostic] = []
         self._defaults: dict[Path, Mapping[str, Any]] = {}
+        self._calendars: dict[Path, KnownCalendars] = {}
+
+    @property
+    def shared_diagnostics(self) -> list[Diagnostic]:
+        """The errors of the files that are no workflows: defaults and, as far as they were read, calendars."""
+        return [*self.defaults_diagnostics, *self.calendar_diagnostics]
 
     def read(self, path: Path) -> Read:
         """Read one file. Errors are diagnostics; nothing is raised.
@@ -149,7 +169,9 @@ class Reader:
             name = check_workflow_name(path.stem)
         except InvalidNameError as error:
             return None, [Diagnostic.of_file(path, Code.FILE_NAME, f"{error}; rename the file")]
-        workflow, violations = validate(name, path, document.data, self.defaults(path.parent), self.look)
+        workflow, violations = validate(
+            name, path, document.data, self.defaults(path.parent), self.look, lambda: self.calendars(path.parent)
+        )
         if isinstance(document.data, dict) and not is_original(document.data):
             violations = _with_rewritten(document, violations)
         return (None if violations else workflow), _located(path, document, violations)
@@ -160,18 +182,49 @@ class Reader:
         An invalid key becomes a diagnostic and is ignored: it must not stop all workflows.
         """
         inherited: Mapping[str, Any] = {}
-        chain = [folder]
-        if folder.is_relative_to(self.folder):
-            while chain[-1] != self.folder:
-                chain.append(chain[-1].parent)
-        for each in reversed(chain):
+        for each in self._chain(folder):
             if each not in self._defaults:
                 self._defaults[each] = merge(inherited, self._read_defaults(each))
             inherited = self._defaults[each]
         return inherited
 
+    def calendars(self, folder: Path) -> KnownCalendars:
+        """Return the calendars that workflows of a folder can pick: of its own file and of those above it."""
+        known = NO_CALENDARS
+        for each in self._chain(folder):
+            if each not in self._calendars:
+                self._calendars[each] = self._read_calendars(each, known)
+            known = self._calendars[each]
+        return known
+
+    def _chain(self, folder: Path) -> list[Path]:
+        """Return the folders from the top one to a folder in it."""
+        chain = [folder]
+        if folder.is_relative_to(self.folder):
+            while chain[-1] != self.folder:
+                chain.append(chain[-1].parent)
+        return chain[::-1]
+
+    def _read_calendars(self, folder: Path, above: KnownCalendars) -> KnownCalendars:
+        path = find_shared(folder, CALENDARS_STEM)
+        if path is None:
+            return above
+        own: Calendars = {}
+        complete = False
+        try:
+            document = _open(path)
+            own, violations = read_calendars(document.data, above.calendars)
+            self.calendar_diagnostics += _located(path, document, _with_rewritten(document, violations))
+            complete = above.complete and isinstance(document.data, dict)
+        except DocumentError as error:
+            self.calendar_diagnostics.append(_diagnostic(path, error))
+        except Exception as error:  # as for any other file
+            log.debug("Reading %s", path, exc_info=True)
+            self.calendar_diagnostics.append(unexpected(path, error))
+        return KnownCalendars({**above.calendars, **own}, own, (path, *above.files), complete)
+
     def _read_defaults(self, folder: Path) -> Mapping[str, Any]:
-        path = next((p for p in (folder / f"{DEFAULTS_STEM}{s}" for s in SUFFIXES) if os.path.lexists(p)), None)
+        path = find_shared(folder, DEFAULTS_STEM)
         if path is None:
             return {}
         try:

@@ -17,17 +17,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from batchy_provider.config.base_model import Notifier
+from batchy_provider.config.calendar_model import CalendarModel
 from batchy_provider.config.diagnostics import Code
 from batchy_provider.config.durations import format_duration
 from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
 from batchy_provider.config.model import Infa, SharedModel, WorkflowModel
-from batchy_provider.config.schedule_model import After, Deadline, RunParam, Wait
+from batchy_provider.config.schedule_model import After, CronSchedule, Deadline, RunParam, Wait
 from batchy_provider.config.window_model import WindowModel
 
 _MODELS: dict[str, type[BaseModel]] = {
     each.__name__: each
     for each in (
         After,
+        CalendarModel,
+        CronSchedule,
         Deadline,
         ForEach,
         Infa,
@@ -45,26 +48,32 @@ _MODELS: dict[str, type[BaseModel]] = {
 _PLACE = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CODES = re.compile(r"(<!-- codes -->\n).*?(<!-- end -->)", re.DOTALL)
 _FORMS = {
+    "add": "day or list of days",
     "any": "true or false",
     "args": "mapping",
     "choices": "list",
+    "cron": "cron, preset, or list of crons",
     "default": "value",
     "for_each": "list, or `{from: job}`",
+    "holidays": "code or list of codes",
     "inputs": "address or list of addresses",
     "jobs": "mapping of jobs",
     "maximum": "number",
     "minimum": "number",
     "notify": "[notifiers](#notifiers)",
+    "on": "`business_days`, `holidays`, or `{nth: N, of: PERIOD}`",
     "on_failure": "[notifiers](#notifiers)",
     "on_retry": "[notifiers](#notifiers)",
     "on_success": "[notifiers](#notifiers)",
     "outputs": "address or list of addresses",
     "params": "mapping",
+    "remove": "day or list of days",
     "run_params": "mapping, see [runparam](#runparam)",
-    "schedule": "cron, preset, list of crons, or `{after: […]}`",
+    "schedule": "cron, preset, list of crons, `{cron: …}` or `{after: […]}`",
     "scope": "`today`, `due`, `since_last_run`, `any` or `{within: 12h}`",
     "until": "`now`, `schedule` or `{workflows: […]}`",
     "wait_for": "name, mapping, or list of these",
+    "weekend": "day of the week or list of them",
     "window": "mapping, see [window](#window)",
 }
 _TYPES = {
@@ -107,7 +116,7 @@ def renew(text: str) -> str:
     def put(found: re.Match[str]) -> str:
         of = _MODELS[found[2]]
         parent = of.__mro__[1] if of in (Job, WorkflowModel) else None
-        own = table(of, without=Settings if of is Job else None)
+        own = table(of, without=Settings if of is Job else After if of is CronSchedule else None)
         if of is WorkflowModel:
             own = table(SharedModel) + table(of, without=parent).split("\n", 2)[2]
         return found[1] + own + found[3]

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from batchy_provider.config.cron_expressions import PRESETS, time_of_day
 from batchy_provider.config.diagnostics import Code, Violation, show
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.schedule_model import After, RunParam
-from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
+from batchy_provider.config.schedule_model import After, CronSchedule, Nth, RunParam
+from batchy_provider.core.calendars import Calendar
+from batchy_provider.core.schedules import NO_SCHEDULE, DayRule, Days, Move, Period, Schedule
 
 WINDOW_PARAMS = ("from_date", "to_date", "move_watermark")
 """Keys of a run's conf that set its window: a form may ask for them, but they must not have a default."""
@@ -40,6 +42,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def crons_of(model: WorkflowModel) -> list[str]:
     """Return the cron expressions that a workflow is scheduled by."""
     match model.schedule:
+        case CronSchedule() as schedule:
+            return schedule.crons
         case None | After() | "@once" | "@continuous":
             return []
         case str(cron):
@@ -48,10 +52,33 @@ def crons_of(model: WorkflowModel) -> list[str]:
             return crons
 
 
-def schedule_of_model(model: WorkflowModel) -> Schedule:
-    """Return when a workflow is due by its file; not known if it has another schedule than cron expressions."""
+def is_after_workflows(model: WorkflowModel) -> bool:
+    """Tell whether the batches of other workflows start runs."""
+    return isinstance(model.schedule, After) and bool(model.schedule.after)
+
+
+def schedule_of_model(model: WorkflowModel, calendar: Calendar | None = None) -> Schedule:
+    """Return when a workflow is due by its file; not known if it has another schedule than cron expressions.
+
+    :param calendar: the calendar that the file names.
+    """
     crons = tuple(PRESETS.get(cron, cron) for cron in crons_of(model))
-    return Schedule(crons=crons, timezone=model.timezone) if crons else NO_SCHEDULE
+    if not crons:
+        return NO_SCHEDULE
+    plain = Schedule(crons=crons, timezone=model.timezone)
+    written = model.schedule
+    if calendar is None or not isinstance(written, CronSchedule):
+        return plain
+    return replace(
+        plain,
+        calendar=calendar,
+        on=None if written.on is None else _day_rule(written.on),
+        move=Move(written.move or "skip"),
+    )
+
+
+def _day_rule(on: str | Nth) -> DayRule:
+    return DayRule(days=Days.NTH, nth=on.nth, of=Period(on.of)) if isinstance(on, Nth) else DayRule(days=Days(on))
 
 
 def same_day_workflows(model: WorkflowModel) -> list[str]:
@@ -77,7 +104,7 @@ def time_to_deadline(model: WorkflowModel) -> timedelta | None:
     if deadline is None or deadline.closed_by is None:
         return deadline.within if deadline is not None else None
     due = time_of_day(crons_of(model))
-    if due is None:
+    if due is None or is_after_workflows(model):
         return None
     hour, minute = map(int, deadline.closed_by.split(":"))
     return timedelta(minutes=(hour - due[0]) * 60 + minute - due[1]) % _DAY or _DAY
@@ -92,7 +119,8 @@ def check_runs(model: WorkflowModel) -> Iterator[Violation]:
     if (deadline.closed_by is None) == (deadline.within is None):
         yield Violation(("deadline",), Code.CONFLICT, "expected either closed_by or within", at_key=True)
     elif time_to_deadline(model) is None:
-        message = "a time of day needs a schedule that fires at one time of day; use within"
+        also = ", and not after workflows, too" if crons_of(model) and is_after_workflows(model) else ""
+        message = f"a time of day needs a schedule that fires at one time of day{also}; use within"
         yield Violation(("deadline", "closed_by"), Code.CONFLICT, message)
 
 

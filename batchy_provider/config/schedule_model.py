@@ -4,19 +4,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from batchy_provider.config.base_model import FileModel, Notifiers
+from batchy_provider.config.diagnostics import nearest
 from batchy_provider.config.field_types import (
     Cron,
     Names,
     PositiveDuration,
     TimeOfDay,
     Timezone,
+    wrong,
 )
 from batchy_provider.core.vocabulary import OnFailed, SubscribedResult
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise wrong("expected 1 for the first business day, -1 for the last one, or another number; not 0")
+    return value
 
 
 class After(FileModel):
@@ -38,7 +47,60 @@ class After(FileModel):
     )
 
 
+class Nth(FileModel):
+    """One business day of each period."""
+
+    nth: Annotated[int, AfterValidator(_not_zero)] = Field(
+        description="Which business day: `1` is the first one of the period, `-1` the last one."
+    )
+    of: Literal["week", "month", "quarter", "year"] = Field(
+        default="month", description="The period. A week begins on Monday."
+    )
+
+
+On = Annotated[
+    Annotated[Literal["business_days", "holidays"], Tag("<name>")] | Annotated[Nth, Tag("<nth>")],
+    # Tags are in angle brackets, so that `model_errors` can distinguish them from the keys of a file.
+    Discriminator(lambda value: "<nth>" if isinstance(value, dict | Nth) else "<name>"),
+]
+Crons = Annotated[
+    Annotated[Cron, Tag("<cron>")] | Annotated[list[Cron], Field(min_length=1), Tag("<crons>")],
+    Discriminator(lambda value: "<crons>" if isinstance(value, list) else "<cron>"),
+]
+
+
+class CronSchedule(After):
+    """A schedule by the clock, with a calendar, or with other workflows' batches that start a run too."""
+
+    cron: Crons = Field(description="A cron expression, a preset (`@daily`), or a list of cron expressions.")
+    calendar: str | None = Field(
+        default=None,
+        description="Calendar of `_calendars.yaml`; without `on` and `move`, runs are due on its business days.",
+    )
+    on: On | None = Field(
+        default=None,
+        description="Days on which runs are due: `business_days`, `holidays`, or `{nth: N, of: PERIOD}`, the Nth "
+        "business day of each `week`, `month`, `quarter` or `year`; `-1` is the last one.",
+    )
+    move: Literal["skip", "next", "previous"] | None = Field(
+        default=None,
+        description="A due time on a day that is no business day: `skip` leaves it out, `next` and `previous` move it "
+        "to that business day, at the same time of day.",
+    )
+    after: Names = Field(default_factory=list, description="Workflows; their success starts a run, too.")
+
+    @property
+    def crons(self) -> list[str]:
+        """The cron expressions and presets."""
+        return [self.cron] if isinstance(self.cron, str) else self.cron
+
+
+_CRON_KEYS = frozenset(CronSchedule.model_fields) - frozenset(After.model_fields)
+
+
 def _kind_of_schedule(value: Any) -> str:
+    if isinstance(value, CronSchedule) or (isinstance(value, dict) and _is_by_cron(value)):
+        return "<times>"
     if isinstance(value, dict | After):
         return "<after>"
     if isinstance(value, list):
@@ -46,10 +108,18 @@ def _kind_of_schedule(value: Any) -> str:
     return "<preset>" if value in ("@once", "@continuous") else "<cron>"
 
 
+def _is_by_cron(data: Mapping[str, Any]) -> bool:
+    """Tell whether a mapping is a schedule by cron, also where its keys are misspelt."""
+    if _CRON_KEYS & data.keys() or After.model_fields.keys() & data.keys():
+        return bool(_CRON_KEYS & data.keys())
+    return any(nearest(key, CronSchedule.model_fields) in _CRON_KEYS for key in data)
+
+
 Schedule = Annotated[
     Annotated[Cron, Tag("<cron>")]
     | Annotated[Literal["@once", "@continuous"], Tag("<preset>")]
     | Annotated[list[Cron], Field(min_length=1), Tag("<crons>")]
+    | Annotated[CronSchedule, Tag("<times>")]
     | Annotated[After, Tag("<after>")],
     Discriminator(_kind_of_schedule),
 ]

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from batchy_provider.config.calendar_model import CalendarModel
 from batchy_provider.config.job_name_checks import RESERVED_JOBS, WAIT_PREFIX
 from batchy_provider.config.job_order import PREVIOUS
 from batchy_provider.config.key_checks import ACTIONS
@@ -22,6 +23,8 @@ IN_CFG = ".schema.json"
 """Name of a copy in the folder of workflow files. Files whose names start with a dot are not workflows."""
 DEFAULTS_IN_CFG = ".schema-defaults.json"
 """The same for `_defaults.yaml`."""
+CALENDARS_IN_CFG = ".schema-calendars.json"
+"""The same for `_calendars.yaml`."""
 
 
 def schema_text(*, defaults: bool = False) -> str:
@@ -43,6 +46,20 @@ def schema_text(*, defaults: bool = False) -> str:
             "pattern": rf"^(?!\.+$)[A-Za-z0-9_.\-]{{1,{MAX_NAME_LENGTH}}}$",
             "not": {"anyOf": [{"enum": [*RESERVED_JOBS, PREVIOUS]}, {"pattern": f"^{WAIT_PREFIX}"}]},
         }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def calendars_schema_text() -> str:
+    """Return the schema of ``_calendars.yaml`` as JSON."""
+    calendar = _plain(CalendarModel.model_json_schema())
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The calendars that workflows of a folder can pick",
+        "type": "object",
+        "patternProperties": {"^x-": True},
+        "propertyNames": {"pattern": r"^[A-Za-z0-9_.\-]{1,200}$"},
+        "additionalProperties": {"anyOf": [calendar, {"type": "null"}]},
+    }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -72,3 +89,4 @@ def write_files(root: Path) -> None:
     for path in (root / "batchy_provider" / "config" / "schema.json", root / "cfg" / IN_CFG):
         path.write_text(text, encoding="utf-8")
     (root / "cfg" / DEFAULTS_IN_CFG).write_text(schema_text(defaults=True), encoding="utf-8")
+    (root / "cfg" / CALENDARS_IN_CFG).write_text(calendars_schema_text(), encoding="utf-8")

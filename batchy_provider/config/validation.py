@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,24 @@ from pydantic import ValidationError
 
 from batchy_provider.config.airflow_limits import check_airflow_limits
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
+from batchy_provider.config.calendar_model import NO_CALENDARS, KnownCalendars
 from batchy_provider.config.diagnostics import Code, Violation, did_you_mean, show
 from batchy_provider.config.job_order import resolve_order
 from batchy_provider.config.key_checks import check, check_shared
 from batchy_provider.config.model import SharedModel, WorkflowModel
 from batchy_provider.config.model_errors import violations_of
 from batchy_provider.config.original_files import check_original, is_original
+from batchy_provider.config.schedule_checks import pick_calendar
 from batchy_provider.config.workflow import Workflow
 
 
 def validate(
-    name: str, path: Path, data: Any, defaults: Mapping[str, Any], look: BundleCheck = bundle_problem
+    name: str,
+    path: Path,
+    data: Any,
+    defaults: Mapping[str, Any],
+    look: BundleCheck = bundle_problem,
+    calendars: Callable[[], KnownCalendars] = lambda: NO_CALENDARS,
 ) -> tuple[Workflow | None, list[Violation]]:
     """Validate the data of a file.
 
@@ -31,6 +38,7 @@ def validate(
     :param data: plain data.
     :param defaults: keys that the file inherits.
     :param look: checks a bundle.
+    :param calendars: returns the calendars that the file can pick; called only if it picks one.
     :returns: the workflow, or None and the violations.
     """
     if not isinstance(data, dict):
@@ -44,16 +52,23 @@ def validate(
         model = WorkflowModel.model_validate(merged)
     except ValidationError as error:
         violations = violations_of(error, WorkflowModel)
-        return None, [*violations, *_further_violations(name, path.parent, merged, violations, look)]
+        return None, [*violations, *_further_violations(name, path.parent, merged, violations, look, calendars)]
     violations = list(_check(name, path.parent, model, look))
+    calendar, of_calendar = pick_calendar(model, calendars)
+    violations += of_calendar
     order, of_order = resolve_order(model.jobs)
     if violations or of_order:
         return None, [*violations, *of_order]
-    return Workflow(name=name, path=path, model=model, order=order), []
+    return Workflow(name=name, path=path, model=model, order=order, calendar=calendar), []
 
 
 def _further_violations(
-    name: str, folder: Path, data: Mapping[str, Any], known: list[Violation], look: BundleCheck
+    name: str,
+    folder: Path,
+    data: Mapping[str, Any],
+    known: list[Violation],
+    look: BundleCheck,
+    calendars: Callable[[], KnownCalendars],
 ) -> Iterator[Violation]:
     """Check the file without its invalid keys, so that one run of validate shows all errors."""
     valid = dict(data)
@@ -65,7 +80,7 @@ def _further_violations(
         return
     # Without its invalid keys a job may seem to have other errors, or to follow another job.
     places = {problem.path[:2] if problem.path[:1] == ("jobs",) else problem.path[:1] for problem in known}
-    for problem in _check(name, folder, model, look):
+    for problem in (*_check(name, folder, model, look), *pick_calendar(model, calendars)[1]):
         if problem.path[:2] not in places and problem.path[:1] not in places:
             yield problem
     if not any(place[:1] == ("jobs",) for place in places):

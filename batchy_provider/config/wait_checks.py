@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.schedule_model import After
+from batchy_provider.config.schedule_model import After, CronSchedule
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import InvalidNameError
 
@@ -30,7 +30,7 @@ def check_waits(name: str, model: WorkflowModel) -> Iterator[Violation]:
             )
         seen.add(wait.workflow)
     if isinstance(model.schedule, After):
-        if not model.schedule.after:
+        if not model.schedule.after and not isinstance(model.schedule, CronSchedule):
             yield Violation(("schedule", "after"), Code.MISSING_VALUE, "expected at least one workflow")
         for index, other in enumerate(model.schedule.after):
             yield from check_workflow(other, ("schedule", "after", index))

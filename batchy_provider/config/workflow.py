@@ -14,7 +14,9 @@ from batchy_provider.config.job_model import Job
 from batchy_provider.config.job_order import Order
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.run_checks import schedule_of_model
+from batchy_provider.core.calendars import Calendar
 from batchy_provider.core.job_state import INITIAL_DATE, Fields
+from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.values import WorkflowConfig
 
 
@@ -26,6 +28,7 @@ class Workflow:
     :param path: the file.
     :param model: its keys; None for a file in the form of the original Batchy, which is state and no DAG.
     :param order: which job follows which; None as above.
+    :param calendar: the calendar that its schedule names; None without one.
     :param original: job → params of a file in the original's form; None for all other files.
     """
 
@@ -33,6 +36,7 @@ class Workflow:
     path: Path
     model: WorkflowModel | None = None
     order: Order | None = None
+    calendar: Calendar | None = None
     original: Mapping[str, Fields] | None = None
 
     @property
@@ -51,6 +55,11 @@ class Workflow:
         notifiers += [each for item in settings for each in (item.on_failure, item.on_retry, item.on_success)]
         return any(notifiers) or any(job.operator is not None for job in model.jobs.values())
 
+    @property
+    def schedule(self) -> Schedule:
+        """When it is due, as far as cron expressions say so."""
+        return NO_SCHEDULE if self.model is None else schedule_of_model(self.model, self.calendar)
+
     def config(self) -> WorkflowConfig:
         """Return what the state layer needs."""
         if self.model is None:
@@ -62,7 +71,7 @@ class Workflow:
             timezone=self.model.timezone,
             disabled=frozenset(name for name, job in jobs.items() if not job.enabled),
             infa=self.model.infa.model_dump(exclude_none=True) if self.model.infa is not None else {},
-            schedule=schedule_of_model(self.model),
+            schedule=self.schedule,
             window=None if self.model.window is None else self.model.window.shape(),
         )
 

@@ -61,6 +61,15 @@ def all_codes() -> list[str]:
     return sorted(set(codes))
 
 
+def regions_of(code: str) -> list[str]:
+    """Return the codes of the regions of a country or market; none for a code that the library does not know."""
+    try:
+        entity, _ = _entity(code)
+    except StateError:
+        return []
+    return [f"{code}-{each}" for each in entity.subdivisions]
+
+
 @lru_cache(maxsize=1024)
 def _entity(code: str) -> tuple[Any, str | None]:
     """Return the class of a country or market, and the region."""

@@ -12,7 +12,7 @@ from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import Code, KeyPath, Violation
 from batchy_provider.config.job_model import Job, Settings
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.run_checks import crons_of, time_to_deadline
+from batchy_provider.config.run_checks import crons_of, is_after_workflows, time_to_deadline
 from batchy_provider.dag_factory.classes import BuildError, import_class, make
 
 EVENTS = ("on_failure", "on_retry", "on_success")
@@ -53,7 +53,7 @@ def deadlines(model: WorkflowModel) -> Any:
 
     sync_callback = sync_callback_class()
     # A run that is triggered by hand or by assets may have no logical date, and Airflow 3.1 fails over that.
-    is_dated = crons_of(model) and sync_callback is not None
+    is_dated = crons_of(model) and not is_after_workflows(model) and sync_callback is not None
     reference = sdk.DeadlineReference.DAGRUN_LOGICAL_DATE if is_dated else sdk.DeadlineReference.DAGRUN_QUEUED_AT
     alerts = []
     for index, notifier in enumerate(model.deadline.notify):

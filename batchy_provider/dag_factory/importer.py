@@ -33,7 +33,7 @@ from airflow.sdk.importers.base import (  # type: ignore[import-not-found]  # Ai
 
 from batchy_provider.config.diagnostics import Code, Diagnostic
 from batchy_provider.config.document import DocumentError
-from batchy_provider.config.file_scan import read_bytes
+from batchy_provider.config.file_scan import CALENDARS_STEM, folders_with_calendars, read_bytes
 from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES, InvalidFilesError, Reader, find_file, find_files
 from batchy_provider.core.storable_text import storable
 from batchy_provider.dag_factory.loader import build_workflow, check_storage
@@ -50,7 +50,7 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc]  # Airflow 3.
         return get_file_suffix(definition) in self.supported_extensions
 
     def list_dag_definitions(self, bundle: Any, *, safe_mode: bool = True) -> Iterator[Any]:
-        """Yield the workflow files of a bundle, and the errors of ``_defaults`` files.
+        """Yield the workflow files of a bundle, and the errors of ``_defaults`` and ``_calendars`` files.
 
         :param bundle: a DAG bundle; its path is a folder, or one file when Airflow parses a single file.
         """
@@ -67,7 +67,9 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc]  # Airflow 3.
             if definition.path in ours:
                 reader.defaults(definition.path.parent)
                 yield definition
-        yield from _errors(reader.defaults_diagnostics)
+        for folder in folders_with_calendars(root):
+            reader.calendars(folder)
+        yield from _errors(reader.shared_diagnostics)
 
     def import_definition(self, definition: Any, bundle: Any) -> Any:
         """Return the DAG of one file, or one import error that lists its diagnostics with their lines."""
@@ -96,15 +98,17 @@ class WorkflowImporter(AbstractDagImporter):  # type: ignore[misc]  # Airflow 3.
 
 
 def _file(path: Path, extensions: Iterable[str]) -> Iterator[Any]:
-    """Yield a single file: a workflow, or the errors of a ``_defaults`` file."""
+    """Yield a single file: a workflow, or the errors of a file that is for all workflows."""
     if path.suffix not in extensions:
         return
-    if path.stem != DEFAULTS_STEM:
-        yield FilesystemDagDefinition(path=path)
-        return
     reader = Reader(path.parent)
-    reader.defaults(path.parent)
-    yield from _errors(reader.defaults_diagnostics)
+    if path.stem == DEFAULTS_STEM:
+        reader.defaults(path.parent)
+    elif path.stem == CALENDARS_STEM:
+        reader.calendars(path.parent)
+    else:
+        yield FilesystemDagDefinition(path=path)
+    yield from _errors(reader.shared_diagnostics)
 
 
 def _errors(diagnostics: Iterable[Diagnostic]) -> Iterator[Any]:

@@ -12,12 +12,16 @@ from batchy_provider.assets import failed_asset, outside_asset, workflow_asset
 from batchy_provider.compat import cron_timetables
 from batchy_provider.config.cron_expressions import PRESETS
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.schedule_model import After
+from batchy_provider.config.schedule_model import After, CronSchedule
 
 
 def schedule_of(model: WorkflowModel) -> Any:
     """Return what ``DAG(schedule=…)`` takes."""
     match model.schedule:
+        case CronSchedule(calendar=None, after=[]) as schedule:
+            return _timetable(schedule.crons, model.timezone)
+        case CronSchedule():
+            raise ValueError("a schedule with a calendar has no timetable yet")
         case After() as after:
             each = [_assets(name, after, model.connection) for name in after.after]
             if after.any:

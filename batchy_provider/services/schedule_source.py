@@ -15,7 +15,7 @@ from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.file_scan import find_file, find_files
 from batchy_provider.config.graph import schedule_text
 from batchy_provider.config.reader import InvalidFilesError, Reader
-from batchy_provider.config.schedule_model import After
+from batchy_provider.config.schedule_model import After, CronSchedule
 from batchy_provider.core.dates import to_utc
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.core.schedules import Schedule
@@ -189,6 +189,10 @@ def _notes(name: str, model: WorkflowModel) -> Iterator[ScheduleNote]:
         case "@continuous":
             text = f"{name} runs all the time: a run starts when the one before has ended (@continuous)"
             yield ScheduleNote(code=NoteCode.CONTINUOUS, text=text)
+        case CronSchedule():
+            if model.schedule.after:
+                text = f"{name} also runs after {' and '.join(model.schedule.after)}: nobody knows these times before"
+                yield ScheduleNote(code=NoteCode.AFTER, text=text)
         case After():
             text = f"{name} runs {schedule_text(model)}: nobody knows the time before"
             yield ScheduleNote(code=NoteCode.AFTER, text=text)

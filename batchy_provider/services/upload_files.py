@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from batchy_provider.bundles.storage import hash_file, sync_path, write_new
 from batchy_provider.config.bundle_paths import FOLDER, SCRIPT
-from batchy_provider.config.reader import DEFAULTS_STEM, SUFFIXES
+from batchy_provider.config.reader import SHARED_STEMS, SUFFIXES
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import BatchyError, ConfigError
 
@@ -37,7 +37,7 @@ def config_name(name: str) -> str:
     """
     stem, dot, suffix = name.rpartition(".")
     # Files that begin with a dot or with `_` are read as something else, or not at all.
-    if dot + suffix not in SUFFIXES or stem.casefold() == DEFAULTS_STEM or stem.startswith("."):
+    if dot + suffix not in SUFFIXES or stem.casefold() in SHARED_STEMS or stem.startswith("."):
         raise ConfigError(f"{name!r} is no workflow file; expected NAME{', NAME'.join(SUFFIXES)}")
     check_workflow_name(stem)
     return name

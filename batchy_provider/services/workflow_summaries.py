@@ -77,7 +77,8 @@ def summary_of(
     config = workflow.config() if workflow is not None and state is None else None
     live = {} if state is None or batch is None or batch.status != "open" else state.progress
     last_success = state.last_success if state is not None else None
-    deadline = deadline_of(model, last_success, to_utc(datetime.now(timezone.utc))) if model is not None else None
+    now = to_utc(datetime.now(timezone.utc))
+    deadline = None if workflow is None or model is None else deadline_of(model, last_success, now, workflow.schedule)
     return WorkflowSummary(
         workflow=name,
         status=batch.status if batch else "new",

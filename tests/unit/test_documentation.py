@@ -17,8 +17,15 @@ import yaml
 from documentation_pages import FENCE, PAGES, ROOT, WRITTEN, commands_of, modules, modules_page
 
 from batchy_provider.cli.main import build_parser
+from batchy_provider.config.calendar_file import read_calendars
+from batchy_provider.config.calendar_model import KnownCalendars
 from batchy_provider.config.document import parse
 from batchy_provider.config.schema import schema_text
+from batchy_provider.core.calendars import Calendar
+
+CALENDARS_HEADER = "# cfg/_calendars.yaml\n"
+"""The first line of a block that is a file of calendars."""
+PAGE_FILE = ROOT / "cfg" / "page.yaml"
 
 # what the pages say
 
@@ -43,17 +50,30 @@ def test_yaml_on_the_pages_is_yaml_and_whole_workflow_files_are_valid(block: str
         return
     if block.lstrip().startswith("wait_for:") and block.count("wait_for:") == 2:  # one key in its two forms
         return
+    if block.startswith(CALENDARS_HEADER):
+        assert not read_calendars(parse(block).data, {})[1]
+        return
     data, *more = yaml.safe_load_all(block)
     if more or (isinstance(data, dict) and {"on", True} & set(data)):  # of other programs: YAML takes `on` for true
         return
     if isinstance(data, dict) and "jobs" in data:
-        _, problems = validate("page", ROOT / "cfg" / "page.yaml", parse(block).data, {})
+        _, problems = validate("page", PAGE_FILE, parse(block).data, {}, calendars=_calendars)
         wrong = [problem for problem in problems if not problem.message.startswith("no bundle")]
         assert not wrong
     elif isinstance(data, dict) and set(data) <= _keys_of_files():
         with_job = parse(block + "\njobs: {load: {bash: 'true'}}\n")
-        _, problems = validate("page", ROOT / "cfg" / "page.yaml", with_job.data, {})
+        _, problems = validate("page", PAGE_FILE, with_job.data, {}, calendars=_calendars)
         assert not problems
+
+
+@functools.cache
+def _calendars() -> KnownCalendars:
+    """Return the calendars that blocks on the pages define."""
+    found: dict[str, Calendar | None] = {}
+    for block in (each.values[0] for each in _blocks("yaml")):
+        if block.startswith(CALENDARS_HEADER):
+            found |= read_calendars(parse(block).data, {})[0]
+    return KnownCalendars(found)
 
 
 def _keys_of_files() -> set[str]:

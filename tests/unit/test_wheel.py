@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batchy_provider.config.schema import schema_text
+from batchy_provider.config.schema import calendars_schema_text, schema_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +58,7 @@ def test_a_build_writes_the_schema_of_the_models(wheel: zipfile.Path):
     assert package["config/schema.json"].decode() == schema_text()
     assert package["examples/cfg/.schema.json"].decode() == schema_text()
     assert package["examples/cfg/.schema-defaults.json"].decode() == schema_text(defaults=True)
+    assert package["examples/cfg/.schema-calendars.json"].decode() == calendars_schema_text()
 
 
 def test_the_examples_of_the_demo_are_there(wheel: zipfile.Path):

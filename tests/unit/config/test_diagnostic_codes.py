@@ -40,13 +40,23 @@ FILES = {
     "duplicate_entry": f"wait_for: [b, b]\n{JOB}",
     "undefined_job": "jobs: {a: {bash: x, after: b}}",
     "undefined_workflow": f"wait_for: b\n{JOB}",
+    "undefined_calendar": f'schedule: {{cron: "0 2 * * *", calendar: target2}}\n{JOB}',
     "job_order": "jobs: {a: {bash: x, input: b}, b: {bash: x}}",
     "cycle": "jobs: {a: {bash: x, after: b}, b: {bash: x}}",
     "airflow_limit": f"tags: [{'x' * 101}]\n{JOB}",
     "class_not_found": "jobs: {a: {operator: no.such.Operator}}",
     "class_arguments": f"jobs: {{a: {{operator: {OPERATOR}, args: {{colour: red}}}}}}",
 }
-OTHERWISE = {"unreadable_file", "file_name", "duplicate_workflow", "json_syntax", "unexpected", "airflow_refuses"}
+OTHERWISE = {
+    "airflow_refuses",
+    "calendar_ends",
+    "duplicate_workflow",
+    "file_name",
+    "invalid_calendar",
+    "json_syntax",
+    "unexpected",
+    "unreadable_file",
+}
 """Codes that do not come of the text of one YAML file."""
 
 

@@ -16,7 +16,14 @@ from jsonschema import Draft202012Validator
 
 from batchy_provider.cli.main import main
 from batchy_provider.config.document import parse
-from batchy_provider.config.schema import DEFAULTS_IN_CFG, IN_CFG, schema_text, write_files
+from batchy_provider.config.schema import (
+    CALENDARS_IN_CFG,
+    DEFAULTS_IN_CFG,
+    IN_CFG,
+    calendars_schema_text,
+    schema_text,
+    write_files,
+)
 
 ROOT = Path(__file__).parents[3]
 VALIDATOR = Draft202012Validator(json.loads(schema_text()))
@@ -56,6 +63,7 @@ def test_a_build_writes_it_into_the_package_and_beside_the_examples(tmp_path: Pa
         "batchy_provider/config/schema.json": schema_text(),
         f"cfg/{IN_CFG}": schema_text(),
         f"cfg/{DEFAULTS_IN_CFG}": schema_text(defaults=True),
+        f"cfg/{CALENDARS_IN_CFG}": calendars_schema_text(),
     }
 
 
@@ -69,6 +77,7 @@ def test_no_copy_is_committed():
 def test_it_is_a_schema():
     Draft202012Validator.check_schema(json.loads(schema_text()))
     Draft202012Validator.check_schema(json.loads(schema_text(defaults=True)))
+    Draft202012Validator.check_schema(json.loads(calendars_schema_text()))
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]):
@@ -76,6 +85,8 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out == schema_text()
     assert main(["schema", "--defaults"]) == 0
     assert capsys.readouterr().out == schema_text(defaults=True)
+    assert main(["schema", "--calendars"]) == 0
+    assert capsys.readouterr().out == calendars_schema_text()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -93,8 +104,40 @@ def test_defaults_of_a_folder():
     assert list(validator.iter_errors({"jobs": {}}))
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("target2: {holidays: ECB}\nshop: {weekend: [sun], holidays: [DE-BY], add: 2026-12-31, remove: []}\nplain:", 0),
+        ("x-days: &x [2026-12-31]\nshop: {extends: target2, weekend: [], add: *x}", 0),
+        ("a: {weekend: [sunn]}\nb: {holiday: ECB}\nc: {add: tomorrow}\nd: [ECB]", 4),
+    ],
+)
+def test_calendars_of_a_folder(text: str, count: int):
+    validator = Draft202012Validator(json.loads(calendars_schema_text()))
+    assert len(list(validator.iter_errors(parse(text).data))) == count
+
+
+@pytest.mark.parametrize(
+    ("schedule", "is_valid"),
+    [
+        ('{cron: "0 2 * * *", calendar: target2, on: business_days}', True),
+        ('{cron: ["0 2 * * *"], calendar: target2, on: {nth: -2, of: year}, move: skip}', True),
+        ('{cron: "@daily", after: crm, any: true}', True),
+        ("{calendar: target2}", False),
+        ('{cron: "0 2 * * *", calendar: target2, on: {nth: 1, of: day}}', False),
+        ('{cron: "0 2 * * *", calendar: target2, move: forward}', False),
+    ],
+)
+def test_schedules_with_calendars(schedule: str, is_valid: bool):
+    assert (diagnostics(f"schedule: {schedule}\njobs: {{a: {{bash: x}}}}") == []) == is_valid
+
+
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
 def test_what_the_page_shows_is_valid(text: str):
+    if text.startswith("# cfg/_calendars.yaml"):
+        calendars = Draft202012Validator(json.loads(calendars_schema_text()))
+        assert list(calendars.iter_errors(parse(text).data)) == []
+        return
     text = text.replace("bash: …", "bash: x").replace("sql: …", "sql: x")
     if text.startswith("wait_for: crm"):  # two ways to write the same
         text = text.partition("\n")[2]
