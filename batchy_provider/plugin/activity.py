@@ -10,7 +10,7 @@ from typing import Literal
 
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
 
-ActivityState = Literal["queued", "waiting", "held", "starting", "running"]
+ActivityState = Literal["queued", "waiting", "held", "on_hold", "starting", "running"]
 
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _ASLEEP = frozenset({"deferred", "up_for_reschedule"})
@@ -56,8 +56,8 @@ class Activity:
     """What the next run of a workflow does before it has opened its batch.
 
     :param doing: ``queued`` (Airflow has no free slot, or the DAG is paused), ``waiting`` (for other workflows),
-        ``held`` (another batch of this workflow is open), ``starting``, or ``running`` (it loads a past window, or its
-        batch has ended).
+        ``held`` (another batch of this workflow is open), ``on_hold`` (a person has put it on hold),
+        ``starting``, or ``running`` (it loads a past window, or its batch has ended).
     :param run_id: id of the run.
     :param since: since when that run waits or runs; UTC, ISO 8601.
     :param waits_for: the workflows that it waits for now.
@@ -71,11 +71,12 @@ class Activity:
     runs: int = 1
 
 
-def activity_of(runs: Sequence[ActiveRun], holder: str | None) -> Activity | None:
+def activity_of(runs: Sequence[ActiveRun], holder: str | None, *, on_hold: bool = False) -> Activity | None:
     """Return what the next run does.
 
     :param runs: all runs that have not ended, oldest first.
     :param holder: id of the run that holds the live batch open. It is left out: the state of its batch shows it.
+    :param on_hold: a person has put the workflow on hold.
     :returns: None if there is no other run.
     """
     others = [run for run in runs if run.run_id != holder]
@@ -83,6 +84,8 @@ def activity_of(runs: Sequence[ActiveRun], holder: str | None) -> Activity | Non
         return None
     run = min(others, key=lambda each: each.state == "queued")  # a run that has started before one that has not
     doing, waits_for = _doing(run)
+    if doing == "held" and on_hold:
+        doing = "on_hold"
     return Activity(doing=doing, run_id=run.run_id, since=run.since, waits_for=waits_for, runs=len(runs))
 
 

@@ -28,9 +28,11 @@ from batchy_provider.plugin.server_addresses import hide_addresses
 
 if TYPE_CHECKING:
     from batchy_provider.config.diagnostics import Diagnostic
+    from batchy_provider.core.batch_notes import BatchNote
     from batchy_provider.core.values import PersonalChange
     from batchy_provider.services.answers import BatchView, JobSummary, WorkflowDetail, WorkflowSummary
     from batchy_provider.services.composition import Services
+    from batchy_provider.services.hold_answers import HoldView
 
 S = TypeVar("S", bound="WorkflowSummary")
 
@@ -85,6 +87,8 @@ class Disclosure:
             holder=self._maybe(found.holder, own),
             schedule=self._maybe(found.schedule, own),
             window=self._maybe(found.window, own),
+            hold=None if found.hold is None else self.hold(found.hold, own=own),
+            acknowledged=None if found.acknowledged is None else self._note(found.acknowledged, own),
             progress={job: mask_fields(report) for job, report in found.progress.items()},
         )
 
@@ -136,7 +140,20 @@ class Disclosure:
             why=self._maybe(found.why, own),
             closed_by=self._maybe(found.closed_by, own),
             closed_why=self._maybe(found.closed_why, own),
+            notes=self.notes(found.notes, own=own),
         )
+
+    def hold(self, hold: HoldView, *, own: Collection[str] = ()) -> HoldView:
+        """Return what the caller may see of a hold."""
+        own = (hold.workflow, *own)
+        return replace(hold, by=self.text(hold.by, own=own), why=self.text(hold.why, own=own))
+
+    def notes(self, notes: Iterable[BatchNote], *, own: Collection[str] = ()) -> list[BatchNote]:
+        """Return what the caller may see of the notes on a batch."""
+        return [self._note(note, own) for note in notes]
+
+    def _note(self, note: BatchNote, own: Collection[str]) -> BatchNote:
+        return replace(note, by=self.text(note.by, own=own), text=self._maybe(note.text, own))
 
     def diagnostics(self, diagnostics: Iterable[Diagnostic], *, own: Collection[str] = ()) -> list[Diagnostic]:
         """Return what the caller may see of the errors of a file."""

@@ -72,6 +72,12 @@ GAPS = Gauge(
 GAP_SECONDS = Gauge("batchy_workflow_gap_seconds", _WORKFLOW, "Length of these gaps together.")
 JOBS = Gauge("batchy_workflow_jobs", _WORKFLOW, "How many jobs it has.")
 DISABLED = Gauge("batchy_workflow_jobs_disabled", _WORKFLOW, "How many of them are switched off.")
+ON_HOLD = Gauge("batchy_workflow_on_hold", _WORKFLOW, "1 if a person has put it on hold, else 0.")
+ACKNOWLEDGED = Gauge(
+    "batchy_workflow_failure_acknowledged",
+    _WORKFLOW,
+    "1 if a person has acknowledged the failure of the latest batch, else 0. No value unless that batch has failed.",
+)
 FAULTS = Gauge("batchy_workflow_file_faults", _WORKFLOW, "Errors in its file. With any, Airflow has no new DAG of it.")
 WAITS_FOR = Gauge("batchy_workflow_waits_for", _WORKFLOW, "How many workflows it needs the success of.")
 PROGRESS = Gauge(
@@ -90,6 +96,8 @@ GAUGES = (
     GAP_SECONDS,
     JOBS,
     DISABLED,
+    ON_HOLD,
+    ACKNOWLEDGED,
     FAULTS,
     WAITS_FOR,
     PROGRESS,
@@ -167,6 +175,9 @@ def _of(one: WorkflowSummary, failures: int, now: datetime) -> Iterator[tuple[Ga
         yield LATE, {}, one.late_seconds or 0
     yield JOBS, {}, len(one.jobs)
     yield DISABLED, {}, len(one.disabled)
+    yield ON_HOLD, {}, one.hold is not None
+    if one.status == "failed":
+        yield ACKNOWLEDGED, {}, one.acknowledged is not None
     if one.in_cfg:
         yield FAULTS, {}, one.faults
         yield WAITS_FOR, {}, len(one.waits_for)

@@ -24,7 +24,7 @@ from batchy_provider.services.workflows import sort_by
 
 router = APIRouter(tags=["overview"])
 
-RowFilter = Literal["open", "success", "failed", "new", "late", "faults", "paused", "waiting"]
+RowFilter = Literal["open", "success", "failed", "new", "late", "faults", "paused", "waiting", "on_hold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class OverviewRow(WorkflowSummary):
         known: dict[str, Any] = {field.name: getattr(summary, field.name) for field in fields(summary)}
         if dag is None:
             return cls(**known)
-        activity = activity_of(runs, summary.run if summary.status == "open" else None)
+        holder = summary.run if summary.status == "open" else None
+        activity = activity_of(runs, holder, on_hold=summary.hold is not None)
         return cls(**known, has_dag=True, paused=dag.paused, next_run=dag.next_run, activity=activity)
 
     def matches(self, wanted: RowFilter) -> bool:
@@ -64,6 +65,8 @@ class OverviewRow(WorkflowSummary):
                 return self.faults > 0
             case "paused":
                 return self.paused is True
+            case "on_hold":
+                return self.hold is not None
             case "waiting":
                 return self.status != "open" and self.activity is not None
             case status:
@@ -121,9 +124,7 @@ def get_overview(
     search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
     kind: Annotated[
         RowFilter | None,
-        Query(
-            description="Only workflows with this status, or that are late or paused, have an invalid file, or wait."
-        ),
+        Query(description="Only workflows with this status, or that are late, paused, on hold, waiting, or invalid."),
     ] = None,
     order_by: Annotated[
         str, Query(max_length=50, description="A column; `-` before its name reverses the order.")

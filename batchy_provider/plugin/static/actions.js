@@ -8,7 +8,7 @@ import { notify, useStore, zone } from "./live.js";
 import { Dialog, Why, ignoreRepeats } from "./components.js";
 import { Window, duration, formatDate, fromInput, isBeginning, moment, toInput, zoneName } from "./dates.js";
 
-const text = (form, name) => form.get(name)?.trim() || undefined;
+export const text = (form, name) => form.get(name)?.trim() || undefined;
 
 // A button that opens its dialog.
 export function Action({ label, of: Form, className, disabled, title, ...rest }) {
@@ -17,7 +17,7 @@ export function Action({ label, of: Form, className, disabled, title, ...rest })
     ${open ? html`<${Form} ...${rest} close=${() => setOpen(false)} />` : null}`;
 }
 
-function MomentField({ name, label, value, set, required }) {
+export function MomentField({ name, label, value, set, required }) {
   const zoneId = useStore(zone);
   const date = value ? moment(value) : null;
   const other = zoneId === "utc" ? "local" : "utc";
@@ -27,7 +27,7 @@ function MomentField({ name, label, value, set, required }) {
   </div>`;
 }
 
-const shown = (iso) => (isBeginning(iso) ? "the beginning" : `${formatDate(moment(iso), zone.get())} ${zoneName(zone.get())}`);
+export const shown = (iso) => (isBeginning(iso) ? "the beginning" : `${formatDate(moment(iso), zone.get())} ${zoneName(zone.get())}`);
 const windowText = (batch) => (batch.from_date ? `from ${shown(batch.from_date)} to ${shown(batch.to_date)}` : "");
 
 const STOPS = "Running scripts of that run stop within about ten seconds, and their tasks fail. Tasks of other operators go on: to stop them, mark the run as failed in Airflow.";

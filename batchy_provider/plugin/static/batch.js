@@ -5,6 +5,7 @@
 import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, Rerun } from "./actions.js";
 import { airflowApiUrl, ask, encode, get, runOf } from "./api.js";
+import { Acknowledge, Notes, isAcknowledged } from "./holds.js";
 import { useData } from "./live.js";
 import { AirflowLink, Badge, Failure, Heading, NotFound, ProgressReports, ZoneSwitch, batchPath, executionPath, size, workflowPath } from "./components.js";
 import { When, Window, duration, moment } from "./dates.js";
@@ -38,7 +39,7 @@ export function Batch({ workflow, id }) {
   const run = runOf(batch);
   return html`<${Heading} crumbs=${trail} title=${`Batch ${batch.batch_id}`}><${ZoneSwitch} /><//>
     <div class="panel pad"><dl class="facts">
-      <div><dt>State</dt><dd><${Badge} state=${batch.status} /> ${batch.kind === "history" ? html`<${Badge} state="new">history only<//>` : null}</dd></div>
+      <div><dt>State</dt><dd><${Badge} state=${batch.status} /> ${batch.kind === "history" ? html`<${Badge} state="new">history only<//>` : null} ${batch.status === "failed" && isAcknowledged(batch) ? html`<${Badge} state="success">acknowledged<//>` : null}</dd></div>
       <div><dt>Window</dt><dd><${Window} from=${batch.from_date} to=${batch.to_date} /></dd></div>
       <div><dt>Started</dt><dd><${When} at=${batch.started} seconds=${true} /></dd></div>
       <div><dt>Ended</dt><dd>${batch.batch_end ? html`<${When} at=${batch.batch_end} seconds=${true} />` : html`<span class="soft">not yet</span>`}</dd></div>
@@ -52,8 +53,10 @@ export function Batch({ workflow, id }) {
     </dl>
     ${rights?.edit ? html`<div class="row" style=${{ marginTop: "14px" }}>
       ${batch.status === "open" ? html`<${Action} label="Close as success…" of=${CloseBatch} batch=${batch} result="success" /><${Action} label="Close as failed…" of=${CloseBatch} batch=${batch} result="failed" />` : null}
+      ${batch.status === "failed" && !isAcknowledged(batch) ? html`<${Action} label="Acknowledge…" of=${Acknowledge} batch=${batch} />` : null}
       ${run ? html`<${Action} label="Run again…" of=${Rerun} batch=${batch} />` : null}
     </div>` : null}</div>
+    <${Notes} batch=${batch} may=${rights?.edit} />
     <h2>Jobs</h2>
     <${JobTable} workflow=${workflow} batch=${batch} tasks=${tasks} executions=${executions} progress=${progress} />`;
 }

@@ -40,7 +40,7 @@ export const Download = ({ href, children }) =>
 // Only open batches and running tasks pulse. A job of an open batch may not have started.
 const BADGE_CLASSES = {
   open: "open pulse", running: "open pulse", still_open: "open", not_begun: "new", upstream_failed: "failed", aborted: "failed", removed: "new",
-  queued: "warn", scheduled: "warn", starting: "warn", waiting: "warn", held: "warn", deferred: "warn", up_for_retry: "warn", up_for_reschedule: "warn",
+  queued: "warn", scheduled: "warn", starting: "warn", waiting: "warn", held: "warn", on_hold: "warn", deferred: "warn", up_for_retry: "warn", up_for_reschedule: "warn",
 };
 const STATE_TEXTS = { still_open: "open" };
 export const badgeClass = (state) => BADGE_CLASSES[state] || state || "new";
@@ -56,7 +56,7 @@ export function jobState(job, tasks) {
 
 // What the next run of a workflow does before it has opened its batch.
 const ACTIVITY = {
-  queued: "a run is in Airflow's queue", waiting: "a run waits", held: "a run waits until the open batch is closed", starting: "a run is starting", running: "a run loads a past window, or its batch has ended",
+  queued: "a run is in Airflow's queue", waiting: "a run waits", held: "a run waits until the open batch is closed", on_hold: "a run waits until the hold ends", starting: "a run is starting", running: "a run loads a past window, or its batch has ended",
 };
 function Activity({ row }) {
   const { activity } = row;
@@ -222,7 +222,7 @@ export function Dialog({ title, text, submitLabel, danger, careful = danger, con
   </dialog>`;
 }
 
-export const Why = ({ required }) => html`<div class="field"><label for="why">Why (${required ? "required; " : ""}goes into the audit log)</label><input id="why" name="why" type="text" maxlength="2000" required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
+export const Why = ({ required, most = 2000 }) => html`<div class="field"><label for="why">Why (${required ? "required; " : ""}goes into the audit log)</label><input id="why" name="why" type="text" maxlength=${most} required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
 
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 

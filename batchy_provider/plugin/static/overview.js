@@ -5,11 +5,12 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { LostWorkflows } from "./archive.js";
 import { Gaps } from "./gaps.js";
+import { AcknowledgedMark, HoldMark } from "./holds.js";
 import { outage, useData, useStore } from "./live.js";
 import { Badge, Failure, Heading, Pager, ProgressReports, State, ZoneSwitch, batchPath, plural, workflowPath } from "./components.js";
 import { Ago, When, Window, duration, moment, useNow } from "./dates.js";
 
-const FILTERS = [["", "All", "all"], ["open", "Open"], ["failed", "Failed"], ["late", "Late"], ["success", "Success"], ["new", "New"], ["waiting", "Waiting"], ["paused", "Paused"], ["faults", "Invalid file"]];
+const FILTERS = [["", "All", "all"], ["open", "Open"], ["failed", "Failed"], ["late", "Late"], ["success", "Success"], ["new", "New"], ["waiting", "Waiting"], ["paused", "Paused"], ["on_hold", "On hold"], ["faults", "Invalid file"]];
 const COLUMNS = [["workflow", "Workflow"], ["status", "State"], ["from_date", "Window"], [null, "Now"], ["last_success", "Last success"], ["late_seconds", "Deadline"], ["next_run", "Next run"], [null, "Waits"]];
 const LIMIT = 50;
 
@@ -75,7 +76,7 @@ function Row({ row }) {
         ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}
         ${!row.in_cfg ? html`<${Badge} state="new">no file<//>` : null}
       </div></th>
-    <td data-label="State"><div class="state"><${State} row=${row} /></div></td>
+    <td data-label="State"><div class="state"><${State} row=${row} /><${AcknowledgedMark} note=${row.acknowledged} /><${HoldMark} hold=${row.hold} /></div></td>
     <td data-label="Window">${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : null}</td>
     <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${ProgressReports} reports=${row.progress} />` : html`<span class="soft">for ${duration(now - moment(row.started))}</span>`}` : null}</td>
     <td data-label="Last success"><${Ago} at=${row.last_success} /></td>
@@ -91,7 +92,7 @@ export function WorkflowLinks({ text, names }) {
 }
 
 function Empty({ page, filter }) {
-  if (page.counts.all) return html`<div class="panel empty"><p>No workflow ${filter.kind ? (filter.kind === "faults" ? "has an invalid file" : `is ${filter.kind}`) : "has that in its name or description"}.</p></div>`;
+  if (page.counts.all) return html`<div class="panel empty"><p>No workflow ${filter.kind ? (filter.kind === "faults" ? "has an invalid file" : `is ${filter.kind.replace("_", " ")}`) : "has that in its name or description"}.</p></div>`;
   if (filter.search) return html`<div class="panel empty"><p>No workflow has “${filter.search}” in its name or description.</p></div>`;
   return html`<div class="panel empty">
     <h2>No workflow yet</h2>

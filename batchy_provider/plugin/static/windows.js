@@ -5,6 +5,7 @@
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { encode } from "./api.js";
 import { useData, useStore, zone } from "./live.js";
+import { isAcknowledged } from "./holds.js";
 import { Badge, Failure, Pager, batchPath, plural } from "./components.js";
 import { LoadGap, Strips, length } from "./gaps.js";
 import { When, Window, duration, formatDate, isBeginning, moment, useNow } from "./dates.js";
@@ -42,7 +43,7 @@ function List({ page, workflow, go }) {
     <thead><tr><th scope="col">Batch</th><th scope="col">State</th><th scope="col">Window</th><th scope="col">Started</th><th scope="col" class="number">Took</th><th scope="col">By</th><th scope="col">Why this window</th></tr></thead>
     <tbody>${page.items.map((batch) => html`<tr key=${batch.batch_id}>
       <th scope="row"><a href=${batchPath(workflow, batch.batch_id)}>${batch.batch_id}</a>${batch.kind === "history" ? html`<div class="soft">history only</div>` : null}</th>
-      <td data-label="State"><${Badge} state=${batch.status} /></td>
+      <td data-label="State"><${Badge} state=${batch.status} />${batch.notes.length ? html`<div class="soft">${batch.status === "failed" && isAcknowledged(batch) ? "acknowledged, " : ""}${plural(batch.notes.length, "note")}</div>` : null}</td>
       <td data-label="Window"><${Window} from=${batch.from_date} to=${batch.to_date} /></td>
       <td data-label="Started"><${When} at=${batch.started} /></td>
       <td data-label="Took" class="number"><${Duration} batch=${batch} /></td>

@@ -8,6 +8,7 @@ import { encode } from "./api.js";
 import { LostState } from "./archive.js";
 import { Calendar } from "./calendar.js";
 import { Dependencies } from "./graph.js";
+import { AcknowledgedMark, Hold, HoldNote } from "./holds.js";
 import { useData } from "./live.js";
 import { WorkflowLinks } from "./overview.js";
 import { AirflowLink, Badge, Diagnostics, Failure, Heading, NotFound, ProgressReports, Source, State, Tabs, ZoneSwitch, batchPath, executionPath, inDag, jobState, plural, workflowPath } from "./components.js";
@@ -36,6 +37,7 @@ export function Workflow({ name, tab = "jobs" }) {
     ${data.summary.description ? html`<p class="soft">${data.summary.description}</p>` : null}
     ${errors && tab !== "file" ? html`<div class="note bad"><p>Its file has ${errors === 1 ? "an error" : `${errors} errors`}. ${row?.has_dag ? "Airflow continues with the last valid version." : row ? "Airflow has no DAG of it: nothing runs until the file is valid." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
     <${LostState} name=${name} may=${rights?.edit} />
+    ${row ? html`<${HoldNote} row=${row} may=${rights?.edit} />` : null}
     ${row ? html`<${Summary} row=${row} rights=${rights} jobs=${data.job_states} runs=${overview.data.runs} reload=${overview.reload} />` : null}
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && errors ? `${text} (${errors})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
     ${tab === "jobs" ? html`<${Jobs} detail=${data} rights=${rights} tasks=${tasks} />` : null}
@@ -59,7 +61,7 @@ function Summary({ row, rights, jobs, runs, reload }) {
   const batch = { workflow: row.workflow, batch_id: row.batch_id, from_date: row.from_date, to_date: row.to_date, run: row.run };
   return html`<div class="panel pad">
     <dl class="facts">
-      <div><dt>State</dt><dd><${State} row=${row} /> ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}</dd></div>
+      <div><dt>State</dt><dd><${State} row=${row} /> ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}<${AcknowledgedMark} note=${row.acknowledged} /></dd></div>
       <div><dt>Window</dt><dd>${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : html`<span class="soft">no batch yet</span>`}</dd></div>
       ${open ? html`<div><dt>Now</dt><dd>${Object.keys(row.progress).length ? html`<${ProgressReports} reports=${row.progress} />` : html`since <${When} at=${row.started} />`}</dd></div>` : null}
       <div><dt>Last success</dt><dd><${Ago} at=${row.last_success} /></dd></div>
@@ -75,6 +77,7 @@ function Summary({ row, rights, jobs, runs, reload }) {
       ${open ? html`<${Action} label="Close as success…" of=${CloseBatch} batch=${batch} result="success" /><${Action} label="Close as failed…" of=${CloseBatch} batch=${batch} result="failed" />` : null}
       <${Action} label="Open by hand…" of=${OpenBatch} row=${row} />
       ${row.in_redis ? html`<${Action} label="Set window…" of=${SetWindow} row=${row} jobs=${jobs} />` : null}
+      <${Action} label=${row.hold ? "Change the hold…" : "Hold…"} of=${Hold} row=${row} />
       ${row.has_dag ? html`<${Action} label=${row.paused ? "Unpause…" : "Pause…"} of=${Pause} row=${row} done=${reload} />` : null}
       ${row.in_cfg && !row.faults ? html`<${Action} label="Reset to the file…" of=${LoadFile} row=${row} jobs=${jobs} />` : null}
       ${row.in_redis && !row.in_cfg && !open ? html`<${Action} label="Remove…" of=${Remove} row=${row} />` : null}

@@ -14,7 +14,7 @@ from api_server import Api
 
 from batchy_provider.plugin.batchy import BatchyPlugin
 
-BODIES = {"window": {"from_date": "2026-11-01"}}
+BODIES = {"window": {"from_date": "2026-11-01"}, "hold": {"why": "migration"}, "note": {"text": "slow"}}
 HOSTILE = ["..%2f..%2fetc", "%2fetc%2fpasswd", "a%00b", "x" * 5000, "\uff53ales", "s%0d%0aX: y", "{s}", "%2e%2e", "a b"]
 
 
