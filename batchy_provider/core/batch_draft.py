@@ -81,7 +81,7 @@ class BatchDraft:
         )
         opened = [name for name in jobs if name not in self.left_out]
         if code in (Reason.NEXT_WINDOW, Reason.NEXT_SLICE):
-            self.warnings += first_windows(self.state, self.jobs, opened)
+            self.warnings += first_windows(self.state, self.jobs, opened, self.config.window)
         return self._decision(jobs, record, before.then(change))
 
     def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:

@@ -9,20 +9,29 @@ from collections.abc import Collection, Mapping
 from batchy_provider.core.dates import BEGINNING
 from batchy_provider.core.job_state import INITIAL_DATE, JobState
 from batchy_provider.core.snapshot import Snapshot
+from batchy_provider.core.window_shape import WindowShape
+
+_UNCUT = " at once: max does not cut it, since nobody knows where the data begins"
 
 
-def first_windows(state: Snapshot, before: Mapping[str, JobState], opened: Collection[str]) -> list[str]:
+def first_windows(
+    state: Snapshot, before: Mapping[str, JobState], opened: Collection[str], shape: WindowShape | None
+) -> list[str]:
     """Return a sentence on the jobs that begin with all data there is, and one on those that have come back.
 
     :param state: the workflow before the opening.
     :param before: job → its state before the opening, with its configuration.
     :param opened: the jobs that the batch opens.
+    :param shape: of the windows; None without one.
     """
     notices = []
     if names := [name for name in opened if _takes_everything(before[name])]:
+        # Beside a job whose beginning is known, the first window ends with the slice of that job.
+        uncut = shape is not None and shape.max is not None and len(names) == len(opened)
         notices.append(
             f"{_subject(names, 'has', 'have')} no {INITIAL_DATE}, so the first window starts on {BEGINNING:%Y-%m-%d} "
-            f"and takes everything; for a later start, write {INITIAL_DATE} into the file before this batch succeeds"
+            f"and takes everything{_UNCUT if uncut else ''}; for a later start, write {INITIAL_DATE} into the file "
+            "before this batch succeeds"
         )
     if names := [name for name in opened if name not in state.jobs and before[name].status == "success"]:
         ends = ", ".join(sorted({str(before[name].loaded_to) for name in names}))
