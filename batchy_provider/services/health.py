@@ -12,6 +12,7 @@ import redis
 from redis.exceptions import RedisError
 
 from batchy_provider.exceptions import BatchyError
+from batchy_provider.services.deployment_checks import deployments
 from batchy_provider.services.permission_checks import check_permissions
 from batchy_provider.services.server_checks import Finding, clock_of, encryption_of, mib, of_info, replicas_of
 from batchy_provider.state.keys import Keys
@@ -65,6 +66,7 @@ def examine(store: Store, results: ResultStore | None = None) -> list[Finding]:
         ("sentinel", _sentinels),
         ("rights", check_permissions),
         ("keys", _foreign_keys),
+        ("deployment", deployments),
     ):
         try:
             found += find(store)

@@ -185,3 +185,21 @@ def test_the_oldest_redis(tmp_path: Path) -> None:
         assert {level for level, _ in found(server.url).values()} == {"ok"}
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("name", [None, "north"])
+def test_runs_of_an_airflow_without_a_name_are_reported(redis_url: str, name: str | None) -> None:
+    batches = Store(open_client(redis_url))
+    for workflow in ("crm", "erp", "hr", "sales"):
+        config = WorkflowConfig(name=workflow, jobs={"load": {}})
+        holder = Holder(dag_id=workflow, run_id="nightly", deployment=name)
+        batches.open(workflow, OpenRequest(config=config, holder=holder))
+    batches.open("by_hand", OpenRequest(config=WorkflowConfig(name="by_hand", jobs={"load": {}})))
+    said = found(redis_url)
+    if name is not None:
+        assert "deployment" not in said
+        return
+    level, text = said["deployment"]
+    assert level == "warn"
+    assert "the last run of crm, erp, hr and 1 more was that of an Airflow without a name" in text
+    assert "Set [batchy] deployment" in text
