@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""How long the past runs of a workflow took: its jobs' durations, put together along the job graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import TYPE_CHECKING
+
+from batchy_provider.core.dates import unix_seconds
+from batchy_provider.core.values import JobDuration
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Numbers = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+Upstream = Mapping[str, Collection[str]]
+"""Job → the jobs that it follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHistory:
+    """The past successful runs of a workflow, oldest first.
+
+    :param starts: when each began, Unix seconds.
+    :param seconds: how long each took.
+    :param windows: length of the window of each, in seconds; 0 for an empty one.
+    :param path: the jobs on the longest way through the job graph, in order, of a usual run. Empty where nobody
+        measured the single jobs.
+    :param job_seconds: job → how long it usually takes.
+    :param before: job → how long it usually takes until this job begins.
+    :param after: job → how long it usually takes from its end until the end of the run.
+    """
+
+    starts: Numbers
+    seconds: Numbers
+    windows: Numbers
+    path: tuple[str, ...]
+    job_seconds: Mapping[str, float]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+    @property
+    def slowest(self) -> str | None:
+        """The job that takes most of the time of a usual run; None if nobody measured the single jobs."""
+        return max(self.path, key=lambda job: self.job_seconds[job], default=None)
+
+
+def run_history(
+    durations: Mapping[str, Sequence[JobDuration]], upstream: Upstream | None = None, left_out: Collection[str] = ()
+) -> RunHistory | None:
+    """Put the durations of jobs together to those of runs.
+
+    A job that has no duration in one of the runs counts there as it usually does. One that never had a duration takes
+    no time: it is always skipped, or new.
+
+    :param durations: job → its latest successful executions.
+    :param upstream: the job graph; None without one: then all jobs run at the same time.
+    :param left_out: jobs that do not run any more.
+    :returns: None if no run is known.
+    """
+    import numpy as np
+
+    graph = dict.fromkeys(durations, ()) if upstream is None else upstream
+    jobs = [job for job in _sorted(graph) if durations.get(job) and job not in left_out]
+    if not jobs:
+        return None
+    runs: dict[datetime, dict[str, float]] = {}
+    windows: dict[datetime, float] = {}
+    for job in jobs:
+        for each in durations[job]:
+            runs.setdefault(each.start, {})[job] = each.seconds
+            windows[each.start] = max(windows.get(each.start, 0.0), each.window_seconds)
+    starts = sorted(runs)
+    known = [runs[start] for start in starts]
+    # Where nobody measured the jobs, each counts as long as the whole batch was open.
+    whole = [len(run) > 1 and len(set(run.values())) == 1 for run in known]
+    usual = {
+        job: median(
+            [run[job] for run, is_whole in zip(known, whole, strict=True) if job in run and not is_whole] or [0]
+        )
+        for job in jobs
+    }
+    table = np.array([[run.get(job, usual[job]) for job in jobs] for run in known])
+    totals = np.where(whole, table.max(axis=1), _longest(table, jobs, graph))
+    measured = not all(whole)
+    path, before, after = _ways(jobs, usual, graph) if measured else ((), {}, {})
+    return RunHistory(
+        starts=np.array([unix_seconds(start) for start in starts]),
+        seconds=totals,
+        windows=np.array([windows[start] for start in starts]),
+        path=path,
+        job_seconds=usual if measured else {},
+        before=before,
+        after=after,
+    )
+
+
+def _sorted(graph: Upstream) -> list[str]:
+    """Return the jobs, each after those that it follows. A job in a cycle, which no valid file has, is left out."""
+    left = {job: {each for each in others if each in graph} for job, others in graph.items()}
+    found: list[str] = []
+    while ready := [job for job, others in left.items() if not others & left.keys()]:
+        found += ready
+        for job in ready:
+            del left[job]
+    return found
+
+
+def _known_before(job: str, jobs: Collection[str], graph: Upstream) -> set[str]:
+    """Return the jobs with a duration that a job follows: directly, or through jobs that take no time."""
+    found: set[str] = set()
+    queue, seen = list(graph[job]), {job}
+    for name in queue:
+        if name in seen or name not in graph:
+            continue
+        seen.add(name)
+        if name in jobs:
+            found.add(name)
+        else:
+            queue += graph[name]
+    return found
+
+
+def _longest(table: Numbers, jobs: Sequence[str], graph: Upstream) -> Numbers:
+    """Return the length of the longest way through the graph, for each run."""
+    import numpy as np
+
+    place = {job: index for index, job in enumerate(jobs)}
+    ends: list[Numbers] = []
+    for index, job in enumerate(jobs):
+        before = [ends[place[other]] for other in _known_before(job, place, graph)]
+        end = table[:, index]
+        if before:
+            end = end + (before[0] if len(before) == 1 else np.maximum.reduce(before))
+        ends.append(end)
+    longest: Numbers = np.maximum.reduce(ends)
+    return longest
+
+
+def _ways(
+    jobs: Sequence[str], usual: Mapping[str, float], graph: Upstream
+) -> tuple[tuple[str, ...], dict[str, float], dict[str, float]]:
+    """Return the longest way of a usual run, and how long it takes before and after each job."""
+    before: dict[str, float] = {}
+    came_from: dict[str, str | None] = {}
+    after = dict.fromkeys(jobs, 0.0)
+    known = {job: _known_before(job, usual, graph) for job in jobs}
+    for job in jobs:
+        last = max(known[job], key=lambda other: before[other] + usual[other], default=None)
+        came_from[job] = last
+        before[job] = 0.0 if last is None else before[last] + usual[last]
+    for job in reversed(jobs):
+        for other in known[job]:
+            after[other] = max(after[other], after[job] + usual[job])
+    at: str | None = max(jobs, key=lambda job: before[job] + usual[job])
+    path: list[str] = []
+    while at is not None:
+        path.append(at)
+        at = came_from[at]
+    return tuple(reversed(path)), before, after
