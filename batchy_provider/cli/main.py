@@ -37,6 +37,7 @@ from batchy_provider.cli import (
     transfer,
     validate,
     wait,
+    why,
 )
 from batchy_provider.cli.context import (
     EXIT_ERROR,
@@ -57,6 +58,7 @@ GROUPS = (
     batch,
     exec,
     wait,
+    why,
     schedule,
     gaps,
     fill,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from batchy_provider.core.waits import Verdict
 
 _POLL_SECONDS = 30.0
+_QUESTION_SECONDS = 60.0
 _CHANGE_SECONDS = 300.0
 
 
@@ -92,6 +93,25 @@ class ServerVerdicts:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+
+def get(arguments: argparse.Namespace, url: str, what: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Ask a server one question about a workflow, and return the answer.
+
+    :param url: of Airflow.
+    :param what: the route below the workflow, such as ``why``.
+    :raises RemoteError: the server cannot be reached, or does not answer the question.
+    """
+    import httpx
+
+    with _client(arguments, _QUESTION_SECONDS) as client:
+        try:
+            answer = client.get(_path(url, arguments.workflow, what), params=parameters)
+        except httpx.TransportError as error:
+            raise RemoteError(f"{url} cannot be reached: {error}") from error
+    if answer.is_success:
+        return answer.json()
+    raise (UsageError if answer.status_code == 401 else RemoteError)(_error_text(answer))
 
 
 def post(arguments: argparse.Namespace, url: str, what: str, body: Mapping[str, Any]) -> Any:

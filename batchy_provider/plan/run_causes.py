@@ -114,9 +114,11 @@ def retry_cause(facts: Facts, workflow: str, run: RunFacts) -> Cause | None:
     task = next((task for task in run.tasks if task.state == "up_for_retry"), None)
     if task is None:
         return None
-    when = "soon" if task.retry_at is None else f"at {at_text(task.retry_at)}"
-    tries = f" (try {task.tries} has failed)" if task.tries else ""
-    return Cause(WhyCode.RETRY_PENDING, f"task {task.task_id} of {workflow} is tried again {when}{tries}")
+    when = "" if task.retry_at is None else f" at {at_text(task.retry_at)}"
+    failed = "has failed" if task.since is None else f"has failed at {at_text(task.since)}"
+    tries = f" (try {task.tries})" if task.tries else ""
+    text = f"task {task.task_id} of {workflow} {failed}{tries}, and Airflow tries it again{when}"
+    return Cause(WhyCode.RETRY_PENDING, text)
 
 
 def _since(run: RunFacts) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from batchy_provider.plan.causes import cause_of, upstream_cause
 from batchy_provider.plan.why_codes import WhyCode
@@ -48,7 +49,19 @@ class Why:
         return self.chain[-1]
 
 
-def headline(chain: Sequence[Link]) -> str:
+class ShownLink(Protocol):
+    """The part of a link that people read."""
+
+    @property
+    def workflow(self) -> str:
+        """Its workflow."""
+
+    @property
+    def text(self) -> str:
+        """Why it is not running, or not done."""
+
+
+def headline(chain: Sequence[ShownLink]) -> str:
     """Say the root cause of a chain in one line, and who waits for it."""
     text = chain[-1].text
     if len(chain) == 1:

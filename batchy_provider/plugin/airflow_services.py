@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 
+from batchy_provider.hooks.airflow_database import read_airflow
 from batchy_provider.hooks.audit import log_in_airflow
 from batchy_provider.hooks.batchy import BatchyHook
 from batchy_provider.hooks.deployment import (
@@ -45,6 +46,7 @@ def get_services() -> Services:
                 cache=bundle_cache,
                 audit=log_in_airflow,
                 dag_runs=AirflowDagRuns(),
+                airflow=read_airflow,
                 open_path=open_path,
                 is_server=True,
             )

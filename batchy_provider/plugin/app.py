@@ -27,6 +27,7 @@ from batchy_provider.plugin.routes import (
     transfer,
     uploads,
     waits,
+    why,
     workflows,
 )
 from batchy_provider.plugin.security import authenticated
@@ -93,6 +94,7 @@ def create_app() -> FastAPI:
         executions,
         uploads,
         waits,
+        why,
         events,
         metrics,
     ):

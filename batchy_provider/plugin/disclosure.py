@@ -21,10 +21,13 @@ from fastapi import Depends
 from batchy_provider.bundles.masking import MASK
 from batchy_provider.config.diagnostics import suggestion
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
+from batchy_provider.plan.why import headline
+from batchy_provider.plan.why_codes import WhyCode
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.secret_masking import is_secret, mask_fields, mask_file, mask_jobs
 from batchy_provider.plugin.security import AnyCaller, Caller
 from batchy_provider.plugin.server_addresses import hide_addresses
+from batchy_provider.services.why_answers import AffectedView, ImpactView, LinkView, StepView, WhyView
 
 if TYPE_CHECKING:
     from batchy_provider.config.diagnostics import Diagnostic
@@ -154,6 +157,27 @@ class Disclosure:
 
     def _note(self, note: BatchNote, own: Collection[str]) -> BatchNote:
         return replace(note, by=self.text(note.by, own=own), text=self._maybe(note.text, own))
+
+    def why(self, found: WhyView) -> WhyView:
+        """Return what the caller may see of an answer. A link that the caller may not read says only that."""
+        chain: list[LinkView] = []
+        for link in found.chain:
+            if self.caller.may("GET", link.workflow):
+                chain.append(replace(link, text=self.text(link.text, own=(link.workflow,))))
+            elif not chain or chain[-1].workflow != MASK:
+                chain.append(LinkView(MASK, WhyCode.NOT_DISCLOSED.value, f"{MASK} is a workflow that you may not see"))
+        return replace(found, text=headline(chain), chain=chain)
+
+    def impact(self, found: ImpactView) -> ImpactView:
+        """Return what the caller may see of an impact: those who may not be seen are one entry without a name."""
+        seen = [each for each in found.downstream if self.caller.may("GET", each.workflow)]
+        shown = [replace(each, via=[self._step(step) for step in each.via]) for each in seen]
+        if len(seen) < len(found.downstream):
+            shown.append(AffectedView(MASK, [], None, None))
+        return replace(found, downstream=shown)
+
+    def _step(self, step: StepView) -> StepView:
+        return step if self.caller.may("GET", step.workflow) else replace(step, workflow=MASK)
 
     def diagnostics(self, diagnostics: Iterable[Diagnostic], *, own: Collection[str] = ()) -> list[Diagnostic]:
         """Return what the caller may see of the errors of a file."""

@@ -104,9 +104,12 @@ CASES_IN_AIRFLOW: dict[WhyCode, list[tuple[Facts, str]]] = {
                     running(TaskFacts(task_id="load", state="up_for_retry", retry_at=moment("03:05"), tries=1))
                 ),
             ),
-            "load of sales is tried again at 2026-11-29 03:05",
+            "load of sales has failed (try 1), and Airflow tries it again at 2026-11-29 03:05",
         ),
-        (told(BEFORE, airflow=airflow(running(TaskFacts(task_id="open", role="open", state="up_for_retry")))), "soon"),
+        (
+            told(BEFORE, airflow=airflow(running(TaskFacts(task_id="open", role="open", state="up_for_retry")))),
+            "Airflow tries it again",
+        ),
     ],
     WhyCode.QUEUED: [
         (told(BEFORE, airflow=airflow(queued())), "is queued since 2026-11-29 02:00 UTC; the scheduler starts it next"),
