@@ -23,7 +23,9 @@ def waiting_cause(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause
         first = unmet[0]
         if len(names) == 1 and first.wait.jobs and first.verdict.obstacle in ("disabled", "job"):
             return _never_over(workflow.workflow, first)
-        text = f"{workflow.workflow} waits for {_joined(names)}: {'; '.join(each.verdict.text for each in unmet)}"
+        found = "; ".join(each.verdict.text for each in unmet)
+        found = found.removeprefix(f"{first.wait.workflow}: ") if len(unmet) == 1 else found
+        text = f"{workflow.workflow} waits for {_joined(names)}: {found}"
         return Cause(WhyCode.WAITING, text, names)
     if workflow.empty is not None and workflow.empty.code in _BEHIND:
         names = tuple(need.workflow for need in workflow.file.needed(Dependency.UNTIL)) if workflow.file else ()

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.cross_file_checks import needs
@@ -33,7 +35,10 @@ def file_facts(workflow: Workflow | None, diagnostics: Sequence[Diagnostic]) -> 
     :returns: None if there is no file.
     """
     if diagnostics:
-        return FileFacts(fault=str(diagnostics[0]), faults=len(diagnostics))
+        first = diagnostics[0]
+        # The name of the file is enough for people, who know the folder.
+        fault = str(replace(first, file=PurePath(first.file).name))
+        return FileFacts(fault=fault, faults=len(diagnostics))
     if workflow is None:
         return None
     model = workflow.model

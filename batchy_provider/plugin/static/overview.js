@@ -9,6 +9,7 @@ import { AcknowledgedMark, HoldMark } from "./holds.js";
 import { outage, useData, useStore } from "./live.js";
 import { Badge, Failure, Heading, Pager, ProgressReports, State, ZoneSwitch, batchPath, plural, workflowPath } from "./components.js";
 import { Ago, When, Window, duration, moment, useNow } from "./dates.js";
+import { useReasons } from "./why.js";
 
 const FILTERS = [["", "All", "all"], ["open", "Open"], ["failed", "Failed"], ["late", "Late"], ["success", "Success"], ["new", "New"], ["waiting", "Waiting"], ["paused", "Paused"], ["on_hold", "On hold"], ["faults", "Invalid file"]];
 const COLUMNS = [["workflow", "Workflow"], ["status", "State"], ["from_date", "Window"], [null, "Now"], ["last_success", "Last success"], ["late_seconds", "Deadline"], ["next_run", "Next run"], [null, "Waits"]];
@@ -51,6 +52,7 @@ export function Overview() {
 }
 
 function Table({ page, filter, setFilter }) {
+  const reasons = useReasons(page.items);
   if (!page.total) return html`<${Empty} page=${page} filter=${filter} />`;
   const sortBy = (column) => setFilter({ ...filter, order: filter.order === column ? `-${column}` : column, offset: 0 });
   const order = (column) => (filter.order === column ? "ascending" : filter.order === `-${column}` ? "descending" : "none");
@@ -60,15 +62,15 @@ function Table({ page, filter, setFilter }) {
       <thead><tr>${COLUMNS.map(([column, text]) => column
         ? html`<th scope="col" key=${text} aria-sort=${order(column)}><button class="plain" onClick=${() => sortBy(column)}>${text} <span aria-hidden="true">${{ ascending: "↑", descending: "↓", none: "" }[order(column)]}</span></button></th>`
         : html`<th scope="col" key=${text}>${text}</th>`)}</tr></thead>
-      <tbody>${page.items.map((row) => html`<${Row} key=${row.workflow} row=${row} />`)}</tbody>
+      <tbody>${page.items.map((row) => html`<${Row} key=${row.workflow} row=${row} why=${reasons[row.workflow]} />`)}</tbody>
     </table></div>
     <${Pager} page=${page} go=${(offset) => setFilter({ ...filter, offset })} />
   </div>`;
 }
 
-function Row({ row }) {
+function Row({ row, why }) {
   const now = useNow();
-  return html`<tr>
+  return html`<tr class=${why ? "has-why" : ""}>
     <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a>
       ${row.description ? html`<div class="soft">${row.description}</div>` : null}
       <div class="row">
@@ -83,7 +85,7 @@ function Row({ row }) {
     <td data-label="Deadline">${row.deadline ? html`<${When} at=${row.deadline} />${row.late_seconds !== null ? html`<div><${Badge} state="failed">${duration(row.late_seconds * 1000)} late<//></div>` : null}` : null}</td>
     <td data-label="Next run">${row.paused ? null : row.next_run ? html`<${When} at=${row.next_run} />` : row.schedule && html`<span class="soft">${row.schedule}</span>`}</td>
     <td data-label="Waits"><${WorkflowLinks} text="for" names=${row.waits_for} /><${WorkflowLinks} text="waited for by" names=${row.waited_for_by} /></td>
-  </tr>`;
+  </tr>${why ? html`<tr class="why"><td colspan=${COLUMNS.length}><span class="visually-hidden">Why is ${row.workflow} not done? </span>${why}</td></tr>` : null}`;
 }
 
 export function WorkflowLinks({ text, names }) {

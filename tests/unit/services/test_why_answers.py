@@ -45,7 +45,7 @@ def test_a_failure_two_workflows_away_is_the_root(services: Services, cfg: Path)
     assert codes(found) == ["report:waiting", "dwh:waiting", "crm:failed"]
     assert (found.workflow, found.code) == ("report", "waiting")
     assert found.text.startswith(f"crm has failed: job load of batch {batch} ended at")
-    assert f"crm: batch {batch} failed at" in found.chain[1].text
+    assert f"dwh waits for crm: batch {batch} failed at" in found.chain[1].text
     run(services, "crm")
     assert codes(services.why.of("dwh"))[-1] == "dwh:not_due", "it has never run, and what it waits for is there"
 
@@ -74,7 +74,7 @@ def test_the_interval_that_is_missing_is_named(services: Services, cfg: Path) ->
     write(cfg, "report", schedule=DAILY, wait_for={"workflow": "crm", "scope": "due"})
     services.workflows.load("crm", actor=ANN)
     text = services.why.of("report").chain[0].text
-    assert "report waits for crm: crm: waits for" in text
+    assert "report waits for crm: waits for" in text
     assert "nothing loaded" in text
 
 
