@@ -10,7 +10,7 @@ import { When } from "./dates.js";
 
 const HIDDEN = "***";
 const STUCK = { queued: true, waiting: true, held: true };
-const isProblem = (row) => row.status === "failed" || row.status === "unreadable" || row.faults > 0 || row.late_seconds !== null || !!row.hold || (row.activity && STUCK[row.activity.doing] === true);
+const isProblem = (row) => row.status === "failed" || row.status === "unreadable" || row.faults > 0 || row.late_seconds !== null || (row.activity && STUCK[row.activity.doing] === true);
 
 // The name of a workflow as a link. A workflow that this user may not see has none.
 const Name = ({ name }) => (name === HIDDEN ? html`<span class="soft">a workflow that you may not see</span>` : html`<a href=${workflowPath(name)}>${name}</a>`);
