@@ -31,7 +31,7 @@ class Annotating:
     archive: Archive | None
 
     def hold(
-        self, workflow: str, *, by: Actor, why: str, until: object = None, config: WorkflowConfig | None = None
+        self, workflow: str, *, by: str | Actor, why: str, until: object = None, config: WorkflowConfig | None = None
     ) -> HoldSet:
         """Put a workflow on hold: no batch opens until a moment, or until the release. It replaces an earlier hold.
 
@@ -47,7 +47,7 @@ class Annotating:
         def rule(state: Snapshot, now: datetime) -> Decision[HoldSet]:
             if check is not None and not state.jobs:
                 check(state)
-            return set_hold(state, until, why, now, by=by.by, config=config)
+            return set_hold(state, until, why, now, by=_name(by), config=config)
 
         def done(made: HoldSet) -> str:
             instead = "" if made.replaced is None else f", instead of the hold of {made.replaced.by}"
@@ -55,7 +55,7 @@ class Annotating:
 
         return self._change(workflow, rule, person=(by, done, why.strip()), effect=ArchiveEffect.STATE)
 
-    def release(self, workflow: str, *, by: Actor, why: str | None = None) -> Hold:
+    def release(self, workflow: str, *, by: str | Actor, why: str | None = None) -> Hold:
         """End the hold on a workflow, and return it.
 
         :raises NotOnHoldError: if it is not on hold.
@@ -69,7 +69,7 @@ class Annotating:
         )
 
     def note(
-        self, workflow: str, batch_id: int, text: str | None, *, by: Actor, ack: bool = False
+        self, workflow: str, batch_id: int, text: str | None, *, by: str | Actor, ack: bool = False
     ) -> Sequence[BatchNote]:
         """Put a note on a batch, and return all its notes, oldest first.
 
@@ -84,7 +84,7 @@ class Annotating:
         done = f"acknowledged the failure of batch {batch_id}" if ack else f"put a note on batch {batch_id}"
         return self._change(
             workflow,
-            lambda state, now: add_note(state, batch_id, text, now, by=by.by, ack=ack),
+            lambda state, now: add_note(state, batch_id, text, now, by=_name(by), ack=ack),
             batch_id=batch_id,
             person=(by, done, (text or "").strip() or None),
             effect=ArchiveEffect.RECORD,
@@ -93,3 +93,7 @@ class Annotating:
     def _change(self, workflow: str, rule: Rule[T], **how: Any) -> T:
         """Make a change; see `changes.make_change`."""
         raise NotImplementedError
+
+
+def _name(by: str | Actor) -> str:
+    return by if isinstance(by, str) else by.by

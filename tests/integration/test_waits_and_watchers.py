@@ -30,18 +30,29 @@ def runs(airflow: Nights, workflow: str) -> list[dict[str, Any]]:
 
 
 def test_a_triggerer_that_is_killed_ends_no_wait(airflow: Nights) -> None:
-    airflow.add("waiter", f"schedule: null\nwait_for: far_away\n{JOB}")
+    airflow.add_all(
+        {
+            "waiter": f"schedule: null\nwait_for: far_away\n{JOB}",
+            "held": f"schedule: null\nstart_date: 2026-01-01\n{JOB}",
+        }
+    )
+    load(airflow, "held")
+    airflow.store.hold("held", by="ann", why="the machine is moved")
     run_id = airflow.start("waiter")
     wait = "wait_for_far_away"
     airflow.client.wait_for_task("waiter", run_id, wait, states=["deferred"])
     # It waits when its subscription is there; then the triggerer goes, as with its machine.
     wait_for(lambda: b"batchy-events" in subscribers(airflow), "the wait's subscription", timeout=240)
+    held_id = airflow.start("held")
+    airflow.client.wait_for_task("held", held_id, "open", states=["deferred"])
     airflow.stack.service("triggerer").kill()
     wait_for(lambda: b"batchy-events" not in subscribers(airflow), "its end", timeout=240)
     batch_id = load(airflow, "far_away")
+    airflow.store.release("held", by="ann")
     assert airflow.tasks("waiter", run_id)[wait] == "deferred"
     airflow.stack.restart("triggerer")
     assert airflow.client.wait_for_run("waiter", run_id, timeout=240) == "success"
+    assert airflow.client.wait_for_run("held", held_id, timeout=240) == "success"
     assert airflow.client.xcom("waiter", run_id, wait) == str(batch_id)
     said = airflow.log("waiter", run_id, wait)
     assert "far_away: waiting until every enabled job has succeeded on " in said

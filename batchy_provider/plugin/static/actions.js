@@ -5,7 +5,7 @@
 import { html, useState } from "./vendor/preact-htm.js";
 import { airflowApiUrl, ask, change, encode, runOf } from "./api.js";
 import { notify, useStore, zone } from "./live.js";
-import { Dialog, Why, ignoreRepeats } from "./components.js";
+import { Dialog, IgnoreHold, Why, ignoreRepeats } from "./components.js";
 import { Window, duration, formatDate, fromInput, isBeginning, moment, toInput, zoneName } from "./dates.js";
 
 export const text = (form, name) => form.get(name)?.trim() || undefined;
@@ -65,9 +65,10 @@ export function RunNow({ row, runs = [], close, done }) {
   const [from, setFrom] = useState(null);
   const [to, setTo] = useState(null);
   const [move, setMove] = useState(false);
+  const [ignore, setIgnore] = useState(false);
   const chosen = kind === "chosen";
   const act = async () => {
-    const conf = chosen ? { from_date: from, ...(to ? { to_date: to } : {}), ...(move ? { move_watermark: true } : {}) } : {};
+    const conf = { ...(chosen ? { from_date: from, ...(to ? { to_date: to } : {}), ...(move ? { move_watermark: true } : {}) } : {}), ...(ignore ? { ignore_hold: true } : {}) };
     if (paused && unpause) await ask(airflowApiUrl(`dags/${encode(workflow)}`), { method: "PATCH", json: { is_paused: false } });
     const run = await ask(airflowApiUrl(`dags/${encode(workflow)}/dagRuns`), { method: "POST", json: { logical_date: null, conf } });
     notify(`Run ${run.dag_run_id} is queued${paused && !unpause ? " until the DAG is unpaused" : ""}.`);
@@ -78,6 +79,7 @@ export function RunNow({ row, runs = [], close, done }) {
       text="A run of the DAG starts as soon as Airflow has a free slot. It waits for other workflows, as at night.">
     ${runs.length ? html`<div class="note warn"><p><b>${runs.length === 1 ? `Run ${runs[0]} has not ended` : `${runs.length} runs have not ended; the oldest is ${runs[0]}`}.</b> Another run waits in the queue until ${runs.length === 1 ? "it has" : "they have"}. Where the file allows several runs at once (max_active_runs), if_open in the file says what it does while the other's batch is open.</p></div>` : null}
     ${byHand && !(chosen && !move) ? html`<div class="note warn"><p><b>Batch ${row.batch_id} is open, held by ${row.holder}.</b> The run closes that batch as failed and loads its window.</p></div>` : null}
+    <${IgnoreHold} hold=${row.hold} text="The run waits until then." label="Do not wait: open the batch at once. The hold stays for other runs" checked=${ignore} set=${setIgnore} />
     ${paused ? html`<div class="note warn"><p><b>The DAG is paused.</b> The run stays in the queue until the DAG is unpaused.</p>
       <label class="check"><input type="checkbox" checked=${unpause} onChange=${(event) => setUnpause(event.target.checked)} /> <span>Unpause the DAG too: its scheduled runs start again</span></label></div>` : null}
     <fieldset class="field"><legend class="label">Window</legend>
@@ -92,15 +94,16 @@ export function RunNow({ row, runs = [], close, done }) {
 
 export function OpenBatch({ row, close }) {
   const held = row.status === "open";
-  return html`<${Dialog} title="Open a batch" close=${close} careful=${true} danger=${held} submitLabel=${held ? "Take over and open" : "Open"}
+  const [ignore, setIgnore] = useState(false);
+  return html`<${Dialog} title="Open a batch" close=${close} careful=${true} danger=${held} valid=${!row.hold || ignore} submitLabel=${held ? "Take over and open" : "Open"}
       text=${["This opens a batch with the next window, for work outside Airflow. No script runs. Close the batch as success or failed when the work is done.",
         "The next run of the DAG does not wait for this batch: it closes it as failed and loads the same window. If your work may take longer, pause the DAG.",
         ...(held ? [`Batch ${row.batch_id} ${windowText(row)} is open, held by ${row.holder}. This action closes it as failed first. Its window becomes part of the new one.`] : []),
         ...(held && row.run ? [STOPS] : [])]}
       act=${async (form) => {
-        const opened = await change(`workflows/${encode(row.workflow)}/batches`, { why: text(form, "why"), take_over: held });
+        const opened = await change(`workflows/${encode(row.workflow)}/batches`, { why: text(form, "why"), take_over: held, ignore_hold: ignore });
         notify(opened.warning || `Batch ${opened.batch.batch_id} is open.`);
-      }}><${Why} required=${true} /><//>`;
+      }}><${IgnoreHold} hold=${row.hold} text="" label="Open the batch all the same. The hold stays" checked=${ignore} set=${setIgnore} /><${Why} required=${true} /><//>`;
 }
 
 export function CloseBatch({ batch, result, close }) {

@@ -224,6 +224,12 @@ export function Dialog({ title, text, submitLabel, danger, careful = danger, con
 
 export const Why = ({ required, most = 2000 }) => html`<div class="field"><label for="why">Why (${required ? "required; " : ""}goes into the audit log)</label><input id="why" name="why" type="text" maxlength=${most} required=${required} pattern=${required ? ".*\\S.*" : undefined} title=${required ? "a reason" : undefined} autocomplete="off" /></div>`;
 
+export const HoldEnd = ({ hold }) => (hold.until ? html`until <${When} at=${hold.until} />` : "until it is released");
+
+// In a dialog that opens a batch: the workflow is on hold, and the person may open it all the same.
+export const IgnoreHold = ({ hold, text, label, checked, set }) => (hold ? html`<div class="note warn"><p><b>The workflow is on hold</b> <${HoldEnd} hold=${hold} />, by ${hold.by}: “${hold.why}” ${text}</p>
+  <label class="check"><input type="checkbox" checked=${checked} onChange=${(event) => set(event.target.checked)} /> <span>${label}</span></label></div>` : null);
+
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 export const size = (bytes) => {

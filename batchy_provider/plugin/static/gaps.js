@@ -41,7 +41,7 @@ function LoadDialog({ gap, paused, close }) {
     const { from_date, to_date } = gap;
     const done = await change(`workflows/${encode(gap.workflow)}/fill`, { from_date, to_date, every, why: form.get("why")?.trim() || undefined });
     const others = done.runs.length - done.created.length;
-    notify(`${plural(done.created.length, "run is", "runs are")} queued${others ? `, ${plural(others, "run was", "runs were")} there before` : ""}${paused ? ". They start when the DAG is unpaused" : ""}.`);
+    notify(`${plural(done.created.length, "run is", "runs are")} queued${others ? `, ${plural(others, "run was", "runs were")} there before` : ""}${paused ? ". They start when the DAG is unpaused" : ""}. ${done.notes.filter((note) => note.code === "on_hold").map((note) => note.text).join(" ")}`);
   };
   return html`<${Dialog} title="Load this gap" submitLabel="Load" close=${close} act=${act}
       text=${["Airflow starts one run for each slice of this gap, oldest first. All enabled jobs load it. The runs are history only: the next window does not change.",

@@ -6,10 +6,8 @@ import { html, useState } from "./vendor/preact-htm.js";
 import { Action, MomentField, shown, text } from "./actions.js";
 import { change, encode } from "./api.js";
 import { notify } from "./live.js";
-import { Badge, Dialog, Why } from "./components.js";
+import { Badge, Dialog, HoldEnd, Why } from "./components.js";
 import { When, moment } from "./dates.js";
-
-const HoldEnd = ({ hold }) => (hold.until ? html`until <${When} at=${hold.until} />` : "until it is released");
 
 // A person holds the workflow: until when, who, and why. `may`: the caller may release it.
 export function HoldNote({ row, may }) {
@@ -20,10 +18,11 @@ export function HoldNote({ row, may }) {
     ${may ? html`<div class="row"><${Action} label="Release…" of=${Release} row=${row} /></div>` : null}</div>`;
 }
 
-// The same in a row of a list.
-export function HoldMark({ hold }) {
+// The same in a row of a list, whose state may say already that a run waits for the end of the hold.
+export function HoldMark({ row }) {
+  const { hold } = row;
   if (!hold) return null;
-  return html`<div><${Badge} state="warn">on hold<//> <span class="soft"><${HoldEnd} hold=${hold} />, by ${hold.by}: ${hold.why}</span></div>`;
+  return html`<div>${row.activity?.doing === "on_hold" && row.status !== "open" ? null : html`<${Badge} state="warn">on hold<//> `}<span class="soft"><${HoldEnd} hold=${hold} />, by ${hold.by}: ${hold.why}</span></div>`;
 }
 
 export function Hold({ row, close }) {

@@ -78,7 +78,7 @@ function Row({ row, why }) {
         ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}
         ${!row.in_cfg ? html`<${Badge} state="new">no file<//>` : null}
       </div></th>
-    <td data-label="State"><div class="state"><${State} row=${row} /><${AcknowledgedMark} note=${row.acknowledged} /><${HoldMark} hold=${row.hold} /></div></td>
+    <td data-label="State"><div class="state"><${State} row=${row} /><${AcknowledgedMark} note=${row.acknowledged} /><${HoldMark} row=${row} /></div></td>
     <td data-label="Window">${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : null}</td>
     <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${ProgressReports} reports=${row.progress} />` : html`<span class="soft">for ${duration(now - moment(row.started))}</span>`}` : null}</td>
     <td data-label="Last success"><${Ago} at=${row.last_success} /></td>
