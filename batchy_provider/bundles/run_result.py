@@ -6,6 +6,11 @@ from __future__ import annotations
 
 import signal as signals
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchy_provider.bundles.run_output import RunOutput
+    from batchy_provider.bundles.session_leader import SessionLeader
 
 BACKGROUND_TIMEOUT = "background_timeout"
 
@@ -40,6 +45,37 @@ class RunResult:
     stderr_masked: int
     stderr_tail: str
     background: tuple[str, ...] = ()
+
+
+def result_of(
+    leader: SessionLeader,
+    output: RunOutput,
+    background: tuple[str, ...],
+    *,
+    ended: str,
+    killed: bool,
+    seconds: float,
+) -> RunResult:
+    """Return how a script ended; the parameters are those of `RunResult`.
+
+    :param leader: of its session; it has ended.
+    :param output: of the script, complete.
+    """
+    code, usage = leader.returncode, leader.usage
+    assert code is not None
+    return RunResult(
+        exit_code=code if code >= 0 else 128 - code,
+        signal=signal_name(-code) if code < 0 else None,
+        ended=ended,
+        killed=killed,
+        seconds=seconds,
+        cpu_seconds=usage.ru_utime + usage.ru_stime if usage else 0.0,
+        max_rss_bytes=leader.peak_bytes,
+        background=background,
+        stdout_masked=output.streams["stdout"].masked,
+        stderr_masked=output.streams["stderr"].masked,
+        stderr_tail=output.stderr_tail,
+    )
 
 
 def signal_name(number: int) -> str:

@@ -33,7 +33,7 @@ from batchy_provider.bundles.output_stream import Stream
 from batchy_provider.bundles.progress_lines import Throttle
 from batchy_provider.bundles.run_output import Copy, RunOutput
 from batchy_provider.bundles.run_request import RunRequest
-from batchy_provider.bundles.run_result import BACKGROUND_TIMEOUT, RunResult, signal_name
+from batchy_provider.bundles.run_result import BACKGROUND_TIMEOUT, RunResult, result_of
 from batchy_provider.bundles.supervised_session import SupervisedSession
 from batchy_provider.bundles.wake_pipe import WakePipe
 
@@ -293,20 +293,5 @@ class Runner:
         return self._session
 
     def _result(self, seconds: float) -> RunResult:
-        leader = self._running.leader
-        code, usage = leader.returncode, leader.usage
-        stdout, stderr = self._output.streams["stdout"], self._output.streams["stderr"]
-        assert code is not None
-        return RunResult(
-            exit_code=code if code >= 0 else 128 - code,
-            signal=signal_name(-code) if code < 0 else None,
-            ended=self._ended,
-            killed=self._killed,
-            seconds=seconds,
-            cpu_seconds=usage.ru_utime + usage.ru_stime if usage else 0.0,
-            max_rss_bytes=leader.peak_bytes,
-            background=self._background,
-            stdout_masked=stdout.masked,
-            stderr_masked=stderr.masked,
-            stderr_tail=self._output.stderr_tail,
-        )
+        leader, background = self._running.leader, self._background
+        return result_of(leader, self._output, background, ended=self._ended, killed=self._killed, seconds=seconds)

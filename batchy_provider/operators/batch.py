@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from batchy_provider.core.job_state import Fields
     from batchy_provider.core.values import Batch, OpenRequest
     from batchy_provider.core.window_shape import WindowShape
-    from batchy_provider.operators.closing import Closing
-    from batchy_provider.operators.task_instances import States
     from batchy_provider.state.store import Store
 
 HOLDER_CHECK_SECONDS = 60
 """Seconds between two checks whether the run that holds the open batch still runs."""
-
-STATUSES = ("auto", "success", "failed")
 
 
 class BatchyOpenOperator(BatchOperator):
@@ -242,6 +238,7 @@ class BatchyCloseOperator(BatchOperator):
         """Close the batch, or return the one that an earlier try of this task has closed."""
         from batchy_provider.core.values import CloseRequest
         from batchy_provider.observability import metrics, traces
+        from batchy_provider.operators.closing import decide_for_run, states_before
         from batchy_provider.operators.task_durations import seconds_of
 
         run = Run.of(context)
@@ -254,11 +251,11 @@ class BatchyCloseOperator(BatchOperator):
                     f"restore {self.workflow}`, and the next run takes the window again"
                 )
             self.batch_id_shown = batch.batch_id
-            before, removed = self._states(context, run, batch)
+            before, removed = states_before(context, run, batch, self.get_flat_relative_ids(upstream=True))
             for name in removed:
                 if store.skip_job(self.workflow, batch.batch_id, name, removed=True):
                     self.log.warning("  %s: is no longer a job of the workflow; its window does not move", name)
-            closing = self._closing(context, run, batch, before)
+            closing = decide_for_run(self.status, context["ti"], run, batch, before)
             request = CloseRequest(
                 result=closing.result,
                 batch_id=batch.batch_id,
@@ -280,39 +277,6 @@ class BatchyCloseOperator(BatchOperator):
             raise AirflowFailException(f"Batch {closed.batch_id} of {self.workflow} failed: {closing.failure}")
         outcomes_now = {name: job.get("outcome") for name, job in closed.jobs.items()}
         return {**batch_summary(closed), "status": closed.status, "outcomes": outcomes_now}
-
-    def _closing(self, context: Context, run: Run, batch: Batch, before: States) -> Closing:
-        """Return how to close the batch by the states of the tasks before this one."""
-        from batchy_provider.exceptions import ConfigError
-        from batchy_provider.operators.closing import decide
-
-        if self.status not in STATUSES:
-            raise ConfigError(f"{self.workflow}: status is {self.status!r}; expected auto, success or failed")
-        closing = decide(self.status, batch, before)
-        ti = context["ti"]
-        if (
-            self.status == "auto"
-            and closing.result == "success"
-            and ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"])
-        ):
-            # A person marked the run as failed, or it timed out. The tasks that were skipped for that loaded nothing.
-            return replace(closing, result="failed", failure="the run was marked as failed")
-        return closing
-
-    def _states(self, context: Context, run: Run, batch: Batch) -> tuple[States, list[str]]:
-        """Return the states of all tasks before this one, and the batch's jobs that are no longer in the file.
-
-        The outcome of the latter is not known: Airflow calls them removed, even if they ran.
-        """
-        from batchy_provider.operators.task_instances import states_of
-
-        tasks = context["dag"].task_dict
-        before = self.get_flat_relative_ids(upstream=True)
-        gone = [name for name in batch.jobs if name not in tasks]
-        found = states_of(context["ti"], run.dag_id, run.run_id, {*before, *gone}, counted=True)
-        # If a mapped task has fewer instances than at an earlier try, Airflow calls the surplus ones "removed".
-        known = {task: {index: state for index, state in found[task].items() if state != "removed"} for task in before}
-        return known, [name for name in gone if found[name]]
 
     def _announce(self, context: Context, batch: Batch) -> None:
         alias = workflow_alias(self.workflow)

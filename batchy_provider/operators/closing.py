@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Decide how a batch closes, by the states of the tasks before its closing task. Pure: values in, a decision out."""
+"""Decide how a batch closes, by the states of the tasks before its closing task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
     from batchy_provider.core.values import Batch
     from batchy_provider.core.vocabulary import Outcome, Result
+    from batchy_provider.operators.dag_run import Run
     from batchy_provider.operators.task_instances import States
+
+STATUSES = ("auto", "success", "failed")
 
 _OUTCOMES: dict[str, Outcome] = {
     "success": "success",
@@ -34,6 +40,44 @@ class Closing:
     result: Result
     outcomes: Mapping[str, Outcome]
     failure: str | None = None
+
+
+def states_before(context: Context, run: Run, batch: Batch, before: Collection[str]) -> tuple[States, list[str]]:
+    """Return the states of all tasks before the closing task, and the batch's jobs that are no longer in the file.
+
+    The outcome of the latter is not known: Airflow calls them removed, even if they ran.
+
+    :param before: ids of the tasks before the closing task.
+    """
+    from batchy_provider.operators.task_instances import states_of
+
+    tasks = context["dag"].task_dict
+    gone = [name for name in batch.jobs if name not in tasks]
+    found = states_of(context["ti"], run.dag_id, run.run_id, {*before, *gone}, counted=True)
+    # If a mapped task has fewer instances than at an earlier try, Airflow calls the surplus ones "removed".
+    known = {task: {index: state for index, state in found[task].items() if state != "removed"} for task in before}
+    return known, [name for name in gone if found[name]]
+
+
+def decide_for_run(status: str, ti: RuntimeTaskInstanceProtocol, run: Run, batch: Batch, before: States) -> Closing:
+    """Return how to close the batch of a run; see `decide`.
+
+    :param ti: the instance of the closing task.
+    :raises ConfigError: `status` is none that a batch can have.
+    """
+    if status not in STATUSES:
+        from batchy_provider.exceptions import ConfigError
+
+        raise ConfigError(f"{batch.workflow}: status is {status!r}; expected auto, success or failed")
+    closing = decide(status, batch, before)
+    if (
+        status == "auto"
+        and closing.result == "success"
+        and ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"])
+    ):
+        # A person marked the run as failed, or it timed out. The tasks that were skipped for that loaded nothing.
+        return replace(closing, result="failed", failure="the run was marked as failed")
+    return closing
 
 
 def decide(status: str, batch: Batch, before: States) -> Closing:
