@@ -26,6 +26,15 @@ def cron_timetables() -> tuple[Any, Any]:
     return CronTriggerTimetable, MultipleCronTriggerTimetable
 
 
+def asset_or_time_schedule() -> Any:
+    """Return the timetable class that combines times with assets. Airflow 3.1 has it only in its core."""
+    try:
+        from airflow.sdk import AssetOrTimeSchedule
+    except ImportError:
+        from airflow.timetables.assets import AssetOrTimeSchedule  # type: ignore[assignment]  # the core's class
+    return AssetOrTimeSchedule
+
+
 def schedule_of_timetable(timetable: Any) -> Schedule:
     """Return when the runs of a timetable are due; not known if it has no cron, or crons of several timezones."""
     from batchy_provider.core.dates import is_zone

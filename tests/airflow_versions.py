@@ -58,6 +58,14 @@ def as_core(timetable: Any) -> Any:
     return coerce_to_core_timetable(timetable)
 
 
+def next_run_of(dag: Any, last: Any) -> Any:
+    """The next run of a DAG as the scheduler has it, after the run `last`; None after the last one."""
+    try:
+        return dag.next_dagrun_info(last_automated_run_info=last)
+    except TypeError:  # Airflow 3.1 and 3.2
+        return dag.next_dagrun_info(None if last is None else last.data_interval)
+
+
 def _timetables() -> SimpleNamespace:
     names = (
         "CronDataIntervalTimetable",

@@ -53,6 +53,7 @@ def shaped_windows(
         schedule=config.schedule,
         timezone=config.timezone,
         due=None if request.due is None else parse_date(request.due),
+        by_event=request.by_event,
         catchup=request.catchup,
         upstream=request.upstream,
     )

@@ -34,6 +34,7 @@ class Limit:
     :param schedule: of the workflow.
     :param timezone: IANA name of the timezone of the boundaries.
     :param due: when the run was due, naive UTC; None if it is no run.
+    :param by_event: the success of another workflow has started the run, so it was due at that moment.
     :param catchup: the run is one of those that were missed.
     :param upstream: workflow → how far it has loaded, for the workflows of ``until``.
     """
@@ -42,6 +43,7 @@ class Limit:
     schedule: Schedule
     timezone: str
     due: datetime | None = None
+    by_event: bool = False
     catchup: bool = False
     upstream: Mapping[str, LoadedUntil]
 
@@ -76,6 +78,8 @@ class Limit:
 
     def _due(self) -> datetime:
         asked = self.now if self.due is None else self.due
+        if self.by_event:
+            return asked
         # What a person starts is due when the schedule has fired last.
         return self.schedule.last_fire(asked) if self.schedule.known else asked
 

@@ -69,6 +69,8 @@ class OpenRequest:
     :param day: ISO day of the data; None for the day of the window's end.
     :param due: when the run that opens it was due, ISO 8601 UTC; None if it is no run.
     :param why: a reason, for the record.
+    :param by_event: the success of another workflow has started the run, so it was due at that moment, whatever the
+        cron expressions of its schedule say.
     :param catchup: the run is one of those that were missed, so it takes its own interval and no more.
     :param follows: id of the batch whose end has started this run, to take the next slice.
     :param upstream: workflow → how far it has loaded, for the workflows of ``until``. The store sets it.
@@ -88,6 +90,7 @@ class OpenRequest:
     day: str | None = None
     due: str | None = None
     why: str | None = None
+    by_event: bool = False
     catchup: bool = False
     follows: int | None = None
     upstream: Mapping[str, LoadedUntil] = field(default_factory=dict)

@@ -83,7 +83,7 @@ def _empty_dag(workflow: Workflow, model: WorkflowModel) -> DAG:
         dag_id=workflow.name,
         description=model.description,
         doc_md=model.doc,
-        schedule=schedule_of(model),
+        schedule=schedule_of(workflow),
         start_date=moment(model.start_date),
         end_date=moment(model.end_date),
         catchup=model.catchup,

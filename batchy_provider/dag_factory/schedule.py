@@ -9,30 +9,35 @@ from typing import Any
 from airflow.sdk import Asset, AssetAll, AssetAny
 
 from batchy_provider.assets import failed_asset, outside_asset, workflow_asset
-from batchy_provider.compat import cron_timetables
-from batchy_provider.config.cron_expressions import PRESETS
-from batchy_provider.config.model import WorkflowModel
+from batchy_provider.compat import asset_or_time_schedule, cron_timetables
 from batchy_provider.config.schedule_model import After, CronSchedule
+from batchy_provider.config.workflow import Workflow
+from batchy_provider.core.schedules import Schedule
 
 
-def schedule_of(model: WorkflowModel) -> Any:
+def schedule_of(workflow: Workflow) -> Any:
     """Return what ``DAG(schedule=…)`` takes."""
+    model = workflow.model
+    assert model is not None
     match model.schedule:
-        case CronSchedule(calendar=None, after=[]) as schedule:
-            return _timetable(schedule.crons, model.timezone)
-        case CronSchedule():
-            raise ValueError("a schedule with a calendar has no timetable yet")
-        case After() as after:
-            each = [_assets(name, after, model.connection) for name in after.after]
-            if after.any:
-                return AssetAny(*(asset for assets in each for asset in assets))
-            return AssetAll(*(assets[0] if len(assets) == 1 else AssetAny(*assets) for assets in each))
+        case CronSchedule() as times if times.after:
+            # Airflow starts a run at each time, and another one when the other workflows have succeeded.
+            return asset_or_time_schedule()(
+                timetable=_timetable(workflow.schedule), assets=_condition(times, model.connection)
+            )
+        case After() as after if not isinstance(after, CronSchedule):
+            return _condition(after, model.connection)
         case None | "@once" | "@continuous":
             return model.schedule
-        case str(cron):
-            return _timetable([cron], model.timezone)
-        case crons:
-            return _timetable(crons, model.timezone)
+    return _timetable(workflow.schedule)
+
+
+def _condition(after: After, connection: str | None) -> AssetAny | AssetAll:
+    """Return which assets' events start a run."""
+    each = [_assets(name, after, connection) for name in after.after]
+    if after.any:
+        return AssetAny(*(asset for assets in each for asset in assets))
+    return AssetAll(*(assets[0] if len(assets) == 1 else AssetAny(*assets) for assets in each))
 
 
 def _assets(workflow: str, after: After, connection: str | None) -> list[Asset]:
@@ -45,10 +50,13 @@ def _assets(workflow: str, after: After, connection: str | None) -> list[Asset]:
     return assets
 
 
-def _timetable(crons: list[str], timezone: str) -> Any:
+def _timetable(schedule: Schedule) -> Any:
+    if schedule.calendar is not None:
+        from batchy_provider.timetables.calendar import CalendarTimetable
+
+        return CalendarTimetable.of(schedule)
     # Airflow turns a bare cron string into a timetable by its own default timezone and by a setting.
     one, several = cron_timetables()
-    expressions = [PRESETS.get(cron, cron) for cron in crons]
-    if len(expressions) == 1:
-        return one(expressions[0], timezone=timezone)
-    return several(*expressions, timezone=timezone)
+    if len(schedule.crons) == 1:
+        return one(schedule.crons[0], timezone=schedule.timezone)
+    return several(*schedule.crons, timezone=schedule.timezone)

@@ -50,6 +50,7 @@ class Run:
     interval: tuple[datetime | None, datetime | None]
     logical_date: datetime | None
     is_scheduled: bool = False
+    is_by_event: bool = False
     deployment: str | None = None
     new_since: datetime | None = None
     """When it started, if it was never cleared. None for a run that was cleared, and where Airflow does not tell."""
@@ -71,6 +72,7 @@ class Run:
             interval=(run.data_interval_start, run.data_interval_end),
             logical_date=run.logical_date,
             is_scheduled=run_type == "scheduled",
+            is_by_event=run_type == "asset_triggered",
             deployment=deployment_name(),
             new_since=None if was_cleared else getattr(run, "start_date", None),
         )

@@ -26,11 +26,13 @@ class SliceOf:
 
     :param follows: id of the batch whose end has started it; None if it was started for no slice.
     :param due: when the first run of these slices was due, ISO 8601 UTC.
+    :param by_event: the success of another workflow had started that run.
     :param catchup: that run was one of those that were missed.
     """
 
     follows: int | None = None
     due: str | None = None
+    by_event: bool = False
     catchup: bool = False
 
     @classmethod
@@ -41,9 +43,14 @@ class SliceOf:
         """
         given = run.conf.get(CONF_SLICE)
         if not isinstance(given, dict) or type(given.get("after")) is not int:
-            return cls(due=run.due(), catchup=dag_catchup and run.is_scheduled)
+            return cls(due=run.due(), by_event=run.is_by_event, catchup=dag_catchup and run.is_scheduled)
         due = given.get("due")
-        return cls(given["after"], due if isinstance(due, str) else run.due(), given.get("catchup") is True)
+        return cls(
+            given["after"],
+            due if isinstance(due, str) else run.due(),
+            by_event=given.get("event") is True,
+            catchup=given.get("catchup") is True,
+        )
 
 
 def is_due(batch: Batch) -> bool:
@@ -60,6 +67,8 @@ def start_next_slice(run: Run, batch: Batch, *, dag_catchup: bool) -> None:
     run_id = f"slice__{start}__after_{batch.batch_id}"
     before = SliceOf.of(run, dag_catchup=dag_catchup)
     following: dict[str, Any] = {"after": batch.batch_id, "due": before.due, "catchup": before.catchup}
+    if before.by_event:
+        following["event"] = True
     more = f"More data is left from {batch.to_date} UTC on"
     try:
         is_new = start_run(run.dag_id, run_id, {**run.conf, CONF_SLICE: following})

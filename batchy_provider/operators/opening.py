@@ -58,6 +58,7 @@ def open_request(
         if_open="take_over" if if_open == "take_over" else "fail",
         day=None if asked else run.day(timezone),
         due=part.due,
+        by_event=part.by_event,
         catchup=part.catchup,
         follows=part.follows,
         ignore_hold=run.conf.get(CONF_IGNORE_HOLD) is True,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Airflow plugin: add the REST API and the page below ``/batchy`` to Airflow's API server.
+"""Airflow plugin: the timetables of this package, and its REST API and page below ``/batchy`` in the API server.
 
 Every Airflow process imports its plugins, even the process of each task. So this module imports nothing until the
-first request.
+first request, or until somebody asks for the timetables.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.plugins_manager import AirflowPlugin
 
 if TYPE_CHECKING:
+    from airflow.timetables.base import Timetable
     from fastapi import FastAPI
 
 PREFIX = "/batchy"
@@ -38,10 +39,20 @@ class LazyApp:
         await self.app(scope, receive, send)
 
 
+class LazyTimetables:
+    """The timetables of this package, imported by the processes that ask for them."""
+
+    def __get__(self, plugin: object, owner: type | None = None) -> list[type[Timetable]]:
+        from batchy_provider.timetables import CalendarTimetable
+
+        return [CalendarTimetable]
+
+
 class BatchyPlugin(AirflowPlugin):
-    """The REST API and the page of this package."""
+    """The REST API, the page and the timetables of this package."""
 
     name = "batchy"
+    timetables = LazyTimetables()
     fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's form
     # Relative addresses: Airflow's own address may have a path.
     external_views = [  # noqa: RUF012 - Airflow's form

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Check the arguments of a timetable by the rules of workflow files, and make a schedule of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from batchy_provider.config.calendar_model import CalendarModel, KnownCalendars, calendar_of
+from batchy_provider.config.diagnostics import Violation
+from batchy_provider.config.model import SharedModel
+from batchy_provider.config.model_errors import violations_of
+from batchy_provider.config.run_checks import schedule_of_model
+from batchy_provider.config.schedule_checks import check_schedule, pick_calendar
+from batchy_provider.core.calendars import Calendar
+from batchy_provider.core.schedules import Schedule
+
+
+def schedule_of_arguments(
+    crons: Sequence[str],
+    *,
+    timezone: str,
+    calendar: Mapping[str, Any] | Calendar,
+    on: str | Mapping[str, Any] | None,
+    move: str | None,
+) -> Schedule:
+    """Return the schedule; see `CalendarTimetable` for the arguments.
+
+    :raises ValueError: if a value cannot be used; it names each.
+    """
+    days = calendar if isinstance(calendar, Calendar) else _calendar(calendar)
+    written = {"cron": list(crons), "calendar": days.name, "on": on, "move": move}
+    given = {name: value for name, value in written.items() if value is not None}
+    model = _checked(SharedModel, {"timezone": timezone, "schedule": given}, ())
+    _refuse(check_schedule(model))
+    _refuse(pick_calendar(model, lambda: KnownCalendars(calendars={days.name: days}))[1])
+    return schedule_of_model(model, days)
+
+
+def _calendar(given: Mapping[str, Any]) -> Calendar:
+    model = _checked(CalendarModel, dict(given), ("calendar",))
+    if model.extends is not None:
+        raise ValueError("calendar.extends: a calendar of a DAG extends no other; name all of its holidays")
+    return calendar_of(", ".join(model.holidays) or "own calendar", model, None)
+
+
+def _checked(kind: type[Any], given: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        found = [each._replace(path=(*place, *each.path)) for each in violations_of(error, kind)]
+    _refuse(found)
+    raise AssertionError("there is an error")
+
+
+def _refuse(violations: Iterable[Violation]) -> None:
+    """Raise an error that names all violations by the arguments of the timetable, if there are any."""
+    texts = []
+    for each in violations:
+        # The keys of a file's schedule are arguments here.
+        path = each.path[1:] if each.path[:1] == ("schedule",) else each.path
+        texts.append(f"{'.'.join(map(str, path))}: {each.message}" if path else each.message)
+    if texts:
+        raise ValueError("; ".join(texts))
