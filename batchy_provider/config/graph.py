@@ -10,9 +10,11 @@ from html import escape
 
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.run_checks import same_day_workflows
-from batchy_provider.config.schedule_model import After, CronSchedule, Nth
+from batchy_provider.config.run_checks import day_rule, same_day_workflows
+from batchy_provider.config.schedule_model import After, CronSchedule
 from batchy_provider.config.workflow import Workflow
+from batchy_provider.core.schedule_words import days_text
+from batchy_provider.core.schedules import Move
 from batchy_provider.exceptions import ConfigError
 
 OPEN, CLOSE = "open", "close"
@@ -89,15 +91,9 @@ def schedule_text(model: WorkflowModel) -> str:
 
 def _cron_text(schedule: CronSchedule, timezone: str) -> str:
     parts = [f"{' | '.join(schedule.crons)} {timezone}"]
-    match schedule.on:
-        case Nth(nth=nth, of=of):
-            parts.append(f"business day {nth} of the {of} of {schedule.calendar}")
-        case "holidays":
-            parts.append(f"holidays of {schedule.calendar}")
-        case _ if schedule.calendar is not None:
-            parts.append(f"business days of {schedule.calendar}")
-    if schedule.move in ("next", "previous"):
-        parts.append(f"moved to the {schedule.move} one")
+    if schedule.calendar is not None:
+        rule = None if schedule.on is None else day_rule(schedule.on)
+        parts.append(days_text(schedule.calendar, rule, Move(schedule.move or "skip")))
     if schedule.after:
         parts.append(f"or after {(' or ' if schedule.any else ' and ').join(schedule.after)}")
     return ", ".join(parts)

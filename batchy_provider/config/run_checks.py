@@ -72,12 +72,13 @@ def schedule_of_model(model: WorkflowModel, calendar: Calendar | None = None) ->
     return replace(
         plain,
         calendar=calendar,
-        on=None if written.on is None else _day_rule(written.on),
+        on=None if written.on is None else day_rule(written.on),
         move=Move(written.move or "skip"),
     )
 
 
-def _day_rule(on: str | Nth) -> DayRule:
+def day_rule(on: str | Nth) -> DayRule:
+    """Return the rule of ``on``."""
     return DayRule(days=Days.NTH, nth=on.nth, of=Period(on.of)) if isinstance(on, Nth) else DayRule(days=Days(on))
 
 

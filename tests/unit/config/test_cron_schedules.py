@@ -49,7 +49,7 @@ def write(folder: Path, schedule: str, more: str = "") -> Path:
         (
             '{cron: ["0 2 * * *", "30 6 * * 1"], calendar: target2, on: {nth: -2}}',
             Schedule(crons=("0 2 * * *", "30 6 * * 1"), calendar=TARGET2, on=DayRule(days=Days.NTH, nth=-2)),
-            "0 2 * * * | 30 6 * * 1 UTC, business day -2 of the month of target2",
+            "0 2 * * * | 30 6 * * 1 UTC, 2nd last business day of the month of target2",
         ),
         (
             '{cron: "0 2 * * *", calendar: plain, on: {nth: 1, of: year}, move: skip}',
@@ -58,7 +58,7 @@ def write(folder: Path, schedule: str, more: str = "") -> Path:
                 calendar=Calendar(name="plain"),
                 on=DayRule(days=Days.NTH, nth=1, of=Period.YEAR),
             ),
-            "0 2 * * * UTC, business day 1 of the year of plain",
+            "0 2 * * * UTC, 1st business day of the year of plain",
         ),
         (
             '{cron: "0 2 28 * *", calendar: target2, move: next}',
@@ -76,7 +76,7 @@ def write(folder: Path, schedule: str, more: str = "") -> Path:
         (
             '{cron: "0 2 * * *", calendar: plain, on: {nth: 23}}',
             Schedule(crons=("0 2 * * *",), calendar=Calendar(name="plain"), on=DayRule(days=Days.NTH, nth=23)),
-            "0 2 * * * UTC, business day 23 of the month of plain",
+            "0 2 * * * UTC, 23rd business day of the month of plain",
         ),
     ],
 )

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from batchy_provider.core.boundaries import SHORTEST, UNITS, boundary_at, later_by
+from batchy_provider.core.calendars import Calendar
 from batchy_provider.core.schedules import Schedule
 from batchy_provider.core.slices import Limit, Slice, next_slice
 from batchy_provider.core.upstream import LoadedUntil
@@ -169,3 +170,24 @@ def test_the_upstream_that_is_furthest_behind_is_named() -> None:
 )
 def test_a_shape_reads_as_words(shape: WindowShape, words: str) -> None:
     assert str(shape) == words
+
+
+def test_the_run_before_the_holidays_is_the_last_that_was_missed_and_takes_the_rest() -> None:
+    daily = Schedule(crons=("0 2 * * *",))
+    bank = replace(daily, calendar=Calendar(name="bank", add=frozenset({date(2026, 4, 3)})))
+    thursday, sunday = datetime(2026, 4, 2, 2), datetime(2026, 4, 5, 12)
+    missed = Limit(now=sunday, schedule=bank, timezone="UTC", due=thursday, catchup=True, upstream={})
+    assert missed.own_interval is None
+    assert replace(missed, schedule=daily).own_interval == thursday
+    assert replace(missed, now=datetime(2026, 4, 6, 12)).own_interval == thursday, "it was due again on Monday"
+
+
+def test_what_can_open_next_waits_for_the_day_after_the_holidays() -> None:
+    bank = Schedule(crons=("0 2 * * *",), calendar=Calendar(name="bank", add=frozenset({date(2026, 4, 3)})))
+    limit = Limit(now=datetime(2026, 4, 3, 12), schedule=bank, timezone="UTC", upstream={})
+    with pytest.raises(NothingToLoadError) as caught:
+        next_slice("sales", WindowShape(until="schedule"), {"load": datetime(2026, 4, 2, 2)}, limit)
+    assert caught.value.ready_at == "2026-04-06T02:00:00.000000"
+    event = replace(limit, due=datetime(2026, 4, 3, 11), by_event=True)
+    found = next_slice("sales", WindowShape(until="schedule"), {"load": datetime(2026, 4, 2, 2)}, event)
+    assert found.ends == {"load": datetime(2026, 4, 3, 11)}, "an upstream's success is a due time of its own"
