@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
-from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
@@ -85,4 +84,6 @@ def _entity(code: str) -> tuple[Any, str | None]:
             return entity, None
         if subdivision in entity.subdivisions:
             return entity, subdivision
+    from importlib.metadata import version
+
     raise StateError(f"the library holidays {version('holidays')} does not know the code {code!r}; update the library")

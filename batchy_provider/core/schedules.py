@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from batchy_provider.core.calendars import Calendar
 from batchy_provider.core.cron_days import days_from, fires_each_hour, times_of_day
@@ -19,6 +20,7 @@ from batchy_provider.exceptions import StateError
 __all__ = ["DayRule", "Days", "LeftOut", "Move", "Period", "Schedule"]
 
 _TICK = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 _NO_DAY = "it names no day within fifty years"
 
 
@@ -119,13 +121,16 @@ class Schedule:
                 fire = self.next_fire(fire)
             return
         # Day by day, so that a schedule whose days end in between, such as those that a calendar adds, is no error.
-        last = self._day(end)
+        last, before = self._day(end), set[datetime]()
         try:
-            for day in due_days.days(self._day(start), 1):
+            for day in due_days.days(self._day(start) - _DAY, 1):
                 if day > last:
                     return
                 if (source := due_days.source(day)) is not None:
-                    yield from (fire for fire in self._fires_of(day, source) if start <= fire < end)
+                    fires = _fires_of(self, day, source)
+                    # A day that a timezone has left out has the fires of the next one.
+                    yield from (fire for fire in fires if start <= fire < end and fire not in before)
+                    before = {*fires}
         except (ValueError, KeyError, OverflowError) as error:
             raise self._error("after", start, error) from error
 
@@ -158,28 +163,16 @@ class Schedule:
 
         :param step: 1 for after, -1 for before.
         """
-        for day in due_days.days(self._day(moment), step):
+        first = self._day(moment)
+        # Fires of the day before may come after midnight, see `_fires_of`.
+        for day in due_days.days(first - _DAY if step > 0 else first, step):
             if (source := due_days.source(day)) is None:
                 continue
-            fires = self._fires_of(day, source)[::step]
+            fires = _fires_of(self, day, source)[::step]
             found = next((fire for fire in fires if (fire > moment if step > 0 else fire < moment)), None)
             if found is not None:
                 return found
         raise ValueError(_NO_DAY)
-
-    def _fires_of(self, day: date, source: date) -> list[datetime]:
-        """Return the fires of a day in order, at the times of day of its source."""
-        if source == day and fires_each_hour(self.crons):
-            start, end = day_bounds(day.isoformat(), self.timezone)
-            hourly = replace(self, calendar=None, on=None, move=Move.SKIP)
-            return list(hourly.fires(start, end))
-        place = zone(self.timezone)
-        fires = {
-            # As Airflow reads times of day that occur twice, or never: the later of the two readings.
-            max(to_utc(datetime.combine(day, each, place).replace(fold=fold)) for fold in (0, 1))
-            for each in times_of_day(self.crons, source)
-        }
-        return sorted(fires)
 
     def _day(self, moment: datetime) -> date:
         return date.fromisoformat(day_of(moment, self.timezone))
@@ -191,6 +184,26 @@ class Schedule:
             f"the schedule {crons} ({self.timezone}{calendar}) has no fire {side} {format_date(moment)} UTC: {error}. "
             "Load the configuration of the workflow again"
         )
+
+
+@lru_cache(maxsize=512)
+def _fires_of(schedule: Schedule, day: date, source: date) -> tuple[datetime, ...]:
+    """Return the fires of a day in order, at the times of day of its source."""
+    place = zone(schedule.timezone)
+    fires = {
+        # As Airflow reads times of day that occur twice, or never: the later of the two readings.
+        max(to_utc(datetime.combine(day, each, place).replace(fold=fold)) for fold in (0, 1))
+        for each in times_of_day(schedule.crons, source)
+    }
+    start, end = day_bounds(day.isoformat(), schedule.timezone)
+    if source == day and end - start != _DAY:
+        # The clock changes on this day, and the cron expressions alone decide.
+        plain = replace(schedule, calendar=None, on=None, move=Move.SKIP)
+        # Where the clock skips the end of the day, its fires come after midnight.
+        each_hour = fires_each_hour(schedule.crons)
+        late = {fire for fire in fires if fire >= end and not each_hour and plain.last_fire(fire) == fire}
+        fires = {*plain.fires(start, end), *late}
+    return tuple(sorted(fires))
 
 
 NO_SCHEDULE = Schedule()

@@ -166,10 +166,31 @@ def test_business_days_counted_from_both_ends_meet(calendar: Calendar, period: P
     assert nth_day(calendar, too_many, day) is None
 
 
-@given(schedules)
-def test_a_calendar_without_days_off_changes_nothing(schedule: Schedule) -> None:
-    plain = Schedule(crons=schedule.crons, timezone=schedule.timezone)
-    always = Calendar(name="always", weekend=frozenset())
-    with_calendar = Schedule(crons=plain.crons, timezone=plain.timezone, calendar=always, move=schedule.move)
-    start, end = datetime(2026, 3, 20), datetime(2026, 4, 10)
-    assert list(with_calendar.fires(start, end)) == list(plain.fires(start, end))
+CHANGES = [
+    ("Europe/Berlin", "2026-03-28"),
+    ("Europe/Berlin", "2026-10-24"),
+    ("America/Havana", "2026-03-07"),
+    ("America/Nuuk", "2026-03-27"),  # the clock skips the last hour of a day
+    ("Australia/Lord_Howe", "2026-10-03"),
+    ("Antarctica/Troll", "2026-03-28"),
+    ("Pacific/Apia", "2011-12-29"),  # a day that there was not
+]
+
+
+@pytest.mark.parametrize(("timezone", "day"), CHANGES)
+@pytest.mark.parametrize(
+    "crons",
+    [("30 2 * * *",), ("30 23 * * *", "0 1 * * *"), ("*/20 1-2 * * *",), ("15 0,1,2,3 * * *",), ("0 * * * *",)],
+)
+def test_a_calendar_without_days_off_changes_nothing(timezone: str, day: str, crons: tuple[str, ...]) -> None:
+    """Also where the clock changes."""
+    plain = Schedule(crons=crons, timezone=timezone)
+    calendar = Calendar(name="always", weekend=frozenset())
+    always = Schedule(crons=crons, timezone=timezone, calendar=calendar, move=Move.NEXT)
+    start = datetime.fromisoformat(day)
+    end = start + timedelta(days=3, hours=6)
+    fires = list(plain.fires(start, end))
+    assert list(always.fires(start, end)) == fires
+    for fire, following in list(pairwise(fires))[::5]:
+        assert always.next_fire(fire) == following
+        assert always.fire_before(following) == fire
