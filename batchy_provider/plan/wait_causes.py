@@ -52,10 +52,8 @@ def after_cause(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause |
     """Return the cause of a workflow that starts after others: it waits for them, or they have not run again."""
     file, name = workflow.file, workflow.workflow
     needs = file.needed(Dependency.AFTER) if file is not None else []
-    if file is None or not needs:
-        return None
-    if due.last is not None and not is_done(workflow, due):
-        return None  # it has a cron expression too, which has started a run
+    if file is None or not needs or workflow.schedule.known:
+        return None  # with a cron expression beside the workflows, it does not wait for them
     if file.after_result != "success":
         what = "failed" if file.after_result == "failed" else "ended"
         text = f"{name} starts when a batch of {_joined([need.workflow for need in needs])} has {what}"

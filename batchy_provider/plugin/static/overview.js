@@ -70,7 +70,7 @@ function Table({ page, filter, setFilter }) {
 
 function Row({ row, why }) {
   const now = useNow();
-  return html`<tr class=${why ? "has-why" : ""}>
+  return html`<tr>
     <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a>
       ${row.description ? html`<div class="soft">${row.description}</div>` : null}
       <div class="row">
@@ -78,14 +78,14 @@ function Row({ row, why }) {
         ${row.paused ? html`<${Badge} state="warn">paused<//>` : null}
         ${!row.in_cfg ? html`<${Badge} state="new">no file<//>` : null}
       </div></th>
-    <td data-label="State"><div class="state"><${State} row=${row} /><${AcknowledgedMark} note=${row.acknowledged} /><${HoldMark} row=${row} /></div></td>
+    <td data-label="State"><div class="state"><${State} row=${row} /><${AcknowledgedMark} note=${row.acknowledged} /><${HoldMark} row=${row} /></div>${why ? html`<div class="soft reason" title=${why}>${why}</div>` : null}</td>
     <td data-label="Window">${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : null}</td>
     <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${ProgressReports} reports=${row.progress} />` : html`<span class="soft">for ${duration(now - moment(row.started))}</span>`}` : null}</td>
     <td data-label="Last success"><${Ago} at=${row.last_success} /></td>
     <td data-label="Deadline">${row.deadline ? html`<${When} at=${row.deadline} />${row.late_seconds !== null ? html`<div><${Badge} state="failed">${duration(row.late_seconds * 1000)} late<//></div>` : null}` : null}</td>
     <td data-label="Next run">${row.paused ? null : row.next_run ? html`<${When} at=${row.next_run} />` : row.schedule && html`<span class="soft">${row.schedule}</span>`}</td>
     <td data-label="Waits"><${WorkflowLinks} text="for" names=${row.waits_for} /><${WorkflowLinks} text="waited for by" names=${row.waited_for_by} /></td>
-  </tr>${why ? html`<tr class="why"><td colspan=${COLUMNS.length}><span class="visually-hidden">Why is ${row.workflow} not done? </span>${why}</td></tr>` : null}`;
+  </tr>`;
 }
 
 export function WorkflowLinks({ text, names }) {

@@ -25,8 +25,9 @@ export function useReasons(rows) {
 
 // On the page of a workflow: the root cause, and the way to it.
 export function WhyLine({ workflow }) {
-  const { data, error } = useData(`workflows/${encode(workflow)}/why`, { workflow, every: () => 15000, background: true });
+  const { data, error } = useData(`workflows/${encode(workflow)}/why`, { workflow, every: () => 15000 });
   if (!data) return error && error.status !== 404 ? html`<p class="soft">Why it is not done is not known: ${error.message}</p>` : null;
+  if (data.code === "held") return null; // the hold has a note of its own
   return html`<section class="panel pad why" aria-label="Why">
     <p><b>Why</b> <span class="soft">(${data.code.replaceAll("_", " ")})</span> ${data.text}</p>
     ${data.chain.length > 1 ? html`<details><summary>From ${workflow} to the root cause: ${data.chain.length} workflows</summary>

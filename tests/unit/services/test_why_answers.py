@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,31 @@ def test_an_empty_window_is_no_reason_to_worry(redis_url: str, cfg: Path) -> Non
     assert found.code == "nothing_to_load"
     assert "its data is loaded up to 2026-11-01" in found.text
     services.close()
+
+
+def test_a_holiday_is_named_with_the_next_due_time(redis_url: str, cfg: Path) -> None:
+    clock = Clock()
+    services = Services(store=lambda: Store(open_client(redis_url), clock=clock.read), cfg=cfg)
+    (cfg / "_calendars.yaml").write_text("target2: {holidays: ECB}\n")
+    write(cfg, "sales", schedule={"cron": "0 2 * * *", "calendar": "target2"}, initial_date="2026-01-01")
+    clock.now = datetime(2026, 4, 2, 2, 5)
+    run(services, "sales")
+    assert services.why.of("sales").code == "done"
+    clock.now = datetime(2026, 4, 3, 10)
+    found = services.why.of("sales")
+    assert found.code == "not_due"
+    assert "sales is not due on 2026-04-03: Good Friday, ECB; it is due next at 2026-04-07 02:00 UTC" in found.text
+    clock.now = datetime(2026, 4, 7, 3)
+    assert services.why.of("sales").code == "not_started"
+    services.close()
+
+
+def test_a_schedule_by_cron_and_by_workflows_does_not_wait_for_them(services: Services, cfg: Path) -> None:
+    write(cfg, "crm", schedule=DAILY)
+    write(cfg, "report", schedule={"cron": DAILY, "after": ["crm"]})
+    run(services, "crm", "failed")
+    run(services, "report")
+    assert services.why.of("report").code == "done"
 
 
 def test_what_the_script_wrote_last_is_quoted_to_those_who_may_see_it(
