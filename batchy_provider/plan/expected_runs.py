@@ -69,6 +69,7 @@ class PlanInput:
     :param history: its past runs; None if none is known.
     :param model: how long its next run takes; None if too few past runs are known.
     :param max_active_runs: how many of its runs may be there at the same time.
+    :param paused: Airflow starts no run of it.
     :param slice_length: at most so much data in one window; None for no limit.
     """
 
@@ -77,3 +78,4 @@ class PlanInput:
     model: DurationModel | None = None
     max_active_runs: int = 1
     slice_length: timedelta | None = None
+    paused: bool = False

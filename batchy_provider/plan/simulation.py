@@ -282,4 +282,6 @@ def _latest(group: Sequence[SimulatedRun], ends: Sequence[Numbers]) -> Simulated
 def _may_run(each: PlanInput) -> bool:
     """Tell whether new runs of a workflow can start at all."""
     file = each.facts.file
+    if each.paused:
+        return False
     return file is None or (file.fault is None and file.enabled and file.has_dag)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.health import HealthService
     from batchy_provider.services.hold_service import HoldService
     from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.services.plan_answers import PlanService
     from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.retention import RetentionService
     from batchy_provider.services.states import StateService
@@ -213,7 +214,15 @@ class Services:
             failed_output=FailedOutput(lambda: self.results),
             archive=lambda: self.archive,
             airflow=self._airflow,
+            chances=self.plan.chances,
         )
+
+    @cached_property
+    def plan(self) -> PlanService:
+        """The expected runs of the next hours."""
+        from batchy_provider.services.plan_answers import PlanService
+
+        return PlanService(store=lambda: self.store, catalog=self.catalog, names=self.names, airflow=self._airflow)
 
     @cached_property
     def waits(self) -> WaitService:

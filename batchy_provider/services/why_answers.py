@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from batchy_provider.config.diagnostics import did_you_mean
 from batchy_provider.core.dates import format_date
-from batchy_provider.exceptions import ArchiveError, UnknownWorkflowError
+from batchy_provider.exceptions import ArchiveError
 from batchy_provider.plan.impact import Impact, impact
 from batchy_provider.plan.why import Why, why, why_all
 from batchy_provider.plan.why_facts import Facts, WorkflowFacts
-from batchy_provider.services.why_scan import WhyScan
-from batchy_provider.services.workflows import folder_text
+from batchy_provider.services.why_scan import WhyScan, check_known
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
@@ -125,6 +123,7 @@ class WhyService:
     :param failed_output: reads how jobs failed.
     :param archive: returns the archive; None without one.
     :param airflow: reads what Airflow knows; None where there is no Airflow.
+    :param chances: returns workflow → the probability that it misses its next deadline, as far as it is known.
     """
 
     def __init__(
@@ -136,6 +135,7 @@ class WhyService:
         failed_output: FailedOutput,
         archive: Callable[[], ArchiveService | None],
         airflow: AirflowReader | None,
+        chances: Callable[[Collection[str]], Mapping[str, float]] = lambda workflows: {},
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -143,6 +143,7 @@ class WhyService:
         self._failed_output = failed_output
         self._archive = archive
         self._airflow = airflow
+        self._chances = chances
 
     def of(self, workflow: str, *, sees_output: Callable[[str], bool] | None = None) -> WhyView:
         """Return why a workflow is not running, or not done.
@@ -163,7 +164,7 @@ class WhyService:
             if not is_changed:
                 break
             found = why(facts, workflow)
-        self._check_known(facts, workflow)
+        check_known(facts, workflow, self._catalog, self._names)
         return WhyView.of(found)
 
     def all(
@@ -193,20 +194,12 @@ class WhyService:
         """
         scan = self._scan()
         facts = scan.read(scan.neighbours.below([workflow]), with_waits=False)
-        self._check_known(facts, workflow)
-        return ImpactView.of(impact(facts, workflow, late=late, failed=failed))
+        check_known(facts, workflow, self._catalog, self._names)
+        chances = None if failed or late is not None else self._chances(facts.workflows.keys() - {workflow})
+        return ImpactView.of(impact(facts, workflow, late=late, failed=failed, chances=chances))
 
     def _scan(self) -> WhyScan:
         return WhyScan(self._store(), self._catalog.read())
-
-    def _check_known(self, facts: Facts, workflow: str) -> None:
-        found = facts.workflows[workflow]
-        if found.file is not None or found.state is not None or found.lost is not None:
-            return
-        folder = self._catalog.read()
-        hint = did_you_mean(workflow, self._names.all() | folder.workflows.keys())
-        where = folder_text(self._catalog.folder)
-        raise UnknownWorkflowError(f"workflow {workflow!r} is in neither Redis nor {where}{hint}")
 
     def _with_airflow(self, facts: Facts) -> Facts:
         if self._airflow is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from batchy_provider.config.diagnostics import did_you_mean
 from batchy_provider.core.dates import day_of, format_date, parse_date, unix_seconds
 from batchy_provider.core.opening import open_batch
 from batchy_provider.core.snapshot import Snapshot
@@ -18,11 +19,11 @@ from batchy_provider.core.upstream_extent import extent
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict, Wait
-from batchy_provider.exceptions import BatchyError, NothingToLoadError
+from batchy_provider.exceptions import BatchyError, NothingToLoadError, UnknownWorkflowError
 from batchy_provider.plan.pending_runs import due_times, is_done
 from batchy_provider.plan.why_facts import Dependency, EmptyWindow, Facts, Need, WaitFacts, WorkflowFacts
 from batchy_provider.services.file_facts import file_facts
-from batchy_provider.services.workflows import diagnostics_by_workflow
+from batchy_provider.services.workflows import diagnostics_by_workflow, folder_text
 from batchy_provider.state.consecutive_failures import consecutive_failures
 from batchy_provider.state.ledger_scan import scan_ledgers
 from batchy_provider.state.log_throttle import LogThrottle
@@ -30,9 +31,11 @@ from batchy_provider.state.processes import sight
 from batchy_provider.state.wait_rounds import ask_many
 
 if TYPE_CHECKING:
+    from batchy_provider.config.catalog import Catalog
     from batchy_provider.config.reader import Folder
     from batchy_provider.core.holders import HolderState
     from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
+    from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.state.store import Store
 
 _unforeseen = LogThrottle(logging.getLogger(__name__))
@@ -83,6 +86,18 @@ def files_of(folder: Folder) -> dict[str, WorkflowFacts]:
         facts = file_facts(folder.workflows.get(name), diagnostics.get(name, ()))
         found[name] = WorkflowFacts(workflow=name, file=facts)
     return found
+
+
+def check_known(facts: Facts, workflow: str, catalog: Catalog, names: WorkflowNames) -> None:
+    """Require that Redis, a file or the archive knows a workflow.
+
+    :raises UnknownWorkflowError: none of them does.
+    """
+    found = facts.workflows[workflow]
+    if found.file is not None or found.state is not None or found.lost is not None:
+        return
+    hint = did_you_mean(workflow, names.all() | catalog.read().workflows.keys())
+    raise UnknownWorkflowError(f"workflow {workflow!r} is in neither Redis nor {folder_text(catalog.folder)}{hint}")
 
 
 class WhyScan:

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Read what the plan needs to know of workflows: their facts, their past runs, and how many runs they may have."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batchy_provider.plan.duration_model import DurationModel
+from batchy_provider.plan.expected_runs import PlanInput
+from batchy_provider.plan.run_history import RunHistory, run_history
+from batchy_provider.state.log_throttle import LogThrottle
+
+if TYPE_CHECKING:
+    from batchy_provider.config.reader import Folder
+    from batchy_provider.config.workflow import Workflow
+    from batchy_provider.core.values import JobDuration
+    from batchy_provider.plan.airflow_facts import AirflowFacts
+    from batchy_provider.plan.why_facts import Facts, WorkflowFacts
+    from batchy_provider.state.store import Store
+
+_RENEW_SECONDS = 600.0
+"""Batches that are history only end without a change of the live state, so durations are read again after this."""
+_unforeseen = LogThrottle(logging.getLogger(__name__))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The past runs of a workflow, with all that they depend on.
+
+    :param read_at: when they were read, by the clock of this process.
+    """
+
+    stamp: object
+    read_at: float
+    history: RunHistory | None
+    model: DurationModel | None
+
+
+class PlanInputs:
+    """Read the inputs of the plan. The past runs of a workflow are read again when a batch of it has ended.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+
+    def read(self, store: Store, folder: Folder, facts: Facts, airflow: AirflowFacts | None) -> dict[str, PlanInput]:
+        """Return the inputs of all workflows of which there are facts."""
+        found = facts.workflows
+        stamps = {name: _stamp(each, folder.workflows.get(name)) for name, each in found.items()}
+        with self._lock:
+            now = time.monotonic()
+            old = [name for name, stamp in stamps.items() if not self._is_new(name, stamp, now)]
+            durations = store.durations_of(old)
+            for name in old:
+                history, model = _past(found[name], folder.workflows.get(name), durations.get(name, {}))
+                self._known[name] = _Known(stamps[name], now, history, model)
+            known = {name: self._known[name] for name in found}
+        return {name: _input(each, folder.workflows.get(name), known[name], airflow) for name, each in found.items()}
+
+    def _is_new(self, name: str, stamp: object, now: float) -> bool:
+        known = self._known.get(name)
+        return known is not None and known.stamp == stamp and now - known.read_at < _RENEW_SECONDS
+
+
+def _stamp(facts: WorkflowFacts, workflow: Workflow | None) -> object:
+    """Return what changes when the past runs of a workflow may have changed."""
+    state = facts.readable
+    batch = None if state is None or state.batch is None else (state.batch.batch_id, state.batch.status)
+    off = None if state is None else state.disabled
+    graph = None if workflow is None or workflow.order is None else tuple(workflow.order.upstream.items())
+    return batch, off, graph
+
+
+def _past(
+    facts: WorkflowFacts, workflow: Workflow | None, durations: Mapping[str, list[JobDuration]]
+) -> tuple[RunHistory | None, DurationModel | None]:
+    state = facts.readable
+    off: Collection[str] = state.disabled if state is not None else ()
+    graph = None
+    if workflow is not None and workflow.model is not None and workflow.order is not None:
+        handlers = {name for name, job in workflow.model.jobs.items() if job.is_handler}
+        graph = {name: before for name, before in workflow.order.upstream.items() if name not in handlers}
+    try:
+        history = run_history(durations, graph, off)
+        return history, None if history is None else DurationModel.of(history)
+    except Exception as error:  # an error in one workflow must not hide another
+        _unforeseen.warning(facts.workflow, "%s: its past runs say nothing", facts.workflow, exc_info=error)
+        return None, None
+
+
+def _input(facts: WorkflowFacts, workflow: Workflow | None, known: _Known, airflow: AirflowFacts | None) -> PlanInput:
+    model = workflow.model if workflow is not None else None
+    window = facts.readable.window if facts.readable is not None else None
+    if workflow is not None and model is not None:
+        window = workflow.config().window
+    dag = airflow.dags.get(facts.workflow) if airflow is not None else None
+    return PlanInput(
+        facts=facts,
+        history=known.history,
+        model=known.model,
+        max_active_runs=model.max_active_runs if model is not None else 1,
+        slice_length=None if window is None else window.max,
+        paused=dag is not None and dag.paused,
+    )
