@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +15,7 @@ from batchy_provider.config.calendar_model import CalendarModel, KnownCalendars,
 from batchy_provider.config.diagnostics import Violation
 from batchy_provider.config.model import SharedModel
 from batchy_provider.config.model_errors import violations_of
+from batchy_provider.config.reader import Reader
 from batchy_provider.config.run_checks import schedule_of_model
 from batchy_provider.config.schedule_checks import check_schedule, pick_calendar
 from batchy_provider.core.calendars import Calendar
@@ -23,7 +26,8 @@ def schedule_of_arguments(
     crons: Sequence[str],
     *,
     timezone: str,
-    calendar: Mapping[str, Any] | Calendar,
+    calendar: str | Mapping[str, Any] | Calendar,
+    cfg: str | PathLike[str] | None,
     on: str | Mapping[str, Any] | None,
     move: str | None,
 ) -> Schedule:
@@ -31,13 +35,28 @@ def schedule_of_arguments(
 
     :raises ValueError: if a value cannot be used; it names each.
     """
-    days = calendar if isinstance(calendar, Calendar) else _calendar(calendar)
-    written = {"cron": list(crons), "calendar": days.name, "on": on, "move": move}
+    name, known = _known(calendar, cfg)
+    written = {"cron": list(crons), "calendar": name, "on": on, "move": move}
     given = {name: value for name, value in written.items() if value is not None}
     model = _checked(SharedModel, {"timezone": timezone, "schedule": given}, ())
     _refuse(check_schedule(model))
-    _refuse(pick_calendar(model, lambda: KnownCalendars(calendars={days.name: days}))[1])
-    return schedule_of_model(model, days)
+    picked, violations = pick_calendar(model, lambda: known)
+    _refuse(violations)
+    return schedule_of_model(model, picked)
+
+
+def _known(calendar: str | Mapping[str, Any] | Calendar, cfg: str | PathLike[str] | None) -> tuple[str, KnownCalendars]:
+    """Return the name of the calendar, and the calendars among which it is."""
+    if isinstance(calendar, str):
+        if cfg is None:
+            raise ValueError(
+                f"calendar: {calendar!r} is a name; give cfg, the folder whose _calendars.yaml has it, or write the "
+                "calendar as a mapping, such as {'holidays': 'ECB'}"
+            )
+        folder = Path(cfg)
+        return calendar, Reader(folder).calendars(folder)
+    found = calendar if isinstance(calendar, Calendar) else _calendar(calendar)
+    return found.name, KnownCalendars(calendars={found.name: found})
 
 
 def _calendar(given: Mapping[str, Any]) -> Calendar:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
@@ -58,7 +59,8 @@ class CalendarTimetable(Timetable):
     :param crons: cron expressions of five fields; a run starts whenever one of them fires.
     :param timezone: IANA name of the timezone that they, and the days of the calendar, are read in.
     :param calendar: the business days, as ``cfg/_calendars.yaml`` has them: a mapping with ``holidays``, ``weekend``,
-        ``add`` and ``remove``. Or a `Calendar`.
+        ``add`` and ``remove``. Or the name of a calendar of that file, or a `Calendar`.
+    :param cfg: the folder of workflow files whose ``_calendars.yaml`` defines the calendar that `calendar` names.
     :param on: ``business_days`` (default), ``holidays``, or ``{"nth": 1, "of": "month"}``: `nth` counts business days
         from either end (-1 is the last one) of a ``week``, ``month``, ``quarter`` or ``year``.
     :param move: what becomes of a fire on a day that is no business day: ``skip`` (default), ``next`` or ``previous``.
@@ -69,13 +71,16 @@ class CalendarTimetable(Timetable):
         self,
         *crons: str,
         timezone: str = "UTC",
-        calendar: Mapping[str, Any] | Calendar,
+        calendar: str | Mapping[str, Any] | Calendar,
+        cfg: str | PathLike[str] | None = None,
         on: str | Mapping[str, Any] | None = None,
         move: str | None = None,
     ) -> None:
         from batchy_provider.timetables.arguments import schedule_of_arguments
 
-        self.due_schedule = schedule_of_arguments(crons, timezone=timezone, calendar=calendar, on=on, move=move)
+        self.due_schedule = schedule_of_arguments(
+            crons, timezone=timezone, calendar=calendar, cfg=cfg, on=on, move=move
+        )
 
     @classmethod
     def of(cls, schedule: Schedule) -> CalendarTimetable:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,16 @@ def test_a_calendar_may_be_given_as_a_value_and_a_preset_as_a_cron() -> None:
     assert timetable.due_schedule.next_fire(datetime(2026, 4, 2)) == datetime(2026, 4, 6)
 
 
+def test_a_calendar_of_the_workflow_files_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "_calendars.yaml").write_text("target2: {holidays: ECB}\nbank: {extends: target2, add: [2026-12-24]}\n")
+    timetable = CalendarTimetable("0 2 * * *", calendar="bank", cfg=tmp_path)
+    day = date(2026, 12, 24)
+    bank = Calendar(name="bank", holidays=("ECB",), add=frozenset({day}))
+    assert timetable.due_schedule == Schedule(crons=("0 2 * * *",), calendar=bank)
+    with pytest.raises(ValueError, match=r"^calendar: no calendar 'bnak' in .*did you mean 'bank'"):
+        CalendarTimetable("0 2 * * *", calendar="bnak", cfg=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("crons", "arguments", "message"),
     [
@@ -61,6 +72,7 @@ def test_a_calendar_may_be_given_as_a_value_and_a_preset_as_a_cron() -> None:
         (["0 2 * * *"], {"calendar": ECB, "move": "nxt"}, "move: expected skip, next or previous, not 'nxt'"),
         (["0 2 * * *"], {"calendar": ECB, "timezone": "Mars"}, "timezone: expected a timezone's IANA name"),
         (["0 2 31 6 *"], {"calendar": ECB}, "cron.0: '0 2 31 6 *' never fires"),
+        (["0 2 * * *"], {"calendar": "target2"}, "calendar: 'target2' is a name; give cfg"),
         (["R 2 * * *"], {"calendar": ECB}, "a random value"),
         ([], {"calendar": ECB}, "cron: expected at least one entry"),
         (["0 2 * * *"], {"calendar": {"weekend": ["sun"]}, "on": "holidays"}, "on: the schedule never fires"),
