@@ -71,6 +71,7 @@ class _Cron:
     """A cron expression on the clock on the wall.
 
     :ivar is_hourly: its hour is ``*``, so that it is counted in elapsed time.
+    :ivar pauses: it is counted in elapsed time, and leaves out days.
     """
 
     def __init__(self, expression: str) -> None:
@@ -78,6 +79,7 @@ class _Cron:
 
         self._times: croniter = croniter(expression)
         self.is_hourly: bool = self._times.expanded[1] == ["*"]
+        self.pauses = self.is_hourly and any(days != ["*"] for days in self._times.expanded[2:5])
 
     def before(self, wall: datetime) -> datetime:
         self._times.set_current(wall, force=True)
@@ -93,6 +95,8 @@ class _Cron:
 def _before(cron: _Cron, place: ZoneInfo, moment: datetime) -> datetime:
     """Return the last fire strictly before a moment, naive UTC."""
     plain = _plain_before(cron, place, moment)
+    if not cron.pauses and not _changes(place, plain - 2 * _LONGEST_CHANGE, moment):
+        return plain
     # The first fire after a change of clocks may be none of the times of the expression, and may come after some of
     # them. So begin at a time that is so long before that this makes no difference, and go on from change to change.
     fire = _latest(place, cron.before(plain + _offset(place, moment - _TICK) - _LONGEST_CHANGE))

@@ -20,7 +20,7 @@ from batchy_provider.core.vocabulary import NothingToLoad
 from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.exceptions import NothingToLoadError
 
-ZONES = ["UTC", "Europe/Paris", "America/New_York", "Asia/Kathmandu"]
+ZONES = ["UTC", "Europe/Paris", "America/Santiago", "Asia/Kathmandu", "Australia/Lord_Howe", "Antarctica/Troll"]
 START = datetime(2026, 1, 1)
 
 moments = st.datetimes(START, datetime(2027, 1, 1))
@@ -29,7 +29,7 @@ shapes = st.builds(
     until=st.sampled_from(["now", "schedule", "workflows"]),
     workflows=st.just(("crm",)),
     delay=st.timedeltas(timedelta(), timedelta(days=3)),
-    align=st.sampled_from([None, *UNITS, "30 6 * * *", "0 0 * * mon,thu"]),
+    align=st.sampled_from([None, *UNITS, "30 6 * * *", "0 0 * * mon,thu", "15,35 * * * *", "*/20 1-3 * * *"]),
     max=st.none() | st.timedeltas(timedelta(minutes=1), timedelta(days=70)),
 )
 loaded_jobs = st.dictionaries(st.sampled_from("abc"), moments, min_size=1)
