@@ -196,7 +196,7 @@ def _times(schedule: Schedule, fires: list[datetime], span: tuple[datetime, date
             for each in days
             if first <= each.day <= last
         ]
-    return sorted(found, key=lambda each: (each.day, each.due or ""))
+    return sorted(found, key=lambda each: each.day)  # the fires of a day stay in their order
 
 
 def _notes(

@@ -185,7 +185,7 @@ def test_it_follows_the_dark_and_fits_a_phone(reader: Callable[..., Reader], pas
     expect(frame.locator("html")).not_to_have_class(re.compile("dark"))
 
     phone = reader(viewport={"width": 390, "height": 844}, has_touch=True)
-    for where in ("", "workflows/sales", f"workflows/{past}/windows", "upload"):
+    for where in ("", "workflows/sales", f"workflows/{past}/windows", "workflows/sales/calendar", "upload"):
         page = phone.alone(where)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where or "overview"
     phone.alone()
@@ -196,7 +196,9 @@ def test_it_follows_the_dark_and_fits_a_phone(reader: Callable[..., Reader], pas
 def test_axe_finds_nothing_serious(reader: Callable[..., Reader], past: str, scheme: str) -> None:
     night = reader(color_scheme=scheme)
     views = ["", "upload", "workflows/sales", f"workflows/{past}"]
-    views += [f"workflows/sales/{tab}" for tab in ("dependencies", "file", "changes")] + [f"workflows/{past}/windows"]
+    views += [f"workflows/sales/{tab}" for tab in ("calendar", "dependencies", "file", "changes")] + [
+        f"workflows/{past}/windows"
+    ]
     found = {}
     for where in views:
         page = night.alone(where)

@@ -88,6 +88,26 @@ class TestFires:
         add(cfg, "schedule: '@daily'\ntimezone: Europe/Berlin\n")
         assert schedule.json("sales", "--from", start, "--count", "1")[0]["due"] == first
 
+    @pytest.mark.parametrize(
+        ("cron", "spring", "autumn"),
+        [
+            ("30 2 * * *", ["03:30+02:00"], ["02:30+01:00"]),
+            ("0 3 * * *", ["03:00+02:00"], ["03:00+01:00"]),
+            ("0 * * * *", ["01:00+01:00", "03:00+02:00"], ["02:00+02:00", "02:00+01:00", "03:00+01:00"]),
+        ],
+    )
+    def test_the_nights_when_the_clocks_change(
+        self, cfg: Path, schedule: Shell, cron: str, spring: list[str], autumn: list[str]
+    ) -> None:
+        """docs/howto/calendars.md has the same table."""
+        add(cfg, f'schedule: "{cron}"\ntimezone: Europe/Berlin\n')
+        for night, start, expected in (
+            ("2026-03-29", "01:00+01:00", spring),
+            ("2026-10-25", "02:00+02:00", autumn),
+        ):
+            found = schedule.json("sales", "--from", f"{night}T{start}", "--count", str(len(expected)))
+            assert [str(each["due"])[11:16] + str(each["due"])[19:] for each in found] == expected
+
     def test_several_crons_are_one_schedule(self, cfg: Path, schedule: Shell) -> None:
         add(cfg, 'schedule: ["0 6 * * *", "0 18 * * 1"]\n')
         found = schedule.json("sales", "--from", "2026-11-30", "--count", "3")
