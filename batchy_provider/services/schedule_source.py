@@ -120,7 +120,7 @@ class SourceReader:
         reader = Reader(folder)
         found, diagnostics = reader.read(path)
         if found is None or diagnostics or reader.defaults_diagnostics:
-            raise InvalidFilesError([*diagnostics, *reader.defaults_diagnostics])
+            raise InvalidFilesError([*diagnostics, *reader.shared_diagnostics])
         return source_of(found)
 
     def _stored(self, workflow: str) -> ScheduleSource:
