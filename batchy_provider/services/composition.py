@@ -205,6 +205,7 @@ class Services:
     def why(self) -> WhyService:
         """Why workflows are not running, or not done, and who is affected."""
         from batchy_provider.services.failed_output import FailedOutput
+        from batchy_provider.services.lost_state import LostState
         from batchy_provider.services.why_answers import WhyService
 
         return WhyService(
@@ -212,7 +213,7 @@ class Services:
             catalog=self.catalog,
             names=self.names,
             failed_output=FailedOutput(lambda: self.results),
-            archive=lambda: self.archive,
+            lost_state=LostState(lambda: self.archive),
             airflow=self._airflow,
             chances=self.plan.chances,
         )

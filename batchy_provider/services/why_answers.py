@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from batchy_provider.core.dates import format_date
-from batchy_provider.exceptions import ArchiveError
 from batchy_provider.plan.impact import Impact, impact
 from batchy_provider.plan.why import Why, why, why_all
 from batchy_provider.plan.why_facts import Facts, WorkflowFacts
@@ -19,9 +18,9 @@ from batchy_provider.services.why_scan import WhyScan, check_known
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.plan.airflow_facts import AirflowFacts
-    from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.failed_output import FailedOutput
     from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.services.lost_state import LostState
     from batchy_provider.state.store import Store
 
 
@@ -121,7 +120,7 @@ class WhyService:
     :param catalog: the workflow files.
     :param names: which workflows Redis knows.
     :param failed_output: reads how jobs failed.
-    :param archive: returns the archive; None without one.
+    :param lost_state: finds out what Redis has lost.
     :param airflow: reads what Airflow knows; None where there is no Airflow.
     :param chances: returns workflow → the probability that it misses its next deadline, as far as it is known.
     """
@@ -133,7 +132,7 @@ class WhyService:
         catalog: Catalog,
         names: WorkflowNames,
         failed_output: FailedOutput,
-        archive: Callable[[], ArchiveService | None],
+        lost_state: LostState,
         airflow: AirflowReader | None,
         chances: Callable[[Collection[str]], Mapping[str, float]] = lambda workflows: {},
     ) -> None:
@@ -141,7 +140,7 @@ class WhyService:
         self._catalog = catalog
         self._names = names
         self._failed_output = failed_output
-        self._archive = archive
+        self._lost_state = lost_state
         self._airflow = airflow
         self._chances = chances
 
@@ -222,19 +221,6 @@ class WhyService:
 
     def _with_archive(self, facts: Facts, names: Collection[str]) -> tuple[Facts, bool]:
         """Return the facts with what the archive says that Redis has lost, and whether that is anything."""
-        lost: Mapping[str, str] = self._lost(names)
+        lost = self._lost_state.of(names)
         found = {name: replace(facts.workflows[name], lost=text) for name, text in lost.items()}
         return replace(facts, workflows={**facts.workflows, **found}), bool(found)
-
-    def _lost(self, names: Collection[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        try:
-            archive = self._archive()
-            for name in archive.archived(names) if archive is not None else ():
-                assert archive is not None
-                comparison = archive.compare(name)
-                if comparison.state_is_lost:
-                    found[name] = f"the archive has {comparison.archive}"
-        except (ArchiveError, OSError):
-            return found  # without an archive that can be read, nobody can tell
-        return found

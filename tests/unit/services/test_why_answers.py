@@ -165,7 +165,28 @@ def test_lost_state_is_found_in_the_archive_at_the_end_of_a_chain(redis_url: str
     assert codes(with_archive.why.of("report")) == ["report:waiting", "crm:lost_state"]
     (cfg / "crm.yaml").unlink()
     assert with_archive.why.of("crm").code == "lost_state"
+    assert with_archive.archive is not None
+    with_archive.archive.restore("crm", actor=ANN)
+    assert with_archive.why.of("crm").code == "done", "what is lost is compared again each time"
     with_archive.close()
+
+
+def test_the_archive_is_not_asked_at_each_question_about_what_is_safe(
+    redis_url: str, cfg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = ResultStore(str(tmp_path / "results"))
+    files = ArchiveFiles(results.url.removeprefix("file://"))
+    services = Services(
+        store=lambda: Store(open_client(redis_url)), cfg=cfg, archive=lambda: files, results=lambda: results
+    )
+    write(cfg, "sales")
+    asked: list[str] = []
+    really = ArchiveFiles.workflows
+    monkeypatch.setattr(ArchiveFiles, "workflows", lambda self: asked.append("") or really(self))
+    for _ in range(3):
+        services.why.of("sales")
+    assert len(asked) == 1
+    services.close()
 
 
 def test_airflow_says_more(redis_url: str, cfg: Path) -> None:
