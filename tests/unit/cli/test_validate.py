@@ -84,6 +84,28 @@ def test_one_file_is_checked_among_all(run: Any, bad: Path, tmp_path: Path):
     assert json.loads(run("-o", "json", str(sales), code=1))[0]["key"] == "wait_for"
 
 
+def test_calendars_alone_and_with_the_workflows_that_pick_them(run: Any, tmp_path: Path):
+    (tmp_path / "cfg" / "_calendars.yaml").write_text("good: {holidays: ECB}\nbad: {holiday: ECB}\n")
+    (tmp_path / "cfg" / "one.yaml").write_text(f'schedule: {{cron: "0 2 * * *", calendar: bad}}\n{GOOD}')
+    alone = run("cfg/_calendars.yaml", code=1)
+    assert alone == (
+        "cfg/_calendars.yaml:2:7: bad.holiday: unknown key; did you mean 'holidays'?\n"
+        "    2 | bad: {holiday: ECB}\n"
+        "      |       ^\n"
+        "1 error in 1 file\n"
+    )
+    found = json.loads(run("-o", "json", code=1))
+    assert [(each["file"], each["line"], each["key"], each["code"]) for each in found] == [
+        ("cfg/_calendars.yaml", 2, "bad.holiday", "unknown_key"),
+        ("cfg/one.yaml", 1, "schedule.calendar", "invalid_calendar"),
+    ]
+    (tmp_path / "cfg" / "_calendars.yaml").write_text("bad: {holidays: ECB}\n")
+    assert run() == "no errors\n"
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "_calendars.yaml").write_text("bad: [ECB]\n")
+    assert "alone/_calendars.yaml:1:6: bad: expected a mapping" in run("alone/_calendars.yaml", code=1)
+
+
 def test_another_folder(run: Any, tmp_path: Path):
     (tmp_path / "etl").mkdir()
     (tmp_path / "etl" / "a.yaml").write_text("[")

@@ -79,6 +79,18 @@ def test_files_inherit_and_a_bad_key_of_defaults_is_told_at_its_file(cfg: Path):
     assert bag(cfg, cfg / "team" / "inner.yaml").dags["inner"].get_task("a").owner == "all"
 
 
+def test_calendars_are_no_workflow_and_their_errors_are_told_at_their_file(cfg: Path):
+    (cfg / "_calendars.yaml").write_text("target2: {holidays: ECB}\nbad: {holiday: ECB}\n")
+    (cfg / "good.yaml").write_text('schedule: {cron: "0 2 * * *", calendar: target2}\n' + GOOD)
+    (cfg / "team" / "inner.yaml").write_text('schedule: {cron: "0 2 * * *", calendar: bad}\n' + GOOD)
+    found = bag(cfg)
+    assert sorted(found.dags) == ["good"]
+    assert sorted(found.import_errors) == ["_calendars.yaml", "team/inner.yaml"]
+    assert "2:7: bad.holiday: unknown key" in found.import_errors["_calendars.yaml"]
+    assert "the calendar 'bad' cannot be used" in found.import_errors["team/inner.yaml"]
+    assert list(bag(cfg, cfg / "_calendars.yaml").import_errors) == ["_calendars.yaml"]
+
+
 def test_two_files_of_one_name(cfg: Path):
     (cfg / "team" / "good.yml").write_text(GOOD)
     found = bag(cfg)
