@@ -4,51 +4,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_results import IDENTITY, keep, open_path
 from upath import UPath
 
-from batchy_provider.bundles import result_moving
 from batchy_provider.bundles.errors import DamagedRecordError, ResultError
 from batchy_provider.bundles.execution_id import ExecutionId
-from batchy_provider.bundles.execution_record import StoredExecution
 from batchy_provider.bundles.output_values import read_values
-from batchy_provider.bundles.result_moving import move_results
 from batchy_provider.bundles.result_store import ResultStore
-
-IDENTITY = ExecutionId(workflow="sales", batch_id="1795000000", job="extract", attempt="1")
-
-
-def open_path(url: str) -> Any:
-    return Path(url.removeprefix("file://")) if "memory:" not in url else UPath(url)
 
 
 @pytest.fixture(params=["local", "remote"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStore]:
     url = str(tmp_path / "results") if request.param == "local" else f"memory://results-{os.urandom(4).hex()}"
     return ResultStore(url, open_path)
-
-
-def keep(
-    store: ResultStore, tmp_path: Path, identity: ExecutionId = IDENTITY, finished: str | None = None, **files: bytes
-) -> StoredExecution:
-    scratch = tmp_path / f"scratch-{os.urandom(4).hex()}"
-    scratch.mkdir()
-    with store.draft(identity, scratch) as draft:
-        for name, content in {"stdout": b"out\n", "stderr": b"err\n", **files}.items():
-            path = draft.folder / name.replace("__", "/")
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-        return draft.commit({"state": "success", "finished": finished or identity.batch_id + identity.job})
 
 
 def test_what_was_kept_is_read_back(store: ResultStore, tmp_path: Path) -> None:
@@ -299,50 +276,3 @@ def test_a_damaged_record_is_said_to_be_damaged_and_hides_no_other(
     assert "cannot be read" in (found["1"].damage or "")
     assert store.workflows() == ["sales"]
     assert store.prune("sales", keep=0) == 1
-
-
-def test_results_move_to_another_name(store: ResultStore, tmp_path: Path) -> None:
-    keep(store, tmp_path, files__sub=b"x", output=b"\0\xff")
-    keep(store, tmp_path, replace(IDENTITY, batch_id="1795000001"))
-    keep(store, tmp_path, replace(IDENTITY, workflow="stock"))
-    before = {each.url: dict(each.record) for each in store.find("sales")}
-    assert move_results(store, "sales", "orders") == 2
-    assert store.workflows() == ["orders", "stock"]
-    after = {each.url.replace("/orders/", "/sales/"): dict(each.record) for each in store.find("orders")}
-    assert after == {url: {**record, "workflow": "orders"} for url, record in before.items()}
-    found = store.get(replace(IDENTITY, workflow="orders"))
-    with found.open("files/sub") as file:
-        assert file.read() == b"x"
-    store.fetch(found.reference(), tmp_path / "got")
-    assert (tmp_path / "got").read_bytes() == b"\0\xff"
-    assert move_results(store, "sales", "orders") == 0
-
-
-@pytest.mark.parametrize("function", ["write_whole", "_copy", "discard", "rename"])
-def test_a_move_that_breaks_off_is_finished_by_the_next(
-    store: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
-    keep(store, tmp_path, output=b"1")
-    keep(store, tmp_path, replace(IDENTITY, batch_id="1795000001"), output=b"2")
-
-    def breaks(*_: Any) -> None:
-        raise OSError("no route to the store")
-
-    place: Any = {"discard": ResultStore, "rename": Path}.get(function, result_moving)
-    with monkeypatch.context() as broken:
-        broken.setattr(place, function, breaks)
-        with contextlib.suppress(ResultError):
-            move_results(store, "sales", "orders")
-    for name in ("1795000000", "1795000001"):
-        assert store.find("sales", name) or store.find("orders", name), "each is there under one name at least"
-    move_results(store, "sales", "orders")
-    assert store.workflows() == ["orders"]
-    assert [each.record["batch_id"] for each in store.find("orders")] == ["1795000000", "1795000001"]
-
-
-def test_a_damaged_record_stays_under_the_old_name(store: ResultStore, tmp_path: Path) -> None:
-    keep(store, tmp_path)
-    damaged = keep(store, tmp_path, replace(IDENTITY, job="load"))
-    (damaged.path / "exit.json").write_bytes(b"{")
-    assert move_results(store, "sales", "orders") == 1
-    assert [each.damage is None for each in store.find("sales")] == [False]

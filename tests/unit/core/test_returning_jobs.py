@@ -146,3 +146,25 @@ def test_a_first_window_without_initial_date_is_named_with_the_remedy(world: Wor
     assert world.at("2026-01-03T02:00").open("second").warning == warning, "there is still time"
     world.close("success")
     assert world.at("2026-01-04T02:00").open("third").warning is None
+
+
+def test_a_first_window_that_is_not_cut_says_so_and_can_still_be_cut(world: World) -> None:
+    world.shape = WindowShape(max=timedelta(days=1))
+    world.jobs = {"extract": {}, "load": {}}
+    warning = world.at("2026-01-10T02:00").open("first").warning
+    assert warning is not None
+    assert "jobs 'extract', 'load' have no initial_date" in warning
+    assert "at once: max does not cut it" in warning
+    world.close("failed")
+
+    world.jobs = {"extract": {}, "load": {"initial_date": "2026-01-01"}}
+    batch = world.at("2026-01-10T02:01").open("one of two")
+    assert batch.to_date == "2026-01-02T00:00:00.000000", "both end with the slice of the job that has a beginning"
+    assert batch.warning is not None
+    assert "max does not cut it" not in batch.warning
+    world.close("failed")
+
+    world.jobs = {name: {"initial_date": "2026-01-01"} for name in ("extract", "load")}
+    batch = world.at("2026-01-10T02:02").open("both")
+    assert (batch.from_date, batch.to_date) == ("2026-01-01T00:00:00.000000", "2026-01-02T00:00:00.000000")
+    assert batch.warning is None

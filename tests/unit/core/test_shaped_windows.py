@@ -152,28 +152,6 @@ def test_a_job_without_a_beginning_is_not_cut_from_1776_on(sales: World) -> None
     assert window(sales.night("2026-11-12T13:00")) == ("2026-11-10T12:00", "2026-11-11T12:00")
 
 
-def test_a_first_window_that_is_not_cut_says_so_and_can_still_be_cut(sales: World) -> None:
-    shaped(sales, max=DAY)
-    sales.jobs = {"extract": {}, "load": {}}
-    warning = sales.at("2026-01-10T02:00").open("first").warning
-    assert warning is not None
-    assert "jobs 'extract', 'load' have no initial_date" in warning
-    assert "at once: max does not cut it" in warning
-    sales.close("failed")
-
-    sales.jobs = {"extract": {}, "load": {"initial_date": "2026-01-01"}}
-    batch = sales.at("2026-01-10T02:01").open("one of two")
-    assert batch.to_date == "2026-01-02T00:00:00.000000", "both end with the slice of the job that has a beginning"
-    assert batch.warning is not None
-    assert "max does not cut it" not in batch.warning
-    sales.close("failed")
-
-    sales.jobs = {name: {"initial_date": "2026-01-01"} for name in ("extract", "load")}
-    batch = sales.at("2026-01-10T02:02").open("both")
-    assert (batch.from_date, batch.to_date) == ("2026-01-01T00:00:00.000000", "2026-01-02T00:00:00.000000")
-    assert batch.warning is None
-
-
 def test_what_a_backfill_loaded_ahead_makes_no_slice_longer(sales: World) -> None:
     shaped(sales, max=DAY)
     sales.night("2026-11-01T12:00")
