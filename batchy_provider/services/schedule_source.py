@@ -18,6 +18,7 @@ from batchy_provider.config.reader import InvalidFilesError, Reader
 from batchy_provider.config.schedule_model import After, CronSchedule
 from batchy_provider.core.dates import to_utc
 from batchy_provider.core.names import check_workflow_name
+from batchy_provider.core.schedule_words import summary_text
 from batchy_provider.core.schedules import Schedule
 from batchy_provider.exceptions import UnknownWorkflowError
 from batchy_provider.state.ledger_scan import read_ledger
@@ -142,7 +143,7 @@ class SourceReader:
         return ScheduleSource(
             workflow=workflow,
             schedule=schedule,
-            text=f"{' | '.join(schedule.crons)} {schedule.timezone}",
+            text=f"{summary_text(schedule)}, {schedule.timezone}",
             notes=(ScheduleNote(code=NoteCode.FROM_REDIS, text=text),),
         )
 

@@ -18,6 +18,29 @@ def test_the_next_times_are_those_of_the_command_line(api: Api) -> None:
     ]
 
 
+def test_left_out_and_moved_days_with_their_reason(api: Api) -> None:
+    (api.cfg / "_calendars.yaml").write_text("target: {holidays: ECB}\n")
+    (api.cfg / "close.yaml").write_text(
+        'schedule: {cron: "0 9 1,24-26 * *", calendar: target, move: next}\njobs: {load: {bash: "true"}}\n'
+    )
+    query = {"from_date": "2026-12-24", "count": 3, "left_out": True}
+    assert api.client().get("/api/v1/workflows/close/schedule", params=query).json() == [
+        {"due": "2026-12-24T09:00:00+00:00", "day": "2026-12-24", "note": None},
+        {"due": None, "day": "2026-12-25", "note": "Christmas Day, ECB"},
+        {"due": None, "day": "2026-12-26", "note": "moved to Mon 28 Dec: Christmas Holiday, ECB"},
+        {
+            "due": "2026-12-28T09:00:00+00:00",
+            "day": "2026-12-28",
+            "note": "moved from Sat 26 Dec: Christmas Holiday, ECB",
+        },
+        {"due": None, "day": "2027-01-01", "note": "moved to Mon 4 Jan: New Year's Day, ECB"},
+        {"due": "2027-01-04T09:00:00+00:00", "day": "2027-01-04", "note": "moved from Fri 1 Jan: New Year's Day, ECB"},
+    ]
+    found = api.client().get("/api/v1/workflows/close/calendar").json()
+    assert found["calendar"] == "target"
+    assert {each["business_day"] for each in found["days"]} == {True, False}
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [
