@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +22,7 @@ from batchy_provider.core.holiday_library import all_codes, is_known, regions_of
 
 DAYS = tuple(name[:3].lower() for name in WEEKDAYS)
 """The days of a week as calendars write them, from Monday."""
+_DAY_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _SHOWN_REGIONS = 20
 _ALIKE = 0.6
 
@@ -85,7 +87,7 @@ def _code(value: Any) -> str:
 
 
 def _day(value: Any) -> str:
-    if isinstance(value, str) and len(value) == 10:
+    if isinstance(value, str) and _DAY_TEXT.fullmatch(value):
         try:
             return date.fromisoformat(value).isoformat()
         except ValueError:

@@ -19,6 +19,7 @@ from batchy_provider.config.window_model import UntilWorkflows, WindowModel
 SYNONYMS = {
     "backoff": "retry_backoff",
     "bash_command": "bash",
+    "calendar": "schedule: {cron: …, calendar: …}",
     "callbacks": "on_failure or on_success",
     "command": "bash",
     "cron": "schedule",

@@ -131,6 +131,7 @@ def test_the_file_is_no_workflow(tmp_path: Path, suffix: str) -> None:
         ),
         ("a: {add: [2026-02-29]}", "1:11: a.add[0]: expected days such as 2026-12-31, not '2026-02-29'"),
         ("a: {remove: 31.12.2026}", "1:13: a.remove: expected days such as 2026-12-31, not '31.12.2026'"),
+        ("a: {add: 2026-W01-1}", "1:10: a.add: expected days such as 2026-12-31, not '2026-W01-1'"),
         ("a: {add: 2026-12-31T00:00}", "1:10: a.add: expected days such as 2026-12-31, not"),
         ("a: {add: 2026-05-01, remove: 2026-05-01}", "1:30: a.remove: 2026-05-01 is also in add"),
         ("abc: {}\nb: {extends: abd}", "2:14: b.extends: no calendar 'abd' to extend; did you mean 'abc'?"),

@@ -137,6 +137,13 @@ def test_what_is_refused(tmp_path: Path, written: str, expected: str) -> None:
     assert expected in found[0]
 
 
+def test_a_calendar_beside_the_schedule_is_told_its_place(tmp_path: Path) -> None:
+    write(tmp_path, '"0 2 * * *"', "calendar: target2\n")
+    assert [each.message for each in inspect_folder(tmp_path)] == [
+        "unknown key; you probably mean schedule: {cron: …, calendar: …}"
+    ]
+
+
 def test_a_calendar_whose_days_are_past_was_due(tmp_path: Path) -> None:
     path = write(tmp_path, '{cron: "0 2 * * *", calendar: past, on: holidays}')
     workflow, diagnostics = Reader(tmp_path).read(path)
