@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from state_worlds import WORKFLOW, World, short, window
+from state_worlds import WORKFLOW, PureStore, World, short, window
 
 from batchy_provider.core.values import Holder, OpenRequest, Window
-from batchy_provider.exceptions import BatchHeldError
+from batchy_provider.exceptions import BatchHeldError, UnknownBatchError
+from batchy_provider.state import codec
 
 # -- the same run again ----------------------------------------------------------------------------------------------
 
@@ -200,3 +201,29 @@ def test_after_several_clears_the_watermark_stands_where_it_stood(world: World) 
     for day in (2, 1, 3):
         assert world.night(f"2026-01-05T0{day}:00", f"run {day}").kind == "history"
     assert window(world.at("2026-01-06T02:00").open("run 6")) == ("2026-01-04T02:00", "2026-01-06T02:00")
+
+
+def prune(world: World, batch_id: int) -> None:
+    """Remove one batch of the history."""
+    if isinstance(world.store, PureStore):
+        del world.store.batches[batch_id], world.store.meta[codec.record_field(batch_id)]
+        world.store.ids.remove(batch_id)
+        return
+    client, keys = world.store.backend.client, world.store.backend.keys(WORKFLOW)
+    client.delete(keys.batch(batch_id))
+    client.zrem(keys.history, batch_id)
+    client.hdel(keys.meta, codec.record_field(batch_id))
+
+
+def test_a_run_whose_batch_was_pruned_never_takes_the_window_of_the_batch_that_has_got_its_id(world: World) -> None:
+    world.night("2026-01-02T02:00")
+    days = [("2025-06-01", "2025-06-02"), ("2025-06-02", "2025-06-03")]
+    first = world.at("2026-01-03T12:00").open("first", window=days[0])
+    world.close("success", first)
+    prune(world, first.batch_id)
+    second = world.open("second", window=days[1])
+    assert second.batch_id == first.batch_id, "the id is free again"
+    world.close("success", second)
+    with pytest.raises(UnknownBatchError, match="which has been pruned"):
+        world.open("first", window=days[0])
+    assert window(world.open("second", window=days[1])) == ("2025-06-02T00:00", "2025-06-03T00:00")

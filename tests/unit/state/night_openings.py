@@ -88,6 +88,8 @@ class Openings(NightMachine):
     ) -> None:
         model, now = self.model, self.clock.now
         own = model.batches.get(model.runs[run]) if run in model.runs else None
+        if own is not None and own.run != run:
+            own = None  # it was pruned, and another batch has got its id
         pruned = run in model.runs and own is None
         mine = own is not None and own.status == "open" and (own is model.live or own.kind == "history")
         jobs = {name: Job(**vars(job)) for name, job in model.merged(known).items()}
