@@ -102,7 +102,7 @@ class CalendarTimetable(Timetable):
         :raises AirflowTimetableInvalid: if another version of this package wrote something that this one cannot read.
         """
         try:
-            return cls.of(read_schedule(data))
+            timetable = cls.of(read_schedule(data))
         except FormError as error:
             from airflow.exceptions import AirflowTimetableInvalid
 
@@ -110,23 +110,14 @@ class CalendarTimetable(Timetable):
                 f"the stored schedule of this DAG {error}. Install the same version of batchy_provider in the DAG "
                 "processor, the scheduler and the API server"
             ) from error
+        # In a DAG file nobody reads it, and it would double the time that some DAGs take.
+        timetable.description = _description(timetable.due_schedule)
+        return timetable
 
     @property
     def summary(self) -> str:
         """The schedule as Airflow's list of DAGs shows it."""
         return summary_text(self.due_schedule)
-
-    @property
-    def description(self) -> str:  # type: ignore[override]  # an attribute in Airflow; here it is made when it is asked
-        """The schedule in words, as Airflow shows it beside the summary."""
-        from airflow.timetables.trigger import CronTriggerTimetable
-
-        schedule = self.due_schedule
-        crons = (CronTriggerTimetable(cron, timezone=schedule.timezone).description for cron in schedule.crons)
-        words = "; ".join(filter(None, crons)) or ", ".join(schedule.crons)
-        if schedule.calendar is not None:
-            words += f": {days_text(schedule.calendar.name, schedule.on, schedule.move)}"
-        return words[:_LONGEST_DESCRIPTION]
 
     def __eq__(self, other: object) -> bool:
         return self.due_schedule == other.due_schedule if isinstance(other, CalendarTimetable) else NotImplemented
@@ -194,6 +185,17 @@ class CalendarTimetable(Timetable):
             return self.due_schedule.last_fire(moment)
         except StateError:  # the first fire is still to come
             return None
+
+
+def _description(schedule: Schedule) -> str:
+    """Return the schedule in words, as Airflow shows it beside the summary."""
+    from airflow.timetables.trigger import CronTriggerTimetable
+
+    crons = (CronTriggerTimetable(cron, timezone=schedule.timezone).description for cron in schedule.crons)
+    words = "; ".join(filter(None, crons)) or ", ".join(schedule.crons)
+    if schedule.calendar is not None:
+        words += f": {days_text(schedule.calendar.name, schedule.on, schedule.move)}"
+    return words[:_LONGEST_DESCRIPTION]
 
 
 def _now() -> datetime:

@@ -122,27 +122,27 @@ def test_the_plugin_registers_it_without_importing_it() -> None:
     assert run.stdout.count("batchy_provider.timetables.calendar.CalendarTimetable") == 2
 
 
+def shown(schedule: Schedule) -> tuple[str, str]:
+    """Summary and description, as Airflow shows them."""
+    timetable = CalendarTimetable.deserialize(CalendarTimetable.of(schedule).serialize())
+    return timetable.summary, timetable.description
+
+
 def test_airflow_shows_it_in_words() -> None:
-    timetable = CalendarTimetable.of(SCHEDULE)
-    assert timetable.summary == "0 2 * * *, business days of target2"
-    assert timetable.description == "At 02:00: business days of target2"
+    assert shown(SCHEDULE) == ("0 2 * * *, business days of target2", "At 02:00: business days of target2")
     month_end = replace(SCHEDULE, crons=("0 2 * * *", "0 14 * * *"), on=DayRule(days=Days.NTH, nth=-1))
-    assert (
-        CalendarTimetable.of(month_end).summary == "0 2 * * * | 0 14 * * *, last business day of the month of target2"
-    )
-    assert (
-        CalendarTimetable.of(month_end).description == "At 02:00; At 14:00: last business day of the month of target2"
-    )
+    last = "last business day of the month of target2"
+    assert shown(month_end) == (f"0 2 * * * | 0 14 * * *, {last}", f"At 02:00; At 14:00: {last}")
     moved = replace(SCHEDULE, crons=("0 2 28 * *",), on=None, move=Move.NEXT)
-    assert CalendarTimetable.of(moved).summary == "0 2 28 * *, business days of target2, moved to the next one"
+    assert shown(moved)[0] == "0 2 28 * *, business days of target2, moved to the next one"
     for nth, word in ((1, "1st"), (2, "2nd"), (11, "11th"), (-2, "2nd last"), (23, "23rd")):
-        text = CalendarTimetable.of(replace(month_end, on=DayRule(days=Days.NTH, nth=nth))).summary
+        text = shown(replace(month_end, on=DayRule(days=Days.NTH, nth=nth)))[0]
         assert f", {word} business day of the month of target2" in text
 
 
 def test_many_crons_fit_into_airflows_database() -> None:
     crons = tuple(f"{minute} {hour} * * mon,tue" for minute in range(0, 60, 5) for hour in range(6))
-    assert len(CalendarTimetable.of(replace(SCHEDULE, crons=crons)).description) <= 1000
+    assert len(shown(replace(SCHEDULE, crons=crons))[1]) <= 1000
 
 
 def test_a_time_or_an_asset_combine() -> None:
