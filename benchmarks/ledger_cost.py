@@ -3,8 +3,9 @@
 """What the ledger costs: opening and closing against a checkout without it, and its memory.
 
 Two processes, one with this checkout and one with the other, open and close batches on one Valkey, in turns of some
-hundred cycles. The ratio is that of the medians of the turns, by the clock and by the processor time of the process:
-on a busy machine, the latter is the steadier one.
+hundred cycles. The other one runs without hiredis, which it did not depend on, unless you say otherwise. The ratio is
+that of the medians of the turns, by the clock and by the processor time of the process: on a busy machine, the latter
+is the steadier one.
 
 Run: ``git worktree add ../before COMMIT`` and ``python benchmarks/ledger_cost.py --before ../before``; with
 ``--memory`` only the memory is measured.
@@ -31,6 +32,8 @@ MANY_GAPS = 100
 
 WORKER = """
 import sys, time, json
+if sys.argv[4] == "without hiredis":
+    sys.modules["hiredis"] = None
 import redis
 from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
 from batchy_provider.state.store import Store
@@ -50,9 +53,10 @@ for line in sys.stdin:
 class Checkout:
     """A process that opens and closes batches with the code of one checkout."""
 
-    def __init__(self, folder: Path, port: int, jobs: int, workflow: str) -> None:
+    def __init__(self, folder: Path, port: int, jobs: int, workflow: str, *, hiredis: bool = True) -> None:
         environment = {**os.environ, "PYTHONPATH": str(folder)}
-        command = [sys.executable, "-c", WORKER, str(port), str(jobs), workflow]
+        parser = "with hiredis" if hiredis else "without hiredis"
+        command = [sys.executable, "-c", WORKER, str(port), str(jobs), workflow, parser]
         self._process = subprocess.Popen(
             command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -75,10 +79,10 @@ class Checkout:
         self._process.wait()
 
 
-def compare(port: int, before: Path, jobs: int, rounds: int, cycles: int) -> str:
+def compare(port: int, before: Path, jobs: int, rounds: int, cycles: int, *, hiredis: bool) -> str:
     """Return a line of the table for one number of jobs."""
     ours = Checkout(HERE, port, jobs, "after")
-    theirs = Checkout(before, port, jobs, "before")
+    theirs = Checkout(before, port, jobs, "before", hiredis=hiredis)
     try:
         for checkout in (ours, theirs):
             checkout.turn(20, counts=False)  # imports
@@ -105,12 +109,14 @@ def intervals(count: int) -> str:
 
 
 def memory(client: Any) -> None:
-    """Print what Redis needs for the ledger of a job."""
-    from batchy_provider.core.values import CloseRequest, OpenRequest, WorkflowConfig
+    """Print what Redis needs for the ledger of a job, and for its latest durations."""
+    from batchy_provider.core.values import CloseRequest, JobDuration, OpenRequest, WorkflowConfig
+    from batchy_provider.state.duration_lists import whole_commands
+    from batchy_provider.state.keys import Keys
     from batchy_provider.state.store import Store
 
-    print("| jobs | ledger, bytes a job | with 99 gaps |")
-    print("|---:|---:|---:|")
+    print("| jobs | ledger, bytes a job | with 99 gaps | 60 durations |")
+    print("|---:|---:|---:|---:|")
     for jobs in JOBS:
         client.flushall()
         config = WorkflowConfig(name="wf", jobs={f"job{n}": {} for n in range(jobs)})
@@ -118,10 +124,14 @@ def memory(client: Any) -> None:
         for _ in range(3):
             store.open("wf", OpenRequest(config=config))
             store.close("wf", CloseRequest(result="success"))
+        durations = [JobDuration(datetime(2026, 1, 1) + timedelta(days=day), 60.0, 86400.0) for day in range(60)]
+        (command,) = whole_commands(Keys("wf"), {f"job{n}": durations for n in range(jobs)})
+        client.execute_command(*command)
+        lists = int(client.memory_usage("wf:durations", samples=0) or 0)
         ledger = int(client.memory_usage("wf:loaded", samples=0) or 0)
         client.hset("gaps", mapping={f"job{n}": intervals(MANY_GAPS) for n in range(jobs)})
         gaps = int(client.memory_usage("gaps", samples=0) or 0)
-        print(f"| {jobs} | {ledger / jobs:.0f} | {gaps / jobs:,.0f} |")
+        print(f"| {jobs} | {ledger / jobs:.0f} | {gaps / jobs:,.0f} | {lists / jobs:,.0f} |")
 
 
 def main() -> None:
@@ -129,6 +139,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a checkout of the commit to compare with")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each checkout")
     parser.add_argument("--cycles", type=int, default=100, help="openings and closings in a turn")
+    parser.add_argument("--hiredis", action="store_true", help="the other checkout uses hiredis, too")
     parser.add_argument("--memory", action="store_true", help="only the memory")
     arguments = parser.parse_args()
     with ValkeyServer() as server, redis.Redis(port=server.port) as client:
@@ -140,7 +151,8 @@ def main() -> None:
             print("|---:|" + "---:|" * 8)
             for jobs in JOBS:
                 client.flushall()
-                print(compare(server.port, arguments.before, jobs, arguments.rounds, arguments.cycles), flush=True)
+                how = (arguments.rounds, arguments.cycles)
+                print(compare(server.port, arguments.before, jobs, *how, hiredis=arguments.hiredis), flush=True)
         memory(client)
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from statistics import median
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.dates import unix_seconds
@@ -69,35 +67,53 @@ def run_history(
     jobs = [job for job in _sorted(graph) if durations.get(job) and job not in left_out]
     if not jobs:
         return None
-    runs: dict[datetime, dict[str, float]] = {}
-    windows: dict[datetime, float] = {}
-    for job in jobs:
-        for each in durations[job]:
-            runs.setdefault(each.start, {})[job] = each.seconds
-            windows[each.start] = max(windows.get(each.start, 0.0), each.window_seconds)
-    starts = sorted(runs)
-    known = [runs[start] for start in starts]
+    starts, table, windows = _table([durations[job] for job in jobs])
+    is_there = ~np.isnan(table)
     # Where nobody measured the jobs, each counts as long as the whole batch was open.
-    whole = [len(run) > 1 and len(set(run.values())) == 1 for run in known]
-    usual = {
-        job: median(
-            [run[job] for run, is_whole in zip(known, whole, strict=True) if job in run and not is_whole] or [0]
-        )
-        for job in jobs
-    }
-    table = np.array([[run.get(job, usual[job]) for job in jobs] for run in known])
-    totals = np.where(whole, table.max(axis=1), _longest(table, jobs, graph))
-    measured = not all(whole)
+    longest, shortest = (each(table, axis=1) for each in (np.nanmax, np.nanmin))
+    whole = (is_there.sum(axis=1) > 1) & (longest == shortest)
+    usual = dict(zip(jobs, _usual(table[~whole]), strict=True))
+    filled = np.where(is_there, table, list(usual.values()))
+    totals = np.where(whole, longest, _longest(filled, jobs, graph))
+    measured = not whole.all()
     path, before, after = _ways(jobs, usual, graph) if measured else ((), {}, {})
     return RunHistory(
-        starts=np.array([unix_seconds(start) for start in starts]),
+        starts=starts,
         seconds=totals,
-        windows=np.array([windows[start] for start in starts]),
+        windows=windows,
         path=path,
         job_seconds=usual if measured else {},
         before=before,
         after=after,
     )
+
+
+def _table(lists: Sequence[Sequence[JobDuration]]) -> tuple[Numbers, Numbers, Numbers]:
+    """Return when the runs began, run and job → how long the job took, and the lengths of the windows of the runs.
+
+    What a job has not done in a run is not a number.
+    """
+    import numpy as np
+
+    moments = sorted({each.start for some in lists for each in some})
+    place = {moment: index for index, moment in enumerate(moments)}
+    table = np.full((len(moments), len(lists)), np.nan)
+    windows = np.zeros(len(moments))
+    for column, some in enumerate(lists):
+        rows = [place[each.start] for each in some]
+        table[rows, column] = [each.seconds for each in some]
+        windows[rows] = np.maximum(windows[rows], [each.window_seconds for each in some])
+    return np.array([unix_seconds(moment) for moment in moments]), table, windows
+
+
+def _usual(table: Numbers) -> list[float]:
+    """Return how long each job usually takes; nothing for one that nobody measured."""
+    import numpy as np
+
+    if len(table) and not np.isnan(table).any():
+        return [float(each) for each in np.median(table, axis=0)]
+    columns = (column[~np.isnan(column)] for column in table.T)
+    return [float(np.median(column)) if len(column) else 0.0 for column in columns]
 
 
 def _sorted(graph: Upstream) -> list[str]:
