@@ -51,7 +51,7 @@ def test_runs_wait_while_a_person_holds_the_workflow(airflow: Nights, reader: Ca
     expect(dialog).to_be_hidden()
     (run_id,) = (each["dag_run_id"] for each in airflow.client.runs("page_hold") if each["state"] != "success")
     wait_for(lambda: airflow.tasks("page_hold", run_id).get("open") == "deferred", "the run waits", timeout=240)
-    expect(frame.get_by_text("a run waits until the hold ends")).to_be_visible()
+    expect(frame.get_by_text("a run waits until the hold ends")).to_be_visible(timeout=60_000)
     alone = night.alone("workflows/page_hold")
     assert not night.barriers()
     night.photograph("hold-workflow")
@@ -70,7 +70,7 @@ def test_runs_wait_while_a_person_holds_the_workflow(airflow: Nights, reader: Ca
     frame.get_by_role("button", name="Release…").click()
     frame.get_by_role("dialog").get_by_role("button", name="Release").click()
     assert airflow.client.wait_for_run("page_hold", run_id) == "success"
-    expect(frame.get_by_text("the warehouse is rebuilt")).to_be_hidden()
+    expect(frame.get_by_text("by admin: “the warehouse is rebuilt”")).to_be_hidden(timeout=60_000)
     second, first = airflow.store.history("page_hold")
     assert second.from_date == first.to_date, "no window is lost"
     released = airflow.store.status("page_hold").changes[0]
