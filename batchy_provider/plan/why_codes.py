@@ -94,16 +94,3 @@ class WhyCode(SentenceCode):
     def rank(self) -> int:
         """How much it matters: 0 is the most important."""
         return list(WhyCode).index(self)
-
-    @property
-    def is_settled(self) -> bool:
-        """Tell whether nothing is to be done about it now: it is done, or not due."""
-        return self in _SETTLED
-
-    @property
-    def is_problem(self) -> bool:
-        """Tell whether it does not end by itself: a person must act."""
-        return self.rank <= WhyCode.LEFT_OPEN.rank or self is WhyCode.NOT_STARTED
-
-
-_SETTLED = frozenset({WhyCode.NOT_DUE, WhyCode.DONE, WhyCode.NO_SCHEDULE, WhyCode.SCHEDULE_ENDED})

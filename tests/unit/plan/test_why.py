@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from told_facts import NIGHTLY, NOW, at, file, moment, state
@@ -40,6 +41,11 @@ def test_each_code_has_facts_that_lead_to_it(code: WhyCode, found: Facts, text: 
 def test_no_code_is_without_a_case() -> None:
     assert {*ALL, *OTHERS} == {*WhyCode}
     assert not ALL.keys() & OTHERS.keys()
+
+
+def test_each_code_is_explained_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "why.md").read_text()
+    assert [code for code in [*WhyCode] if f"`{code}`" not in page] == []
 
 
 def test_each_text_begins_with_what_it_is_about_and_has_no_empty_parts() -> None:
