@@ -61,7 +61,13 @@ class AcknowledgeRequest(BaseModel):
     text: str | None = Field(default=None, description=f"A note. At most {MAX_TEXT} characters.", max_length=8000)
 
 
-@router.post("/workflows/{workflow}/hold", operation_id="hold_workflow", summary="Put on hold", status_code=201)
+@router.post(
+    "/workflows/{workflow}/hold",
+    operation_id="hold_workflow",
+    summary="Put on hold",
+    status_code=201,
+    responses={200: {"model": SetHold, "description": "The hold replaces an earlier one."}},
+)
 def hold_workflow(
     workflow: WorkflowName,
     body: HoldRequest,
