@@ -163,13 +163,15 @@ class Nights(Holds):
         found: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in self.live().items()}
         for name, fields in found.items():
             job = model.jobs[name]
-            was = job.position
+            was, earlier = job.position, (job.status, job.start, job.end)
             job.status = {"failure": "failed"}.get(fields["status"], fields["status"])
             job.start, job.end = (date_of(fields.get(field)) for field in ("from_date", "batch_start"))
             if opened is None and job.status == "success" and name in took_part and job.start and job.end:
                 model.unseen[name] = (job.start, job.end)
             if job.status != "success":
                 model.unseen.pop(name, None)
+            if name not in model.loaded and (job.status, job.start, job.end) == earlier:
+                continue  # it came back with what its ledger says, took no part, and was not touched
             if job.start is not None or (job.status == "success" and job.end is not None):
                 loaded = model.loaded.setdefault(name, Loaded(since=job.start or was))
                 if job.position > was:
