@@ -121,7 +121,8 @@ def telemetry(url: str) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_TRACES_EXPORTER": "otlp_proto_http",
-        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        # Also the time that the last export of a process may take: one second is too little on a busy machine.
+        "OTEL_METRIC_EXPORT_INTERVAL": "4000",
         # Each task is a process of its own: only differences can be added up.
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
     }
@@ -130,7 +131,7 @@ def telemetry(url: str) -> dict[str, str]:
         given |= {
             "AIRFLOW__METRICS__OTEL_HOST": host,
             "AIRFLOW__METRICS__OTEL_PORT": port,
-            "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "1000",
+            "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "4000",
         }
     return given
 
