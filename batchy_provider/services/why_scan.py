@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from batchy_provider.config.diagnostics import did_you_mean
 from batchy_provider.core.dates import day_of, format_date, parse_date, unix_seconds
 from batchy_provider.core.opening import open_batch
 from batchy_provider.core.snapshot import Snapshot
@@ -19,11 +18,11 @@ from batchy_provider.core.upstream_extent import extent
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict, Wait
-from batchy_provider.exceptions import BatchyError, NothingToLoadError, UnknownWorkflowError
+from batchy_provider.exceptions import BatchyError, NothingToLoadError
 from batchy_provider.plan.pending_runs import due_times, is_done
 from batchy_provider.plan.why_facts import Dependency, EmptyWindow, Facts, Need, WaitFacts, WorkflowFacts
 from batchy_provider.services.file_facts import file_facts
-from batchy_provider.services.workflows import diagnostics_by_workflow, folder_text
+from batchy_provider.services.workflows import diagnostics_by_workflow, unknown_workflow
 from batchy_provider.state.consecutive_failures import consecutive_failures
 from batchy_provider.state.ledger_scan import scan_ledgers
 from batchy_provider.state.log_throttle import LogThrottle
@@ -94,10 +93,8 @@ def check_known(facts: Facts, workflow: str, catalog: Catalog, names: WorkflowNa
     :raises UnknownWorkflowError: none of them does.
     """
     found = facts.workflows[workflow]
-    if found.file is not None or found.state is not None or found.lost is not None:
-        return
-    hint = did_you_mean(workflow, names.all() | catalog.read().workflows.keys())
-    raise UnknownWorkflowError(f"workflow {workflow!r} is in neither Redis nor {folder_text(catalog.folder)}{hint}")
+    if found.file is None and found.state is None and found.lost is None:
+        raise unknown_workflow(workflow, catalog, names)
 
 
 class WhyScan:

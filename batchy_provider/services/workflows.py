@@ -219,10 +219,13 @@ class WorkflowService:
 
     def unknown(self, name: str) -> UnknownWorkflowError:
         """Return the error for a workflow that neither Redis nor a file knows. It suggests the nearest name."""
-        hint = did_you_mean(name, self._names.all() | self._catalog.read().workflows.keys())
-        return UnknownWorkflowError(
-            f"workflow {name!r} is in neither Redis nor {folder_text(self._catalog.folder)}{hint}"
-        )
+        return unknown_workflow(name, self._catalog, self._names)
+
+
+def unknown_workflow(name: str, catalog: Catalog, names: WorkflowNames) -> UnknownWorkflowError:
+    """Return the error for a workflow that neither Redis nor a file knows. It suggests the nearest name."""
+    hint = did_you_mean(name, names.all() | catalog.read().workflows.keys())
+    return UnknownWorkflowError(f"workflow {name!r} is in neither Redis nor {folder_text(catalog.folder)}{hint}")
 
 
 def folder_text(folder: Path) -> str:
