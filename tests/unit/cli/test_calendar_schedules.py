@@ -24,7 +24,7 @@ def remember(cli: Cli, schedule: Schedule) -> None:
 
 
 def berlin(crons: tuple[str, ...] = DAILY, **options: object) -> Schedule:
-    return Schedule(crons=crons, timezone="Europe/Berlin", calendar=BAVARIA, **options)  # type: ignore[arg-type]
+    return Schedule(crons=crons, timezone="Europe/Berlin", calendar=BAVARIA, **options)
 
 
 def test_days_that_are_left_out_are_between_the_fires_with_their_reason(cli: Cli) -> None:

@@ -53,7 +53,7 @@ def state(
     batch = Batch(
         workflow=workflow,
         batch_id=7,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         kind="live",
         jobs=found,
         record=BatchRecord(**{**facts, "status": status, **(record or {})}),

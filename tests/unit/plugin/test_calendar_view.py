@@ -79,7 +79,7 @@ def remember(schedule: Schedule, *results: str) -> None:
     store = airflow_services.get_services().store
     for result in results or ("success",):
         batch = store.open("close", OpenRequest(config=config))
-        store.close("close", CloseRequest(result=result, batch_id=batch.batch_id))  # type: ignore[arg-type]
+        store.close("close", CloseRequest(result=result, batch_id=batch.batch_id))
 
 
 @pytest.fixture

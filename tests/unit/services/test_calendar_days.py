@@ -101,7 +101,7 @@ def test_redis_that_does_not_answer_is_no_calendar_without_runs(services: Servic
     def gone() -> object:
         raise RedisUnavailableError("gone")
 
-    services._make_store = gone  # type: ignore[assignment]
+    services._make_store = gone
     with pytest.raises(RedisUnavailableError):
         services.calendar_days.of("sales", now=NOW)
     assert len(services.due_times.of("sales").times) == 10  # the schedule alone needs no Redis
@@ -119,7 +119,7 @@ def test_a_paused_dag_is_named_and_an_airflow_that_cannot_be_asked_is_not(redis_
 
     add(cfg, "0 2 * * *")
     for answer, expected in ((True, ["paused"]), (False, []), (None, []), (RuntimeError("no database"), [])):
-        services = Services(store=_no_store, cfg=cfg, dag_runs=Runs(answer))  # type: ignore[arg-type]
+        services = Services(store=_no_store, cfg=cfg, dag_runs=Runs(answer))
         assert [note.code.value for note in services.due_times.of("sales").notes] == expected
 
 

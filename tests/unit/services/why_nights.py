@@ -24,5 +24,5 @@ def run(services: Services, name: str, result: str | None = "success") -> int:
     """Open a batch and close it, or (None) leave it open."""
     batch = services.batches.open(name, actor=ANN)
     if result is not None:
-        services.batches.close(name, result=result, actor=ANN, batch_id=batch.batch_id)  # type: ignore[arg-type]
+        services.batches.close(name, result=result, actor=ANN, batch_id=batch.batch_id)
     return batch.batch_id

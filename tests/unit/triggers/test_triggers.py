@@ -313,7 +313,7 @@ class TestHoldOver:
         store.hold("wf", by=ANNA, why="migration", until=store.backend.server_time("wf") + timedelta(seconds=1))
 
         async def test() -> None:
-            task = asyncio.create_task(anext(HoldOverTrigger(workflow="wf").run()))  # type: ignore[arg-type]
+            task = asyncio.create_task(anext(HoldOverTrigger(workflow="wf").run()))
             await asyncio.wait_for(_looked(), timeout=10)
             store.hold("wf", by=ANNA, why="migration takes longer", until="2999-01-01")
             ends = store.backend.server_time("wf") + timedelta(seconds=1.5)
