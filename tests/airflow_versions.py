@@ -106,7 +106,7 @@ CLEARS_SETUPS = not __version__.startswith(("3.1.", "3.2."))
 
 
 HAS_HISTOGRAMS = not __version__.startswith(("3.1.", "3.2."))
-"""A time that Airflow measures is told as a histogram; before, as a gauge."""
+"""Airflow sends a measured time as a histogram; before, as a gauge."""
 
 
 HAS_SYNC_DEADLINES = not __version__.startswith("3.1.")

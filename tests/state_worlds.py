@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A workflow of the tests: what happens to it is told in a few words, with a clock that the test sets.
+"""A workflow of the tests: its events in a few words, with a clock that the test sets.
 
-The same telling runs on plain data (`PureStore`: the rules alone) and on real servers (`Store`).
+The same events run on plain data (`PureStore`: the rules alone) and on real servers (`Store`).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def show_plan(context: Context, arguments: argparse.Namespace) -> int:
         context.output.data([asdict(each) for each in found])
         return EXIT_OK
     headings = ("workflow", "due (UTC)", "state", "starts", "ends (P50)", "ends (P90)", "waits for")
-    context.output.table((*headings, "deadline", "missed", "hangs on"), [_row(each) for each in found])
+    context.output.table((*headings, "deadline", "missed", "critical path"), [_row(each) for each in found])
     if not found:
         context.output.hint(f"No run is expected in the next {arguments.hours:g} hours.")
     if any(each.end_p50 is None for each in found):

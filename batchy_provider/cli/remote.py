@@ -109,9 +109,7 @@ def get(arguments: argparse.Namespace, url: str, what: str, parameters: Mapping[
             answer = client.get(_path(url, arguments.workflow, what), params=parameters)
         except httpx.TransportError as error:
             raise RemoteError(f"{url} cannot be reached: {error}") from error
-    if answer.is_success:
-        return answer.json()
-    raise (UsageError if answer.status_code == 401 else RemoteError)(_error_text(answer))
+    return _content(answer)
 
 
 def post(arguments: argparse.Namespace, url: str, what: str, body: Mapping[str, Any]) -> Any:
@@ -128,6 +126,10 @@ def post(arguments: argparse.Namespace, url: str, what: str, body: Mapping[str, 
             answer = client.post(_path(url, arguments.workflow, what), json=body)
         except httpx.TransportError as error:
             raise RemoteError(f"{url} cannot be reached: {error}. Whether it has done this is not known") from error
+    return _content(answer)
+
+
+def _content(answer: httpx.Response) -> Any:
     if answer.is_success:
         return answer.json()
     raise (UsageError if answer.status_code == 401 else RemoteError)(_error_text(answer))

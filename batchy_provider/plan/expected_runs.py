@@ -27,7 +27,7 @@ class RunState(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """A step of the critical path: a run that the end hangs on, and its job that takes most of the time.
+    """A step of the critical path: a run that decides when the last one ends, and its job that takes most of the time.
 
     :param job: None where nobody measured the single jobs.
     """
@@ -47,7 +47,7 @@ class ExpectedRun:
     :param waits_for: the workflows whose success it needs, and does not have yet.
     :param deadline: None without one.
     :param miss_probability: the probability that it misses its deadline, from 0 to 1; None if that is unknown.
-    :param critical_path: what the end hangs on, first the run that is first; the last step is the run itself.
+    :param critical_path: the runs that decide when it ends, in order; the last step is the run itself.
     """
 
     workflow: str

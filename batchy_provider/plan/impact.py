@@ -168,7 +168,7 @@ def _follow(
             needing = _needing_run(facts, user, need, reach.due[name])
             if needing is None:
                 continue
-            # Moments are only taken over, never added up, so that a cycle comes to an end.
+            # Moments are only taken over, never added up, so a cycle ends.
             later = max(needing, reach.ready[name])
             if user not in reach.ready or later > reach.ready[user]:
                 reach.due.setdefault(user, needing)

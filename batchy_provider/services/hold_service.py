@@ -42,7 +42,7 @@ class HoldService:
     def hold(self, workflow: str, *, actor: Actor, why: str, until: object = None) -> HoldMade:
         """Put a workflow on hold. It replaces an earlier hold.
 
-        :param why: the reason; whoever finds the workflow on hold reads it.
+        :param why: the reason, for everyone who finds the workflow on hold.
         :param until: when the hold ends by itself: a date, or ISO 8601 text, UTC. None: only a release ends it.
         :raises ConfigError: the reason or `until` cannot be used.
         :raises UnknownWorkflowError: neither Redis nor a file knows the workflow.

@@ -30,7 +30,7 @@ MAX_HOURS = 24.0 * 14
 
 @dataclass(frozen=True, slots=True)
 class PathStepView:
-    """A run that the end of another one hangs on.
+    """A run that decides when another one ends.
 
     :param job: the job that takes most of its time; None where nobody measured the single jobs.
     """
@@ -51,7 +51,7 @@ class ExpectedRunView:
     :param waits_for: the workflows whose success it needs, and does not have yet.
     :param deadline: None without one.
     :param miss_probability: the probability that it misses its deadline, from 0 to 1; None if that is unknown.
-    :param critical_path: what its end hangs on; the run itself is last.
+    :param critical_path: the runs that decide when it ends; the run itself is last.
     """
 
     workflow: str

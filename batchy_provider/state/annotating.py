@@ -35,7 +35,7 @@ class Annotating:
     ) -> HoldSet:
         """Put a workflow on hold: no batch opens until a moment, or until the release. It replaces an earlier hold.
 
-        :param why: the reason; whoever is held up by it reads it.
+        :param why: the reason, for everyone who finds the workflow on hold.
         :param until: when the hold ends by itself: a date, or ISO 8601 text, UTC. None: only a release ends it.
         :param config: the configuration in its file, for a workflow that Redis does not know yet.
         :raises ConfigError: if the reason or `until` cannot be used.

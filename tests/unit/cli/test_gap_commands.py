@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from answering_server import Answering
 from command_line import Cli
 from fake_dag_runs import FakeDagRuns
 
@@ -133,40 +132,6 @@ class TestFill:
         cli("fill", gap, code=2)
         assert "--api URL" in cli.said
         assert "airflow batchy fill sales" in cli.said
-
-
-class Answering:
-    """An API server that answers each request in the same way, and holds the last request."""
-
-    def __init__(self, status: int, body: Any) -> None:
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                size = int(self.headers["Content-Length"])
-                owner.asked = (self.path, self.headers["Authorization"], json.loads(self.rfile.read(size)))
-                text = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.asked: tuple[str, str, dict[str, Any]] | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Answering:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 RUN = {"from_date": DAYS[0][0], "to_date": DAYS[0][1], "run_id": "batchy_fill__1"}

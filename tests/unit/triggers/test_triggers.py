@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Triggers: made anew in another triggerer, they end the task by themselves."""
+"""Triggers: made again in another triggerer, they end the task by themselves."""
 
 from __future__ import annotations
 
