@@ -104,7 +104,7 @@ def _start(program: str, command: Sequence[str], env: Mapping[str, str]) -> subp
         return subprocess.Popen(list(command), executable=program, **options)  # nosec B603  # the user's own command
     except OSError as error:
         if error.errno == errno.ENOEXEC:  # a script without a first line that names its interpreter: as in a shell
-            return subprocess.Popen(["/bin/sh", program, *command[1:]], **options)  # nosec B603
+            return subprocess.Popen(["/bin/sh", program, *command[1:]], **options)  # nosec B603  # as above
         code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
         raise CommandNotRunnableError(f"{command[0]} cannot be started: {error.strerror}", code) from error
 

@@ -224,7 +224,7 @@ class _PsList:
 
         command = ["ps", "-A", "-o", "pid=", "-o", "pgid=", "-o", "stat=", "-o", "args="]
         try:
-            done = subprocess.run(command, capture_output=True, check=True, timeout=10)  # nosec B603
+            done = subprocess.run(command, capture_output=True, check=True, timeout=10)  # nosec B603  # fixed arguments
         except subprocess.SubprocessError as error:
             raise OSError(f"ps fails: {error}") from error
         found = []

@@ -113,7 +113,7 @@ def lay_out(top: Path, into: Path) -> None:
             if is_folder and not os.path.exists(f"{place}/{SCRIPT}"):  # noqa: PTH110
                 folders.append((here / name, there / name, above))
             elif is_folder or os.path.isfile(place) or not os.path.exists(place):  # noqa: PTH110, PTH113
-                (there / name).symlink_to(os.path.abspath(place))  # noqa: PTH100
+                (there / name).symlink_to(os.path.abspath(place))  # noqa: PTH100  # `resolve` would follow links
 
 
 def put_in(layout: Path, name: str, file: Path) -> None:
