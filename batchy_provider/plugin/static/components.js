@@ -144,12 +144,13 @@ export function ZoneSwitch() {
     <label class="row"><span class="visually-hidden">Times are shown in</span>
       <select value=${zoneId} onChange=${(event) => setZone(event.target.value)}>
         <option value="local">${zoneName("local")}</option><option value="utc">UTC</option>
+        ${["local", "utc"].includes(zoneId) ? null : html`<option value=${zoneId}>${zoneId}</option>`}
       </select>
     </label>`;
 }
 
-export function Tabs({ tabs, now }) {
-  return html`<nav class="tabs" aria-label="Views">
+export function Tabs({ tabs, now, label = "Views" }) {
+  return html`<nav class="tabs" aria-label=${label}>
     ${tabs.map(([key, text, href]) => html`<a key=${key} href=${href} aria-current=${key === now ? "page" : undefined}>${text}</a>`)}
   </nav>`;
 }

@@ -12,24 +12,35 @@ export const isBeginning = (text) => Boolean(text) && +moment(text) <= +moment(B
 
 export const moment = (text) => (text ? new Date(/Z|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(" ", "T")}Z`) : null);
 
+// A zone is "local", "utc" or a name such as "Europe/Berlin".
+const timeZoneOf = (zoneId) => (zoneId === "utc" ? "UTC" : zoneId === "local" ? undefined : zoneId);
+
+export function isZone(zoneId) {
+  try {
+    return Boolean(zoneId) && Boolean(new Intl.DateTimeFormat("en", { timeZone: timeZoneOf(zoneId) }));
+  } catch {
+    return false;
+  }
+}
+
 const formats = {};
 export function formatDate(date, zoneId, seconds = false) {
   const key = `${zoneId}${seconds}`;
   formats[key] ||= new Intl.DateTimeFormat("en-CA", {
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit",
-    ...(seconds ? { second: "2-digit" } : {}), hourCycle: "h23", timeZone: zoneId === "utc" ? "UTC" : undefined,
+    ...(seconds ? { second: "2-digit" } : {}), hourCycle: "h23", timeZone: timeZoneOf(zoneId),
   });
   return formats[key].format(date).replace(",", "");
 }
 
-export const zoneName = (zoneId) => (zoneId === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone || "local time");
+export const zoneName = (zoneId) => timeZoneOf(zoneId) || Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
 
 export function When({ at, seconds }) {
   const zoneId = useStore(zone);
   const date = moment(at);
   if (!date || Number.isNaN(+date)) return html`<span class="soft">—</span>`;
   if (isBeginning(at)) return html`<time datetime=${at} title=${`before all data: ${at}`}>the beginning</time>`;
-  const other = zoneId === "utc" ? "local" : "utc";
+  const other = zoneId === "local" ? "utc" : "local";
   return html`<time datetime=${date.toISOString()} title=${`${formatDate(date, other, true)} ${zoneName(other)}`}>${formatDate(date, zoneId, seconds)}</time>`;
 }
 
@@ -66,4 +77,12 @@ export function Ago({ at }) {
 
 // For <input type=datetime-local>, which has no timezone: the one that is shown.
 export const toInput = (date, zoneId) => formatDate(date, zoneId).replace(" ", "T");
-export const fromInput = (text, zoneId) => (text ? new Date(zoneId === "utc" ? `${text}Z` : text).toISOString().slice(0, 19) : null);
+export const fromInput = (text, zoneId) => (text ? (zoneId === "local" ? new Date(text) : inZone(text, zoneId)).toISOString().slice(0, 19) : null);
+
+// The moment at which the clocks of a zone show `text`.
+function inZone(text, zoneId) {
+  const wanted = +new Date(`${text}Z`);
+  let at = wanted;
+  for (let round = 0; round < 2; round += 1) at += wanted - +new Date(`${toInput(new Date(at), zoneId)}Z`); // once more near a change of the clocks
+  return new Date(at);
+}

@@ -3,6 +3,7 @@
 // Live data: one stream of events for all views, and requests that repeat.
 
 import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { setParams } from "./address.js";
 import { apiUrl, get } from "./api.js";
 
 function store(value) {
@@ -34,7 +35,7 @@ export const outage = store(null); // a sentence about Redis or the server, or n
 export const connected = store(false);
 export const overdue = store(false); // an answer is late: Redis sends no error while it hangs
 export const toastText = store(null); // the result of the last action of the user
-export const zone = store(stored("batchy-zone") === "utc" ? "utc" : "local");
+export const zone = store(stored("batchy-zone") === "utc" ? "utc" : "local"); // the address may have another one
 
 function stored(key) {
   try {
@@ -44,8 +45,10 @@ function stored(key) {
   }
 }
 
+// Show times in another zone: here, in the address, and at the next visit.
 export function setZone(value) {
   zone.set(value);
+  setParams({ tz: value === "local" ? null : value }, { replace: true });
   try {
     localStorage.setItem("batchy-zone", value);
   } catch {

@@ -3,16 +3,23 @@
 // Start the page: choose the view by the address after "#", and follow Airflow's address bar and its light or dark theme.
 
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/preact-htm.js";
+import { readAddress, setParams, watchAddress } from "./address.js";
 import { Batch } from "./batch.js";
+import { isZone, zoneName } from "./dates.js";
 import { Execution } from "./execution.js";
-import { listen, outage, overdue, toastText, useStore } from "./live.js";
+import { History } from "./history.js";
+import { listen, outage, overdue, toastText, useStore, zone } from "./live.js";
 import { Overview } from "./overview.js";
-import { NotFound, embedded, inDag } from "./components.js";
+import { NotFound, Tabs, embedded, inDag } from "./components.js";
+import { Tonight } from "./tonight.js";
 import { Upload } from "./upload.js";
 import { Workflow } from "./workflow.js";
 
-function view(hash) {
-  const [, kind, ...rest] = hash.replace(/^#/, "").split("/").map(decodeURIComponent);
+const VIEWS = [["", "Overview", "#/"], ["tonight", "Tonight", "#/tonight"], ["history", "History", "#/history"]];
+
+function view([kind, ...rest]) {
+  if (kind === "tonight") return html`<${Tonight} />`;
+  if (kind === "history") return html`<${History} />`;
   if (kind === "upload") return html`<${Upload} key=${rest[0]} workflow=${rest[0]} />`;
   if (!kind || (kind === "workflows" && !rest[0])) return html`<${Overview} />`;
   if (kind !== "workflows") return html`<${NotFound} title="Batches" text=${`There is no view "${kind}".`} />`;
@@ -23,33 +30,48 @@ function view(hash) {
 }
 
 function Page() {
-  const [hash, setHash] = useState(location.hash);
+  const [path, setPath] = useState(pathOf(location.hash));
   const [broken, reset] = useErrorBoundary();
   const problem = useStore(outage);
   const toast = useStore(toastText);
   const late = useStore(overdue);
   useEffect(() => {
-    const go = () => {
-      reset();
-      setHash(location.hash);
+    let before = pathOf(location.hash);
+    return watchAddress(() => {
+      followZone();
       updateParent();
+      if (before === pathOf(location.hash)) return; // only a parameter of this view has changed
+      before = pathOf(location.hash);
+      reset();
+      setPath(before);
       window.scrollTo(0, 0);
-    };
-    window.addEventListener("hashchange", go);
-    return () => window.removeEventListener("hashchange", go);
+    });
   }, []);
   let shown;
+  let kind = null;
   try {
-    shown = view(hash);
+    const { parts } = readAddress(path);
+    kind = parts[0] || "";
+    shown = view(parts);
   } catch {
-    shown = html`<${NotFound} title="Batches" text=${`The address ${hash} cannot be read.`} />`;
+    shown = html`<${NotFound} title="Batches" text=${`The address ${path} cannot be read.`} />`;
   }
-  return html`<main>
+  return html`${inDag ? null : html`<${Tabs} label="Batches" tabs=${VIEWS} now=${kind === "workflows" && path === "#/workflows" ? "" : kind} />`}<main>
     ${late && !problem ? html`<div class="note warn" role="alert"><p>No answer for some seconds: Redis or Airflow's API server may hang. This page may show old data; it keeps trying.</p></div>` : null}
     ${problem ? html`<div class="note bad" role="alert"><p>${problem}</p></div>` : null}
     ${broken ? html`<div class="note bad" role="alert"><p>This view failed: ${String(broken.message || broken)}</p><p><button onClick=${() => location.reload()}>Reload</button></p></div>` : shown}
     <div aria-live="polite">${toast ? html`<div class="toast">${toast}</div>` : null}</div>
   </main>`;
+}
+
+const pathOf = (hash) => hash.split("?")[0];
+
+// The time zone of the address counts. Without one there, the current zone goes on, and a link to this view carries it.
+function followZone() {
+  const { params } = readAddress(`#/?${location.hash.split("?").slice(1).join("?")}`);
+  const wanted = params.get("tz");
+  if (isZone(wanted)) zone.set(wanted === zoneName("local") ? "local" : wanted);
+  else if (wanted !== null || zone.get() !== "local") setParams({ tz: zone.get() === "local" ? null : zone.get() }, { replace: true });
 }
 
 // Put our view into Airflow's address bar, so that a link to it leads here.
@@ -95,6 +117,7 @@ try {
 } catch {
   // a page of another origin embeds us: its theme and address cannot be read
 }
+followZone();
 listen();
 const container = document.getElementById("page");
 container.textContent = "";
