@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 def workflow_asset(workflow: str) -> Asset:
     """Return the asset that is updated when a live batch of the workflow is closed as success."""
-    from airflow.sdk import Asset
-
-    return Asset(name=f"batchy_{workflow}", uri=f"batchy://{workflow}")
+    return _asset(f"batchy_{workflow}", f"batchy://{workflow}/")
 
 
 def failed_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
@@ -36,14 +34,29 @@ def outside_asset(workflow: str, redis_conn_id: str | None = None) -> Asset:
 
 
 def _watched(workflow: str, what: str, redis_conn_id: str | None, **which: Any) -> Asset:
-    from airflow.sdk import Asset, AssetWatcher
+    from airflow.sdk import AssetWatcher
 
     from batchy_provider.triggers.closed import BatchClosedTrigger
 
     name = f"batchy_{workflow}:{what}"  # no workflow's name has a colon
     trigger = BatchClosedTrigger(workflow=workflow, name=what, redis_conn_id=redis_conn_id, **which)
-    uri = f"batchy://{workflow}?{'result' if what == 'failed' else 'by'}={what}"
-    return Asset(name=name, uri=uri, watchers=[AssetWatcher(name=name, trigger=trigger)])
+    uri = f"batchy://{workflow}/?{'result' if what == 'failed' else 'by'}={what}"
+    return _asset(name, uri, watchers=[AssetWatcher(name=name, trigger=trigger)])
+
+
+def _asset(name: str, uri: str, **options: Any) -> Asset:
+    """Return the asset that `Asset` makes of these arguments.
+
+    `Asset` asks the URI handlers of all providers to normalize an address. For that it imports them, boto3 among them,
+    in each process that names an asset. No provider has a handler for ``batchy``.
+
+    :param uri: normalized, as `Asset` would do it.
+    """
+    from airflow.sdk import Asset
+
+    asset = Asset(name=name, **options)
+    object.__setattr__(asset, "uri", uri)  # a plain assignment would normalize it
+    return asset
 
 
 def workflow_alias(workflow: str) -> AssetAlias:

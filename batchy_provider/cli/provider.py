@@ -17,7 +17,9 @@ def get_commands() -> list[Any]:
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
 
     from batchy_provider.cli.main import DESCRIPTION, EPILOG, build_parser
+    from batchy_provider.preload import preload_worker
 
+    preload_worker()
     function = lazy_load_command(f"{__name__}.run")
     subcommands = [
         ActionCommand(

@@ -3,7 +3,8 @@
 """Airflow plugin: the timetables of this package, and its REST API and page below ``/batchy`` in the API server.
 
 Every Airflow process imports its plugins, even the process of each task. So this module imports nothing until the
-first request, or until somebody asks for the timetables.
+first request, or until somebody asks for the timetables. Only in the programs that fork processes for tasks or DAG
+files it imports what those need.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+from batchy_provider.preload import preload
 
 if TYPE_CHECKING:
     from airflow.timetables.base import Timetable
@@ -72,3 +75,6 @@ class BatchyPlugin(AirflowPlugin):
             "icon": "batchy/static/icon.svg",
         },
     ]
+
+
+preload()
