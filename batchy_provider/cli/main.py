@@ -25,6 +25,7 @@ from batchy_provider.cli import (
     files,
     fill,
     gaps,
+    history,
     holds,
     metrics,
     moving,
@@ -54,6 +55,7 @@ from batchy_provider.exceptions import BatchyError, NothingToLoadError
 
 GROUPS = (
     queries,
+    history,
     metrics,
     results,
     batch,

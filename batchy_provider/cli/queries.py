@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""``batchy list``, ``status`` and ``history``: show workflows, jobs and batches."""
+"""``batchy list`` and ``status``: show workflows and jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.services.hold_answers import HoldView
 
 if TYPE_CHECKING:
-    from batchy_provider.core.values import PersonalChange
     from batchy_provider.core.workflow_state import UnreadableWorkflow
 
 
@@ -36,18 +35,6 @@ def add_commands(commands: Commands) -> None:
         "batchy status sales\nbatchy -o json status sales   # the original's body: job -> fields",
     )
     status.add_argument("workflow")
-
-    history = add_command(
-        commands,
-        "history",
-        show_history,
-        "show the batches of a workflow, newest first, or what people changed by hand",
-        "batchy history sales --limit 5\nbatchy history sales --changes",
-    )
-    history.add_argument("workflow")
-    history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
-    history.add_argument("--offset", type=int, default=0, metavar="N", help="leave out this many of the newest")
-    history.add_argument("--changes", action="store_true", help="show who changed what by hand, and why")
 
 
 def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
@@ -105,30 +92,6 @@ def show_status(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def show_history(context: Context, arguments: argparse.Namespace) -> int:
-    """Show the batches of one workflow."""
-    if arguments.changes:
-        state = context.redis_services.states.get(arguments.workflow)
-        changes = [asdict(made) for made in state.changes]
-        if context.output.is_table:
-            rows = [[date_text(made.at), made.by, _place(made), made.what, made.why] for made in state.changes]
-            context.output.table(("when (UTC)", "who", "from", "what", "why"), rows)
-        else:
-            context.output.data(changes)
-        return 0
-    page = context.services.batches.history(arguments.workflow, limit=arguments.limit, offset=arguments.offset)
-    if context.output.is_table:
-        columns = (*BATCH_COLUMNS, "by", "why", "notes")
-        rows = [
-            [*batch_row(batch), batch.by or batch.run, batch.why, "\n".join(map(str, batch.notes)) or None]
-            for batch in page.items
-        ]
-        context.output.table(columns, rows)
-    else:
-        context.output.data([batch.data() for batch in page.items])
-    return 0
-
-
 def _summary(state: WorkflowState | UnreadableWorkflow) -> dict[str, Any]:
     if isinstance(state, WorkflowState):
         return {**_facts(state), "unreadable": None}
@@ -180,10 +143,6 @@ def _status_cell(state: WorkflowState) -> Any:
     if state.hold is not None:
         cell.append(", on hold")
     return cell
-
-
-def _place(made: PersonalChange) -> str | None:
-    return " ".join(part for part in (made.source, made.address) if part) or None
 
 
 def _progress_text(report: Mapping[str, Any] | None, batch_id: Any) -> str | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from batchy_provider.core.batch_notes import BatchNote
     from batchy_provider.core.values import PersonalChange
     from batchy_provider.services.answers import BatchView, JobSummary, WorkflowDetail, WorkflowSummary
+    from batchy_provider.services.batch_history import HistoryRow
     from batchy_provider.services.composition import Services
     from batchy_provider.services.hold_answers import HoldView
 
@@ -144,6 +145,20 @@ class Disclosure:
             closed_by=self._maybe(found.closed_by, own),
             closed_why=self._maybe(found.closed_why, own),
             notes=self.notes(found.notes, own=own),
+        )
+
+    def history_row(self, found: HistoryRow) -> HistoryRow:
+        """Return what the caller may see of a batch in a list."""
+        own = (found.workflow, *found.jobs)
+        ack = found.acknowledged
+        return replace(
+            found,
+            run=self._maybe(found.run, own),
+            by=self._maybe(found.by, own),
+            closed_by=self._maybe(found.closed_by, own),
+            closed_why=self._maybe(found.closed_why, own),
+            notes=self.notes(found.notes, own=own),
+            acknowledged=None if ack is None else self._note(ack, own),
         )
 
     def hold(self, hold: HoldView, *, own: Collection[str] = ()) -> HoldView:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.adoption import AdoptionService
     from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService
+    from batchy_provider.services.batch_history import HistoryService
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.calendar_days import CalendarDayService
     from batchy_provider.services.due_times import DueTimeService
@@ -162,6 +163,15 @@ class Services:
 
         return BatchService(
             store=lambda: self.store, names=self.names, config=self.workflows.config, audit=self._report
+        )
+
+    @cached_property
+    def history(self) -> HistoryService:
+        """The batches of all workflows."""
+        from batchy_provider.services.batch_history import HistoryService
+
+        return HistoryService(
+            store=lambda: self.store, catalog=self.catalog, names=self.names, archive=lambda: self._archive_files
         )
 
     @cached_property
