@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.retention import RetentionService
     from batchy_provider.services.states import StateService
+    from batchy_provider.services.tonight_answers import TonightService
     from batchy_provider.services.transfer import TransferService
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.wait_service import WaitService
@@ -234,6 +235,13 @@ class Services:
         from batchy_provider.services.plan_answers import PlanService
 
         return PlanService(store=lambda: self.store, catalog=self.catalog, names=self.names, airflow=self._airflow)
+
+    @cached_property
+    def tonight(self) -> TonightService:
+        """The runs of a night on one time axis."""
+        from batchy_provider.services.tonight_answers import TonightService
+
+        return TonightService(store=lambda: self.store, catalog=self.catalog, names=self.names, plan=self.plan)
 
     @cached_property
     def waits(self) -> WaitService:

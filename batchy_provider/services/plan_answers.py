@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.plan.expected_runs import ExpectedRun
+    from batchy_provider.plan.why_facts import Facts
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.why_answers import AirflowReader
     from batchy_provider.state.store import Store
@@ -134,18 +135,28 @@ class PlanService:
                 found.setdefault(run.workflow, run.miss_probability)
         return found
 
-    def _runs(self, workflows: Collection[str], hours: float, *, must_exist: bool = False) -> list[ExpectedRun]:
-        if not 0 < hours <= MAX_HOURS:
-            raise ConfigError(f"hours is {hours:g}; expected a number above 0, at most {MAX_HOURS:g}")
+    def foresee(self, workflows: Collection[str], hours: float) -> tuple[Facts, list[ExpectedRun]]:
+        """Return the facts about some workflows and all that they need, and the expected runs of these workflows.
+
+        :param hours: how far to look ahead; with 0, no runs are expected.
+        """
         folder, store = self._catalog.read(), self._store()
         scan = WhyScan(store, folder)
         facts = scan.read(scan.neighbours.above(workflows), with_waits=False)
+        if hours <= 0:
+            return facts, []
+        dags = self._airflow(facts.workflows.keys()) if self._airflow is not None else None
+        inputs = self._inputs.read(store, folder, facts, dags)
+        return facts, [run for run in simulate(inputs, facts.now, hours) if run.workflow in workflows]
+
+    def _runs(self, workflows: Collection[str], hours: float, *, must_exist: bool = False) -> list[ExpectedRun]:
+        if not 0 < hours <= MAX_HOURS:
+            raise ConfigError(f"hours is {hours:g}; expected a number above 0, at most {MAX_HOURS:g}")
+        facts, runs = self.foresee(workflows, hours)
         if must_exist:
             for name in workflows:
                 check_known(facts, name, self._catalog, self._names)
-        dags = self._airflow(facts.workflows.keys()) if self._airflow is not None else None
-        inputs = self._inputs.read(store, folder, facts, dags)
-        return [run for run in simulate(inputs, facts.now, hours) if run.workflow in workflows]
+        return runs
 
 
 def _text(moment: datetime | None) -> str | None:
