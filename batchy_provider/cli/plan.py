@@ -53,7 +53,7 @@ def show_plan(context: Context, arguments: argparse.Namespace) -> int:
     if any(each.end_p50 is None for each in found):
         context.output.hint(
             "Unknown: fewer than three successful runs are known, or it waits for a workflow of which the end is "
-            "unknown, or a hold has no end."
+            "unknown, or a hold has no end, or it has failed and nothing starts it again within these hours."
         )
     return EXIT_OK
 

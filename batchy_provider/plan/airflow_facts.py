@@ -20,6 +20,9 @@ TaskRole = Literal["wait", "open", "job"]
 - ``job``: anything else.
 """
 
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+"""The states of tasks that are over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
@@ -60,6 +63,16 @@ class RunFacts:
     ended: datetime | None = None
     tasks: Sequence[TaskFacts] = ()
 
+    @property
+    def has_opened(self) -> bool:
+        """Whether it has opened its batch, or failed to. What it does then is in Redis."""
+        return any(task.state in ENDED for task in self.tasks if task.role == "open")
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether it loads history only."""
+        return self.run_id.startswith("backfill__")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagFacts:
@@ -76,6 +89,11 @@ class DagFacts:
     max_active_tasks: int | None = None
     runs: Sequence[RunFacts] = ()
     last_run: RunFacts | None = None
+
+    @property
+    def unopened(self) -> list[RunFacts]:
+        """Its unfinished runs that have not opened their batches, oldest first; without those of backfills."""
+        return [run for run in self.runs if not (run.has_opened or run.is_backfill)]
 
 
 @dataclass(frozen=True, slots=True)

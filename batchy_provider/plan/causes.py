@@ -17,6 +17,7 @@ from batchy_provider.plan.pending_runs import (
     due_text,
     due_times,
     ended_text,
+    is_catching_up,
     is_done,
     left_out_since,
 )
@@ -176,7 +177,7 @@ def _disabled(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause | N
 def _more_slices(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause | None:
     state = workflow.readable
     batch = state.batch if state is not None else None
-    if batch is None or batch.record is None or batch.status != "success" or not batch.record.more:
+    if batch is None or not is_catching_up(workflow):
         return None
     loaded = "an unknown time" if batch.to_date is None else at_text(parse_date(batch.to_date))
     text = f"{workflow.workflow} is catching up: it is loaded up to {loaded}, and the next slice starts at once"

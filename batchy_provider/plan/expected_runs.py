@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from batchy_provider.plan.airflow_facts import DagFacts
 from batchy_provider.plan.duration_model import DurationModel
 from batchy_provider.plan.run_history import RunHistory
 from batchy_provider.plan.why_facts import WorkflowFacts
@@ -42,7 +43,7 @@ class ExpectedRun:
 
     :param due: None for a run that starts after the success of another workflow.
     :param start: when it started, or when it probably will (P50); None if that is unknown.
-    :param end_p50: it ends before that in half of all cases; None if that is unknown.
+    :param end_p50: it ends before that in half of all cases; None if that is unknown, or not within the plan.
     :param end_p90: it ends before that in nine of ten cases.
     :param waits_for: the workflows whose success it needs, and does not have yet.
     :param deadline: None without one.
@@ -71,6 +72,12 @@ class PlanInput:
     :param max_active_runs: how many of its runs may be there at the same time.
     :param paused: Airflow starts no run of it.
     :param slice_length: at most so much data in one window; None for no limit.
+    :param failure_chance: the share of its latest batches that have failed; None if too few are known.
+    :param retries: job → how many seconds its latest executions lost by tries that failed, zeros included; without the
+        jobs of which that is not known.
+    :param jobs: job → the pool that it takes a slot of, by the file. None without a file.
+    :param max_active_tasks: how many of its tasks may run at the same time, by Airflow; None if that is not known.
+    :param dag: what Airflow knows of its DAG; None if it has none, or cannot be asked.
     """
 
     facts: WorkflowFacts
@@ -79,3 +86,8 @@ class PlanInput:
     max_active_runs: int = 1
     slice_length: timedelta | None = None
     paused: bool = False
+    failure_chance: float | None = None
+    retries: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    jobs: Mapping[str, str] | None = None
+    max_active_tasks: int | None = None
+    dag: DagFacts | None = None

@@ -93,6 +93,13 @@ def is_done(workflow: WorkflowFacts, due: DueTimes) -> bool:
     return due.last is None or parse_date(state.last_success) >= due.last
 
 
+def is_catching_up(workflow: WorkflowFacts) -> bool:
+    """Tell whether the latest batch has succeeded, and was a slice of a window of which more slices follow."""
+    state = workflow.readable
+    batch = state.batch if state is not None else None
+    return batch is not None and batch.record is not None and batch.status == "success" and batch.record.more is True
+
+
 def at_text(moment: datetime) -> str:
     """Write a moment (naive UTC) for people."""
     return f"{moment_text(moment.replace(second=0, microsecond=0))} UTC"

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchy_provider.plan.airflow_facts import AirflowFacts, DagFacts, Program, RunFacts, TaskFacts
+from batchy_provider.plan.airflow_facts import ENDED, AirflowFacts, DagFacts, Program, RunFacts, TaskFacts
 from batchy_provider.plan.pending_runs import ago_text, at_text
 from batchy_provider.plan.why_codes import WhyCode
 from batchy_provider.plan.why_facts import Cause, Facts
 
-_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _ASLEEP = frozenset({"deferred", "up_for_reschedule"})
 _SILENT: dict[Program, tuple[WhyCode, str]] = {
     "scheduler": (WhyCode.SCHEDULER_SILENT, "scheduler"),
@@ -34,20 +33,16 @@ def unopened_cause(facts: Facts, workflow: str) -> Cause | None:
     """Return why the next run has not opened its batch yet; None if there is no such run."""
     dag = facts.dag(workflow)
     # What a run that has opened its batch does is in Redis.
-    runs = [run for run in dag.runs if not _has_opened(run)] if dag is not None else []
+    runs = [run for run in dag.runs if not run.has_opened] if dag is not None else []
     if dag is None or not runs:
         return None
     run = min(runs, key=lambda each: each.state == "queued")  # a run that has started before one that has not
     return _queued_run(facts, workflow, dag, run) if run.state == "queued" else _unopened(facts, workflow, dag, run)
 
 
-def _has_opened(run: RunFacts) -> bool:
-    return any(task.state in _ENDED for task in run.tasks if task.role == "open")
-
-
 def _unopened(facts: Facts, workflow: str, dag: DagFacts, run: RunFacts) -> Cause | None:
     openings = [task for task in run.tasks if task.role == "open"]
-    waits = [task for task in run.tasks if task.role == "wait" and task.state not in {*_ENDED, None}]
+    waits = [task for task in run.tasks if task.role == "wait" and task.state not in {*ENDED, None}]
     asleep = [task for task in (*waits, *openings) if task.state == "deferred"]
     if asleep and (silent := silent_cause(facts, workflow, "triggerer")):
         return silent

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.dates import unix_seconds
+from batchy_provider.core.duration_table import DurationTable
 from batchy_provider.core.values import JobDuration
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class RunHistory:
     :param job_seconds: job → how long it usually takes.
     :param before: job → how long it usually takes until this job begins.
     :param after: job → how long it usually takes from its end until the end of the run.
+    :param follows: job → the jobs that it follows, of those that take time; each job after those.
     """
 
     starts: Numbers
@@ -41,6 +43,12 @@ class RunHistory:
     job_seconds: Mapping[str, float]
     before: Mapping[str, float]
     after: Mapping[str, float]
+    follows: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    @property
+    def usual(self) -> float:
+        """How long a usual run takes, by its jobs; 0 if nobody measured the single jobs."""
+        return max((self.before[job] + took for job, took in self.job_seconds.items()), default=0.0)
 
     @property
     def slowest(self) -> str | None:
@@ -51,29 +59,44 @@ class RunHistory:
 def run_history(
     durations: Mapping[str, Sequence[JobDuration]], upstream: Upstream | None = None, left_out: Collection[str] = ()
 ) -> RunHistory | None:
+    """Put the durations of jobs together to those of runs; see `history_of`.
+
+    :param durations: job → its latest successful executions.
+    """
+    known = {job: some for job, some in durations.items() if some}
+    return history_of(_table(known), upstream, left_out) if known else None
+
+
+def history_of(
+    table: DurationTable, upstream: Upstream | None = None, left_out: Collection[str] = ()
+) -> RunHistory | None:
     """Put the durations of jobs together to those of runs.
 
     A job that has no duration in one of the runs counts there as it usually does. One that never had a duration takes
     no time: it is always skipped, or new.
 
-    :param durations: job → its latest successful executions.
     :param upstream: the job graph; None without one: then all jobs run at the same time.
     :param left_out: jobs that do not run any more.
     :returns: None if no run is known.
     """
     import numpy as np
 
-    graph = dict.fromkeys(durations, ()) if upstream is None else upstream
-    jobs = [job for job in _sorted(graph) if durations.get(job) and job not in left_out]
+    graph = dict.fromkeys(table.jobs, ()) if upstream is None else upstream
+    column = {job: number for number, job in enumerate(table.jobs)}
+    jobs = [job for job in _sorted(graph) if job in column and job not in left_out]
     if not jobs:
         return None
-    starts, table, windows = _table([durations[job] for job in jobs])
-    is_there = ~np.isnan(table)
+    seconds = table.seconds[:, [column[job] for job in jobs]]
+    is_there = ~np.isnan(seconds)
+    starts, windows = table.starts, table.windows
+    if not (rows := is_there.any(axis=1)).all():
+        # Other jobs alone have run in these.
+        starts, windows, seconds, is_there = (each[rows] for each in (starts, windows, seconds, is_there))
     # Where nobody measured the jobs, each counts as long as the whole batch was open.
-    longest, shortest = (each(table, axis=1) for each in (np.nanmax, np.nanmin))
+    longest, shortest = (each(seconds, axis=1) for each in (np.nanmax, np.nanmin))
     whole = (is_there.sum(axis=1) > 1) & (longest == shortest)
-    usual = dict(zip(jobs, _usual(table[~whole]), strict=True))
-    filled = np.where(is_there, table, list(usual.values()))
+    usual = dict(zip(jobs, _usual(seconds[~whole]), strict=True))
+    filled = np.where(is_there, seconds, list(usual.values()))
     totals = np.where(whole, longest, _longest(filled, jobs, graph))
     measured = not whole.all()
     path, before, after = _ways(jobs, usual, graph) if measured else ((), {}, {})
@@ -85,25 +108,23 @@ def run_history(
         job_seconds=usual if measured else {},
         before=before,
         after=after,
+        follows={job: _known_before(job, usual, graph) for job in jobs} if measured else {},
     )
 
 
-def _table(lists: Sequence[Sequence[JobDuration]]) -> tuple[Numbers, Numbers, Numbers]:
-    """Return when the runs began, run and job → how long the job took, and the lengths of the windows of the runs.
-
-    What a job has not done in a run is not a number.
-    """
+def _table(durations: Mapping[str, Sequence[JobDuration]]) -> DurationTable:
     import numpy as np
 
-    moments = sorted({each.start for some in lists for each in some})
+    moments = sorted({each.start for some in durations.values() for each in some})
     place = {moment: index for index, moment in enumerate(moments)}
-    table = np.full((len(moments), len(lists)), np.nan)
+    table = np.full((len(moments), len(durations)), np.nan)
     windows = np.zeros(len(moments))
-    for column, some in enumerate(lists):
+    for column, some in enumerate(durations.values()):
         rows = [place[each.start] for each in some]
         table[rows, column] = [each.seconds for each in some]
         windows[rows] = np.maximum(windows[rows], [each.window_seconds for each in some])
-    return np.array([unix_seconds(moment) for moment in moments]), table, windows
+    starts = np.array([unix_seconds(moment) for moment in moments])
+    return DurationTable(tuple(durations), starts, table, windows)
 
 
 def _usual(table: Numbers) -> list[float]:

@@ -10,7 +10,7 @@ from batchy_provider.core.dates import parse_date
 from batchy_provider.core.vocabulary import NothingToLoad
 from batchy_provider.plan.pending_runs import DueTimes, due_times, ended_text, is_done
 from batchy_provider.plan.why_codes import WhyCode
-from batchy_provider.plan.why_facts import Cause, Dependency, Facts, Need, WaitFacts, WorkflowFacts
+from batchy_provider.plan.why_facts import Cause, Dependency, Facts, WaitFacts, WorkflowFacts
 
 _BEHIND = frozenset({NothingToLoad.UPSTREAM_BEHIND.value, NothingToLoad.UPSTREAM_UNKNOWN.value})
 
@@ -58,7 +58,7 @@ def after_cause(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause |
         what = "failed" if file.after_result == "failed" else "ended"
         text = f"{name} starts when a batch of {_joined([need.workflow for need in needs])} has {what}"
         return Cause(WhyCode.NOT_DUE, text)
-    missing = [need for need in needs if not _is_new(facts, workflow, need)]
+    missing = [need for need in needs if not has_new_success(facts.workflows.get(need.workflow), workflow)]
     if not missing or (file.after_any and len(missing) < len(needs)):
         return None
     names = tuple(need.workflow for need in missing)
@@ -74,9 +74,8 @@ def after_cause(facts: Facts, workflow: WorkflowFacts, due: DueTimes) -> Cause |
     return Cause(WhyCode.WAITING, text.replace("they one of them", "one of them"), names)
 
 
-def _is_new(facts: Facts, workflow: WorkflowFacts, need: Need) -> bool:
-    """Tell whether a workflow has succeeded since the other one has last opened a batch."""
-    other = facts.workflows.get(need.workflow)
+def has_new_success(other: WorkflowFacts | None, workflow: WorkflowFacts) -> bool:
+    """Tell whether another workflow has succeeded since a workflow has last opened a batch."""
     state = other.readable if other is not None else None
     if state is None or state.last_success is None:
         return False

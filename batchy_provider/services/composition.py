@@ -234,7 +234,13 @@ class Services:
         """The expected runs of the next hours."""
         from batchy_provider.services.plan_answers import PlanService
 
-        return PlanService(store=lambda: self.store, catalog=self.catalog, names=self.names, airflow=self._airflow)
+        return PlanService(
+            store=lambda: self.store,
+            catalog=self.catalog,
+            names=self.names,
+            airflow=self._airflow,
+            events=(lambda: self.events) if self._is_server else None,
+        )
 
     @cached_property
     def tonight(self) -> TonightService:
@@ -353,7 +359,9 @@ class Services:
             self._audit(entry)
 
     def close(self) -> None:
-        """Close the connection to Redis, if one was made."""
+        """Close the connection to Redis, if one was made, and stop listening for events."""
+        if (plan := self.__dict__.get("plan")) is not None:
+            plan.close()
         with self._lock:
             store, self._store = self._store, None
         if store is not None:

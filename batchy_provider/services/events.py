@@ -55,6 +55,12 @@ class EventFeed:
         self._watchers: set[Watcher] = set()
         self._thread: threading.Thread | None = None
         self._is_lost = False
+        self._is_live = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether events arrive now, as far as that is known: a connection that is silent is given up after a while."""
+        return self._is_live
 
     @contextmanager
     def watch(self, watcher: Watcher) -> Iterator[None]:
@@ -79,6 +85,7 @@ class EventFeed:
                 try:
                     self._serve(pubsub)
                 finally:
+                    self._is_live = False
                     pubsub.close()
             except Exception as error:  # any error of Redis is temporary for a feed
                 if not self._is_lost:
@@ -110,7 +117,7 @@ class EventFeed:
                 if is_subscribed or self._is_lost:
                     self._is_lost = False
                     self._pass_on(BACK)
-                is_subscribed = True
+                is_subscribed = self._is_live = True
             elif message["type"] == "message" and (event := read_event(message["data"])) is not None:
                 self._pass_on(event)
 

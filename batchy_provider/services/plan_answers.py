@@ -5,21 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plan.simulation import simulate
+from batchy_provider.services.plan_cache import Plan, PlanCache
 from batchy_provider.services.plan_inputs import PlanInputs
-from batchy_provider.services.why_scan import WhyScan, check_known
+from batchy_provider.services.why_scan import Neighbours, WhyScan, check_known
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from batchy_provider.config.catalog import Catalog
+    from batchy_provider.config.reader import Folder
     from batchy_provider.plan.expected_runs import ExpectedRun
     from batchy_provider.plan.why_facts import Facts
+    from batchy_provider.services.events import EventFeed
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.why_answers import AirflowReader
     from batchy_provider.state.store import Store
@@ -90,6 +93,7 @@ class PlanService:
     :param catalog: the workflow files.
     :param names: which workflows Redis knows.
     :param airflow: reads what Airflow knows; None where there is no Airflow.
+    :param events: the events of batches, in a process that keeps its plan until one of them; None in others.
     """
 
     def __init__(
@@ -99,12 +103,14 @@ class PlanService:
         catalog: Catalog,
         names: WorkflowNames,
         airflow: AirflowReader | None,
+        events: Callable[[], EventFeed] | None = None,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._names = names
         self._airflow = airflow
         self._inputs = PlanInputs()
+        self._cache = PlanCache(events, self._inputs.expire)
 
     def of(self, workflows: Iterable[str], *, hours: float = DEFAULT_HOURS) -> list[ExpectedRunView]:
         """Return the expected runs of some workflows, by the times at which they are due.
@@ -140,14 +146,14 @@ class PlanService:
 
         :param hours: how far to look ahead; with 0, no runs are expected.
         """
-        folder, store = self._catalog.read(), self._store()
-        scan = WhyScan(store, folder)
-        facts = scan.read(scan.neighbours.above(workflows), with_waits=False)
+        folder, wanted = self._catalog.read(), set(workflows)
         if hours <= 0:
-            return facts, []
-        dags = self._airflow(facts.workflows.keys()) if self._airflow is not None else None
-        inputs = self._inputs.read(store, folder, facts, dags)
-        return facts, [run for run in simulate(inputs, facts.now, hours) if run.workflow in workflows]
+            scan = WhyScan(self._store(), folder)
+            return scan.read(scan.neighbours.above(wanted), with_waits=False), []
+        plan = self._cache.get(hours, folder, wanted, lambda: self._plan(folder, wanted, hours))
+        above = Neighbours.of(plan.facts.workflows).above(wanted) & plan.facts.workflows.keys()
+        facts = replace(plan.facts, workflows={name: plan.facts.workflows[name] for name in sorted(above)})
+        return facts, [run for run in plan.runs if run.workflow in wanted]
 
     def _runs(self, workflows: Collection[str], hours: float, *, must_exist: bool = False) -> list[ExpectedRun]:
         if not 0 < hours <= MAX_HOURS:
@@ -157,6 +163,21 @@ class PlanService:
             for name in workflows:
                 check_known(facts, name, self._catalog, self._names)
         return runs
+
+    def _plan(self, folder: Folder, workflows: Collection[str], hours: float) -> Plan:
+        store = self._store()
+        scan = WhyScan(store, folder)
+        if self._airflow is not None or self._cache.is_kept:
+            # All workflows share the slots of Airflow.
+            workflows = {*workflows, *self._names.all(), *scan.file_names}
+        facts = scan.read(scan.neighbours.above(workflows), with_waits=False)
+        dags = self._airflow(facts.workflows.keys()) if self._airflow is not None else None
+        inputs = self._inputs.read(store, folder, facts, dags)
+        return Plan(hours, folder, facts, simulate(inputs, facts.now, hours, airflow=dags))
+
+    def close(self) -> None:
+        """Stop listening for events."""
+        self._cache.close()
 
 
 def _text(moment: datetime | None) -> str | None:

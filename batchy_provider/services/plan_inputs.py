@@ -7,25 +7,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from batchy_provider.plan.duration_model import DurationModel
+from batchy_provider.config.workflow import setting
+from batchy_provider.plan.duration_model import MIN_RUNS, DurationModel
 from batchy_provider.plan.expected_runs import PlanInput
-from batchy_provider.plan.run_history import RunHistory, run_history
+from batchy_provider.plan.run_history import RunHistory, history_of
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from batchy_provider.config.model import WorkflowModel
     from batchy_provider.config.reader import Folder
     from batchy_provider.config.workflow import Workflow
-    from batchy_provider.core.values import JobDuration
-    from batchy_provider.plan.airflow_facts import AirflowFacts
+    from batchy_provider.plan.airflow_facts import AirflowFacts, DagFacts, TaskFacts
     from batchy_provider.plan.why_facts import Facts, WorkflowFacts
+    from batchy_provider.state.past_runs import PastRuns
     from batchy_provider.state.store import Store
 
 _RENEW_SECONDS = 600.0
 """Batches that are history only end without a change of the live state, so durations are read again after this."""
+_AT_ONCE = 250
+"""The past runs of so many workflows are read at once: those of a thousand take 70 MB as text."""
 _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
@@ -34,12 +40,14 @@ class _Known:
     """The past runs of a workflow, with all that they depend on.
 
     :param read_at: when they were read, by the clock of this process.
+    :param failure_chance: see `PlanInput`.
     """
 
     stamp: object
     read_at: float
     history: RunHistory | None
     model: DurationModel | None
+    failure_chance: float | None
 
 
 class PlanInputs:
@@ -52,6 +60,14 @@ class PlanInputs:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
 
+    def expire(self, workflow: str | None = None) -> None:
+        """Read the past runs of a workflow, or of all, again when they are needed next."""
+        with self._lock:
+            if workflow is None:
+                self._known.clear()
+            else:
+                self._known.pop(workflow, None)
+
     def read(self, store: Store, folder: Folder, facts: Facts, airflow: AirflowFacts | None) -> dict[str, PlanInput]:
         """Return the inputs of all workflows of which there are facts."""
         found = facts.workflows
@@ -59,10 +75,12 @@ class PlanInputs:
         with self._lock:
             now = time.monotonic()
             old = [name for name, stamp in stamps.items() if not self._is_new(name, stamp, now)]
-            durations = store.durations_of(old)
-            for name in old:
-                history, model = _past(found[name], folder.workflows.get(name), durations.get(name, {}))
-                self._known[name] = _Known(stamps[name], now, history, model)
+            for first in range(0, len(old), _AT_ONCE):
+                some = old[first : first + _AT_ONCE]
+                past = store.past_of(some)
+                for name in some:
+                    history, model = _past(found[name], folder.workflows.get(name), past[name])
+                    self._known[name] = _Known(stamps[name], now, history, model, _failure_chance(past[name]))
             known = {name: self._known[name] for name in found}
         return {name: _input(each, folder.workflows.get(name), known[name], airflow) for name, each in found.items()}
 
@@ -81,7 +99,7 @@ def _stamp(facts: WorkflowFacts, workflow: Workflow | None) -> object:
 
 
 def _past(
-    facts: WorkflowFacts, workflow: Workflow | None, durations: Mapping[str, list[JobDuration]]
+    facts: WorkflowFacts, workflow: Workflow | None, past: PastRuns
 ) -> tuple[RunHistory | None, DurationModel | None]:
     state = facts.readable
     off: Collection[str] = state.disabled if state is not None else ()
@@ -89,12 +107,18 @@ def _past(
     if workflow is not None and workflow.model is not None and workflow.order is not None:
         handlers = {name for name, job in workflow.model.jobs.items() if job.is_handler}
         graph = {name: before for name, before in workflow.order.upstream.items() if name not in handlers}
+    if past.durations is None:
+        return None, None
     try:
-        history = run_history(durations, graph, off)
+        history = history_of(past.durations, graph, off)
         return history, None if history is None else DurationModel.of(history)
     except Exception as error:  # an error in one workflow must not hide another
         _unforeseen.warning(facts.workflow, "%s: its past runs say nothing", facts.workflow, exc_info=error)
         return None, None
+
+
+def _failure_chance(past: PastRuns) -> float | None:
+    return past.failed / past.closed if past.closed >= MIN_RUNS else None
 
 
 def _input(facts: WorkflowFacts, workflow: Workflow | None, known: _Known, airflow: AirflowFacts | None) -> PlanInput:
@@ -103,6 +127,9 @@ def _input(facts: WorkflowFacts, workflow: Workflow | None, known: _Known, airfl
     if workflow is not None and model is not None:
         window = workflow.config().window
     dag = airflow.dags.get(facts.workflow) if airflow is not None else None
+    if dag is not None and model is not None:
+        dag = _with_retries(dag, model)
+    by_file = model.max_active_jobs if model is not None else None
     return PlanInput(
         facts=facts,
         history=known.history,
@@ -110,4 +137,36 @@ def _input(facts: WorkflowFacts, workflow: Workflow | None, known: _Known, airfl
         max_active_runs=model.max_active_runs if model is not None else 1,
         slice_length=None if window is None else window.max,
         paused=dag is not None and dag.paused,
+        failure_chance=known.failure_chance,
+        jobs=None if model is None else _pools(model),
+        max_active_tasks=dag.max_active_tasks if dag is not None else by_file,
+        dag=dag,
     )
+
+
+def _pools(model: WorkflowModel) -> dict[str, str]:
+    """Return job → the pool that it takes a slot of."""
+    jobs = {name: job for name, job in model.jobs.items() if not job.is_handler}
+    return {name: setting(job, model, "pool") or "default_pool" for name, job in jobs.items()}
+
+
+def _with_retries(dag: DagFacts, model: WorkflowModel) -> DagFacts:
+    """Return a DAG with the moments at which its tasks that have failed are tried again."""
+    if not any(task.state == "up_for_retry" for run in dag.runs for task in run.tasks):
+        return dag
+    runs = [replace(run, tasks=[_with_retry(task, model) for task in run.tasks]) for run in dag.runs]
+    return replace(dag, runs=runs)
+
+
+def _with_retry(task: TaskFacts, model: WorkflowModel) -> TaskFacts:
+    job = model.jobs.get(task.task_id)
+    if task.state != "up_for_retry" or task.retry_at is not None or task.since is None or job is None:
+        return task
+    delay: timedelta | None = setting(job, model, "retry_delay")
+    if delay is None:
+        return task  # that of Airflow's configuration
+    if setting(job, model, "retry_backoff"):
+        delay *= 2 ** min(max(task.tries - 1, 0), 20)
+        if (longest := setting(job, model, "max_retry_delay")) is not None:
+            delay = min(delay, longest)
+    return replace(task, retry_at=task.since + delay)

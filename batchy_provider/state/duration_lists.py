@@ -25,17 +25,18 @@ from batchy_provider.state.protocol import Command
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import read_field
 
-_WIDTH = len('["2026-01-02T03:04:05.000000",99999.999,9999999999],')
+ENTRY_WIDTH = len('["2026-01-02T03:04:05.000000",99999.999,9999999999],')
+"""Each entry has so many characters, with the comma after it."""
 
 # A key of another type is another program's. That must not stop a batch from closing, so nothing is written then.
 # A list of another form is replaced.
 _ADD = f"""
-local longest = {(MAX_DURATIONS - 1) * _WIDTH}
+local longest = {(MAX_DURATIONS - 1) * ENTRY_WIDTH}
 for i = 1, #ARGV, 2 do
   local old = redis.pcall('HGET', KEYS[1], ARGV[i])
   if type(old) == 'table' then return 0 end
   local new = '[' .. ARGV[i + 1] .. ']'
-  if old and #old % {_WIDTH} == 1 and string.sub(old, 1, 2) == '[[' and string.sub(old, -2) == ']]' then
+  if old and #old % {ENTRY_WIDTH} == 1 and string.sub(old, 1, 2) == '[[' and string.sub(old, -2) == ']]' then
     local cut = #old - 1 - longest
     if cut < 0 then cut = 0 end
     new = '[' .. string.sub(old, cut + 2, -2) .. ',' .. string.sub(new, 2)

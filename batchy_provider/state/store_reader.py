@@ -20,6 +20,7 @@ from batchy_provider.state.backend import Backend
 from batchy_provider.state.duration_lists import load_durations
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
+from batchy_provider.state.past_runs import PastRuns, read_past
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.scan import candidates, overview, scan
 from batchy_provider.state.session import Session
@@ -148,3 +149,7 @@ class StoreReader:
             each.workflow: load_durations(each, as_hash(reply)) if isinstance(reply, (list, dict)) else {}
             for each, reply in zip(keys, replies, strict=True)
         }
+
+    def past_of(self, workflows: Collection[str]) -> dict[str, PastRuns]:
+        """Return workflow → its past runs, of many workflows, in two requests to each server."""
+        return read_past(self.backend, [self.backend.keys(workflow) for workflow in workflows])

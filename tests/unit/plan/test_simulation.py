@@ -8,49 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from told_facts import HOUR, NIGHTLY, NOW, after, file, moment, state, until, workflow
+from planned_nights import LAST_NIGHT, near, nightly, plan
+from told_facts import HOUR, NOW, after, moment, state, until
 
 from batchy_provider.core.holds import Hold
 from batchy_provider.core.schedules import Schedule
-from batchy_provider.core.values import JobDuration
-from batchy_provider.plan.duration_model import DurationModel
-from batchy_provider.plan.expected_runs import ExpectedRun, PathStep, PlanInput, RunState
-from batchy_provider.plan.run_history import run_history
-from batchy_provider.plan.simulation import simulate
-from batchy_provider.plan.why_facts import Dependency, Need, WorkflowFacts
-
-MINUTE = timedelta(minutes=1)
-EVENING = moment("28 20:00")
-"""Before the night in which the tests look: the runs of the night before have ended."""
-LAST_NIGHT: dict[str, Any] = {"began": "28 02:00", "ended": "28 02:30"}
-
-
-def plan_input(facts: WorkflowFacts, minutes: float | None = 30, **more: Any) -> PlanInput:
-    """Return a workflow whose runs have always taken so long; None: that never ran."""
-    if minutes is None:
-        return PlanInput(facts=facts, **more)
-    starts = [datetime(2026, 10, 1, 2) + timedelta(days=day) for day in range(40)]
-    # By one percent more or less, as clocks show it.
-    some = [JobDuration(start, minutes * 60 * (1 + start.day % 3 / 100), 86_400.0) for start in starts]
-    history = run_history({"load": some})
-    assert history is not None
-    return PlanInput(facts=facts, history=history, model=DurationModel.of(history), **more)
-
-
-def nightly(name: str, minutes: float | None = 30, *needs: Any, schedule: Schedule = NIGHTLY, **more: Any) -> PlanInput:
-    facts = {"file": file(*needs, schedule=schedule, **more.pop("file", {})), "state": state(name, **LAST_NIGHT)}
-    return plan_input(workflow(name, **{**facts, **more.pop("facts", {})}), minutes, **more)
-
-
-def plan(*inputs: PlanInput, now: datetime = EVENING, hours: float = 24) -> dict[str, list[ExpectedRun]]:
-    found: dict[str, list[ExpectedRun]] = {each.facts.workflow: [] for each in inputs}
-    for run in simulate({each.facts.workflow: each for each in inputs}, now, hours):
-        found[run.workflow].append(run)
-    return found
-
-
-def near(moment_: datetime | None, expected: datetime) -> bool:
-    return moment_ is not None and abs(moment_ - expected) <= 3 * MINUTE
+from batchy_provider.plan.expected_runs import ExpectedRun, PathStep, RunState
+from batchy_provider.plan.why_facts import Dependency, Need
 
 
 def test_a_nightly_run() -> None:

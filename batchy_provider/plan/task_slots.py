@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""The slots that tasks need in the simulation: of pools, of the executor, and of the DAG itself.
+
+Only limits that tasks may really meet are simulated: most pools are never full, and then they change nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batchy_provider.plan.airflow_facts import AirflowFacts
+from batchy_provider.plan.expected_runs import PlanInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from batchy_provider.plan.run_history import Numbers
+
+SlotsOfJobs = Mapping[str, "tuple[Slots, ...]"]
+"""Job → all slots that it needs while it runs."""
+
+_FEW_JOBS = 4_000
+_FEWEST_DRAWS = 100
+_BUSY = ("running", "restarting", "queued")
+
+
+class Slots:
+    """Some slots: until when each is taken, in each draw.
+
+    :param count: how many there are. Without any, nobody knows when one gets free.
+    :param draws: how many.
+    """
+
+    def __init__(self, count: int, draws: int) -> None:
+        import numpy as np
+
+        self.is_closed = count <= 0
+        self._until = np.zeros((draws, max(count, 1)))
+        self._draws = np.arange(draws)
+
+    def earliest(self) -> Numbers:
+        """Return when the first slot is free, for each draw."""
+        found: Numbers = self._until.min(axis=1)
+        return found
+
+    def take(self, start: Numbers, end: Numbers) -> None:
+        """Take a slot from `start` to `end`: of those that are free then, the one that was taken last."""
+        import numpy as np
+
+        self._set(np.where(self._until <= start[:, None], self._until, -1.0).argmax(axis=1), end)
+
+    def take_first(self, ready: Numbers, seconds: Numbers) -> Numbers:
+        """Take the slot that is free first, at `ready` or later, and return until when."""
+        import numpy as np
+
+        first = self._until.argmin(axis=1)
+        end: Numbers = np.maximum(ready, self._until[self._draws, first]) + seconds
+        self._set(first, end)
+        return end
+
+    def _set(self, places: np.ndarray[tuple[int, ...], np.dtype[np.intp]], end: Numbers) -> None:
+        import numpy as np
+
+        # A run that does not start within the plan takes no slot.
+        is_taken = np.isfinite(end)
+        if is_taken.all():
+            self._until[self._draws, places] = end
+        else:
+            self._until[self._draws[is_taken], places[is_taken]] = end[is_taken]
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """How many tasks of a workflow may run at the same time.
+
+    :param in_all: of all its jobs.
+    :param in_pool: pool → of the jobs that take its slots.
+    """
+
+    in_all: int
+    in_pool: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that tasks may have to wait for.
+
+    :param counts: limit → how many slots are left.
+    :param needed: workflow → job → the limits that it needs a slot of; without the workflows that wait for none.
+    """
+
+    counts: Mapping[str, int]
+    needed: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+    def draws(self, runs: Mapping[str, int], most: int) -> int:
+        """Return how many draws to make: fewer if very many jobs take slots.
+
+        :param runs: workflow → how many runs of it are simulated.
+        :param most: how many draws to make of few jobs.
+        """
+        jobs = sum(runs.get(name, 0) * len(some) for name, some in self.needed.items())
+        return most if jobs <= _FEW_JOBS else max(min(most, _FEWEST_DRAWS), most * _FEW_JOBS // jobs)
+
+    def slots(self, draws: int) -> dict[str, SlotsOfJobs]:
+        """Return workflow → job → the slots that it may have to wait for."""
+        found = {limit: Slots(count, draws) for limit, count in self.counts.items()}
+        return {
+            name: {job: tuple(found[limit] for limit in limits) for job, limits in some.items()}
+            for name, some in self.needed.items()
+        }
+
+
+def limits_of(inputs: Mapping[str, PlanInput], runs: Mapping[str, int], airflow: AirflowFacts | None) -> Limits:
+    """Return the limits that tasks may have to wait for.
+
+    :param runs: workflow → how many runs of it are simulated.
+    :param airflow: knows the limits; None without an Airflow: then only those of files are known.
+    """
+    airflow = airflow or AirflowFacts()
+    demands = {
+        name: _demand(each, min(each.max_active_runs, runs.get(name, 0)))
+        for name, each in inputs.items()
+        if each.history is not None and each.history.follows
+    }
+    executor, pool_of = "executor", "pool {}".format
+    limits = {pool_of(name): (pool.slots, _others(airflow, pool.used, name)) for name, pool in airflow.pools.items()}
+    limits[executor] = (airflow.parallelism, _others(airflow, airflow.running))
+    asked: Counter[str] = Counter()
+    for demand in demands.values():
+        asked[executor] += demand.in_all
+        for pool, count in demand.in_pool.items():
+            asked[pool_of(pool)] += count
+    counts = {
+        limit: left
+        for limit, (most, others) in limits.items()
+        if (left := _left(most, others, asked[limit])) is not None
+    }
+    needed: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, demand in demands.items():
+        each = inputs[name]
+        own = _left(each.max_active_tasks or 0, 0, demand.in_all)
+        shared = [executor] if executor in counts else []
+        if own is not None:
+            shared.append(f"dag {name}")
+            counts[shared[-1]] = own
+        pools = {pool_of(pool) for pool in demand.in_pool} & counts.keys()
+        if shared or pools:
+            of_jobs = {job: pool_of((each.jobs or {}).get(job)) for job in _jobs(each)}
+            needed[name] = {job: (*([pool] if pool in pools else ()), *shared) for job, pool in of_jobs.items()}
+    return Limits(counts, needed)
+
+
+def _left(limit: int, others: int, demand: int) -> int | None:
+    """Return how many slots a limit leaves; None if it is none, or no task may have to wait for it.
+
+    :param others: how many slots are taken by tasks of which the plan knows nothing.
+    """
+    left = limit - max(others, 0)
+    return left if limit > 0 and demand > left else None
+
+
+def _jobs(each: PlanInput) -> Collection[str]:
+    return each.history.follows.keys() if each.history is not None else ()
+
+
+def _others(airflow: AirflowFacts, taken: int, pool: str | None = None) -> int:
+    """Return how many of the slots that are taken now are not taken by runs that the plan knows."""
+    tasks = (task for dag in airflow.dags.values() for run in dag.runs for task in run.tasks)
+    return taken - sum(task.state in _BUSY and pool in (None, task.pool) for task in tasks)
+
+
+def _demand(each: PlanInput, runs: int) -> _Demand:
+    jobs = _jobs(each)
+    pools = Counter({each.jobs[job] for job in jobs if job in each.jobs} if each.jobs is not None else ())
+    in_pool = {
+        pool: runs * _at_once(each, [job for job in jobs if (each.jobs or {}).get(job) == pool]) for pool in pools
+    }
+    return _Demand(runs * _at_once(each, jobs), in_pool)
+
+
+def _at_once(each: PlanInput, jobs: Iterable[str]) -> int:
+    """Return how many of some jobs run at the same time in a usual run."""
+    assert each.history is not None
+    moments: list[tuple[float, int]] = []
+    for job in jobs:
+        begin, took = each.history.before[job], each.history.job_seconds[job]
+        # A little shorter, since the next job begins when this one has ended.
+        moments += [(begin, 1), (begin + took * (1 - 1e-9), -1)]
+    most = now = 0
+    for _, change in sorted(moments):
+        now += change
+        most = max(most, now)
+    return most
