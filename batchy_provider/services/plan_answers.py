@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.dates import format_date
@@ -150,10 +152,13 @@ class PlanService:
         if hours <= 0:
             scan = WhyScan(self._store(), folder)
             return scan.read(scan.neighbours.above(wanted), with_waits=False), []
-        plan = self._cache.get(hours, folder, wanted, lambda: self._plan(folder, wanted, hours))
+        # Whole hours, so that a plan that is kept serves the next question.
+        whole = math.ceil(hours)
+        plan = self._cache.get(whole, folder, wanted, lambda: self._plan(folder, wanted, whole))
+        until = plan.facts.now + timedelta(hours=hours)
         above = Neighbours.of(plan.facts.workflows).above(wanted) & plan.facts.workflows.keys()
         facts = replace(plan.facts, workflows={name: plan.facts.workflows[name] for name in sorted(above)})
-        return facts, [run for run in plan.runs if run.workflow in wanted]
+        return facts, [run for run in plan.runs if run.workflow in wanted and (run.due is None or run.due < until)]
 
     def _runs(self, workflows: Collection[str], hours: float, *, must_exist: bool = False) -> list[ExpectedRun]:
         if not 0 < hours <= MAX_HOURS:
@@ -164,7 +169,7 @@ class PlanService:
                 check_known(facts, name, self._catalog, self._names)
         return runs
 
-    def _plan(self, folder: Folder, workflows: Collection[str], hours: float) -> Plan:
+    def _plan(self, folder: Folder, workflows: Collection[str], hours: int) -> Plan:
         store = self._store()
         scan = WhyScan(store, folder)
         if self._airflow is not None or self._cache.is_kept:

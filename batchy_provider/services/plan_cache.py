@@ -31,7 +31,7 @@ class Plan:
     :param folder: the workflow files.
     """
 
-    hours: float
+    hours: int
     folder: Folder
     facts: Facts
     runs: list[ExpectedRun]
@@ -62,14 +62,14 @@ class PlanCache:
         self._watching = ExitStack()
         self._is_watching = False
         self._changes = 0
-        self._plans: dict[float, tuple[float, Plan]] = {}
+        self._plans: dict[int, tuple[float, Plan]] = {}
 
     @property
     def is_kept(self) -> bool:
         """Whether plans are kept at all."""
         return self._feed is not None
 
-    def get(self, hours: float, folder: Folder, names: Collection[str], make: Callable[[], Plan]) -> Plan:
+    def get(self, hours: int, folder: Folder, names: Collection[str], make: Callable[[], Plan]) -> Plan:
         """Return a plan: the last one if it is still true, else a new one.
 
         :param names: the workflows that it must know of.
