@@ -49,6 +49,7 @@ class ExpectedRun:
     :param deadline: None without one.
     :param miss_probability: the probability that it misses its deadline, from 0 to 1; None if that is unknown.
     :param critical_path: the runs that decide when it ends, in order; the last step is the run itself.
+    :param is_stuck: it has failed, and nothing starts it again before its workflow is due again.
     """
 
     workflow: str
@@ -61,6 +62,7 @@ class ExpectedRun:
     deadline: datetime | None = None
     miss_probability: float | None = None
     critical_path: Sequence[PathStep] = ()
+    is_stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ def expected_run(facts: WorkflowFacts, run: SimulatedRun, now: float, until: flo
         deadline=_moment_or_none(deadline),
         miss_probability=missed,
         critical_path=run.whole_path if run.end is not None and not run.is_stuck else (),
+        is_stuck=run.is_stuck,
     )
 
 

@@ -84,7 +84,7 @@ def test_a_failed_run_does_not_start_again_by_itself() -> None:
     runs = plan(failed, sales, now=NOW, hours=4)
     (erp,) = runs["erp"]
     assert (erp.state, erp.due, erp.start, erp.end_p50) == (RunState.PENDING, moment("02:00"), None, None)
-    assert erp.miss_probability == 1.0
+    assert (erp.miss_probability, erp.is_stuck) == (1.0, True)
     (run,) = runs["sales"]
     assert (run.waits_for, run.end_p50, run.miss_probability) == (("erp",), None, 1.0)
     tomorrow = plan(failed, sales, now=NOW, hours=30)["sales"][0]
