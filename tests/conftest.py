@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from distribution import Groups, Progress
 from grouping import group, rank
 from redis_server import KIND, Server, programs
 from thoroughness import PROFILE, load_profile
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from batchy_provider.local.settings import clean_environment
 
@@ -47,8 +47,6 @@ KINDS = list(PROGRAMS)
 AIRFLOWS = Path(__file__).parent / "integration"
 LEAVE_OUT = pytest.StashKey[str]()
 """Marks of the tests that are left out: none, "long", or "long and slow"."""
-SHOWN_SECONDS = 10.0
-"""A test that takes longer is shown with its name as soon as it has ended."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,21 +68,6 @@ def _left_out(config: pytest.Config) -> str:
     return "long" if config.option.all_tests else "long and slow"
 
 
-class Progress:
-    """Shows at once what has taken long: a test on an Airflow prints nothing for a minute."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None and terminal.verbosity == 0 and report.duration > SHOWN_SECONDS:
-            when = "" if report.when == "call" else f" ({report.when})"
-            terminal.ensure_newline()
-            terminal.write_line(f"{report.duration:6.1f} s {report.nodeid}{when}")
-
-
 def _are_folders(config: pytest.Config) -> bool:
     return all(Path(name).is_dir() for name in config.args)
 
@@ -103,13 +86,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def _has_airflow(config: pytest.Config) -> bool:
     named = [Path(name).resolve() for name in config.args]
     return any(AIRFLOWS.is_relative_to(name) or name.is_relative_to(AIRFLOWS) for name in named)
-
-
-class Groups(LoadScopeScheduling):
-    """Groups of tests go to the next process that is free, in their order: what takes long comes first."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:

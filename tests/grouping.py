@@ -62,6 +62,11 @@ def rank(nodeid: str) -> int:
     return next((number for number, begin in enumerate(EARLY) if nodeid.startswith(begin)), len(EARLY))
 
 
+def is_quick(group: str) -> bool:
+    """Tell whether a group of tests takes seconds only, and needs no Airflow."""
+    return rank(group) == len(EARLY)
+
+
 def airflow(nodeid: str) -> str:
     """Return which Airflow a test uses: ``own``, ``struck`` or ``shared``; empty if it uses none."""
     folder, _, name = nodeid.partition("::")[0].rpartition("/")

@@ -10,8 +10,6 @@ import pytest
 from documentation_pages import PAGES, ROOT, messages
 
 TROUBLE = PAGES["troubleshooting.md"]
-TEXTS = messages.all_texts(ROOT / "batchy_provider")
-SAID = messages.raised(ROOT / "batchy_provider")
 NOT_OF_USERS = {
     "AssertionError",
     "AttributeError",
@@ -44,16 +42,22 @@ ELSEWHERE = (
 )
 
 
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """All texts in the source: read when a test wants them, not by each process that collects tests."""
+    return messages.all_texts(ROOT / "batchy_provider")
+
+
 @pytest.mark.parametrize("pattern", messages.patterns(TROUBLE))
-def test_what_the_page_of_troubles_lists_is_what_the_code_says(pattern: str) -> None:
-    assert any(messages.matches(pattern, text) for text in TEXTS), f"no text in the source is like {pattern!r}"
+def test_what_the_page_of_troubles_lists_is_what_the_code_says(pattern: str, texts: list[str]) -> None:
+    assert any(messages.matches(pattern, text) for text in texts), f"no text in the source is like {pattern!r}"
 
 
 def test_every_error_that_a_night_can_meet_is_on_the_page_of_troubles() -> None:
     patterns = messages.patterns(TROUBLE)
     missing = [
         f"{message.place}: {message.error}: {message.text}"
-        for message in SAID
+        for message in messages.raised(ROOT / "batchy_provider")
         if message.error not in NOT_OF_USERS
         and message.error.endswith("Error")
         and message.error not in ("ValueError", "OSError", "ConnectionError", "BundleRefusedError")
