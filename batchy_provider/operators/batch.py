@@ -238,7 +238,7 @@ class BatchyCloseOperator(BatchOperator):
         """Close the batch, or return the one that an earlier try of this task has closed."""
         from batchy_provider.core.values import CloseRequest
         from batchy_provider.observability import metrics, traces
-        from batchy_provider.operators.closing import decide_for_run, states_before
+        from batchy_provider.operators.closing import decide_for_run, forget_outputs, states_before
         from batchy_provider.operators.task_durations import seconds_of
 
         run = Run.of(context)
@@ -264,6 +264,7 @@ class BatchyCloseOperator(BatchOperator):
                 by=run.holder().name,
             )
             closed = store.close(self.workflow, request)
+            forget_outputs(store, closed, before)
             span.set(**traces.batch_attributes(closed))
         metrics.closed(closed, attempt_of(context))
         self.log.info("Batch %s of %s is closed: %s.", closed.batch_id, self.workflow, closed.status)

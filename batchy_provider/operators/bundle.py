@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.execution_outcome import ExecutionOutcome
     from batchy_provider.bundles.execution_request import ExecutionRequest
     from batchy_provider.core.values import Batch
+    from batchy_provider.state.job_outputs import JobOutputs
 
 
 class BashBundleOperator(BaseOperator):
@@ -140,6 +141,7 @@ class BashBundleOperator(BaseOperator):
         self.redis_conn_id = redis_conn_id
         self._execution: Execution | None = None
         self._batch: Batch | None = None
+        self._outputs: JobOutputs | None = None
         self._lineage_written: Any = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -183,10 +185,13 @@ class BashBundleOperator(BaseOperator):
         from batchy_provider.operators.batch_watchdog import BatchEnd, watchdog
         from batchy_provider.operators.execution_timeout import orderly_timeout
         from batchy_provider.operators.progress import ProgressReporter
+        from batchy_provider.operators.script_xcoms import begin, outputs_of
 
         cache = bundle_cache()
         ti = context["ti"]
         workflow = self.workflow or ti.dag_id
+        self._outputs = outputs_of(store, batch)
+        begin(ti, self._outputs)
         with observed_execution.observe(workflow, self.job, batch, ti.try_number) as observed:
             execution = self._execution = Execution(
                 self._request(context, batch, lock_folder=cache.root / "claims"),
@@ -227,6 +232,7 @@ class BashBundleOperator(BaseOperator):
             job_params=self.job_params,
             previous=self.previous,
             input_from=self.input_from,
+            outputs=self._outputs,
         )
         learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
         close_process()
@@ -258,7 +264,7 @@ class BashBundleOperator(BaseOperator):
         for notice in outcome.notices:
             self.log.warning("%s", notice)
         self._lineage_written = outcome.values.get("lineage")
-        push_outcome(context["ti"], outcome)
+        push_outcome(context["ti"], outcome, self._outputs)
         whole = f"The whole output is in {outcome.stored.url}; to read it: {outcome.stored.command()}"
         self.log.info("%s", whole)
         if outcome.state == "success":

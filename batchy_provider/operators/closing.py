@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from batchy_provider.core.vocabulary import Outcome, Result
     from batchy_provider.operators.dag_run import Run
     from batchy_provider.operators.task_instances import States
+    from batchy_provider.state.store import Store
 
+_log = logging.getLogger(__name__)
 STATUSES = ("auto", "success", "failed")
 
 _OUTCOMES: dict[str, Outcome] = {
@@ -78,6 +81,20 @@ def decide_for_run(status: str, ti: RuntimeTaskInstanceProtocol, run: Run, batch
         # A person marked the run as failed, or it timed out. The tasks that were skipped for that loaded nothing.
         return replace(closing, result="failed", failure="the run was marked as failed")
     return closing
+
+
+def forget_outputs(store: Store, batch: Batch, before: States) -> None:
+    """Remove what the jobs of a closed batch left for later ones. An error is no reason to fail: they go after a week.
+
+    :param before: the states of all tasks before the closing task.
+    """
+    from batchy_provider.exceptions import BatchyError
+
+    instances = [(task, index) for task, states in before.items() for index in states]
+    try:
+        store.job_outputs(batch.workflow, batch.batch_id).forget_batch(instances)
+    except BatchyError as error:
+        _log.info("Redis still has what the jobs of batch %d left for later ones: %s", batch.batch_id, error)
 
 
 def decide(status: str, batch: Batch, before: States) -> Closing:

@@ -13,12 +13,13 @@ from batchy_provider.bundles.confined_files import as_local_path
 from batchy_provider.bundles.execution_id import ExecutionId
 from batchy_provider.bundles.script_context import ScriptContext
 from batchy_provider.operators.job_batch import params_and_window
-from batchy_provider.operators.script_xcoms import pull_input, pull_previous
+from batchy_provider.operators.script_xcoms import EarlierTasks
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from batchy_provider.core.values import Batch
+    from batchy_provider.state.job_outputs import JobOutputs
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def script_context_of(
     job_params: Mapping[str, Any] | None,
     previous: Sequence[str],
     input_from: str | None,
+    outputs: JobOutputs | None = None,
 ) -> tuple[ScriptContext, dict[str, Any]]:
     """Return what a script can read about its execution, and its input as arguments of `ExecutionRequest`.
 
@@ -40,11 +42,12 @@ def script_context_of(
     :param job_params: params of a task that is no job of the workflow; None for a job.
     :param previous: ids of the tasks whose state, output and values the script gets.
     :param input_from: id of the task whose output is the input; None: the script has no input.
+    :param outputs: Redis' copies of what earlier tasks left; None: all is read from XCom.
     """
     ti = context["ti"]
-    tasks = list(dict.fromkeys([*previous, *([input_from] if input_from else [])]))
-    before = pull_previous(ti, tasks)
-    arguments, source = _input(ti, input_from, before)
+    earlier = EarlierTasks(ti, list(dict.fromkeys([*previous, *([input_from] if input_from else [])])), outputs)
+    before = earlier.previous()
+    arguments, source = _input(earlier, input_from, before)
     if batch is None:
         own: dict[str, Any] = {"params": {**(context.get("params") or {}), **(job_params or {})}}
     else:
@@ -61,7 +64,9 @@ def script_context_of(
     return script_context, arguments
 
 
-def _input(ti: Any, input_from: str | None, before: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _input(
+    earlier: EarlierTasks, input_from: str | None, before: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the input as arguments of `ExecutionRequest`, and what `$BATCHY_PARAMS` says about it."""
     if input_from is None:
         return {}, None
@@ -70,7 +75,7 @@ def _input(ti: Any, input_from: str | None, before: Mapping[str, Any]) -> tuple[
     if state != "success":
         log.warning("Task %s is %s: the input is empty.", input_from, state)
         return {"input_bytes": b""}, source
-    content = pull_input(ti, input_from)
+    content = earlier.input(input_from)
     if isinstance(content, bytes):
         return {"input_bytes": content}, {**source, "bytes": len(content)}
     return {"input": content}, {**source, "bytes": content["bytes"]}

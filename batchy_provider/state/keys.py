@@ -33,6 +33,7 @@ class Keys:
             self.history,
             self.durations,
             self.progress,
+            self.outputs,
             self.offsets,
         )
 
@@ -89,6 +90,11 @@ class Keys:
     def progress(self) -> str:
         """Hash: job → JSON with the latest progress of its execution."""
         return f"{self.live}:progress"
+
+    @property
+    def outputs(self) -> str:
+        """Hash: batch id and task → JSON, what a task of an open batch has left for later ones."""
+        return f"{self.live}:outputs"
 
     @property
     def offsets(self) -> str:

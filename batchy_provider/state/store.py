@@ -27,6 +27,7 @@ from batchy_provider.state.archive_port import Archive, ArchiveEffect
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.changes import Rule, make_change
 from batchy_provider.state.extent_query import read_extent
+from batchy_provider.state.job_outputs import JobOutputs
 from batchy_provider.state.processes import sight
 from batchy_provider.state.pruning import prune
 from batchy_provider.state.store_reader import StoreReader
@@ -192,6 +193,10 @@ class Store(StoreReader, Annotating):
     def set_progress(self, workflow: str, job: str, report: dict[str, Any]) -> None:
         """Keep the latest progress of a job: ``batch_id``, ``progress`` from 0 to 1, ``message``, ``at``."""
         self.backend.ask(workflow, ("HSET", self.backend.keys(workflow).progress, job, json.dumps(report)))
+
+    def job_outputs(self, workflow: str, batch_id: int) -> JobOutputs:
+        """Return what the jobs of a batch have left for later ones."""
+        return JobOutputs(self.backend, workflow, batch_id)
 
     # -- how it is done ----------------------------------------------------------------------------------
 

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from redis import Redis
 
 WORKFLOW = "bad"
-SUFFIXES = ("", ":meta", ":runs", ":closed", ":days", ":loaded", ":durations", ":history", ":progress", ":told")
+SUFFIXES = (
+    "",
+    ":meta",
+    ":runs",
+    ":closed",
+    ":days",
+    ":loaded",
+    ":durations",
+    ":history",
+    ":progress",
+    ":outputs",
+    ":told",
+)
 
 RAW = (
     b"",

@@ -54,6 +54,11 @@ def a_whole_life(url: str, folder: Path) -> None:
     run = Holder(dag_id="sales", run_id="run-1")
     batch = store.open("sales", OpenRequest(config=config, holder=run))
     store.set_progress("sales", "load", {"batch_id": batch.batch_id, "progress": 0.5})
+    outputs, job = store.job_outputs("sales", batch.batch_id), ("load", -1)
+    outputs.save(job, {"state": "success"})
+    assert outputs.load([job])
+    outputs.forget_batch([])
+    assert not outputs.load([job])
     assert store.batch_of_run("sales", run_key("sales", "sales", "run-1")) is not None
     wait = make_wait(store, "sales")
     assert ask(store.backend, wait).state == "waiting"

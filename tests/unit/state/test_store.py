@@ -32,6 +32,7 @@ from batchy_provider.state.store import Store
 def test_a_batch_writes_only_the_documented_keys(store: Store, client: redis.Redis) -> None:
     batch = succeed(store, "first")
     store.set_progress(WORKFLOW, "extract", {"progress": 0.5})
+    store.job_outputs(WORKFLOW, batch.batch_id).save(("extract", -1), {"state": "success"})
     found = {key.decode(): client.type(key).decode() for key in client.scan_iter()}
     assert found == {
         "sales": "hash",
@@ -43,6 +44,7 @@ def test_a_batch_writes_only_the_documented_keys(store: Store, client: redis.Red
         "sales:durations": "hash",
         "sales:history": "zset",
         "sales:progress": "hash",
+        "sales:outputs": "hash",
     }
 
 
