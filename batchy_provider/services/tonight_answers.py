@@ -18,7 +18,7 @@ from batchy_provider.services.deadlines import Deadline, deadline_of
 from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.services.plan_answers import MAX_HOURS
 from batchy_provider.services.timeline_views import Timeline, TimelineBandView, TimelineRowView, TimelineRunView
-from batchy_provider.services.workflows import diagnostics_by_workflow
+from batchy_provider.services.workflows import diagnostics_by_workflow, unknown_workflow
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.outline_reader import BatchesInSpan, OutlineReader
 
@@ -89,6 +89,7 @@ class TonightService:
         problems: bool = False,
         limit: int = MOST_ROWS,
         offset: int = 0,
+        must_exist: bool = False,
     ) -> Timeline:
         """Return the runs of workflows in a span of time, those with problems first.
 
@@ -97,11 +98,15 @@ class TonightService:
         :param workflows: only these; empty for all.
         :param search: part of a name, description, owner or tag, whatever its case.
         :param problems: only workflows with problems.
+        :param must_exist: each of `workflows` must be known; otherwise one that is not is left out.
+        :raises UnknownWorkflowError: neither Redis nor a file knows one of them.
         """
         folder = self._catalog.read()
         known = self._names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
         wanted = known if only is None else known & set(only)
         if workflows:
+            if must_exist and (unknown := sorted(set(workflows) - known)):
+                raise unknown_workflow(unknown[0], self._catalog, self._names)
             wanted &= set(workflows)
         files = folder.workflows
         wanted = {name for name in wanted if _matches(name, files.get(name), search)}
