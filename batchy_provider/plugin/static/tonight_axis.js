@@ -70,7 +70,7 @@ export function Axis({ span, groups, now, zoneId, selected, chain, select, toggl
     <div class="axis-head" aria-hidden="true"><div class="axis-name"></div><div class="axis-track">${lines.map((line) => line.label && html`<span key=${line.at} class=${`tick ${line.midnight ? "midnight" : ""} ${share(span, line.at) > 96 ? "end" : ""}`} style=${{ left: `${share(span, line.at)}%` }}>${line.label}</span>`)}${now >= span.from && now <= span.to ? html`<span class="tick now" style=${{ left: `${share(span, now)}%` }}>now</span>` : null}</div></div>
     <div class="axis-body">
       <div class="axis-lines" aria-hidden="true">
-        ${lines.map((line) => (line.label ? html`<i key=${line.at} class=${line.midnight ? "midnight" : line.change ? "change" : ""} style=${{ left: `${share(span, line.at)}%` }}></i>` : null))}
+        ${lines.map((line) => (line.line ? html`<i key=${line.at} class=${line.midnight ? "midnight" : line.change ? "change" : ""} style=${{ left: `${share(span, line.at)}%` }}></i>` : null))}
         ${now > span.from ? html`<i class="past" style=${{ width: `${share(span, now)}%` }}></i>` : null}
         ${now >= span.from && now <= span.to ? html`<i class="now" style=${{ left: `${share(span, now)}%` }}></i>` : null}
       </div>

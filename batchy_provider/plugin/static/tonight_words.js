@@ -106,8 +106,10 @@ export function ticks(from, to, zoneId, pixels) {
     before = now;
     const midnight = text.slice(11) === "00:00";
     const hour = Number(text.slice(11, 13));
-    found.push({ at, midnight, change: change ? now : null, label: midnight ? dayText(date, zoneId) : change || hour % step === 0 ? `${text.slice(11)}${change ? ` ${now}` : ""}` : null });
+    found.push({ at, midnight, change: change ? now : null, line: midnight || change || hour % step === 0, label: midnight ? dayText(date, zoneId) : change || hour % step === 0 ? `${text.slice(11)}${change ? ` ${now}` : ""}` : null });
   }
+  // The label of a change of the clocks is longer: it takes the room of those beside it.
+  if (room * step < 90) found.forEach((tick, at) => tick.change && [at - 1, at + 1].forEach((near) => found[near] && !found[near].midnight && (found[near].label = null)));
   return found;
 }
 
