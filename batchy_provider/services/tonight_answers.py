@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.config.workflow import Workflow
     from batchy_provider.plan.expected_runs import ExpectedRun
-    from batchy_provider.plan.why_facts import Facts, WorkflowFacts
+    from batchy_provider.plan.why_facts import WorkflowFacts
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.plan_answers import PlanService
     from batchy_provider.state.store import Store
@@ -111,7 +111,8 @@ class TonightService:
         files = folder.workflows
         wanted = {name for name in wanted if _matches(name, files.get(name), search)}
         start, end = span
-        facts, expected = self._foresee(wanted, end)
+        now = self._store().backend.server_time()  # the plan may be some seconds old
+        facts, expected = self._plan.foresee(wanted, max(0.0, (end - now) / timedelta(hours=1)))
         shown = {name: facts.workflows[name] for name in wanted if _exists(facts.workflows[name])}
         batches = self._outlines.read(
             self._store().backend, [name for name, each in shown.items() if each.readable is not None], start, end
@@ -121,13 +122,13 @@ class TonightService:
             plans.setdefault(run.workflow, []).append(run)
         rows, late = {}, {}
         for name, each in shown.items():
-            late[name] = _deadline(files.get(name), each, facts.now)
+            late[name] = _deadline(files.get(name), each, now)
             rows[name] = _row(
                 each,
                 batches.get(name),
                 plans.get(name, ()),
                 span=Span(start, end),
-                now=facts.now,
+                now=now,
                 deadline=late[name],
             )
         selected = [row for row in in_order(rows) if row.problems or not problems]
@@ -136,7 +137,7 @@ class TonightService:
             for row in selected[offset : offset + limit]
         ]
         return Timeline(
-            now=format_date(facts.now),
+            now=format_date(now),
             from_date=format_date(start),
             to_date=format_date(end),
             items=views,
@@ -145,10 +146,6 @@ class TonightService:
             offset=offset,
             counts=_counts(rows.values()),
         )
-
-    def _foresee(self, names: Collection[str], until: datetime) -> tuple[Facts, list[ExpectedRun]]:
-        now = self._store().backend.server_time()
-        return self._plan.foresee(names, max(0.0, (until - now) / timedelta(hours=1)))
 
 
 def _matches(name: str, workflow: Workflow | None, search: str | None) -> bool:
