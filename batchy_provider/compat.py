@@ -94,6 +94,20 @@ def sync_callback_class() -> Any:
     return getattr(deadline, "SyncCallback", None)
 
 
+def is_dag_paused(ti: Any, dag_id: str) -> bool | None:
+    """Tell a running task whether a DAG is paused; None if that cannot be known. Airflow 3.1 cannot tell it.
+
+    :param ti: the task instance of the context.
+    """
+    ask = getattr(ti, "get_dag", None)
+    if ask is None:
+        return None
+    try:
+        return bool(ask(dag_id).is_paused)
+    except Exception:  # there is no such DAG, or the API server does not answer
+        return None
+
+
 def secrets_masker() -> Any:
     """Return the masker of a task's process. In all versions it is a private object of Airflow."""
     from airflow.sdk._shared.secrets_masker import _secrets_masker

@@ -18,7 +18,7 @@ def get_provider_info() -> dict[str, Any]:
         "from a YAML file and a ``script.sh``.",
         "integrations": [{"integration-name": _INTEGRATION, "tags": ["software"]}],
         "operators": [
-            _modules("batchy_provider.operators.batch", "batchy_provider.operators.bundle"),
+            _modules(*(f"batchy_provider.operators.{name}" for name in ("batch", "bundle", "warnings"))),
         ],
         "sensors": [_modules("batchy_provider.sensors.waitsy")],
         "triggers": [_modules(*(f"batchy_provider.triggers.{name}" for name in ("batch", "closed", "hold", "waitsy")))],
@@ -139,6 +139,12 @@ def _options() -> dict[str, Any]:
             "have the same names. It must be the same on all workers. Default: ``[api] base_url``, else\n"
             "``[core] execution_api_server_url``. Change it only while no batch is open.",
             example="finance-prod",
+        ),
+        "warnings_schedule": _option(
+            "string",
+            "*/5 * * * *",
+            "How often the DAG ``batchy_warnings`` evaluates deadlines with ``warn``: a cron expression, in UTC.",
+            example="*/2 * * * *",
         ),
         "cfg_folder": _option(
             "string",

@@ -40,6 +40,7 @@ from batchy_provider.cli import (
     transfer,
     validate,
     wait,
+    warnings,
     why,
 )
 from batchy_provider.cli.context import (
@@ -65,6 +66,7 @@ GROUPS = (
     why,
     plan,
     tonight,
+    warnings,
     schedule,
     gaps,
     fill,

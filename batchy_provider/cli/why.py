@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from batchy_provider.cli.argument_types import duration
 from batchy_provider.cli.context import EXIT_OK, Commands, Context, UsageError, add_command
 from batchy_provider.cli.output import date_text
 from batchy_provider.cli.result_store import add_results_option
+from batchy_provider.exceptions import BatchyError
 
 
 def add_commands(commands: Commands) -> None:
@@ -60,10 +62,23 @@ def show_why(context: Context, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     chain = found["chain"]
     context.output.hint(found["text"])
+    for warning in _warnings(context, arguments, url):
+        since = date_text(warning["since"])
+        context.output.hint(f"Warned since {since} UTC: {warning['text']}")
     if len(chain) > 1 or context.output.form == "plain":
         rows = [[link["workflow"], link["code"], link["text"]] for link in chain]
         context.output.table(("workflow", "why", "in words"), rows)
     return EXIT_OK
+
+
+def _warnings(context: Context, arguments: argparse.Namespace, url: str | None) -> list[dict[str, Any]]:
+    """Return the warnings that stand. Whatever hinders that, the answer to why is there already."""
+    with suppress(BatchyError):
+        if url is None:
+            return [asdict(each) for each in context.services.warnings.standing([arguments.workflow])]
+        found: Any = remote.get(arguments, url, "warnings")
+        return list(found)
+    return []
 
 
 def show_impact(context: Context, arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from batchy_provider.config.base_model import Notifier
 from batchy_provider.config.diagnostics import QUOTES, Code, KeyPath, Violation, did_you_mean, nearest, one_of, show
 from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
 from batchy_provider.config.model import Infa
-from batchy_provider.config.schedule_model import CronSchedule, Deadline, Nth, RunParam, Wait, Within
+from batchy_provider.config.schedule_model import CronSchedule, Deadline, DeadlineWarn, Nth, RunParam, Wait, Within
 from batchy_provider.config.window_model import UntilWorkflows, WindowModel
 
 SYNONYMS = {
@@ -52,6 +52,7 @@ SYNONYMS = {
 
 _EXPECTED = {
     "bool_type": "true or false",
+    "float_type": "a number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "string_type": "text",
@@ -152,6 +153,8 @@ def known_keys(path: KeyPath, top: type[BaseModel]) -> Iterable[str]:
             model = Notifier
         case ("deadline",):
             model = Deadline
+        case ("deadline", "warn"):
+            model = DeadlineWarn
         case ("run_params", _):
             model = RunParam
         case ("jobs", _, "for_each"):

@@ -39,6 +39,9 @@ __all__ += ["CALENDARS_STEM", "SHARED_STEMS", "read_each", "read_folder", "read_
 
 log = logging.getLogger(__name__)
 
+WARNINGS_DAG = "batchy_warnings"
+"""The DAG that warns about deadlines. No workflow may have its name."""
+
 Read = tuple[Workflow | None, list[Diagnostic]]
 """The result of one file: the workflow, or None and its diagnostics."""
 
@@ -169,6 +172,9 @@ class Reader:
             name = check_workflow_name(path.stem)
         except InvalidNameError as error:
             return None, [Diagnostic.of_file(path, Code.FILE_NAME, f"{error}; rename the file")]
+        if name == WARNINGS_DAG:
+            message = f"{name!r} is the DAG that warns about deadlines; rename the file"
+            return None, [Diagnostic.of_file(path, Code.RESERVED_NAME, message)]
         workflow, violations = validate(
             name, path, document.data, self.defaults(path.parent), self.look, lambda: self.calendars(path.parent)
         )

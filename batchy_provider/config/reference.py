@@ -22,7 +22,7 @@ from batchy_provider.config.diagnostics import Code
 from batchy_provider.config.durations import format_duration
 from batchy_provider.config.job_model import ForEach, Job, Limits, Settings
 from batchy_provider.config.model import Infa, SharedModel, WorkflowModel
-from batchy_provider.config.schedule_model import After, CronSchedule, Deadline, RunParam, Wait
+from batchy_provider.config.schedule_model import After, CronSchedule, Deadline, DeadlineWarn, RunParam, Wait
 from batchy_provider.config.window_model import WindowModel
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -32,6 +32,7 @@ _MODELS: dict[str, type[BaseModel]] = {
         CalendarModel,
         CronSchedule,
         Deadline,
+        DeadlineWarn,
         ForEach,
         Infa,
         Job,
@@ -72,6 +73,8 @@ _FORMS = {
     "schedule": "cron, preset, list of crons, `{cron: …}` or `{after: […]}`",
     "scope": "`today`, `due`, `since_last_run`, `any` or `{within: 12h}`",
     "until": "`now`, `schedule` or `{workflows: […]}`",
+    "chance": "number",
+    "warn": "`true`, or mapping, see [warn](#warn)",
     "wait_for": "name, mapping, or list of these",
     "weekend": "day of the week or list of them",
     "window": "mapping, see [window](#window)",

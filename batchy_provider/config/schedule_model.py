@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from batchy_provider.config.base_model import FileModel, Notifiers
+from batchy_provider.config.base_model import FileModel, Notifier, Notifiers
 from batchy_provider.config.diagnostics import nearest
 from batchy_provider.config.field_types import (
     Cron,
@@ -19,6 +19,7 @@ from batchy_provider.config.field_types import (
     Timezone,
     wrong,
 )
+from batchy_provider.core.deadline_warnings import DEFAULT_CHANCE
 from batchy_provider.core.vocabulary import OnFailed, SubscribedResult
 
 
@@ -168,6 +169,36 @@ def _waits(value: Any) -> Any:
 Waits = Annotated[list[Wait], BeforeValidator(_waits, json_schema_input_type=_WrittenWaits)]
 
 
+def _chance(value: float) -> float:
+    if not 0 < value < 1:
+        raise wrong(f"expected a number above 0 and below 1, not {value:g}; 0.8 stands for 80 percent")
+    return value
+
+
+class DeadlineWarn(FileModel):
+    """When to warn before a deadline is missed."""
+
+    chance: Annotated[float, AfterValidator(_chance)] = Field(
+        default=DEFAULT_CHANCE,
+        description="From this probability of a miss on, notifiers are called: a number above 0 and below 1.",
+        json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    )
+    notify: Annotated[Notifiers, Field(min_length=1)] | None = Field(
+        default=None, description="Airflow notifiers to call instead of those of the deadline."
+    )
+
+
+def _warn(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    if isinstance(value, int | float):
+        raise wrong(f"expected true or a mapping, not the number {value:g}; for a probability write {{chance: 0.8}}")
+    return value
+
+
+_WrittenWarn = bool | DeadlineWarn
+
+
 class Deadline(FileModel):
     """Time by which a batch should be closed. If it is late, notifiers are called, and the batch goes on."""
 
@@ -175,7 +206,18 @@ class Deadline(FileModel):
         default=None, description='Time of day in `timezone`, such as `"06:00"`; needs a schedule at one time of day.'
     )
     within: PositiveDuration | None = Field(default=None, description="How long after the run was due.")
+    warn: Annotated[DeadlineWarn | None, BeforeValidator(_warn, json_schema_input_type=_WrittenWarn | None)] = Field(
+        default=None,
+        description="Call notifiers already when a miss becomes likely, and once more when the danger is over: `true`, "
+        "or a mapping.",
+    )
     notify: Annotated[Notifiers, Field(min_length=1)] = Field(description="Airflow notifiers to call.")
+
+    @property
+    def warned(self) -> list[Notifier]:
+        """The notifiers that are called when a miss becomes likely."""
+        own = None if self.warn is None else self.warn.notify
+        return self.notify if own is None else own
 
 
 class RunParam(FileModel):

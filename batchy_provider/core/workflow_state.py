@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchy_provider.core.deadline_warnings import DeadlineWarning
 from batchy_provider.core.holders import Lease
 from batchy_provider.core.holds import Hold
 from batchy_provider.core.job_state import Fields
@@ -33,6 +34,7 @@ class WorkflowState:
     :param progress: job → its latest report: ``batch_id``, ``progress``, ``message``, ``at``.
     :param schedule: when it is due, as far as Redis remembers it.
     :param lease: the lease on the open batch; None without one.
+    :param warnings: run → the warning about its deadline.
     """
 
     workflow: str
@@ -49,6 +51,7 @@ class WorkflowState:
     hold: Hold | None = None
     schedule: Schedule = NO_SCHEDULE
     lease: Lease | None = None
+    warnings: Mapping[str, DeadlineWarning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ A loader file in the DAGs folder needs two lines::
 from __future__ import annotations
 
 from batchy_provider.dag_factory.loader import build_dags, load_dags, raise_config_errors
+from batchy_provider.dag_factory.warnings_dag import warnings_dag
 from batchy_provider.hooks.deployment import cfg_folder
 
-__all__ = ["build_dags", "cfg_folder", "load_dags", "raise_config_errors"]
+__all__ = ["build_dags", "cfg_folder", "load_dags", "raise_config_errors", "warnings_dag"]

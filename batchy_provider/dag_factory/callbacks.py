@@ -48,6 +48,9 @@ def deadlines(model: WorkflowModel) -> Any:
     """
     if model.deadline is None:
         return None
+    if model.deadline.warn is not None and model.deadline.warn.notify is not None:
+        # The DAG that warns makes them. A fault is shown here, at the key of the file.
+        _notifiers(model.deadline.warn.notify, ("deadline", "warn", "notify"))
     from airflow.sdk import BaseNotifier
     from airflow.sdk.definitions import deadline as sdk
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.config.diagnostics import Code, Diagnostic
-from batchy_provider.config.reader import InvalidFilesError, Reader, find_file, locate, read_folder
+from batchy_provider.config.reader import WARNINGS_DAG, InvalidFilesError, Reader, find_file, locate, read_folder
 from batchy_provider.config.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ def build_dags(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic]]:
     :returns: workflow → DAG of all valid files, and the diagnostics of all invalid ones. An invalid file never hides a
         valid one.
     """
+    dags, diagnostics, _ = _build_all(folder)
+    return dags, diagnostics
+
+
+def _build_all(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic], bool]:
+    """Return what `build_dags` returns, and whether a file asks for warnings about its deadline."""
     dags: dict[str, DAG] = {}
     with _collector_paused():
         found = read_folder(folder)
@@ -47,7 +53,13 @@ def build_dags(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic]]:
             diagnostics += more
         if check is not None:
             check.close()
-    return dags, sorted(diagnostics, key=lambda diagnostic: diagnostic.file)
+    warns = any(_asks_for_warnings(found.workflows[name]) for name in dags)
+    return dags, sorted(diagnostics, key=lambda diagnostic: diagnostic.file), warns
+
+
+def _asks_for_warnings(workflow: Workflow) -> bool:
+    deadline = workflow.model.deadline if workflow.model is not None else None
+    return deadline is not None and deadline.warn is not None
 
 
 @contextmanager
@@ -74,14 +86,19 @@ def build_one(folder: FolderPath, name: str) -> tuple[DAG | None, list[Diagnosti
     return (None, diagnostics) if workflow is None else build_workflow(workflow)
 
 
-def load_dags(folder: FolderPath, namespace: MutableMapping[str, Any]) -> Mapping[str, DAG]:
+def load_dags(
+    folder: FolderPath, namespace: MutableMapping[str, Any], *, warnings: str = WARNINGS_DAG
+) -> Mapping[str, DAG]:
     """Put the DAGs of a folder's workflows into the namespace of a loader file, where Airflow finds them.
 
-    When Airflow starts a task, only the DAG of that task is built.
+    When Airflow starts a task, only the DAG of that task is built. If a file asks for warnings about its deadline, the
+    DAG that gives them is added.
 
     :param folder: the folder of the workflow files.
     :param namespace: ``globals()`` of the loader file.
-    :returns: workflow → DAG.
+    :param warnings: id of the DAG that gives warnings. If several loader files of an Airflow read different folders,
+        each needs an id of its own.
+    :returns: workflow → DAG; without the DAG that gives warnings.
     :raises InvalidFilesError: at the start of a task, if the file of its workflow has errors. When all are loaded,
         diagnostics are logged, and `raise_config_errors` shows them as an import error of another file: Airflow
         drops all DAGs of a file that raises.
@@ -89,16 +106,21 @@ def load_dags(folder: FolderPath, namespace: MutableMapping[str, Any]) -> Mappin
     from airflow.sdk import get_parsing_context
 
     if (wanted := get_parsing_context().dag_id) is not None:
-        dag, diagnostics = build_one(folder, wanted)
+        warns = wanted == warnings
+        dag, diagnostics = (None, []) if warns else build_one(folder, wanted)
         if diagnostics:
             raise InvalidFilesError(diagnostics)
         dags = {wanted: dag} if dag is not None else {}
     else:
-        dags, diagnostics = build_dags(folder)
+        dags, diagnostics, warns = _build_all(folder)
         for diagnostic in diagnostics:
             log.error("%s", diagnostic)
     for name, dag in dags.items():
         namespace[f"dag_{name}"] = dag
+    if warns:
+        from batchy_provider.dag_factory.warnings_dag import warnings_dag
+
+        namespace[f"dag_{warnings}"] = warnings_dag(folder, dag_id=warnings)
     return dags
 
 

@@ -23,6 +23,7 @@ from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Reason
 
 if TYPE_CHECKING:
+    from batchy_provider.core.deadline_warnings import Outlook
     from batchy_provider.services.answers import Audit
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,22 @@ CHANGED = Metric(
     "`set_window`, `enable`, `disable`, `load`, `remove`, `rename`, `export`, `import`, `fill`.",
 )
 
+MISS_PROBABILITY = Metric(
+    "gauge",
+    "batchy.deadline.miss_probability",
+    ("workflow",),
+    "Probability that the nearest deadline with `warn` is missed, 0 to 1. No value where it is not known.",
+)
+EXPECTED_END = Metric(
+    "gauge", "batchy.deadline.expected_end", ("workflow",), "When the run of that deadline probably ends, Unix seconds."
+)
+WARNED = Metric(
+    "counter",
+    "batchy.warnings.delivered",
+    ("workflow", "kind", "state"),
+    "A warning was delivered: `danger` or `over`; `success`, or `failed` where a notifier has failed.",
+)
+
 METRICS = (
     OPENED,
     WINDOW,
@@ -104,6 +121,9 @@ METRICS = (
     OUTPUT,
     PROGRESS,
     CHANGED,
+    MISS_PROBABILITY,
+    EXPECTED_END,
+    WARNED,
 )
 
 _REASON_TAGS = {
@@ -179,6 +199,28 @@ class WaitGauges:
             emit(WAITS, len(since), workflow=workflow)
             emit(OLDEST_WAIT, now - min(since, default=now), workflow=workflow)
         self._reported = set(begun)
+
+
+def evaluated(workflow: str, outlooks: Sequence[Outlook]) -> None:
+    """Report the outlook of the nearest deadline of a workflow."""
+    from batchy_provider.core.dates import unix_seconds
+
+    known = [each for each in outlooks if each.chance is not None]
+    if not known:
+        return
+    first = min(known, key=lambda each: each.deadline)
+    emit(MISS_PROBABILITY, first.chance or 0.0, workflow=workflow)
+    if first.expected_end is not None:
+        emit(EXPECTED_END, unix_seconds(first.expected_end), workflow=workflow)
+
+
+def warned(workflow: str, kind: str, state: str) -> None:
+    """Report that the message of a warning was delivered, or was not.
+
+    :param kind: ``danger`` or ``over``.
+    :param state: ``success`` or ``failed``.
+    """
+    emit(WARNED, 1, workflow=workflow, kind=kind, state=state)
 
 
 def changed(entry: Audit) -> None:

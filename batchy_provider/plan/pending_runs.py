@@ -81,6 +81,31 @@ def attempted(state: WorkflowState, due: datetime) -> bool:
     return any(parse_date(each) >= due for each in (own, batch.to_date) if each is not None)
 
 
+def due_of_open(workflow: WorkflowFacts, due: DueTimes) -> datetime | None:
+    """Return when the run was due that has opened the batch, naive UTC; None if it was not due, or that is not known.
+
+    A run that a person starts does what was due last, if nothing has succeeded since and its window reaches that far.
+    """
+    state = workflow.readable
+    record = state.batch.record if state is not None and state.batch is not None else None
+    own = None if record is None or record.due is None else parse_date(record.due)
+    if state is None or due.last is None or is_fire(workflow, own) or not attempted(state, due.last):
+        return own
+    last = state.last_success
+    return due.last if last is None or parse_date(last) < due.last else own
+
+
+def is_fire(workflow: WorkflowFacts, moment: datetime | None) -> bool:
+    """Tell whether a workflow is due at a moment, by its schedule and its `end_date`."""
+    ends = None if workflow.file is None else workflow.file.ends
+    if moment is None or not workflow.schedule.known or (ends is not None and moment > ends):
+        return False
+    try:
+        return workflow.schedule.last_fire(moment) == moment
+    except (BatchyError, OverflowError):
+        return False
+
+
 def is_done(workflow: WorkflowFacts, due: DueTimes) -> bool:
     """Tell whether the workflow has succeeded and was not due since."""
     state = workflow.readable

@@ -12,7 +12,7 @@ from batchy_provider.core.dates import parse_date, unix_seconds
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.plan.airflow_facts import DagFacts, RunFacts
 from batchy_provider.plan.expected_runs import PlanInput, RunState
-from batchy_provider.plan.pending_runs import DueTimes, attempted, due_times, is_catching_up, is_done
+from batchy_provider.plan.pending_runs import DueTimes, attempted, due_of_open, due_times, is_catching_up, is_done
 from batchy_provider.plan.simulated_run import SimulatedRun, Trigger
 from batchy_provider.plan.wait_causes import has_new_success
 from batchy_provider.plan.why_facts import Dependency, WorkflowFacts
@@ -40,7 +40,7 @@ class RunLists:
 
         :param runs: those of the workflows that it needs.
         """
-        running = _running(each)
+        running = _running(each, self._times(each.facts)[0])
         found = [] if running is None else [running]
         if _may_run(each):
             found += islice(self._next(each, running, runs), MOST_RUNS)
@@ -151,15 +151,15 @@ class RunLists:
         return source is not None and has_new_success(source.facts, each.facts)
 
 
-def _running(each: PlanInput) -> SimulatedRun | None:
+def _running(each: PlanInput, times: DueTimes) -> SimulatedRun | None:
     state = each.facts.readable
     if state is None or state.batch is None or state.batch.status != "open" or state.batch.started is None:
         return None
     record = state.batch.record
-    due = record.due if record is not None else None
+    due = due_of_open(each.facts, times)
     return SimulatedRun(
         RunState.RUNNING,
-        due=None if due is None else unix_seconds(parse_date(due)),
+        due=None if due is None else unix_seconds(due),
         facts=_opened_run(each),
         is_partial=record is not None and record.more is True,
     )

@@ -30,6 +30,7 @@ from batchy_provider.plugin.routes import (
     transfer,
     uploads,
     waits,
+    warnings,
     why,
     workflows,
 )
@@ -91,6 +92,7 @@ def create_app() -> FastAPI:
         history,
         plan,
         tonight,
+        warnings,
         schedule,
         gaps,
         holds,

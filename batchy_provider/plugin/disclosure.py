@@ -27,6 +27,7 @@ from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.secret_masking import is_secret, mask_fields, mask_file, mask_jobs
 from batchy_provider.plugin.security import AnyCaller, Caller
 from batchy_provider.plugin.server_addresses import hide_addresses
+from batchy_provider.services.warning_answers import WarningLink, WarningView
 from batchy_provider.services.why_answers import AffectedView, ImpactView, LinkView, StepView, WhyView
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Disclosure:
             window=self._maybe(found.window, own),
             hold=None if found.hold is None else self.hold(found.hold, own=own),
             acknowledged=None if found.acknowledged is None else self._note(found.acknowledged, own),
+            warning=None if found.warning is None else self.warning(found.warning, own=own),
             progress={job: mask_fields(report) for job, report in found.progress.items()},
         )
 
@@ -166,6 +168,13 @@ class Disclosure:
         own = (hold.workflow, *own)
         return replace(hold, by=self.text(hold.by, own=own), why=self.text(hold.why, own=own))
 
+    def warning(self, found: WarningView, *, own: Collection[str] = ()) -> WarningView:
+        """Return what the caller may see of a warning. A link that the caller may not read says only that."""
+        own = (found.workflow, *own)
+        links = [LinkView(each.workflow, each.code, each.text) for each in found.chain]
+        chain = [WarningLink(each.workflow, each.code, each.text) for each in self._chain(links)]
+        return replace(found, text=self.text(found.text, own=own), chain=chain)
+
     def notes(self, notes: Iterable[BatchNote], *, own: Collection[str] = ()) -> list[BatchNote]:
         """Return what the caller may see of the notes on a batch."""
         return [self._note(note, own) for note in notes]
@@ -175,13 +184,17 @@ class Disclosure:
 
     def why(self, found: WhyView) -> WhyView:
         """Return what the caller may see of an answer. A link that the caller may not read says only that."""
+        chain = self._chain(found.chain)
+        return replace(found, text=headline(chain), chain=chain)
+
+    def _chain(self, links: Iterable[LinkView]) -> list[LinkView]:
         chain: list[LinkView] = []
-        for link in found.chain:
+        for link in links:
             if self.caller.may("GET", link.workflow):
                 chain.append(replace(link, text=self.text(link.text, own=(link.workflow,))))
             elif not chain or chain[-1].workflow != MASK:
                 chain.append(LinkView(MASK, WhyCode.NOT_DISCLOSED.value, f"{MASK} is a workflow that you may not see"))
-        return replace(found, text=headline(chain), chain=chain)
+        return chain
 
     def impact(self, found: ImpactView) -> ImpactView:
         """Return what the caller may see of an impact: those who may not be seen are one entry without a name."""

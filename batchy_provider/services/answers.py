@@ -14,6 +14,7 @@ from batchy_provider.core.job_state import Fields
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Actor, Batch, PersonalChange
 from batchy_provider.services.hold_answers import HoldView
+from batchy_provider.services.warning_answers import WarningView
 
 T = TypeVar("T")
 
@@ -77,6 +78,7 @@ class WorkflowSummary:
     :param waited_for_by: the workflows that need its success.
     :param hold: the hold on it; None without one.
     :param acknowledged: the acknowledgement of the failure of its latest batch; None without one.
+    :param warning: the warning that it will probably miss its next deadline; None if none stands.
     :param unreadable: why its state cannot be read, and what to do; None if it can.
     """
 
@@ -107,6 +109,7 @@ class WorkflowSummary:
     unreadable: str | None = None
     hold: HoldView | None = None
     acknowledged: BatchNote | None = None
+    warning: WarningView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.transfer import TransferService
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.wait_service import WaitService
+    from batchy_provider.services.warning_service import WarningService
     from batchy_provider.services.why_answers import AirflowReader, WhyService
     from batchy_provider.services.workflow_removal import RemovalService
     from batchy_provider.services.workflow_renaming import RenameService
@@ -250,6 +251,15 @@ class Services:
         return TonightService(store=lambda: self.store, catalog=self.catalog, names=self.names, plan=self.plan)
 
     @cached_property
+    def warnings(self) -> WarningService:
+        """Warnings about deadlines that will probably be missed."""
+        from batchy_provider.services.warning_service import WarningService
+
+        return WarningService(
+            store=lambda: self.store, catalog=self.catalog, names=self.names, plan=self.plan, why=self.why
+        )
+
+    @cached_property
     def waits(self) -> WaitService:
         """Waits for the success of workflows."""
         from batchy_provider.services.wait_service import WaitService
@@ -342,16 +352,23 @@ class Services:
     @cached_property
     def metrics(self) -> PrometheusMetrics:
         """The state of all workflows as metrics."""
+        from batchy_provider.services.deadline_metrics import ExpectedEnds
         from batchy_provider.services.prometheus import PrometheusMetrics
 
-        return PrometheusMetrics(store=lambda: self.store, workflows=self.workflows, gaps=self.gaps)
+        return PrometheusMetrics(
+            store=lambda: self.store,
+            workflows=self.workflows,
+            gaps=self.gaps,
+            expected_ends=ExpectedEnds(self.plan, self.catalog),
+        )
 
     @cached_property
     def health(self) -> HealthService:
         """Checks of Redis and of the result store."""
         from batchy_provider.services.health import HealthService
+        from batchy_provider.services.warning_checks import warnings_of
 
-        return HealthService(store=lambda: self.store)
+        return HealthService(store=lambda: self.store, more=lambda store: warnings_of(store, self.catalog, self.plan))
 
     def _report(self, entry: Audit) -> None:
         """Pass a change on to the log of this deployment."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -33,10 +33,12 @@ class HealthService:
     """Check the Redis of a deployment.
 
     :param store: returns the state in Redis.
+    :param more: yields further findings; called if Redis answers.
     """
 
-    def __init__(self, *, store: Callable[[], Store]) -> None:
+    def __init__(self, *, store: Callable[[], Store], more: Callable[[Store], Iterable[Finding]] | None = None) -> None:
         self._store = store
+        self._more = more
 
     def ping(self) -> None:
         """Check that Redis answers.
@@ -52,22 +54,27 @@ class HealthService:
 
         :param results: a result store to check too.
         """
-        return examine(self._store(), results)
+        return examine(self._store(), results, self._more)
 
 
-def examine(store: Store, results: ResultStore | None = None) -> list[Finding]:
+def examine(
+    store: Store, results: ResultStore | None = None, more: Callable[[Store], Iterable[Finding]] | None = None
+) -> list[Finding]:
     """Run all checks and return what they find.
 
     :param results: a result store to check too.
+    :param more: yields findings about warnings.
     """
     found: list[Finding] = []
-    for check, find in (
+    checks: list[tuple[str, Callable[[Store], Iterable[Finding]]]] = [
         ("redis", _redis),
         ("sentinel", _sentinels),
         ("rights", check_permissions),
         ("keys", _foreign_keys),
         ("deployment", deployments),
-    ):
+        *([("warnings", more)] if more is not None else []),
+    ]
+    for check, find in checks:
         try:
             found += find(store)
         except (RedisError, BatchyError, OSError) as error:

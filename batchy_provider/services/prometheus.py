@@ -22,6 +22,7 @@ from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.services.answers import WorkflowSummary
+    from batchy_provider.services.deadline_metrics import ExpectedEnds
     from batchy_provider.services.gaps import GapService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
@@ -70,6 +71,24 @@ GAPS = Gauge(
     "How many gaps lie before the watermark: data that an enabled job has not loaded. No value without a ledger.",
 )
 GAP_SECONDS = Gauge("batchy_workflow_gap_seconds", _WORKFLOW, "Length of these gaps together.")
+DEADLINE = Gauge(
+    "batchy_workflow_deadline_timestamp_seconds",
+    _WORKFLOW,
+    "The next deadline: of the run that is due, or else of the next one. No value without a deadline in its file.",
+)
+MISS_PROBABILITY = Gauge(
+    "batchy_workflow_miss_probability",
+    _WORKFLOW,
+    "Probability that this deadline is missed, 0 to 1. No value where it is not known.",
+)
+EXPECTED_END = Gauge(
+    "batchy_workflow_expected_end_timestamp_seconds",
+    _WORKFLOW,
+    "When the run of this deadline, or without a deadline the run that is open, probably ends. No value if unknown.",
+)
+WARNING = Gauge(
+    "batchy_workflow_warning", _WORKFLOW, "1 if a warning stands: it will probably miss its deadline. Else 0."
+)
 JOBS = Gauge("batchy_workflow_jobs", _WORKFLOW, "How many jobs it has.")
 DISABLED = Gauge("batchy_workflow_jobs_disabled", _WORKFLOW, "How many of them are switched off.")
 ON_HOLD = Gauge("batchy_workflow_on_hold", _WORKFLOW, "1 if a person has put it on hold, else 0.")
@@ -92,6 +111,10 @@ GAUGES = (
     LAG,
     FAILURES,
     LATE,
+    DEADLINE,
+    MISS_PROBABILITY,
+    EXPECTED_END,
+    WARNING,
     GAPS,
     GAP_SECONDS,
     JOBS,
@@ -110,12 +133,21 @@ class PrometheusMetrics:
     :param store: returns the state in Redis.
     :param workflows: lists the workflows.
     :param gaps: says how much they lack.
+    :param expected_ends: says when their runs end, and whether they meet their deadlines.
     """
 
-    def __init__(self, *, store: Callable[[], Store], workflows: WorkflowService, gaps: GapService) -> None:
+    def __init__(
+        self,
+        *,
+        store: Callable[[], Store],
+        workflows: WorkflowService,
+        gaps: GapService,
+        expected_ends: ExpectedEnds,
+    ) -> None:
         self._store = store
         self._workflows = workflows
         self._gaps = gaps
+        self._expected_ends = expected_ends
 
     def exposition(self, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
         """Return the metrics, and the error if Redis cannot be used.
@@ -143,6 +175,10 @@ class PrometheusMetrics:
         for workflow, total in self._gaps.totals({each.workflow for each in summaries if each.in_redis}).items():
             found[GAPS].append(({"workflow": workflow}, total.count))
             found[GAP_SECONDS].append(({"workflow": workflow}, total.length.total_seconds()))
+        for name, end in self._expected_ends.of(summaries).items():
+            for gauge, number in ((DEADLINE, end.deadline), (MISS_PROBABILITY, end.chance), (EXPECTED_END, end.end)):
+                if number is not None:
+                    found[gauge].append(({"workflow": name}, number))
         now = store.backend.server_time()
         for each in summaries:
             for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):
@@ -173,6 +209,7 @@ def _of(one: WorkflowSummary, failures: int, now: datetime) -> Iterator[tuple[Ga
         yield FAILURES, {}, failures
     if one.deadline is not None or one.late_seconds is not None:
         yield LATE, {}, one.late_seconds or 0
+    yield WARNING, {}, one.warning is not None
     yield JOBS, {}, len(one.jobs)
     yield DISABLED, {}, len(one.disabled)
     yield ON_HOLD, {}, one.hold is not None

@@ -23,6 +23,7 @@ from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.answers import JobSummary, WorkflowSummary
 from batchy_provider.services.deadlines import deadline_of
 from batchy_provider.services.hold_answers import HoldView
+from batchy_provider.services.warning_answers import standing
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def summary_of(
         waited_for_by=waited_for_by,
         hold=HoldView.of(name, state.hold) if state is not None and state.hold is not None else None,
         acknowledged=batch.acknowledged if batch is not None else None,
+        warning=next(iter(standing(name, state.warnings, now)), None) if state is not None else None,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,8 @@ from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.protocol import Command, as_hash, decoded, reply_error
 from batchy_provider.state.stored_values import is_workflow
 from batchy_provider.state.transaction import own_errors
+from batchy_provider.state.warning_changes import readable_warnings
+from batchy_provider.state.warning_codec import WARNINGS
 
 _SCAN_COUNT = 1000
 _KEYS_AT_ONCE = 10_000
@@ -75,11 +78,12 @@ class _Look:
         self.succeeded: Any = None
         self.now = datetime.min
         self._progress: dict[str, str] = {}
+        self._warnings: str | None = None
         self._error: Exception | None = None
 
     def questions(self) -> list[Command]:
         keys = self.keys
-        return [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS), ("HGETALL", keys.progress)]
+        return [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS, WARNINGS), ("HGETALL", keys.progress)]
 
     def take(self, replies: Sequence[Any]) -> None:
         """Take the replies to the questions; an error among them is one of this workflow."""
@@ -89,6 +93,7 @@ class _Look:
                     raise reply_error(command, reply)
             live, meta, progress = replies
             live, self._progress = as_hash(live), as_hash(progress)
+            *meta, self._warnings = meta
             if live and is_workflow(live, meta):
                 self.state = load_snapshot(self.keys, live, meta, None)
         except Exception as error:
@@ -104,7 +109,8 @@ class _Look:
                 return None
             if isinstance(self.succeeded, Exception):
                 raise reply_error(last_success_command(self.keys, self.state), self.succeeded)
-            return present(self.keys, self.state, self._progress, self.succeeded, self.now)
+            found = present(self.keys, self.state, self._progress, self.succeeded, self.now)
+            return replace(found, warnings=readable_warnings(self.keys, self._warnings)) if self._warnings else found
         except (StateError, UnfinishedRenameError, RedisError) as error:
             return UnreadableWorkflow(name, str(error))
         except Exception as error:  # an error in one workflow must not hide another

@@ -8,6 +8,7 @@ What belongs together is read in one transaction, so an answer never mixes two s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
@@ -26,6 +27,8 @@ from batchy_provider.state.scan import candidates, overview, scan
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
 from batchy_provider.state.wait_queries import ask
+from batchy_provider.state.warning_changes import readable_warnings
+from batchy_provider.state.warning_codec import WARNINGS
 
 if TYPE_CHECKING:
     from batchy_provider.core.waits import Verdict, Wait
@@ -47,12 +50,15 @@ class StoreReader:
             state, now = read_state(session, keys, watch=False)
             if not state.jobs:
                 raise unknown_workflow(workflow)
-            changes, progress, succeeded = session.ask(
-                ("HGET", keys.meta, codec.CHANGES), ("HGETALL", keys.progress), last_success_command(keys, state)
+            (changes, warnings), progress, succeeded = session.ask(
+                ("HMGET", keys.meta, codec.CHANGES, WARNINGS),
+                ("HGETALL", keys.progress),
+                last_success_command(keys, state),
             )
             known = codec.load_changes(keys.meta, changes)
             # Who looks at one workflow, to set its window, is shown a wrong start or end of it as it is.
-            return present(keys, state, as_hash(progress), succeeded, now, known, parsed=("batch_end",)), ()
+            found = present(keys, state, as_hash(progress), succeeded, now, known, parsed=("batch_end",))
+            return replace(found, warnings=readable_warnings(keys, warnings)), ()
 
         return self.backend.transact(keys, work)
 

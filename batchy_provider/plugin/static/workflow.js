@@ -13,6 +13,7 @@ import { useData } from "./live.js";
 import { WorkflowLinks } from "./overview.js";
 import { AirflowLink, Badge, Diagnostics, Failure, Heading, NotFound, ProgressReports, Source, State, Tabs, ZoneSwitch, batchPath, executionPath, inDag, jobState, plural, workflowPath } from "./components.js";
 import { Ago, When, Window, duration } from "./dates.js";
+import { WarningNote } from "./warnings.js";
 import { Impact, WhyLine } from "./why.js";
 import { Windows } from "./windows.js";
 
@@ -39,6 +40,7 @@ export function Workflow({ name, tab = "jobs" }) {
     ${errors && tab !== "file" ? html`<div class="note bad"><p>Its file has ${errors === 1 ? "an error" : `${errors} errors`}. ${row?.has_dag ? "Airflow continues with the last valid version." : row ? "Airflow has no DAG of it: nothing runs until the file is valid." : ""} <a href=${workflowPath(name, "file")}>See the file</a></p></div>` : null}
     <${LostState} name=${name} may=${rights?.edit} />
     ${row ? html`<${HoldNote} row=${row} may=${rights?.edit} />` : null}
+    ${row ? html`<${WarningNote} row=${row} />` : null}
     <${WhyLine} workflow=${name} />
     ${row ? html`<${Summary} row=${row} rights=${rights} jobs=${data.job_states} runs=${overview.data.runs} reload=${overview.reload} />` : null}
     <${Tabs} now=${tab} tabs=${TABS.map(([key, text]) => [key, key === "file" && errors ? `${text} (${errors})` : text, workflowPath(name, key === "jobs" ? "" : key)])} />
