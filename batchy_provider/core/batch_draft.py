@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -66,10 +66,7 @@ class BatchDraft:
         """
         ending, is_taken_over = self._end_open_batch()
         before = record_foreign(self.state, self.now).then(ending)
-        jobs = {
-            name: self._left_out(name, job) if name in self.left_out else self._opened(job, *spans[name])
-            for name, job in self.jobs.items()
-        }
+        jobs = self._opened(self.jobs, spans)
         sentence = f"{reason}, taken over" if is_taken_over else reason
         record = replace(self._record("live", code, sentence), moved=moved, taken_over=is_taken_over)
         change = Change(
@@ -91,12 +88,7 @@ class BatchDraft:
         """
         if self.state.free_id is not None:
             self.batch_id = self.state.free_id
-        jobs = {
-            name: self._left_out(name, self.jobs[name])
-            if name in self.left_out
-            else self._opened(self.jobs[name], *span)
-            for name, span in spans.items()
-        }
+        jobs = self._opened(spans, spans)
         # It is listed as the newest, although its id is not the highest.
         listed = max(self.state.last_listed, float(self.batch_id)) + LISTED_AFTER
         return self._decision(jobs, replace(self._record("history", code, reason), listed=listed), Change())
@@ -119,8 +111,22 @@ class BatchDraft:
         ending = abort(state, self.now, by=request.holder.name, why=request.why, taken_over_by=self.batch_id)
         return ending, True
 
-    def _opened(self, job: JobState, start: datetime, end: datetime) -> JobState:
-        return job.opened(self.batch_id, format_date(start), format_date(end))
+    def _opened(self, names: Iterable[str], spans: Spans) -> dict[str, JobState]:
+        """Return jobs in the new batch. Jobs that are alike stay one value, see `for_each`."""
+        jobs: dict[str, JobState] = {}
+        made: dict[tuple[int, int], JobState] = {}
+        texts = {span: (format_date(span[0]), format_date(span[1])) for span in set(spans.values())}
+        for name in names:
+            job = self.jobs[name]
+            if name in self.left_out:
+                jobs[name] = self._left_out(name, job)
+                continue
+            span = spans[name]
+            key = (id(job), id(span))
+            if key not in made:
+                made[key] = job.opened(self.batch_id, *texts[span])
+            jobs[name] = made[key]
+        return jobs
 
     def _left_out(self, name: str, job: JobState) -> JobState:
         status = status_of(self.state.workflow, name, job)

@@ -16,11 +16,12 @@ from batchy_provider.core.foreign_batches import record_overtaken, record_succes
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.holding import check_closer
 from batchy_provider.core.job_durations import durations_of, is_measured
-from batchy_provider.core.job_state import JobState, as_fields
+from batchy_provider.core.job_state import JobState, as_fields, different
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord, CloseRequest, JobDuration
+from batchy_provider.core.vocabulary import Outcome
 from batchy_provider.exceptions import NotOpenError, UnknownBatchError
 
 
@@ -61,7 +62,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
     closing = Change(
         live=jobs,
         batches={batch_id: jobs},
-        history=[batch_id],
+        history=[batch_id] if record is None else [],  # its opening has listed it
         closed={batch_id: unix_seconds(now)},
         lease=UNCHANGED if state.lease is None else None,
         event=event(state.workflow, batch_id, request.result, "live", now),
@@ -178,16 +179,20 @@ def _all_closed(
     :param left_out: the jobs that took no part in it.
     """
     end = format_date(now)
-    open_batches = {job.batch_name for job in jobs.values() if job.status == "open"}
+    open_batches = {job.batch_name for job in different(jobs).values() if job.status == "open"}
 
-    def took_part(name: str, job: JobState) -> bool:
+    def took_part(job: JobState, *, is_left_out: bool) -> bool:
         if job.stored_status in ("open", "new"):
             return job.status == "open"
-        return job.batch_name in open_batches and name not in left_out
+        return job.batch_name in open_batches and not is_left_out
 
-    return {
-        name: job.closed(request.result, request.outcomes.get(name, request.result), end)
-        if took_part(name, job)
-        else job
-        for name, job in jobs.items()
-    }
+    closed: dict[str, JobState] = {}
+    made: dict[tuple[int, bool, Outcome], JobState] = {}  # jobs that are alike stay one value, see `for_each`
+    for name, job in jobs.items():
+        is_left_out, outcome = name in left_out, request.outcomes.get(name, request.result)
+        key = (id(job), is_left_out, outcome)
+        if key not in made:
+            is_in = took_part(job, is_left_out=is_left_out)
+            made[key] = job.closed(request.result, outcome, end) if is_in else job
+        closed[name] = made[key]
+    return closed

@@ -23,7 +23,7 @@ def format_date(moment: datetime) -> str:
 
     :param moment: naive UTC, or aware in any timezone.
     """
-    return _format(to_utc(moment))
+    return _format(moment if type(moment) is datetime and moment.tzinfo is None else to_utc(moment))
 
 
 @lru_cache(maxsize=4096)

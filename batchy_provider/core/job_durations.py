@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from batchy_provider.core.dates import parse_date
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.intervals import Interval
+from batchy_provider.core.job_state import JobState, for_each
 from batchy_provider.core.ledger import window_of
 from batchy_provider.core.snapshot import StoredBatch
 from batchy_provider.core.values import BatchRecord, JobDuration
@@ -38,19 +40,15 @@ def durations_of(
     started = None if record is None else _moment(record.started)
     found: dict[str, JobDuration] = {}
     # The jobs of a batch share a few windows, and outside Airflow all of them take as long as the batch.
-    known: dict[tuple[object, ...], JobDuration | None] = {}
-    for name, job in jobs.items():
+    known: dict[tuple[_Execution, float | None], JobDuration] = {}
+    for name, execution in for_each(jobs, lambda _, job: _execution(job, started)).items():
         took = None if seconds is None else seconds.get(name)
-        if name in left_out or (seconds is not None and took is None):
+        if execution is None or name in left_out or (seconds is not None and took is None):
             continue
-        if job.status != "success" or job.outcome not in (None, "success"):
-            continue
-        key = (repr(job.fields.get("from_date")), repr(job.fields.get("to_date")), job.batch_start, took)
+        key = (execution, took)
         if key not in known:
-            known[key] = _duration(job, started or _moment(job.batch_start), now, took)
-        duration = known[key]
-        if duration is not None:
-            found[name] = duration
+            known[key] = execution.duration(now, took)
+        found[name] = known[key]
     return found
 
 
@@ -98,12 +96,23 @@ def is_measured(record: BatchRecord | None) -> bool:
     return record is None or record.run is None or record.closed_by is None
 
 
-def _duration(job: JobState, start: datetime | None, end: datetime, took: float | None) -> JobDuration | None:
-    if start is None:
+class _Execution(NamedTuple):
+    """A successful execution, of which it is not known yet how long it took."""
+
+    start: datetime
+    window: Interval | None
+
+    def duration(self, end: datetime, took: float | None) -> JobDuration:
+        seconds = max(0.0, (end - self.start).total_seconds()) if took is None else took
+        window = self.window
+        return JobDuration(self.start, seconds, 0.0 if window is None else (window.end - window.start).total_seconds())
+
+
+def _execution(job: JobState, started: datetime | None) -> _Execution | None:
+    if job.status != "success" or job.outcome not in (None, "success"):
         return None
-    seconds = max(0.0, (end - start).total_seconds()) if took is None else took
-    window = window_of(job)
-    return JobDuration(start, seconds, 0.0 if window is None else (window.end - window.start).total_seconds())
+    start = started or _moment(job.batch_start)
+    return None if start is None else _Execution(start, window_of(job))
 
 
 @lru_cache(maxsize=256)

@@ -12,12 +12,13 @@ be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from batchy_provider.core.vocabulary import Outcome, Result, Status
 
+T = TypeVar("T")
 Fields = dict[str, Any]
 """JSON object of one job as stored: the user's params and the special fields, flat."""
 
@@ -124,8 +125,14 @@ class JobState:
 
     def configured(self, given: Mapping[str, Any]) -> JobState:
         """Return it with params and settings from the configuration; its own state stays."""
-        fields = {name: value for name, value in given.items() if name not in _STATE}
-        return JobState(fields | {name: self.fields[name] for name in STATE_FIELDS if name in self.fields})
+        fields = dict(given)
+        for name in _STATE.intersection(fields):
+            del fields[name]
+        own = self.fields
+        for name in STATE_FIELDS:
+            if name in own:
+                fields[name] = own[name]
+        return JobState(fields)
 
     def opened(self, batch_id: int, start: str, end: str) -> JobState:
         """Return it in a new batch.
@@ -182,5 +189,30 @@ def job_states(jobs: Mapping[str, Fields]) -> dict[str, JobState]:
 
 
 def as_fields(jobs: Mapping[str, JobState]) -> dict[str, Fields]:
-    """Return jobs as JSON objects; the inverse of `job_states`."""
-    return {name: job.fields for name, job in jobs.items()}
+    """Return jobs as JSON objects; the inverse of `job_states`. Jobs that share one value get an object each."""
+    return {name: dict(job.fields) for name, job in jobs.items()}
+
+
+def different(jobs: Mapping[str, JobState]) -> dict[str, JobState]:
+    """Return jobs without those that share their value with an earlier one, see `for_each`."""
+    first: dict[int, str] = {}
+    for name, job in jobs.items():
+        first.setdefault(id(job), name)
+    return {name: jobs[name] for name in first.values()}
+
+
+def for_each(jobs: Mapping[str, JobState], make: Callable[[str, JobState], T]) -> dict[str, T]:
+    """Return job → what a function makes of it. Jobs that share one value share the result, too.
+
+    Many jobs of a workflow are alike, down to the last field, and are read as one value: see `codec.load_jobs`.
+
+    :param make: gets the job, and for its errors the first name of it. What it makes must not depend on the name.
+    """
+    known: dict[int, T] = {}
+    found: dict[str, T] = {}
+    for name, job in jobs.items():
+        key = id(job)
+        if key not in known:
+            known[key] = make(name, job)
+        found[name] = known[key]
+    return found

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval, Intervals, added, missing, until
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, for_each
 from batchy_provider.exceptions import BatchyError
 
 Ledger = Mapping[str, Intervals]
@@ -116,14 +116,8 @@ def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ())
     :param jobs: job → its state in the batch.
     :param left_out: the jobs that took no part in it.
     """
-    found: dict[str, Interval] = {}
-    for name, job in jobs.items():
-        if name in left_out or job.status != "success":
-            continue
-        window = window_of(job)
-        if window is not None:
-            found[name] = window
-    return found
+    windows = for_each(jobs, lambda _, job: window_of(job) if job.status == "success" else None)
+    return {name: window for name, window in windows.items() if window is not None and name not in left_out}
 
 
 def window_of(job: JobState) -> Interval | None:

@@ -25,12 +25,20 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Job
     """
     if config is None:
         return dict(state.jobs)
-    return {
-        name: _returned(state, name, JobState.new(given))
-        if (known := state.jobs.get(name)) is None
-        else _without_old_beginning(state, name, known, known.configured(given))
-        for name, given in config.jobs.items()
-    }
+    jobs: dict[str, JobState] = {}
+    made: dict[tuple[int, str], tuple[JobState, bool]] = {}
+    for name, given in config.jobs.items():
+        known = state.jobs.get(name)
+        if known is None:
+            jobs[name] = _returned(state, name, JobState.new(given))
+            continue
+        # Jobs that are alike stay one value, see `for_each`. Only their text tells 1 and true apart.
+        key = (id(known), repr(given))
+        if key not in made:
+            made[key] = (known.configured(given), known.status == "success" or known.from_date is None)
+        job, is_settled = made[key]
+        jobs[name] = job if is_settled else _without_old_beginning(state, name, known, job)
+    return jobs
 
 
 def _returned(state: Snapshot, name: str, job: JobState) -> JobState:
@@ -42,11 +50,11 @@ def _returned(state: Snapshot, name: str, job: JobState) -> JobState:
 
 
 def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: JobState) -> JobState:
-    """Return a job that has never loaded anything, to begin where its configuration says now.
+    """Return a job that did not succeed: if it has never loaded anything, to begin where its configuration says now.
 
     Its window so far began where the configuration said before. A window that a person has set is kept.
     """
-    if known.status == "success" or known.from_date is None or name in state.ledger:
+    if known.from_date is None or name in state.ledger:
         return job
     before = position_or_none(state.workflow, name, known.without_window(), state.config.timezone)
     return job.without_window() if before is not None and _is_same(known.from_date, before.start) else job

@@ -12,7 +12,7 @@ from batchy_provider.core.foreign_batches import is_recorded_success
 from batchy_provider.core.hold_rules import check_not_on_hold
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.job_settings import initial
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, for_each
 from batchy_provider.core.repeated_requests import (
     already_open,
     earlier_of_this_name,
@@ -89,7 +89,8 @@ class _Opening(BatchDraft):
 
     def next_spans(self) -> Spans:
         """Return the next window of each job: from where its data is loaded to, until now or as its shape allows."""
-        for name in sorted(self.jobs.keys() - self.left_out):
+        beginning = [name for name, job in self.jobs.items() if job.fields.get("from_date") is None]
+        for name in sorted(set(beginning) - self.left_out):
             self._check_beginning(name, self.jobs[name])
         shaped = shaped_windows(self.state, self.request, self.config, self.jobs, self.left_out, self.now)
         if shaped is not None:
@@ -100,21 +101,21 @@ class _Opening(BatchDraft):
         last = self.state.last_success
         # A clock that was set back must not move the watermark back.
         end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
-        spans = {}
         known: dict[tuple[object, ...], tuple[datetime, datetime]] = {}  # most jobs share one window
-        for name, job in self.jobs.items():
+
+        def next_span(name: str, job: JobState) -> tuple[datetime, datetime]:
             key = position_key(job)
-            if (span := known.get(key)) is None:
+            if key not in known:
                 at = self._position(name, job)
-                span = known[key] = (at.start, max(end, at.watermark, at.start))
-            spans[name] = span
+                known[key] = (at.start, max(end, at.watermark, at.start))
+            return known[key]
+
+        spans = for_each(self.jobs, next_span)
         self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
         return spans
 
     def _check_beginning(self, name: str, job: JobState) -> None:
         """Refuse a first window that begins in the future: data that arrives until then would be skipped."""
-        if job.fields.get("from_date") is not None:
-            return
         first = initial(self.state.workflow, name, job)
         if first is not None and first > self.now:
             raise WindowError(

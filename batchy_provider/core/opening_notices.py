@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from batchy_provider.core.dates import BEGINNING
-from batchy_provider.core.job_state import INITIAL_DATE, JobState
+from batchy_provider.core.job_state import INITIAL_DATE, JobState, for_each
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.window_shape import WindowShape
 
@@ -25,7 +25,8 @@ def first_windows(
     :param shape: of the windows; None without one.
     """
     notices = []
-    if names := [name for name in opened if _takes_everything(before[name])]:
+    takes_everything = for_each(before, lambda _, job: _takes_everything(job))
+    if names := [name for name in opened if takes_everything[name]]:
         # Beside a job whose beginning is known, the first window ends with the slice of that job.
         uncut = shape is not None and shape.max is not None and len(names) == len(opened)
         notices.append(

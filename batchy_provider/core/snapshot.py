@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from batchy_provider.core.holders import Lease
 from batchy_provider.core.holds import Hold
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, different
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
@@ -161,9 +161,13 @@ class Snapshot:
         return owner.batch_id if owner is not None and is_so else None
 
     @cached_property
+    def _different(self) -> dict[str, JobState]:
+        return different(self.jobs)
+
+    @cached_property
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
-        return max((i for job in self.jobs.values() if (i := job.batch_id) is not None), default=None)
+        return max((i for job in self._different.values() if (i := job.batch_id) is not None), default=None)
 
     @cached_property
     def live_record(self) -> BatchRecord | None:
@@ -180,7 +184,7 @@ class Snapshot:
     @cached_property
     def is_open(self) -> bool:
         """Tell whether the live batch is open."""
-        if any(status_of(self.workflow, name, job) == "open" for name, job in self.jobs.items()):
+        if any(status_of(self.workflow, name, job) == "open" for name, job in self._different.items()):
             return True
         # A batch whose every job is switched off has nothing that says "open" but its record.
         record = self.live_record

@@ -53,14 +53,16 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
     return Position(start, watermark)
 
 
+_UNHASHABLE = frozenset({list, dict})
 _OF_POSITION = ("status", "batch_start", "from_date", "reprocess_hours", "trunc_start", INITIAL_DATE)
 
 
 def position_key(job: JobState) -> tuple[object, ...]:
     """Return what `position` depends on, as a key: two jobs with the same key have the same position."""
-    # Of what JSON knows, only the types tell 1 and true apart; lists and objects cannot be keys.
-    values = [job.fields.get(name) for name in _OF_POSITION]
-    return tuple([each if each is None or type(each) is str else (type(each), repr(each)) for each in values])
+    values = tuple(map(job.fields.get, _OF_POSITION))
+    kinds = tuple(map(type, values))  # only they tell 1 and true apart
+    # Lists and objects cannot be keys.
+    return (kinds, repr(values)) if _UNHASHABLE.intersection(kinds) else (kinds, values)
 
 
 def loaded_until(state: Snapshot, name: str, job: JobState, at: Position) -> datetime:

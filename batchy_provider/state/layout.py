@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_durations import durations_of_history
-from batchy_provider.core.job_state import DATE_FIELDS, JobState
+from batchy_provider.core.job_state import DATE_FIELDS, JobState, for_each
 from batchy_provider.core.ledger import UNREAD, Entry, differences, entries_of, posted
 from batchy_provider.core.ledger_history import ledger_of_history
 from batchy_provider.core.presenters import workflow_state
@@ -284,7 +285,5 @@ def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) 
 
 
 def _hset(key: str, jobs: dict[str, JobState]) -> Command:
-    parts: list[str] = []
-    for name, job in jobs.items():
-        parts += (name, codec.dump_job(job))
-    return ("HSET", key, *parts)
+    texts = for_each(jobs, lambda _, job: codec.dump_job(job))
+    return ("HSET", key, *chain.from_iterable(texts.items()))

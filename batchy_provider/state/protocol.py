@@ -32,12 +32,16 @@ def decoded(reply: Any) -> Any:
     if isinstance(reply, list):
         return [_text(item) if type(item) is bytes else decoded(item) for item in reply]
     if isinstance(reply, dict):
+        try:
+            return {_text(key): _text(value) for key, value in reply.items()}
+        except TypeError:
+            pass  # it holds more than the bytes of a Redis hash
         return {decoded(key): _text(value) if type(value) is bytes else decoded(value) for key, value in reply.items()}
     return reply
 
 
 def _text(reply: bytes) -> str:
-    return reply.decode("utf-8", "surrogateescape")
+    return str(reply, "utf-8", "surrogateescape")
 
 
 def as_hash(reply: Any) -> dict[str, str]:
