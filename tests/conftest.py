@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from distribution import Groups, Progress
+from distribution import Groups, ProcessorTime, Progress, processor_seconds
 from grouping import group, rank
 from redis_server import KIND, Server, programs
 from thoroughness import PROFILE, load_profile
@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEAVE_OUT] = _left_out(config)
     config.pluginmanager.register(Progress(config))
+    config.pluginmanager.register(ProcessorTime())
 
 
 def _left_out(config: pytest.Config) -> str:
@@ -208,12 +209,14 @@ def _emptied(server: Server) -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell which groups of tests take longest: one process works through each, so the slowest sets the pace."""
     seconds: dict[str, float] = defaultdict(float)
+    processor: dict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds[group(report.nodeid)] += report.duration
+                processor[group(report.nodeid)] += processor_seconds(report)
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:12]
     if terminalreporter.config.getoption("durations") and slowest:
         terminalreporter.section("slowest groups")
         for name, taken in slowest:
-            terminalreporter.line(f"{taken:8.1f}s {name}")
+            terminalreporter.line(f"{taken:8.1f}s {processor[name]:8.1f} cpu  {name}")

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +44,37 @@ class Groups(LoadScopeScheduling):
         super()._assign_work_unit(node)
 
 
+def processor_seconds(report: pytest.TestReport) -> float:
+    """Return what a test and the programs that it has waited for took of a processor. It is in the last report."""
+    return float(getattr(report, "processor_seconds", 0.0))
+
+
+def _processor_time() -> float:
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+class ProcessorTime:
+    """Adds its processor time to the last report of each test: with two cores for all, that is what counts."""
+
+    _began = pytest.StashKey[float]()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note where the test begins."""
+        item.stash[self._began] = _processor_time()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the time into the report."""
+        report = yield
+        if call.when == "teardown" and self._began in item.stash:
+            report.processor_seconds = _processor_time() - item.stash[self._began]
+        return report
+
+
 @dataclass
 class _File:
     """What one process has tested in the file that it is at."""
@@ -50,6 +83,7 @@ class _File:
     tests: int = 0
     failed: int = 0
     seconds: float = 0.0
+    processor: float = 0.0
 
 
 class Progress:
@@ -99,6 +133,7 @@ class Progress:
         file.tests += report.when == "call" or (report.when == "setup" and not report.passed)
         file.failed += report.failed
         file.seconds += report.duration
+        file.processor += processor_seconds(report)
 
     def pytest_sessionfinish(self) -> None:
         """Show the files that were the last ones."""
@@ -113,7 +148,8 @@ class Progress:
         collected = self._session.testscollected if self._session else 0
         percent = f"[{self._ended * 100 // collected:3}%] " if collected else ""
         failed = f", {file.failed} failed" if file.failed else ""
-        self._show(f"{percent}{file.seconds:6.1f} s {file.name}: {file.tests} tests{failed}")
+        times = f"{file.seconds:6.1f} s {file.processor:6.1f} cpu"
+        self._show(f"{percent}{times}  {file.name}: {file.tests} tests{failed}")
 
     def _show(self, line: str) -> None:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")

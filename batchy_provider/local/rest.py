@@ -11,6 +11,8 @@ from typing import Any, cast
 from batchy_provider.local.process import StackError
 
 FINISHED = frozenset({"success", "failed"})
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 0.75
+"""Seconds between two questions of `wait_for`."""
 
 
 class AirflowClient:
@@ -129,16 +131,21 @@ def _line(line: Any) -> str:
     return "\n".join([str(line.get("event", line)), *errors])
 
 
-def wait_for(condition: Callable[[], Any], what: str, *, timeout: float, interval: float = 0.25) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, *, timeout: float, interval: float | None = None) -> Any:
     """Call a function repeatedly until its answer is true.
 
-    :param timeout: seconds; so is ``interval``.
+    :param timeout: seconds.
+    :param interval: seconds between two calls; default: a quarter of a second, which grows while the wait lasts, since
+        each question costs Airflow's API server processor time.
     :returns: the answer.
     :raises StackError: the time is over.
     """
     deadline = time.monotonic() + timeout
+    pause = _SHORTEST_PAUSE if interval is None else interval
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise StackError(f"Waited {timeout:g} seconds for {what}; it did not happen.")
-        time.sleep(interval)
+        time.sleep(pause)
+        if interval is None:
+            pause = min(_LONGEST_PAUSE, pause * 1.1)
     return answer

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from airflow_host import SharedStack
-from night_client import NightClient
+from night_client import NightClient, new_token
 
 from batchy_provider.core.holders import run_key
 from batchy_provider.core.values import Batch
@@ -62,6 +62,7 @@ class Nights:
         self.stack = stack
         self.store = Store(open_client(stack.redis_url))
         self._client: NightClient | None = None
+        self._loaded = ""
 
     @property
     def client(self) -> NightClient:
@@ -72,9 +73,8 @@ class Nights:
 
     def rest(self) -> httpx.Client:
         """Return a client with a token, as any program would get it, for this package's REST API."""
-        login = {"username": self.stack.user, "password": self.stack.password}
-        answer = httpx.post(f"{self.stack.url}/auth/token", json=login, timeout=60, trust_env=False)
-        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        token = new_token(self.stack.url, self.stack.user, self.stack.password)
+        headers = {"Authorization": f"Bearer {token}"}
         return httpx.Client(base_url=self.stack.url, headers=headers, timeout=60, trust_env=False)
 
     @property
@@ -137,21 +137,23 @@ class Nights:
 
         :param timeout: seconds.
         """
-
-        def loader() -> str | None:
-            dags = self.client.dags().items()
-            return next((name for name, dag in dags if str(dag["fileloc"]).endswith(LOADER)), None)
-
         deadline = time.monotonic() + timeout
         while True:
-            self.client.reparse(wait_for(loader, "any workflow", timeout=240))
+            self.client.reparse(wait_for(self._any_workflow, "any workflow", timeout=240))
             try:
-                wait_for(condition, what, timeout=5, interval=0.1)
+                wait_for(condition, what, timeout=8)
             except StackError as error:
                 if time.monotonic() > deadline:
                     raise StackError(f"{error} Import errors: {self.client.import_errors()}") from None
             else:
                 return
+
+    def _any_workflow(self) -> str | None:
+        """Return a DAG of the file that loads all workflows, if Airflow has one."""
+        if not (self._loaded and self.client.has_dag(self._loaded)):
+            dags = self.client.dags().items()
+            self._loaded = next((name for name, dag in dags if str(dag["fileloc"]).endswith(LOADER)), "")
+        return self._loaded or None
 
     # running
 

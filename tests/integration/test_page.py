@@ -67,7 +67,7 @@ def test_a_batch_is_seen_running_to_success_without_a_reload(
     airflow: Nights, reader: Callable[..., Reader], tmp_path: Path
 ) -> None:
     airflow.add("page_slow", SLOW.format(folder=tmp_path))
-    night = reader()
+    night = reader(by_form=True)
     night.page.get_by_role("link", name="Batches").first.click()
     frame = night.frame
     row = frame.get_by_role("row").filter(has=frame.get_by_role("link", name="page_slow", exact=True))

@@ -57,13 +57,13 @@ def test_the_root_cause_of_a_run_that_waits(airflow: Nights, reader: Callable[..
         (affected,) = rest.get("/batchy/api/v1/workflows/why_source/impact").json()["downstream"]
         assert affected["workflow"] == "why_user"
 
-        frame = reader().go("workflows/why_user")
-        line = frame.get_by_role("region", name="Why")
+        page = reader().alone("workflows/why_user")
+        line = page.get_by_role("region", name="Why")
         expect(line).to_contain_text("why_source has failed")
         line.get_by_text("to the root cause").click()
         line.get_by_role("link", name="why_source").click()
-        expect(frame.get_by_role("region", name="Why")).to_contain_text("ORA-00942: no table")
-        overview = reader().go()
+        expect(page.get_by_role("region", name="Why")).to_contain_text("ORA-00942: no table")
+        overview = reader().alone()
         # The first page of the overview may show only workflows of other tests.
         overview.get_by_label("Search workflows").fill("why_source")
         expect(overview.get_by_text("why_source has failed").first).to_be_visible()

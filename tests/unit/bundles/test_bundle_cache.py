@@ -132,6 +132,7 @@ c.BundleCache(pathlib.Path(sys.argv[1])).working_copy(sys.argv[2], pathlib.Path(
 """
 
 
+@pytest.mark.slow
 def test_thirty_two_processes_at_once_unpack_once(cache: BundleCache, tmp_path: Path) -> None:
     bundle = zip_file(tmp_path / "a.zip", size=2_000_000)
     log = tmp_path / "log"

@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = (Path(__file__).parents[3] / "docs" / "month-end.md").read_text()
 BLOCKS = re.compile(r"^```(?P<kind>sh|text)\n(?P<text>.*?)^```", re.M | re.S)
 
 
+@pytest.mark.slow
 def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATCHY_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

@@ -62,10 +62,10 @@ def test_a_failure_behind_a_cycle_is_found_all_the_same() -> None:
 
 
 def test_a_chain_may_be_longer_than_the_stack_is_deep() -> None:
-    chain = [waits(f"w{number}", f"w{number + 1}") for number in range(5000)]
-    found = why(facts(*chain, failed("w5000")), "w0")
-    assert len(found.chain) == 5001
-    assert found.text.endswith("through w1, w2, w3, w4, w5 and 4994 more")
+    chain = [waits(f"w{number}", f"w{number + 1}") for number in range(2000)]
+    found = why(facts(*chain, failed("w2000")), "w0")
+    assert len(found.chain) == 2001
+    assert found.text.endswith("through w1, w2, w3, w4, w5 and 1994 more")
 
 
 def test_one_that_is_done_is_not_the_reason_but_that_it_is_not_due_again_is() -> None:

@@ -69,6 +69,7 @@ def night(api: Api) -> Iterator[AirflowFacts]:
         session.execute(delete(ParseImportError).where(ParseImportError.filename == "/dags/night_c.yaml"))
 
 
+@pytest.mark.slow
 def test_dags_and_their_runs(night: AirflowFacts) -> None:
     assert set(night.dags) == {"night_a", "night_b"}, "a stale DAG is none"
     first, second = night.dags["night_a"], night.dags["night_b"]

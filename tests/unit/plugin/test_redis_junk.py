@@ -88,6 +88,7 @@ def cli(url: str, *words: str) -> tuple[int, str, str]:
     return code, out.getvalue(), errors.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}])
 def test_text_that_is_not_utf8_breaks_no_response(
     api: Api, redis_client: Redis, world: dict[bytes, Any], value: Any
