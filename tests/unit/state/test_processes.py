@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 import redis
 
 PROCESSES = 32
@@ -105,6 +106,7 @@ def test_of_many_runs_that_open_at_once_one_gets_the_batch(redis_url: str, redis
     assert redis_client.hlen("sales:runs") == 1
 
 
+@pytest.mark.slow
 def test_of_one_run_that_opens_many_times_at_once_all_get_the_same_batch(
     redis_url: str, redis_client: redis.Redis
 ) -> None:
@@ -114,6 +116,7 @@ def test_of_one_run_that_opens_many_times_at_once_all_get_the_same_batch(
     assert redis_client.zcard("sales:history") == 1
 
 
+@pytest.mark.slow
 def test_people_who_open_at_once_take_over_from_one_another_and_every_batch_has_its_own_id(
     redis_url: str, redis_client: redis.Redis
 ) -> None:
@@ -126,6 +129,7 @@ def test_people_who_open_at_once_take_over_from_one_another_and_every_batch_has_
     assert ended == ["aborted"] * (PROCESSES - 1)
 
 
+@pytest.mark.slow
 def test_of_backfills_that_open_and_close_at_once_none_is_lost(redis_url: str, redis_client: redis.Redis) -> None:
     said = together(redis_url, "backfills")
     ids = {batch_id for _, batch_id in said}

@@ -71,6 +71,7 @@ def test_only_a_change_makes_a_new_version() -> None:
     assert json.dumps(stored(dag_of(replace(SCHEDULE, move=Move.NEXT)))) != first
 
 
+@pytest.mark.slow
 def test_its_bytes_do_not_depend_on_the_process() -> None:
     """Sets have another order in each process."""
     program = (
