@@ -95,12 +95,14 @@ class FailedJob:
     :param exit_code: of its script; None if it is not known.
     :param reason: why its execution has failed, as the result store has it.
     :param last_line: the last line that the script wrote to stderr; None if it is not known, or may not be seen.
+    :param attempt: the try that failed; None if it is not known.
     """
 
     job: str
     exit_code: int | None = None
     reason: str | None = None
     last_line: str | None = None
+    attempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,12 @@ class DagState:
     :param paused: Airflow starts no runs.
     :param next_run: when its next run is due; UTC, ISO 8601. None if the DAG is paused, has no schedule, or has a
         schedule of assets.
+    :param owners: those of its tasks.
     """
 
     paused: bool
     next_run: str | None
+    owners: tuple[str, ...] = ()
 
 
 def dag_states(dag_ids: Collection[str]) -> dict[str, DagState]:
@@ -41,17 +43,39 @@ def dag_states(dag_ids: Collection[str]) -> dict[str, DagState]:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    columns = (DagModel.dag_id, DagModel.is_paused, DagModel.next_dagrun_create_after)
+    columns = (DagModel.dag_id, DagModel.is_paused, DagModel.next_dagrun_create_after, DagModel.owners)
     query = select(*columns).where(DagModel.is_stale.is_(False))
     if len(dag_ids) < _MAX_IDS_IN_QUERY:
         query = query.where(DagModel.dag_id.in_(dag_ids))
     wanted = set(dag_ids)
     with create_session() as session:
         return {
-            dag_id: DagState(paused=bool(paused), next_run=None if paused else _format(due))
-            for dag_id, paused, due in session.execute(query)
+            dag_id: DagState(bool(paused), None if paused else _format(due), _split(owners))
+            for dag_id, paused, due, owners in session.execute(query)
             if dag_id in wanted
         }
+
+
+def _split(owners: str | None) -> tuple[str, ...]:
+    return tuple(owner for each in (owners or "").split(",") if (owner := each.strip()))
+
+
+def dag_tags(dag_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return DAG id → its tags, by name. DAGs without tags are left out."""
+    from airflow.models.dag import DagTag
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(DagTag.dag_id, DagTag.name).order_by(DagTag.name)
+    if len(dag_ids) < _MAX_IDS_IN_QUERY:
+        query = query.where(DagTag.dag_id.in_(dag_ids))
+    wanted = set(dag_ids)
+    found: dict[str, list[str]] = {}
+    with create_session() as session:
+        for dag_id, tag in session.execute(query):
+            if dag_id in wanted:
+                found.setdefault(dag_id, []).append(tag)
+    return found
 
 
 def active_runs(dag_ids: Collection[str]) -> dict[str, list[ActiveRun]]:

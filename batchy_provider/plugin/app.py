@@ -14,6 +14,7 @@ from batchy_provider.plugin import error_responses
 from batchy_provider.plugin.routes import (
     archive,
     batches,
+    bulk,
     events,
     executions,
     gaps,
@@ -90,6 +91,7 @@ def create_app() -> FastAPI:
         overview,
         batches,
         history,
+        bulk,
         plan,
         tonight,
         warnings,

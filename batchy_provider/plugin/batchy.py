@@ -38,8 +38,10 @@ class LazyApp:
         return self._app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request."""
-        await self.app(scope, receive, send)
+        """Answer a request. Its scope has Airflow's application, through which routes ask Airflow's API."""
+        from batchy_provider.plugin.request_scope import AIRFLOW_APP
+
+        await self.app({**scope, AIRFLOW_APP: scope.get("app")}, receive, send)
 
 
 class LazyTimetables:

@@ -83,6 +83,9 @@ class Disclosure:
         more: dict[str, Any] = {}
         if (activity := getattr(found, "activity", None)) is not None:
             more["activity"] = replace(activity, waits_for=self.names(activity.waits_for))
+        if (failure := getattr(found, "failure", None)) is not None:
+            reason, last_line = self._maybe(failure.reason, own), self._maybe(failure.last_line, own)
+            more["failure"] = replace(failure, reason=reason, last_line=last_line)
         return replace(
             found,
             **more,

@@ -17,6 +17,8 @@ from batchy_provider.services.transfer import PartlyImportedError
 from batchy_provider.services.upload_files import UploadConflictError, UploadStorageError
 
 ErrorCode = Literal[
+    "airflow_refused",
+    "airflow_unavailable",
     "archive_error",
     "archive_off",
     "archive_unavailable",
@@ -39,6 +41,8 @@ ErrorCode = Literal[
     "length_required",
     "lost_state",
     "method_not_allowed",
+    "no_failed_task",
+    "no_run",
     "not_found",
     "not_on_hold",
     "nothing_to_load",
@@ -55,6 +59,7 @@ ErrorCode = Literal[
     "unknown_batch",
     "unknown_dag",
     "unknown_job",
+    "unknown_run",
     "unknown_workflow",
     "unreadable_request",
     "unsupported_media_type",

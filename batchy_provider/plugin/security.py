@@ -62,6 +62,10 @@ class Caller:
         """Tell whether the caller may load data of a workflow again: edit its DAG, and create runs of it."""
         return self.may("PUT", workflow) and self.may("POST", workflow, DagAccessEntity.RUN)
 
+    def sees_output(self, workflow: str) -> bool:
+        """Tell whether the caller may read what the scripts of a workflow write."""
+        return self.may("GET", workflow, DagAccessEntity.TASK_LOGS)
+
     def readable(self, workflows: Collection[str]) -> set[str]:
         """Return the workflows that the caller may read."""
         return {name for name in workflows if self.may("GET", name)}
@@ -156,6 +160,7 @@ def configurator(caller: Annotated[Caller, Depends(changing)]) -> Caller:
     return caller
 
 
+ChangingCaller = Annotated[Caller, Depends(changing)]
 AnyCaller = Annotated[Caller, Depends(authenticated)]
 WorkflowReader = Annotated[Caller, Depends(permission(authenticated, "GET"))]
 WorkflowEditor = Annotated[Caller, Depends(permission(changing, "PUT"))]

@@ -79,6 +79,8 @@ class WorkflowSummary:
     :param hold: the hold on it; None without one.
     :param acknowledged: the acknowledgement of the failure of its latest batch; None without one.
     :param warning: the warning that it will probably miss its next deadline; None if none stands.
+    :param tags: those of its file, or of its DAG if it has no file.
+    :param owners: those of its jobs, by its file, or of its DAG if it has no file.
     :param unreadable: why its state cannot be read, and what to do; None if it can.
     """
 
@@ -110,6 +112,8 @@ class WorkflowSummary:
     hold: HoldView | None = None
     acknowledged: BatchNote | None = None
     warning: WarningView | None = None
+    tags: list[str] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

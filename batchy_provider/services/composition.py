@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.batch_history import HistoryService
     from batchy_provider.services.batches import BatchService
+    from batchy_provider.services.bulk_actions import BulkService
     from batchy_provider.services.calendar_days import CalendarDayService
     from batchy_provider.services.due_times import DueTimeService
     from batchy_provider.services.events import Event, EventFeed
@@ -174,6 +175,18 @@ class Services:
 
         return HistoryService(
             store=lambda: self.store, catalog=self.catalog, names=self.names, archive=lambda: self._archive_files
+        )
+
+    @cached_property
+    def bulk(self) -> BulkService:
+        """Actions on many workflows at once."""
+        from batchy_provider.services.bulk_actions import BulkService
+
+        return BulkService(
+            store=lambda: self.store,
+            workflows=lambda: self.workflows,
+            archive=lambda: self.archive,
+            audit=self._report,
         )
 
     @cached_property

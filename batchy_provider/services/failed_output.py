@@ -71,6 +71,7 @@ def _failed_job(execution: StoredExecution, job: str) -> FailedJob:
         exit_code=code if isinstance(code, int) else None,
         reason=first_line[0][:_MOST_CHARACTERS] if first_line else None,
         last_line=_last_line(execution),
+        attempt=str(record["attempt"]) if record.get("attempt") is not None else None,
     )
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from batchy_provider.core.dates import format_date
+from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.plan.impact import Impact, impact
 from batchy_provider.plan.why import Why, why, why_all
 from batchy_provider.plan.why_facts import Facts, WorkflowFacts
@@ -17,7 +18,9 @@ from batchy_provider.services.why_scan import WhyScan, check_known
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
+    from batchy_provider.core.workflow_state import WorkflowState
     from batchy_provider.plan.airflow_facts import AirflowFacts
+    from batchy_provider.plan.why_facts import FailedJob
     from batchy_provider.services.failed_output import FailedOutput
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.lost_state import LostState
@@ -62,6 +65,26 @@ class WhyView:
         """Show an answer."""
         chain = [LinkView(link.workflow, link.code.value, link.text) for link in found.chain]
         return cls(found.workflow, found.code.value, found.text, chain)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """How the latest batch of a workflow has failed: the first of its jobs that failed.
+
+    :param batch_id: the batch.
+    :param job: None if no job has failed, for example since a person closed the batch as failed.
+    :param attempt: the try that failed; None if the result store does not have it.
+    :param exit_code: of its script; None if it is not known.
+    :param reason: why its execution has failed, in words; None if it is not known, or may not be seen.
+    :param last_line: the last line that the script wrote to stderr; None if there is none, or it may not be seen.
+    """
+
+    batch_id: int
+    job: str | None
+    attempt: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    last_line: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +207,25 @@ class WhyService:
         facts = self._with_output(facts, sees_output, if_fast=True)
         return {name: WhyView.of(found) for name, found in why_all(facts, wanted).items()}
 
+    def failures(
+        self, names: Collection[str], *, sees_output: Callable[[str], bool] | None = None
+    ) -> dict[str, FailureView]:
+        """Return workflow → how its latest batch has failed, for those whose latest batch has.
+
+        :param sees_output: as in `of`.
+        """
+        found: dict[str, FailureView] = {}
+        for state in self._store().scan(names) if names else ():
+            if isinstance(state, UnreadableWorkflow) or state.batch is None or state.batch.status != "failed":
+                continue
+            job = self._visible_output(state, sees_output, if_fast=True)
+            found[state.workflow] = (
+                FailureView(state.batch.batch_id, None)
+                if job is None
+                else FailureView(state.batch.batch_id, job.job, job.attempt, job.exit_code, job.reason, job.last_line)
+            )
+        return found
+
     def impact(self, workflow: str, *, late: timedelta | None = None, failed: bool = False) -> ImpactView:
         """Return the workflows that need a workflow, with their deadlines.
 
@@ -212,12 +254,16 @@ class WhyService:
             state = each.readable
             if state is None or state.batch is None or state.batch.status != "failed":
                 continue
-            job = self._failed_output.of(state, if_fast=if_fast)
-            if job is not None and sees_output is not None and not sees_output(name):
-                # The reason quotes stderr, too.
-                job = replace(job, last_line=None, reason=None)
-            found[name] = replace(each, failed_job=job)
+            found[name] = replace(each, failed_job=self._visible_output(state, sees_output, if_fast=if_fast))
         return replace(facts, workflows={**facts.workflows, **found})
+
+    def _visible_output(
+        self, state: WorkflowState, sees_output: Callable[[str], bool] | None, *, if_fast: bool
+    ) -> FailedJob | None:
+        job = self._failed_output.of(state, if_fast=if_fast)
+        if job is not None and sees_output is not None and not sees_output(state.workflow):
+            return replace(job, last_line=None, reason=None)  # the reason quotes stderr, too
+        return job
 
     def _with_archive(self, facts: Facts, names: Collection[str]) -> tuple[Facts, bool]:
         """Return the facts with what the archive says that Redis has lost, and whether that is anything."""

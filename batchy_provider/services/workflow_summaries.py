@@ -27,6 +27,7 @@ from batchy_provider.services.warning_answers import standing
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
+    from batchy_provider.config.model import WorkflowModel
     from batchy_provider.config.workflow import Workflow
 
 _unforeseen = LogThrottle(logging.getLogger(__name__))
@@ -108,7 +109,15 @@ def summary_of(
         hold=HoldView.of(name, state.hold) if state is not None and state.hold is not None else None,
         acknowledged=batch.acknowledged if batch is not None else None,
         warning=next(iter(standing(name, state.warnings, now)), None) if state is not None else None,
+        tags=list(dict.fromkeys(model.tags)) if model is not None else [],
+        owners=_owners(model) if model is not None else [],
     )
+
+
+def _owners(model: WorkflowModel) -> list[str]:
+    """Return the owners of all jobs. A job without one has the default owner of Airflow, which says nothing."""
+    found = [job.owner or model.defaults.owner or model.owner for job in model.jobs.values()]
+    return list(dict.fromkeys(owner for owner in found if owner))
 
 
 def _window(state: WorkflowState | None, workflow: Workflow | None) -> str | None:

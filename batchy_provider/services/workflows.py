@@ -52,6 +52,8 @@ class WorkflowService:
         *,
         search: str | None = None,
         status: str | None = None,
+        tags: Collection[str] = (),
+        owners: Collection[str] = (),
         order_by: str = "workflow",
         limit: int = 50,
         offset: int = 0,
@@ -61,24 +63,20 @@ class WorkflowService:
 
         :param search: part of a name or description, whatever its case.
         :param status: only workflows whose latest batch has this status.
+        :param tags: only workflows that have one of these tags; empty for all.
+        :param owners: only workflows that have one of these owners; empty for all.
         :param order_by: a column of `WorkflowSummary`; with ``-`` before it, in descending order.
         :param only: the workflows that the caller may see; None for all.
         :raises ConfigError: there is no such column.
         """
         found = self.search(search, only=only)
-        if status:
-            found = [summary for summary in found if summary.status == status]
+        found = [each for each in found if is_labelled(each, tags, owners) and status in (None, each.status)]
         return Page.of(sort_by(found, order_by), max(1, min(limit, MAX_LIMIT)), max(0, offset))
 
     def search(self, search: str | None, *, only: Collection[str] | None = None) -> list[WorkflowSummary]:
         """Return the workflows whose name or description contains a text, in any case, by name; without a text, all."""
         found = self.summaries(only)
-        if not search:
-            return found
-        text = search.casefold()
-        return [
-            each for each in found if text in each.workflow.casefold() or text in (each.description or "").casefold()
-        ]
+        return [each for each in found if is_found(each, search)]
 
     def all_names(self) -> set[str]:
         """Return the names of all workflows, in Redis or with a file, valid or not."""
@@ -220,6 +218,20 @@ class WorkflowService:
     def unknown(self, name: str) -> UnknownWorkflowError:
         """Return the error for a workflow that neither Redis nor a file knows. It suggests the nearest name."""
         return unknown_workflow(name, self._catalog, self._names)
+
+
+def is_found(summary: WorkflowSummary, search: str | None) -> bool:
+    """Tell whether the name or description of a workflow contains a text, in any case. Without a text, all do."""
+    if not search:
+        return True
+    text = search.casefold()
+    return text in summary.workflow.casefold() or text in (summary.description or "").casefold()
+
+
+def is_labelled(summary: WorkflowSummary, tags: Collection[str], owners: Collection[str]) -> bool:
+    """Tell whether a workflow has one of some tags and one of some owners. Without any, all workflows have them."""
+    has_tag = not tags or not set(tags).isdisjoint(summary.tags)
+    return has_tag and (not owners or not set(owners).isdisjoint(summary.owners))
 
 
 def unknown_workflow(name: str, catalog: Catalog, names: WorkflowNames) -> UnknownWorkflowError:

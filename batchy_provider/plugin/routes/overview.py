@@ -5,72 +5,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.configuration import conf
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from batchy_provider.plugin.activity import ActiveRun, Activity, activity_of, states_by_task
-from batchy_provider.plugin.airflow_dags import DagState, active_runs, dag_states, task_states
+from batchy_provider.plugin.activity import ActiveRun, states_by_task
+from batchy_provider.plugin.airflow_dags import DagState, active_runs, dag_states, dag_tags, task_states
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
-from batchy_provider.plugin.routes.workflows import Limit, Offset
-from batchy_provider.plugin.security import AnyCaller, WorkflowName, WorkflowReader
+from batchy_provider.plugin.overview_rows import (
+    OverviewRow,
+    RowFilter,
+    counts_of,
+    label_counts,
+    ordered,
+    with_failures,
+)
+from batchy_provider.plugin.routes.workflows import Limit, Offset, Owners, Tags
+from batchy_provider.plugin.security import AnyCaller, Caller, WorkflowName, WorkflowReader
 from batchy_provider.services.answers import WorkflowSummary
-from batchy_provider.services.workflows import sort_by
+from batchy_provider.services.composition import Services
+from batchy_provider.services.workflows import is_found, is_labelled
 
 router = APIRouter(tags=["overview"])
-
-RowFilter = Literal["open", "success", "failed", "new", "late", "faults", "paused", "waiting", "on_hold"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverviewRow(WorkflowSummary):
-    """A row of the overview: a workflow and its DAG.
-
-    :param has_dag: Airflow has a DAG of this name.
-    :param paused: the DAG is paused; None without a DAG.
-    :param next_run: when the next run is due; UTC, ISO 8601.
-    :param activity: what the next run does before it has opened its batch; None if there is no such run.
-    """
-
-    has_dag: bool = False
-    paused: bool | None = None
-    next_run: str | None = None
-    activity: Activity | None = None
-
-    @classmethod
-    def of(cls, summary: WorkflowSummary, dag: DagState | None, runs: Sequence[ActiveRun] = ()) -> OverviewRow:
-        """Make the row of a workflow.
-
-        :param dag: None if Airflow has no DAG of it.
-        :param runs: the runs of the DAG that have not ended, oldest first.
-        """
-        known: dict[str, Any] = {field.name: getattr(summary, field.name) for field in fields(summary)}
-        if dag is None:
-            return cls(**known)
-        holder = summary.run if summary.status == "open" else None
-        activity = activity_of(runs, holder, on_hold=summary.hold is not None)
-        return cls(**known, has_dag=True, paused=dag.paused, next_run=dag.next_run, activity=activity)
-
-    def matches(self, wanted: RowFilter) -> bool:
-        """Tell whether the workflow belongs into a filtered list."""
-        match wanted:
-            case "late":
-                return self.late_seconds is not None
-            case "faults":
-                return self.faults > 0
-            case "paused":
-                return self.paused is True
-            case "on_hold":
-                return self.hold is not None
-            case "waiting":
-                return self.status != "open" and self.activity is not None
-            case status:
-                return self.status == status
 
 
 class Overview(BaseModel):
@@ -80,7 +40,17 @@ class Overview(BaseModel):
     total: int
     limit: int
     offset: int
-    counts: dict[str, int] = Field(description="Filter → number of workflows, before `kind` is applied.")
+    counts: dict[str, int] = Field(
+        description="Filter → number of workflows, before `kind` is applied. `failures`: those that have failed or "
+        "cannot be read, and that nobody has acknowledged."
+    )
+    tags: dict[str, int] = Field(
+        default={}, description="Tag → number of workflows that have it, of all that you may read."
+    )
+    owners: dict[str, int] = Field(
+        default={}, description="Owner → number of workflows that have it, of all that you may read."
+    )
+    editable: list[str] = Field(default=[], description="The workflows of `items` that you may change.")
     may_upload: bool
     cfg_folder: str = Field(
         description="The folder of workflow files; `cfg` for callers who may not change Airflow's configuration."
@@ -109,9 +79,6 @@ class OverviewDetail(BaseModel):
     may_fill: bool = Field(description="Airflow has the DAG, and the caller may edit it and create runs of it.")
 
 
-_FILTERS: tuple[RowFilter, ...] = get_args(RowFilter)
-
-
 def _may_upload(caller: AnyCaller) -> bool:
     return conf.getboolean("batchy", "allow_upload", fallback=False) and caller.may_upload()
 
@@ -124,31 +91,63 @@ def get_overview(
     search: Annotated[str | None, Query(max_length=200, description="Part of a name or description.")] = None,
     kind: Annotated[
         RowFilter | None,
-        Query(description="Only workflows with this status, or that are late, paused, on hold, waiting, or invalid."),
+        Query(
+            description="Only workflows with this status, or that are late, paused, on hold, waiting, invalid, or "
+            "acknowledged as failed. `problems`: those that need a person."
+        ),
     ] = None,
+    tag: Tags = [],  # noqa: B006 - how FastAPI works
+    owner: Owners = [],  # noqa: B006
     order_by: Annotated[
-        str, Query(max_length=50, description="A column; `-` before its name reverses the order.")
+        str,
+        Query(
+            max_length=50,
+            description="A column, or `problems`: what needs a person first. `-` before its name reverses the order.",
+        ),
     ] = "workflow",
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Overview:
     """Return the workflows that the caller may read, each with state, deadline, next run and dependencies."""
-    found = services.workflows.search(search, only=caller.readable(services.workflows.all_names()))
-    names = [summary.workflow for summary in found]
-    dags, runs = dag_states(names), active_runs(names)
-    rows = [OverviewRow.of(each, dags.get(each.workflow), runs.get(each.workflow, ())) for each in found]
-    counts: dict[str, int] = {each: sum(row.matches(each) for row in rows) for each in _FILTERS}
-    columns = [field.name for field in fields(OverviewRow)]
-    selected = sort_by([row for row in rows if kind is None or row.matches(kind)], order_by, columns)
+    known = _rows(services.workflows.summaries(caller.readable(services.workflows.all_names())))
+    rows = [row for row in known if is_found(row, search) and is_labelled(row, tag, owner)]
+    selected = ordered([row for row in rows if kind is None or row.matches(kind)], order_by)
+    items = _with_failures(selected[offset : offset + limit], caller, services)
     return Overview(
-        items=[*map(disclosure.summary, selected[offset : offset + limit])],
+        items=[*map(disclosure.summary, items)],
         total=len(selected),
         limit=limit,
         offset=offset,
-        counts={"all": len(rows), **counts},
+        counts=counts_of(rows),
+        tags=label_counts(known, lambda row: row.tags),
+        owners=label_counts(known, lambda row: row.owners),
+        editable=[row.workflow for row in items if caller.may("PUT", row.workflow)],
         may_upload=_may_upload(caller),
         cfg_folder=str(services.catalog.folder) if disclosure.sees_server else "cfg",
     )
+
+
+def _rows(found: list[WorkflowSummary]) -> list[OverviewRow]:
+    names = [summary.workflow for summary in found]
+    dags, runs = dag_states(names), active_runs(names)
+    tags = dag_tags([each.workflow for each in found if not each.in_cfg and each.workflow in dags])
+    return [
+        _row(each, dags.get(each.workflow), runs.get(each.workflow, ()), tags.get(each.workflow, ())) for each in found
+    ]
+
+
+def _row(
+    summary: WorkflowSummary, dag: DagState | None, runs: Sequence[ActiveRun], tags: Sequence[str] = ()
+) -> OverviewRow:
+    # The owner that Airflow gives to tasks without one says nothing.
+    default = conf.get("operators", "default_owner")
+    owners = [owner for owner in (dag.owners if dag is not None else ()) if owner != default]
+    return OverviewRow.of(summary, dag, runs, tags=tags, owners=owners)
+
+
+def _with_failures(rows: list[OverviewRow], caller: Caller, services: Services) -> list[OverviewRow]:
+    failed = [row.workflow for row in rows if row.status == "failed"]
+    return with_failures(rows, services.why.failures(failed, sees_output=caller.sees_output))
 
 
 @router.get("/overview/{workflow}", operation_id="get_overview_row", summary="Overview of one workflow")
@@ -158,6 +157,7 @@ def get_row(
     """Return a workflow's row of the overview, and what the caller may do with the workflow."""
     summary = services.workflows.get(workflow).summary
     dag = dag_states([workflow]).get(workflow)
+    tags = [] if dag is None or summary.in_cfg else dag_tags([workflow]).get(workflow, [])
     rights = Permissions(
         edit=caller.may("PUT", workflow),
         logs=caller.may("GET", workflow, DagAccessEntity.TASK_LOGS),
@@ -165,7 +165,7 @@ def get_row(
         upload=_may_upload(caller),
     )
     runs = active_runs([workflow]).get(workflow, [])
-    row = OverviewRow.of(summary, dag, runs)
+    (row,) = _with_failures([_row(summary, dag, runs, tags)], caller, services)
     tasks = _tasks(summary.workflow, summary.run) if summary.status == "open" and summary.run else {}
     visible = {disclosure.task(task): state for task, state in tasks.items()}
     return OverviewDetail(

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from fastapi import APIRouter, Query
 
 from batchy_provider.config.durations import parse_duration
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
-from batchy_provider.plugin.security import AnyCaller, Caller, WorkflowName, WorkflowReader
+from batchy_provider.plugin.security import AnyCaller, WorkflowName, WorkflowReader
 from batchy_provider.services.why_answers import ImpactView, WhyView
 
 router = APIRouter(tags=["why"])
@@ -31,7 +30,7 @@ def list_why(
     """Return the answers for many workflows at once, by name. Names of workflows that are not known are left out."""
     known = services.workflows.all_names()
     wanted = known if workflow is None else known & {*workflow}
-    found = services.why.all(caller.readable(wanted), sees_output=lambda name: _sees_output(caller, name))
+    found = services.why.all(caller.readable(wanted), sees_output=caller.sees_output)
     return [disclosure.why(each) for each in found.values()]
 
 
@@ -44,7 +43,7 @@ def get_why(
     `code` is that of the workflow itself; `text` says the root cause first. A workflow of the chain that you may not
     read has the code `not_disclosed`. The last line of a script's stderr needs the permission to read task logs.
     """
-    return disclosure.why(services.why.of(workflow, sees_output=lambda name: _sees_output(caller, name)))
+    return disclosure.why(services.why.of(workflow, sees_output=caller.sees_output))
 
 
 @router.get("/workflows/{workflow}/impact", operation_id="get_impact", summary="Who is affected by a delay or failure")
@@ -75,7 +74,3 @@ def get_impact(
     except ValueError as error:
         raise ConfigError(f"late: {error}") from None
     return disclosure.impact(services.why.impact(workflow, late=delay, failed=failed))
-
-
-def _sees_output(caller: Caller, workflow: str) -> bool:
-    return caller.may("GET", workflow, DagAccessEntity.TASK_LOGS)

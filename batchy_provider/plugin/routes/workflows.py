@@ -23,6 +23,8 @@ router = APIRouter(tags=["workflows"])
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many items at most.")]
 Offset = Annotated[int, Query(ge=0, le=2**31, description="How many items to skip.")]
+Tags = Annotated[list[str], Query(max_length=100, description="Only workflows that have one of these tags.")]
+Owners = Annotated[list[str], Query(max_length=100, description="Only workflows that have one of these owners.")]
 
 
 class ChangeRequest(BaseModel):
@@ -69,13 +71,22 @@ def list_workflows(
     order_by: Annotated[
         str, Query(max_length=50, description="A column; `-` before its name reverses the order.")
     ] = "workflow",
+    tag: Tags = [],  # noqa: B006 - how FastAPI works
+    owner: Owners = [],  # noqa: B006
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> WorkflowPage:
     """Return the workflows that the caller may read: those in Redis, and those that only have a file."""
     readable = caller.readable(services.workflows.all_names())
     page = services.workflows.find(
-        search=search, status=status, order_by=order_by, limit=limit, offset=offset, only=readable
+        search=search,
+        status=status,
+        tags=tag,
+        owners=owner,
+        order_by=order_by,
+        limit=limit,
+        offset=offset,
+        only=readable,
     )
     return WorkflowPage(
         items=[*map(disclosure.summary, page.items)], total=page.total, limit=page.limit, offset=page.offset

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 BODIES = {"window": {"from_date": "2026-11-01"}, "hold": {"why": "migration"}, "note": {"text": "slow"}}
+BODIES["bulk"] = {"action": "pause", "workflows": ["sales"]}
 HOSTILE = ["..%2f..%2fetc", "%2fetc%2fpasswd", "a%00b", "x" * 5000, "\uff53ales", "s%0d%0aX: y", "{s}", "%2e%2e", "a b"]
 
 

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Rows of the overview: each a workflow with its DAG, what is wrong with it, and how it failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from batchy_provider.plugin.activity import ActiveRun, Activity, activity_of
+from batchy_provider.plugin.airflow_dags import DagState
+from batchy_provider.services.answers import WorkflowSummary
+from batchy_provider.services.problems import NO_PROBLEM_RANK, Problem, problem_of
+from batchy_provider.services.why_answers import FailureView
+from batchy_provider.services.workflows import sort_by
+
+RowFilter = Literal[
+    "problems", "open", "success", "failed", "new", "late", "faults", "paused", "waiting", "on_hold", "acknowledged"
+]
+FILTERS: tuple[RowFilter, ...] = get_args(RowFilter)
+
+PROBLEMS_FIRST = "problems"
+"""The order of a list in which the workflows come first that need a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverviewRow(WorkflowSummary):
+    """A row of the overview: a workflow and its DAG.
+
+    :param has_dag: Airflow has a DAG of this name.
+    :param paused: the DAG is paused; None without a DAG.
+    :param next_run: when the next run is due; UTC, ISO 8601.
+    :param activity: what the next run does before it has opened its batch; None if there is no such run.
+    :param problem: the most important thing that is wrong with it, see `Problem`; None if there is none.
+    :param failure: how its latest batch has failed; None if it has not.
+    """
+
+    has_dag: bool = False
+    paused: bool | None = None
+    next_run: str | None = None
+    activity: Activity | None = None
+    problem: Problem | None = field(default=None)
+    failure: FailureView | None = None
+
+    @classmethod
+    def of(
+        cls,
+        summary: WorkflowSummary,
+        dag: DagState | None,
+        runs: Sequence[ActiveRun] = (),
+        *,
+        tags: Sequence[str] = (),
+        owners: Sequence[str] = (),
+    ) -> OverviewRow:
+        """Make the row of a workflow.
+
+        :param dag: None if Airflow has no DAG of it.
+        :param runs: the runs of the DAG that have not ended, oldest first.
+        :param tags: those of the DAG, for a workflow without a file.
+        :param owners: those of the DAG, for a workflow without a file.
+        """
+        known: dict[str, Any] = {name: getattr(summary, name) for name in _SUMMARY_FIELDS}
+        if not summary.in_cfg:
+            known |= {"tags": [*tags], "owners": [*owners]}
+        if dag is None:
+            return cls(**known, problem=problem_of(summary))
+        holder = summary.run if summary.status == "open" else None
+        activity = activity_of(runs, holder, on_hold=summary.hold is not None)
+        doing = activity.doing if activity is not None and summary.status != "open" else None
+        return cls(
+            **known,
+            has_dag=True,
+            paused=dag.paused,
+            next_run=dag.next_run,
+            activity=activity,
+            problem=problem_of(summary, doing=doing, paused=dag.paused),
+        )
+
+    @property
+    def rank(self) -> int:
+        """Where it stands in the order of problems: 0 is first. Of those without one, what runs comes first."""
+        if self.problem is not None:
+            return self.problem.rank
+        return NO_PROBLEM_RANK + (0 if self.status == "open" else 1 if self.activity is not None else 2)
+
+    def matches(self, wanted: RowFilter) -> bool:
+        """Tell whether the workflow belongs into a filtered list."""
+        match wanted:
+            case "problems":
+                return self.problem is not None and self.problem.is_new
+            case "acknowledged":
+                return self.problem is Problem.ACKNOWLEDGED
+            case "late":
+                return self.late_seconds is not None
+            case "faults":
+                return self.faults > 0
+            case "paused":
+                return self.paused is True
+            case "on_hold":
+                return self.hold is not None
+            case "waiting":
+                return self.status != "open" and self.activity is not None
+            case status:
+                return self.status == status
+
+
+_SUMMARY_FIELDS = [each.name for each in fields(WorkflowSummary)]
+_COLUMNS = [each.name for each in fields(OverviewRow)]
+
+
+def ordered(rows: Iterable[OverviewRow], order_by: str) -> list[OverviewRow]:
+    """Return rows in order.
+
+    :param order_by: a column, or `PROBLEMS_FIRST`; with ``-`` before it, in descending order.
+    :raises ConfigError: there is no such column.
+    """
+    found = list(rows)
+    if order_by.removeprefix("-") == PROBLEMS_FIRST:
+        return sorted(found, key=lambda row: row.rank, reverse=order_by.startswith("-"))
+    return sort_by(found, order_by, _COLUMNS)
+
+
+def counts_of(rows: Sequence[OverviewRow]) -> dict[str, int]:
+    """Return filter → number of rows that it selects.
+
+    `all` counts all rows, `failures` those with a failure that nobody has acknowledged.
+    """
+    counts = {"all": len(rows), "failures": sum(row.problem in (Problem.UNREADABLE, Problem.FAILED) for row in rows)}
+    for each in FILTERS:
+        counts[each] = sum(row.matches(each) for row in rows)
+    return counts
+
+
+def label_counts(rows: Iterable[OverviewRow], labels: Callable[[OverviewRow], Iterable[str]]) -> dict[str, int]:
+    """Return label → number of rows that have it, by label.
+
+    :param labels: the labels of a row, such as its tags.
+    """
+    return dict(sorted(Counter(label for row in rows for label in labels(row)).items()))
+
+
+def with_failures(rows: Iterable[OverviewRow], failures: dict[str, FailureView]) -> list[OverviewRow]:
+    """Return rows, each with how its latest batch has failed."""
+    return [replace(row, failure=failures.get(row.workflow)) for row in rows]
