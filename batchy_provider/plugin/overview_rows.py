@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from batchy_provider.plugin.activity import ActiveRun, Activity, activity_of
 from batchy_provider.plugin.airflow_dags import DagState
 from batchy_provider.services.answers import WorkflowSummary
+from batchy_provider.services.list_filters import sort_by
 from batchy_provider.services.problems import NO_PROBLEM_RANK, Problem, problem_of
 from batchy_provider.services.why_answers import FailureView
-from batchy_provider.services.workflows import sort_by
 
 RowFilter = Literal[
     "problems", "open", "success", "failed", "new", "late", "faults", "paused", "waiting", "on_hold", "acknowledged"
@@ -35,6 +35,7 @@ class OverviewRow(WorkflowSummary):
     :param activity: what the next run does before it has opened its batch; None if there is no such run.
     :param problem: the most important thing that is wrong with it, see `Problem`; None if there is none.
     :param failure: how its latest batch has failed; None if it has not.
+    :param next_from: where its next live window starts, UTC, ISO 8601; None if it is not known.
     """
 
     has_dag: bool = False
@@ -43,6 +44,7 @@ class OverviewRow(WorkflowSummary):
     activity: Activity | None = None
     problem: Problem | None = field(default=None)
     failure: FailureView | None = None
+    next_from: str | None = None
 
     @classmethod
     def of(
@@ -141,6 +143,12 @@ def label_counts(rows: Iterable[OverviewRow], labels: Callable[[OverviewRow], It
     return dict(sorted(Counter(label for row in rows for label in labels(row)).items()))
 
 
-def with_failures(rows: Iterable[OverviewRow], failures: dict[str, FailureView]) -> list[OverviewRow]:
-    """Return rows, each with how its latest batch has failed."""
-    return [replace(row, failure=failures.get(row.workflow)) for row in rows]
+def completed(
+    rows: Iterable[OverviewRow], failures: Mapping[str, FailureView], next_starts: Mapping[str, str]
+) -> list[OverviewRow]:
+    """Return rows with what is read for the rows of one page only.
+
+    :param failures: workflow → how its latest batch has failed.
+    :param next_starts: workflow → where its next live window starts.
+    """
+    return [replace(row, failure=failures.get(row.workflow), next_from=next_starts.get(row.workflow)) for row in rows]

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
 from batchy_provider.config.graph import graph_of
-from batchy_provider.core.job_state import Fields
+from batchy_provider.core.dates import format_date
+from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Actor, WorkflowConfig
-from batchy_provider.core.workflow_state import WorkflowState
+from batchy_provider.core.windows import position_or_none
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
 from batchy_provider.services.answers import Audit, Page, WorkflowDetail, WorkflowSummary
+from batchy_provider.services.list_filters import is_found, is_labelled, sort_by
 from batchy_provider.services.workflow_summaries import job_summaries, row_of, summary_of, waits_of
 from batchy_provider.state.log_throttle import LogThrottle
 
@@ -114,6 +116,24 @@ class WorkflowService:
             for name in all_names
             if only is None or name in only
         ]
+
+    def next_starts(self, names: Collection[str]) -> dict[str, str]:
+        """Return workflow → where its next live window starts (inclusive), as far as that is known.
+
+        Of jobs that have loaded differently far, the one that is furthest behind counts.
+        """
+        found: dict[str, str] = {}
+        for state in self._store().scan(names) if names else ():
+            if isinstance(state, UnreadableWorkflow):
+                continue
+            positions = [
+                position_or_none(state.workflow, job, JobState(fields), state.timezone)
+                for job, fields in state.jobs.items()
+                if job not in state.disabled and fields
+            ]
+            if positions and (known := [at.start for at in positions if at is not None]):
+                found[state.workflow] = format_date(min(known))
+        return found
 
     def get(self, name: str) -> WorkflowDetail:
         """Return one workflow.
@@ -220,20 +240,6 @@ class WorkflowService:
         return unknown_workflow(name, self._catalog, self._names)
 
 
-def is_found(summary: WorkflowSummary, search: str | None) -> bool:
-    """Tell whether the name or description of a workflow contains a text, in any case. Without a text, all do."""
-    if not search:
-        return True
-    text = search.casefold()
-    return text in summary.workflow.casefold() or text in (summary.description or "").casefold()
-
-
-def is_labelled(summary: WorkflowSummary, tags: Collection[str], owners: Collection[str]) -> bool:
-    """Tell whether a workflow has one of some tags and one of some owners. Without any, all workflows have them."""
-    has_tag = not tags or not set(tags).isdisjoint(summary.tags)
-    return has_tag and (not owners or not set(owners).isdisjoint(summary.owners))
-
-
 def unknown_workflow(name: str, catalog: Catalog, names: WorkflowNames) -> UnknownWorkflowError:
     """Return the error for a workflow that neither Redis nor a file knows. It suggests the nearest name."""
     hint = did_you_mean(name, names.all() | catalog.read().workflows.keys())
@@ -252,28 +258,6 @@ def diagnostics_by_workflow(diagnostics: Iterable[Diagnostic]) -> dict[str, list
         if not Path(diagnostic.file).stem.startswith("_") and Path(diagnostic.file).suffix:
             by_name.setdefault(Path(diagnostic.file).stem, []).append(diagnostic)
     return by_name
-
-
-def sort_by(found: list[Any], order_by: str, columns: Collection[str] = ()) -> list[Any]:
-    """Sort by a column, keeping the order of equal values. Items without a value come last.
-
-    :param order_by: a column; with ``-`` before it, in descending order.
-    :param columns: the columns that there are; by default the fields of `WorkflowSummary`.
-    :raises ConfigError: there is no such column.
-    """
-    column = order_by.removeprefix("-")
-    if column not in (columns or (field.name for field in fields(WorkflowSummary))):
-        raise ConfigError(f"cannot sort by {column!r}; expected a column, such as workflow, status or -started")
-    known = [item for item in found if getattr(item, column) is not None]
-    unknown = [item for item in found if getattr(item, column) is None]
-    known.sort(key=lambda item: _comparable(getattr(item, column)), reverse=order_by.startswith("-"))
-    return known + unknown
-
-
-def _comparable(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return len(value)
-    return value if isinstance(value, str | int | float) else str(value)
 
 
 def _text(path: Path | None) -> str | None:

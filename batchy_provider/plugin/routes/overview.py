@@ -19,16 +19,16 @@ from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.overview_rows import (
     OverviewRow,
     RowFilter,
+    completed,
     counts_of,
     label_counts,
     ordered,
-    with_failures,
 )
 from batchy_provider.plugin.routes.workflows import Limit, Offset, Owners, Tags
 from batchy_provider.plugin.security import AnyCaller, Caller, WorkflowName, WorkflowReader
 from batchy_provider.services.answers import WorkflowSummary
 from batchy_provider.services.composition import Services
-from batchy_provider.services.workflows import is_found, is_labelled
+from batchy_provider.services.list_filters import is_found, is_labelled
 
 router = APIRouter(tags=["overview"])
 
@@ -112,7 +112,7 @@ def get_overview(
     known = _rows(services.workflows.summaries(caller.readable(services.workflows.all_names())))
     rows = [row for row in known if is_found(row, search) and is_labelled(row, tag, owner)]
     selected = ordered([row for row in rows if kind is None or row.matches(kind)], order_by)
-    items = _with_failures(selected[offset : offset + limit], caller, services)
+    items = _completed(selected[offset : offset + limit], caller, services)
     return Overview(
         items=[*map(disclosure.summary, items)],
         total=len(selected),
@@ -145,9 +145,10 @@ def _row(
     return OverviewRow.of(summary, dag, runs, tags=tags, owners=owners)
 
 
-def _with_failures(rows: list[OverviewRow], caller: Caller, services: Services) -> list[OverviewRow]:
+def _completed(rows: list[OverviewRow], caller: Caller, services: Services) -> list[OverviewRow]:
     failed = [row.workflow for row in rows if row.status == "failed"]
-    return with_failures(rows, services.why.failures(failed, sees_output=caller.sees_output))
+    failures = services.why.failures(failed, sees_output=caller.sees_output)
+    return completed(rows, failures, services.workflows.next_starts([row.workflow for row in rows]))
 
 
 @router.get("/overview/{workflow}", operation_id="get_overview_row", summary="Overview of one workflow")
@@ -165,7 +166,7 @@ def get_row(
         upload=_may_upload(caller),
     )
     runs = active_runs([workflow]).get(workflow, [])
-    (row,) = _with_failures([_row(summary, dag, runs, tags)], caller, services)
+    (row,) = _completed([_row(summary, dag, runs, tags)], caller, services)
     tasks = _tasks(summary.workflow, summary.run) if summary.status == "open" and summary.run else {}
     visible = {disclosure.task(task): state for task, state in tasks.items()}
     return OverviewDetail(

@@ -21,14 +21,21 @@ Hours = Annotated[float, Query(gt=0, le=MAX_HOURS, description="How far to look 
 
 @router.get("/plan", operation_id="list_expected_runs_of_all", summary="The expected runs of all workflows")
 def list_expected_runs_of_all(
-    caller: AnyCaller, services: ServicesDep, disclosure: DisclosureDep, hours: Hours = DEFAULT_HOURS
+    caller: AnyCaller,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    hours: Hours = DEFAULT_HOURS,
+    workflow: Annotated[
+        list[str] | None, Query(max_length=1000, description="Only these workflows. Default: all that you may read.")
+    ] = None,
 ) -> list[ExpectedRunView]:
     """Return the runs of the next hours, of the workflows that you may read, by the times at which they are due.
 
     Start and end come from how long past runs took. What is not known is null, never a guess: three successful runs
     are needed.
     """
-    found = services.plan.all(caller.readable(services.workflows.all_names()), hours=hours)
+    known = services.workflows.all_names()
+    found = services.plan.all(caller.readable(known if workflow is None else known & {*workflow}), hours=hours)
     return [_visible(each, disclosure) for each in found]
 
 

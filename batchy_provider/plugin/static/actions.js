@@ -122,42 +122,11 @@ export function CloseBatch({ batch, result, close }) {
       }}><${Why} required=${true} /><//>`;
 }
 
-const OPEN_AND_CLOSE = ["BatchyOpenOperator", "BatchyCloseOperator"];
-
-async function taskInstances(dag, run) {
-  const all = [];
-  for (let total = 1; all.length < total; ) {
-    const page = await ask(airflowApiUrl(`dags/${encode(dag)}/dagRuns/${encode(run)}/taskInstances?limit=100&offset=${all.length}`));
-    all.push(...page.task_instances);
-    total = page.task_instances.length ? page.total_entries : 0;
-  }
-  return all;
-}
-
-// The failed tasks of a run, the tasks after them, and the tasks that open and close its batch: without those no job may run.
-// Airflow's own "only failed" leaves them out; its "downstream" would include every task after the open.
-async function failedTasks(dag, run) {
-  const [instances, { tasks }] = await Promise.all([taskInstances(dag, run), ask(airflowApiUrl(`dags/${encode(dag)}/tasks`))]);
-  const failed = instances.filter((each) => ["failed", "upstream_failed"].includes(each.state));
-  if (!failed.length) throw new Error("No task of this run failed in Airflow. Choose all tasks.");
-  const following = new Map(tasks.map((each) => [each.task_id, each.downstream_task_ids]));
-  const chosen = new Set(tasks.filter((each) => OPEN_AND_CLOSE.includes(each.operator_name)).map((each) => each.task_id));
-  const follow = (id) => (following.get(id) || []).forEach((next) => {
-    if (chosen.has(next)) return;
-    chosen.add(next);
-    follow(next);
-  });
-  failed.forEach((each) => follow(each.task_id));
-  const mapped = failed.filter((each) => !chosen.has(each.task_id));
-  return [...chosen, ...mapped.map((each) => (each.map_index < 0 ? each.task_id : [each.task_id, each.map_index]))];
-}
-
 export function Rerun({ batch, close }) {
   const [failed, setFailed] = useState(batch.status === "failed");
-  const { dag, run } = runOf(batch);
+  const { run } = runOf(batch);
   const act = async () => {
-    const tasks = failed ? { task_ids: await failedTasks(dag, run) } : {};
-    await ask(airflowApiUrl(`dags/${encode(dag)}/clearTaskInstances`), { method: "POST", json: { dry_run: false, dag_run_id: run, only_failed: false, ...tasks } });
+    await change(`workflows/${encode(batch.workflow)}/batches/${batch.batch_id}/rerun`, { only_failed: failed });
     notify("The run is cleared. It starts again as soon as Airflow has a free slot.");
   };
   return html`<${Dialog} title="Run again" submitLabel="Clear and run" careful=${true} close=${close} act=${act}

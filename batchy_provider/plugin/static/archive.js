@@ -5,6 +5,7 @@
 import { html, useState } from "./vendor/preact-htm.js";
 import { Action } from "./actions.js";
 import { change, encode } from "./api.js";
+import { RestoreAll } from "./bulk.js";
 import { notify, useData } from "./live.js";
 import { Dialog, Why, plural, workflowPath } from "./components.js";
 
@@ -46,11 +47,12 @@ function Restore({ kept, close }) {
 }
 
 // On the overview.
-export function LostWorkflows() {
+export function LostWorkflows({ may }) {
   const lost = useData("archive/lost", everyMinute).data?.workflows || [];
   if (!lost.length) return null;
   return html`<div class="note bad" role="alert">
     <p><b>Redis has lost the state of ${plural(lost.length, "workflow")}.</b> No batch of ${lost.length === 1 ? "it" : "them"} opens until you restore ${lost.length === 1 ? "it" : "them"}: each on its page, or all at once with <code>batchy restore --all</code>.</p>
+    ${may ? html`<p><${RestoreAll} names=${lost} /></p>` : null}
     <p>${lost.slice(0, 20).map((name, at) => html`${at ? ", " : ""}<a key=${name} href=${workflowPath(name)}>${name}</a>`)}${lost.length > 20 ? ` and ${lost.length - 20} more` : ""}</p>
   </div>`;
 }

@@ -118,10 +118,13 @@ export function Source({ text, diagnostics, label }) {
   })}</pre></div>`;
 }
 
-export function Heading({ crumbs = [], title, children }) {
+// `first`: what the title of the browser's tab begins with, such as a number of failures.
+export function Heading({ crumbs = [], title, first = "", children }) {
   const heading = useRef(null);
   useEffect(() => {
-    document.title = title === "Batches" ? title : `${title} · Batches`;
+    document.title = [first, title, title === "Batches" ? "" : "Batches"].filter(Boolean).join(" · ");
+  }, [title, first]);
+  useEffect(() => {
     heading.current?.focus({ preventScroll: true }); // a screen reader reads the title of the new view
   }, [title]);
   return html`<header class="top">

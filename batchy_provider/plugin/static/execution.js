@@ -3,6 +3,7 @@
 // One try of one job: its live log, its files, and how it ended.
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { useParams } from "./address.js";
 import { airflowApiUrl, apiUrl, ask, encode, runOf } from "./api.js";
 import { fetchBatch, isBatchId, pollInterval, taskName } from "./batch.js";
 import { useData, useStore, zone } from "./live.js";
@@ -14,6 +15,7 @@ const SHOWN_BYTES = 65536;
 const SHOWN_LINES = 5000;
 
 export function Execution({ workflow, id, job, attempt }) {
+  const [{ file }] = useParams({ file: "" });
   const response = useData(isBatchId(id) ? `workflows/${encode(workflow)}/batches/${id}` : null, { workflow, every: pollInterval, fetcher: fetchBatch });
   const trail = crumbs([workflow, workflowPath(workflow)], [`Batch ${id}`, batchPath(workflow, id)]);
   const now = useNow(1000);
@@ -48,7 +50,7 @@ export function Execution({ workflow, id, job, attempt }) {
       ${run && task ? html`<div><dt>In Airflow</dt><dd><${AirflowLink} path=${`dags/${encode(run.dag)}/runs/${encode(run.run)}/tasks/${encode(task.task_id)}${task.map_index >= 0 ? `/mapped/${task.map_index}` : ""}`}>task ${job}<//></dd></div>` : null}
     </dl></div>
     ${batch.jobs[job] ? html`<${Parameters} fields=${batch.jobs[job]} />` : null}
-    ${execution ? html`<${Files} execution=${execution} />` : null}
+    ${execution ? html`<${Files} execution=${execution} wanted=${file} />` : null}
     ${run && chosen && task ? html`<${Log} key=${`${run.run} ${job} ${chosen}`} run=${run} task=${task} attempt=${chosen.split(".")[0]} live=${running} />`
       : execution ? null : html`<div class="panel empty"><p>${run ? "The job has not run yet." : "No DAG of this Airflow ran it, so there is no log here."}</p></div>`}`;
 }
@@ -60,9 +62,10 @@ function Parameters({ fields }) {
   return html`<h2>Parameters</h2><div class="panel pad"><dl class="facts">${given.map(([key, value]) => html`<div key=${key}><dt>${key}</dt><dd class="mono">${typeof value === "string" ? value : JSON.stringify(value)}</dd></div>`)}</dl></div>`;
 }
 
-function Files({ execution }) {
+// `wanted`: the file to show, at its last line.
+function Files({ execution, wanted }) {
   const base = `workflows/${encode(execution.workflow)}/batches/${execution.batch_id}/jobs/${encode(execution.job)}/attempts/${encode(execution.attempt)}`;
-  const [open, setOpen] = useState(null);
+  const [open, setOpen] = useState(execution.contents[wanted]?.bytes ? wanted : null);
   const names = Object.entries(execution.contents);
   return html`<h2>Files</h2><div class="panel">
     ${names.length ? html`<div class="scroll"><table><thead><tr><th scope="col">Name</th><th scope="col" class="number">Size</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
@@ -70,12 +73,13 @@ function Files({ execution }) {
         <td><span class="row">${file.bytes ? html`<button aria-expanded=${open === name} onClick=${() => setOpen(open === name ? null : name)}>${open === name ? "Hide" : "Show"} <span class="visually-hidden">${name}</span></button>` : null}
           <${Download} href=${apiUrl(`${base}/${name.split("/").map(encode).join("/")}`)}>Download <span class="visually-hidden">${name}</span><//></span></td></tr>`)}</tbody></table></div>`
       : html`<p class="pad quiet">The script wrote no files.</p>`}
-    ${open ? html`<${FileEnd} key=${open} url=${apiUrl(`${base}/${open.split("/").map(encode).join("/")}`)} bytes=${execution.contents[open].bytes} name=${open} />` : null}
+    ${open ? html`<${FileEnd} key=${open} url=${apiUrl(`${base}/${open.split("/").map(encode).join("/")}`)} bytes=${execution.contents[open].bytes} name=${open} mark=${open === wanted} />` : null}
   </div>`;
 }
 
-// The end of a file: people look for the last lines of a script.
-function FileEnd({ url, bytes, name }) {
+// The end of a file: people look for the last lines of a script. `mark`: go to its last line, and mark it.
+function FileEnd({ url, bytes, name, mark }) {
+  const last = useRef(null);
   const [text, setText] = useState(null);
   useEffect(() => {
     const request = new AbortController();
@@ -85,8 +89,18 @@ function FileEnd({ url, bytes, name }) {
       .catch((error) => error.name === "AbortError" || setText("Airflow's API server does not answer."));
     return () => request.abort();
   }, [url]);
-  return html`${bytes > SHOWN_BYTES ? html`<p class="pad soft">The last ${size(SHOWN_BYTES)} of ${size(bytes)}.</p>` : null}<pre class="log" tabindex="0" aria-label=${name}>${text ?? "Loading…"}</pre>`;
+  useEffect(() => {
+    if (text !== null) last.current?.scrollIntoView({ block: "center" });
+  }, [text]);
+  const at = text === null || !mark ? -1 : lastLine(text);
+  return html`${bytes > SHOWN_BYTES ? html`<p class="pad soft">The last ${size(SHOWN_BYTES)} of ${size(bytes)}.</p>` : null}<pre class="log" tabindex="0" aria-label=${name}>${at < 0 ? text ?? "Loading…" : html`${text.slice(0, at)}<mark ref=${last}>${text.slice(at).trimEnd()}</mark>${"\n"}`}</pre>`;
 }
+
+// Where the last line of a text that has any characters begins; a carriage return ends a line, too.
+const lastLine = (text) => {
+  const end = text.trimEnd();
+  return end ? Math.max(end.lastIndexOf("\n"), end.lastIndexOf("\r")) + 1 : -1;
+};
 
 // Airflow puts a group with the sources of the log before the log.
 function withoutSources(content) {

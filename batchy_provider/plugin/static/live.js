@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { setParams } from "./address.js";
 import { apiUrl, get } from "./api.js";
 
-function store(value) {
+export function createStore(value) {
   const readers = new Set();
   return {
     get: () => value,
@@ -31,11 +31,11 @@ export function useStore(one) {
   return value;
 }
 
-export const outage = store(null); // a sentence about Redis or the server, or null
-export const connected = store(false);
-export const overdue = store(false); // an answer is late: Redis sends no error while it hangs
-export const toastText = store(null); // the result of the last action of the user
-export const zone = store(stored("batchy-zone") === "utc" ? "utc" : "local"); // the address may have another one
+export const outage = createStore(null); // a sentence about Redis or the server, or null
+export const connected = createStore(false);
+export const overdue = createStore(false); // an answer is late: Redis sends no error while it hangs
+export const toastText = createStore(null); // the result of the last action of the user
+export const zone = createStore(stored("batchy-zone") === "utc" ? "utc" : "local"); // the address may have another one
 
 function stored(key) {
   try {

@@ -2,25 +2,31 @@
 // Copyright the batchy_provider authors
 // Why a workflow is not running, or not done, and which workflows are affected if it is late or fails.
 
-import { html, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { encode } from "./api.js";
 import { Badge, Failure, workflowPath } from "./components.js";
 import { useData } from "./live.js";
 import { When } from "./dates.js";
 
 const HIDDEN = "***";
-const STUCK = { queued: true, waiting: true, held: true };
-const isProblem = (row) => row.status === "failed" || row.status === "unreadable" || row.faults > 0 || row.late_seconds !== null || (row.activity && STUCK[row.activity.doing] === true);
+const SAID_ELSEWHERE = ["done", "not_due", "no_schedule", "running"]; // by the other columns of a row
 
 // The name of a workflow as a link. A workflow that this user may not see has none.
 const Name = ({ name }) => (name === HIDDEN ? html`<span class="soft">a workflow that you may not see</span>` : html`<a href=${workflowPath(name)}>${name}</a>`);
 
-// For the rows of the overview with a problem: workflow → one line. One request for all of them.
+// For the rows of the overview: workflow → its answer. One request for all of them.
 export function useReasons(rows) {
-  const names = rows.filter(isProblem).map((row) => row.workflow).sort();
+  const names = rows.map((row) => row.workflow).sort();
   const query = new URLSearchParams(names.map((name) => ["workflow", name]));
-  const { data } = useData(names.length ? `why?${query}` : null, { every: () => 15000, background: true });
-  return names.length && data ? Object.fromEntries(data.map((each) => [each.workflow, each.text])) : {};
+  const { data, reload } = useData(names.length ? `why?${query}` : null, { every: () => 15000, background: true });
+  const states = JSON.stringify(rows.map((row) => [row.workflow, row.batch_id, row.status, row.problem, row.activity?.doing]).sort());
+  const before = useRef(states);
+  useEffect(() => { // a new state has a new reason
+    if (before.current !== states) reload();
+    before.current = states;
+  }, [states]);
+  const told = (data || []).filter((each) => !SAID_ELSEWHERE.includes(each.code));
+  return Object.fromEntries(told.map((each) => [each.workflow, each]));
 }
 
 // On the page of a workflow: the root cause, and the way to it.

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from api_server import Api
+
+from batchy_provider.bundles.execution_id import ExecutionId
+from batchy_provider.plugin import airflow_services
 
 JOBS = 'jobs: {load: {bash: "true"}}\n'
 SCRIPT = "<script>alert(1)</script>"
@@ -79,14 +83,16 @@ def test_problems_come_first(api: Api) -> None:
     assert names(overview(api, "order_by=-problems"))[0] == "sales"
 
 
-def test_a_failed_row_says_how(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from batchy_provider.plan.why_facts import FailedJob
-    from batchy_provider.services.failed_output import FailedOutput
-
-    job = FailedJob(job="load", exit_code=3, reason="exit code 3", last_line=f"disk full {SCRIPT}", attempt="2")
+def test_a_failed_row_says_how(api: Api, tmp_path: Path) -> None:
     batch = fail(api, "shops")
-    assert overview(api, "search=shops")["items"][0]["failure"]["batch_id"] == batch
-    monkeypatch.setattr(FailedOutput, "of", lambda self, state, if_fast=False: job)
+    failure = overview(api, "search=shops")["items"][0]["failure"]
+    assert (failure["batch_id"], failure["job"], failure["exit_code"]) == (batch, "load", None)
+    (tmp_path / "scratch").mkdir()
+    identity = ExecutionId(workflow="shops", batch_id=str(batch), job="load", attempt="2")
+    with airflow_services.get_services().results.draft(identity, tmp_path / "scratch") as draft:
+        (draft.folder / "stdout").write_bytes(b"")
+        (draft.folder / "stderr").write_text(f"warning\ndisk full {SCRIPT}\n\n")
+        draft.commit({"state": "failed", "exit_code": 3, "reason": "exit code 3", "started": "a", "finished": "b"})
     rows = {row["workflow"]: row["failure"] for row in overview(api)["items"]}
     assert rows["shops"] == {
         "batch_id": batch,
@@ -111,6 +117,17 @@ def test_what_a_script_wrote_needs_the_right_to_read_logs(api: Api, monkeypatch:
     monkeypatch.setattr(Caller, "sees_output", lambda self, workflow: False)
     failure = overview(api, "search=shops")["items"][0]["failure"]
     assert (failure["exit_code"], failure["reason"], failure["last_line"]) == (3, None, None)
+
+
+def test_where_the_next_window_starts(api: Api) -> None:
+    fail(api, "shops")
+    client = api.client()
+    batch = client.post("/api/v1/workflows/stock/batches").json()["batch"]
+    client.post(f"/api/v1/workflows/stock/batches/{batch['batch_id']}/close")
+    rows = {row["workflow"]: row for row in overview(api)["items"]}
+    assert rows["stock"]["next_from"] == batch["to_date"]
+    assert rows["shops"]["next_from"] == rows["shops"]["from_date"]
+    assert rows["sales"]["next_from"] is None
 
 
 def test_it_says_which_rows_the_caller_may_change(api: Api) -> None:
