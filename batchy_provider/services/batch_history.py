@@ -17,6 +17,7 @@ from batchy_provider.core.names import check_workflow_name
 from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Kind, Status
 from batchy_provider.exceptions import BatchyError, ConfigError
+from batchy_provider.services.workflow_summaries import owners_of
 from batchy_provider.state.batch_scan import search_batches
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _is_of(workflow: Workflow, query: HistoryQuery) -> bool:
     model = workflow.model
     if model is None:
         return False
-    return (not query.tag or query.tag in model.tags) and (not query.owner or query.owner == model.owner)
+    return (not query.tag or query.tag in model.tags) and (not query.owner or query.owner in owners_of(model))
 
 
 def _moment(text: str | None) -> datetime | None:

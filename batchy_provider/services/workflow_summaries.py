@@ -110,11 +110,11 @@ def summary_of(
         acknowledged=batch.acknowledged if batch is not None else None,
         warning=next(iter(standing(name, state.warnings, now)), None) if state is not None else None,
         tags=list(dict.fromkeys(model.tags)) if model is not None else [],
-        owners=_owners(model) if model is not None else [],
+        owners=owners_of(model) if model is not None else [],
     )
 
 
-def _owners(model: WorkflowModel) -> list[str]:
+def owners_of(model: WorkflowModel) -> list[str]:
     """Return the owners of all jobs. A job without one has the default owner of Airflow, which says nothing."""
     found = [job.owner or model.defaults.owner or model.owner for job in model.jobs.values()]
     return list(dict.fromkeys(owner for owner in found if owner))
