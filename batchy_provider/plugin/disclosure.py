@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -51,6 +51,7 @@ class Disclosure:
 
     caller: Caller
     services: Services
+    _known: list[set[str]] = field(default_factory=list, init=False, repr=False)
 
     @property
     def sees_server(self) -> bool:
@@ -74,7 +75,9 @@ class Disclosure:
 
     def _hidden(self, text: str, own: Collection[str]) -> set[str]:
         words = {each for word in _NAME.findall(text) for each in (word, word.strip("."), *_stems(word))}
-        known = words & self.services.workflows.known_names() - {*own}
+        if not self._known:  # the same for all sentences of one response: to ask takes a look at each workflow file
+            self._known.append(self.services.workflows.known_names())
+        known = words & self._known[0] - {*own}
         return {name for name in known if not self.caller.may("GET", name)}
 
     def summary(self, found: S) -> S:
