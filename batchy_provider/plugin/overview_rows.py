@@ -17,7 +17,18 @@ from batchy_provider.services.problems import NO_PROBLEM_RANK, Problem, problem_
 from batchy_provider.services.why_answers import FailureView
 
 RowFilter = Literal[
-    "problems", "open", "success", "failed", "new", "late", "faults", "paused", "waiting", "on_hold", "acknowledged"
+    "problems",
+    "open",
+    "success",
+    "failed",
+    "new",
+    "late",
+    "at_risk",
+    "faults",
+    "paused",
+    "waiting",
+    "on_hold",
+    "acknowledged",
 ]
 FILTERS: tuple[RowFilter, ...] = get_args(RowFilter)
 
@@ -96,6 +107,8 @@ class OverviewRow(WorkflowSummary):
                 return self.problem is Problem.ACKNOWLEDGED
             case "late":
                 return self.late_seconds is not None
+            case "at_risk":
+                return self.warning is not None
             case "faults":
                 return self.faults > 0
             case "paused":

@@ -25,6 +25,8 @@ class Problem(SentenceCode):
     """Its file has errors."""
     LATE = "late"
     """It has missed its deadline."""
+    AT_RISK = "at_risk"
+    """It will probably miss its deadline."""
     STUCK = "stuck"
     """Its next run is queued, or another batch holds it up."""
     ACKNOWLEDGED = "acknowledged"
@@ -63,6 +65,8 @@ def problem_of(summary: WorkflowSummary, *, doing: str | None = None, paused: bo
         return Problem.INVALID_FILE
     if summary.late_seconds is not None:
         return Problem.LATE
+    if summary.warning is not None:
+        return Problem.AT_RISK
     if doing in _STUCK and not paused:
         return Problem.STUCK
     if summary.status == "failed":

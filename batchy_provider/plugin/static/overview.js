@@ -12,9 +12,10 @@ import { AcknowledgedMark, HoldMark } from "./holds.js";
 import { outage, useData, useStore } from "./live.js";
 import { Badge, Failure, Heading, Pager, ProgressReports, State, ZoneSwitch, batchPath, executionPath, plural, workflowPath } from "./components.js";
 import { Ago, When, Window, duration, moment, useNow } from "./dates.js";
+import { WarningMark } from "./warnings.js";
 import { useReasons } from "./why.js";
 
-const FILTERS = [["", "All", "all"], ["problems", "Problems"], ["failed", "Failed"], ["late", "Late"], ["open", "Open"], ["waiting", "Waiting"], ["on_hold", "On hold"], ["paused", "Paused"], ["acknowledged", "Acknowledged"], ["success", "Success"], ["new", "New"], ["faults", "Invalid file"]];
+const FILTERS = [["", "All", "all"], ["problems", "Problems"], ["failed", "Failed"], ["late", "Late"], ["at_risk", "Deadline at risk"], ["open", "Open"], ["waiting", "Waiting"], ["on_hold", "On hold"], ["paused", "Paused"], ["acknowledged", "Acknowledged"], ["success", "Success"], ["new", "New"], ["faults", "Invalid file"]];
 const COLUMNS = [["workflow", "Workflow"], ["problems", "State"], ["from_date", "Window"], [null, "Now"], ["last_success", "Last success"], ["late_seconds", "Deadline"], ["next_run", "Next run"], [null, "Waits"]];
 const ORDERS = [["problems", "Problems first"], ["workflow", "Name"], ["-batch_end", "Ended last"], ["-started", "Started last"], ["-late_seconds", "Most late"], ["next_run", "Next run"], ["last_success", "Last success, oldest first"]];
 const LIMIT = 50;
@@ -134,7 +135,7 @@ function Row({ row, why, expected, box, setFilter }) {
     <td data-label="Window">${row.batch_id !== null ? html`<a href=${batchPath(row.workflow, row.batch_id)}><${Window} from=${row.from_date} to=${row.to_date} /></a>` : null}</td>
     <td data-label="Now">${row.status === "open" ? html`${Object.keys(row.progress).length ? html`<${ProgressReports} reports=${row.progress} />` : html`<span class="soft">for ${duration(now - moment(row.started))}</span>`}<${Expected} run=${expected} now=${now} />` : null}</td>
     <td data-label="Last success"><${Ago} at=${row.last_success} /></td>
-    <td data-label="Deadline">${row.deadline ? html`<${When} at=${row.deadline} />${row.late_seconds !== null ? html`<div><${Badge} state="failed">${duration(row.late_seconds * 1000)} late<//></div>` : null}` : null}</td>
+    <td data-label="Deadline">${row.deadline ? html`<${When} at=${row.deadline} />${row.late_seconds !== null ? html`<div><${Badge} state="failed">${duration(row.late_seconds * 1000)} late<//></div>` : null}` : null}<${WarningMark} row=${row} /></td>
     <td data-label="Next run">${row.paused ? null : row.next_run ? html`<${When} at=${row.next_run} />` : row.schedule && html`<span class="soft">${row.schedule}</span>`}${row.next_from && !row.paused && row.status !== "open" ? html`<div class="soft">loads from <${When} at=${row.next_from} /></div>` : null}</td>
     <td data-label="Waits"><${WorkflowLinks} text="for" names=${row.waits_for} /><${WorkflowLinks} text="waited for by" names=${row.waited_for_by} /></td>
   </tr>`;
