@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warned_nights import Night
 
 from batchy_provider.services.answers import Audit
 from batchy_provider.services.composition import Services
@@ -35,3 +36,20 @@ def services(redis_url: str, cfg: Path, audits: list[Audit]) -> Iterator[Service
     services = Services(store=lambda: Store(open_client(redis_url)), cfg=cfg, audit=audits.append)
     yield services
     services.close()
+
+
+@pytest.fixture
+def night(redis_url: str, cfg: Path) -> Iterator[Night]:
+    """Six nights have passed; in the seventh, both are due."""
+    made = Night(redis_url, cfg)
+    made.past("crm", "sales")
+    yield made
+    made.services.close()
+
+
+@pytest.fixture
+def late(night: Night) -> Night:
+    """The upstream still runs at half past five, so the deadline at six will be missed."""
+    night.open("crm")
+    night.tonight(5, 30)
+    return night
