@@ -102,13 +102,14 @@ class Progress:
         """Remember the session, which knows how many tests there are, and leave out pytest's own percentages."""
         self._session = session
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None and self._config.getoption("numprocesses", None):
+        if terminal is not None and terminal.verbosity == 0 and self._config.getoption("numprocesses", None):
             terminal._show_progress_info = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Show no dot for a test that has passed."""
-        if hasattr(report, "node") and report.passed and report.when == "call" and not hasattr(report, "wasxfail"):
+        """Show no dot for a test that has passed, where its file is shown."""
+        shown = hasattr(report, "node") and self._config.get_verbosity() == 0
+        if shown and report.passed and report.when == "call" and not hasattr(report, "wasxfail"):
             return "passed", "", "PASSED"
         return None
 
