@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.composition import Services
     from batchy_provider.services.fill_requests import DagRuns
+    from batchy_provider.services.plan_inputs import LostTries, LostTriesReader
     from batchy_provider.services.why_answers import AirflowReader
     from batchy_provider.state.store import Store
 
@@ -171,6 +172,7 @@ class Context:
             audit=self._audit,
             dag_runs=self.dag_runs,
             airflow=self._airflow,
+            lost_tries=self._lost_tries,
         )
 
     @property
@@ -218,6 +220,21 @@ class Context:
                     reason = f"{error}".strip().partition("\n")[0] or type(error).__name__
                     self.output.note(f"batchy: Airflow is not asked, since its database cannot be read: {reason}")
                     return None
+
+        return read
+
+    @property
+    def _lost_tries(self) -> LostTriesReader | None:
+        """What this machine's Airflow knows of tries that failed, if the user named an Airflow connection."""
+        if not getattr(self._arguments, "connection", None):
+            return None
+        from batchy_provider.cli.result_store import airflow_logs_to_stderr
+
+        def read(dag_ids: Collection[str]) -> LostTries:
+            with airflow_logs_to_stderr():
+                from batchy_provider.hooks.lost_tries import read_lost_tries
+
+                return read_lost_tries(dag_ids)
 
         return read
 

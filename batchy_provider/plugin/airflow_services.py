@@ -21,6 +21,7 @@ from batchy_provider.hooks.deployment import (
     result_store,
 )
 from batchy_provider.hooks.fill_runs import AirflowDagRuns
+from batchy_provider.hooks.lost_tries import read_lost_tries
 from batchy_provider.services.composition import Services
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def get_services() -> Services:
                 audit=log_in_airflow,
                 dag_runs=AirflowDagRuns(),
                 airflow=read_airflow,
+                lost_tries=read_lost_tries,
                 open_path=open_path,
                 is_server=True,
             )
@@ -57,6 +59,8 @@ def reset_services() -> None:
     """Let the next request build the services again, with the current connection. Running requests keep theirs."""
     global _services  # noqa: PLW0603 - one for each process
     with _lock:
+        if _services is not None:
+            _services.stop_listening()
         _services = None
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.hold_service import HoldService
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.plan_answers import PlanService
+    from batchy_provider.services.plan_inputs import LostTriesReader
     from batchy_provider.services.prometheus import PrometheusMetrics
     from batchy_provider.services.retention import RetentionService
     from batchy_provider.services.states import StateService
@@ -63,6 +64,7 @@ class Services:
     :param cache: returns the bundle cache.
     :param dag_runs: the runs of this Airflow; None where there is none.
     :param airflow: reads what this Airflow knows of DAGs; None where there is none.
+    :param lost_tries: reads how much time jobs lost by tries that failed; None where there is no Airflow.
     :param open_path: from the path or URL of a bundle to an object with the `pathlib` API.
     :param is_server: this process serves other users than its own. They get local files only from below `cfg`, and
         not through links that lead out of it.
@@ -80,6 +82,7 @@ class Services:
         audit: AuditLog | None = None,
         dag_runs: DagRuns | None = None,
         airflow: AirflowReader | None = None,
+        lost_tries: LostTriesReader | None = None,
         open_path: OpenPath = Path,
         is_server: bool = False,
     ) -> None:
@@ -90,6 +93,7 @@ class Services:
         self._audit = audit
         self._dag_runs = dag_runs
         self._airflow = airflow
+        self._lost_tries = lost_tries
         self._lock = threading.Lock()
         self._store: Store | None = None
         self.cfg = cfg if cfg is not None else Path("cfg")
@@ -253,6 +257,7 @@ class Services:
             catalog=self.catalog,
             names=self.names,
             airflow=self._airflow,
+            lost_tries=self._lost_tries,
             events=(lambda: self.events) if self._is_server else None,
         )
 
@@ -390,9 +395,13 @@ class Services:
 
     def close(self) -> None:
         """Close the connection to Redis, if one was made, and stop listening for events."""
-        if (plan := self.__dict__.get("plan")) is not None:
-            plan.close()
+        self.stop_listening()
         with self._lock:
             store, self._store = self._store, None
         if store is not None:
             store.backend.client.close()
+
+    def stop_listening(self) -> None:
+        """Stop listening for events, until the plan is asked for again."""
+        if (plan := self.__dict__.get("plan")) is not None:
+            plan.close()

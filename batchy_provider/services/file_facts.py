@@ -10,7 +10,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.cross_file_checks import needs
+from batchy_provider.config.diagnostics import Code
 from batchy_provider.config.field_types import as_state_date
+from batchy_provider.config.file_scan import CALENDARS_STEM
 from batchy_provider.config.run_checks import time_to_deadline
 from batchy_provider.config.schedule_model import After, Within
 from batchy_provider.core.dates import parse_date
@@ -35,7 +37,7 @@ def file_facts(workflow: Workflow | None, diagnostics: Sequence[Diagnostic]) -> 
     :returns: None if there is no file.
     """
     if diagnostics:
-        first = diagnostics[0]
+        first = _root(diagnostics)
         # The name of the file is enough for people, who know the folder.
         fault = str(replace(first, file=PurePath(first.file).name))
         return FileFacts(fault=fault, faults=len(diagnostics))
@@ -61,6 +63,14 @@ def file_facts(workflow: Workflow | None, diagnostics: Sequence[Diagnostic]) -> 
         after_any=after is not None and after.any,
         after_result=after.result if after is not None else "success",
     )
+
+
+def _root(diagnostics: Sequence[Diagnostic]) -> Diagnostic:
+    """Return the error that a person must correct first: of a calendar that cannot be used, the one in its file."""
+    first = diagnostics[0]
+    if first.code != Code.INVALID_CALENDAR.value:
+        return first
+    return next((each for each in diagnostics if PurePath(each.file).stem == CALENDARS_STEM), first)
 
 
 def _moment(date: str | None, timezone: str) -> datetime | None:

@@ -14,7 +14,7 @@ from batchy_provider.core.dates import format_date
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plan.simulation import simulate
 from batchy_provider.services.plan_cache import Plan, PlanCache
-from batchy_provider.services.plan_inputs import PlanInputs
+from batchy_provider.services.plan_inputs import LostTriesReader, PlanInputs
 from batchy_provider.services.why_scan import Neighbours, WhyScan, check_known
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class PlanService:
     :param catalog: the workflow files.
     :param names: which workflows Redis knows.
     :param airflow: reads what Airflow knows; None where there is no Airflow.
+    :param lost_tries: reads how much time jobs lost by tries that failed; None where there is no Airflow.
     :param events: the events of batches, in a process that keeps its plan until one of them; None in others.
     """
 
@@ -105,13 +106,14 @@ class PlanService:
         catalog: Catalog,
         names: WorkflowNames,
         airflow: AirflowReader | None,
+        lost_tries: LostTriesReader | None = None,
         events: Callable[[], EventFeed] | None = None,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._names = names
         self._airflow = airflow
-        self._inputs = PlanInputs()
+        self._inputs = PlanInputs(lost_tries)
         self._cache = PlanCache(events, self._inputs.expire)
 
     def of(self, workflows: Iterable[str], *, hours: float = DEFAULT_HOURS) -> list[ExpectedRunView]:

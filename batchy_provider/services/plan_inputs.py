@@ -7,9 +7,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from batchy_provider.config.workflow import setting
 from batchy_provider.plan.duration_model import MIN_RUNS, DurationModel
@@ -50,15 +50,31 @@ class _Known:
     failure_chance: float | None
 
 
+LostTries = Mapping[str, Mapping[str, Sequence[float]]]
+"""Workflow → job → how many seconds its latest executions lost by tries that failed."""
+
+
+class LostTriesReader(Protocol):
+    """Reads from an Airflow how much time jobs lost by tries that failed."""
+
+    def __call__(self, dag_ids: Collection[str]) -> LostTries:
+        """Return it for some DAGs; without the jobs that have lost none."""
+
+
 class PlanInputs:
     """Read the inputs of the plan. The past runs of a workflow are read again when a batch of it has ended.
 
     Safe to share between threads.
+
+    :param lost_tries: reads what only Airflow knows of past runs; None where there is no Airflow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lost_tries: LostTriesReader | None = None) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
+        self._read_lost_tries = lost_tries
+        self._lost_tries: LostTries = {}
+        self._tried = float("-inf")
 
     def expire(self, workflow: str | None = None) -> None:
         """Read the past runs of a workflow, or of all, again when they are needed next."""
@@ -82,7 +98,22 @@ class PlanInputs:
                     history, model = _past(found[name], folder.workflows.get(name), past[name])
                     self._known[name] = _Known(stamps[name], now, history, model, _failure_chance(past[name]))
             known = {name: self._known[name] for name in found}
-        return {name: _input(each, folder.workflows.get(name), known[name], airflow) for name, each in found.items()}
+            lost = self._tries_of(found, now) if airflow is not None else {}
+        return {
+            name: _input(each, folder.workflows.get(name), known[name], airflow, lost.get(name, {}))
+            for name, each in found.items()
+        }
+
+    def _tries_of(self, workflows: Collection[str], now: float) -> LostTries:
+        """Return what was lost by tries that failed, read once in a while: it takes Airflow's database some time."""
+        if self._read_lost_tries is None or now - self._tried < _RENEW_SECONDS:
+            return self._lost_tries
+        self._tried = now
+        try:
+            self._lost_tries = self._read_lost_tries(workflows)
+        except Exception as error:  # the plan says less without it
+            _unforeseen.warning("lost tries", "Airflow does not say which tries have failed", exc_info=error)
+        return self._lost_tries
 
     def _is_new(self, name: str, stamp: object, now: float) -> bool:
         known = self._known.get(name)
@@ -121,7 +152,13 @@ def _failure_chance(past: PastRuns) -> float | None:
     return past.failed / past.closed if past.closed >= MIN_RUNS else None
 
 
-def _input(facts: WorkflowFacts, workflow: Workflow | None, known: _Known, airflow: AirflowFacts | None) -> PlanInput:
+def _input(
+    facts: WorkflowFacts,
+    workflow: Workflow | None,
+    known: _Known,
+    airflow: AirflowFacts | None,
+    retries: Mapping[str, Sequence[float]],
+) -> PlanInput:
     model = workflow.model if workflow is not None else None
     window = facts.readable.window if facts.readable is not None else None
     if workflow is not None and model is not None:
@@ -138,6 +175,7 @@ def _input(facts: WorkflowFacts, workflow: Workflow | None, known: _Known, airfl
         slice_length=None if window is None else window.max,
         paused=dag is not None and dag.paused,
         failure_chance=known.failure_chance,
+        retries=retries,
         jobs=None if model is None else _pools(model),
         max_active_tasks=dag.max_active_tasks if dag is not None else by_file,
         dag=dag,

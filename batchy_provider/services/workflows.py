@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
+from batchy_provider.config.diagnostics import Code, Diagnostic, did_you_mean
+from batchy_provider.config.file_scan import CALENDARS_STEM
 from batchy_provider.config.graph import graph_of
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import Fields, JobState
@@ -251,12 +252,24 @@ def folder_text(folder: Path) -> str:
     return f"the folder {folder}" if folder.is_dir() else f"a folder of workflow files (there is none at {folder})"
 
 
-def diagnostics_by_workflow(diagnostics: Iterable[Diagnostic]) -> dict[str, list[Diagnostic]]:
-    """Group diagnostics by the workflow whose file they are in. Those of ``_defaults`` belong to no workflow."""
+def diagnostics_by_workflow(diagnostics: Collection[Diagnostic]) -> dict[str, list[Diagnostic]]:
+    """Group diagnostics by the workflow whose file they are in. Those of ``_defaults`` belong to no workflow.
+
+    Those of ``_calendars`` follow those of each workflow that cannot use its calendar because of them.
+    """
     by_name: dict[str, list[Diagnostic]] = {}
+    calendars: dict[Path, list[Diagnostic]] = {}
     for diagnostic in diagnostics:
-        if not Path(diagnostic.file).stem.startswith("_") and Path(diagnostic.file).suffix:
-            by_name.setdefault(Path(diagnostic.file).stem, []).append(diagnostic)
+        path = Path(diagnostic.file)
+        if path.stem == CALENDARS_STEM and path.suffix:
+            calendars.setdefault(path.parent, []).append(diagnostic)
+        elif not path.stem.startswith("_") and path.suffix:
+            by_name.setdefault(path.stem, []).append(diagnostic)
+    if calendars:
+        for found in by_name.values():
+            if any(each.code == Code.INVALID_CALENDAR.value for each in found):
+                # The nearest file is the one that counts first.
+                found += [each for folder in Path(found[0].file).parents for each in calendars.get(folder, ())]
     return by_name
 
 

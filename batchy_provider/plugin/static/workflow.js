@@ -111,10 +111,12 @@ function Jobs({ detail, rights, tasks }) {
 
 function File({ detail, rights }) {
   const { faults, source, file } = detail;
+  // A calendar that cannot be used has its error in another file.
+  const [own, others] = [faults.filter((each) => each.file.endsWith(file ?? "")), faults.filter((each) => !each.file.endsWith(file ?? ""))];
   if (!file) return html`<div class="panel empty"><p>No file defines this workflow: it is only in Redis.</p><p>A Python DAG or another program opened it, or its file is gone.</p></div>`;
   return html`<p><code>${file}</code> ${faults.length ? html`<${Badge} state="failed">${plural(faults.length, "error")}<//>` : html`<${Badge} state="success">no errors<//>`}</p>
     ${source === null ? html`${faults.length ? html`<div class="note bad"><${Diagnostics} diagnostics=${faults} /></div>` : null}<p class="quiet">${rights?.code === false ? "You need the right to read the DAG's code to see the file." : "The file cannot be read."}</p>`
-      : html`<${Source} text=${source} label=${`The file ${file}`} diagnostics=${faults} />`}`;
+      : html`${others.length ? html`<div class="note bad"><${Diagnostics} diagnostics=${others} /></div>` : null}<${Source} text=${source} label=${`The file ${file}`} diagnostics=${own} />`}`;
 }
 
 function Changes({ changes }) {

@@ -278,3 +278,19 @@ def test_impact_reads_the_files_and_the_state(services: Services, cfg: Path) -> 
     assert services.why.impact("crm", failed=True).downstream[0].miss_probability == 1.0
     assert services.why.impact("crm", late=timedelta(hours=30)).downstream[0].miss_probability == 1.0
     assert services.why.impact("crm", late=timedelta(minutes=1)).downstream[0].miss_probability is None
+
+
+def test_an_error_in_the_calendar_file_is_the_root(services: Services, cfg: Path) -> None:
+    (cfg / "_calendars.yaml").write_text("target2: {holidays: NOWHERE}\nshop: {weekend: [sun]}\n")
+    write(cfg, "sales", schedule={"cron": "0 2 * * *", "calendar": "target2"})
+    write(cfg, "crm", schedule={"cron": "0 2 * * *", "calendar": "shop"})
+    found = services.why.of("sales")
+    assert found.code == "faulty_file"
+    assert "_calendars.yaml:1:" in found.text
+    assert "NOWHERE" in found.text
+    detail = services.workflows.get("sales")
+    assert [Path(each.file).name for each in detail.faults] == ["sales.yaml", "_calendars.yaml"]
+    assert (detail.file, detail.summary.faults) == ("sales.yaml", 2)
+    assert services.workflows.get("crm").faults == [], "its own calendar is valid"
+    (cfg / "_calendars.yaml").write_text("target2: {holidays: ECB}\nshop: {weekend: [sun]}\n")
+    assert services.workflows.get("sales").faults == []
