@@ -8,7 +8,7 @@ import argparse
 import getpass
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +19,10 @@ from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailabl
 if TYPE_CHECKING:
     from batchy_provider.cli.output import Output
     from batchy_provider.core.values import Actor
-    from batchy_provider.plan.airflow_facts import AirflowFacts
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.composition import Services
     from batchy_provider.services.fill_requests import DagRuns
-    from batchy_provider.services.plan_inputs import LostTries, LostTriesReader
-    from batchy_provider.services.why_answers import AirflowReader
     from batchy_provider.state.store import Store
 
 T = TypeVar("T")
@@ -161,9 +158,11 @@ class Context:
     @cached_property
     def redis_services(self) -> Services:
         """The same services, for commands that read no workflow file: the folder need not exist."""
+        from batchy_provider.cli.airflow_readers import airflow_reader, lost_tries
         from batchy_provider.cli.result_store import open_archive, open_results
         from batchy_provider.services.composition import Services
 
+        with_airflow = bool(getattr(self._arguments, "connection", None))
         return Services(
             store=self._open_store,
             cfg=self.cfg,
@@ -171,8 +170,8 @@ class Context:
             archive=lambda: open_archive(self._arguments),
             audit=self._audit,
             dag_runs=self.dag_runs,
-            airflow=self._airflow,
-            lost_tries=self._lost_tries,
+            airflow=airflow_reader(self.output.note) if with_airflow else None,
+            lost_tries=lost_tries if with_airflow else None,
         )
 
     @property
@@ -202,41 +201,6 @@ class Context:
         from batchy_provider.hooks.fill_runs import AirflowDagRuns
 
         return AirflowDagRuns()
-
-    @property
-    def _airflow(self) -> AirflowReader | None:
-        """What this machine's Airflow knows, if the user named an Airflow connection."""
-        if not getattr(self._arguments, "connection", None):
-            return None
-        from batchy_provider.cli.result_store import airflow_logs_to_stderr
-
-        def read(dag_ids: Collection[str]) -> AirflowFacts | None:
-            with airflow_logs_to_stderr():
-                from batchy_provider.hooks.airflow_database import read_airflow
-
-                try:
-                    return read_airflow(dag_ids)
-                except Exception as error:  # a machine may have the connection and not the metadata database
-                    reason = f"{error}".strip().partition("\n")[0] or type(error).__name__
-                    self.output.note(f"batchy: Airflow is not asked, since its database cannot be read: {reason}")
-                    return None
-
-        return read
-
-    @property
-    def _lost_tries(self) -> LostTriesReader | None:
-        """What this machine's Airflow knows of tries that failed, if the user named an Airflow connection."""
-        if not getattr(self._arguments, "connection", None):
-            return None
-        from batchy_provider.cli.result_store import airflow_logs_to_stderr
-
-        def read(dag_ids: Collection[str]) -> LostTries:
-            with airflow_logs_to_stderr():
-                from batchy_provider.hooks.lost_tries import read_lost_tries
-
-                return read_lost_tries(dag_ids)
-
-        return read
 
     def _open_store(self) -> Store:
         """Return the state in the Redis that the user named.

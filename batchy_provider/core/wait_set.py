@@ -56,6 +56,11 @@ class WaitSet:
         return {name: intervals for name, intervals in latest.items() if intervals}
 
     @property
+    def missing(self) -> list[str]:
+        """The workflows that have not succeeded."""
+        return [name for name, verdict in self._latest.items() if verdict is None or verdict.state != "done"]
+
+    @property
     def batches(self) -> dict[str, int | None]:
         """Workflow → id of the batch that ended its wait."""
         return {name: verdict.batch_id for name, verdict in self._latest.items() if verdict is not None}

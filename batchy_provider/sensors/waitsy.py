@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from batchy_provider.core.waits import Wait
     from batchy_provider.services.waiter import Waiter
+    from batchy_provider.state.store import Store
 
 _SCOPES = ("today", "since_last_run", "any", "due")
 
@@ -59,8 +60,9 @@ class WaitsySensor(BaseSensorOperator):
         WaitsySensor(task_id="wait_for_erp", workflow="erp", jobs=["orders"], scope={"within": "12h"})
 
     The log says what the sensor waits for, the current state, and at the end how long it took and which batch ended
-    the wait. It warns if the wait cannot end by itself: no such workflow or job, or all jobs disabled. The how-to guide
-    *Waits and schedules* has more examples.
+    the wait. It warns if the wait cannot end by itself: no such workflow or job, or all jobs disabled. After ten
+    minutes, it also says why: a hold, or the root cause, once for each reason. The how-to guide *Waits and schedules*
+    has more examples.
 
     :param workflow: the workflow to wait for, or a list of workflows that must all have succeeded. (templated)
     :param jobs: wait only for these jobs of each workflow; None for all enabled jobs. (templated)
@@ -86,6 +88,7 @@ class WaitsySensor(BaseSensorOperator):
     ui_color = "#fef7e0"
     _waiter: Waiter | None = None
     _asked: list[Wait] | None = None
+    _explained: dict[str, object] | None = None
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class WaitsySensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask once. If the wait is not over, continue in the triggerer, or by poking."""
-        self._waiter = self._asked = None
+        self._waiter = self._asked = self._explained = None
         if not self.deferrable:
             return super().execute(context)
         try:
@@ -184,6 +187,8 @@ class WaitsySensor(BaseSensorOperator):
                     (self.log.warning if verdict.obstacle else self.log.info)("%s", verdict.text)
                     if verdict.obstacle == "workflow":
                         self._log_who_defines(wait.workflow)
+                if not self._waiter.is_over:
+                    self._explain(store, self._waiter, time.time() - self._began(context))
         except RedisUnavailableError as error:
             self.log.warning("%s. The wait goes on", error)
             return None
@@ -205,6 +210,29 @@ class WaitsySensor(BaseSensorOperator):
         metrics.waited(workflows, state, seconds)
         fault = waiter.text if state == "failed" else None
         traces.record("batchy.wait", time.time() - seconds, error=fault, workflows=workflows, state=state)
+
+    def _explain(self, store: Store, waiter: Waiter, seconds: float) -> None:
+        """Log why a long wait goes on: once, and again if the reason changes.
+
+        :param seconds: how long it has lasted.
+        """
+        from batchy_provider.config.catalog import Catalog
+        from batchy_provider.hooks.deployment import cfg_folder
+        from batchy_provider.services.wait_explanations import LONG_SECONDS, explain_waits
+
+        missing = waiter.missing
+        if seconds < LONG_SECONDS or not missing:
+            return
+        known = self._explained = self._explained or {}
+        try:
+            reasons = explain_waits(store, Catalog(cfg_folder()), missing)
+        except Exception:  # the wait goes on without it
+            self.log.debug("The wait is not explained", exc_info=True)
+            return
+        for name, reason in reasons.items():
+            if known.get(name) != reason.chain:
+                known[name] = reason.chain
+                self.log.info("%s", reason.text)
 
     def _log_who_defines(self, workflow: str) -> None:
         from batchy_provider.hooks.deployment import cfg_folder

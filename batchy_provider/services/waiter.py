@@ -123,6 +123,11 @@ class Waiter:
         return self._waits.intervals
 
     @property
+    def missing(self) -> Sequence[str]:
+        """The workflows that have not succeeded."""
+        return self._waits.missing
+
+    @property
     def batches(self) -> dict[str, int | None]:
         """Workflow → id of the batch that ended its wait."""
         return self._waits.batches

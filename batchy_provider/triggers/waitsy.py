@@ -9,10 +9,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
+from batchy_provider.triggers.long_waits import long_waits
 from batchy_provider.triggers.multiplexers import multiplexer
 
 if TYPE_CHECKING:
@@ -65,15 +67,17 @@ class WaitsyTrigger(BaseTrigger):
             waits = [Wait(**fields) for fields in ([self.wait] if isinstance(self.wait, dict) else self.wait)]
             workflows = [wait.workflow for wait in waits]
             waiter = Waiter(workflows, began=began)
-            async with aclosing(self._verdicts(waits)) as verdicts:
-                async for workflow, verdict in verdicts:
-                    is_new = waiter.take(workflow, verdict)
-                    if waiter.is_over:
-                        summary = waiter.summary(time.time())
-                        state = waiter.state
-                        break
-                    if is_new:
-                        self._write(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
+            reports = partial(self._write, self.log.info)
+            with long_waits(self.redis_conn_id).explain(lambda: waiter.missing, began, reports):
+                async with aclosing(self._verdicts(waits)) as verdicts:
+                    async for workflow, verdict in verdicts:
+                        is_new = waiter.take(workflow, verdict)
+                        if waiter.is_over:
+                            summary = waiter.summary(time.time())
+                            state = waiter.state
+                            break
+                        if is_new:
+                            self._write(self.log.warning if verdict.obstacle else self.log.info, verdict.text)
             if waiter.state == "done":
                 batches = waiter.batches
                 found = next(iter(batches.values())) if isinstance(self.wait, dict) else batches

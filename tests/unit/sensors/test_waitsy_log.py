@@ -108,3 +108,16 @@ class TestWhatTheLogSays:
         closed(store)
         assert waits(sensor(**mode, jobs=["c"]), context())
         assert self.warnings(told()) == ["wf: has no job c; its jobs are a, b"]
+
+    def test_a_long_wait_says_why_once_for_each_reason(
+        self, store: Store, told: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__BATCHY__CFG_FOLDER", str(tmp_path))
+        closed(store, "failed")
+        of = context()
+        of["ti"].start_date -= timedelta(minutes=20)
+        task = sensor(deferrable=False, mode="poke")
+        task.poke(of)
+        assert [text for text in told() if "root cause: wf has failed" in text]
+        task.poke(of)
+        assert told() == {}
