@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.configuration import conf
 from airflow.providers.redis.hooks.redis import RedisHook
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from batchy_provider.state.connections import Address
     from batchy_provider.state.store import Store
     from batchy_provider.state.transaction import Client
+
+T = TypeVar("T")
 
 _TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 RETRY_SECONDS = 60.0
@@ -91,6 +94,21 @@ class BatchyHook(RedisHook):
     async def get_address_async(self) -> Address:
         """Return the same as `get_address`, without blocking the triggerer."""
         return to_address(await self.aget_connection(self.redis_conn_id))
+
+    async def look(self, ask: Callable[[Store], T]) -> T:
+        """Call a function with a store that is open only for it, in a thread, without blocking the triggerer."""
+        address = await self.get_address_async()
+
+        def call() -> T:
+            from batchy_provider.state import connections as connect
+
+            client = connect.client(address, client_name=self._client_name())
+            try:
+                return ask(connect.store(address, client, retry_seconds=0))
+            finally:
+                client.close()
+
+        return await asyncio.to_thread(call)
 
     def close(self) -> None:
         """Close the client, if it was made."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from batchy_provider.core.waits import Wait
     from batchy_provider.services.waiter import Waiter
-    from batchy_provider.state.store import Store
 
 _SCOPES = ("today", "since_last_run", "any", "due")
 
@@ -211,7 +210,7 @@ class WaitsySensor(BaseSensorOperator):
         fault = waiter.text if state == "failed" else None
         traces.record("batchy.wait", time.time() - seconds, error=fault, workflows=workflows, state=state)
 
-    def _explain(self, store: Store, waiter: Waiter, seconds: float) -> None:
+    def _explain(self, store: Any, waiter: Waiter, seconds: float) -> None:
         """Log why a long wait goes on: once, and again if the reason changes.
 
         :param seconds: how long it has lasted.

@@ -8,16 +8,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.hooks.batchy import BatchyHook
     from batchy_provider.services.wait_explanations import WaitExplanation
-    from batchy_provider.state.connections import Address
 
 log = logging.getLogger(__name__)
 
@@ -78,26 +78,19 @@ class LongWaits:
             now = time.time()
             long = [wait for wait in self._waits if now - wait.began >= LONG_SECONDS]
             if names := {name for wait in long for name in wait.missing()}:
-                # Redis that cannot be reached is in the log of each wait already.
-                with suppress(Exception):
-                    _report(long, await asyncio.to_thread(self._ask, await self._hook.get_address_async(), names))
+                try:
+                    _report(long, await self._hook.look(partial(self._ask, workflows=names)))
+                except Exception:  # Redis that cannot be reached is in the log of each wait already
+                    log.debug("Long waits are not explained", exc_info=True)
 
-    def _ask(self, address: Address, workflows: Collection[str]) -> dict[str, WaitExplanation]:
+    def _ask(self, store: Any, *, workflows: Collection[str]) -> dict[str, WaitExplanation]:
         from batchy_provider.config.catalog import Catalog
         from batchy_provider.hooks.deployment import cfg_folder
         from batchy_provider.services.wait_explanations import explain_waits
-        from batchy_provider.state import connections as connect
 
         if self._catalog is None:
             self._catalog = Catalog(cfg_folder())
-        client = connect.client(address)
-        try:
-            return explain_waits(connect.store(address, client, retry_seconds=0), self._catalog, workflows)
-        except Exception:
-            log.debug("Long waits are not explained", exc_info=True)
-            raise
-        finally:
-            client.close()
+        return explain_waits(store, self._catalog, workflows)
 
 
 def long_waits(redis_conn_id: str | None) -> LongWaits:
