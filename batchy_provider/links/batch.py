@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class BatchLink(BaseOperatorLink):
     """Link to the batch on the page *Batches*, or to the workflow if the task has no batch (yet).
 
-    Airflow asks for the address at the end of the task, in its process. The batch is the operator's `batch_id_shown`.
+    Airflow asks for the address at the end of the task, in its process, and stores it as an XCom. The batch is the
+    operator's `batch_id_shown`. The operators of this package do without that call of Airflow's API: for them, the
+    API server finds the batch of the run when a person looks at the task (`batchy_provider.plugin.run_link`).
     """
 
     name = "Batch"
@@ -25,6 +27,14 @@ class BatchLink(BaseOperatorLink):
         named = getattr(operator, "workflow", None)
         workflow = named if isinstance(named, str) else named[0] if named else ti_key.dag_id
         return batch_address(str(workflow), getattr(operator, "batch_id_shown", None))
+
+
+def links_of(operator: type) -> tuple[BatchLink, ...]:
+    """Return the links that the process of a task stores, by the class of its operator.
+
+    The API server knows only the classes of this package, so subclasses of others store their link.
+    """
+    return () if operator.__module__.startswith("batchy_provider.") else (BatchLink(),)
 
 
 def batch_address(workflow: str, batch_id: int | str | None = None) -> str:

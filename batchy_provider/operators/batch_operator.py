@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator
 
 from batchy_provider.exceptions import ArchiveUnavailableError, BatchyError, ConflictError, RedisUnavailableError
-from batchy_provider.links.batch import BatchLink
+from batchy_provider.links.batch import links_of
 from batchy_provider.operators.dag_run import retry_defaults
 
 if TYPE_CHECKING:
@@ -30,8 +30,11 @@ class BatchOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("workflow", "redis_conn_id")
-    operator_extra_links = (BatchLink(),)
     batch_id_shown: int | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.operator_extra_links = links_of(cls)
 
     def __init__(self, *, workflow: str, redis_conn_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**retry_defaults(kwargs), **kwargs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from batchy_provider.links.batch import BatchLink
+from batchy_provider.links.batch import links_of
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -37,7 +37,8 @@ class BashBundleOperator(BaseOperator):
     | any other; the script is killed, or cannot start | failed |
 
     The return value is a small reference to the output (``url``, ``bytes``, ``sha256``). ``exit_code`` and the
-    content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too.
+    content of each ``NAME.json`` that the script leaves in `$BATCHY_OUTPUT_DIR` are XComs too. The exit code 0 of a
+    success is an XCom only if a template, a callback or an operator of another package in the DAG may read it.
 
     ```python
     BashBundleOperator(task_id="load", bundle="bundles/load", workflow="sales", input_from="extract")
@@ -87,11 +88,14 @@ class BashBundleOperator(BaseOperator):
         "inputs",
         "outputs",
     )
-    operator_extra_links = (BatchLink(),)
     batch_id_shown: int | None = None
     template_fields_renderers = {"bash_command": "bash", "env": "json"}  # noqa: RUF012 - as Airflow declares it
     template_ext: Sequence[str] = ()
     ui_color = "#e8f0e4"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.operator_extra_links = links_of(cls)
 
     def __init__(
         self,
@@ -259,12 +263,16 @@ class BashBundleOperator(BaseOperator):
         """Push the XComs and return the reference, or end the task as skipped or failed."""
         from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
+        from batchy_provider.operators import script_request
         from batchy_provider.operators.script_xcoms import push_outcome
 
         for notice in outcome.notices:
             self.log.warning("%s", notice)
         self._lineage_written = outcome.values.get("lineage")
-        push_outcome(context["ti"], outcome, self._outputs)
+        ti = context["ti"]
+        is_mapped = ti.map_index is not None and ti.map_index >= 0
+        is_read = is_mapped or script_request.is_exit_code_read(self.get_dag())
+        push_outcome(ti, outcome, self._outputs, is_exit_code_read=is_read)
         whole = f"The whole output is in {outcome.stored.url}; to read it: {outcome.stored.command()}"
         self.log.info("%s", whole)
         if outcome.state == "success":

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from batchy_provider.core.values import Batch
     from batchy_provider.state.job_outputs import JobOutputs
+
+_CALLBACKS = tuple(f"on_{event}_callback" for event in ("execute", "failure", "success", "retry", "skipped"))
 
 log = logging.getLogger(__name__)
 
@@ -118,3 +120,29 @@ def is_output_read(task_id: str, dag: Any) -> bool:
     """
     sources = [getattr(task, "input_from", None) for task in (dag.tasks if dag is not None else ())]
     return any(source == task_id or "{{" in str(source) for source in sources)
+
+
+def is_exit_code_read(dag: Any) -> bool:
+    """Tell whether anything in a DAG may read the exit code of a script that succeeded, which is always 0.
+
+    Each XCom is a call of Airflow's API. Jobs get the exit codes of earlier jobs without it. Templates, callbacks and
+    operators of other packages may read the XCom.
+
+    :param dag: the task's DAG, or None.
+    """
+    if dag is None:
+        return True
+    tasks = [getattr(task, "operator_class", type(task)) for task in dag.tasks]
+    if not all(isinstance(each, type) and each.__module__.startswith("batchy_provider.") for each in tasks):
+        return True
+    if any(getattr(one, name, None) for one in (dag, *dag.tasks) for name in _CALLBACKS):
+        return True
+    return any("exit_code" in str(text) for task in dag.tasks for text in _templates(task))
+
+
+def _templates(task: Any) -> Iterator[Any]:
+    """Yield what may be templates of a task, mapped or not."""
+    for name in task.template_fields:
+        yield getattr(task, name, "")
+    yield getattr(task, "partial_kwargs", "")
+    yield getattr(task, "expand_input", "")

@@ -3,7 +3,8 @@
 """The XComs of a script's execution: its own task pushes them, later tasks of the run read them.
 
 - The return value is a reference to the stored output: ``url``, ``bytes``, ``sha256`` and the names of the values.
-- ``exit_code``, and each ``NAME.json`` of the script as ``NAME``.
+- ``exit_code``, unless the script succeeded and nothing in the DAG can read it.
+- Each ``NAME.json`` of the script, as ``NAME``.
 - A task that does not succeed returns nothing. Its reference is under ``batchy.output``, and under ``output`` too
   unless the script left an ``output.json``.
 
@@ -67,10 +68,13 @@ def begin(ti: Any, outputs: JobOutputs | None) -> None:
         _log.info("Redis still has what an earlier try of this task left: %s", error)
 
 
-def push_outcome(ti: Any, outcome: ExecutionOutcome, outputs: JobOutputs | None = None) -> None:
+def push_outcome(
+    ti: Any, outcome: ExecutionOutcome, outputs: JobOutputs | None = None, *, is_exit_code_read: bool = True
+) -> None:
     """Push what later tasks need, except for the return value, and copy all to Redis.
 
     :param ti: the running task's instance.
+    :param is_exit_code_read: whether a task may read the XCom with the exit code of a script that succeeded.
     """
     xcoms: dict[str, Any] = {_EXIT_CODE: outcome.exit_code}
     # Airflow refuses to store None; a missing XCom reads as None.
@@ -81,7 +85,8 @@ def push_outcome(ti: Any, outcome: ExecutionOutcome, outputs: JobOutputs | None 
         if _OUTPUT not in outcome.values:
             xcoms[_OUTPUT] = reference
     for key, value in xcoms.items():
-        ti.xcom_push(key=key, value=value)
+        if key != _EXIT_CODE or outcome.state != "success" or is_exit_code_read:
+            ti.xcom_push(key=key, value=value)
     if outputs is None:
         return
     if outcome.state == "success":
@@ -114,9 +119,12 @@ class EarlierTasks:
             returned = self._pull(task) if state == "success" else None
             output: Any = returned if _is_reference(returned) else self._failed_output(task)
             names = output.get("values", []) if _is_reference(output) else []
+            code = self._pull(task, _EXIT_CODE)
+            if code is None and _is_reference(returned):
+                code = 0  # no task of its DAG reads it, so it has not been pushed
             previous[task] = {
                 "state": "aborted" if state in (None, "upstream_failed", "removed") else str(state),
-                "exit_code": self._pull(task, _EXIT_CODE),
+                "exit_code": code,
                 "output": {key: output[key] for key in sorted(REFERENCE_KEYS)} if _is_reference(output) else None,
                 "values": {name: self._pull(task, name) for name in names},
             }

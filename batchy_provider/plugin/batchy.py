@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Airflow plugin: the timetables of this package, and its REST API and page below ``/batchy`` in the API server.
+"""Airflow plugin: timetables, links of tasks, and the REST API and page below ``/batchy`` in the API server.
 
 Every Airflow process imports its plugins, even the process of each task. So this module imports nothing until the
 first request, or until somebody asks for the timetables. Only in the programs that fork processes for tasks or DAG
@@ -16,6 +16,7 @@ from airflow.plugins_manager import AirflowPlugin
 from batchy_provider.preload import preload
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseOperatorLink
     from airflow.timetables.base import Timetable
     from fastapi import FastAPI
 
@@ -53,11 +54,21 @@ class LazyTimetables:
         return [CalendarTimetable]
 
 
+class LazyLinks:
+    """The links that the API server finds when a person looks at a task."""
+
+    def __get__(self, plugin: object, owner: type | None = None) -> list[BaseOperatorLink]:
+        from batchy_provider.plugin.run_link import RunLink
+
+        return [RunLink()]
+
+
 class BatchyPlugin(AirflowPlugin):
-    """The REST API, the page and the timetables of this package."""
+    """The REST API, the page, the links and the timetables of this package."""
 
     name = "batchy"
     timetables = LazyTimetables()
+    operator_extra_links = LazyLinks()
     fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's form
     # Relative addresses: Airflow's own address may have a path.
     external_views = [  # noqa: RUF012 - Airflow's form
