@@ -35,7 +35,7 @@ class TimelineProblem(str, Enum):
     MISSED = "missed"
     """A deadline has passed, and there was no success since its run was due."""
     AT_RISK = "at_risk"
-    """A run probably misses its deadline."""
+    """A run probably misses its deadline, or a warning that it will stands."""
     OPEN_LONG = "open_long"
     """A batch has been open for more than a day."""
     ON_HOLD = "on_hold"
@@ -120,6 +120,9 @@ def _problems(
         found.add(TimelineProblem.INVALID_FILE)
     if is_late or any(run.missed for run in runs):
         found.add(TimelineProblem.MISSED)
+    warnings = () if state is None else state.warnings.values()
+    if any(each.stands and each.deadline > now for each in warnings):
+        found.add(TimelineProblem.AT_RISK)
     if any(not run.missed and (run.miss_probability or 0.0) >= LIKELY for run in runs):
         found.add(TimelineProblem.AT_RISK)
     batch = state.batch if state is not None else None

@@ -12,6 +12,7 @@ from batchy_provider.core.batch_notes import BatchNote
 from batchy_provider.core.dates import format_date
 from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.services.plan_answers import PathStepView
+from batchy_provider.services.warning_answers import WarningView
 
 if TYPE_CHECKING:
     from batchy_provider.plan.timeline_runs import TimelineBand, TimelineRun
@@ -124,8 +125,10 @@ class TimelineRowView:
     :param deadline: the deadline that counts now, UTC, ISO 8601; None without one.
     :param late_seconds: how long ago that deadline was missed; None while it can be met.
     :param hold: the hold on it; None without one.
+    :param warning: the warning that it will probably miss its next deadline; None if none stands.
     :param runs: by their begin. A workflow with many runs has bands instead of most of them.
     :param left_out: how many earlier batches of the span were not read.
+    :param more: more runs follow within the span; the plan stops after 200 runs of one workflow.
     """
 
     workflow: str
@@ -137,9 +140,11 @@ class TimelineRowView:
     deadline: str | None = None
     late_seconds: int | None = None
     hold: HoldView | None = None
+    warning: WarningView | None = None
     runs: list[TimelineRunView] = field(default_factory=list)
     bands: list[TimelineBandView] = field(default_factory=list)
     left_out: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.core.dates import format_date, local_time, to_utc, zone
 from batchy_provider.exceptions import BatchyError, ConfigError
+from batchy_provider.plan.expected_runs import RunState
+from batchy_provider.plan.run_list import MOST_RUNS
 from batchy_provider.plan.timeline import Span, TimelineRow, in_order, timeline_row
 from batchy_provider.services.deadlines import Deadline, deadline_of
 from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.services.plan_answers import MAX_HOURS
 from batchy_provider.services.timeline_views import Timeline, TimelineBandView, TimelineRowView, TimelineRunView
+from batchy_provider.services.warning_answers import standing
 from batchy_provider.services.workflows import diagnostics_by_workflow, unknown_workflow
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.outline_reader import BatchesInSpan, OutlineReader
@@ -133,7 +136,15 @@ class TonightService:
             )
         selected = [row for row in in_order(rows) if row.problems or not problems]
         views = [
-            _view(row, shown[row.workflow], files.get(row.workflow), late[row.workflow], batches.get(row.workflow))
+            _view(
+                row,
+                shown[row.workflow],
+                files.get(row.workflow),
+                late[row.workflow],
+                batches.get(row.workflow),
+                now=now,
+                more=sum(run.state is not RunState.RUNNING for run in plans.get(row.workflow, ())) >= MOST_RUNS,
+            )
             for row in selected[offset : offset + limit]
         ]
         return Timeline(
@@ -194,6 +205,9 @@ def _view(
     workflow: Workflow | None,
     deadline: Deadline | None,
     found: BatchesInSpan | None,
+    *,
+    now: datetime,
+    more: bool,
 ) -> TimelineRowView:
     state, model = facts.readable, workflow.model if workflow is not None else None
     status = "new" if state is None or state.batch is None else state.batch.status
@@ -208,9 +222,11 @@ def _view(
         deadline=None if deadline is None else deadline.at,
         late_seconds=None if deadline is None else deadline.late_seconds,
         hold=None if hold is None else HoldView.of(row.workflow, hold),
+        warning=None if state is None else next(iter(standing(row.workflow, state.warnings, now)), None),
         runs=[TimelineRunView.of(run) for run in row.runs],
         bands=[TimelineBandView.of(band) for band in row.bands],
         left_out=0 if found is None else found.left_out,
+        more=more,
     )
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -19,7 +19,7 @@ VIEW = "tonight?span=long&search=tonight_"
 
 
 @pytest.fixture(scope="module")
-def night(airflow: Nights) -> None:
+def night(airflow: Nights) -> Iterator[None]:
     """``tonight_erp`` runs, ``tonight_sales`` is due in two hours and waits for it, ``tonight_hr`` has failed."""
     due = datetime.now(timezone.utc) + timedelta(hours=2)
     schedule = f'schedule: "{due:%M} {due:%H} * * *"\n'
@@ -42,6 +42,8 @@ def night(airflow: Nights) -> None:
                     result="success" if result == "s" else "failed", batch_id=batch.batch_id, by="nightly", seconds=took
                 )
                 airflow.store.close(name, end)
+    yield
+    airflow.store.close("tonight_erp", CloseRequest(result="success", by="nightly"))
 
 
 def bar(page: Page, name: str) -> str:

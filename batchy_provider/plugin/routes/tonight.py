@@ -90,6 +90,7 @@ def _visible(row: TimelineRowView, disclosure: Disclosure) -> TimelineRowView:
     return replace(
         row,
         hold=None if row.hold is None else disclosure.hold(row.hold),
+        warning=None if row.warning is None else disclosure.warning(row.warning),
         runs=[_run(run, row.workflow, disclosure) for run in row.runs],
     )
 

@@ -4,7 +4,7 @@
 
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { useParams } from "./address.js";
-import { encode, get, serverNow } from "./api.js";
+import { encode, serverNow } from "./api.js";
 import { Failure, Heading, ZoneSwitch, plural } from "./components.js";
 import { formatDate, fromInput, moment, useNow } from "./dates.js";
 import { outage, useData, useStore, zone } from "./live.js";
@@ -17,7 +17,6 @@ const DEFAULTS = { search: "", problems: false, group: "", order: "", span: "", 
 const GROUPS = [["", "No groups"], ["owner", "By owner"], ["tag", "By tag"], ["state", "By state"]];
 const ORDERS = [["", "Problems first"], ["workflow", "By name"], ["start", "By start"]];
 const SPANS = [["", "Last evening to next noon"], ["long", "Yesterday evening to tomorrow noon"], ["near", "4 hours ago to in 8 hours"]];
-const MOST = 5000;
 const HOUR = 3600000;
 
 // The day `days` after another one, such as "2026-11-29".
@@ -36,15 +35,18 @@ function spanOf(values, now, zoneId) {
   return [at(clock < "18:00" ? dayAfter(today, -1) : today, "18"), at(clock < "12:00" ? today : dayAfter(today, 1), "12")];
 }
 
-// All workflows; one answer has 1,000 at most.
-async function wholeNight(path) {
-  const first = await get(path);
-  while (first.items.length < first.total && first.items.length < MOST) {
-    const { items } = await get(`${path}&offset=${first.items.length}`);
-    if (!items.length) break;
-    first.items.push(...items);
-  }
-  return first;
+// The night of all workflows: one answer has 1,000 at most, so a second one has those after them.
+function useNight(query) {
+  // Not after each event: in a busy night there are several a second.
+  const options = { workflow: " ", every: (night) => (night.items.length > 300 ? 30000 : 15000) };
+  const first = useData(`tonight?${query}`, options);
+  const rest = useData(first.data && first.data.total > first.data.items.length ? `tonight?${query}&offset=${first.data.items.length}` : null, options);
+  const data = useMemo(() => {
+    if (!first.data || !rest.data || rest.data.from_date !== first.data.from_date) return first.data;
+    const known = new Set(first.data.items.map((row) => row.workflow));
+    return { ...first.data, items: [...first.data.items, ...rest.data.items.filter((row) => !known.has(row.workflow))] };
+  }, [first.data, rest.data]);
+  return { ...first, data };
 }
 
 // The clock of Redis, which says when batches were opened: that of the answer, and the time since. An answer that has not
@@ -63,8 +65,7 @@ export function Tonight() {
   const problem = useStore(outage);
   const clock = useNow(60000);
   const [from, to] = spanOf(values, clock, zoneId);
-  // Not after each event: in a busy night there are several a second.
-  const { data, error, reload, old } = useData(`tonight?${new URLSearchParams({ from_date: from, to_date: to })}`, { workflow: " ", fetcher: wholeNight, every: (night) => (night.items.length > 300 ? 30000 : 15000) });
+  const { data, error, reload, old } = useNight(new URLSearchParams({ from_date: from, to_date: to }));
   const now = useNightNow(data);
   const narrow = useNarrow();
   useEffect(() => setSearch(values.search), [values.search]);
@@ -103,8 +104,8 @@ export function Tonight() {
   return html`
     <${Heading} title="Tonight"><${ZoneSwitch} /><//>
     ${error && !problem ? html`<${Failure} error=${error} reload=${reload} />` : null}
-    <${Controls} ...${{ values, set, search, setSearch, data, from, zoneId, now }} />
-    <p class="soft night-summary" role="status">${data ? summary(data, rows, values) : "Loading…"} Times in ${zoneText(span.from, span.to, zoneId)}.</p>
+    <${Controls} ...${{ values, set, search, setSearch, data, from, zoneId, now }} bad=${rows.bad} />
+    <p class="soft night-summary" role="status">${data ? summary(data, rows, values, set) : "Loading…"} Times in ${zoneText(span.from, span.to, zoneId)}.</p>
     ${!data ? null : !data.items.length ? html`<${NoWorkflow} />` : html`<div ref=${box} class=${old ? "stale" : ""}>
       ${!rows.shown.length ? html`<div class="panel empty"><p>${nothing(values, rows)}</p></div>` : narrow ? html`<${RunList} ...${shared} GroupHead=${GroupHead} details=${details} />` : html`<${Axis} ...${shared} span=${span} /><${Legend} />`}
       ${narrow && rows.shown.some((row) => row.workflow === chosen?.row.workflow) ? null : details}
@@ -123,7 +124,7 @@ function useNarrow() {
   return narrow;
 }
 
-function Controls({ values, set, search, setSearch, data, from, zoneId, now }) {
+function Controls({ values, set, search, setSearch, data, bad, from, zoneId, now }) {
   const evening = formatDate(moment(from), zoneId).slice(0, 10);
   const first = dayText(new Date(`${values.night || evening}T12:00Z`), "utc");
   const next = dayAfter(values.night || evening, 1);
@@ -137,7 +138,7 @@ function Controls({ values, set, search, setSearch, data, from, zoneId, now }) {
         <button aria-label="The night after" disabled=${!values.night || !isPast} onClick=${() => set({ night: next, run: "" })}>›</button>
         ${values.night ? html`<button onClick=${() => set({ night: "", run: "" })}>Tonight</button>` : null}
       </div>
-      <button class="chip" aria-pressed=${values.problems} onClick=${() => set({ problems: !values.problems })}>Only with problems <b>${data?.counts.problems ?? ""}</b></button>
+      <button class="chip" aria-pressed=${values.problems} onClick=${() => set({ problems: !values.problems })}>Only with problems <b>${data ? bad.length : ""}</b></button>
     </div>
     <div class="row">
       <${Choice} name="group" label="Groups" options=${GROUPS} />
@@ -147,11 +148,12 @@ function Controls({ values, set, search, setSearch, data, from, zoneId, now }) {
   </div>`;
 }
 
-function summary(data, rows, values) {
-  const found = Object.keys(PROBLEMS).filter((each) => data.counts[each]).map((each) => `${data.counts[each]} ${PROBLEMS[each]}`);
+function summary(data, rows, values, set) {
+  const found = Object.keys(PROBLEMS).map((each) => [each, rows.bad.filter((row) => row.problems.includes(each)).length]).filter(([, count]) => count);
   const cut = data.items.length < data.total ? ` This page has the first ${data.items.length} of ${data.total}, those with problems first.` : "";
-  const hidden = rows.empty && !values.empty && !values.problems ? ` ${plural(rows.empty, "workflow has", "workflows have")} no run in this time.` : "";
-  return `${plural(rows.shown.length, "workflow")} of ${data.counts.all}. ${found.length ? `${found.join(", ")}.` : "No problems."}${hidden}${cut}`;
+  const hidden = rows.empty && !values.problems && !values.search && !values.chain;
+  return html`${plural(rows.shown.length, "workflow")} of ${data.counts.all}. ${found.length ? `${found.map(([each, count]) => `${count} ${PROBLEMS[each]}`).join(", ")}.` : "No problems."}${cut}
+    ${hidden ? html` ${plural(rows.empty, "workflow has", "workflows have")} no run in this time. <button class="plain link" onClick=${() => set({ empty: !values.empty })}>${values.empty ? "Hide" : "Show"} ${rows.empty === 1 ? "it" : "them"}</button>.` : null}`;
 }
 
 function nothing(values, rows) {
@@ -174,17 +176,16 @@ function chosenRun(data, text) {
 
 function selectRows(data, values, only) {
   const text = values.search.toLowerCase();
-  const found = (data?.items || []).filter((row) => {
-    if (only && !only.has(row.workflow)) return false;
-    if (values.problems && !row.problems.length) return false;
-    return !text || [row.workflow, row.description, row.owner, ...row.tags].some((each) => each?.toLowerCase().includes(text));
-  });
+  const matching = (data?.items || []).filter((row) => (!only || only.has(row.workflow))
+    && (!text || [row.workflow, row.description, row.owner, ...row.tags].some((each) => each?.toLowerCase().includes(text))));
+  const bad = matching.filter((row) => row.problems.length);
+  const found = values.problems ? bad : matching;
   const isEmpty = (row) => !row.runs.length && !row.bands.length && !row.problems.length;
-  const shown = values.empty || only || text ? found : found.filter((row) => !isEmpty(row));
+  const shown = values.empty || only || text ? [...found] : found.filter((row) => !isEmpty(row));
   const start = (row) => [...row.runs, ...row.bands].reduce((first, each) => (each.start && each.start < first ? each.start : first), "9");
   if (values.order === "workflow") shown.sort((a, b) => a.workflow.localeCompare(b.workflow));
   if (values.order === "start") shown.sort((a, b) => start(a).localeCompare(start(b)) || a.workflow.localeCompare(b.workflow));
-  return { shown, empty: found.filter(isEmpty).length };
+  return { shown, bad, empty: found.filter(isEmpty).length };
 }
 
 function stateOf(row) {

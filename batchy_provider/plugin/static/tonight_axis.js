@@ -70,7 +70,7 @@ export function Axis({ span, groups, now, zoneId, selected, chain, select, toggl
     <div class="axis-head" aria-hidden="true"><div class="axis-name"></div><div class="axis-track">${lines.map((line) => line.label && html`<span key=${line.at} class=${`tick ${line.midnight ? "midnight" : ""} ${share(span, line.at) > 96 ? "end" : ""}`} style=${{ left: `${share(span, line.at)}%` }}>${line.label}</span>`)}${now >= span.from && now <= span.to ? html`<span class="tick now" style=${{ left: `${share(span, now)}%` }}>now</span>` : null}</div></div>
     <div class="axis-body">
       <div class="axis-lines" aria-hidden="true">
-        ${lines.map((line) => (line.line ? html`<i key=${line.at} class=${line.midnight ? "midnight" : line.change ? "change" : ""} style=${{ left: `${share(span, line.at)}%` }}></i>` : null))}
+        ${lines.map((line) => html`<i key=${line.at} class=${line.midnight ? "midnight" : line.change ? "change" : ""} style=${{ left: `${share(span, line.at)}%` }}></i>`)}
         ${now > span.from ? html`<i class="past" style=${{ width: `${share(span, now)}%` }}></i>` : null}
         ${now >= span.from && now <= span.to ? html`<i class="now" style=${{ left: `${share(span, now)}%` }}></i>` : null}
       </div>
@@ -143,9 +143,9 @@ function Bar({ row, run, lane, found, start, span, now, zoneId, select, show, hi
 
 function Band({ row, band, span, now, zoneId, show, hide }) {
   const left = share(span, +moment(band.start));
-  const words = bandWords(band, zoneId, now);
+  const words = bandWords(band, zoneId, now, row.more);
   const on = (event) => show(event, row.workflow, words);
-  return html`<button type="button" class=${`bar band ${band.state}`} tabindex="-1" data-row=${row.workflow} aria-label=${`${row.workflow}: ${words.join(" ")}`} style=${{ left: `${left}%`, width: `${share(span, +moment(band.end)) - left}%`, top: "4px" }} onMouseEnter=${on} onFocus=${on} onMouseLeave=${hide} onBlur=${hide}><span class="count">${band.count}×</span></button>`;
+  return html`<button type="button" class=${`bar band ${band.state}`} tabindex="-1" data-row=${row.workflow} aria-label=${`${row.workflow}: ${words.join(" ")}`} style=${{ left: `${left}%`, width: `${share(span, +moment(band.end)) - left}%`, top: "4px" }} onMouseEnter=${on} onFocus=${on} onMouseLeave=${hide} onBlur=${hide}><span class="count">${band.count}×${row.more && band.state === "expected" ? " …" : ""}</span></button>`;
 }
 
 // One stop of the Tab key for all bars. From there, arrows lead to the bar before, after, above and below.

@@ -4,6 +4,7 @@
 
 import { html, useEffect, useRef } from "./vendor/preact-htm.js";
 import { Badge, batchPath, workflowPath } from "./components.js";
+import { WarningNote } from "./warnings.js";
 import { WhyLine } from "./why.js";
 import { PROBLEMS, STATES, percent, runWords, stamp } from "./tonight_words.js";
 
@@ -23,6 +24,7 @@ export function Details({ chosen, data, now, zoneId, affected, close, only, setO
       <div>
         ${row.problems.length ? html`<p><b>${row.problems.map((each) => PROBLEMS[each] || each).join(", ")}</b></p>` : null}
         ${runWords(run, zoneId, now).map((line, at) => html`<p key=${at}>${line}</p>`)}
+        <${WarningNote} row=${row} />
         ${row.hold ? html`<p>On hold ${row.hold.until ? `until ${stamp(row.hold.until, zoneId, now)}` : "until it is released"}, by ${row.hold.by}: ${row.hold.why}</p>` : null}
         ${isNow ? html`<${WhyLine} workflow=${row.workflow} />` : null}
       </div>

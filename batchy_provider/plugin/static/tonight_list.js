@@ -29,7 +29,7 @@ function Item({ row, now, zoneId, selected, select, chain, details }) {
     <div class="row head"><a href=${workflowPath(row.workflow)}>${row.workflow}</a> ${role ? html`<span class="mark role">${role}</span>` : null}<${ProblemMarks} row=${row} /></div>
     ${runs.map((run) => html`<button key=${runKey(run)} class=${`night-run ${run.state}`} aria-pressed=${chosen && selected.key === runKey(run)} onClick=${(event) => select(row, run, event.currentTarget)}>
       <span class="sign" aria-hidden="true">${GLYPHS[run.state]}</span><span>${runWords(run, zoneId, now).slice(0, 4).join(" ")}</span></button>`)}
-    ${row.bands.map((band, at) => html`<p key=${at} class="soft band-line">${bandWords(band, zoneId, now)}</p>`)}
+    ${row.bands.map((band, at) => html`<p key=${at} class="soft band-line">${bandWords(band, zoneId, now, row.more)}</p>`)}
     ${row.runs.length > runs.length ? html`<p class="soft band-line">${row.runs.length - runs.length} more in this time: <a href=${workflowPath(row.workflow)}>all batches</a></p>` : null}
     ${row.runs.length + row.bands.length ? null : html`<p class="soft band-line">No run in this time.</p>`}
     ${chosen ? details : null}

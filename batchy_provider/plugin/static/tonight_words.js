@@ -87,29 +87,39 @@ export function runWords(run, zoneId, now) {
 }
 
 // Many runs that are shown as one, in sentences.
-export function bandWords(band, zoneId, now) {
+export function bandWords(band, zoneId, now, more) {
   const longest = band.longest_seconds === null ? "" : ` The longest ${band.state === "expected" ? "is expected to take" : "took"} ${duration(band.longest_seconds * 1000)}.`;
-  return [`${band.count} runs in a row, ${band.state === "expected" ? "expected" : `all ${STATES[band.state]}`}: ${stamp(band.start, zoneId, now)} to ${stamp(band.end, zoneId, now)}.${longest}`];
+  return [`${band.count} runs in a row, ${band.state === "expected" ? "expected" : `all ${STATES[band.state]}`}: ${stamp(band.start, zoneId, now)} to ${stamp(band.end, zoneId, now)}.${longest}${more && band.state === "expected" ? " More follow: the plan ends after 200 runs of one workflow." : ""}`];
 }
 
-// The times at which the axis has a line: each full hour of the zone's clock. `label` is null where there is no room.
+const GAP = 6;
+const widthOf = (label) => label.length * 6.6;
+
+// The times at which the axis has a line: full hours of the zone's clock. `label` is null where there is no room.
 export function ticks(from, to, zoneId, pixels) {
   const room = pixels / ((to - from) / HOUR);
-  const step = [1, 2, 3, 6, 12, 24].find((hours) => room * hours >= 52) || 24;
+  const step = [1, 2, 3, 6, 12, 24].find((hours) => room * hours >= 58) || 24;
   const found = [];
   let before = offset(new Date(from), zoneId);
   for (let at = from; at < to; at += HOUR) {
     const date = new Date(at);
     const text = formatDate(date, zoneId);
-    const now = offset(date, zoneId);
-    const change = now !== before;
-    before = now;
+    const change = offset(date, zoneId) !== before;
+    before = offset(date, zoneId);
     const midnight = text.slice(11) === "00:00";
-    const hour = Number(text.slice(11, 13));
-    found.push({ at, midnight, change: change ? now : null, line: midnight || change || hour % step === 0, label: midnight ? dayText(date, zoneId) : change || hour % step === 0 ? `${text.slice(11)}${change ? ` ${now}` : ""}` : null });
+    const line = midnight || change || Number(text.slice(11, 13)) % step === 0;
+    if (line) found.push({ at, midnight, change, label: midnight ? dayText(date, zoneId) : `${text.slice(11)}${change ? ` ${before}` : ""}` });
   }
-  // The label of a change of the clocks is longer: it takes the room of those beside it.
-  if (room * step < 90) found.forEach((tick, at) => tick.change && [at - 1, at + 1].forEach((near) => found[near] && !found[near].midnight && (found[near].label = null)));
+  // Days and changes of the clocks have their labels first; the others have one where there is still room.
+  const taken = [];
+  const important = (tick) => (tick.midnight || tick.change ? 0 : 1);
+  [...found].sort((a, b) => important(a) - important(b) || a.at - b.at).forEach((tick) => {
+    const middle = ((tick.at - from) / HOUR) * room;
+    const half = widthOf(tick.label) / 2 + GAP / 2;
+    const [left, right] = tick.at === from ? [0, 2 * half] : [middle - half, middle + half];
+    if (taken.some(([start, end]) => left < end && right > start)) tick.label = null;
+    else taken.push([left, right]);
+  });
   return found;
 }
 

@@ -13,6 +13,7 @@ from told_facts import HOUR, NOW, at, file, moment, state, workflow
 
 from batchy_provider.core.batch_notes import BatchNote
 from batchy_provider.core.batch_outline import BatchOutline
+from batchy_provider.core.deadline_warnings import DeadlineWarning, OverCode, WarningState
 from batchy_provider.core.holds import Hold
 from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.plan.expected_runs import ExpectedRun, RunState
@@ -228,6 +229,25 @@ def test_problems_of_deadlines_with_the_worst_first() -> None:
     assert problems(facts, expected("30 02:00", miss_probability=0.49)) == ["failed"]
     assert problems(facts, expected("30 02:00", miss_probability=0.5)) == ["failed", "at_risk"]
     assert problems(facts, expected("30 02:00", miss_probability=0.5), is_late=True) == ["failed", "missed", "at_risk"]
+
+
+def test_a_warning_that_stands_is_a_problem() -> None:
+    def warned(**more: Any) -> WorkflowFacts:
+        danger = WarningState.DANGER
+        given = {
+            "run": at("30 02:00"),
+            "deadline": moment("30 06:00"),
+            "since": NOW,
+            "seen": NOW,
+            "chance": 0.9,
+            "state": danger,
+        }
+        warning = DeadlineWarning(**{**given, **more})
+        return workflow("sales", state=state("sales", warnings={warning.run: warning}))
+
+    assert problems(warned()) == ["at_risk"]
+    assert problems(warned(state=WarningState.OVER, over=OverCode.CHANCE_FELL)) == []
+    assert problems(warned(deadline=moment("02:00"))) == []  # it has passed: others say whether it was missed
 
 
 def test_a_deadline_that_was_missed_tonight_stays_a_problem_of_tonight() -> None:

@@ -164,6 +164,12 @@ def test_the_number_of_batches_is_bounded_and_what_is_left_out_is_said(
     assert sum(band.count for band in row.bands) + len(row.runs) == 25
 
 
+def test_an_answer_says_that_the_plan_ends_before_the_span(night: Night) -> None:
+    write(night.cfg, "clicks", schedule="*/5 * * * *")
+    assert night.row("clicks", "2026-11-29T00:00", "2026-11-30T12:00").more
+    assert not night.row("clicks", "2026-11-29T00:00", "2026-11-29T12:00").more
+
+
 def test_search_problems_and_pages(night: Night) -> None:
     write(night.cfg, "sales", schedule="0 2 * * *", tags=["nightly"], owner="Ann")
     write(night.cfg, "erp", schedule="0 2 * * *", description="Ledger of the ERP")
