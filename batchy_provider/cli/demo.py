@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +26,7 @@ from batchy_provider.cli.context import (
     UsageError,
     add_command,
 )
+from batchy_provider.cli.demo_nights import DemoNights, is_of_demo_history
 from batchy_provider.cli.demo_workflows import dags_folder, dags_of, examples_folder, workflows_to_run, write_loader
 from batchy_provider.exceptions import BatchyError
 
@@ -107,6 +107,10 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
     folder = arguments.folder.expanduser().resolve()
     inherited, outside = settings.inherited_options(os.environ)
     progress = _Progress(context)
+    nights: DemoNights | None = None
+    if cfg.resolve() == examples_folder().resolve():
+        nights = DemoNights(lambda: stack, context.output.note)
+        dag_ids = [name for name in dag_ids if name in to_run or not is_of_demo_history(name)]
     stack = local.LocalStack(
         folder,
         dags=dags_folder(folder, cfg),
@@ -117,6 +121,7 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
         inherited=inherited,
         report=lambda line: progress.say(f"{line} ..."),
         on_web_ui=lambda: _show_login(context, stack),
+        on_servers=nights.begin if nights is not None else lambda: None,
     )
     try:
         stack.claim(fresh=arguments.fresh)
@@ -128,7 +133,9 @@ def demo(context: Context, arguments: argparse.Namespace) -> int:
         write_loader(folder, stack.dags)
         stack.start()
         progress.say("Airflow is up")
-        return _run(context, arguments, stack, dag_ids=dag_ids, to_run=to_run)
+        if nights is not None:
+            nights.finish()
+        return _run(context, arguments, stack, dag_ids=dag_ids, to_run=to_run, nights=nights)
 
 
 class _Progress:
@@ -185,7 +192,13 @@ def _say_another_runs(context: Context, error: AnotherStackError) -> int:
 
 
 def _run(
-    context: Context, arguments: argparse.Namespace, stack: LocalStack, *, dag_ids: list[str], to_run: list[str]
+    context: Context,
+    arguments: argparse.Namespace,
+    stack: LocalStack,
+    *,
+    dag_ids: list[str],
+    to_run: list[str],
+    nights: DemoNights | None = None,
 ) -> int:
     from batchy_provider.local.runs import Runs
 
@@ -211,6 +224,8 @@ def _run(
         return EXIT_INTERRUPTED
     _show_batches(context, stack, dag_ids)
     if not arguments.exit:
+        if nights is not None:
+            nights.go_on()
         _show_login(context, stack)
         _stay(stack)
     return EXIT_OK if runs.succeeded else EXIT_ERROR
@@ -222,10 +237,10 @@ def _follow(stack: LocalStack, runs: Runs, timeout: timedelta | None) -> bool:
     :param timeout: None waits forever.
     :returns: whether they have ended.
     """
-    from batchy_provider.cli.progress import RunView, progress_view
+    from batchy_provider.cli.progress import JobReports, RunView, progress_view
 
     deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
-    reports = _Reports(stack.redis_url)
+    reports = JobReports(stack.redis_url)
     with progress_view() as view:
         while True:
             stack.check()
@@ -236,23 +251,6 @@ def _follow(stack: LocalStack, runs: Runs, timeout: timedelta | None) -> bool:
             if deadline is not None and time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
-
-
-class _Reports:
-    """Reads the latest progress of a workflow's jobs; nothing while Valkey does not answer."""
-
-    def __init__(self, redis_url: str) -> None:
-        from batchy_provider.services.services_at_url import services_at
-
-        self._services = services_at(redis_url)
-
-    def of(self, workflow: str) -> Mapping[str, Any]:
-        from redis.exceptions import RedisError
-
-        try:
-            return self._services.states.get(workflow).progress
-        except (BatchyError, RedisError, OSError):
-            return {}
 
 
 def _show_batches(context: Context, stack: LocalStack, dag_ids: list[str]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from batchy_provider.cli.output import make_table, styled
 from batchy_provider.core.terminal_text import printable
+from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -111,3 +112,21 @@ def _report_text(report: Mapping[str, Any] | None) -> str:
     share = report.get("progress")
     parts = [f"{share:.0%}" if isinstance(share, int | float) else "", str(report.get("message") or "")]
     return " ".join(part for part in parts if part)
+
+
+class JobReports:
+    """Reads the latest progress of a workflow's jobs; nothing while Valkey does not answer."""
+
+    def __init__(self, redis_url: str) -> None:
+        from batchy_provider.services.services_at_url import services_at
+
+        self._services = services_at(redis_url)
+
+    def of(self, workflow: str) -> Mapping[str, Any]:
+        """Return job → its latest progress."""
+        from redis.exceptions import RedisError
+
+        try:
+            return self._services.states.get(workflow).progress
+        except (BatchyError, RedisError, OSError):
+            return {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from batchy_provider.local import settings
 from batchy_provider.local.airflow_programs import AirflowPrograms
@@ -49,6 +48,7 @@ class LocalStack:
     :param inherited: Airflow options of the caller, as ``section.name`` → value; the stack's own options override them.
     :param report: called with a line for each step.
     :param on_web_ui: called once when the web UI answers, before the rest of Airflow is ready.
+    :param on_servers: called once when Valkey answers, before Airflow starts.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class LocalStack:
         inherited: Mapping[str, str] | None = None,
         report: Callable[[str], None] = lambda line: None,
         on_web_ui: Callable[[], None] = lambda: None,
+        on_servers: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder.expanduser().resolve()
         self.dags = dags.resolve()
@@ -81,6 +82,7 @@ class LocalStack:
         self._inherited = dict(inherited or {})
         self._report = report
         self._on_web_ui = on_web_ui
+        self._on_servers = on_servers
         self._web_ui_reported = False
         self._services: dict[str, Service] = {}
         self._guard: Guard | None = None
@@ -92,9 +94,7 @@ class LocalStack:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -166,6 +166,7 @@ class LocalStack:
             self._guard = Guard(holds=self._own.lock_fd)
             self._keys = settings.Secrets.of(self.folder)
             self._start_servers()
+            self._on_servers()
             self._start_airflow()
             self._say("running")
         except OSError as error:  # for example a full disk
