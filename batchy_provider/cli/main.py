@@ -17,6 +17,7 @@ from batchy_provider.cli import (
     admin_actions,
     adopt,
     batch,
+    compare,
     completion,
     convert,
     demo,
@@ -58,6 +59,7 @@ from batchy_provider.exceptions import BatchyError, NothingToLoadError
 GROUPS = (
     queries,
     history,
+    compare,
     metrics,
     results,
     batch,

@@ -32,9 +32,11 @@ from batchy_provider.services.why_answers import AffectedView, ImpactView, LinkV
 
 if TYPE_CHECKING:
     from batchy_provider.config.diagnostics import Diagnostic
+    from batchy_provider.core.batch_differences import JobFacts
     from batchy_provider.core.batch_notes import BatchNote
     from batchy_provider.core.values import PersonalChange
     from batchy_provider.services.answers import BatchView, JobSummary, WorkflowDetail, WorkflowSummary
+    from batchy_provider.services.batch_comparison import ComparisonView
     from batchy_provider.services.batch_history import HistoryRow
     from batchy_provider.services.composition import Services
     from batchy_provider.services.hold_answers import HoldView
@@ -169,6 +171,12 @@ class Disclosure:
             acknowledged=None if ack is None else self._note(ack, own),
         )
 
+    def comparison(self, found: ComparisonView) -> ComparisonView:
+        """Return what the caller may see of a comparison."""
+        jobs = [replace(each, batch=_masked(each.batch), other=_masked(each.other)) for each in found.jobs]
+        own = (found.workflow, *(each.job for each in jobs))
+        return replace(found, jobs=jobs, text=self.text(found.text, own=own))
+
     def hold(self, hold: HoldView, *, own: Collection[str] = ()) -> HoldView:
         """Return what the caller may see of a hold."""
         own = (hold.workflow, *own)
@@ -232,6 +240,10 @@ class Disclosure:
         if not task.startswith(WAIT_PREFIX) or self.caller.may("GET", task.removeprefix(WAIT_PREFIX)):
             return task
         return WAIT_PREFIX + MASK
+
+
+def _masked(facts: JobFacts | None) -> JobFacts | None:
+    return None if facts is None else replace(facts, params=mask_fields(dict(facts.params)))
 
 
 def _stems(word: str) -> tuple[str, ...]:

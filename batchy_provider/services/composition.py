@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.adoption import AdoptionService
     from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService
+    from batchy_provider.services.batch_comparison import ComparisonService
     from batchy_provider.services.batch_history import HistoryService
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.bulk_actions import BulkService
@@ -192,6 +193,13 @@ class Services:
             archive=lambda: self.archive,
             audit=self._report,
         )
+
+    @cached_property
+    def comparison(self) -> ComparisonService:
+        """Comparison of batches."""
+        from batchy_provider.services.batch_comparison import ComparisonService
+
+        return ComparisonService(store=lambda: self.store, results=lambda: self.results)
 
     @cached_property
     def holds(self) -> HoldService:

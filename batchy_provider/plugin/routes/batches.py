@@ -16,6 +16,7 @@ from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.routes.workflows import ChangeRequest, Limit, Offset
 from batchy_provider.plugin.security import Caller, WorkflowEditor, WorkflowName, WorkflowReader
 from batchy_provider.services.answers import BatchView, CoverageView
+from batchy_provider.services.batch_comparison import ComparisonView
 from batchy_provider.services.composition import Services
 
 router = APIRouter(tags=["batches"])
@@ -119,6 +120,30 @@ def get_batch(
 ) -> BatchView:
     """Return a batch with its jobs."""
     return disclosure.batch(services.batches.get(workflow, batch_id))
+
+
+@router.get(
+    "/workflows/{workflow}/batches/{batch_id}/comparison",
+    operation_id="compare_batch",
+    summary="Compare a batch with the last good one",
+)
+def compare_batch(
+    workflow: WorkflowName,
+    batch_id: BatchId,
+    caller: WorkflowReader,
+    services: ServicesDep,
+    disclosure: DisclosureDep,
+    other_id: Annotated[
+        int | None,
+        Query(alias="with", ge=0, le=2**53, description="Id of the other batch. Default: the last good one before it."),
+    ] = None,
+) -> ComparisonView:
+    """Return durations, output sizes, params, bundles and outcomes of two batches, and the job that differs first.
+
+    Of a live batch, the last good one is the last live success before it. `previous` and `next` are the batches before
+    and after it, in the order of opening.
+    """
+    return disclosure.comparison(services.comparison.compare(workflow, batch_id, other_id))
 
 
 @router.post("/workflows/{workflow}/batches/{batch_id}/close", operation_id="close_batch", summary="Close as success")

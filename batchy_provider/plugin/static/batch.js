@@ -6,8 +6,9 @@ import { html } from "./vendor/preact-htm.js";
 import { Action, CloseBatch, Rerun } from "./actions.js";
 import { airflowApiUrl, ask, encode, get, runOf } from "./api.js";
 import { Acknowledge, Notes, isAcknowledged } from "./holds.js";
+import { BatchLinks, Comparison, Copy } from "./comparison.js";
 import { useData } from "./live.js";
-import { AirflowLink, Badge, Failure, Heading, NotFound, ProgressReports, ZoneSwitch, batchPath, executionPath, size, workflowPath } from "./components.js";
+import { AirflowLink, Badge, Failure, Heading, NotFound, Opener, ProgressReports, ZoneSwitch, batchPath, executionPath, size, workflowPath } from "./components.js";
 import { When, Window, duration, moment } from "./dates.js";
 import { Duration } from "./windows.js";
 import { crumbs } from "./workflow.js";
@@ -32,19 +33,22 @@ export const taskName = (task) => (task.map_index >= 0 ? `${task.task_id}@${task
 export function Batch({ workflow, id }) {
   const response = useData(isBatchId(id) ? `workflows/${encode(workflow)}/batches/${id}` : null, { workflow, every: pollInterval, fetcher: fetchBatch });
   const rights = useData(`overview/${encode(workflow)}`, { workflow }).data?.rights;
+  const comparison = useData(isBatchId(id) ? `workflows/${encode(workflow)}/batches/${id}/comparison` : null, { workflow, every: () => 60000 });
   const trail = crumbs([workflow, workflowPath(workflow)], ["Batches", workflowPath(workflow, "windows")]);
   if (!isBatchId(id) || response.error?.status === 404) return html`<${NotFound} crumbs=${trail} title=${`Batch ${id}`} text=${response.error?.status === 404 ? response.error.message : `There is no batch "${id}": the id of a batch is a number.`} href=${workflowPath(workflow, "windows")} to=${`The batches of ${workflow}`} />`;
   if (!response.data) return html`<${Heading} crumbs=${trail} title=${`Batch ${id}`} />${response.error ? html`<${Failure} error=${response.error} reload=${response.reload} />` : html`<p class="quiet">Loading…</p>`}`;
   const { batch, tasks, executions, progress } = response.data;
   const run = runOf(batch);
   return html`<${Heading} crumbs=${trail} title=${`Batch ${batch.batch_id}`}><${ZoneSwitch} /><//>
+    <div class="row between top"><${BatchLinks} workflow=${workflow} comparison=${comparison.data} />
+      <div class="row" role="group" aria-label="Copy"><${Copy} what="batch id" text=${String(batch.batch_id)} />${run ? html`<${Copy} what="run id" text=${run.run} />` : null}<${Copy} what="command" text=${`batchy compare ${workflow} --batch ${batch.batch_id}`} /></div></div>
     <div class="panel pad"><dl class="facts">
       <div><dt>State</dt><dd><${Badge} state=${batch.status} /> ${batch.kind === "history" ? html`<${Badge} state="new">history only<//>` : null} ${batch.status === "failed" && isAcknowledged(batch) ? html`<${Badge} state="success">acknowledged<//>` : null}</dd></div>
       <div><dt>Window</dt><dd><${Window} from=${batch.from_date} to=${batch.to_date} /></dd></div>
       <div><dt>Started</dt><dd><${When} at=${batch.started} seconds=${true} /></dd></div>
       <div><dt>Ended</dt><dd>${batch.batch_end ? html`<${When} at=${batch.batch_end} seconds=${true} />` : html`<span class="soft">not yet</span>`}</dd></div>
       <div><dt>Took</dt><dd><${Duration} batch=${batch} /></dd></div>
-      <div><dt>Opened by</dt><dd>${batch.by || html`<span class="soft">another program</span>`}</dd></div>
+      <div><dt>Opened by</dt><dd>${batch.by ? html`<${Opener} by=${batch.by} />` : html`<span class="soft">another program</span>`}</dd></div>
       ${run ? html`<div><dt>Run</dt><dd><${AirflowLink} path=${`dags/${encode(run.dag)}/runs/${encode(run.run)}`}>${run.run}<//></dd></div>` : null}
       ${batch.reason ? html`<div><dt>Why this window</dt><dd>${batch.reason}</dd></div>` : null}
       ${batch.why ? html`<div><dt>Reason given</dt><dd>${batch.why}</dd></div>` : null}
@@ -58,7 +62,8 @@ export function Batch({ workflow, id }) {
     </div>` : null}</div>
     <${Notes} batch=${batch} may=${rights?.edit} />
     <h2>Jobs</h2>
-    <${JobTable} workflow=${workflow} batch=${batch} tasks=${tasks} executions=${executions} progress=${progress} />`;
+    <${JobTable} workflow=${workflow} batch=${batch} tasks=${tasks} executions=${executions} progress=${progress} />
+    <${Comparison} workflow=${workflow} comparison=${comparison} />`;
 }
 
 function JobTable({ workflow, batch, tasks, executions, progress }) {

@@ -71,6 +71,9 @@ export function State({ row }) {
   return html`<${Badge} state=${row.activity.doing} /><${Activity} row=${row} />${row.status === "new" ? null : html`<div class="soft">last batch: ${row.status}</div>`}`;
 }
 
+// Who has opened a batch. The demo invents batches, and says so.
+export const Opener = ({ by }) => (by === "demo history" ? html`<${Badge} state="warn">demo history<//>` : by);
+
 export function ProgressReports({ reports }) {
   const shown = Object.entries(reports || {});
   return shown.map(([job, report]) => {

@@ -6,7 +6,7 @@ import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { MomentField } from "./actions.js";
 import { useParams } from "./address.js";
 import { useData, useStore, outage } from "./live.js";
-import { Badge, Failure, Heading, ZoneSwitch, batchPath, executionPath, plural, workflowPath } from "./components.js";
+import { Badge, Failure, Heading, Opener, ZoneSwitch, batchPath, executionPath, plural, workflowPath } from "./components.js";
 import { When, Window } from "./dates.js";
 import { Duration } from "./windows.js";
 
@@ -108,6 +108,6 @@ function Row({ row }) {
     <td data-label="Ended">${row.batch_end ? html`<${When} at=${row.batch_end} />` : null}</td>
     <td data-label="Took" class="number"><${Duration} batch=${row} /></td>
     <td data-label="Window"><${Window} from=${row.from_date} to=${row.to_date} /></td>
-    <td data-label="By" class="soft">${row.run || row.by}${row.closed_by ? html`<div>closed by ${row.closed_by}${row.closed_why ? `: ${row.closed_why}` : ""}</div>` : null}</td>
+    <td data-label="By" class="soft">${row.run || html`<${Opener} by=${row.by} />`}${row.closed_by ? html`<div>closed by ${row.closed_by}${row.closed_why ? `: ${row.closed_why}` : ""}</div>` : null}</td>
   </tr>`;
 }

@@ -6,7 +6,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { encode } from "./api.js";
 import { useData, useStore, zone } from "./live.js";
 import { isAcknowledged } from "./holds.js";
-import { Badge, Failure, Pager, batchPath, plural } from "./components.js";
+import { Badge, Failure, Opener, Pager, batchPath, plural } from "./components.js";
 import { LoadGap, Strips, length } from "./gaps.js";
 import { When, Window, duration, formatDate, isBeginning, moment, useNow } from "./dates.js";
 
@@ -47,7 +47,7 @@ function List({ page, workflow, go }) {
       <td data-label="Window"><${Window} from=${batch.from_date} to=${batch.to_date} /></td>
       <td data-label="Started"><${When} at=${batch.started} /></td>
       <td data-label="Took" class="number"><${Duration} batch=${batch} /></td>
-      <td data-label="By">${batch.by || batch.run}</td>
+      <td data-label="By">${batch.by ? html`<${Opener} by=${batch.by} />` : batch.run}</td>
       <td data-label="Reason" class="soft">${batch.reason}${batch.why ? html`<div>“${batch.why}”</div>` : null}</td>
     </tr>`)}</tbody></table></div><${Pager} page=${page} go=${go} /></div>`;
 }

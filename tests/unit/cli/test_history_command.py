@@ -79,3 +79,14 @@ def test_what_is_no_date_or_workflow_is_one_line_on_stderr(cli: Cli) -> None:
         assert cli("history", *arguments, code=1) == ""
         assert cli.said.startswith("batchy: ")
         assert cli.said.count("\n") == 1
+
+
+def test_a_batch_is_compared_with_the_last_good_one(cli: Cli) -> None:
+    good, bad = batch(cli, "crm"), batch(cli, "crm", "failed")
+    found = cli.json("compare", "crm", "--batch", str(bad))
+    assert (found["batch"]["batch_id"], found["other"]["batch_id"], found["first_job"]) == (bad, good, "load")
+    shown = cli("compare", "crm", "--batch", str(bad))
+    assert "load differs first: failed instead of success" in shown
+    assert "no difference" in cli("compare", "crm", "--batch", str(bad), "--with", str(bad))
+    assert "no earlier batch" in cli("compare", "crm", "--batch", str(good))
+    assert cli("compare", "crm", "--batch", "1", code=1) == ""

@@ -115,3 +115,15 @@ def test_only_readable_workflows_are_searched(client: httpx.Client, monkeypatch:
 def test_nobody_reads_without_a_login(api: Api) -> None:
     assert api.client(None).get("/api/v1/history").status_code == 401
     assert api.client("viewer").get("/api/v1/history").status_code == 200
+
+
+def test_a_batch_is_compared_with_the_last_good_one(client: httpx.Client, api: Api) -> None:
+    good, bad = batch(client, "sales"), batch(client, "sales", "fail")
+    path = f"/api/v1/workflows/sales/batches/{bad}/comparison"
+    found = client.get(path).json()
+    assert (found["other"]["batch_id"], found["previous"], found["next"]) == (good, good, None)
+    assert found["first_job"] == "extract"
+    assert found["jobs"][0]["differences"] == ["outcome"]
+    assert client.get(f"{path}?with={bad}").json()["first_job"] is None
+    assert client.get(f"{path}?with=1").status_code == 404
+    assert api.client(None).get(path).status_code == 401
