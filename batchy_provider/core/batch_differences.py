@@ -41,7 +41,7 @@ class Difference(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
-    """How a job ran in one batch. What is not known is None.
+    """How a job ran in one batch, as far as it is known.
 
     :param outcome: how it ended.
     :param output_bytes: size of what the next job got as its input.

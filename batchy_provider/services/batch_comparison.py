@@ -37,7 +37,7 @@ _MOST = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedBatch:
-    """A batch as a whole, in a comparison. Seconds are None while it is open, or not known.
+    """A batch as a whole, in a comparison. Without seconds, it is open, or they are not known.
 
     :param window_seconds: length of its window.
     """
