@@ -46,7 +46,7 @@ class DemoNights:
 
     def go_on(self) -> None:
         """Unpause the workflows of the history, so that the plan has their next runs, and they happen."""
-        from batchy_provider.local.demo_history import STORIES
+        from batchy_provider.local.demo_stories import STORIES
         from batchy_provider.local.process import StackError
 
         for name in STORIES:
@@ -68,6 +68,6 @@ class DemoNights:
 
 def is_of_demo_history(workflow: str) -> bool:
     """Tell whether the history of a workflow is invented by the demo."""
-    from batchy_provider.local.demo_history import STORIES
+    from batchy_provider.local.demo_stories import STORIES
 
     return workflow in STORIES

@@ -13,7 +13,8 @@ import redis
 
 from batchy_provider.bundles.result_store import ResultStore
 from batchy_provider.cli.demo_workflows import examples_folder
-from batchy_provider.local.demo_history import BY, STORIES, WHY, make_demo_history
+from batchy_provider.local.demo_history import BY, WHY, make_demo_history
+from batchy_provider.local.demo_stories import STORIES
 from batchy_provider.services.batch_history import HistoryQuery
 from batchy_provider.services.composition import Services
 from batchy_provider.state.store import Store
