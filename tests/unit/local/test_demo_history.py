@@ -7,17 +7,24 @@ from __future__ import annotations
 import ast
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import redis
 
 from batchy_provider.bundles.result_store import ResultStore
+from batchy_provider.cli.demo_nights import DemoNights
 from batchy_provider.cli.demo_workflows import examples_folder
 from batchy_provider.local.demo_history import BY, WHY, make_demo_history
 from batchy_provider.local.demo_stories import STORIES
+from batchy_provider.local.process import StackError
 from batchy_provider.services.batch_history import HistoryQuery
 from batchy_provider.services.composition import Services
 from batchy_provider.state.store import Store
+
+if TYPE_CHECKING:
+    from batchy_provider.local.stack import LocalStack
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 29, 14)
@@ -104,3 +111,48 @@ def test_only_the_demo_can_invent_a_history() -> None:
         if isinstance(node, ast.ImportFrom) and node.module == "batchy_provider.local.demo_history"
     }
     assert importers == {"batchy_provider/cli/demo_nights.py"}
+
+
+class Unpausing:
+    """The client of an Airflow that does not know one of the DAGs yet."""
+
+    def __init__(self) -> None:
+        self.unpaused: list[str] = []
+
+    def unpause(self, dag_id: str) -> None:
+        if dag_id == "demo_bank":
+            raise StackError("answered 404")
+        self.unpaused.append(dag_id)
+
+
+def demo_nights(redis_url: str, cfg: Path, folder: Path, client: Unpausing, said: list[str]) -> DemoNights:
+    stack = SimpleNamespace(
+        redis_url=redis_url, cfg=cfg, folder=folder, topology=SimpleNamespace(own_disks=False), client=client
+    )
+    return DemoNights(lambda: cast("LocalStack", stack), said.append)
+
+
+def test_a_demo_says_what_is_invented_and_lets_it_go_on(redis_url: str, tmp_path: Path) -> None:
+    cfg = tmp_path / "cfg"
+    cfg.mkdir()
+    (cfg / "demo_report.yaml").write_text((CFG / "demo_bank.yaml").read_text())
+    said: list[str] = []
+    airflow = Unpausing()
+    for _ in range(2):
+        nights = demo_nights(redis_url, cfg, tmp_path, airflow, said)
+        nights.begin()
+        nights.finish()
+    assert len(said) == 1, "the second demo invents nothing, and says nothing"
+    assert "60 invented nights of demo_report" in said[0]
+    nights.go_on()
+    assert airflow.unpaused == [name for name in STORIES if name != "demo_bank"]
+
+
+def test_a_demo_without_its_history_runs_all_the_same(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "demo_report.yaml").write_text("jobs: [")
+    said: list[str] = []
+    nights = demo_nights(redis_url, tmp_path, tmp_path, Unpausing(), said)
+    nights.begin()
+    nights.finish()
+    assert len(said) == 1
+    assert "the demo history cannot be made" in said[0]
