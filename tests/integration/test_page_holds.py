@@ -109,6 +109,6 @@ def test_a_failure_is_acknowledged_on_the_page(airflow: Nights, reader: Callable
     night.alone(f"workflows/page_ack/batches/{batch.batch_id}")
     assert not night.barriers()
     night.photograph("acknowledged-batch")
-    page = night.alone()
+    page = night.alone("?search=page_ack")
     row = page.get_by_role("row").filter(has_text="page_ack")
     expect(row.get_by_text("acknowledged by admin")).to_be_visible()

@@ -19,7 +19,7 @@ def test_a_redis_that_is_away_is_said_at_the_top_and_it_goes_on_when_it_is_back(
     airflow: Nights, reader: Callable[..., Reader]
 ) -> None:
     night = reader()
-    frame = night.go()
+    frame = night.go("?search=sales")
     expect(frame.get_by_role("link", name="sales", exact=True).first).to_be_visible(timeout=60_000)
     said = frame.get_by_role("alert").filter(has_text=OLD)
     airflow.stack.service("valkey").kill()
@@ -35,7 +35,7 @@ def test_a_redis_that_is_away_is_said_at_the_top_and_it_goes_on_when_it_is_back(
 
 def test_a_redis_that_hangs_is_not_called_live(airflow: Nights, reader: Callable[..., Reader]) -> None:
     person = reader()
-    page = person.alone()
+    page = person.alone("?search=sales")
     expect(page.locator(".live.on")).to_be_visible()
     server = airflow.stack.service("valkey").pid
     os.kill(server, signal.SIGSTOP)
