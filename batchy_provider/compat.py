@@ -151,9 +151,13 @@ def airflow_stats() -> Any:
 
 
 def supervisor_socket() -> int | None:
-    """Return the descriptor of this task's socket to its supervisor, or None: `dag.test()` runs a task without one."""
-    from airflow.sdk.execution_time import task_runner
+    """Return the descriptor of this task's socket to its supervisor, or None: `dag.test()` runs a task without one.
 
+    In other programs it is None, too, and this function imports nothing.
+    """
+    import sys
+
+    task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     socket = getattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "socket", None)
     return None if socket is None else int(socket.fileno())
 

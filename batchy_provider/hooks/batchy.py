@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,10 @@ _WHOLE_EXTRAS = ("db", "health_check_interval", "max_connections", *_WAIT_EXTRAS
 _NUMBER_EXTRAS = (*_TIMEOUT_EXTRAS, *_WHOLE_EXTRAS)
 _YES_OR_NO = ("ssl", "cluster", "ssl_check_hostname")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "none": False}
+
+_KNOWN_SECONDS = 60.0
+_known: dict[str, tuple[float, Address]] = {}
+"""Connection id → when the process of this task read it, and what it names."""
 
 
 def default_conn_id() -> str:
@@ -88,8 +93,19 @@ class BatchyHook(RedisHook):
         return connect.store(self._address, client, retry_seconds=self._patience, archive=archive())
 
     def get_address(self) -> Address:
-        """Return the servers, login and options that the connection names."""
-        return to_address(self.get_connection(self.redis_conn_id))
+        """Return the servers, login and options that the connection names.
+
+        The process of a task asks Airflow once: the check before a job, its templates and the job follow each other.
+        """
+        from batchy_provider.compat import supervisor_socket
+
+        if supervisor_socket() is None:  # a program that lives longer
+            return to_address(self.get_connection(self.redis_conn_id))
+        known = _known.get(self.redis_conn_id)
+        if known is None or time.monotonic() - known[0] > _KNOWN_SECONDS:
+            known = time.monotonic(), to_address(self.get_connection(self.redis_conn_id))
+            _known[self.redis_conn_id] = known
+        return known[1]
 
     async def get_address_async(self) -> Address:
         """Return the same as `get_address`, without blocking the triggerer."""
