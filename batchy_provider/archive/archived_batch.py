@@ -12,8 +12,10 @@ from batchy_provider.archive.file_version import VERSION, checked
 from batchy_provider.core.archiving import ended_batches
 from batchy_provider.core.dates import day_of, parse_date
 from batchy_provider.core.holders import key_of_record
+from batchy_provider.core.job_durations import MAX_DURATIONS
 from batchy_provider.core.job_state import JobState, as_fields, job_states
 from batchy_provider.core.snapshot import Change, Snapshot, StoredBatch, StoredConfig
+from batchy_provider.core.values import BatchRecord, JobDuration
 from batchy_provider.exceptions import WindowError
 from batchy_provider.state import codec
 
@@ -26,6 +28,8 @@ class ArchivedBatch:
     :param closed: the batch's score in ``wf:closed``, Unix seconds; None for a history batch.
     :param day: the day that the batch loaded, YYYY-MM-DD; None unless it succeeded.
     :param config: the workflow's timezone, order of jobs, disabled jobs and Informatica names at that time.
+    :param seconds: job → how long it took, of the jobs of which that is known; None if nothing is known, as in what
+        earlier releases wrote: then each job took as long as the batch was open.
     """
 
     workflow: str
@@ -36,6 +40,7 @@ class ArchivedBatch:
     closed: float | None = None
     day: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] | None = None
 
     @property
     def run(self) -> str | None:
@@ -63,10 +68,18 @@ class ArchivedBatch:
         return batch_end(self.jobs)
 
     @classmethod
-    def of(cls, workflow: str, stored: StoredBatch, config: StoredConfig, closed: float | None) -> ArchivedBatch:
+    def of(
+        cls,
+        workflow: str,
+        stored: StoredBatch,
+        config: StoredConfig,
+        closed: float | None,
+        durations: Mapping[str, Sequence[JobDuration]] | None = None,
+    ) -> ArchivedBatch:
         """Return a closed batch as Redis holds it.
 
         :param closed: the batch's score in ``wf:closed``, Unix seconds; None if it has none.
+        :param durations: job → its latest executions; None if they are not known.
         """
         return cls(
             workflow=workflow,
@@ -77,6 +90,7 @@ class ArchivedBatch:
             closed=closed,
             day=_day(stored, config) if stored.status == "success" else None,
             config=codec.dump_config(config),
+            seconds=None if durations is None else _seconds_in_lists(stored.record, durations),
         )
 
     def data(self) -> dict[str, Any]:
@@ -93,6 +107,7 @@ class ArchivedBatch:
             "record": self.record,
             "config": self.config,
             "jobs": as_fields(self.jobs),
+            **({} if self.seconds is None else {"seconds": self.seconds}),
         }
 
     @classmethod
@@ -113,6 +128,7 @@ class ArchivedBatch:
                 closed=data["closed"],
                 day=data["day"],
                 config=dict(data["config"]),
+                seconds=_read_seconds(data.get("seconds")),
             )
 
 
@@ -134,9 +150,37 @@ def closed_batches(state: Snapshot, change: Change) -> list[ArchivedBatch]:
                 closed=change.closed.get(batch_id),
                 day=record.day if record is not None and status == "success" else None,
                 config=codec.dump_config(state.config),
+                seconds=seconds_in(record, change.durations) if status == "success" else None,
             )
         )
     return batches
+
+
+def seconds_in(record: BatchRecord | None, durations: Mapping[str, Sequence[JobDuration]]) -> dict[str, float] | None:
+    """Return how long the jobs of a batch took, as far as lists of executions have that; None without a record.
+
+    :param record: of the batch. An execution has the start of its batch.
+    """
+    if record is None:
+        return None
+    started = parse_date(record.started)
+    return {job: each.seconds for job, some in durations.items() for each in some if each.start == started}
+
+
+def _seconds_in_lists(
+    record: BatchRecord | None, durations: Mapping[str, Sequence[JobDuration]]
+) -> dict[str, float] | None:
+    """Return the same of the lists in Redis; None if a list that is full begins after the batch."""
+    found = seconds_in(record, durations)
+    if found or record is None:
+        return found
+    started = parse_date(record.started)
+    is_dropped = any(len(some) >= MAX_DURATIONS and some[0].start > started for some in durations.values())
+    return None if is_dropped or record.status != "success" else found
+
+
+def _read_seconds(data: Mapping[str, Any] | None) -> dict[str, float] | None:
+    return None if data is None else {job: float(took) for job, took in data.items()}
 
 
 def batch_end(jobs: Mapping[str, JobState]) -> str:

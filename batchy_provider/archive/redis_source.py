@@ -14,6 +14,7 @@ from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import Change
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
+from batchy_provider.state.duration_lists import stored_durations
 from batchy_provider.state.layout import read_batches, read_state
 from batchy_provider.state.protocol import Command
 from batchy_provider.state.session import Session
@@ -33,8 +34,9 @@ def read_closed_batches(backend: Backend, workflow: str, ids: Sequence[int]) -> 
             ("HGET", keys.meta, codec.CONFIG), *(("ZSCORE", keys.closed, batch_id) for batch_id in ids)
         )
         known = codec.load_config(keys.meta, config)
+        durations = stored_durations(session, keys)
         return [
-            ArchivedBatch.of(workflow, stored, known, None if score is None else float(score))
+            ArchivedBatch.of(workflow, stored, known, None if score is None else float(score), durations)
             for stored, score in zip(found, scores, strict=True)
             if stored.jobs and stored.status in ("success", "failed")
         ], ()

@@ -201,7 +201,9 @@ def _entries(
 
 def _durations(contents: ArchiveContents, unarchived: Sequence[StoredBatch]) -> dict[str, list[JobDuration]]:
     """Return how long jobs took in all batches that the archive and Redis have, as far as they were read."""
-    return durations_of_history([*(batch.stored for batch in contents.batches.values()), *unarchived])
+    archived = contents.batches.values()
+    seconds = {batch.batch_id: batch.seconds for batch in archived if batch.seconds is not None}
+    return durations_of_history([*(batch.stored for batch in archived), *unarchived], seconds)
 
 
 def _merged_audit(

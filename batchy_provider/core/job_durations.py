@@ -58,20 +58,19 @@ def durations_of_history(
     """Return job → its latest successful executions in some batches, oldest first.
 
     :param batches: in any order. Those of other programs count too: their ``batch_start`` is when they were opened.
-    :param seconds: batch id → job → how long it took, where that was measured. Without it, a job took as long as its
-        batch was open.
+    :param seconds: batch id → job → how long it took, of the jobs of which that is known. Of a batch that it does not
+        name, each job took as long as the batch was open.
     """
     found: dict[str, list[JobDuration]] = {}
     for batch in batches:
-        if batch.status != "success" or not is_measured(batch.record):
+        measured = None if seconds is None else seconds.get(batch.batch_id)
+        if batch.status != "success" or (measured is None and not is_measured(batch.record)):
             continue
-        measured = {} if seconds is None else seconds.get(batch.batch_id, {})
         for name, job in batch.jobs.items():
             end = _moment(job.batch_end)
             if end is None or name in batch.left_out or job.batch_name != str(batch.batch_id):
                 continue
-            known = {name: measured[name]} if name in measured else None
-            for duration in durations_of({name: job}, batch.record, end, known).values():
+            for duration in durations_of({name: job}, batch.record, end, measured).values():
                 found.setdefault(name, []).append(duration)
     return {name: latest(durations) for name, durations in found.items()}
 

@@ -21,7 +21,7 @@ from batchy_provider.core.typed_data import FormError, shown
 from batchy_provider.core.values import JobDuration
 from batchy_provider.exceptions import StateError
 from batchy_provider.state.keys import Keys
-from batchy_provider.state.protocol import Command
+from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import read_field
 
@@ -57,6 +57,15 @@ def duration_commands(keys: Keys, durations: Mapping[str, Sequence[JobDuration]]
         for word in (job, texts.get(id(each)) or texts.setdefault(id(each), _entry(each)))
     ]
     return [("EVAL", _ADD, 1, keys.durations, *words)] if words else []
+
+
+def stored_durations(session: Session, keys: Keys) -> dict[str, list[JobDuration]] | None:
+    """Return job → its latest executions; None if another program uses the key."""
+    try:
+        (stored,) = session.ask(("HGETALL", keys.durations))
+    except StateError:
+        return None
+    return load_durations(keys, as_hash(stored))
 
 
 def fill_commands(session: Session, keys: Keys, durations: Mapping[str, Sequence[JobDuration]]) -> list[Command]:
