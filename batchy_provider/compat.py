@@ -7,6 +7,7 @@ Remove a function when the oldest supported Airflow does not need it any more.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,13 @@ def asset_or_time_schedule() -> Any:
     except ImportError:
         from airflow.timetables.assets import AssetOrTimeSchedule  # type: ignore[assignment]  # the core's class
     return AssetOrTimeSchedule
+
+
+def runs_task() -> bool:
+    """Tell whether this process runs a task, so that it can ask the API server for variables."""
+    # What imported this module is what runs tasks; other processes need not import it to ask.
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return getattr(runner, "SUPERVISOR_COMMS", None) is not None
 
 
 def schedule_of_timetable(timetable: Any) -> Schedule:

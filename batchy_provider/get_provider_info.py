@@ -137,7 +137,8 @@ def _options() -> dict[str, Any]:
             None,
             "Name of this Airflow. If several share one Redis, it tells their runs apart, also where DAGs and runs\n"
             "have the same names. It must be the same on all workers. Default: ``[api] base_url``, else\n"
-            "``[core] execution_api_server_url``. Change it only while no batch is open.",
+            "``[core] execution_api_server_url``, else a name that Airflow keeps in its database. Change it only\n"
+            "while no batch is open.",
             example="finance-prod",
         ),
         "warnings_schedule": _option(

@@ -12,6 +12,10 @@ NAMED = "@"
 """Begins a run key that names an Airflow. No run id begins with it, since Airflow's pattern for run ids lacks it."""
 
 
+UNNAMED = "unnamed-airflow-"
+"""Begins the name that an Airflow without a name makes for itself."""
+
+
 def run_key(workflow: str, dag_id: str, run_id: str, deployment: str | None = None) -> str:
     """Return the key of a run in ``wf:runs``.
 

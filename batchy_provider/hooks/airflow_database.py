@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
 from batchy_provider.core.dates import parse_date
-from batchy_provider.hooks.deployment import deployment_name
+from batchy_provider.hooks.airflow_identity import stored_identity
+from batchy_provider.hooks.deployment import configured_name
 from batchy_provider.plan.airflow_facts import (
     AirflowFacts,
     DagFacts,
@@ -45,6 +46,7 @@ def read_airflow(dag_ids: Collection[str]) -> AirflowFacts:
         errors = _import_errors(session)
         pools = _pools(session)
         active = _active_tasks(session)
+        name = configured_name() or stored_identity(session)
     return AirflowFacts(
         dags=dags,
         import_errors=errors,
@@ -52,7 +54,7 @@ def read_airflow(dag_ids: Collection[str]) -> AirflowFacts:
         pools=pools,
         parallelism=conf.getint("core", "parallelism"),
         running=active,
-        deployment=deployment_name(),
+        deployment=name,
     )
 
 

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.hooks.airflow_identity import identity_of_task
+
 if TYPE_CHECKING:
     from batchy_provider.archive.archive_files import ArchiveFiles
     from batchy_provider.archive.archiver import Archiver
@@ -22,8 +24,14 @@ def deployment_name() -> str | None:
     """Return the name of this Airflow, different from those of other Airflows on the same Redis.
 
     It is ``[batchy] deployment``, else ``[api] base_url``, else ``[core] execution_api_server_url``. If none of them is
-    set, it is None, and runs of this Airflow look like those of other Airflows without a name.
+    set, it is the identity that this Airflow keeps in its database. None where nobody knows that: outside of a task,
+    and before the scheduler of this version has started once.
     """
+    return configured_name() or identity_of_task()
+
+
+def configured_name() -> str | None:
+    """Return the name of this Airflow by its configuration; None if it has none."""
     from airflow.providers.common.compat.sdk import conf
 
     named = (

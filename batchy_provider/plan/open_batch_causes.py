@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchy_provider.core.dates import parse_date
-from batchy_provider.core.holders import Holder
+from batchy_provider.core.holders import UNNAMED, Holder
 from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Reason
 from batchy_provider.core.workflow_state import WorkflowState
@@ -45,10 +45,20 @@ def _left_open(batch: Batch, text: str) -> Cause:
     return Cause(WhyCode.LEFT_OPEN, f"{text}; {remedy} --batch {batch.batch_id}")
 
 
+def _is_elsewhere(here: str, there: str | None) -> bool:
+    """Tell whether two names are those of different Airflows.
+
+    An API server that has no name of its own says nothing about a run with a name: the workers may have been given it.
+    """
+    if there is None or (here.startswith(UNNAMED) and not there.startswith(UNNAMED)):
+        return False
+    return there != here
+
+
 def _held_by_run(facts: Facts, state: WorkflowState, batch: Batch, holder: Holder, due: DueTimes, since: str) -> Cause:
     airflow = facts.airflow
     here = airflow.deployment if airflow is not None else None
-    if here is not None and holder.deployment not in (here, None):
+    if here is not None and _is_elsewhere(here, holder.deployment):
         text = f"{since}, by {holder.name} of the Airflow {holder.deployment}, which cannot be asked from here"
         return Cause(WhyCode.HELD_BY_DEPLOYMENT, text)
     run = _run(facts, holder)

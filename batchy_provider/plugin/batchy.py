@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from batchy_provider.preload import preload
@@ -63,12 +64,28 @@ class LazyLinks:
         return [RunLink()]
 
 
+class IdentityListener:
+    """Gives an Airflow without a name an identity of its own, when one of its programs with a database starts."""
+
+    @hookimpl
+    def on_starting(self, component: object) -> None:
+        """Airflow calls this in each task, too: only a job is a program that has the database."""
+        if type(component).__name__ != "Job":
+            return
+        from batchy_provider.hooks.airflow_identity import publish_identity
+        from batchy_provider.hooks.deployment import configured_name
+
+        if configured_name() is None:
+            publish_identity()
+
+
 class BatchyPlugin(AirflowPlugin):
     """The REST API, the page, the links and the timetables of this package."""
 
     name = "batchy"
     timetables = LazyTimetables()
     operator_extra_links = LazyLinks()
+    listeners = [IdentityListener()]  # noqa: RUF012 - Airflow's form
     fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's form
     # Relative addresses: Airflow's own address may have a path.
     external_views = [  # noqa: RUF012 - Airflow's form
