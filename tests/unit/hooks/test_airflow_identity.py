@@ -21,6 +21,7 @@ from batchy_provider.exceptions import BatchHeldError
 from batchy_provider.hooks import airflow_identity
 from batchy_provider.hooks.deployment import configured_name, deployment_name
 from batchy_provider.operators.dag_run import is_gone
+from batchy_provider.plan.open_batch_causes import _is_elsewhere
 from batchy_provider.state.store import Store
 
 START_PROGRAMS = """
@@ -198,3 +199,20 @@ def test_two_airflows_with_the_same_run_never_load_one_batch_together(redis_clie
 def test_a_batch_that_an_earlier_version_has_opened_goes_on(redis_client: Redis) -> None:
     batch_id = Site(redis_client, None).open()
     assert Site(redis_client, f"{UNNAMED}here").open() == batch_id
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "differ"),
+    [
+        ("finance", "sales", True),
+        ("finance", "finance", False),
+        ("finance", None, False),
+        (f"{UNNAMED}here", f"{UNNAMED}there", True),
+        ("finance", f"{UNNAMED}there", True),
+        (f"{UNNAMED}here", "http://api:8080/execution", False),
+    ],
+)
+def test_an_api_server_without_a_name_says_nothing_about_runs_with_one(
+    here: str, there: str | None, differ: bool
+) -> None:
+    assert _is_elsewhere(here, there) is differ
