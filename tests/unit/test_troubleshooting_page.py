@@ -37,6 +37,7 @@ ELSEWHERE = (
     "batchy_provider/core/dates.py",
     "batchy_provider/core/batch_search.py",
     "batchy_provider/services/batch_history.py",
+    "batchy_provider/services/bulk_actions.py",
     "batchy_provider/state/wait_queries.py",
     "batchy_provider/state/deliveries.py",
 )
