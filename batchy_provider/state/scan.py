@@ -56,9 +56,8 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
     for start in range(0, len(wanted), _SCAN_COUNT):
         looks = [_Look(Keys(name, backend.cluster)) for name in wanted[start : start + _SCAN_COUNT]]
         replies = backend.pipelined([command for look in looks for command in look.questions()])
-        for look in looks:
-            look.take(replies[:3])
-            replies = replies[3:]
+        for at, look in enumerate(looks):
+            look.take(replies[3 * at : 3 * at + 3])
         known = [look for look in looks if look.state is not None]
         scores = backend.pipelined([last_success_command(look.keys, look.state) for look in known if look.state])
         held = next((look.keys.workflow for look in known if look.state and look.state.hold), None)

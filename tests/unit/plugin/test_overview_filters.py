@@ -145,3 +145,28 @@ def test_labels_of_workflows_that_may_not_be_read_are_not_counted(api: Api, monk
     found = overview(api)
     assert found["tags"] == {"nightly": 1}
     assert found["owners"] == {SCRIPT: 1, "data": 1, "finance": 1}
+
+
+def test_more_workflows_do_not_need_more_looks_at_the_folder(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    from batchy_provider.config.catalog import Catalog
+
+    looks: list[int] = []
+    read = Catalog.read
+
+    def counting(self: Catalog) -> object:
+        looks.append(1)
+        return read(self)
+
+    monkeypatch.setattr(Catalog, "read", counting)
+
+    def counted() -> int:
+        looks.clear()
+        overview(api)
+        return len(looks)
+
+    few = counted()
+    for number in range(20):
+        (api.cfg / f"more_{number}.yaml").write_text(f'schedule: "0 2 * * *"\nwait_for: sales\n{JOBS}')
+    for number in range(3):
+        fail(api, f"more_{number}")
+    assert counted() <= few + 1
