@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.batch_history import HistoryService
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.bulk_actions import BulkService
+    from batchy_provider.services.duration_history import DurationService
     from batchy_provider.services.executions import ExecutionService
     from batchy_provider.services.fills import FillService
     from batchy_provider.services.gaps import GapService
@@ -94,6 +95,13 @@ class Services(ForesightServices):
             archive=lambda: self.archive,
             audit=self._report,
         )
+
+    @cached_property
+    def durations(self) -> DurationService:
+        """How long runs take."""
+        from batchy_provider.services.duration_history import DurationService
+
+        return DurationService(store=lambda: self.store, catalog=self.catalog)
 
     @cached_property
     def comparison(self) -> ComparisonService:

@@ -7,6 +7,7 @@ import { encode } from "./api.js";
 import { useData, useStore, zone } from "./live.js";
 import { isAcknowledged } from "./holds.js";
 import { Badge, Failure, Opener, Pager, batchPath, plural } from "./components.js";
+import { ExpectedDurations } from "./durations.js";
 import { LoadGap, Strips, length } from "./gaps.js";
 import { When, Window, duration, formatDate, isBeginning, moment, useNow } from "./dates.js";
 
@@ -28,7 +29,7 @@ export function Windows({ workflow, row, may }) {
   return html`
     <p class="soft">A window is the data from its start (inclusive) to its end (exclusive).</p>
     ${batches.length ? html`<${Coverage} workflow=${workflow} row=${row} may=${may} /><h2>Windows of the last batches</h2><div class="panel pad"><${Timeline} batches=${batches} /></div>
-      <h2>Durations</h2><div class="panel pad"><${Durations} batches=${batches} /></div>` : null}
+      <h2>Durations</h2><${ExpectedDurations} workflow=${workflow} fallback=${html`<div class="panel pad"><${Durations} batches=${batches} /></div>`} />` : null}
     <div class="row between"><h2>Batches</h2>
       <label><span class="visually-hidden">Show</span><select value=${kind} onChange=${(event) => { setKind(event.target.value); setOffset(0); }}>
         <option value="">all</option><option value="&kind=live">live</option><option value="&kind=history">backfills and old windows</option><option value="&status=failed">failed</option>
@@ -97,7 +98,7 @@ function chartLibrary() {
   return library;
 }
 
-function Chart({ config, label, height, signature }) {
+export function Chart({ config, label, height, signature }) {
   const canvas = useRef(null);
   useEffect(() => {
     let chart;

@@ -127,3 +127,14 @@ def test_a_batch_is_compared_with_the_last_good_one(client: httpx.Client, api: A
     assert client.get(f"{path}?with={bad}").json()["first_job"] is None
     assert client.get(f"{path}?with=1").status_code == 404
     assert api.client(None).get(path).status_code == 401
+
+
+def test_durations_are_those_of_the_plan(client: httpx.Client, api: Api) -> None:
+    for _ in range(3):
+        batch(client, "sales")
+    found = client.get("/api/v1/workflows/sales/durations").json()
+    assert len(found["whole"]["runs"]) == 3
+    assert found["whole"]["p50"] <= found["whole"]["p90"]
+    assert [each["job"] for each in found["jobs"]] == ["extract", "load"]
+    assert client.get("/api/v1/workflows/nope/durations").status_code == 404
+    assert api.client(None).get("/api/v1/workflows/sales/durations").status_code == 401
