@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pytest
 from api_server import SALES, Api
+from sqlalchemy import select
 
 
 @pytest.fixture(scope="session")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    from airflow.utils.db import initdb
+    from airflow.models.dag import DagModel
+    from airflow.utils.db import initdb, resetdb
+    from airflow.utils.session import create_session
 
     initdb()
+    with create_session() as session:
+        dag = session.scalar(select(DagModel.dag_id).limit(1))
+    if dag is not None:  # this process has run DAGs for other tests
+        resetdb()
     os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = "of this test session alone, and as long as SHA512 wants it: 64 bytes"
     from airflow.api_fastapi.app import create_app, purge_cached_app
 
