@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import numpy as np
+from plan_interplay import interplay
 
 from batchy_provider.core.dates import unix_seconds
 from batchy_provider.core.job_durations import MAX_DURATIONS
@@ -131,7 +132,9 @@ def main() -> None:
         found = backtest(kind, arguments.workflows, arguments.seed + number)
         results.append(found)
         print(_row(kind.__name__.replace("_", " "), found), flush=True)
-    print(_row("all", np.concatenate(results)))
+    print(_row("all of these", np.concatenate(results)), flush=True)
+    sites = max(1, arguments.workflows // 5)
+    print(_row("waits and a pool", interplay(NIGHTS, FIRST, START, sites, arguments.seed)))
     print(f"\n{time.process_time() - began:.0f} s of processor time")
 
 

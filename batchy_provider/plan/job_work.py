@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from batchy_provider.plan.airflow_facts import RunFacts, TaskFacts
 from batchy_provider.plan.expected_runs import PlanInput
 from batchy_provider.plan.simulated_run import SimulatedRun
-from batchy_provider.plan.task_slots import SlotsOfJobs
+from batchy_provider.plan.task_slots import Slots, SlotsOfJobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class JobWork:
             end = begin + seconds[job]
             for needed in slots.get(job, ()):
                 needed.take(begin, end)
-            self._has_ended(job, end)
+            self.end_job(job, end)
 
     @property
     def is_over(self) -> bool:
@@ -85,26 +85,16 @@ class JobWork:
                 moments.append(self._not_before[job])
             yield job, moments[0] if len(moments) == 1 else np.maximum.reduce(moments)
 
-    def execute(self, job: str, ready: Numbers) -> bool:
-        """Let a job run as soon as its slots are free. Returns False if nobody knows when that is."""
-        import numpy as np
+    def slots(self, job: str) -> tuple[Slots, ...]:
+        """Return the slots that a job needs."""
+        return self._slots.get(job, ())
 
-        needed, seconds = self._slots.get(job, ()), self._seconds[job]
-        if any(slots.is_closed for slots in needed):
-            return False
-        if len(needed) == 1:
-            end = needed[0].take_first(ready, seconds)
-        else:
-            start = ready
-            for slots in needed:
-                start = np.maximum(start, slots.earliest())
-            end = start + seconds
-            for slots in needed:
-                slots.take(start, end)
-        self._has_ended(job, end)
-        return True
+    def seconds(self, job: str) -> Numbers:
+        """Return how long a job takes, for each draw."""
+        return self._seconds[job]
 
-    def _has_ended(self, job: str, end: Numbers) -> None:
+    def end_job(self, job: str, end: Numbers) -> None:
+        """Say when a job has ended, for each draw."""
         self._ends[job] = end
         for later in self._after.get(job, ()):
             self._missing[later] -= 1

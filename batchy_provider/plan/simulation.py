@@ -13,11 +13,11 @@ from __future__ import annotations
 import heapq
 import zlib
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from graphlib import TopologicalSorter
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchy_provider.core.dates import parse_date, unix_seconds
 from batchy_provider.plan.airflow_facts import AirflowFacts
@@ -27,7 +27,7 @@ from batchy_provider.plan.remaining_time import run_on, seconds_lost
 from batchy_provider.plan.run_list import RunLists
 from batchy_provider.plan.run_start import StartSearch
 from batchy_provider.plan.simulated_run import SimulatedRun, expected_run, middle, own_step
-from batchy_provider.plan.task_slots import limits_of
+from batchy_provider.plan.task_slots import Slots, ends_in_order, limits_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DRAWS = 300
 _MOST_SLICES = 50
+_MOST_OTHERS = 50
 
 Walk = Generator[SimulatedRun, None, None]
 """The runs of one workflow, one after the other. It yields each run that must be settled before it goes on."""
@@ -86,6 +87,22 @@ def _in_order(inputs: Mapping[str, PlanInput]) -> list[str]:
             needed[second].discard(first)
 
 
+class _Job(NamedTuple):
+    """A job that is ready. The one that is usually ready first comes first.
+
+    :param middle: when it is usually ready.
+    :param number: of several, the first one that was added comes first.
+    :param ready: when it is ready, for each draw.
+    """
+
+    middle: float
+    number: int
+    work: JobWork
+    name: str
+    ready: Numbers
+    slots: tuple[Slots, ...]
+
+
 class _Simulation:
     """The runs of all workflows.
 
@@ -115,7 +132,7 @@ class _Simulation:
         self._starts = StartSearch(inputs, self.runs, now, self.draws)
         self._ready: deque[Walk] = deque()
         self._blocked: dict[int, list[Walk]] = {}
-        self._jobs: list[tuple[float, int, JobWork, str, Numbers]] = []
+        self._jobs: list[_Job] = []
         self._numbers = count()
 
     def play(self) -> None:
@@ -125,8 +142,7 @@ class _Simulation:
             while self._ready:
                 self._go_on(self._ready.popleft())
             if self._jobs:
-                *_, work, job, ready = heapq.heappop(self._jobs)
-                self._execute(work, job, ready)
+                self._execute(self._next_jobs())
 
     def _go_on(self, walk: Walk) -> None:
         for needed in walk:
@@ -215,16 +231,37 @@ class _Simulation:
 
     def _push(self, work: JobWork) -> None:
         for job, ready in work.ready():
-            heapq.heappush(self._jobs, (middle(ready), next(self._numbers), work, job, ready))
+            found = _Job(middle(ready), next(self._numbers), work, job, ready, work.slots(job))
+            heapq.heappush(self._jobs, found)
         if work.is_over:
             work.run.end = work.end
             self._settle(work.run)
 
-    def _execute(self, work: JobWork, job: str, ready: Numbers) -> None:
-        if work.execute(job, ready):
-            self._push(work)
-        elif not work.run.is_settled:
-            self._settle(work.run)  # its end stays unknown
+    def _next_jobs(self) -> list[_Job]:
+        """Take the job that is usually ready first, with those that need the same slots and may be ready before it."""
+        first = heapq.heappop(self._jobs)
+        found, others = [first], list[_Job]()
+        latest = float(first.ready.max())
+        while self._jobs and self._jobs[0].middle <= latest and len(others) < _MOST_OTHERS:
+            job = heapq.heappop(self._jobs)
+            (found if job.slots == first.slots else others).append(job)
+        for job in others:
+            heapq.heappush(self._jobs, job)
+        return found
+
+    def _execute(self, jobs: Sequence[_Job]) -> None:
+        """Let jobs that need the same slots run as soon as these are free."""
+        needed = jobs[0].slots
+        if any(slots.is_closed for slots in needed):
+            for job in jobs:
+                if not job.work.run.is_settled:
+                    self._settle(job.work.run)  # its end stays unknown
+            return
+        seconds = [job.work.seconds(job.name) for job in jobs]
+        ends = ends_in_order(needed, [job.ready for job in jobs], seconds)
+        for job, end in zip(jobs, ends, strict=True):
+            job.work.end_job(job.name, end)
+            self._push(job.work)
 
 
 def _finite(value: float, other: float) -> float:

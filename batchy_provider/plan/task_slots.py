@@ -8,7 +8,7 @@ Only limits that tasks may really meet are simulated: most pools are never full,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,41 @@ class Slots:
             self._until[self._draws, places] = end
         else:
             self._until[self._draws[is_taken], places[is_taken]] = end[is_taken]
+
+
+def ends_in_order(needed: Sequence[Slots], ready: Sequence[Numbers], seconds: Sequence[Numbers]) -> list[Numbers]:
+    """Let jobs that need the same slots run: in each draw, the one that is ready first takes a slot first.
+
+    :param needed: a slot of each of these.
+    :param ready: when each job is ready, for each draw.
+    :param seconds: how long each job takes, for each draw.
+    :returns: when each job ends.
+    """
+    import numpy as np
+
+    if len(ready) == 1:
+        return [_end(needed, ready[0], seconds[0])]
+    moments, lengths = np.stack(ready), np.stack(seconds)
+    order = np.argsort(moments, axis=0, kind="stable")
+    draws = np.arange(moments.shape[1])
+    found = np.empty_like(moments)
+    for places in order:
+        found[places, draws] = _end(needed, moments[places, draws], lengths[places, draws])
+    return list(found)
+
+
+def _end(needed: Sequence[Slots], ready: Numbers, seconds: Numbers) -> Numbers:
+    import numpy as np
+
+    if len(needed) == 1:
+        return needed[0].take_first(ready, seconds)
+    start = ready
+    for slots in needed:
+        start = np.maximum(start, slots.earliest())
+    end: Numbers = start + seconds
+    for slots in needed:
+        slots.take(start, end)
+    return end
 
 
 @dataclass(frozen=True, slots=True)
