@@ -3,7 +3,8 @@
 """Nights in which workflows wait for each other and share a small pool, for the backtest of the plan.
 
 What really happens is worked out job by job, apart from the plan: three workflows start at 02:00, and their `load`
-needs one of two slots. `mart` waits for two of them, and `report` for `mart` and the third one; their `load` needs a slot, too.
+needs one of two slots. `mart` waits for two of them, and `report` for `mart` and the third one. Their `load` needs a
+slot, too.
 """
 
 from __future__ import annotations

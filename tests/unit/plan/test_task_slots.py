@@ -7,12 +7,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from planned_nights import near, nightly, plan, running, task
 from told_facts import HOUR, moment
 
 from batchy_provider.core.schedules import Schedule
 from batchy_provider.plan.airflow_facts import AirflowFacts, PoolFacts
 from batchy_provider.plan.expected_runs import PlanInput
+from batchy_provider.plan.task_slots import Slots, ends_in_order
 
 ONE_SLOT = AirflowFacts(pools={"db": PoolFacts(1, 0)})
 IN_POOL = {"jobs": {"load": "db"}}
@@ -103,3 +105,13 @@ def test_a_report_of_a_running_job_says_how_long_it_takes() -> None:
     facts = replace(late.facts, state=replace(late.facts.readable, progress=report))  # type: ignore[type-var]  # it has a state
     (run,) = plan(replace(late, facts=facts), now=moment("04:00"), hours=1)["sales"]
     assert near(run.end_p50, moment("06:00")), "half of it took two hours"
+
+
+def test_in_each_draw_the_job_that_is_ready_first_comes_first() -> None:
+    ready, ten = [np.array([1.0, 5.0]), np.array([2.0, 3.0])], np.array([10.0, 10.0])
+    first, second = ends_in_order([Slots(1, 2)], ready, [ten, ten])
+    assert (first.tolist(), second.tolist()) == ([11.0, 23.0], [21.0, 13.0])
+    first, second = ends_in_order([Slots(1, 2), Slots(2, 2)], ready, [ten, ten])
+    assert (first.tolist(), second.tolist()) == ([11.0, 23.0], [21.0, 13.0])
+    first, second = ends_in_order([Slots(2, 2)], ready, [ten, ten])
+    assert (first.tolist(), second.tolist()) == ([11.0, 15.0], [12.0, 13.0])
