@@ -19,7 +19,7 @@ DEFAULT_CHANCE = 0.8
 """The probability of a miss from which a warning is given, if the file names no other."""
 CALM_SHARE = 0.75
 """The danger is over when the probability is at most this share of the threshold. So a warning does not flap."""
-MAX_AGE = timedelta(minutes=2)
+MAX_AGE = timedelta(minutes=5)
 """An older outlook changes nothing: the state may have moved on since it was read."""
 KEPT = timedelta(days=1)
 """How long a warning is kept after its deadline."""
