@@ -21,6 +21,7 @@ from batchy_provider.exceptions import BatchyError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from batchy_provider.config.catalog import Catalog
     from batchy_provider.core.deadline_warnings import NotifierCall
     from batchy_provider.services.composition import Services
     from batchy_provider.services.warning_service import Evaluation
@@ -47,15 +48,18 @@ class DeadlineWarningsOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Evaluate, and deliver what is due."""
+        from batchy_provider.config.catalog import Catalog
         from batchy_provider.hooks.deployment import deployment_name
 
+        # The files are read once, whatever the number of connections.
+        catalog = Catalog(Path(self.cfg_folder))
         ti = context["ti"]
         scope = f"{deployment_name() or ''}/{ti.dag_id}"
         evaluator = f"{scope}/{ti.run_id}/{uuid.uuid4()}"
         errors: list[str] = []
-        for connection in self._connections():
+        for connection in _connections(catalog):
             try:
-                with self._services(connection) as services:
+                with self._services(connection, catalog) as services:
                     found = services.warnings.evaluate(
                         evaluator=evaluator,
                         scope=scope,
@@ -70,17 +74,8 @@ class DeadlineWarningsOperator(BaseOperator):
         if errors:
             raise AirflowException("; ".join(errors))
 
-    def _connections(self) -> list[str | None]:
-        """Return the connections that workflows with warnings name; None for the default one, which is always there."""
-        from batchy_provider.config.catalog import Catalog
-
-        workflows = Catalog(Path(self.cfg_folder)).read().workflows.values()
-        models = [each.model for each in workflows if each.model is not None and each.model.deadline is not None]
-        named = {model.connection for model in models if model.connection and model.deadline and model.deadline.warn}
-        return [None, *sorted(named)]
-
     @contextmanager
-    def _services(self, connection: str | None) -> Iterator[Services]:
+    def _services(self, connection: str | None, catalog: Catalog) -> Iterator[Services]:
         from batchy_provider.hooks.batchy import BatchyHook
         from batchy_provider.hooks.deployment import archive_files, is_archive_on, open_path, result_store
         from batchy_provider.services.composition import Services
@@ -92,6 +87,7 @@ class DeadlineWarningsOperator(BaseOperator):
             archive=archive_files if is_archive_on() else None,
             open_path=open_path,
         )
+        services.catalog = catalog
         try:
             yield services
         finally:
@@ -122,6 +118,13 @@ class DeadlineWarningsOperator(BaseOperator):
                 self.log.error("%s", error)
             errors += failed
         return errors
+
+
+def _connections(catalog: Catalog) -> list[str | None]:
+    """Return the connections that workflows with warnings name; None for the default one, which is always there."""
+    models = [each.model for each in catalog.read().workflows.values() if each.model is not None]
+    named = {each.connection for each in models if each.connection and each.deadline and each.deadline.warn}
+    return [None, *sorted(named)]
 
 
 def call_notifier(notifier: NotifierCall, warning: Mapping[str, Any], context: Context) -> None:
