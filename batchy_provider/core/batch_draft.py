@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, unix_seconds
@@ -68,7 +68,7 @@ class BatchDraft:
         before = record_foreign(self.state, self.now).then(ending)
         jobs = self._opened(self.jobs, spans)
         sentence = f"{reason}, taken over" if is_taken_over else reason
-        record = replace(self._record("live", code, sentence), moved=moved, taken_over=is_taken_over)
+        record = self._record("live", code, sentence, moved=moved, taken_over=is_taken_over)
         change = Change(
             live=jobs,
             owner=Owner(self.batch_id, self.request.holder, record),
@@ -91,7 +91,7 @@ class BatchDraft:
         jobs = self._opened(spans, spans)
         # It is listed as the newest, although its id is not the highest.
         listed = max(self.state.last_listed, float(self.batch_id)) + LISTED_AFTER
-        return self._decision(jobs, replace(self._record("history", code, reason), listed=listed), Change())
+        return self._decision(jobs, self._record("history", code, reason, listed=listed), Change())
 
     def _lease(self) -> Lease | Unchanged | None:
         if self.request.lease_seconds is not None:
@@ -132,7 +132,7 @@ class BatchDraft:
         status = status_of(self.state.workflow, name, job)
         return job.left_out(self.batch_id, "failed" if status == "open" else status)
 
-    def _record(self, kind: Kind, code: Reason, reason: str) -> BatchRecord:
+    def _record(self, kind: Kind, code: Reason, reason: str, **more: Any) -> BatchRecord:
         holder = self.request.holder
         return BatchRecord(
             kind=kind,
@@ -149,6 +149,7 @@ class BatchDraft:
             due=self.request.due,
             more=self.more if kind == "live" else None,
             loaded=self.loaded if kind == "live" else None,
+            **more,
         )
 
     def _decision(self, jobs: dict[str, JobState], record: BatchRecord, change: Change) -> Decision[Batch]:

@@ -85,7 +85,8 @@ class Store(StoreReader, Annotating):
                 check(state)
             # Read before this batch opens: what a workflow has loaded by now stays loaded for it.
             upstream = {name: read_extent(self.backend, name) for name in upstream_of(state, request)}
-            return open_batch(state, replace(request, upstream=upstream), now, sight(state.holder))
+            asked = replace(request, upstream=upstream) if upstream else request
+            return open_batch(state, asked, now, sight(state.holder))
 
         return self._change(
             workflow,
