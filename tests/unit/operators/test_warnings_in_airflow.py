@@ -50,7 +50,7 @@ def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AIRFLOW__BATCHY__RESULTS_URL", str(tmp_path / "results"))
     cfg = tmp_path / "cfg"
     cfg.mkdir()
-    (cfg / "sales.yaml").write_text(WORKFLOW)
+    (cfg / "night_in_danger.yaml").write_text(WORKFLOW)
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     folder.mkdir(exist_ok=True)
     file = folder / "warnings_loader.py"
@@ -62,15 +62,17 @@ def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.slow
 def test_its_task_warns_once(dag: Any, store: Store, tmp_path: Path) -> None:
-    found, diagnostics = Reader(tmp_path / "cfg").read(tmp_path / "cfg" / "sales.yaml")
+    found, diagnostics = Reader(tmp_path / "cfg").read(tmp_path / "cfg" / "night_in_danger.yaml")
     assert found is not None, diagnostics
     for seconds in (3500.0, 3600.0, 3700.0, 3650.0):
-        batch = store.open("sales", OpenRequest(config=found.config()))
-        store.close("sales", CloseRequest(result="success", batch_id=batch.batch_id, seconds={"load": seconds}))
+        batch = store.open("night_in_danger", OpenRequest(config=found.config()))
+        store.close(
+            "night_in_danger", CloseRequest(result="success", batch_id=batch.batch_id, seconds={"load": seconds})
+        )
     warned_people.HEARD.clear()
     done = dag.test()
     assert done.state == "success"
     assert [("Pager", f"danger by batchy_warnings, {done.run_id}")] == warned_people.HEARD
     assert dag.test().state == "success"
     assert len(warned_people.HEARD) == 1
-    assert [each.state.value for each in store.status("sales").warnings.values()] == ["danger"]
+    assert [each.state.value for each in store.status("night_in_danger").warnings.values()] == ["danger"]
