@@ -35,7 +35,7 @@ class Groups(LoadScopeScheduling):
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if self._first is None:
-            quick = [scope for scope in self.workqueue if is_quick(scope)]
+            quick = [scope for scope, tests in self.workqueue.items() if is_quick(next(iter(tests)))]
             self._first = deque(quick[: len(quick) // 2])
         while self._first and self._first[0] not in self.workqueue:
             self._first.popleft()

@@ -66,9 +66,9 @@ def rank(nodeid: str) -> int:
     return next((number for number, begin in enumerate(EARLY) if nodeid.startswith(begin)), len(EARLY))
 
 
-def is_quick(group: str) -> bool:
-    """Tell whether a group of tests takes seconds only, and needs no Airflow."""
-    return rank(group) == len(EARLY)
+def is_quick(nodeid: str) -> bool:
+    """Tell whether a test belongs to a group that takes seconds only, and needs no Airflow."""
+    return rank(nodeid) == len(EARLY)
 
 
 def airflow(nodeid: str) -> str:
