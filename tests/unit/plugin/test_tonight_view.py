@@ -5,55 +5,106 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
-from browser import Reader
-from nights import Nights
+import uvicorn
+from api_server import Api, token
+
+sys.path.append(str(Path(__file__).parents[2] / "integration"))
+
+from axe_playwright_python.sync_playwright import Axe
+from browser import SCREENSHOTS, chromium
 from playwright.sync_api import Page, expect
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
+from batchy_provider.plugin import airflow_services
+
+pytestmark = pytest.mark.slow
 
 VIEW = "tonight?span=long&search=tonight_"
+View = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
-def night(airflow: Nights) -> Iterator[None]:
+@pytest.fixture
+def view(api: Api) -> Iterator[View]:
+    """Open the page in a browser that is logged in; in the end nothing has failed in it."""
+    night(api)
+    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    started = threading.Event()
+    while not server.started and thread.is_alive():
+        started.wait(0.05)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    faults: list[str] = []
+
+    with chromium() as browser:
+
+        def open_view(**options: object) -> Page:
+            given = {"viewport": {"width": 1400, "height": 900}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
+            context = browser.new_context(**{**given, **options})
+            context.set_default_timeout(60_000)
+            context.add_cookies([{"name": "_token", "value": token("admin"), "url": url}])
+            page = context.new_page()
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.goto(f"{url}/batchy/page#/{VIEW}")
+            page.locator(".axis-row, .night-list li").first.wait_for()
+            return page
+
+        yield open_view
+        for context in browser.contexts:
+            context.close()
+    server.should_exit = True
+    thread.join(60)
+    assert not faults
+
+
+def night(api: Api) -> None:
     """``tonight_erp`` runs, ``tonight_sales`` is due in two hours and waits for it, ``tonight_hr`` has failed."""
     due = datetime.now(timezone.utc) + timedelta(hours=2)
     schedule = f'schedule: "{due:%M} {due:%H} * * *"\n'
     job = 'jobs: {load: {bash: "true"}}\n'
-    airflow.add_all(
-        {
-            "tonight_erp": f"{schedule}owner: finance\n{job}",
-            "tonight_sales": f"{schedule}owner: sales\nwait_for: [{{workflow: tonight_erp, scope: due}}]\n{job}",
-            "tonight_hr": f"schedule: null\nowner: hr\n{job}",
-            "tonight_idle": f"schedule: null\n{job}",
-        }
-    )
+    files = {
+        "tonight_erp": f"{schedule}owner: finance\n{job}",
+        "tonight_sales": f"{schedule}owner: sales\nwait_for: [{{workflow: tonight_erp, scope: due}}]\n{job}",
+        "tonight_hr": f"schedule: null\nowner: hr\n{job}",
+        "tonight_idle": f"schedule: null\n{job}",
+    }
+    for name, text in files.items():
+        (api.cfg / f"{name}.yaml").write_text(text)
+    store = airflow_services.get_services().store
     for name, results in (("tonight_erp", "sssso"), ("tonight_sales", "ssss"), ("tonight_hr", "sf")):
         for number, result in enumerate(results):
             config = WorkflowConfig(name=name, jobs={"load": {}})
-            batch = airflow.store.open(name, OpenRequest(config=config, holder=Holder(by="nightly")))
+            batch = store.open(name, OpenRequest(config=config, holder=Holder(by="nightly")))
             took = {"load": 3600.0 + 600 * number}
             if result != "o":
-                end = CloseRequest(
-                    result="success" if result == "s" else "failed", batch_id=batch.batch_id, by="nightly", seconds=took
-                )
-                airflow.store.close(name, end)
-    yield
-    airflow.store.close("tonight_erp", CloseRequest(result="success", by="nightly"))
+                end = "success" if result == "s" else "failed"
+                store.close(name, CloseRequest(result=end, batch_id=batch.batch_id, by="nightly", seconds=took))
+
+
+def photograph(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def barriers(page: Page) -> list[str]:
+    """Return what axe-core finds serious in the page."""
+    found = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] != "minor"]
 
 
 def bar(page: Page, name: str) -> str:
     return f'.axis-row:has(a[title="{name}"]) .bar'
 
 
-@pytest.mark.usefixtures("night")
-def test_a_run_shows_its_end_what_decides_it_and_who_is_affected(reader: Callable[..., Reader]) -> None:
-    night = reader()
-    page = night.alone(VIEW)
+def test_a_run_shows_its_end_what_decides_it_and_who_is_affected(view: View) -> None:
+    page = view()
     running = page.locator(f"{bar(page, 'tonight_erp')}.open")
     expect(running).to_have_attribute(
         "aria-label", re.compile(r"Running since .*probably done at .* in 9 of 10 nights")
@@ -87,13 +138,11 @@ def test_a_run_shows_its_end_what_decides_it_and_who_is_affected(reader: Callabl
     running.click()
     affected = page.get_by_role("region", name="tonight_erp: the run that you have chosen")
     expect(affected.get_by_role("link", name="tonight_sales")).to_be_visible()
-    night.photograph("tonight")
+    photograph(page, "tonight")
 
 
-@pytest.mark.usefixtures("night")
-def test_the_address_keeps_filters_and_the_chosen_run(reader: Callable[..., Reader]) -> None:
-    night = reader()
-    page = night.alone(VIEW)
+def test_the_address_keeps_filters_and_the_chosen_run(view: View) -> None:
+    page = view()
     rows = page.locator(".axis-row")
     expect(rows).to_have_count(4)  # tonight_idle has no run, and is found by its name
     page.get_by_role("button", name="Only with problems").click()
@@ -116,19 +165,17 @@ def test_the_address_keeps_filters_and_the_chosen_run(reader: Callable[..., Read
     expect(page.get_by_text("No workflow has “nobody has this name”")).to_be_visible()
 
 
-@pytest.mark.usefixtures("night")
-def test_tonight_is_a_list_on_a_phone_and_has_no_barriers(reader: Callable[..., Reader]) -> None:
+def test_tonight_is_a_list_on_a_phone_and_has_no_barriers(view: View) -> None:
     found = {}
     for scheme in ("light", "dark"):
-        night = reader(color_scheme=scheme)
-        page = night.alone(VIEW)
+        page = view(color_scheme=scheme)
         page.locator(".bar.open").first.click()
         page.get_by_role("heading", name="Who is affected").wait_for()
-        found[scheme] = night.barriers()
+        found[scheme] = barriers(page)
         page.set_viewport_size({"width": 390, "height": 844})
         page.locator(".night-list").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         expect(page.locator(".night-run.open").first).to_contain_text("in 9 of 10 nights")
-        found[f"{scheme}, phone"] = night.barriers()
-        night.photograph(f"tonight-phone-{scheme}")
+        found[f"{scheme}, phone"] = barriers(page)
+        photograph(page, f"tonight-phone-{scheme}")
     assert {where: each for where, each in found.items() if each} == {}
