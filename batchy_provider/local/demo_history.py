@@ -136,7 +136,8 @@ class _Teller:
     def _seconds(self, day: date, ago: int) -> dict[str, float]:
         """Return job → how long it takes in a night; the same for each demo that is started on this day."""
         story = self._story
-        luck = random.Random(f"{self._workflow} {day.isoformat()}")  # noqa: S311 - an example, not a secret
+        # An example, not a secret.
+        luck = random.Random(f"{self._workflow} {day.isoformat()}")  # noqa: S311  # nosec B311
         share = 1 + (story.growth - 1) * (NIGHTS - 1 - ago) / (NIGHTS - 1)
         share *= story.weekdays.get(day.weekday(), 1.0)
         if ago == _OUTAGE.start - 1:

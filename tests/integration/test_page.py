@@ -238,7 +238,7 @@ def test_it_follows_the_dark_and_fits_a_phone(reader: Callable[..., Reader], pas
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(reader: Callable[..., Reader], past: str, scheme: str) -> None:
     night = reader(color_scheme=scheme)
-    views = ["", "upload", "workflows/sales", f"workflows/{past}"]
+    views = ["", "tonight", "history", "upload", "workflows/sales", f"workflows/{past}"]
     views += [f"workflows/sales/{tab}" for tab in ("calendar", "dependencies", "file", "changes")] + [
         f"workflows/{past}/windows"
     ]
