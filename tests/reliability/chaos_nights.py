@@ -24,6 +24,7 @@ from chaos_report import Report
 from loading import Tables
 from workflows import CHAIN, FILES, PIECE, TRIGGERED, write
 
+from batchy_provider.core.dates import unix_seconds
 from batchy_provider.core.values import Batch
 from batchy_provider.local.process import Guard, Service, StackError
 from batchy_provider.local.stack import LocalStack, remove_database
@@ -242,6 +243,10 @@ class ChaosNights:
             report.loads += tables.loads()
             report.overlaps += tables.overlaps()
             report.mistakes += tables.mistakes()
+            report.durations[workflow] = {
+                job: [[unix_seconds(each.start), each.seconds, each.window_seconds] for each in some]
+                for job, some in self.store.durations(workflow).items()
+            }
         report.hung_waits = self._hung_waits()
         report.orphans = self._orphans(chaos)
 

@@ -36,6 +36,8 @@ class Report:
     orphans: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
     longest_recovery: str = ""
+    durations: dict[str, dict[str, list[list[float]]]] = field(default_factory=dict)
+    """Workflow → job → its latest successes: when each began (Unix seconds), and seconds of it and of its window."""
 
     def faults(self) -> list[str]:
         """Return each count that must be zero and is not."""
