@@ -27,7 +27,8 @@ def test_they_have_the_addresses_that_airflow_gives_them(workflow: str) -> None:
 
 def test_an_asset_loads_no_other_provider() -> None:
     code = (
-        "import sys; import airflow.sdk; from batchy_provider.assets import *; before = set(sys.modules);"
+        "import sys; from airflow.sdk import Asset, AssetWatcher; import batchy_provider.triggers.closed;"
+        "from batchy_provider.assets import *; before = set(sys.modules);"
         "workflow_asset('sales'), failed_asset('sales'), outside_asset('sales');"
         "print('-', *(set(sys.modules) - before))"
     )
