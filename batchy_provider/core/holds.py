@@ -58,5 +58,5 @@ class HoldSet:
 
 
 def _short(date: str) -> str:
-    """Return a stored date without the fraction of a second, if that is zero."""
-    return date.removesuffix(".000000")
+    """Return a stored date without the fraction of a second."""
+    return date.partition(".")[0]

@@ -95,8 +95,8 @@ def timeline_runs(
     runs = _with_misses(runs, now)
     open_at = next((at for at in reversed(range(len(runs))) if _is_live_and_open(runs[at])), None)
     for each in expected:
-        if each.is_stuck and any(run.state is TimelineState.FAILED for run in runs):
-            continue  # its batch is shown
+        if each.is_stuck and (each.deadline is None or any(run.state is TimelineState.FAILED for run in runs)):
+            continue  # its batch says it; a deadline that lies ahead is shown also if that batch is not
         if each.state is not RunState.RUNNING:
             runs.append(_ahead(each, TimelineState(each.state.value), now))
         elif open_at is None:  # the list of batches lacks one that the original server opened

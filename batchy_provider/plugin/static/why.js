@@ -10,6 +10,8 @@ import { When } from "./dates.js";
 
 const HIDDEN = "***";
 const SAID_ELSEWHERE = ["done", "not_due", "no_schedule", "running"]; // by the other columns of a row
+// A hold of this workflow is shown beside its state. That of one which it waits for is not.
+const isOwnHold = ({ code, chain }) => code === "held" && chain.length === 1;
 
 // The name of a workflow as a link. A workflow that this user may not see has none.
 const Name = ({ name }) => (name === HIDDEN ? html`<span class="soft">a workflow that you may not see</span>` : html`<a href=${workflowPath(name)}>${name}</a>`);
@@ -25,7 +27,7 @@ export function useReasons(rows) {
     if (before.current !== states) reload();
     before.current = states;
   }, [states]);
-  const told = (data || []).filter((each) => !SAID_ELSEWHERE.includes(each.code));
+  const told = (data || []).filter((each) => !SAID_ELSEWHERE.includes(each.code) && !isOwnHold(each));
   return Object.fromEntries(told.map((each) => [each.workflow, each]));
 }
 
@@ -33,7 +35,7 @@ export function useReasons(rows) {
 export function WhyLine({ workflow }) {
   const { data, error } = useData(`workflows/${encode(workflow)}/why`, { workflow, every: () => 15000 });
   if (!data) return error && error.status !== 404 ? html`<p class="soft">Why it is not done is not known: ${error.message}</p>` : null;
-  if (data.code === "held") return null; // the hold has a note of its own
+  if (isOwnHold(data)) return null;
   return html`<section class="panel pad why" aria-label="Why">
     <p><b>Why</b> <span class="soft">(${data.code.replaceAll("_", " ")})</span> ${data.text}</p>
     ${data.chain.length > 1 ? html`<details><summary>From ${workflow} to the root cause: ${data.chain.length} workflows</summary>
