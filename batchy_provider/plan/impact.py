@@ -192,8 +192,10 @@ def _needing_run(facts: Facts, name: str, need: Need, due: datetime) -> datetime
     for run in islice(_runs(workflow, facts.now), _MOST_RUNS):
         if not _needs(other, need, run, due):
             continue
+        # A success of today may also come from a run that was due before and is not done yet.
         last_moment = run if allowed is None else run + allowed
-        return run if _is_only_run(other, due, last_moment) else None
+        is_first = need.scope == "due" or next(_runs(other, facts.now), due) >= due
+        return run if is_first and _is_only_run(other, due, last_moment) else None
     return None
 
 
