@@ -247,7 +247,7 @@ def decide(previous: DeadlineWarning | None, outlook: Outlook, alarm: Alarm, now
         told |= previous.message.at_step(DeliveryStep.BEGUN, DeliveryStep.DONE)
     if after is WarningState.MISSED:
         return replace(found, state=after, since=outlook.at, message=None, told=frozenset())
-    # Who was not told of the danger does not need its end.
+    # A notifier that never got the danger does not need its end.
     steps = dict.fromkeys(sorted(told), DeliveryStep.DUE)
     return replace(
         found,

@@ -136,8 +136,7 @@ class _Teller:
     def _seconds(self, day: date, ago: int) -> dict[str, float]:
         """Return job → how long it takes in a night; the same for each demo that is started on this day."""
         story = self._story
-        # An example, not a secret.
-        luck = random.Random(f"{self._workflow} {day.isoformat()}")  # noqa: S311  # nosec B311
+        luck = random.Random(f"{self._workflow} {day.isoformat()}")  # noqa: S311  # nosec B311  # not a secret
         share = 1 + (story.growth - 1) * (NIGHTS - 1 - ago) / (NIGHTS - 1)
         share *= story.weekdays.get(day.weekday(), 1.0)
         if ago == _OUTAGE.start - 1:

@@ -112,7 +112,9 @@ def _is_live_and_open(run: TimelineRun) -> bool:
 
 def _actual(batch: BatchOutline, allowed: timedelta | None) -> TimelineRun:
     state = {"success": TimelineState.SUCCESS, "failed": TimelineState.FAILED}.get(batch.status, TimelineState.OPEN)
-    is_due = allowed is not None and batch.due is not None and batch.kind == "live"
+    deadline = None
+    if allowed is not None and batch.due is not None and batch.kind == "live":
+        deadline = batch.due + allowed
     return TimelineRun(
         state=state,
         batch_id=batch.batch_id,
@@ -121,7 +123,7 @@ def _actual(batch: BatchOutline, allowed: timedelta | None) -> TimelineRun:
         due=batch.due,
         start=batch.started,
         end=batch.ended,
-        deadline=batch.due + allowed if is_due and batch.due is not None and allowed is not None else None,
+        deadline=deadline,
         jobs=batch.jobs,
         failed_jobs=batch.failed_jobs,
         acknowledged=batch.acknowledged,

@@ -144,7 +144,7 @@ def scheduled(airflow: Nights, dag_id: str) -> str:
     return str(wait_for(found, f"a scheduled run of {dag_id}", timeout=240))
 
 
-def test_a_warning_comes_before_the_deadline_and_once_whichever_scheduler_is_killed(
+def test_a_warning_comes_before_the_deadline_and_once_if_either_scheduler_is_killed(
     airflow: Nights, second: Service, reader: Callable[..., Reader], tmp_path: Path
 ) -> None:
     heard, marker = tmp_path / "heard", tmp_path / "loaded"

@@ -97,7 +97,7 @@ def get_overview(
         ),
     ] = None,
     tag: Tags = [],  # noqa: B006 - how FastAPI works
-    owner: Owners = [],  # noqa: B006
+    owner: Owners = [],  # noqa: B006 - how FastAPI works
     order_by: Annotated[
         str,
         Query(

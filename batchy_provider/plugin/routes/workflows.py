@@ -72,7 +72,7 @@ def list_workflows(
         str, Query(max_length=50, description="A column; `-` before its name reverses the order.")
     ] = "workflow",
     tag: Tags = [],  # noqa: B006 - how FastAPI works
-    owner: Owners = [],  # noqa: B006
+    owner: Owners = [],  # noqa: B006 - how FastAPI works
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> WorkflowPage:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""When a warning is given, when its danger is over, and who hears of it: once, whoever dies when."""
+"""When a warning is given, when its danger is over, and who hears of it: once, also if an evaluator is killed."""
 
 from __future__ import annotations
 

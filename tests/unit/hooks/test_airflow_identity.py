@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Two Airflows without a configured name: each makes one, keeps it in its database, and is told from the other."""
+"""Two Airflows without a configured name: each makes one, keeps it in its database, and they are different."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def asked(unnamed: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return f"{UNNAMED}celery"
 
     monkeypatch.setattr(airflow.sdk, "Variable", SimpleNamespace(get=get))
-    yield names  # type: ignore[misc]
+    yield names
     airflow_identity._asked.cache_clear()
 
 
@@ -171,7 +171,7 @@ class Site:
         self.holder = Holder(dag_id="wf", run_id="scheduled__2026-11-29", deployment=identity)
 
     def open(self, **more: object) -> int:
-        request = OpenRequest(config=CONFIG, holder=self.holder, **more)  # type: ignore[arg-type]
+        request = OpenRequest(config=CONFIG, holder=self.holder, **more)
         return self._store.open("wf", request).batch_id
 
     def close(self, batch_id: int) -> None:
@@ -190,7 +190,7 @@ def test_two_airflows_with_the_same_run_never_load_one_batch_together(redis_clie
         def get_dr_count(self, **asked: object) -> int:
             return 0
 
-    assert not is_gone(KnowsTheRun(), there.holder, held.value.holder)  # type: ignore[arg-type]
+    assert not is_gone(KnowsTheRun(), there.holder, held.value.holder)
     assert Site(redis_client, here.holder.deployment).open() == batch_id  # a retry
     here.close(batch_id)
     assert there.open() > batch_id

@@ -16,8 +16,8 @@ from typing import Any
 
 from airflow.executors import local_executor  # noqa: F401 - what the scheduler has
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.execution_time import supervisor, task_runner  # noqa: F401 - likewise
-from airflow.timetables import trigger  # noqa: F401 - likewise
+from airflow.sdk.execution_time import supervisor, task_runner  # noqa: F401 - what the scheduler has
+from airflow.timetables import trigger  # noqa: F401 - what the scheduler has
 from airflow_runs import Announced
 from bundle_tasks import FakeTaskInstance
 

@@ -49,7 +49,7 @@ class Airflow:
         warned_people.HEARD.clear()
         ti = SimpleNamespace(dag_id="batchy_warnings", run_id="r", get_dag=self.get_dag)
         task = DeadlineWarningsOperator(task_id="evaluate", cfg_folder=str(self.cfg))
-        task.execute({"ti": ti})  # type: ignore[typeddict-item]  # of the context, it needs no more
+        task.execute({"ti": ti})
         return list(warned_people.HEARD)
 
     def get_dag(self, dag_id: str) -> Any:

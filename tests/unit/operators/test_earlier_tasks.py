@@ -208,7 +208,7 @@ def test_instances_of_a_mapped_task_read_like_xcoms(run: Any, batch: Any, ti: Co
 
 class _Mapped(EarlierTasks):
     def __init__(self, ti: Counted, outputs: Any) -> None:
-        ti.get_task_states = lambda **asked: {ti.run_id: dict(ti.states)}  # type: ignore[method-assign]
+        ti.get_task_states = lambda **asked: {ti.run_id: dict(ti.states)}
         super().__init__(ti, ["part"], outputs)
 
 

@@ -80,7 +80,7 @@ def test_slots_that_other_programs_have_taken_are_not_free() -> None:
 def test_a_task_that_is_queued_for_a_pool_ends_after_the_one_that_has_the_slot() -> None:
     has = running("has", 30, task("load", "running", "02:05", pool="db"), **IN_POOL)
     waits = running("waits", 30, task("load", "scheduled", pool="db"), **IN_POOL)
-    facts = AirflowFacts(pools={"db": PoolFacts(1, 1)}, dags={"has": has.dag, "waits": waits.dag})  # type: ignore[dict-item]  # both have one
+    facts = AirflowFacts(pools={"db": PoolFacts(1, 1)}, dags={"has": has.dag, "waits": waits.dag})
     runs = plan(has, waits, airflow=facts, now=moment("02:20"), hours=2)
     assert near(runs["has"][0].end_p50, moment("02:35"))
     assert near(runs["waits"][0].end_p50, moment("03:05"))
@@ -90,7 +90,7 @@ def test_a_running_job_is_followed_by_those_that_wait_for_it() -> None:
     names = ["extract", "load"]
     more = {"durations_of": names, "graph": {"extract": (), "load": ("extract",)}}
     late = running("sales", 30, task("extract", "running", "02:40"), **more)
-    (run,) = plan(late, now=moment("02:50"), hours=1, airflow=AirflowFacts(dags={"sales": late.dag}))["sales"]  # type: ignore[dict-item]  # it has one
+    (run,) = plan(late, now=moment("02:50"), hours=1, airflow=AirflowFacts(dags={"sales": late.dag}))["sales"]
     assert near(run.end_p50, moment("03:40")), "20 minutes of extract, and 30 of load"
     last = running("sales", 30, task("load", "running", "02:40"), **more)
     (run,) = plan(last, now=moment("02:50"), hours=1)["sales"]
@@ -102,7 +102,7 @@ def test_a_report_of_a_running_job_says_how_long_it_takes() -> None:
     report = {"load": {"batch_id": 7, "progress": 0.5, "at": "2026-11-29T04:00:00"}}
     from dataclasses import replace
 
-    facts = replace(late.facts, state=replace(late.facts.readable, progress=report))  # type: ignore[type-var]  # it has a state
+    facts = replace(late.facts, state=replace(late.facts.readable, progress=report))
     (run,) = plan(replace(late, facts=facts), now=moment("04:00"), hours=1)["sales"]
     assert near(run.end_p50, moment("06:00")), "half of it took two hours"
 

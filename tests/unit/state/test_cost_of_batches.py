@@ -157,7 +157,7 @@ def test_jobs_alike_end_with_their_own_outcomes_and_those_left_out_keep_their_wi
     batch = counted.open(jobs, "second")
     before = counted.store.status("wf").jobs["d"]["from_date"]
     outcomes = {"a": "success", "b": "skipped", "c": "failed"}
-    request = CloseRequest(result="failed", batch_id=batch.batch_id, outcomes=outcomes)  # type: ignore[arg-type]
+    request = CloseRequest(result="failed", batch_id=batch.batch_id, outcomes=outcomes)
     closed = counted.store.close("wf", request)
     assert {name: closed.jobs[name]["outcome"] for name in "abcd"} == outcomes | {"d": "skipped"}
     assert {closed.jobs[name]["status"] for name in "abc"} == {"failed"}
