@@ -145,11 +145,15 @@ class ChaosNights:
         return self.report
 
     def _night(self, name: str) -> None:
-        """Run all workflows once. The next night begins when they are done, or while some still run."""
+        """Run all workflows once. The next night begins when they are done, or while some still run.
+
+        A run that has come too late for the success of its own night waits for the one of the next night. So a night
+        does not wait long.
+        """
         began = time.monotonic()
         self._start_all(name)
         early = self._random.random() < 0.3
-        patience = self._random.uniform(5, 15) if early else 120.0
+        patience = self._random.uniform(5, 15) if early else 30.0
         # More than this piled up would be a night that never ends.
         while (left := len(self._active())) > 12 or (left and time.monotonic() - began < patience):
             time.sleep(1)
