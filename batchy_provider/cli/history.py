@@ -15,6 +15,7 @@ from batchy_provider.cli.result_store import add_results_option
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import PersonalChange
+    from batchy_provider.services.answers import BatchView
     from batchy_provider.services.batch_history import HistoryAnswer, HistoryRow
 
 _COLUMNS = (
@@ -126,13 +127,14 @@ def _show_batches(context: Context, arguments: argparse.Namespace, searches: boo
         batches = [BatchView.of(batch) for batch in answer.batches]
     else:
         found = context.services.batches.history(arguments.workflow, limit=arguments.limit, offset=arguments.offset)
-        batches, answer = found.items, None
+        batches, answer = list(found.items), None
+        if (room := arguments.limit - len(batches)) > 0:
+            beyond = max(0, arguments.offset - found.total)
+            answer = context.services.history.archived(arguments.workflow, limit=room, offset=beyond)
+            batches += [BatchView.of(batch) for batch in answer.batches]
     if context.output.is_table:
         columns = (*BATCH_COLUMNS, "by", "why", "notes")
-        rows = [
-            [*batch_row(batch), batch.by or batch.run, batch.why, "\n".join(map(str, batch.notes)) or None]
-            for batch in batches
-        ]
+        rows = [[*batch_row(batch), batch.by or batch.run, batch.why, _notes(batch)] for batch in batches]
         context.output.table(columns, rows)
     else:
         context.output.data([batch.data() for batch in batches])
@@ -206,8 +208,13 @@ def _row(row: HistoryRow) -> list[Any]:
         duration_text(row.started, row.batch_end),
         ", ".join(row.failed_jobs) or None,
         row.run or row.by,
-        "\n".join(map(str, row.notes)) or None,
+        _notes(row),
     ]
+
+
+def _notes(batch: BatchView | HistoryRow) -> str | None:
+    marks = ["only in the archive"] if batch.archived else []
+    return "\n".join([*marks, *map(str, batch.notes)]) or None
 
 
 def _place(made: PersonalChange) -> str | None:

@@ -202,6 +202,7 @@ class Batch:
     :param record: further facts; None for a batch that the original server opened.
     :param reused: opening found it open already and returned it unchanged.
     :param warning: what a person should know about how it was opened.
+    :param archived: only the archive has it.
     """
 
     workflow: str
@@ -212,6 +213,7 @@ class Batch:
     record: BatchRecord | None = None
     reused: bool = False
     warning: str | None = None
+    archived: bool = False
 
     @property
     def left_out(self) -> Sequence[str]:

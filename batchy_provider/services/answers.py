@@ -227,6 +227,7 @@ class BatchView:
     :param closed_why: the reason that this person gave.
     :param taken_over_by: id of the batch that took over its window.
     :param notes: what people have written down about it, oldest first.
+    :param archived: only the archive has it; Redis has removed or lost it.
     """
 
     workflow: str
@@ -248,6 +249,7 @@ class BatchView:
     closed_why: str | None = None
     taken_over_by: int | None = None
     notes: list[BatchNote] = field(default_factory=list)
+    archived: bool = False
 
     @classmethod
     def of(cls, batch: Batch) -> BatchView:
@@ -273,6 +275,7 @@ class BatchView:
             closed_why=record.closed_why if record else None,
             taken_over_by=record.taken_over_by if record else None,
             notes=list(record.notes) if record else [],
+            archived=batch.archived,
         )
 
     def data(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,11 +11,20 @@ from typing import TYPE_CHECKING
 
 from batchy_provider.core.batch_notes import BatchNote
 from batchy_provider.core.batch_search import BatchSearch, Place, outcome_of
-from batchy_provider.core.dates import format_date, read_date, unix_seconds
+from batchy_provider.core.dates import format_date, read_date
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Kind, Status
 from batchy_provider.exceptions import BatchyError, ConfigError
+from batchy_provider.services.archived_history import (
+    ArchivedBatches,
+    OnlyArchived,
+    is_between,
+    merged,
+    only_archived,
+    read_archived,
+    totals,
+)
 from batchy_provider.services.workflow_summaries import owners_of
 from batchy_provider.state.batch_scan import search_batches
 
@@ -92,6 +100,7 @@ class HistoryRow:
     :param jobs: job → how it ended, or its status in this batch.
     :param notes: what people have written down about it, oldest first.
     :param acknowledged: the acknowledgement of its failure; None without one.
+    :param archived: only the archive has it; Redis has removed or lost it.
     """
 
     workflow: str
@@ -110,6 +119,7 @@ class HistoryRow:
     jobs: dict[str, str]
     notes: list[BatchNote] = field(default_factory=list)
     acknowledged: BatchNote | None = None
+    archived: bool = False
 
     @classmethod
     def of(cls, batch: Batch) -> HistoryRow:
@@ -133,27 +143,16 @@ class HistoryRow:
             jobs=jobs,
             notes=list(record.notes) if record else [],
             acknowledged=batch.acknowledged,
+            archived=batch.archived,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnlyArchived:
-    """Batches of a workflow that are in the archive, and not in Redis any more.
-
-    :param batches: how many.
-    :param newest: the id of the newest one.
-    """
-
-    workflow: str
-    batches: int
-    newest: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryAnswer:
     """A page of the batches of many workflows, newest first.
 
-    :param archived: with named workflows, on the last page: what the archive has that Redis lacks.
+    :param batches: with named workflows, those that only the archive has are among them, each marked as `archived`.
+    :param archived: with named workflows, on the last page: how many batches only the archive has.
     :param archive_error: why the archive cannot be read; None if it can, or was not asked.
     :param next: give it as `below` for the next page; None on the last one.
     :param unreadable: workflows with batches that cannot be read, which may be missing here.
@@ -206,44 +205,54 @@ class HistoryService:
         conditions = query.conditions(backend.server_time)
         place = Place.read(below) if below else None
         workflows = self.workflows(query, only=only)
-        found = search_batches(
-            backend,
-            workflows,
-            conditions,
-            limit=max(1, min(limit, MAX_LIMIT)),
-            below=place,
-        )
-        archived: list[OnlyArchived] = []
-        error = None
-        if query.workflows and found.below is None:
+        limit = max(1, min(limit, MAX_LIMIT))
+        found = search_batches(backend, workflows, conditions, limit=limit, below=place)
+        places: list[Place] = []
+        archived, error = ArchivedBatches(found=[], complete_from=None), None
+        if query.workflows:
             try:
-                archived = self._only_archived(workflows, conditions)
+                places = self._only_archived(workflows)
+                wanted = [each for each in places if is_between(each, found.below, place)]
+                archived = self._read(wanted, conditions, limit)
             except BatchyError as broken:  # what Redis has is answered all the same
                 error = str(broken)
+        batches, following = merged(found, archived, limit)
         return HistoryAnswer(
-            batches=list(found.batches),
-            next=None if found.below is None else str(found.below),
+            batches=batches,
+            next=None if following is None else str(following),
             unreadable=list(found.unreadable),
-            archived=archived,
-            archive_error=error,
+            archived=totals(places, conditions) if following is None else [],
+            archive_error=error if following is None else None,
         )
 
-    def _only_archived(self, workflows: Collection[str], conditions: BatchSearch) -> list[OnlyArchived]:
-        """Return what the archive has of some workflows that Redis lacks, in the searched time."""
+    def archived(self, workflow: str, *, limit: int, offset: int = 0) -> HistoryAnswer:
+        """Return the newest batches of a workflow that only the archive has.
+
+        :param offset: how many of the newest to leave out.
+        """
+        search = BatchSearch()
+        try:
+            places = self._only_archived([workflow])
+            found = self._read(places[offset : offset + limit], search, limit)
+        except BatchyError as broken:
+            return HistoryAnswer(batches=[], next=None, unreadable=[], archive_error=str(broken))
+        batches = [batch for _, batch in found.found]
+        return HistoryAnswer(batches=batches, next=None, unreadable=[], archived=totals(places, search))
+
+    def _only_archived(self, workflows: Collection[str]) -> list[Place]:
+        """Return the places of the batches that only the archive has, newest first."""
         files = self._archive()
         if files is None:
             return []
-        low = -math.inf if conditions.start is None else unix_seconds(conditions.start)
-        high = math.inf if conditions.end is None else unix_seconds(conditions.end)
         backend = self._store().backend
-        found: list[OnlyArchived] = []
-        for workflow in sorted(workflows):
-            archived = {each for each in files.batch_ids(workflow) if low <= each < high}
-            if archived:
-                (kept,) = backend.ask(workflow, ("ZRANGE", backend.keys(workflow).history, 0, -1))
-                if lacking := archived - {int(each) for each in kept}:
-                    found.append(OnlyArchived(workflow=workflow, batches=len(lacking), newest=max(lacking)))
-        return found
+        found = [place for name in workflows for place in only_archived(files, backend, name)]
+        return sorted(found, reverse=True)
+
+    def _read(self, places: Sequence[Place], search: BatchSearch, limit: int) -> ArchivedBatches:
+        files = self._archive()
+        if files is None or not places:
+            return ArchivedBatches(found=[], complete_from=None)
+        return read_archived(files, places, search, limit=limit)
 
     def workflows(self, query: HistoryQuery, *, only: Collection[str] | None = None) -> set[str]:
         """Return the workflows in Redis that a question is about."""

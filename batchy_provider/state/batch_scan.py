@@ -44,11 +44,13 @@ class FoundBatches:
     """The newest batches that match a search.
 
     :param batches: newest first.
+    :param places: the place of each of them.
     :param below: older ones match, too, below this place; None if there are none.
     :param unreadable: the workflows with batches that cannot be read: they may be missing here.
     """
 
     batches: Sequence[Batch]
+    places: Sequence[Place]
     below: Place | None
     unreadable: Sequence[str]
 
@@ -101,6 +103,7 @@ class _Scan:
         self._read_jobs([each for each in page if each.batch is None])
         return FoundBatches(
             batches=[each.batch for each in page if each.batch is not None],
+            places=[each.place for each in page if each.batch is not None],
             below=page[-1].place if len(found) > self._limit else None,
             unreadable=sorted(self._unreadable),
         )

@@ -16,7 +16,8 @@ from batchy_provider.exceptions import ConfigError
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.security import AnyCaller
-from batchy_provider.services.batch_history import MAX_LIMIT, HistoryQuery, HistoryRow, OnlyArchived
+from batchy_provider.services.archived_history import OnlyArchived
+from batchy_provider.services.batch_history import MAX_LIMIT, HistoryQuery, HistoryRow
 
 router = APIRouter(tags=["batches"])
 
@@ -28,7 +29,8 @@ class HistoryPage(BaseModel):
     next: str | None = Field(description="Give it as `below` for the next page; null on the last one.")
     unreadable: list[str] = Field(description="Workflows with batches that cannot be read. They may be missing here.")
     archived: list[OnlyArchived] = Field(
-        description="With `workflow`, on the last page: what the archive has that Redis lacks."
+        description="With `workflow`, on the last page: how many batches only the archive has. They are in `items`, "
+        "each marked as `archived`."
     )
     archive_error: str | None = Field(description="Why the archive cannot be read.")
 

@@ -83,7 +83,7 @@ function Answer({ page, params, set }) {
     ${page.unreadable.length ? html`<div class="note warn"><p>${plural(page.unreadable.length, "workflow")} with batches that cannot be read, which may be missing here: ${page.unreadable.join(", ")}</p></div>` : null}
     ${page.archived.map((each) => html`<div class="note" key=${each.workflow}><p>The archive has ${plural(each.batches, "batch", "batches")} of ${each.workflow} that Redis lacks. To see what can be restored: <code>batchy restore ${each.workflow} --dry-run</code></p></div>`)}
     ${page.archive_error ? html`<div class="note warn"><p>It is not known whether the archive has older ones: ${page.archive_error}</p></div>` : null}`;
-  if (!page.items.length && !params.below) return html`<div class="panel empty"><p>No such batch.</p><p class="soft">Batches that were removed by <code>batchy prune</code> are not found here.</p></div>${notes}`;
+  if (!page.items.length && !params.below) return html`<div class="panel empty"><p>No such batch.</p><p class="soft">Batches that were removed by <code>batchy prune</code> are found here only with the name of their workflow, if the archive has them.</p></div>${notes}`;
   return html`<div class="panel"><div class="scroll"><table class="cards">
       <caption class="visually-hidden">Batches of all workflows, newest first</caption>
       <thead><tr><th scope="col">Workflow</th><th scope="col">State</th><th scope="col">Started</th><th scope="col">Ended</th><th scope="col" class="number">Took</th><th scope="col">Window</th><th scope="col">By</th></tr></thead>
@@ -99,9 +99,9 @@ function Answer({ page, params, set }) {
 function Row({ row }) {
   const ack = row.acknowledged;
   return html`<tr>
-    <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a><div class="soft"><a href=${batchPath(row.workflow, row.batch_id)}>batch ${row.batch_id}</a>${row.kind === "history" ? ", history only" : ""}</div></th>
+    <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a><div class="soft">${row.archived ? `batch ${row.batch_id}, only in the archive` : html`<a href=${batchPath(row.workflow, row.batch_id)}>batch ${row.batch_id}</a>`}${row.kind === "history" ? ", history only" : ""}</div></th>
     <td data-label="State"><div class="state"><${Badge} state=${row.status} />
-      ${row.status === "failed" && row.failed_jobs.length ? html`<div class="soft">${row.failed_jobs.map((job, at) => html`${at ? ", " : ""}<a key=${job} href=${executionPath(row.workflow, row.batch_id, job)}>${job}</a>`)}</div>` : null}
+      ${row.status === "failed" && row.failed_jobs.length ? html`<div class="soft">${row.failed_jobs.map((job, at) => html`${at ? ", " : ""}${row.archived ? job : html`<a key=${job} href=${executionPath(row.workflow, row.batch_id, job)}>${job}</a>`}`)}</div>` : null}
       ${ack ? html`<div class="soft">acknowledged by ${ack.by}${ack.text ? `: ${ack.text}` : ""}</div>` : null}
       ${row.notes.filter((note) => !note.ack && note.text).map((note, at) => html`<div class="soft" key=${at}>${note.by}: ${note.text}</div>`)}</div></td>
     <td data-label="Started"><${When} at=${row.started} /></td>

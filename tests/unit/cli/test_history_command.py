@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from command_line import Cli
 
@@ -53,6 +55,24 @@ def test_pages_follow_each_other(cli: Cli) -> None:
     assert cli.said == ""
     assert {*first, *second} == made
     assert len(first) + len(second) == 3
+
+
+def test_batches_that_only_the_archive_has_are_listed_and_marked(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHY_RESULTS", str(tmp_path / "results"))
+    made = [batch(cli, "crm") for _ in range(4)][::-1]
+    cli("archive", "crm")
+    cli("prune", "crm", "--keep", "1", "--no-results")
+    for arguments in ([], ["--status", "success"]):
+        rows = cli.json("history", "crm", *arguments)
+        assert {(row["batch_id"], row["archived"]) for row in rows} == {(each, each != made[0]) for each in made}
+        assert len(rows) == 4
+        assert "3 batches of crm that Redis lacks" in cli.said
+        assert cli("history", "crm", *arguments).count("only in the archive") == 3
+    assert [row["batch_id"] for row in cli.json("history", "crm", "--limit", "2")] == made[:2]
+    assert [row["batch_id"] for row in cli.json("history", "crm", "--offset", "2")] == made[2:]
+    assert ids(cli) == [("crm", made[0])]
 
 
 @pytest.mark.parametrize(

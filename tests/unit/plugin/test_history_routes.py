@@ -51,6 +51,7 @@ def test_a_row_says_what_happened(client: httpx.Client) -> None:
         "jobs": {"extract": "failed", "load": "failed"},
         "notes": [],
         "acknowledged": None,
+        "archived": False,
     }
     assert {key: row[key] for key in expected} == expected
     assert row.keys() - expected.keys() == {"from_date", "to_date", "started", "batch_end"}
