@@ -21,15 +21,14 @@ from airflow.providers.common.compat.sdk import (
 from batchy_provider.core.vocabulary import ON_FAILED, OnFailed
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
-from batchy_provider.operators.dag_run import Run, retry_defaults
+from batchy_provider.operators.dag_run import retry_defaults
+from batchy_provider.sensors.waits_of_run import began, read_scope, waits_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from batchy_provider.core.waits import Wait
     from batchy_provider.services.waiter import Waiter
-
-_SCOPES = ("today", "since_last_run", "any", "due")
 
 
 class WaitsySensor(BaseSensorOperator):
@@ -107,7 +106,7 @@ class WaitsySensor(BaseSensorOperator):
         super().__init__(**retry_defaults(kwargs), **kwargs)
         if on_failed not in ON_FAILED:
             raise ValueError(f"on_failed is {on_failed!r}; expected wait or fail")
-        if _read_scope(scope)[0] != "today" and same_day:
+        if read_scope(scope)[0] != "today" and same_day:
             raise ValueError(f"same_day goes with scope today, not {scope!r}")
         if not workflow:
             raise ValueError("workflow is empty; name one, or several")
@@ -137,7 +136,7 @@ class WaitsySensor(BaseSensorOperator):
             return self._xcom(waiter)
         from batchy_provider.triggers.waitsy import WaitsyTrigger
 
-        waits = [asdict(wait) for wait in self._asked or self._waits(context)]
+        waits = [asdict(wait) for wait in self._asked or waits_of(self, context)]
         self.defer(
             trigger=WaitsyTrigger(
                 wait=waits[0] if isinstance(self.workflow, str) else waits,
@@ -171,7 +170,7 @@ class WaitsySensor(BaseSensorOperator):
 
         try:
             # Without the date from which a success counts, the task must not go on: it fails and is retried.
-            waits = self._asked = self._asked or self._waits(context)
+            waits = self._asked = self._asked or waits_of(self, context)
         except RedisUnavailableError:
             raise
         except BatchyError as error:
@@ -240,56 +239,8 @@ class WaitsySensor(BaseSensorOperator):
         text, is_defined = who_defines(workflow, cfg_folder())
         (self.log.info if is_defined else self.log.warning)("%s", text)
 
-    def _waits(self, context: Context) -> list[Wait]:
-        from batchy_provider.core.names import check_workflow_name
-        from batchy_provider.core.waits import Wait
-        from batchy_provider.exceptions import ConfigError
-
-        run = Run.of(context)
-        scope, within = _read_scope(self.scope)
-        since = self._since(context, run) if scope == "since_last_run" and not run.is_backfill else None
-        workflows = [self.workflow] if isinstance(self.workflow, str) else list(dict.fromkeys(self.workflow))
-        if not workflows:
-            raise ConfigError("workflow names none to wait for")
-        return [
-            Wait(
-                workflow=check_workflow_name(workflow),
-                jobs=(self.jobs,) if isinstance(self.jobs, str) else tuple(self.jobs or ()),
-                scope=scope,
-                day=run.day(self.timezone),
-                timezone=self.timezone,
-                backfill=run.is_backfill,
-                due=run.due() if run.is_backfill or scope == "due" else None,
-                within_seconds=within,
-                since=since,
-                fail_on_failed=self.on_failed == "fail",
-                same_day=self.same_day,
-            )
-            for workflow in workflows
-        ]
-
-    def _since(self, context: Context, run: Run) -> str | None:
-        """Return from when on a success counts, ISO 8601; None for any."""
-        from batchy_provider.core.dates import format_date
-        from batchy_provider.hooks.batchy import BatchyHook
-        from batchy_provider.services.wait_requests import own_last_success
-
-        if self.own_workflow is not None:
-            if run.requested_window() is not None:
-                return None
-            with BatchyHook(self.redis_conn_id) as store:
-                return own_last_success(store, self.own_workflow, run.holder(), run.opened_since())
-        last = context.get("prev_start_date_success")
-        # Airflow's context gives a proxy, which is not None even where there was no run.
-        last = getattr(last, "__wrapped__", last)
-        return format_date(last) if last is not None else None
-
     def _began(self, context: Context) -> float:
-        """Return when the wait began, Unix seconds: when the task first ran, also if it was put off since."""
-        ti = context["ti"]
-        is_put_off = not self.deferrable and self.mode == "reschedule"
-        began = (ti.get_first_reschedule_date(context) if is_put_off else None) or ti.start_date
-        return began.timestamp()
+        return began(context, is_put_off=not self.deferrable and self.mode == "reschedule")
 
     def _xcom(self, waiter: Waiter) -> str:
         # What a trigger returns becomes text, since Airflow writes it as JSON twice; so this is text, too.
@@ -298,24 +249,3 @@ class WaitsySensor(BaseSensorOperator):
         if not isinstance(self.workflow, str):
             return json.dumps(batches)
         return "" if batch_id is None else str(batch_id)  # what loaded the data was pruned
-
-
-def _read_scope(given: str | Mapping[str, Any]) -> tuple[Any, float | None]:
-    """Return the scope's name and, for ``within``, its seconds.
-
-    :raises ValueError: if there is no such scope.
-    """
-    if isinstance(given, str) and given in _SCOPES:
-        return given, None
-    within = given.get("within") if isinstance(given, Mapping) and len(given) == 1 else None
-    if isinstance(within, str):
-        from batchy_provider.config.durations import parse_duration
-
-        within = parse_duration(within)
-    if isinstance(within, (int, float)):
-        within = timedelta(seconds=within)
-    if not isinstance(within, timedelta) or within <= timedelta():
-        raise ValueError(
-            f'scope is {given!r}; expected {", ".join(_SCOPES[:-1])} or {_SCOPES[-1]}, or {{"within": "12h"}}'
-        )
-    return "within", within.total_seconds()
