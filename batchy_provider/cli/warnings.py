@@ -28,6 +28,8 @@ def show_warnings(context: Context, arguments: argparse.Namespace) -> int:
     """Show the warnings of some workflows, or of all, that stand now."""
     service = context.redis_services.warnings
     errors: list[str] = []
+    for text in service.end_abandoned(arguments.workflows or None):
+        context.output.note(f"batchy: {text}")
     if arguments.workflows:
         lists, errors = for_each(dict.fromkeys(arguments.workflows), service.of)
         found = list(chain.from_iterable(lists))

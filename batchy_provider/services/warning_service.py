@@ -23,6 +23,7 @@ from batchy_provider.core.deadline_warnings import (
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.plan.deadline_outlooks import outlooks
+from batchy_provider.services.abandoned_warnings import abandoned, deadlines_with_warnings, end_abandoned, is_abandoned
 from batchy_provider.services.plan_answers import DEFAULT_HOURS
 from batchy_provider.services.warning_answers import WarningView, danger_text, standing
 from batchy_provider.services.warning_messages import CallNotifier, Delivery, deliver
@@ -96,8 +97,36 @@ class WarningService:
         backend = self._store().backend
         found = read_warnings(backend, wanted)
         now = backend.server_time() if found else datetime.min
+        for name in self._end_abandoned(found, now)[0]:
+            found[name] = {run: each for run, each in found[name].items() if not is_abandoned(each, now)}
         shown = [view for name, warnings in found.items() for view in standing(name, warnings, now)]
         return sorted(shown, key=lambda each: (each.deadline, each.workflow))
+
+    def end_abandoned(self, workflows: Iterable[str] | None = None) -> list[str]:
+        """End the warnings that no file asks for and nobody evaluates, and say once of each why it is over.
+
+        Where somebody evaluates deadlines, the evaluator ends such warnings, and notifies of that.
+
+        :param workflows: of these workflows; None for all.
+        """
+        wanted = self._names.all() if workflows is None else dict.fromkeys(workflows)
+        backend = self._store().backend
+        found = read_warnings(backend, wanted)
+        return self._end_abandoned(found, backend.server_time())[1] if found else []
+
+    def _end_abandoned(self, stored: Mapping[str, Warnings], now: datetime) -> tuple[list[str], list[str]]:
+        """Return the workflows whose warnings are abandoned, and a sentence for each warning that was ended."""
+        if not stored:
+            return [], []
+        names = abandoned(self._catalog.read(), stored, now)
+        try:
+            texts = end_abandoned(self._store().backend, names)
+        except BatchyError as error:  # whoever may only read sees the same
+            log.debug("abandoned warnings cannot be ended", exc_info=error)
+            return names, []
+        for text in texts:
+            log.info("%s", text)
+        return names, texts
 
     def of(self, workflow: str) -> list[WarningView]:
         """Return the warnings of a workflow that stand, the nearest deadline first.
@@ -250,14 +279,12 @@ def wanted_deadlines(folder: Folder, connection: str | None = None) -> dict[str,
 
     :param connection: only workflows whose files name this Airflow connection; None: those that name none.
     """
-    found: dict[str, Deadline] = {}
-    for name, workflow in folder.workflows.items():
-        model = workflow.model if workflow.has_dag else None
-        if model is None or model.deadline is None or model.deadline.warn is None:
-            continue
-        if (model.connection or None) == connection:
-            found[name] = model.deadline
-    return found
+    models = {name: each.model for name, each in folder.workflows.items()}
+    return {
+        name: deadline
+        for name, deadline in deadlines_with_warnings(folder).items()
+        if (model := models[name]) is not None and (model.connection or None) == connection
+    }
 
 
 def _is_of(warnings: Warnings, scope: str) -> bool:
