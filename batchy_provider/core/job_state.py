@@ -103,6 +103,11 @@ class JobState:
         return self._text("batch_start") or self._text("to_date")
 
     @property
+    def is_empty(self) -> bool:
+        """Whether its window is known and has nothing in it."""
+        return self.from_date is not None and self.from_date == self.loaded_to
+
+    @property
     def batch_start(self) -> str | None:
         """End of its window, in the field that the original server reads too."""
         return self._text("batch_start")

@@ -35,7 +35,8 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Job
         # Jobs that are alike stay one value, see `for_each`. Only their text tells 1 and true apart.
         key = (id(known), repr(given))
         if key not in made:
-            made[key] = (known.configured(given), known.status == "success" or known.from_date is None)
+            has_loaded = known.status == "success" and not known.is_empty
+            made[key] = (known.configured(given), has_loaded or known.from_date is None)
         job, is_settled = made[key]
         jobs[name] = job if is_settled else _without_old_beginning(state, name, known, job)
     return jobs
@@ -50,7 +51,7 @@ def _returned(state: Snapshot, name: str, job: JobState) -> JobState:
 
 
 def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: JobState) -> JobState:
-    """Return a job that did not succeed: if it has never loaded anything, to begin where its configuration says now.
+    """Return a job that has perhaps never loaded anything; if so, to begin where its configuration says now.
 
     Its window so far began where the configuration said before. A window that a person has set is kept.
     """

@@ -76,12 +76,13 @@ def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool
     """Tell whether an opening needs the ledger, unless its run has opened a batch before: then it does.
 
     It does not while all goes well: the last batch was closed here as success, so that its windows are in the ledger,
-    and each job of the configuration goes on from that success.
+    and each job of the configuration goes on from that success. A success with an empty window may be the first one.
     """
     if not is_recorded_success(state):
         return True
     jobs = state.jobs if config is None else config.jobs
-    return any((known := state.jobs.get(name)) is None or known.status != "success" for name in jobs)
+    found = (state.jobs.get(name) for name in jobs)
+    return any(known is None or known.status != "success" or known.is_empty for known in found)
 
 
 class _Opening(BatchDraft):
@@ -127,10 +128,12 @@ class _Opening(BatchDraft):
         """Return the requested window, for every job."""
         window = self.request.window or Window()
         self.end = self.now if window.to_date is None else read_date(window.to_date)
-        if self.request.move_watermark and self.end > self.now:
+        if not self.request.backfill and self.end > self.now:
+            harm = "a watermark there would skip what" if self.request.move_watermark else "what"
+            rest = "" if self.request.move_watermark else " would count as loaded. Without to_date, it ends now"
             raise WindowError(
                 f"{self.state.workflow}: to_date {format_date(self.end)} lies in the future (it is "
-                f"{format_date(self.now)} UTC); a watermark there would skip what arrives until then"
+                f"{format_date(self.now)} UTC); {harm} arrives until then{rest}"
             )
         spans = {}
         for name, job in self.jobs.items():

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from batchy_provider.core.dates import BEGINNING
+from batchy_provider.core.dates import BEGINNING, format_date
 from batchy_provider.core.job_state import INITIAL_DATE, JobState, for_each
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.window_shape import WindowShape
@@ -34,6 +34,7 @@ def first_windows(
             f"and takes everything{_UNCUT if uncut else ''}; for a later start, write {INITIAL_DATE} into the file "
             "before this batch succeeds"
         )
+        notices += [_loaded_before(state, name) for name in names if state.ledger.get(name)]
     if names := [name for name in opened if name not in state.jobs and before[name].status == "success"]:
         ends = ", ".join(sorted({str(before[name].loaded_to) for name in names}))
         subject = _subject(names, "is", "are")
@@ -43,6 +44,15 @@ def first_windows(
 
 def _takes_everything(job: JobState) -> bool:
     return job.from_date is None and not job.params.get(INITIAL_DATE)
+
+
+def _loaded_before(state: Snapshot, name: str) -> str:
+    """Say that a job loads data again: it may have been out of the file, or has only been backfilled."""
+    end = format_date(state.ledger[name][-1].end)
+    return (
+        f"job {name!r} has loaded data up to {end} UTC before, and this window has it too; to go on there, fail this "
+        f"batch, and `batchy set-window {state.workflow} {end} --job {name}`"
+    )
 
 
 def _subject(names: Collection[str], verb: str, of_many: str) -> str:

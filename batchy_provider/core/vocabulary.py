@@ -212,6 +212,8 @@ class VerdictCode(SentenceCode):
     """Waiting: the last success is older than the scope allows."""
     RERUN_OF_EARLIER_DAY = "rerun_of_earlier_day"
     """Waiting: the last success re-ran a run of an earlier day, which does not count for today."""
+    SLICES_LEFT = "slices_left"
+    """Waiting: the last success was that of a slice, and more slices follow before the run is done."""
     DUE_NOT_LOADED = "due_not_loaded"
     """Waiting, with scope ``due``: the data up to the last due time is not loaded, or only a part of it."""
     DAY_NOT_LOADED = "day_not_loaded"

@@ -104,6 +104,17 @@ class Wait:
             return day_bounds(record.day, timezone)[1] <= start
         return parse_date(record.due) < start
 
+    def is_part_of_run(self, record: BatchRecord | None) -> bool:
+        """Tell whether a success is that of a slice after which more follow, so that it does not count for ``today``.
+
+        The run of the day is done when its last slice is.
+        """
+        return self.scope == "today" and record is not None and record.more is True
+
+    def counts(self, record: BatchRecord | None, timezone: str) -> bool:
+        """Tell whether the success of a batch counts, whenever it was; see `is_for_earlier_day` for the parameters."""
+        return not (self.is_part_of_run(record) or self.is_for_earlier_day(record, timezone))
+
     def counts_from(self, now: datetime) -> datetime:
         """Return from when on a success counts; naive UTC."""
         if self.scope == "today":

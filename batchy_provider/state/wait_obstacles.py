@@ -77,6 +77,9 @@ def not_yet(state: Snapshot, wait: Wait, wanted: Collection[str], since: datetim
     if batch.status == "success" and wait.is_for_earlier_day(batch.record, state.config.timezone):
         code = VerdictCode.RERUN_OF_EARLIER_DAY
         what += f", and re-ran a run of an earlier day than {wait.day}"
+    elif batch.status == "success" and wait.is_part_of_run(batch.record):
+        code = VerdictCode.SLICES_LEFT
+        what += ", and more slices follow"
     # For `within`, this moment changes all the time, and the log gets only sentences that changed.
     is_fixed = since != datetime.min and wait.scope != "within"
     counts = f"; a success counts from {format_date(since)} UTC on" if is_fixed else ""

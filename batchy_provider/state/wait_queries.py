@@ -61,9 +61,7 @@ def check(keys: Keys, wait: Wait) -> Asking:
     now = from_unix(int(seconds), int(micros))
     since, until = wait.counts_from(now), wait.counts_until
     zone = state.config.timezone
-    if _all_succeeded(keys.live, state.jobs, wanted, since, until) and not wait.is_for_earlier_day(
-        state.live_record, zone
-    ):
+    if _all_succeeded(keys.live, state.jobs, wanted, since, until) and wait.counts(state.live_record, zone):
         return _done(name, state.live_id, state.jobs)
     # A success of the day counts, even if a later batch failed or is open.
     for start in range(0, _CLOSED_AT_MOST, _CLOSED_AT_ONCE) if wanted else ():
@@ -81,7 +79,7 @@ def check(keys: Keys, wait: Wait) -> Asking:
             jobs = codec.load_jobs(key, as_hash(stored))
             # Only the jobs that the workflow had then, except for jobs that the wait names.
             then = wanted if wait.jobs else [job for job in wanted if job in jobs]
-            if _all_succeeded(key, jobs, then, since, until) and not wait.is_for_earlier_day(
+            if _all_succeeded(key, jobs, then, since, until) and wait.counts(
                 codec.load_record(keys.meta, batch_id, text), zone
             ):
                 return _done(name, batch_id, jobs)

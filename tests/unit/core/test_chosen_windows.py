@@ -98,7 +98,10 @@ def test_with_move_watermark_the_batch_of_another_run_is_not_taken(world: World)
     [
         (("2026-01-05", "2026-01-01"), False, "give from_date and to_date .* in order"),
         (("2026-01-05", "2026-01-01"), True, "give from_date and to_date .* in order"),
-        (("2026-01-01", "2027-01-01"), True, "lies in the future"),
+        (("2026-01-01", "2027-01-01"), True, "lies in the future .* a watermark there would skip"),
+        (("2026-01-01", "2027-01-01"), False, "lies in the future .* would count as loaded. Without to_date"),
+        (("2026-12-01", "2027-01-01"), False, "lies in the future"),
+        (("2026-01-11", "2026-01-11T02:00:01"), False, "lies in the future"),
         (("yesterday", None), False, "'yesterday' is not a date"),
         ((17, None), False, "17 is not a date"),
         ((None, "2026-01-01"), False, "in order"),

@@ -46,6 +46,26 @@ def test_if_its_return_fails_it_goes_on_there_the_next_night(world: World) -> No
     assert window(world.at("2026-01-05T02:00").open("next"), "load") == ("2026-01-02T02:00", "2026-01-05T02:00")
 
 
+def test_without_an_initial_date_that_says_where_it_began_it_is_said_what_it_has_loaded(world: World) -> None:
+    """Nobody knows whether its nights have loaded that, or only a backfill of a new job."""
+    world.jobs = {"extract": {}, "load": {}}
+    world.night("2026-01-02T02:00", result="failed")
+    world.store.set_window(WORKFLOW, "2026-01-01", by="ops")
+    world.night("2026-01-03T02:00")
+    world.jobs = {"extract": {}}
+    world.night("2026-01-04T02:00")
+    world.jobs = {"extract": {}, "load": {}}
+    batch = world.at("2026-01-05T02:00").open("back")
+    assert window(batch, "load")[0] == FIRST[:16]
+    assert batch.warning is not None
+    assert "job 'load' has loaded data up to 2026-01-03T02:00:00.000000 UTC before" in batch.warning
+    assert "`batchy set-window sales 2026-01-03T02:00:00.000000 --job load`" in batch.warning
+    assert "extract" not in batch.warning
+    world.close("failed", batch)
+    world.store.set_window(WORKFLOW, "2026-01-03T02:00", jobs=["load"], by="ops")
+    assert window(world.at("2026-01-06T02:00").open("next"), "load") == ("2026-01-03T02:00", "2026-01-06T02:00")
+
+
 def test_a_gap_before_what_it_has_loaded_last_is_loaded_first(world: World) -> None:
     world.jobs = TWO
     world.night("2026-01-02T02:00")
@@ -78,6 +98,25 @@ def test_an_initial_date_that_comes_after_a_failed_first_run_is_followed(world: 
     world.night("2026-01-02T02:00", result="failed")
     world.jobs = {"extract": {"initial_date": "2026-01-01"}}
     assert window(world.at("2026-01-03T02:00").open("second")) == ("2026-01-01T00:00", "2026-01-03T02:00")
+
+
+def test_an_initial_date_that_comes_after_a_first_run_with_nothing_to_load_is_followed(world: World) -> None:
+    world.shape = WindowShape(delay=timedelta(days=100_000), if_empty="run")
+    empty = world.night("2026-01-02T02:00")
+    assert window(empty) == (FIRST[:16], FIRST[:16])
+    world.shape = None
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}}
+    batch = world.at("2026-01-03T02:00").open("second")
+    assert window(batch) == ("2026-01-01T00:00", "2026-01-03T02:00")
+
+
+def test_an_empty_window_after_data_was_loaded_begins_nothing_again(world: World) -> None:
+    world.jobs = {"extract": {"initial_date": "2026-01-01"}}
+    world.shape = WindowShape(align="day", if_empty="run")
+    world.night("2026-01-02T02:00")
+    world.night("2026-01-02T04:00")
+    world.jobs = {"extract": {"initial_date": "2025-01-01"}}
+    assert window(world.at("2026-01-03T02:00").open("next")) == ("2026-01-02T00:00", "2026-01-03T00:00")
 
 
 def test_and_once_more_when_it_is_taken_out_again(world: World) -> None:
