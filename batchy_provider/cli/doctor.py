@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from batchy_provider.cli.context import EXIT_ERROR, EXIT_OK, Commands, Context, add_command
 from batchy_provider.cli.result_store import open_results
+from batchy_provider.cli.styled_text import StyledText
 
 STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
@@ -33,11 +34,9 @@ def examine_all(context: Context, arguments: argparse.Namespace) -> int:
     named = arguments.results or os.environ.get("BATCHY_RESULTS")
     found = context.redis_services.health.examine(open_results(arguments) if named else None)
     if context.output.is_table:
-        from rich.text import Text
-
-        rows = [[Text(f.level, style=STYLES[f.level]), f.check, f.text] for f in found]
+        rows = [[StyledText((f.level, STYLES[f.level])), f.check, f.text] for f in found]
         context.output.table(("", "check", "found"), rows)
     else:
-        context.output.data([asdict(finding) for finding in found])
+        context.output.records(asdict(finding) for finding in found)
     grave = ("bad", "warn") if arguments.strict else ("bad",)
     return EXIT_ERROR if any(finding.level in grave for finding in found) else EXIT_OK

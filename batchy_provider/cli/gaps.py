@@ -36,7 +36,7 @@ def show_gaps(context: Context, arguments: argparse.Namespace) -> int:
         for state in unreadable:
             context.output.note(f"batchy: {state.workflow} cannot be read: {state.reason}")
     if context.output.is_table:
-        rows = [
+        rows = (
             [
                 gap.workflow,
                 gap.job,
@@ -45,10 +45,10 @@ def show_gaps(context: Context, arguments: argparse.Namespace) -> int:
                 duration_text(gap.from_date, gap.to_date),
             ]
             for gap in found
-        ]
+        )
         context.output.table(("workflow", "job", "from (UTC)", "to (UTC)", "length"), rows)
         if not found and not errors:
             context.output.hint("No gaps: each job has loaded all data from its first load to its watermark.")
     else:
-        context.output.data([asdict(gap) for gap in found])
+        context.output.records(asdict(gap) for gap in found)
     return end(context, errors)

@@ -113,7 +113,7 @@ def _show_changes(context: Context, workflow: str) -> int:
         rows = [[date_text(made.at), made.by, _place(made), made.what, made.why] for made in state.changes]
         context.output.table(("when (UTC)", "who", "from", "what", "why"), rows)
     else:
-        context.output.data([asdict(made) for made in state.changes])
+        context.output.records(asdict(made) for made in state.changes)
     return EXIT_OK
 
 
@@ -134,10 +134,10 @@ def _show_batches(context: Context, arguments: argparse.Namespace, searches: boo
             batches += [BatchView.of(batch) for batch in answer.batches]
     if context.output.is_table:
         columns = (*BATCH_COLUMNS, "by", "why", "notes")
-        rows = [[*batch_row(batch), batch.by or batch.run, batch.why, _notes(batch)] for batch in batches]
+        rows = ([*batch_row(batch), batch.by or batch.run, batch.why, _notes(batch)] for batch in batches)
         context.output.table(columns, rows)
     else:
-        context.output.data([batch.data() for batch in batches])
+        context.output.records(batch.data() for batch in batches)
     if answer is not None:
         _say_rest(context, arguments, answer)
     return EXIT_OK
@@ -148,11 +148,11 @@ def _show_all(context: Context, arguments: argparse.Namespace) -> int:
     rows = answer.rows
     if context.output.is_table:
         if rows:
-            context.output.table(_COLUMNS, [_row(each) for each in rows])
+            context.output.table(_COLUMNS, map(_row, rows))
         else:
             context.output.hint("No such batch in Redis.")
     else:
-        context.output.data([asdict(each) for each in rows])
+        context.output.records(asdict(each) for each in rows)
     _say_rest(context, arguments, answer)
     return EXIT_OK
 
@@ -197,7 +197,7 @@ def _say_rest(context: Context, arguments: argparse.Namespace, answer: HistoryAn
 def _row(row: HistoryRow) -> list[Any]:
     status = styled(row.status)
     if row.acknowledged is not None:
-        status.append(", acknowledged")
+        status += ", acknowledged"
     return [
         row.workflow,
         str(row.batch_id),

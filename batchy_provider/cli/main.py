@@ -8,9 +8,10 @@ Commands import Airflow, pydantic, redis and rich when they need them, so that `
 from __future__ import annotations
 
 import argparse
-import os
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from batchy_provider import __version__
 from batchy_provider.cli import (
@@ -53,6 +54,7 @@ from batchy_provider.cli.context import (
     UsageError,
     common_options,
 )
+from batchy_provider.cli.terminal import discard
 from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import BatchyError, NothingToLoadError
 
@@ -126,17 +128,17 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     completion.complete(parser)
     arguments = parser.parse_args(argv)
     try:
-        with Context(arguments) as context:
+        with _few_collections(), Context(arguments) as context:
             code = int(arguments.function(context, arguments))
             return _flushed(code)
     except BatchyError as error:
         print(f"batchy: {printable(error)}", file=sys.stderr)
         return _EXITS.get(type(error), EXIT_ERROR)
     except KeyboardInterrupt:
+        _flush_or_discard()
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has closed the pipe. Python flushes stdout again when it exits, and must not fail then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)  # the reader has closed the pipe
         return 0
 
 
@@ -152,10 +154,30 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again when it exits
+        discard(sys.stdout)
         print(f"batchy: the output cannot be written: {error.strerror}", file=sys.stderr)
         return code or EXIT_ERROR
     return code
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let Python look for cycles of objects more rarely: a long list has none, and the search takes a fifth."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def _flush_or_discard() -> None:
+    """Flush stdout after Ctrl-C. The reader of a pipe may have been interrupted, too."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            discard(sys.stdout)
 
 
 def waitsy() -> int:

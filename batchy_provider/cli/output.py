@@ -4,20 +4,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.cli.json_text import indented
+from batchy_provider.cli.styled_text import StyledText
+from batchy_provider.cli.table import table_lines
+from batchy_provider.cli.terminal import Terminal, write
 from batchy_provider.core.dates import BEGINNING, parse_date
 from batchy_provider.core.terminal_text import is_printable, printable
 from batchy_provider.exceptions import BatchyError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from batchy_provider.core.values import Batch
     from batchy_provider.services.answers import BatchView
 
@@ -33,8 +33,8 @@ STYLES = {
     "upstream_failed": "magenta",
     "disabled": "dim",
 }
-# In a pipe, no line may be wrapped.
-_PIPE_WIDTH = 1000
+_AT_ONCE = 250
+"""So many rows or items are written at once."""
 
 
 class Output:
@@ -54,28 +54,41 @@ class Output:
     def data(self, data: Any) -> None:
         """Write data for programs."""
         if self.form == "yaml":
-            import yaml
-
-            text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-            sys.stdout.write(text if is_printable(text) else yaml.safe_dump(data, sort_keys=False))
+            write(_yaml(data))
         else:
-            print(json.dumps(data, indent=4).replace("\x7f", "\\u007f"))
+            write(f"{_json(data)}\n")
+
+    def records(self, items: Iterable[Any]) -> None:
+        """Write a list for programs, the same text as `data` does, while its items are read."""
+        given, is_first = iter(items), True
+        while some := list(islice(given, _AT_ONCE)):
+            if self.form == "yaml":
+                text = _yaml(some)
+            else:
+                text = ("[\n    " if is_first else ",\n    ") + ",\n    ".join([_json(item, 1) for item in some])
+            write(text)
+            is_first = False
+        if self.form == "yaml":
+            write(_yaml([]) if is_first else "")
+        else:
+            write("[]\n" if is_first else "\n]\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-        """Write a table for people. A cell is a string, rich's `Text`, or None."""
+        """Write a table for people, while its rows are read. A cell is a string, a `StyledText`, or None."""
         if self.form == "plain":
-            for row in rows:
-                print("\t".join(_plain(cell) for cell in row))
+            given = iter(rows)
+            while some := list(islice(given, _AT_ONCE)):
+                write("".join(["\t".join(map(_plain, row)) + "\n" for row in some]))
             return
-        out = console()
-        out.print(fitting(columns, [[_cell(cell) for cell in row] for row in rows], out, title=title), crop=False)
+        terminal = Terminal()
+        width, color, rule = terminal.width, terminal.has_colors, terminal.rule
+        for lines in table_lines(columns, rows, width=width, color=color, rule=rule, title=title):
+            write("".join([f"{line}\n" for line in lines]))
 
     def line(self, text: str) -> None:
         """Write a line for people; nothing in JSON and YAML."""
-        if self.form == "plain":
-            print(printable(text))
-        elif self.is_table:
-            console().print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        if self.is_table:
+            write(f"{printable(text)}\n")
 
     def hint(self, text: str) -> None:
         """Write a line that only the ``table`` format has."""
@@ -88,89 +101,30 @@ class Output:
 
     def document(self, text: str) -> None:
         """Write the content of a file, such as a parameter file: exact, but with escapes in a terminal."""
-        sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+        write(printable(text) if sys.stdout.isatty() else text)
+
+
+def _json(data: Any, level: int = 0) -> str:
+    return indented(data, level).replace("\x7f", "\\u007f")
+
+
+def _yaml(data: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return text if is_printable(text) else str(yaml.safe_dump(data, sort_keys=False))
 
 
 def _plain(cell: Any) -> str:
-    text = "-" if cell is None or str(cell) == "" else str(cell)
+    text = "-" if cell is None else str(cell) or "-"
+    if text.isascii() and text.isprintable():
+        return text
     return printable(" ".join(text.split("\t")).replace("\n", " "))
 
 
-def console() -> Console:
-    """Return rich's console for stdout."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-
-
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
-    """Return a table without a frame, as wide as its content."""
-    from rich import box
-    from rich.cells import cell_len
-    from rich.table import Table
-
-    cells = [[_cell(cell) for cell in row] for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        # In a narrow terminal a cell wraps between words; a word is never cut.
-        words = [word for text in (column, *(str(row[number]) for row in cells)) for word in text.split()]
-        table.add_column(column, min_width=max(map(cell_len, words), default=1), overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    return table
-
-
-def fitting(columns: Sequence[str], rows: Sequence[Sequence[Text]], out: Console, *, title: str | None = None) -> Any:
-    """Return the widest layout of rows that fits into the terminal.
-
-    A table; if it is too wide, a table without empty columns; if that is too wide, too, a block of lines for each row.
-    """
-    from rich.segment import Segment
-
-    def fits(table: Table) -> bool:
-        # Measure the rendered lines: rich's own measure forgets one column of the frame.
-        lines = Segment.split_lines(out.render(table, out.options))
-        return all(sum(segment.cell_length for segment in line) <= out.width for line in lines)
-
-    table = make_table(columns, rows, title=title)
-    if fits(table):
-        return table
-    full = [number for number in range(len(columns)) if any(str(row[number]) not in ("", "-") for row in rows)]
-    table = make_table(
-        [columns[number] for number in full], [[row[number] for number in full] for row in rows], title=title
-    )
-    return table if fits(table) else _blocks(columns, rows, title)
-
-
-def _blocks(columns: Sequence[str], rows: Sequence[Sequence[Text]], title: str | None) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    blocks = Table.grid(padding=(0, 2))
-    blocks.title, blocks.title_justify, blocks.title_style = title, "left", "bold"
-    for row in rows:
-        for column, cell in zip(columns, row, strict=True):
-            if str(cell) not in ("", "-"):
-                blocks.add_row(Text(column, style="dim"), cell)
-        blocks.add_row()
-    return blocks
-
-
-def _cell(cell: Any) -> Text:
-    from rich.text import Text
-
-    if not isinstance(cell, Text):
-        return Text("" if cell is None else printable(cell))
-    if not is_printable(cell.plain):
-        cell.plain = printable(cell.plain)
-    return cell
-
-
-def styled(word: str | None) -> Text:
+def styled(word: str | None) -> StyledText:
     """Return a status or outcome in its color."""
-    from rich.text import Text
-
-    return Text(word or "-", style=STYLES.get(word or "", ""))
+    return StyledText((word or "-", STYLES.get(word or "", "")))
 
 
 def date_text(stored: Any) -> str:
@@ -196,32 +150,29 @@ def duration_text(start: str | None, end: str | None) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s" if minutes else f"{seconds}s"
 
 
-def outcomes_text(jobs: Mapping[str, Mapping[str, Any]]) -> Text:
+def outcomes_text(jobs: Mapping[str, Mapping[str, Any]]) -> StyledText:
     """Format the outcome of each job, in color, on one line."""
-    from rich.text import Text
-
-    parts = []
+    parts: list[tuple[str, str]] = []
     for job, fields in jobs.items():
         word = str(fields.get("outcome") or fields.get("status") or "new")
-        parts.append(Text.assemble(f"{job} ", (word, STYLES.get(word, ""))))
-    return Text(", ").join(parts)
+        parts += [(f"{', ' if parts else ''}{job} ", ""), (word, STYLES.get(word, ""))]
+    return StyledText(*parts)
 
 
-BATCH_COLUMNS = ("batch", "kind", "status", "from (UTC)", "to (UTC)", "started (UTC)", "took", "jobs")
+WINDOW_COLUMNS = ("from (UTC)", "to (UTC)", "started (UTC)", "took")
+BATCH_COLUMNS = ("batch", "kind", "status", *WINDOW_COLUMNS, "jobs")
 
 
 def batch_row(batch: Batch | BatchView) -> list[Any]:
     """Return the row of a batch in a table with the columns ``BATCH_COLUMNS``."""
-    return [
-        str(batch.batch_id),
-        batch.kind,
-        styled(batch.status),
-        date_text(batch.from_date),
-        date_text(batch.to_date),
-        date_text(batch.started),
-        duration_text(batch.started, batch.batch_end),
-        outcomes_text(batch.jobs),
-    ]
+    return [str(batch.batch_id), batch.kind, styled(batch.status), *window_cells(batch), outcomes_text(batch.jobs)]
+
+
+def window_cells(batch: Batch | BatchView) -> list[str]:
+    """Return the cells of a batch in the columns ``WINDOW_COLUMNS``."""
+    started = batch.started
+    window = [date_text(batch.from_date), date_text(batch.to_date)]
+    return [*window, date_text(started), duration_text(started, batch.batch_end)]
 
 
 _BATCH_FIELDS = frozenset(

@@ -44,10 +44,10 @@ def show_plan(context: Context, arguments: argparse.Namespace) -> int:
     else:
         found = service.all(hours=arguments.hours)
     if not context.output.is_table:
-        context.output.data([asdict(each) for each in found])
+        context.output.records(asdict(each) for each in found)
         return EXIT_OK
     headings = ("workflow", "due (UTC)", "state", "starts", "ends (P50)", "ends (P90)", "waits for")
-    context.output.table((*headings, "deadline", "missed", "critical path"), [_row(each) for each in found])
+    context.output.table((*headings, "deadline", "missed", "critical path"), map(_row, found))
     if not found:
         context.output.hint(f"No run is expected in the next {arguments.hours:g} hours.")
     if any(each.end_p50 is None for each in found):

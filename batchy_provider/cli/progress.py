@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from batchy_provider.cli.output import make_table, styled
+from batchy_provider.cli.output import STYLES
 from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import BatchyError
 
@@ -93,17 +93,19 @@ class LiveTable:
 
     def show(self, runs: Sequence[RunView]) -> None:
         """Redraw the table."""
+        from rich import box
+        from rich.table import Table
         from rich.text import Text
 
-        rows: list[list[Any]] = []
+        table = Table("workflow", "run", "jobs", box=box.SIMPLE_HEAD, pad_edge=False)
         for run in runs:
-            line = Text()
+            line = Text(overflow="fold")
             for task_id, state, report in run.steps():
-                mark = styled(state)
-                mark.plain = f"{task_id} {_MARKS.get(state, '…')}"
-                line += mark + Text(f" {report}  " if report else "  ")
-            rows.append([run.name, styled(run.state), line])
-        self._live.update(make_table(("workflow", "run", "jobs"), rows))
+                line.append(printable(f"{task_id} {_MARKS.get(state, '…')}"), STYLES.get(state, ""))
+                line.append(printable(f" {report}  ") if report else "  ")
+            state_text = Text(printable(run.state), STYLES.get(run.state, ""))
+            table.add_row(Text(printable(run.name), overflow="fold"), state_text, line)
+        self._live.update(table)
 
 
 def _report_text(report: Mapping[str, Any] | None) -> str:

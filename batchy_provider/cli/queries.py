@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.cli.context import Commands, Context, add_command
 from batchy_provider.cli.output import (
-    BATCH_COLUMNS,
-    batch_row,
+    WINDOW_COLUMNS,
     date_text,
     styled,
+    window_cells,
 )
 from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.services.hold_answers import HoldView
@@ -39,24 +39,47 @@ def add_commands(commands: Commands) -> None:
 
 def list_workflows(context: Context, arguments: argparse.Namespace) -> int:
     """Show all workflows."""
-    states = context.redis_services.states.all()
+    states = context.redis_services.states.each()
     if not context.output.is_table:
-        context.output.data([_summary(state) for state in states])
+        context.output.records(map(_summary, states))
         return 0
-    rows = [_summary_row(state) for state in states]
-    context.output.table(("workflow", "status", *BATCH_COLUMNS[3:7], "holder", "jobs"), rows)
-    for state in states:
-        if isinstance(state, WorkflowState):
-            if state.hold is not None:
-                context.output.hint(f"{state.workflow} is {state.hold}")
-        else:
-            context.output.note(f"batchy: {state.workflow} cannot be read: {state.reason}")
-    if not rows:
+    remarks = _Remarks()
+    rows = map(_summary_row, remarks.noting(states))
+    context.output.table(("workflow", "status", *WINDOW_COLUMNS, "holder", "jobs"), rows)
+    for text in remarks.hints:
+        context.output.hint(text)
+    for text in remarks.errors:
+        context.output.note(text)
+    if not remarks.count:
         context.output.hint("This Redis has no workflows yet. Run a workflow's DAG once, or: batchy load WORKFLOW")
         context.output.hint(
             "If it had some, Redis has lost them. See what can be restored: batchy restore --all --dry-run"
         )
     return 0
+
+
+class _Remarks:
+    """What is to be said below the table: only these rows are kept until its end.
+
+    :param count: how many rows there are.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.hints: list[str] = []
+        self.errors: list[str] = []
+
+    def noting(
+        self, states: Iterable[WorkflowState | UnreadableWorkflow]
+    ) -> Iterator[WorkflowState | UnreadableWorkflow]:
+        """Yield the rows, and note what is to be said of them."""
+        for state in states:
+            self.count += 1
+            if not isinstance(state, WorkflowState):
+                self.errors.append(f"batchy: {state.workflow} cannot be read: {state.reason}")
+            elif state.hold is not None:
+                self.hints.append(f"{state.workflow} is {state.hold}")
+            yield state
 
 
 def show_status(context: Context, arguments: argparse.Namespace) -> int:
@@ -125,7 +148,7 @@ def _summary_row(state: WorkflowState | UnreadableWorkflow) -> list[Any]:
     if not isinstance(state, WorkflowState):
         return [state.workflow, styled("unreadable"), *["-"] * 4, None, None]
     batch = state.batch
-    middle = batch_row(batch)[3:7] if batch else ["-"] * 4
+    middle = window_cells(batch) if batch else ["-"] * 4
     jobs = ", ".join(f"{job} (disabled)" if job in state.disabled else job for job in state.jobs)
     return [
         state.workflow,
@@ -139,9 +162,9 @@ def _summary_row(state: WorkflowState | UnreadableWorkflow) -> list[Any]:
 def _status_cell(state: WorkflowState) -> Any:
     cell = styled(state.batch.status if state.batch else "new")
     if state.batch is not None and state.batch.acknowledged is not None:
-        cell.append(", acknowledged")
+        cell += ", acknowledged"
     if state.hold is not None:
-        cell.append(", on hold")
+        cell += ", on hold"
     return cell
 
 

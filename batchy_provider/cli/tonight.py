@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from batchy_provider.cli.context import EXIT_OK, Commands, Context, add_command
 from batchy_provider.cli.output import styled
+from batchy_provider.cli.styled_text import StyledText
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from batchy_provider.services.timeline_views import Timeline, TimelineBandView, TimelineRowView, TimelineRunView
 
 _HEADINGS = (
@@ -95,7 +94,7 @@ class _Clock:
         return f"{local.replace(microsecond=0).isoformat(' ')}"
 
 
-def _lines(row: TimelineRowView, clock: _Clock) -> list[list[str | Text | None]]:
+def _lines(row: TimelineRowView, clock: _Clock) -> list[list[str | StyledText | None]]:
     """Return the lines of a workflow by time; the first has its name and problems."""
     parts: list[TimelineRunView | TimelineBandView] = [*row.runs, *row.bands]
     parts.sort(key=lambda part: part.start or getattr(part, "due", None) or "9")
@@ -104,7 +103,7 @@ def _lines(row: TimelineRowView, clock: _Clock) -> list[list[str | Text | None]]
     return [[row.workflow, None if at else problems, *line] for at, line in enumerate(lines)]
 
 
-def _line(part: TimelineRunView | TimelineBandView, clock: _Clock) -> list[str | Text | None]:
+def _line(part: TimelineRunView | TimelineBandView, clock: _Clock) -> list[str | StyledText | None]:
     from batchy_provider.services.timeline_views import TimelineBandView
 
     if isinstance(part, TimelineBandView):

@@ -44,7 +44,7 @@ def parse_date(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         return _parse_any(text)
-    return to_utc(parsed, written=text)
+    return parsed if parsed.tzinfo is None else to_utc(parsed, written=text)
 
 
 def _parse_any(text: str) -> datetime:

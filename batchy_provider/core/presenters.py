@@ -7,18 +7,24 @@ What faces show is valid UTF-8, whatever Redis holds: a lone surrogate would bre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from batchy_provider.core.dates import format_date
-from batchy_provider.core.job_state import as_fields
+from batchy_provider.core.job_state import Fields, JobState, for_each
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Batch, PersonalChange
 from batchy_provider.core.vocabulary import EventName, Kind
 from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import UnknownWorkflowError
+
+
+def _shown_jobs(jobs: Mapping[str, JobState]) -> dict[str, Fields]:
+    """Return job → its JSON object, an object for each job. Jobs that are alike are looked through once."""
+    clean = for_each(jobs, lambda _, job: encodable(job.fields))
+    return {name if name.isascii() else encodable(name): dict(fields) for name, fields in clean.items()}
 
 
 def live_batch(state: Snapshot) -> Batch:
@@ -29,7 +35,7 @@ def live_batch(state: Snapshot) -> Batch:
         batch_id=state.live_id,
         status=state.status,
         kind="live",
-        jobs=encodable(as_fields(state.jobs)),
+        jobs=_shown_jobs(state.jobs),
         record=state.live_record,
     )
 
@@ -41,7 +47,7 @@ def stored_batch(workflow: str, stored: StoredBatch) -> Batch:
         batch_id=stored.batch_id,
         status=stored.status,
         kind=stored.record.kind if stored.record else "live",
-        jobs=encodable(as_fields(stored.jobs)),
+        jobs=_shown_jobs(stored.jobs),
         record=stored.record,
     )
 
@@ -67,7 +73,7 @@ def workflow_state(state: Snapshot, now: datetime, changes: Sequence[PersonalCha
     """
     return WorkflowState(
         workflow=state.workflow,
-        jobs=encodable(as_fields(state.jobs)),
+        jobs=_shown_jobs(state.jobs),
         batch=live_batch(state) if state.live_id is not None else None,
         holder=state.holder if state.is_open else None,
         disabled=state.disabled | (state.config.disabled & state.jobs.keys()),

@@ -33,15 +33,19 @@ def build(kind: type[T], data: Any) -> T:
     """
     if not isinstance(data, dict):
         raise FormError(f"is {shown(data)}; expected a JSON object")
-    known = _fields(kind)
-    for name, value in data.items():
-        if name in known and not fits(hint := known[name][0], value):
-            raise FormError(f"has {name} = {shown(value)}; expected {_words(hint)}")
-    for name, (_, is_required) in known.items():
-        if is_required and name not in data:
-            raise FormError(f"lacks the key {name!r}")
+    known, required = _fields(kind)
     # Keys of a newer version are ignored, so that machines can be updated one by one.
-    return kind(**{name: encodable(value) for name, value in data.items() if name in known})
+    given = {name: value for name, value in data.items() if name in known}
+    for name, value in given.items():
+        hint, check = known[name]
+        if not check(value):
+            raise FormError(f"has {name} = {shown(value)}; expected {_words(hint)}")
+        if not (value is None or (type(value) is str and value.isascii())):
+            given[name] = encodable(value)
+    if not given.keys() >= required:
+        lacking = next(name for name in known if name in required and name not in given)
+        raise FormError(f"lacks the key {lacking!r}")
+    return kind(**given)
 
 
 def fits(hint: Any, value: Any) -> bool:
@@ -68,6 +72,9 @@ def _check(hint: Any) -> Callable[[Any], bool]:
         return lambda value: isinstance(value, str) and value in arguments
     checks = [_check(each) for each in arguments if each is not Ellipsis]
     if origin in (Union, types.UnionType):
+        if len(checks) == 2 and type(None) in arguments:
+            (check,) = (_check(each) for each in arguments if each is not type(None))
+            return lambda value: value is None or check(value)
         return lambda value: any(check(value) for check in checks)
     if issubclass(origin, Mapping):
         return lambda value: isinstance(value, dict) and all(map(checks[1], value.values()))
@@ -79,7 +86,13 @@ def encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {encodable(name): encodable(each) for name, each in value.items()}
+        # Most names and values are plain: a call for each of them would take most of the time.
+        return {
+            (name if type(name) is str and name.isascii() else encodable(name)): (
+                each if each is None or (type(each) is str and each.isascii()) else encodable(each)
+            )
+            for name, each in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [encodable(each) for each in value]
     return value
@@ -91,17 +104,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-_known: dict[type, dict[str, tuple[Any, bool]]] = {}
+_known: dict[type, tuple[dict[str, tuple[Any, Callable[[Any], bool]]], frozenset[str]]] = {}
 
 
-def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """Return name → type, and whether it must be given."""
+def _fields(kind: Any) -> tuple[dict[str, tuple[Any, Callable[[Any], bool]]], frozenset[str]]:
+    """Return name → type and its check, and the names that must be given."""
     if kind not in _known:
         hints = get_type_hints(kind)
-        _known[kind] = {
-            each.name: (hints[each.name], each.default is MISSING and each.default_factory is MISSING)
-            for each in fields(kind)
-        }
+        checks = {each.name: (hints[each.name], _check(hints[each.name])) for each in fields(kind)}
+        required = (each for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING)
+        _known[kind] = checks, frozenset(each.name for each in required)
     return _known[kind]
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -223,15 +223,17 @@ class Batch:
     @property
     def from_date(self) -> str | None:
         """Earliest start of the windows of the jobs that took part."""
-        return min((each for job in self._took_part() if (each := job.from_date) is not None), default=None)
+        return min((each for job in self._took_part() if isinstance(each := job.get("from_date"), str)), default=None)
 
     @property
     def to_date(self) -> str | None:
         """Latest end of the windows of the jobs that took part."""
-        return max((each for job in self._took_part() if (each := job.loaded_to) is not None), default=None)
+        return max((each for job in self._took_part() if (each := JobState(job).loaded_to) is not None), default=None)
 
-    def _took_part(self) -> list[JobState]:
-        return [JobState(fields) for name, fields in self.jobs.items() if name not in self.left_out]
+    def _took_part(self) -> Iterable[Fields]:
+        if not (left_out := self.left_out):
+            return self.jobs.values()
+        return [fields for name, fields in self.jobs.items() if name not in left_out]
 
     @property
     def acknowledged(self) -> BatchNote | None:
@@ -241,8 +243,8 @@ class Batch:
     @property
     def batch_end(self) -> str | None:
         """When it was closed."""
-        ends = (JobState(fields).batch_end for fields in self.jobs.values())
-        return max((each for each in ends if each is not None), default=None)
+        ends = (fields.get("batch_end") for fields in self.jobs.values())
+        return max((each for each in ends if isinstance(each, str)), default=None)
 
     @property
     def started(self) -> str | None:

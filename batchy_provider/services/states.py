@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ class StateService:
     def all(self) -> list[WorkflowState | UnreadableWorkflow]:
         """Return the state of each workflow in Redis, by name."""
         return self._store().scan()
+
+    def each(self) -> Iterator[WorkflowState | UnreadableWorkflow]:
+        """Yield the state of each workflow in Redis, by name, while the next ones are read."""
+        return self._store().scan_each()
 
     def get(self, workflow: str) -> WorkflowState:
         """Return the state of one workflow.

@@ -116,7 +116,18 @@ def _load_job(key: str, name: str, text: str) -> Fields:
 
 def load_config(key: str, text: str | None) -> StoredConfig:
     """Read the stored part of the configuration."""
-    return StoredConfig() if text is None else _read_again(key, CONFIG, text, read_config)
+    if text is None:
+        return StoredConfig()
+    try:
+        return _config(text)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, WindowError):
+        return read_field(key, CONFIG, text, read_config)
+
+
+@lru_cache(maxsize=256)
+def _config(text: str) -> StoredConfig:
+    # Workflows that are alike have the same text.
+    return read_config(_decode(text))
 
 
 @lru_cache(maxsize=256)

@@ -51,7 +51,11 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
 
     :param names: which; one that is not in Redis is left out. None for all.
     """
-    found: list[WorkflowState | UnreadableWorkflow] = []
+    return list(scan_each(backend, names))
+
+
+def scan_each(backend: Backend, names: Collection[str] | None = None) -> Iterator[WorkflowState | UnreadableWorkflow]:
+    """Yield what `scan` returns, a thousand workflows at a time: the first ones before the last ones are read."""
     wanted = sorted(candidates(backend) if names is None else names)
     for start in range(0, len(wanted), _SCAN_COUNT):
         looks = [_Look(Keys(name, backend.cluster)) for name in wanted[start : start + _SCAN_COUNT]]
@@ -64,8 +68,7 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
         now = datetime.min if held is None else backend.server_time(held)
         for look, score in zip(known, scores, strict=True):
             look.succeeded, look.now = score, now
-        found += [row for look in looks if (row := look.row()) is not None]
-    return found
+        yield from [row for look in looks if (row := look.row()) is not None]
 
 
 class _Look:

@@ -7,7 +7,7 @@ What belongs together is read in one transaction, so an answer never mixes two s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
 from batchy_provider.state.past_runs import PastRuns, read_past
 from batchy_provider.state.protocol import Command, as_hash
-from batchy_provider.state.scan import candidates, overview, scan
+from batchy_provider.state.scan import candidates, overview, scan, scan_each
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
 from batchy_provider.state.wait_queries import ask
@@ -80,6 +80,10 @@ class StoreReader:
     def scan(self, names: Collection[str] | None = None) -> list[WorkflowState | UnreadableWorkflow]:
         """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`."""
         return scan(self.backend, names)
+
+    def scan_each(self, names: Collection[str] | None = None) -> Iterator[WorkflowState | UnreadableWorkflow]:
+        """Yield what `scan` returns, a thousand workflows at a time: the first ones before the last ones are read."""
+        return scan_each(self.backend, names)
 
     def candidates(self) -> set[str]:
         """Return the names of all hashes that may be workflows; looks at every key of the Redis."""

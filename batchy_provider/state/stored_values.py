@@ -81,8 +81,12 @@ def check_jobs(key: str, jobs: Mapping[str, JobState], parsed: Collection[str] =
     :param parsed: fields whose text must be a date; other fields may hold any text.
     :raises StateError: for the first damaged field.
     """
+    checked: set[int] = set()  # many jobs share one value
     for name, job in jobs.items():
         check_job_name(key, name)
+        if id(job) in checked:
+            continue
+        checked.add(id(job))
         for field, expected in job_errors(job, parsed):
             raise damaged(key, name, f"has {field} = {shown(job.fields[field])}", expected)
 
