@@ -75,8 +75,10 @@ def loaded_until(state: Snapshot, name: str, job: JobState, at: Position) -> dat
     """
     if status_of(state.workflow, name, job) == "success":
         return max(at.watermark, at.start)
-    recorded = state.live_record.loaded if state.live_record is not None else None
-    match (recorded or {}).get(name):
+    record = state.live_record
+    if record is not None and record.moved and name not in record.left_out:
+        return at.start  # a person has asked to load all from there on again, so what was loaded before does not count
+    match ((record.loaded if record is not None else None) or {}).get(name):
         case [start, end] if start == job.from_date:
             return max(parse_date(end), at.start)
     return _loaded_by_ledger(state, name, job, at)

@@ -138,6 +138,19 @@ def test_the_overlap_does_not_count_for_the_size_of_a_slice(sales: World) -> Non
     ]
 
 
+def test_a_window_that_moves_the_watermark_and_fails_is_taken_again_in_slices(sales: World) -> None:
+    """What was loaded before the person asked does not count: it is to be loaded again."""
+    shaped(sales, align="day", max=DAY)
+    sales.night("2026-11-02T02:00")
+    for day in range(3, 11):
+        sales.night(f"2026-11-{day:02}T02:00")
+    asked = {"window": ("2026-11-01", "2026-11-05"), "move_watermark": True}
+    sales.night("2026-11-10T12:00", "again", "failed", **asked)
+    assert window(sales.night("2026-11-11T02:00", result="failed")) == ("2026-11-01T00:00", "2026-11-02T00:00")
+    assert window(sales.night("2026-11-11T03:00")) == ("2026-11-01T00:00", "2026-11-02T00:00")
+    assert window(sales.night("2026-11-11T04:00")) == ("2026-11-02T00:00", "2026-11-03T00:00")
+
+
 def test_a_smaller_max_makes_the_failed_window_smaller(sales: World) -> None:
     """An outage was too much for one window: the next run takes the first part of it."""
     sales.night("2026-11-10T12:00", result="failed")
