@@ -139,3 +139,15 @@ def test_durations_are_those_of_the_plan(client: httpx.Client, api: Api) -> None
     assert [each["job"] for each in found["jobs"]] == ["extract", "load"]
     assert client.get("/api/v1/workflows/nope/durations").status_code == 404
     assert api.client(None).get("/api/v1/workflows/sales/durations").status_code == 401
+
+
+def test_batches_that_only_the_archive_has_are_listed_and_marked(client: httpx.Client) -> None:
+    from batchy_provider.plugin import airflow_services
+
+    old, new = batch(client, "sales"), batch(client, "sales")
+    airflow_services.get_services().store.prune("sales", keep=1)
+    answer = client.get("/api/v1/history?workflow=sales").json()
+    assert {each["batch_id"]: each["archived"] for each in answer["items"]} == {new: False, old: True}
+    assert answer["archived"] == [{"workflow": "sales", "batches": 1, "newest": old}]
+    assert found(client) == [("sales", new)]
+    assert found(client, "workflow=crm") == []
