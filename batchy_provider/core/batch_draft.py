@@ -14,7 +14,7 @@ from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.hold_rules import active_hold, ignored_hold
 from batchy_provider.core.holders import Lease, Sighting
 from batchy_provider.core.holding import check_free, lease_of, never_closed
-from batchy_provider.core.job_state import JobState, as_fields
+from batchy_provider.core.job_state import JobState, as_fields, opened_state
 from batchy_provider.core.merged_jobs import merged_jobs
 from batchy_provider.core.opening_notices import first_windows
 from batchy_provider.core.presenters import event, unknown_workflow
@@ -72,7 +72,7 @@ class BatchDraft:
         change = Change(
             live=jobs,
             owner=Owner(self.batch_id, self.request.holder, record),
-            config=UNCHANGED if self.request.config is None else self.config,
+            config=UNCHANGED if self.config.is_same(self.state.config) else self.config,
             lease=self._lease(),
             hold=UNCHANGED if self.state.hold is None or active_hold(self.state, self.now) else None,
         )
@@ -115,7 +115,10 @@ class BatchDraft:
         """Return jobs in the new batch. Jobs that are alike stay one value, see `for_each`."""
         jobs: dict[str, JobState] = {}
         made: dict[tuple[int, int], JobState] = {}
-        texts = {span: (format_date(span[0]), format_date(span[1])) for span in set(spans.values())}
+        states = {
+            span: opened_state(self.batch_id, format_date(span[0]), format_date(span[1]))
+            for span in set(spans.values())
+        }
         for name in names:
             job = self.jobs[name]
             if name in self.left_out:
@@ -124,7 +127,7 @@ class BatchDraft:
             span = spans[name]
             key = (id(job), id(span))
             if key not in made:
-                made[key] = job.opened(self.batch_id, *texts[span])
+                made[key] = job.opened(states[span])
             jobs[name] = made[key]
         return jobs
 

@@ -16,7 +16,7 @@ from batchy_provider.core.foreign_batches import record_overtaken, record_succes
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.holding import check_closer
 from batchy_provider.core.job_durations import durations_of, is_measured
-from batchy_provider.core.job_state import JobState, as_fields, different
+from batchy_provider.core.job_state import Fields, JobState, as_fields, different
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
@@ -187,12 +187,13 @@ def _all_closed(
         return job.batch_name in open_batches and not is_left_out
 
     closed: dict[str, JobState] = {}
+    states: dict[tuple[int, str], Fields] = {}
     made: dict[tuple[int, bool, Outcome], JobState] = {}  # jobs that are alike stay one value, see `for_each`
     for name, job in jobs.items():
         is_left_out, outcome = name in left_out, request.outcomes.get(name, request.result)
         key = (id(job), is_left_out, outcome)
         if key not in made:
             is_in = took_part(job, is_left_out=is_left_out)
-            made[key] = job.closed(request.result, outcome, end) if is_in else job
+            made[key] = job.closed(request.result, outcome, end, states) if is_in else job
         closed[name] = made[key]
     return closed

@@ -171,6 +171,7 @@ def day_of(moment: datetime, timezone_name: str) -> str:
     return local_time(moment, zone(timezone_name)).date().isoformat()
 
 
+@lru_cache(maxsize=256)
 def day_bounds(day: str, timezone_name: str) -> tuple[datetime, datetime]:
     """Return the first moment of a day and that of the next, naive UTC; 23, 24 or 25 hours apart.
 

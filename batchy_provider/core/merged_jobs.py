@@ -27,13 +27,14 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Job
         return dict(state.jobs)
     jobs: dict[str, JobState] = {}
     made: dict[tuple[int, str], tuple[JobState, bool]] = {}
+    some_alike = len(set(map(id, state.jobs.values()))) < len(state.jobs)
     for name, given in config.jobs.items():
         known = state.jobs.get(name)
         if known is None:
             jobs[name] = _returned(state, name, JobState.new(given))
             continue
         # Jobs that are alike stay one value, see `for_each`. Only their text tells 1 and true apart.
-        key = (id(known), repr(given))
+        key = (id(known), repr(given) if some_alike else "")
         if key not in made:
             has_loaded = known.status == "success" and not known.is_empty
             made[key] = (known.configured(given), has_loaded or known.from_date is None)

@@ -75,6 +75,11 @@ class StoredConfig:
             window=config.window,
         )
 
+    def is_same(self, other: StoredConfig) -> bool:
+        """Tell whether both are written in the same way."""
+        # 1 and true are equal, and only their text tells them apart.
+        return self == other and (not self.infa or repr(self.infa) == repr(other.infa))
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -152,6 +157,15 @@ class Snapshot:
     lease: Lease | None = None
     free_id: int | None = None
     hold: Hold | None = None
+
+    def completed(self, **parts: Any) -> Snapshot:
+        """Return it with parts that are read after the rest. They do not change what is known of the live batch.
+
+        :param parts: not ``jobs`` and ``owner``.
+        """
+        found = object.__new__(Snapshot)
+        found.__dict__.update(self.__dict__, **parts)  # unlike `replace`, with all that was calculated before
+        return found
 
     @cached_property
     def overtaken_id(self) -> int | None:

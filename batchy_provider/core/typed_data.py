@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _MAX_INTEGER = 2**63
 _SHOWN = 40
+_NUMBERS = frozenset({bool, int, float})
 
 
 class FormError(ValueError):
@@ -77,12 +78,16 @@ def _check(hint: Any) -> Callable[[Any], bool]:
             return lambda value: value is None or check(value)
         return lambda value: any(check(value) for check in checks)
     if issubclass(origin, Mapping):
+        if arguments[1] is Any:
+            return lambda value: isinstance(value, dict)
         return lambda value: isinstance(value, dict) and all(map(checks[1], value.values()))
     return lambda value: isinstance(value, list) and all(map(checks[0], value))
 
 
 def encodable(value: Any) -> Any:
     """Return a value of JSON with every text as UTF-8 can hold it; a lone surrogate becomes ``?``."""
+    if value is None or type(value) in _NUMBERS:
+        return value
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):

@@ -63,7 +63,7 @@ def make_change(
         superseded = archive.superseded(workflow)
     sent: list[tuple[PersonalChange, T]] = []
 
-    def work(session: Session) -> tuple[tuple[T, Committed], Sequence[Command]]:
+    def work(session: Session) -> tuple[tuple[T, Committed | None], Sequence[Command]]:
         state, now = read_state(
             session,
             keys,
@@ -75,7 +75,9 @@ def make_change(
         )
         at = format_date(now)
 
-        def committed(change: Change, revision: Revision | None, *, moves: bool = False) -> Committed:
+        def committed(change: Change, revision: Revision | None, *, moves: bool = False) -> Committed | None:
+            if archive is None or effect is ArchiveEffect.NONE:
+                return None
             return Committed(
                 before=state,
                 change=change,
@@ -113,7 +115,7 @@ def make_change(
         return (decision.result, committed(change, revision, moves=moves)), write_commands(keys, state, change)
 
     result, made = backend.transact(keys, work)
-    if archive is not None and effect is not ArchiveEffect.NONE:
+    if archive is not None and made is not None:
         archive.record(backend, made)
     return result
 

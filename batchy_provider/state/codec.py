@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import json.encoder
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,7 +12,6 @@ from typing import Any
 
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval, Intervals, merge
-from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.ledger import Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.snapshot import UNCHANGED, Change, LastSuccess, Owner, StoredConfig
@@ -24,13 +22,17 @@ from batchy_provider.state.hold_codec import HOLD as HOLD
 from batchy_provider.state.hold_codec import dump_hold as dump_hold
 from batchy_provider.state.hold_codec import load_hold as load_hold
 from batchy_provider.state.holder_codec import LEASE, dump_holder, dump_lease, load_holder
+from batchy_provider.state.job_codec import dump as dump
+from batchy_provider.state.job_codec import dump_job as dump_job
+from batchy_provider.state.job_codec import dump_jobs as dump_jobs
+from batchy_provider.state.job_codec import load_jobs as load_jobs
 from batchy_provider.state.record_codec import as_dict
 from batchy_provider.state.record_codec import dump_record as dump_record
 from batchy_provider.state.record_codec import load_record as load_record
 from batchy_provider.state.record_codec import read_record as read_record
 from batchy_provider.state.record_codec import record_field as record_field
 from batchy_provider.state.stored_config import config_form, read_config
-from batchy_provider.state.stored_values import check_job_name, damaged, load_json, read_field
+from batchy_provider.state.stored_values import read_field
 
 Hash = Mapping[str, str]
 
@@ -49,16 +51,6 @@ META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME, 
 MAX_CHANGES = 200
 
 
-def _encoder() -> Callable[[Any], str]:
-    """Return a function like `json.dumps` that does not make a new C encoder for each job."""
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return json.JSONEncoder().encode
-    parts = make(None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
-    return lambda value: "".join(parts(value, 0))
-
-
-_encode = _encoder()
 _decode = json.JSONDecoder().decode
 
 
@@ -69,49 +61,6 @@ class _Owner:
     batch_id: int
     holder: dict[str, Any]
     record: dict[str, Any]
-
-
-def dump(value: Any) -> str:
-    """Write JSON as the original server can read it: ASCII, in the given order."""
-    return _encode(value)
-
-
-def load_jobs(key: str, stored: Hash, order: tuple[str, ...] = ()) -> dict[str, JobState]:
-    """Read a live or history hash.
-
-    :param key: its name, for the error.
-    :param order: names of jobs that come first, if they exist.
-    :raises StateError: if a field does not hold a JSON object.
-    """
-    names = [name for name in order if name in stored]
-    if len(names) < len(stored):
-        names += sorted(stored.keys() - set(names)) if order else list(stored)
-    # Jobs that are alike are one value from here on: what the rules make of it, and its JSON, is made once.
-    texts = dict.fromkeys(stored.values())
-    try:
-        # One call for all jobs takes half the time. Single calls only find the wrong one.
-        jobs = _decode("[" + ",".join(texts) + "]")
-    except (ValueError, RecursionError):
-        jobs = []
-    if len(jobs) != len(texts) or not all(type(job) is dict for job in jobs):
-        return {name: JobState(_load_job(key, name, stored[name])) for name in names}
-    if not "".join(names).isascii():
-        for name in names:
-            check_job_name(key, name)
-    states = dict(zip(texts, map(JobState, jobs), strict=True))
-    return {name: states[stored[name]] for name in names}
-
-
-def dump_job(job: JobState) -> str:
-    """Return the JSON that `load_jobs` reads."""
-    return _encode(job.fields)
-
-
-def _load_job(key: str, name: str, text: str) -> Fields:
-    job = load_json(key, name, text)
-    if not isinstance(job, dict):
-        raise damaged(key, name, f"holds {type(job).__name__}")
-    return job
 
 
 def load_config(key: str, text: str | None) -> StoredConfig:
@@ -195,12 +144,15 @@ def load_owner(key: str, text: str | None) -> Owner | None:
     return None if text is None else read_field(key, OWNER, text, read)
 
 
-def dump_owner(owner: Owner) -> dict[str, Any]:
-    """Return the JSON form that `load_owner` reads."""
+def dump_owner(owner: Owner, record: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the JSON form that `load_owner` reads.
+
+    :param record: the form of its record, if that is known already.
+    """
     return {
         "batch_id": owner.batch_id,
         "holder": dump_holder(owner.holder),
-        "record": dump_record(owner.record),
+        "record": dump_record(owner.record) if record is None else record,
     }
 
 
@@ -265,8 +217,12 @@ def load_changes(key: str, text: str | None) -> list[PersonalChange]:
 def dump_meta(change: Change) -> dict[str, Any]:
     """Return the fields of ``wf:meta`` that a change writes, in their JSON form; None removes a field."""
     found: dict[str, Any] = {}
-    if change.owner is not UNCHANGED:
-        found[OWNER] = None if change.owner is None else dump_owner(change.owner)
+    records = {batch_id: dump_record(record) for batch_id, record in change.records.items()}
+    if change.owner is None:
+        found[OWNER] = None
+    elif change.owner is not UNCHANGED:
+        is_same = change.records.get(change.owner.batch_id) is change.owner.record
+        found[OWNER] = dump_owner(change.owner, records[change.owner.batch_id] if is_same else None)
     if change.last_success is not UNCHANGED:
         found[LAST_SUCCESS] = None if change.last_success is None else dump_last_success(change.last_success)
     if change.config is not UNCHANGED:
@@ -281,4 +237,4 @@ def dump_meta(change: Change) -> dict[str, Any]:
         found[HOLD] = None if change.hold is None else dump_hold(change.hold)
     if change.audit is not None:
         found[CHANGES] = dump_changes(change.audit)
-    return found | {record_field(batch_id): dump_record(record) for batch_id, record in change.records.items()}
+    return found | {record_field(batch_id): record for batch_id, record in records.items()}

@@ -101,8 +101,7 @@ def _entry(duration: JobDuration) -> str:
 def _number(value: float, width: int, *, digits: int) -> str:
     """Return a number as JSON with so many characters; less exactly, where it is too long for them."""
     value = min(max(value, 0.0), 1e99)
-    forms = (f"{value:{width}.{digits}f}", f"{value:{width}.0f}", f"{value:{width}.2e}")
-    return next(form for form in forms if len(form) == width)
+    return next(form for kind in (f"{digits}f", "0f", "2e") if len(form := f"{value:{width}.{kind}}") == width)
 
 
 def load_durations(keys: Keys, stored: Mapping[str, str]) -> dict[str, list[JobDuration]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_durations import durations_of_history
-from batchy_provider.core.job_state import DATE_FIELDS, JobState, for_each
+from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.ledger import UNREAD, Entry, differences, entries_of, posted
 from batchy_provider.core.ledger_history import ledger_of_history
 from batchy_provider.core.presenters import workflow_state
@@ -79,10 +79,10 @@ def read_state(
         check_finished(state.rename, keys.workflow)
     if wants_ledger is not None and (of_run is not None or state.ledger_is_new or wants_ledger(state)):
         ledger = session.ask(*ledger_questions(keys))
-    state = session.follow(with_ledger(keys, state, *ledger)) if ledger else replace(state, ledger=UNREAD)
+    state = session.follow(with_ledger(keys, state, *ledger)) if ledger else state.completed(ledger=UNREAD)
     if state.overtaken_id is not None:
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
-        state = replace(state, overtaken=overtaken)
+        state = state.completed(overtaken=overtaken)
     now = session.clock(int(seconds), int(micros))
     if of_run is not None:
         batch_id = load_id(keys.runs, of_run)
@@ -91,9 +91,9 @@ def read_state(
             own = StoredBatch(batch_id, state.jobs, state.live_record)
         else:
             (own,) = read_batches(session, keys, [batch_id], watch=watch)
-        state = replace(state, own=own)
+        state = state.completed(own=own)
     if wants_free_id is not None and wants_free_id(state):
-        state = replace(state, free_id=newest_free_id(session, keys, state, now))
+        state = state.completed(free_id=newest_free_id(session, keys, state, now))
     return state, now
 
 
@@ -117,7 +117,7 @@ def with_ledger(
     ledger = codec.load_ledger(keys.loaded, as_hash(loaded))
     day_of = {load_id(keys.days, batch_id): day for day, batch_id in as_hash(days).items()}
     if not (state.ledger_is_new or day_of):
-        return replace(state, ledger=ledger)
+        return state.completed(ledger=ledger)
     wanted = set(day_of)
     if state.ledger_is_new:
         (listed,) = yield [("ZREVRANGE", keys.history, 0, -1)]
@@ -136,7 +136,7 @@ def with_ledger(
     past = ledger_of_history(state, batches, pruned)
     both = posted(ledger, entries_of(past))
     durations = durations_of_history(batches) if state.ledger_is_new else {}
-    return replace(state, ledger=both, ledger_is_new=True, past_durations=durations)
+    return state.completed(ledger=both, ledger_is_new=True, past_durations=durations)
 
 
 def read_batches(session: Session, keys: Keys, ids: Sequence[int], *, watch: bool = False) -> list[StoredBatch]:
@@ -285,5 +285,4 @@ def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) 
 
 
 def _hset(key: str, jobs: dict[str, JobState]) -> Command:
-    texts = for_each(jobs, lambda _, job: codec.dump_job(job))
-    return ("HSET", key, *chain.from_iterable(texts.items()))
+    return ("HSET", key, *chain.from_iterable(codec.dump_jobs(jobs).items()))

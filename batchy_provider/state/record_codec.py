@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 from batchy_provider.core.batch_notes import BatchNote
@@ -61,14 +62,15 @@ def _read_notes(data: Any) -> tuple[BatchNote, ...]:
     return notes
 
 
-_names: dict[type, tuple[str, ...]] = {}
-"""Dataclass → the names of its fields."""
+_fields_of: dict[type, tuple[tuple[str, ...], attrgetter[Any]]] = {}
+"""Dataclass → the names of its fields, and what returns all their values."""
 
 
 def as_dict(instance: Any) -> dict[str, Any]:
     """Return the fields of a flat dataclass as JSON, without those that are None."""
     kind = type(instance)
-    if (names := _names.get(kind)) is None:
-        names = _names[kind] = tuple(each.name for each in fields(kind))
-    pairs = [(name, getattr(instance, name)) for name in names]
-    return {name: value for name, value in pairs if value is not None}
+    if (known := _fields_of.get(kind)) is None:
+        names = tuple(each.name for each in fields(kind))
+        known = _fields_of[kind] = (names, attrgetter(*names))
+    names, values = known
+    return {name: value for name, value in zip(names, values(instance), strict=True) if value is not None}

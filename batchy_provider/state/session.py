@@ -73,11 +73,17 @@ class Session:
         self._watching = self._watching or any(command[0] == "WATCH" for command in commands)
         self._unread += len(commands)
         connection.send_packed_command([packed(commands)])
-        replies = [self._reply() for _ in commands]
-        # Raised only now that all are read, or the next request on this connection would get this one's.
-        for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, redis_errors.ResponseError):
-                raise reply_error(command, reply)
+        replies: list[Any] = []
+        error: Exception | None = None
+        for command in commands:
+            try:
+                replies.append(decoded(connection.read_response()))
+            except redis_errors.ResponseError as reply:
+                error = error or reply_error(command, reply)
+            self._unread -= 1
+        if error is not None:
+            # Raised only now that all are read, or the next request on this connection would get this one's.
+            raise error
         return replies
 
     def follow(self, asking: Generator[Sequence[Command], Sequence[Any], T]) -> T:
@@ -89,14 +95,6 @@ class Session:
         except StopIteration as stop:
             answer: T = stop.value
             return answer
-
-    def _reply(self) -> Any:
-        try:
-            reply = decoded(self._connection.read_response())
-        except redis_errors.ResponseError as error:
-            reply = error
-        self._unread -= 1
-        return reply
 
     def commit(self, commands: Sequence[Command]) -> bool:
         """Write all in one transaction.

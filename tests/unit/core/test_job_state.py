@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchy_provider.core.job_state import SETTING_FIELDS, STATE_FIELDS, JobState
+from batchy_provider.core.job_state import SETTING_FIELDS, STATE_FIELDS, JobState, opened_state
 from batchy_provider.state import codec
 
 PARAMS = {"region": "eu", "initial_date": "2026-01-01"}
@@ -85,7 +85,7 @@ def test_a_new_job_may_bring_state() -> None:
 
 def test_what_becomes_of_it() -> None:
     job = JobState(PARAMS | STATE)
-    opened = job.opened(8, "2026-01-02T00:00:00", "2026-01-03T00:00:00")
+    opened = job.opened(opened_state(8, "2026-01-02T00:00:00", "2026-01-03T00:00:00"))
     assert opened.fields == PARAMS | {
         "batch_id": 8,
         "status": "open",
