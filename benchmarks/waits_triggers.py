@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import struct
 import time
 from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+import redis.asyncio as redis
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from batchy_provider.state.keys import EVENTS_CHANNEL
 
 STARTED, FIRED = b"s", b"f"
 _NOTE = struct.Struct("<cd")
@@ -59,6 +63,41 @@ class Timed(BaseTrigger):
         async for event in inner.run():
             note(self.notes, FIRED)
             yield event
+
+
+class Bare(BaseTrigger):
+    """Ends when an event names the workflow, and asks nothing: the least that a trigger on Redis can do.
+
+    One subscription for all of them. It takes each event for a success, so it is no wait that one could use.
+
+    :param wait: fields of a `core.waits.Wait`.
+    """
+
+    _events: ClassVar[dict[str, asyncio.Event]] = {}
+    _task: ClassVar[asyncio.Task[None] | None] = None
+
+    def __init__(self, *, wait: dict[str, Any]) -> None:
+        super().__init__()
+        self.wait = wait
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"wait": self.wait}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        if Bare._task is None:
+            Bare._task = asyncio.create_task(self._listen())
+        event = self._events.setdefault(self.wait["workflow"], asyncio.Event())
+        await event.wait()
+        yield TaskSuccessEvent(xcoms={"return_value": 1})  # type: ignore[dict-item]  # JSON, too
+
+    async def _listen(self) -> None:
+        client = redis.Redis.from_url(os.environ["BATCHY_REDIS_URL"])
+        async with client, client.pubsub() as pubsub:
+            await pubsub.subscribe(EVENTS_CHANNEL)
+            async for message in pubsub.listen():
+                if message["type"] == "message":
+                    workflow = json.loads(message["data"])["workflow"]
+                    self._events.setdefault(workflow, asyncio.Event()).set()
 
 
 class Nothing(BaseTrigger):

@@ -72,6 +72,14 @@ class OwnWorkflows(OneWorkflow):
         return f"sales{number}"
 
 
+class BareOneWorkflow(OneWorkflow):
+    path = "waits_triggers.Bare"
+
+
+class BareOwnWorkflows(OwnWorkflows):
+    path = "waits_triggers.Bare"
+
+
 class Nothing(Way):
     path = "waits_triggers.Nothing"
 
@@ -114,6 +122,8 @@ class Waitsy(OneWorkflow):
 WAYS: dict[str, type[Way]] = {
     "one workflow": OneWorkflow,
     "own workflows": OwnWorkflows,
+    "one workflow bare": BareOneWorkflow,
+    "own workflows bare": BareOwnWorkflows,
     "nothing": Nothing,
     "ExternalTaskSensor": ExternalTaskSensor,
     "AwaitMessageTrigger": AwaitMessageTrigger,

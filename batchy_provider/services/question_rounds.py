@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from batchy_provider.state.protocol import Command
     from batchy_provider.state.wait_queries import Asking
 
+_WOKEN_AT_ONCE = 1_000
+"""So many watches act on a verdict before other tasks of the event loop run."""
+
 
 @dataclass(eq=False)
 class Watch:
-    """What one caller asks about a workflow, and the queue for its verdicts.
+    """The queue for the verdicts that one caller gets.
 
-    :param ask: makes the question from the workflow's keys. Watches with equal `ask` share one question.
+    :param question: what the caller asks.
     :param verdicts: verdicts, or the error that ends this watch.
     :param began: when the watch began, in seconds of the monotonic clock.
     """
 
-    workflow: str
-    ask: Callable[[Keys], Asking]
+    question: SharedQuestion
     verdicts: asyncio.Queue[Verdict | Exception] = field(default_factory=asyncio.Queue)
     began: float = field(default_factory=time.monotonic)
     _last: Verdict | Exception | None = None
@@ -47,22 +49,36 @@ class Watch:
 
 @dataclass(eq=False)
 class SharedQuestion:
-    """One question for all watches that ask it.
+    """One question about a workflow, for all watches that ask it.
 
-    :param asking: the generator of commands.
-    :param commands: the commands whose replies it needs next.
+    :param ask: makes the question from the workflow's keys.
+    :ivar asking: the generator of commands, while the question is asked.
+    :ivar commands: the commands whose replies it needs next.
+    :ivar verdict: the latest verdict, or the error that concerns this question alone.
     """
 
-    asking: Asking
-    watches: list[Watch] = field(default_factory=list)
+    workflow: str
+    ask: Callable[[Keys], Asking]
+    watches: set[Watch] = field(default_factory=set)
+    asking: Asking | None = None
     commands: Any = None
+    verdict: Verdict | Exception | None = None
+
+    def begin(self, *, cluster: bool) -> bool:
+        """Begin to ask.
+
+        :returns: whether there are commands to send.
+        """
+        self.asking, self.verdict = self.ask(Keys(self.workflow, cluster)), None
+        return self.advance(None)
 
     def advance(self, replies: list[Any] | None) -> bool:
-        """Go on to the next commands, or to the verdict. An error in this question ends its own watches only.
+        """Go on to the next commands, or to the verdict.
 
         :param replies: to the last commands; None at the start.
         :returns: whether there are further commands.
         """
+        assert self.asking is not None
         try:
             # A generator takes None at first, which its type does not say.
             self.commands = self.asking.send(replies)  # type: ignore[arg-type]
@@ -75,26 +91,27 @@ class SharedQuestion:
         return False
 
     def end(self, verdict: Verdict | Exception) -> None:
-        """Give the verdict to all watches."""
-        for watch in self.watches:
-            watch.put(verdict)
+        """Take the verdict."""
+        self.asking, self.commands, self.verdict = None, None, verdict
 
 
-async def ask_all(client: Any, watches: Iterable[Watch], *, cluster: bool) -> None:
-    """Ask the questions of all these watches, until each has a verdict or an error.
+async def ask_all(client: Any, questions: Iterable[SharedQuestion], *, cluster: bool) -> None:
+    """Ask questions until each has a verdict or an error.
 
     :param client: an async client of Redis.
     :raises RedisError: Redis cannot answer any question now.
     """
-    questions: dict[tuple[str, Callable[[Keys], Asking]], SharedQuestion] = {}
-    for watch in watches:
-        same = (watch.workflow, watch.ask)
-        if same not in questions:
-            questions[same] = SharedQuestion(watch.ask(Keys(watch.workflow, cluster)))
-        questions[same].watches.append(watch)
-    unanswered = [question for question in questions.values() if question.advance(None)]
+    unanswered = [question for question in questions if question.begin(cluster=cluster)]
     while unanswered:
         unanswered = await _ask_round(client, unanswered)
+
+
+async def deliver(verdict: Verdict | Exception, watches: Iterable[Watch]) -> None:
+    """Give a verdict to watches, with pauses in which those that got it act on it and other tasks run."""
+    for count, watch in enumerate(watches, start=1):
+        watch.put(verdict)
+        if count % _WOKEN_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 async def _ask_round(client: Any, questions: list[SharedQuestion]) -> list[SharedQuestion]:

@@ -30,7 +30,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.names import check_workflow_name
-from batchy_provider.services.question_rounds import Watch, ask_all
+from batchy_provider.services.question_rounds import SharedQuestion, Watch, ask_all, deliver
 from batchy_provider.services.redis_outage import RedisOutage
 from batchy_provider.state.event_channel import read_event
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 RECHECK_SECONDS = 60.0
 _ASKED_AT_ONCE = 200
+"""So many questions are asked in one packet, however many watches ask each."""
 _IDLE_SECONDS = 30.0
 """How long to keep the connections after the last wait."""
 _SILENCE_SECONDS = 20.0
@@ -78,8 +79,8 @@ class WaitMultiplexer:
         self._address = address
         self.recheck_seconds = recheck_seconds
         self._recheck_at = 0.0
-        self._watches: dict[str, set[Watch]] = {}
-        self._dirty: dict[Watch, None] = {}
+        self._questions: dict[str, dict[Callable[[Keys], Asking], SharedQuestion]] = {}
+        self._marked: dict[SharedQuestion, set[Watch]] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._outage = RedisOutage(on_outage)
@@ -112,9 +113,14 @@ class WaitMultiplexer:
             `Question` of equal waits, one question serves both.
         :raises BatchyError: it is no name of a workflow, or the stored state cannot be read: waiting does not help.
         """
-        watch = Watch(check_workflow_name(workflow), ask)
-        self._watches.setdefault(workflow, set()).add(watch)
-        self._mark([watch])
+        others = self._questions.setdefault(check_workflow_name(workflow), {})
+        question = others.get(ask)
+        if question is None:
+            question = others[ask] = SharedQuestion(workflow, ask)
+        watch = Watch(question)
+        question.watches.add(watch)
+        self._marked.setdefault(question, set()).add(watch)
+        self._wake.set()
         if self._task is None or self._task.done():
             # An empty context: Airflow sends what is logged in a trigger's context to the log of that trigger.
             self._task = Context().run(asyncio.create_task, self._run(), name="batchy-waits")
@@ -125,26 +131,37 @@ class WaitMultiplexer:
                     raise verdict
                 yield verdict
         finally:
-            others = self._watches[workflow]
-            others.discard(watch)
-            self._dirty.pop(watch, None)
-            if not others:
-                del self._watches[workflow]
+            self._leave(watch)
 
-    def _mark(self, watches: Iterable[Watch]) -> None:
-        """Mark watches whose question is to be asked next."""
-        self._dirty.update(dict.fromkeys(watches))
-        if self._dirty:
+    def _leave(self, watch: Watch) -> None:
+        """Forget a watch, and its question with the last watch that asks it."""
+        question = watch.question
+        question.watches.discard(watch)
+        if question in self._marked:
+            self._marked[question].discard(watch)
+        if not question.watches:
+            self._marked.pop(question, None)
+            others = self._questions[question.workflow]
+            del others[question.ask]
+            if not others:
+                del self._questions[question.workflow]
+
+    def _mark(self, questions: Iterable[SharedQuestion]) -> None:
+        """Mark questions that are to be asked next, for all their watches."""
+        self._marked.update((question, set(question.watches)) for question in questions)
+        if self._marked:
             self._wake.set()
 
-    def _all(self) -> list[Watch]:
-        return [watch for watches in self._watches.values() for watch in watches]
+    def _all(self) -> list[SharedQuestion]:
+        return [question for questions in self._questions.values() for question in questions.values()]
 
     def _report_waits(self) -> None:
         """Report how many wait, and since when. Watches of other questions are no waits."""
         began = {
-            workflow: [watch.began for watch in watches if isinstance(watch.ask, Question)]
-            for workflow, watches in self._watches.items()
+            workflow: [
+                watch.began for ask, each in asked.items() if isinstance(ask, Question) for watch in each.watches
+            ]
+            for workflow, asked in self._questions.items()
         }
         self._on_waits({workflow: times for workflow, times in began.items() if times})
 
@@ -154,13 +171,15 @@ class WaitMultiplexer:
         """Serve while there are watches; reconnect when the connection is lost."""
         # There is no await between the last check of the watches and the end of the task. So a new watch finds the task
         # running, and is served, or done, and starts another.
-        while self._watches:
+        while self._questions:
             try:
                 await self._serve()
             except Exception as error:
                 pause = self._outage.add_failure(error)
-                for watch in self._all():
-                    watch.put(self._outage.verdict())
+                verdict = self._outage.verdict()
+                for question in self._all():
+                    for watch in question.watches:
+                        watch.put(verdict)
                 await asyncio.sleep(pause)
         self._report_waits()
 
@@ -181,9 +200,13 @@ class WaitMultiplexer:
             listener.add_done_callback(lambda _: self._wake.set())
             self._recheck_at = 0.0
             while await self._wait_for_work(listener):
-                asking = ask_all(client, self._take_marked(), cluster=address.kind == "cluster")
+                marked = self._take_marked()
+                asking = ask_all(client, marked, cluster=address.kind == "cluster")
                 await asyncio.wait_for(asking, timeout=_STUCK_SECONDS)
                 self._outage.end()
+                for question, watches in marked.items():
+                    if question.verdict is not None:
+                        await deliver(question.verdict, watches)
         finally:
             if listener is not None:
                 listener.cancel()
@@ -211,7 +234,7 @@ class WaitMultiplexer:
             elif message is not None and message["type"] == "message":
                 event = read_event(message["data"])
                 if event is not None:
-                    self._mark(self._watches.get(event["workflow"], ()))
+                    self._mark(self._questions.get(event["workflow"], {}).values())
                 # Buffered messages are read without a pause: let other tasks run during a burst.
                 await asyncio.sleep(0)
 
@@ -232,22 +255,19 @@ class WaitMultiplexer:
                 self._recheck_at = loop.time() + max(self.recheck_seconds, 0.1)
                 self._report_waits()
                 self._mark(self._all())
-            if self._dirty:
+            if self._marked:
                 return True
-            is_idle = not self._watches
+            is_idle = not self._questions
             pause = _IDLE_SECONDS if is_idle else self._recheck_at - loop.time()
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout=pause)
             except asyncio.TimeoutError:
-                if is_idle and not self._watches:
+                if is_idle and not self._questions:
                     return False
 
-    def _take_marked(self) -> list[Watch]:
-        """Take some of the marked watches."""
-        marked = list(islice(self._dirty, _ASKED_AT_ONCE))
-        for watch in marked:
-            del self._dirty[watch]
-        return marked
+    def _take_marked(self) -> dict[SharedQuestion, set[Watch]]:
+        """Take some of the marked questions, with the watches that each is asked for."""
+        return {question: self._marked.pop(question) for question in list(islice(self._marked, _ASKED_AT_ONCE))}
 
 
 def _was_cancelled() -> bool:

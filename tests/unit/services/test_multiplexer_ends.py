@@ -30,11 +30,13 @@ class TestEnds:
             async with waiting(multiplexer, "wf", "wf", "other") as tasks:
                 tasks[0].cancel()
                 await asyncio.gather(tasks[0], return_exceptions=True)
-                assert {name: len(of) for name, of in multiplexer._watches.items()} == {"wf": 1, "other": 1}
+                assert {
+                    name: [len(each.watches) for each in of.values()] for name, of in multiplexer._questions.items()
+                } == {"wf": [1], "other": [1]}
                 succeed(redis_client, "wf")
                 assert (await asyncio.wait_for(tasks[1], timeout=5)).state == "done"
-            assert not multiplexer._watches
-            assert not multiplexer._dirty
+            assert not multiplexer._questions
+            assert not multiplexer._marked
 
         run(test())
 
@@ -46,8 +48,8 @@ class TestEnds:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert not multiplexer._watches
-            assert not multiplexer._dirty
+            assert not multiplexer._questions
+            assert not multiplexer._marked
 
         run(test())
 

@@ -125,6 +125,45 @@ class TestOneLookForMany:
         run(test())
         assert sorted(asked) == ["other", "wf", "wf"]
 
+    def test_a_close_is_one_look_however_many_wait_for_it(
+        self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def counted(keys: Any, wait: Wait) -> Any:
+            asked.append(wait.workflow)
+            return check(keys, wait)
+
+        monkeypatch.setattr(waiting_module, "check", counted)
+        batch_id = open_batch(redis_client, "wf")
+        verdicts: list[Verdict] = []
+
+        async def one(multiplexer: WaitMultiplexer) -> Verdict:
+            async with aclosing(multiplexer.watch_wait(Wait(workflow="wf", scope="any"))) as found:
+                async for verdict in found:
+                    if verdict.is_over:
+                        return verdict
+                    verdicts.append(verdict)
+            raise AssertionError
+
+        async def test() -> None:
+            multiplexer = multiplexer_at(redis_url, recheck_seconds=3600)
+            tasks = [asyncio.create_task(one(multiplexer)) for _ in range(2_500)]
+            await until(lambda: len(verdicts) == len(tasks), "not all waits were looked at")
+            # One more has its answer, and wakes no other.
+            asked.clear()
+            tasks.append(asyncio.create_task(one(multiplexer)))
+            await until(lambda: len(verdicts) == len(tasks), "the last wait was not looked at")
+            assert asked == ["wf"]
+            asked.clear()
+            await asyncio.to_thread(close_batch, redis_client, "wf")
+            ends = await asyncio.gather(*tasks)
+            assert {(end.state, end.batch_id) for end in ends} == {("done", batch_id)}
+            assert asked == ["wf"]
+            assert not multiplexer._questions
+
+        run(test())
+
     def test_a_fault_ends_all_who_asked_for_it_and_no_others(self, redis_url: str, redis_client: Redis) -> None:
         redis_client.hset("bad", "a", "nonsense")
 

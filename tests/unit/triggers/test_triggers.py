@@ -82,7 +82,7 @@ def fired(trigger: BaseTrigger, *, meanwhile: Any = None) -> list[TriggerEvent]:
             meanwhile()
         found = await asyncio.wait_for(task, timeout=10)
         (multiplexer,) = multiplexers_module._multiplexers[asyncio.get_running_loop()].values()
-        assert not multiplexer._watches, "the trigger has fired and still waits"
+        assert not multiplexer._questions, "the trigger has fired and still waits"
         return found
 
     return asyncio.run(test())
@@ -199,11 +199,11 @@ class TestWaitsy:
             task = asyncio.create_task(_all(waitsy()))
             await asyncio.wait_for(_looked(), timeout=10)
             (multiplexer,) = multiplexers_module._multiplexers[asyncio.get_running_loop()].values()
-            assert multiplexer._watches
+            assert multiplexer._questions
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not multiplexer._watches
+            assert not multiplexer._questions
 
         asyncio.run(test())
 
@@ -338,7 +338,7 @@ async def _looked() -> None:
     loop = asyncio.get_running_loop()
     while not (
         loop in multiplexers
-        and all(multiplexer._recheck_at and not multiplexer._dirty for multiplexer in multiplexers[loop].values())
+        and all(multiplexer._recheck_at and not multiplexer._marked for multiplexer in multiplexers[loop].values())
     ):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
