@@ -12,9 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
+from batchy_provider.config.file_scan import Stamp, stamp_of, stamps_of_files
 from batchy_provider.config.reader import CALENDARS_STEM, SHARED_STEMS, SUFFIXES, Folder, Read, Reader, read_each
-
-Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +44,43 @@ class Catalog:
         self._lock = threading.Lock()
         self._shared: dict[Path, Stamp] = {}
         self._known: dict[Path, _Known] = {}
+        self._stamps: dict[str, Stamp | None] = {}
+        self._with_bundles: list[_Known] = []
+        self._last: Folder | None = None
 
     def read(self) -> Folder:
-        """Return the workflows and diagnostics of all files as they are now; see `reader.read_folder`."""
+        """Return the workflows and diagnostics of all files as they are now; see `reader.read_folder`.
+
+        As long as nothing has changed, this is the same object. Callers do not change it.
+        """
         if not os.path.isdir(self.folder):  # noqa: PTH112 - False, not an error, for what cannot be read
             return Folder()
         with self._lock:
-            shared = dict(self._stamps_of_shared())
-            if shared != self._shared:
-                self._known.clear()
-                self._shared = shared
             look = cache(bundle_problem)  # bundles are looked at once in each reading
-            reader = Reader(self.folder)
-            known: dict[Path, _Known] = {}
-            found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known))
-            self._known = known
-            for folder in {path.parent for path in known} or {self.folder}:
-                reader.defaults(folder)  # files that are unchanged were not read again, and so read no defaults
-            for folder in dict.fromkeys(path.parent for path in shared if path.stem == CALENDARS_STEM):
-                reader.calendars(folder)
-            found.diagnostics += reader.shared_diagnostics
+            stamps = stamps_of_files(self.folder)
+            # What cannot be looked at is read again each time.
+            is_same = stamps == self._stamps and None not in stamps.values()
+            if self._last is None or not is_same or not all(each.has_same_bundles(look) for each in self._with_bundles):
+                self._last = self._read(look)
+                self._stamps = stamps
+                self._with_bundles = [each for each in self._known.values() if each.bundles]
+            return self._last
+
+    def _read(self, look: BundleCheck) -> Folder:
+        """Look at each file, and read those that have changed."""
+        shared = dict(self._stamps_of_shared())
+        if shared != self._shared:
+            self._known.clear()
+            self._shared = shared
+        reader = Reader(self.folder)
+        known: dict[Path, _Known] = {}
+        found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known))
+        self._known = known
+        for folder in {path.parent for path in known} or {self.folder}:
+            reader.defaults(folder)  # files that are unchanged were not read again, and so read no defaults
+        for folder in dict.fromkeys(path.parent for path in shared if path.stem == CALENDARS_STEM):
+            reader.calendars(folder)
+        found.diagnostics += reader.shared_diagnostics
         return found
 
     def _read_file(self, reader: Reader, look: BundleCheck, path: Path, known: dict[Path, _Known]) -> Read:
@@ -98,8 +114,6 @@ class Catalog:
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        stat = path.stat()
+        return stamp_of(path.stat())
     except OSError:
         return None
-    # The time of the inode, too: that of the content stays when a file becomes readable.
-    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino

@@ -24,6 +24,8 @@ DEFAULTS_STEM = "_defaults"
 CALENDARS_STEM = "_calendars"
 SHARED_STEMS = (DEFAULTS_STEM, CALENDARS_STEM)
 """Names of files that are no workflows: what they hold is for all workflows of their folder and below."""
+Stamp = tuple[int, int, int, int]
+"""See `stamp_of`."""
 MAX_FOLDERS = 10_000
 """Folders that are looked into: a link to the root of a machine must not take the time of all workflows."""
 
@@ -79,6 +81,31 @@ def find_files(folder: str | os.PathLike[str], diagnostics: list[Diagnostic] | N
         elif stem and (dot + suffix).lower() in SUFFIXES:
             message = f"files that end in {dot}{suffix} are not read; rename it to {stem}{dot}{suffix.lower()}"
             found.append(Diagnostic.of_file(entry.path, Code.FILE_NAME, message))
+
+
+def stamps_of_files(folder: str | os.PathLike[str]) -> dict[str, Stamp | None]:
+    """Return path → stamp of each file in the folders that `find_files` looks into, other files of these included.
+
+    As long as this stays the same, so does what the files say, but for their bundles.
+
+    :returns: None as stamp of a file that cannot be looked at; errors of folders are entries of their own.
+    """
+    errors: list[Diagnostic] = []
+    found: dict[str, Stamp | None] = {entry.path: _stamp_of_entry(entry) for entry in _walk(os.fspath(folder), errors)}
+    return found | {f"{error.file}: {error.message}": None for error in errors}
+
+
+def _stamp_of_entry(entry: os.DirEntry[str]) -> Stamp | None:
+    try:
+        return stamp_of(entry.stat())
+    except OSError:
+        return None
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    """Return what changes whenever a file does."""
+    # The time of the inode, too: that of the content stays when a file becomes readable.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def folders_with_calendars(folder: str | os.PathLike[str]) -> list[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from batchy_provider.core.dates import format_date
@@ -50,10 +51,16 @@ def dag_states(dag_ids: Collection[str]) -> dict[str, DagState]:
     wanted = set(dag_ids)
     with create_session() as session:
         return {
-            dag_id: DagState(bool(paused), None if paused else _format(due), _split(owners))
+            dag_id: _dag_state(paused, due, owners)
             for dag_id, paused, due, owners in session.execute(query)
             if dag_id in wanted
         }
+
+
+@lru_cache(maxsize=32_768)
+def _dag_state(paused: bool | None, due: datetime | None, owners: str | None) -> DagState:
+    """Return the state of a DAG; that of thousands of DAGs seldom changes between two answers."""
+    return DagState(bool(paused), None if paused else _format(due), _split(owners))
 
 
 def _split(owners: str | None) -> tuple[str, ...]:

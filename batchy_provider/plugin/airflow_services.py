@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 
+from batchy_provider.exceptions import BatchyError
 from batchy_provider.hooks.airflow_database import read_airflow
 from batchy_provider.hooks.audit import log_in_airflow
 from batchy_provider.hooks.batchy import BatchyHook
@@ -32,6 +34,7 @@ RETRY_SECONDS = 2.0
 
 _lock = threading.Lock()
 _services: Services | None = None
+_warmed: Services | None = None
 
 
 def get_services() -> Services:
@@ -62,6 +65,29 @@ def reset_services() -> None:
         if _services is not None:
             _services.stop_listening()
         _services = None
+
+
+def warm_up() -> None:
+    """Start to read the workflow files and the state, which the first overview needs, in the background.
+
+    Thousands of files take seconds. A person who gets the page, or its icon in Airflow's navigation, asks for the
+    overview next.
+    """
+    global _warmed  # noqa: PLW0603 - one for each process
+    try:
+        services = get_services()
+    except BatchyError:
+        return
+    with _lock:
+        if _warmed is services:
+            return
+        _warmed = services
+
+    def read() -> None:
+        with contextlib.suppress(Exception):  # the overview itself says what is wrong
+            services.workflows.summaries()
+
+    threading.Thread(target=read, name="batchy-warm-up", daemon=True).start()
 
 
 def _store() -> Store:

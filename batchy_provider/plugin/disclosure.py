@@ -54,15 +54,31 @@ class Disclosure:
     caller: Caller
     services: Services
     _known: list[set[str]] = field(default_factory=list, init=False, repr=False)
+    _readable: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def sees_server(self) -> bool:
         """Tell whether the caller may see paths and addresses: those who may change Airflow's configuration."""
         return self.caller.may_configure()
 
+    def readable(self, workflows: set[str]) -> set[str]:
+        """Return the workflows that the caller may read, of all workflows that there are.
+
+        The answer holds for the rest of the response: one sentence or row after another needs it.
+        """
+        found = self.caller.readable(workflows)
+        self._readable.update({name: name in found for name in workflows})
+        self._known[:] = [workflows]
+        return found
+
+    def _may_read(self, workflow: str) -> bool:
+        if (known := self._readable.get(workflow)) is None:
+            known = self._readable[workflow] = self.caller.may("GET", workflow)
+        return known
+
     def names(self, workflows: Iterable[str]) -> list[str]:
         """Return the names of workflows that the caller may read."""
-        return [name for name in workflows if self.caller.may("GET", name)]
+        return [name for name in workflows if self._may_read(name)]
 
     def text(self, text: str, *, own: Collection[str] = ()) -> str:
         """Return a sentence without the names, paths and addresses that the caller may not see.
@@ -80,7 +96,7 @@ class Disclosure:
         if not self._known:  # the same for all sentences of one response: to ask takes a look at each workflow file
             self._known.append(self.services.workflows.known_names())
         known = words & self._known[0] - {*own}
-        return {name for name in known if not self.caller.may("GET", name)}
+        return {name for name in known if not self._may_read(name)}
 
     def summary(self, found: S) -> S:
         """Return what the caller may see of a workflow in a list."""
@@ -204,7 +220,7 @@ class Disclosure:
     def _chain(self, links: Iterable[LinkView]) -> list[LinkView]:
         chain: list[LinkView] = []
         for link in links:
-            if self.caller.may("GET", link.workflow):
+            if self._may_read(link.workflow):
                 chain.append(replace(link, text=self.text(link.text, own=(link.workflow,))))
             elif not chain or chain[-1].workflow != MASK:
                 chain.append(LinkView(MASK, WhyCode.NOT_DISCLOSED.value, f"{MASK} is a workflow that you may not see"))
@@ -212,14 +228,14 @@ class Disclosure:
 
     def impact(self, found: ImpactView) -> ImpactView:
         """Return what the caller may see of an impact: those who may not be seen are one entry without a name."""
-        seen = [each for each in found.downstream if self.caller.may("GET", each.workflow)]
+        seen = [each for each in found.downstream if self._may_read(each.workflow)]
         shown = [replace(each, via=[self._step(step) for step in each.via]) for each in seen]
         if len(seen) < len(found.downstream):
             shown.append(AffectedView(MASK, [], None, None))
         return replace(found, downstream=shown)
 
     def _step(self, step: StepView) -> StepView:
-        return step if self.caller.may("GET", step.workflow) else replace(step, workflow=MASK)
+        return step if self._may_read(step.workflow) else replace(step, workflow=MASK)
 
     def diagnostics(self, diagnostics: Iterable[Diagnostic], *, own: Collection[str] = ()) -> list[Diagnostic]:
         """Return what the caller may see of the errors of a file."""
@@ -237,7 +253,7 @@ class Disclosure:
 
     def task(self, task: str) -> str:
         """Return the name of a task. The name of a task that waits for a workflow contains that workflow's name."""
-        if not task.startswith(WAIT_PREFIX) or self.caller.may("GET", task.removeprefix(WAIT_PREFIX)):
+        if not task.startswith(WAIT_PREFIX) or self._may_read(task.removeprefix(WAIT_PREFIX)):
             return task
         return WAIT_PREFIX + MASK
 

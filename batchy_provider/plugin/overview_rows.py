@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -125,35 +125,98 @@ _SUMMARY_FIELDS = [each.name for each in fields(WorkflowSummary)]
 _COLUMNS = [each.name for each in fields(OverviewRow)]
 
 
-def ordered(rows: Iterable[OverviewRow], order_by: str) -> list[OverviewRow]:
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A row in a list.
+
+    :param kinds: the filters that select it.
+    :param rank: see `OverviewRow.rank`.
+    """
+
+    row: OverviewRow
+    kinds: frozenset[str]
+    rank: int
+
+    @classmethod
+    def of(cls, row: OverviewRow) -> ListedRow:
+        """Find out which filters select a row."""
+        kinds: set[str] = {each for each in FILTERS if row.matches(each)}
+        if row.problem in (Problem.UNREADABLE, Problem.FAILED):
+            kinds.add("failures")
+        return cls(row, frozenset(kinds), row.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class DagFacts:
+    """What a row has of Airflow.
+
+    :param dag: None if Airflow has no DAG of the workflow.
+    :param runs: the runs of the DAG that have not ended, oldest first.
+    :param tags: those of the DAG, for a workflow without a file.
+    :param owners: those of the DAG, for a workflow without a file.
+    """
+
+    dag: DagState | None = None
+    runs: Sequence[ActiveRun] = ()
+    tags: Sequence[str] = ()
+    owners: Sequence[str] = ()
+
+    def row(self, summary: WorkflowSummary) -> OverviewRow:
+        """Return the row of a workflow with these facts."""
+        return OverviewRow.of(summary, self.dag, self.runs, tags=self.tags, owners=self.owners)
+
+
+class RowCache:
+    """Return the row of each workflow: the same object as before, if nothing about it has changed.
+
+    The rows are those of nobody: what a caller may not see is taken out later. Safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[WorkflowSummary, DagFacts, ListedRow]] = {}
+
+    def row(self, summary: WorkflowSummary, facts: DagFacts) -> ListedRow:
+        """Return the row of a workflow."""
+        known = self._known.get(summary.workflow)
+        if known is not None and known[0] is summary and known[1] == facts:
+            return known[2]
+        listed = ListedRow.of(facts.row(summary))
+        self._known[summary.workflow] = summary, facts, listed
+        return listed
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget workflows that are gone."""
+        if len(self._known) > 2 * len(names):
+            self._known = {name: known for name, known in self._known.items() if name in names}
+
+
+def ordered(rows: Iterable[ListedRow], order_by: str) -> list[OverviewRow]:
     """Return rows in order.
 
     :param order_by: a column, or `PROBLEMS_FIRST`; with ``-`` before it, in descending order.
     :raises ConfigError: there is no such column.
     """
-    found = list(rows)
     if order_by.removeprefix("-") == PROBLEMS_FIRST:
-        return sorted(found, key=lambda row: row.rank, reverse=order_by.startswith("-"))
-    return sort_by(found, order_by, _COLUMNS)
+        found = sorted(rows, key=lambda each: each.rank, reverse=order_by.startswith("-"))
+        return [each.row for each in found]
+    return sort_by([each.row for each in rows], order_by, _COLUMNS)
 
 
-def counts_of(rows: Sequence[OverviewRow]) -> dict[str, int]:
+def counts_of(rows: Collection[ListedRow]) -> dict[str, int]:
     """Return filter → number of rows that it selects.
 
     `all` counts all rows, `failures` those with a failure that nobody has acknowledged.
     """
-    counts = {"all": len(rows), "failures": sum(row.problem in (Problem.UNREADABLE, Problem.FAILED) for row in rows)}
-    for each in FILTERS:
-        counts[each] = sum(row.matches(each) for row in rows)
-    return counts
+    found = Counter(kind for each in rows for kind in each.kinds)
+    return {"all": len(rows), "failures": found["failures"], **{each: found[each] for each in FILTERS}}
 
 
-def label_counts(rows: Iterable[OverviewRow], labels: Callable[[OverviewRow], Iterable[str]]) -> dict[str, int]:
+def label_counts(rows: Iterable[ListedRow], labels: Callable[[OverviewRow], Iterable[str]]) -> dict[str, int]:
     """Return label → number of rows that have it, by label.
 
     :param labels: the labels of a row, such as its tags.
     """
-    return dict(sorted(Counter(label for row in rows for label in labels(row)).items()))
+    return dict(sorted(Counter(label for each in rows for label in labels(each.row)).items()))
 
 
 def completed(

@@ -64,7 +64,9 @@ class Services(ForesightServices):
         """Workflows and their jobs."""
         from batchy_provider.services.workflows import WorkflowService
 
-        return WorkflowService(store=lambda: self.store, catalog=self.catalog, names=self.names, audit=self._report)
+        return WorkflowService(
+            store=lambda: self.store, catalog=self.catalog, names=self.names, audit=self._report, scan=self.scan
+        )
 
     @cached_property
     def batches(self) -> BatchService:
@@ -232,6 +234,7 @@ class Services(ForesightServices):
         return HealthService(store=lambda: self.store, more=lambda store: warnings_of(store, self.catalog, self.plan))
 
     def stop_listening(self) -> None:
-        """Stop listening for events, until the plan is asked for again."""
+        """Stop listening for events and changes, until the services are asked again."""
+        self._forget_states()
         if (plan := self.__dict__.get("plan")) is not None:
             plan.close()

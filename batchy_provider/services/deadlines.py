@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +14,11 @@ from batchy_provider.exceptions import StateError
 
 if TYPE_CHECKING:
     from batchy_provider.config.model import WorkflowModel
+    from batchy_provider.config.workflow import Workflow
     from batchy_provider.core.schedules import Schedule
 
 _MOST_STEPS = 100
+_NEVER = datetime.max
 
 
 class Deadline(NamedTuple):
@@ -27,6 +30,60 @@ class Deadline(NamedTuple):
 
     at: str
     late_seconds: int | None
+
+
+class DeadlineSpan(NamedTuple):
+    """The deadline that counts at a moment, and for how long it does. Moments are naive UTC.
+
+    :param at: the deadline; None if there is none.
+    :param is_missed: it has passed.
+    :param until: until then (exclusive), this changes only if the workflow does.
+    """
+
+    at: datetime | None
+    is_missed: bool
+    until: datetime
+
+    def deadline(self, now: datetime) -> Deadline | None:
+        """Return the deadline as people see it at a moment."""
+        if self.at is None:
+            return None
+        return Deadline(format_date(self.at), self.late_seconds(now))
+
+    def late_seconds(self, now: datetime) -> int | None:
+        """Return how long ago the deadline was missed; None if it was not."""
+        return None if self.at is None or not self.is_missed else int((now - self.at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    workflow: Workflow
+    last_success: str | None
+    since: datetime
+    span: DeadlineSpan
+
+
+class DeadlineCache:
+    """Find the deadlines of many workflows again and again: to search a schedule takes longer than all else in a row.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+
+    def find(self, workflow: Workflow, last_success: str | None, now: datetime) -> DeadlineSpan:
+        """Return the deadline of a workflow; the other parameters are those of `deadline_of`."""
+        known = self._known.get(workflow.name)
+        if (
+            known is None
+            or known.workflow is not workflow
+            or known.last_success != last_success
+            or not known.since <= now < known.span.until
+        ):
+            span = _find(workflow.model, last_success, now, workflow.schedule)
+            known = self._known[workflow.name] = _Known(workflow, last_success, now, span)
+        return known.span
 
 
 def deadline_of(
@@ -42,26 +99,42 @@ def deadline_of(
     :param schedule: with the calendar that the file picks; None for a file that picks none.
     :returns: None if the file has no deadline, or all due runs have succeeded.
     """
-    allowed = time_to_deadline(model)
+    return _find(model, last_success, now, schedule).deadline(now)
+
+
+def _find(
+    model: WorkflowModel | None, last_success: str | None, now: datetime, schedule: Schedule | None
+) -> DeadlineSpan:
+    allowed = None if model is None else time_to_deadline(model)
+    if model is None or allowed is None:
+        return DeadlineSpan(None, False, _NEVER)
     if schedule is None:
         schedule = schedule_of_model(model)
-    if allowed is None or not schedule.known:
-        return None
+    if not schedule.known:
+        return DeadlineSpan(None, False, _NEVER)
     succeeded = parse_date(last_success) if last_success else None
     begin = parse_date(model.start_date) if model.start_date else None
     try:
         due = schedule.last_fire(now)
     except StateError:  # the first day of its calendar is ahead
-        return None
-    ahead: Deadline | None = None
+        return DeadlineSpan(None, False, now)
+    next_due = _next_fire(schedule, now)
+    ahead: datetime | None = None
     for _ in range(_MOST_STEPS):
         if (succeeded is not None and succeeded >= due) or (begin is not None and due < begin):
-            return ahead
+            break
         if due + allowed <= now:
-            return Deadline(format_date(due + allowed), int((now - due - allowed).total_seconds()))
-        ahead = Deadline(format_date(due + allowed), None)
+            return DeadlineSpan(due + allowed, True, min(next_due, ahead or _NEVER))
+        ahead = due + allowed
         try:
             due = schedule.fire_before(due)
         except StateError:
-            return ahead
-    return ahead
+            break
+    return DeadlineSpan(ahead, False, min(next_due, ahead or _NEVER))
+
+
+def _next_fire(schedule: Schedule, now: datetime) -> datetime:
+    try:
+        return schedule.next_fire(now)
+    except StateError:  # the last day of its calendar has passed
+        return now

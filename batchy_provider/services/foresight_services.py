@@ -50,6 +50,7 @@ class ForesightServices(ServiceSources):
             lost_state=LostState(lambda: self.archive),
             airflow=self._airflow,
             chances=self.plan.chances,
+            scan=self.scan,
         )
 
     @cached_property
@@ -64,6 +65,7 @@ class ForesightServices(ServiceSources):
             airflow=self._airflow,
             lost_tries=self._lost_tries,
             events=(lambda: self.events) if self._is_server else None,
+            scan=self.scan,
         )
 
     @cached_property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from batchy_provider.core.dates import format_date
 from batchy_provider.exceptions import ConfigError
 from batchy_provider.plan.simulation import simulate
+from batchy_provider.services.folder_view import FolderViews
 from batchy_provider.services.plan_cache import Plan, PlanCache
 from batchy_provider.services.plan_inputs import LostTriesReader, PlanInputs
 from batchy_provider.services.why_scan import Neighbours, WhyScan, check_known
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from batchy_provider.plan.why_facts import Facts
     from batchy_provider.services.events import EventFeed
     from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.services.states import ScanStates
     from batchy_provider.services.why_answers import AirflowReader
     from batchy_provider.state.store import Store
 
@@ -97,6 +99,7 @@ class PlanService:
     :param airflow: reads what Airflow knows; None where there is no Airflow.
     :param lost_tries: reads how much time jobs lost by tries that failed; None where there is no Airflow.
     :param events: the events of batches, in a process that keeps its plan until one of them; None in others.
+    :param scan: returns the state of many workflows; None to read it from the store.
     """
 
     def __init__(
@@ -108,8 +111,11 @@ class PlanService:
         airflow: AirflowReader | None,
         lost_tries: LostTriesReader | None = None,
         events: Callable[[], EventFeed] | None = None,
+        scan: ScanStates | None = None,
     ) -> None:
         self._store = store
+        self._scan: ScanStates = scan or (lambda names: self._store().scan(names))
+        self._files = FolderViews()
         self._catalog = catalog
         self._names = names
         self._airflow = airflow
@@ -152,7 +158,7 @@ class PlanService:
         """
         folder, wanted = self._catalog.read(), set(workflows)
         if hours <= 0:
-            scan = WhyScan(self._store(), folder)
+            scan = WhyScan(self._store(), self._files.of(folder), self._scan)
             return scan.read(scan.neighbours.above(wanted), with_waits=False), []
         # Whole hours, so that a plan that is kept serves the next question.
         whole = math.ceil(hours)
@@ -173,7 +179,7 @@ class PlanService:
 
     def _plan(self, folder: Folder, workflows: Collection[str], hours: int) -> Plan:
         store = self._store()
-        scan = WhyScan(store, folder)
+        scan = WhyScan(store, self._files.of(folder), self._scan)
         if self._airflow is not None or self._cache.is_kept:
             # All workflows share the slots of Airflow.
             workflows = {*workflows, *self._names.all(), *scan.file_names}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.result_store import ResultStore
     from batchy_provider.bundles.storage import OpenPath
     from batchy_provider.config.catalog import Catalog
+    from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
     from batchy_provider.services.answers import Audit, AuditLog
     from batchy_provider.services.archive import ArchiveService
     from batchy_provider.services.events import Event, EventFeed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.plan_inputs import LostTriesReader
     from batchy_provider.services.why_answers import AirflowReader
+    from batchy_provider.state.state_cache import StateCache
     from batchy_provider.state.store import Store
 
 
@@ -81,6 +83,20 @@ class ServiceSources:
             if self._store is None:
                 self._store = self._make_store()
             return self._store
+
+    @cached_property
+    def _states(self) -> StateCache:
+        """The state of many workflows, of which only what has changed is read."""
+        from batchy_provider.state.state_cache import StateCache
+
+        return StateCache(lambda: self.store)
+
+    def scan(self, names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
+        """Return the state of those of some workflows that Redis has, sorted by name; see `Store.scan`.
+
+        A server is asked often, so it keeps what it has read, and reads only what has changed since.
+        """
+        return self._states.scan(names) if self._is_server else self.store.scan(names)
 
     @cached_property
     def results(self) -> ResultStore:
@@ -142,8 +158,13 @@ class ServiceSources:
             self._audit(entry)
 
     def close(self) -> None:
-        """Close the connection to Redis, if one was made."""
+        """Close the connections to Redis that were made."""
+        self._forget_states()
         with self._lock:
             store, self._store = self._store, None
         if store is not None:
             store.backend.client.close()
+
+    def _forget_states(self) -> None:
+        if (states := self.__dict__.get("_states")) is not None:
+            states.close()

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
     from batchy_provider.state.store import Store
+
+ScanStates = Callable[[Collection[str]], "list[WorkflowState | UnreadableWorkflow]"]
+"""Returns the state of those of some workflows that Redis has, sorted by name."""
 
 
 class StateService:

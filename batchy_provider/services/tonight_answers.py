@@ -17,11 +17,12 @@ from batchy_provider.plan.expected_runs import RunState
 from batchy_provider.plan.run_list import MOST_RUNS
 from batchy_provider.plan.timeline import Span, TimelineRow, in_order, timeline_row
 from batchy_provider.services.deadlines import Deadline, deadline_of
+from batchy_provider.services.folder_view import diagnostics_by_workflow
 from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.services.plan_answers import MAX_HOURS
 from batchy_provider.services.timeline_views import Timeline, TimelineBandView, TimelineRowView, TimelineRunView
 from batchy_provider.services.warning_answers import standing
-from batchy_provider.services.workflows import diagnostics_by_workflow, unknown_workflow
+from batchy_provider.services.workflows import unknown_workflow
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.outline_reader import BatchesInSpan, OutlineReader
 

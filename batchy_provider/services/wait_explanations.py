@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from batchy_provider.plan.why import why_all
 from batchy_provider.plan.why_codes import WhyCode
+from batchy_provider.services.folder_view import FolderView
 from batchy_provider.services.why_scan import WhyScan
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def explain_waits(store: Store, catalog: Catalog, workflows: Collection[str]) ->
     Without the workflows of which the verdict of a wait says all: those that run. What scripts have written to stderr
     is not in there, since others may read the log of a wait.
     """
-    scan = WhyScan(store, catalog.read())
+    scan = WhyScan(store, FolderView.of(catalog.read()))
     facts = scan.read(scan.neighbours.above(workflows), with_history=False)
     found = {}
     for name, answer in why_all(facts, workflows).items():

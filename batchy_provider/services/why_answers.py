@@ -14,6 +14,7 @@ from batchy_provider.core.workflow_state import UnreadableWorkflow
 from batchy_provider.plan.impact import Impact, impact
 from batchy_provider.plan.why import Why, why, why_all
 from batchy_provider.plan.why_facts import Facts, WorkflowFacts
+from batchy_provider.services.folder_view import FolderViews
 from batchy_provider.services.why_scan import WhyScan, check_known
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.failed_output import FailedOutput
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.lost_state import LostState
+    from batchy_provider.services.states import ScanStates
     from batchy_provider.state.store import Store
 
 
@@ -146,6 +148,7 @@ class WhyService:
     :param lost_state: finds out what Redis has lost.
     :param airflow: reads what Airflow knows; None where there is no Airflow.
     :param chances: returns workflow → the probability that it misses its next deadline, as far as it is known.
+    :param scan: returns the state of many workflows; None to read it from the store.
     """
 
     def __init__(
@@ -158,8 +161,11 @@ class WhyService:
         lost_state: LostState,
         airflow: AirflowReader | None,
         chances: Callable[[Collection[str]], Mapping[str, float]] = lambda workflows: {},
+        scan: ScanStates | None = None,
     ) -> None:
         self._store = store
+        self._scan_states: ScanStates = scan or (lambda names: self._store().scan(names))
+        self._files = FolderViews()
         self._catalog = catalog
         self._names = names
         self._failed_output = failed_output
@@ -215,7 +221,7 @@ class WhyService:
         :param sees_output: as in `of`.
         """
         found: dict[str, FailureView] = {}
-        for state in self._store().scan(names) if names else ():
+        for state in self._scan_states(names) if names else ():
             if isinstance(state, UnreadableWorkflow) or state.batch is None or state.batch.status != "failed":
                 continue
             job = self._visible_output(state, sees_output, if_fast=True)
@@ -240,7 +246,7 @@ class WhyService:
         return ImpactView.of(impact(facts, workflow, late=late, failed=failed, chances=chances))
 
     def _scan(self) -> WhyScan:
-        return WhyScan(self._store(), self._catalog.read())
+        return WhyScan(self._store(), self._files.of(self._catalog.read()), self._scan_states)
 
     def _with_airflow(self, facts: Facts) -> Facts:
         if self._airflow is None:

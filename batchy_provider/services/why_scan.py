@@ -21,8 +21,7 @@ from batchy_provider.core.waits import Verdict, Wait
 from batchy_provider.exceptions import BatchyError, NothingToLoadError
 from batchy_provider.plan.pending_runs import due_times, is_done
 from batchy_provider.plan.why_facts import Dependency, EmptyWindow, Facts, Need, WaitFacts, WorkflowFacts
-from batchy_provider.services.file_facts import file_facts
-from batchy_provider.services.workflows import diagnostics_by_workflow, unknown_workflow
+from batchy_provider.services.workflows import unknown_workflow
 from batchy_provider.state.consecutive_failures import consecutive_failures
 from batchy_provider.state.ledger_scan import scan_ledgers
 from batchy_provider.state.log_throttle import LogThrottle
@@ -31,10 +30,11 @@ from batchy_provider.state.wait_rounds import ask_many
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
-    from batchy_provider.config.reader import Folder
     from batchy_provider.core.holders import HolderState
     from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
+    from batchy_provider.services.folder_view import FolderView
     from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.services.states import ScanStates
     from batchy_provider.state.store import Store
 
 _unforeseen = LogThrottle(logging.getLogger(__name__))
@@ -77,16 +77,6 @@ def _closure(names: Iterable[str], edges: Mapping[str, Collection[str]]) -> set[
     return found
 
 
-def files_of(folder: Folder) -> dict[str, WorkflowFacts]:
-    """Return workflow → what its file says. A file whose facts cannot be read counts as faulty."""
-    diagnostics = diagnostics_by_workflow(folder.diagnostics)
-    found: dict[str, WorkflowFacts] = {}
-    for name in folder.workflows.keys() | diagnostics.keys():
-        facts = file_facts(folder.workflows.get(name), diagnostics.get(name, ()))
-        found[name] = WorkflowFacts(workflow=name, file=facts)
-    return found
-
-
 def check_known(facts: Facts, workflow: str, catalog: Catalog, names: WorkflowNames) -> None:
     """Require that Redis, a file or the archive knows a workflow.
 
@@ -101,13 +91,15 @@ class WhyScan:
     """One reading of what is known of some workflows.
 
     :param store: the state in Redis.
-    :param folder: the workflow files.
+    :param files: the workflow files.
+    :param scan: returns the state of many workflows; None to read it from the store.
     """
 
-    def __init__(self, store: Store, folder: Folder) -> None:
+    def __init__(self, store: Store, files: FolderView, scan: ScanStates | None = None) -> None:
         self._store = store
-        self._folder = folder
-        self._files = files_of(folder)
+        self._folder = files.folder
+        self._files = files.facts
+        self._scan: ScanStates = scan or store.scan
         self.neighbours = Neighbours.of(self._files)
 
     @property
@@ -132,7 +124,7 @@ class WhyScan:
     # -- the state -------------------------------------------------------------------------------------------
 
     def _with_states(self, names: Collection[str]) -> dict[str, WorkflowFacts]:
-        states = {state.workflow: state for state in self._store.scan(names)}
+        states = {state.workflow: state for state in self._scan(names)}
         return {name: self._with_state(name, states.get(name)) for name in sorted(names)}
 
     def _with_state(self, name: str, state: WorkflowState | UnreadableWorkflow | None) -> WorkflowFacts:

@@ -21,7 +21,7 @@ from batchy_provider.core.windows import position_or_none
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import BatchyError
 from batchy_provider.services.answers import JobSummary, WorkflowSummary
-from batchy_provider.services.deadlines import deadline_of
+from batchy_provider.services.deadlines import DeadlineCache
 from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.services.warning_answers import standing
 from batchy_provider.state.log_throttle import LogThrottle
@@ -46,13 +46,19 @@ def row_of(
     faults: int,
     waits_for: list[str],
     waited_for_by: list[str],
+    now: datetime | None = None,
+    deadlines: DeadlineCache | None = None,
 ) -> WorkflowSummary:
-    """Return the row of a workflow in a list. An error in one workflow makes only its own row unreadable."""
+    """Return the row of a workflow in a list. An error in one workflow makes only its own row unreadable.
+
+    The parameters are those of `summary_of`.
+    """
     neighbours: dict[str, Any] = {"faults": faults, "waits_for": waits_for, "waited_for_by": waited_for_by}
+    given: dict[str, Any] = {**neighbours, "now": now, "deadlines": deadlines}
     try:
         if not isinstance(state, UnreadableWorkflow):
-            return summary_of(name, state, workflow, **neighbours)
-        return replace(summary_of(name, None, workflow, **neighbours), **_unreadable(state.reason))
+            return summary_of(name, state, workflow, **given)
+        return replace(summary_of(name, None, workflow, **given), **_unreadable(state.reason))
     except Exception as error:
         _unforeseen.warning(name, "%s: its row cannot be made", name, exc_info=error)
         reason = f"{error}" if isinstance(error, BatchyError) else f"{type(error).__name__}: {error}"
@@ -72,15 +78,22 @@ def summary_of(
     faults: int,
     waits_for: list[str],
     waited_for_by: list[str],
+    now: datetime | None = None,
+    deadlines: DeadlineCache | None = None,
 ) -> WorkflowSummary:
-    """Summarize a workflow from its state, its file, or both."""
+    """Summarize a workflow from its state, its file, or both.
+
+    :param now: naive UTC; None for the clock of this machine.
+    :param deadlines: finds deadlines; None without a cache of them.
+    """
     batch = state.batch if state is not None else None
     model = workflow.model if workflow is not None else None
     config = workflow.config() if workflow is not None and state is None else None
     live = {} if state is None or batch is None or batch.status != "open" else state.progress
     last_success = state.last_success if state is not None else None
-    now = to_utc(datetime.now(timezone.utc))
-    deadline = None if workflow is None or model is None else deadline_of(model, last_success, now, workflow.schedule)
+    now = now or to_utc(datetime.now(timezone.utc))
+    span = None if workflow is None else (deadlines or DeadlineCache()).find(workflow, last_success, now)
+    deadline = None if span is None else span.deadline(now)
     return WorkflowSummary(
         workflow=name,
         status=batch.status if batch else "new",

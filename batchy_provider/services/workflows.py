@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchy_provider.config.diagnostics import Code, Diagnostic, did_you_mean
-from batchy_provider.config.file_scan import CALENDARS_STEM
+from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
 from batchy_provider.config.graph import graph_of
-from batchy_provider.core.dates import format_date
+from batchy_provider.core.dates import format_date, to_utc
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Actor, WorkflowConfig
@@ -20,14 +20,17 @@ from batchy_provider.core.windows import position_or_none
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import ConfigError, UnknownWorkflowError
 from batchy_provider.services.answers import Audit, Page, WorkflowDetail, WorkflowSummary
+from batchy_provider.services.folder_view import FolderView, FolderViews
 from batchy_provider.services.list_filters import is_found, is_labelled, sort_by
-from batchy_provider.services.workflow_summaries import job_summaries, row_of, summary_of, waits_of
+from batchy_provider.services.summary_cache import RowFacts, SummaryCache
+from batchy_provider.services.workflow_summaries import job_summaries, summary_of
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.known_workflows import WorkflowNames
+    from batchy_provider.services.states import ScanStates
     from batchy_provider.state.store import Store
 
 MAX_LIMIT = 1000
@@ -42,13 +45,25 @@ class WorkflowService:
     :param catalog: the workflow files.
     :param names: which workflows Redis knows.
     :param audit: called with each change after it is made.
+    :param scan: returns the state of many workflows; None to read it from the store.
     """
 
-    def __init__(self, *, store: Callable[[], Store], catalog: Catalog, names: WorkflowNames, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        *,
+        store: Callable[[], Store],
+        catalog: Catalog,
+        names: WorkflowNames,
+        audit: AuditLog,
+        scan: ScanStates | None = None,
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._names = names
+        self._scan: ScanStates = scan or (lambda names: self._store().scan(names))
         self._audit = audit
+        self._rows = SummaryCache()
+        self._files = FolderViews()
 
     def find(
         self,
@@ -81,42 +96,49 @@ class WorkflowService:
         found = self.summaries(only)
         return [each for each in found if is_found(each, search)]
 
-    def all_names(self) -> set[str]:
-        """Return the names of all workflows, in Redis or with a file, valid or not."""
-        folder = self._catalog.read()
-        return self._names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
+    def files(self) -> FolderView:
+        """Return what the workflow files say now."""
+        return self._files.of(self._catalog.read())
+
+    def all_names(self, files: FolderView | None = None) -> set[str]:
+        """Return the names of all workflows, in Redis or with a file, valid or not.
+
+        :param files: as `files` returned them; None to read them.
+        """
+        return self._names.all() | (files or self.files()).names
 
     def known_names(self) -> set[str]:
         """Return the names of the workflows that this process knows already, without asking Redis."""
-        folder = self._catalog.read()
-        return self._names.seen() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
+        return self._names.seen() | self.files().names
 
-    def summaries(self, only: Collection[str] | None = None) -> list[WorkflowSummary]:
-        """Return all workflows, by name."""
-        folder = self._catalog.read()
-        names = self._names.all() | folder.workflows.keys()
-        if only is not None:
-            names &= set(only)
-        states = {state.workflow: state for state in self._store().scan(names)}
-        diagnostics = diagnostics_by_workflow(folder.diagnostics)
-        waits = {name: waits_of(workflow) for name, workflow in folder.workflows.items()}
-        waited: dict[str, list[str]] = {}
-        for name, others in waits.items():
-            for other in others:
-                waited.setdefault(other, []).append(name)
-        all_names = sorted(states.keys() | folder.workflows.keys() | diagnostics.keys())
-        return [
-            row_of(
+    def summaries(self, only: Collection[str] | None = None, files: FolderView | None = None) -> list[WorkflowSummary]:
+        """Return all workflows, by name. A row that has not changed is the same object as in the last answer.
+
+        :param only: which; None for all.
+        :param files: as `files` returned them; None to read them.
+        """
+        files = files or self.files()
+        workflows, known = files.folder.workflows, self._names.all() | files.folder.workflows.keys()
+        names = known if only is None else known & set(only)
+        states = {state.workflow: state for state in self._scan(names)}
+        now = to_utc(datetime.now(timezone.utc))
+        found = [
+            self._rows.row(
                 name,
-                states.get(name),
-                folder.workflows.get(name),
-                faults=len(diagnostics.get(name, ())),
-                waits_for=waits.get(name, []),
-                waited_for_by=sorted(waited.get(name, [])),
+                RowFacts(
+                    states.get(name),
+                    workflows.get(name),
+                    len(files.diagnostics.get(name, ())),
+                    files.waits_for.get(name, []),
+                    files.waited_for_by.get(name, []),
+                ),
+                now,
             )
-            for name in all_names
+            for name in sorted(states.keys() | files.names)
             if only is None or name in only
         ]
+        self._rows.keep(known | files.names)
+        return found
 
     def next_starts(self, names: Collection[str]) -> dict[str, str]:
         """Return workflow → where its next live window starts (inclusive), as far as that is known.
@@ -124,7 +146,7 @@ class WorkflowService:
         Of jobs that have loaded differently far, the one that is furthest behind counts.
         """
         found: dict[str, str] = {}
-        for state in self._store().scan(names) if names else ():
+        for state in self._scan(names) if names else ():
             if isinstance(state, UnreadableWorkflow):
                 continue
             positions = [
@@ -141,17 +163,15 @@ class WorkflowService:
 
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
         """
-        folder = self._catalog.read()
-        workflow = folder.workflows.get(name)
-        diagnostics = diagnostics_by_workflow(folder.diagnostics).get(name, [])
+        files = self.files()
+        workflow, diagnostics = files.folder.workflows.get(name), files.diagnostics.get(name, [])
         try:
             state: WorkflowState | None = self._store().status(name)
         except UnknownWorkflowError:
             if workflow is None and not diagnostics:
                 raise self.unknown(name) from None
             state = None
-        waits = waits_of(workflow) if workflow is not None else []
-        waited = sorted(other for other, found in folder.workflows.items() if name in waits_of(found))
+        waits, waited = files.waits_for.get(name, []), files.waited_for_by.get(name, [])
         nodes = graph_of(workflow) if workflow is not None and workflow.model is not None else {}
         config = workflow.config() if workflow is not None else None
         path = workflow.path if workflow is not None else Path(diagnostics[0].file) if diagnostics else None
@@ -250,27 +270,6 @@ def unknown_workflow(name: str, catalog: Catalog, names: WorkflowNames) -> Unkno
 def folder_text(folder: Path) -> str:
     """Name the folder of workflow files in a message."""
     return f"the folder {folder}" if folder.is_dir() else f"a folder of workflow files (there is none at {folder})"
-
-
-def diagnostics_by_workflow(diagnostics: Collection[Diagnostic]) -> dict[str, list[Diagnostic]]:
-    """Group diagnostics by the workflow whose file they are in. Those of ``_defaults`` belong to no workflow.
-
-    Those of ``_calendars`` follow those of each workflow that cannot use its calendar because of them.
-    """
-    by_name: dict[str, list[Diagnostic]] = {}
-    calendars: dict[Path, list[Diagnostic]] = {}
-    for diagnostic in diagnostics:
-        path = Path(diagnostic.file)
-        if path.stem == CALENDARS_STEM and path.suffix:
-            calendars.setdefault(path.parent, []).append(diagnostic)
-        elif not path.stem.startswith("_") and path.suffix:
-            by_name.setdefault(path.stem, []).append(diagnostic)
-    if calendars:
-        for found in by_name.values():
-            if any(each.code == Code.INVALID_CALENDAR.value for each in found):
-                # The nearest file is the one that counts first.
-                found += [each for folder in Path(found[0].file).parents for each in calendars.get(folder, ())]
-    return by_name
 
 
 def _text(path: Path | None) -> str | None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,8 @@ from batchy_provider.state.transaction import own_errors
 from batchy_provider.state.warning_changes import readable_warnings
 from batchy_provider.state.warning_codec import WARNINGS
 
-_SCAN_COUNT = 1000
+AT_ONCE = 1000
+"""The state of so many workflows is asked for in one round trip."""
 _KEYS_AT_ONCE = 10_000
 _MOST_JOBS = 5000
 """A hash with more fields, and nothing of this package's beside it, is another program's; it is not read."""
@@ -57,33 +58,43 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
 def scan_each(backend: Backend, names: Collection[str] | None = None) -> Iterator[WorkflowState | UnreadableWorkflow]:
     """Yield what `scan` returns, a thousand workflows at a time: the first ones before the last ones are read."""
     wanted = sorted(candidates(backend) if names is None else names)
-    for start in range(0, len(wanted), _SCAN_COUNT):
-        looks = [_Look(Keys(name, backend.cluster)) for name in wanted[start : start + _SCAN_COUNT]]
-        replies = backend.pipelined([command for look in looks for command in look.questions()])
-        for at, look in enumerate(looks):
-            look.take(replies[3 * at : 3 * at + 3])
-        known = [look for look in looks if look.state is not None]
-        scores = backend.pipelined([last_success_command(look.keys, look.state) for look in known if look.state])
-        held = next((look.keys.workflow for look in known if look.state and look.state.hold), None)
+    for start in range(0, len(wanted), AT_ONCE):
+        looks = look_at(wanted[start : start + AT_ONCE], backend.cluster, backend.pipelined)
+        held = next((look.keys.workflow for look in looks if look.state and look.state.hold), None)
         now = datetime.min if held is None else backend.server_time(held)
-        for look, score in zip(known, scores, strict=True):
-            look.succeeded, look.now = score, now
-        yield from [row for look in looks if (row := look.row()) is not None]
+        yield from [row for look in looks if (row := look.row(now)) is not None]
 
 
-class _Look:
+def look_at(names: Iterable[str], cluster: bool, ask: Callable[[Sequence[Command]], list[Any]]) -> list[Look]:
+    """Read the state of workflows in two round trips.
+
+    :param cluster: as in `Backend`.
+    :param ask: sends commands in one packet, and returns their replies; an error is a reply too.
+    """
+    looks = [Look(Keys(name, cluster)) for name in names]
+    replies = ask([command for look in looks for command in look.questions()])
+    for at, look in enumerate(looks):
+        look.take(replies[3 * at : 3 * at + 3])
+    known = [look for look in looks if look.state is not None]
+    scores = ask([last_success_command(look.keys, look.state) for look in known if look.state])
+    for look, score in zip(known, scores, strict=True):
+        look.succeeded = score
+    return looks
+
+
+class Look:
     """One workflow of a scan: what is asked of it, and what came back."""
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
         self.state: Snapshot | None = None
         self.succeeded: Any = None
-        self.now = datetime.min
         self._progress: dict[str, str] = {}
         self._warnings: str | None = None
         self._error: Exception | None = None
 
     def questions(self) -> list[Command]:
+        """Return the commands whose replies `take` takes."""
         keys = self.keys
         return [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS, WARNINGS), ("HGETALL", keys.progress)]
 
@@ -101,8 +112,11 @@ class _Look:
         except Exception as error:
             self._error = error
 
-    def row(self) -> WorkflowState | UnreadableWorkflow | None:
-        """Return the workflow; None if Redis has none of that name."""
+    def row(self, now: datetime) -> WorkflowState | UnreadableWorkflow | None:
+        """Return the workflow; None if Redis has none of that name.
+
+        :param now: the server's time, naive UTC; any moment if it is not on hold.
+        """
         name = self.keys.workflow
         try:
             if self._error is not None:
@@ -111,7 +125,7 @@ class _Look:
                 return None
             if isinstance(self.succeeded, Exception):
                 raise reply_error(last_success_command(self.keys, self.state), self.succeeded)
-            found = present(self.keys, self.state, self._progress, self.succeeded, self.now)
+            found = present(self.keys, self.state, self._progress, self.succeeded, now)
             return replace(found, warnings=readable_warnings(self.keys, self._warnings)) if self._warnings else found
         except (StateError, UnfinishedRenameError, RedisError) as error:
             return UnreadableWorkflow(name, str(error))
@@ -125,8 +139,8 @@ def candidates(backend: Backend) -> set[str]:
     with own_errors(backend.client):
         names = list(dict.fromkeys(_candidates(backend)))
     found: set[str] = set()
-    for start in range(0, len(names), _SCAN_COUNT):
-        part = names[start : start + _SCAN_COUNT]
+    for start in range(0, len(names), AT_ONCE):
+        part = names[start : start + AT_ONCE]
         asked = [Keys(name, backend.cluster) for name in part]
         sizes = backend.pipelined([("HLEN", keys.live) for keys in asked])
         big = [keys for keys, size in zip(asked, sizes, strict=True) if isinstance(size, int) and size > _MOST_JOBS]

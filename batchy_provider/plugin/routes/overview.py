@@ -9,7 +9,7 @@ from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.configuration import conf
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from batchy_provider.plugin.activity import ActiveRun, states_by_task
@@ -17,7 +17,10 @@ from batchy_provider.plugin.airflow_dags import DagState, active_runs, dag_state
 from batchy_provider.plugin.airflow_services import ServicesDep
 from batchy_provider.plugin.disclosure import DisclosureDep
 from batchy_provider.plugin.overview_rows import (
+    DagFacts,
+    ListedRow,
     OverviewRow,
+    RowCache,
     RowFilter,
     completed,
     counts_of,
@@ -31,6 +34,7 @@ from batchy_provider.services.composition import Services
 from batchy_provider.services.list_filters import is_found, is_labelled
 
 router = APIRouter(tags=["overview"])
+_rows = RowCache()
 
 
 class Overview(BaseModel):
@@ -83,7 +87,7 @@ def _may_upload(caller: AnyCaller) -> bool:
     return conf.getboolean("batchy", "allow_upload", fallback=False) and caller.may_upload()
 
 
-@router.get("/overview", operation_id="get_overview", summary="Overview of all workflows")
+@router.get("/overview", operation_id="get_overview", summary="Overview of all workflows", response_model=Overview)
 def get_overview(
     caller: AnyCaller,
     services: ServicesDep,
@@ -107,13 +111,17 @@ def get_overview(
     ] = "workflow",
     limit: Limit = 50,
     offset: Offset = 0,
-) -> Overview:
+) -> Response:
     """Return the workflows that the caller may read, each with state, deadline, next run and dependencies."""
-    known = _rows(services.workflows.summaries(caller.readable(services.workflows.all_names())))
-    rows = [row for row in known if is_found(row, search) and is_labelled(row, tag, owner)]
-    selected = ordered([row for row in rows if kind is None or row.matches(kind)], order_by)
+    files = services.workflows.files()
+    names = services.workflows.all_names(files)
+    readable = disclosure.readable(names)
+    known = _listed(services.workflows.summaries(readable, files))
+    _rows.keep(names)
+    rows = [each for each in known if is_found(each.row, search) and is_labelled(each.row, tag, owner)]
+    selected = ordered([each for each in rows if kind is None or kind in each.kinds], order_by)
     items = _completed(selected[offset : offset + limit], caller, services)
-    return Overview(
+    found = Overview(
         items=[*map(disclosure.summary, items)],
         total=len(selected),
         limit=limit,
@@ -121,28 +129,38 @@ def get_overview(
         counts=counts_of(rows),
         tags=label_counts(known, lambda row: row.tags),
         owners=label_counts(known, lambda row: row.owners),
-        editable=[row.workflow for row in items if caller.may("PUT", row.workflow)],
+        editable=caller.permitted("PUT", [row.workflow for row in items]),
         may_upload=_may_upload(caller),
         cfg_folder=str(services.catalog.folder) if disclosure.sees_server else "cfg",
     )
+    # FastAPI's own way checks each value again.
+    return Response(found.model_dump_json(), media_type="application/json")
 
 
-def _rows(found: list[WorkflowSummary]) -> list[OverviewRow]:
+def _listed(found: list[WorkflowSummary]) -> list[ListedRow]:
     names = [summary.workflow for summary in found]
     dags, runs = dag_states(names), active_runs(names)
     tags = dag_tags([each.workflow for each in found if not each.in_cfg and each.workflow in dags])
+    default = conf.get("operators", "default_owner")
     return [
-        _row(each, dags.get(each.workflow), runs.get(each.workflow, ()), tags.get(each.workflow, ())) for each in found
+        _rows.row(
+            each,
+            _facts(each, dags.get(each.workflow), runs.get(each.workflow, ()), tags.get(each.workflow, ()), default),
+        )
+        for each in found
     ]
 
 
-def _row(
-    summary: WorkflowSummary, dag: DagState | None, runs: Sequence[ActiveRun], tags: Sequence[str] = ()
-) -> OverviewRow:
-    # The owner that Airflow gives to tasks without one says nothing.
-    default = conf.get("operators", "default_owner")
-    owners = [owner for owner in (dag.owners if dag is not None else ()) if owner != default]
-    return OverviewRow.of(summary, dag, runs, tags=tags, owners=owners)
+def _facts(
+    summary: WorkflowSummary, dag: DagState | None, runs: Sequence[ActiveRun], tags: Sequence[str], default: str
+) -> DagFacts:
+    """Return what a row has of Airflow.
+
+    :param default: the owner that Airflow gives to tasks without one, which says nothing.
+    """
+    if summary.in_cfg or dag is None:
+        return DagFacts(dag, runs, tags)
+    return DagFacts(dag, runs, tags, [owner for owner in dag.owners if owner != default])
 
 
 def _completed(rows: list[OverviewRow], caller: Caller, services: Services) -> list[OverviewRow]:
@@ -166,7 +184,8 @@ def get_row(
         upload=_may_upload(caller),
     )
     runs = active_runs([workflow]).get(workflow, [])
-    (row,) = _completed([_row(summary, dag, runs, tags)], caller, services)
+    facts = _facts(summary, dag, runs, tags, conf.get("operators", "default_owner"))
+    (row,) = _completed([facts.row(summary)], caller, services)
     tasks = _tasks(summary.workflow, summary.run) if summary.status == "open" and summary.run else {}
     visible = {disclosure.task(task): state for task, state in tasks.items()}
     return OverviewDetail(

@@ -14,9 +14,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi import Path as PathParameter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from batchy_provider.plugin.airflow_services import warm_up
 from batchy_provider.plugin.security import AnyCaller
 
 router = APIRouter(include_in_schema=False)
@@ -47,12 +49,15 @@ _files = StaticFiles(directory=STATIC)
 @router.get("/page")
 def page(caller: AnyCaller) -> Response:
     """Return the page. Like all routes, it redirects a person without a login to Airflow's login page."""
+    warm_up()
     return FileResponse(STATIC / "index.html", headers=_HEADERS)
 
 
 @router.get("/static/{path:path}")
 async def static(path: Annotated[str, PathParameter(max_length=200)], request: Request, caller: AnyCaller) -> Response:
     """Return a file of the page. `StaticFiles` stays inside its folder and answers with ETags."""
+    if path == "icon.svg":  # Airflow's navigation has it on each page
+        await run_in_threadpool(warm_up)
     try:
         response = await _files.get_response(posixpath.normpath(path), request.scope)
     except ValueError as error:  # Python 3.10 raises it for a path with a null byte

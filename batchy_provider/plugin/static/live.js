@@ -108,51 +108,68 @@ export function useData(path, { workflow, every, fetcher = get, background = fal
   const again = useRef(() => {});
   useEffect(() => {
     if (path === null) return undefined;
-    let alive = true;
+    const stop = new AbortController();
     let timer;
+    let due = Infinity;
     let busy = false;
     let missed = false;
+    let urgent = false; // this user has done something, and waits to see it
+    let answered = -Infinity; // when the last answer came, and how long it took
+    let took = 0;
+    // The next request is the earliest one that was asked for: events that go on coming must not put it off.
+    const next = (pause) => {
+      const at = performance.now() + pause;
+      if (due <= at) return;
+      clearTimeout(timer);
+      due = at;
+      timer = setTimeout(load, pause);
+    };
+    // A server or a network that needs long for an answer gets time for other requests.
+    const soon = (pause) => Math.max(pause, answered + 2 * took - performance.now());
     async function load() {
       clearTimeout(timer);
+      due = Infinity;
       if (busy) {
         missed = true;
         return;
       }
       busy = true;
       let pause = 30000;
+      const since = performance.now();
       try {
-        const data = await timed(fetcher(path));
-        if (!alive) return;
+        const data = await timed(fetcher(path, { signal: stop.signal }));
+        if (stop.signal.aborted) return;
         if (fetcher === get && !background) outage.set(null);
         setState({ path, data, error: null });
         pause = (every && every(data)) || pause;
       } catch (error) {
-        if (!alive) return;
+        if (stop.signal.aborted) return;
         if (error.status === 503 && !background) outage.set(`${error.message} This page may show old data; it keeps trying.`);
         if (error.status === 0) outage.set(error.message);
         setState((old) => ({ ...old, error }));
         pause = background ? 60000 : 5000;
       }
+      answered = performance.now();
+      took = answered - since;
       busy = false;
       if (missed) {
-        missed = false;
-        pause = 300; // many events at once cause one request
+        pause = urgent ? 300 : soon(300); // many events at once cause one request
+        missed = urgent = false;
       }
       if (document.hidden) pause = Math.max(pause, 15000);
-      timer = setTimeout(load, pause);
+      next(pause);
     }
     load();
     again.current = load;
     const onEvent = (event) => {
       if (background && event.event) return;
-      if (!workflow || !event.workflow || event.workflow === workflow) {
-        clearTimeout(timer);
-        timer = setTimeout(load, 200);
-      }
+      if (workflow && event.workflow && event.workflow !== workflow) return;
+      urgent = urgent || (busy && !event.event);
+      next(event.event ? soon(200) : 200);
     };
     listeners.add(onEvent);
     return () => {
-      alive = false;
+      stop.abort(); // an answer to an earlier question is not wanted any more
       clearTimeout(timer);
       listeners.delete(onEvent);
     };

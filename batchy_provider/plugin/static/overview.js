@@ -35,7 +35,7 @@ export function Overview() {
   if (filter.search) query.set("search", filter.search);
   if (filter.kind) query.set("kind", filter.kind);
   for (const label of ["tag", "owner"]) filter[label].forEach((each) => query.append(label, each));
-  const { data, error, reload } = useData(`overview?${query}`, { every: (found) => (found.items.some((row) => row.status === "open" || row.activity) ? (found.counts.all > 100 ? 5000 : 2000) : 15000) });
+  const { data, error, reload, old } = useData(`overview?${query}`, { every: (found) => (found.items.some((row) => row.status === "open" || row.activity) ? (found.counts.all > 100 ? 5000 : 2000) : 15000) });
   const problem = useStore(outage);
   const { chosen, toggle, set, clear } = useChosen(data?.items || NONE);
   useEffect(() => { // the last row of the last page has gone
@@ -72,7 +72,8 @@ export function Overview() {
       </div>
     </div>
     <${BulkBar} chosen=${chosen} shown=${new Set((data?.items || NONE).map((row) => row.workflow))} clear=${clear} />
-    ${data ? html`<${Table} page=${data} filter=${filter} setFilter=${setFilter} choice=${{ chosen, toggle, set }} />` : error ? null : html`<p class="quiet">Loading…</p>`}
+    <p class="loading soft" role="status">${data && old && !error ? "Loading…" : ""}</p>
+    ${data ? html`<div class=${old ? "stale" : ""} aria-busy=${old}><${Table} page=${data} filter=${filter} setFilter=${setFilter} choice=${{ chosen, toggle, set }} /></div>` : error ? null : html`<p class="quiet">Loading…</p>`}
   `;
 }
 

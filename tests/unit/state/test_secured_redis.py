@@ -22,6 +22,7 @@ from batchy_provider.local.ports import free_port
 from batchy_provider.services.composition import Services
 from batchy_provider.services.wait_requests import make_wait
 from batchy_provider.state.connections import open_client
+from batchy_provider.state.state_cache import StateCache
 from batchy_provider.state.store import Store
 from batchy_provider.state.wait_queries import ask
 from batchy_provider.triggers.waitsy import WaitsyTrigger
@@ -81,6 +82,9 @@ def a_whole_life(url: str, folder: Path) -> None:
         assert services.workflows.get("sales").summary.status == "success"
         services.workflows.set_window("sales", "2026-01-03", actor=Actor("ops", "cli"))
     services.close()
+    kept = StateCache(lambda: store)
+    assert [state.workflow for state in kept.scan(["sales"])] == ["sales"]
+    kept.close()
 
 
 @pytest.fixture(params=["valkey", "redis", "redis-6.2"])

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Keep the state of workflows in a long-running process, and read from Redis only what has changed since."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import redis
+
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
+from batchy_provider.state.key_tracker import KeyTracker
+from batchy_provider.state.log_throttle import LogThrottle
+from batchy_provider.state.scan import AT_ONCE, look_at
+
+if TYPE_CHECKING:
+    from batchy_provider.state.store import Store
+
+RECHECK_SECONDS = 300.0
+"""What was read longer ago is read again, a little with each answer: a server may forget to tell of a change."""
+_RECHECKED_AT_ONCE = 50
+_PAUSE_SECONDS = 5.0
+"""How long to read everything after the connections were lost, before they are made again."""
+_REFUSED_SECONDS = 60.0
+"""The same after the server has refused to track keys."""
+
+_log = LogThrottle(logging.getLogger(__name__))
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was read of one workflow.
+
+    :param row: None if Redis has no workflow of that name.
+    :param read_at: when, by the clock of this process.
+    """
+
+    row: WorkflowState | UnreadableWorkflow | None
+    read_at: float
+
+
+class StateCache:
+    """Return the state of many workflows, as new as if it were read from Redis now.
+
+    Each answer first asks Redis which of the keys have changed that were read before; see `KeyTracker`. So it does not
+    matter which program has changed something, and whether it has published an event. What has not changed is the same
+    object in each answer. After a lost connection, a failover or a flush, everything is read again.
+
+    In a cluster, and where the server does not let this user track keys, each answer is read from Redis.
+
+    Safe to share between threads.
+
+    :param store: returns the state in Redis.
+    :param recheck_seconds: see `RECHECK_SECONDS`.
+    """
+
+    def __init__(self, store: Callable[[], Store], *, recheck_seconds: float = RECHECK_SECONDS) -> None:
+        self._store = store
+        self._recheck_seconds = recheck_seconds
+        self._lock = threading.Lock()
+        self._tracker: KeyTracker | None = None
+        self._not_before = float("-inf")
+        self._known: dict[str, _Known] = {}  # what was read longest ago is first
+        self._workflow_of: dict[str, str] = {}
+        self._unreadable: set[str] = set()
+
+    def scan(self, names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
+        """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`.
+
+        Takes one round trip, and two more if something has changed.
+
+        :param names: which; one that is not in Redis is left out.
+        """
+        store = self._store()
+        client = store.backend.client
+        if names and isinstance(client, redis.Redis):
+            with self._lock:
+                if (found := self._kept(client, store.backend.cluster, names)) is not None:
+                    return found
+        return store.scan(names)
+
+    def _kept(
+        self, client: redis.Redis, cluster: bool, names: Collection[str]
+    ) -> list[WorkflowState | UnreadableWorkflow] | None:
+        """Return the answer; None if it cannot be given without reading everything elsewhere."""
+        try:
+            tracker = self._tracker or self._begin(client)
+            if tracker is None:
+                return None
+            now = self._refresh(tracker, cluster, names)
+        except (redis.RedisError, OSError):
+            # The same request now reads everything, with the retries and the errors of all other requests.
+            self._forget(_PAUSE_SECONDS)
+            return None
+        except BaseException:
+            self._forget(0)  # replies may be left on the connections
+            raise
+        return [row for name in sorted(names) if (row := self._row(name, now)) is not None]
+
+    def _begin(self, client: redis.Redis) -> KeyTracker | None:
+        if time.monotonic() < self._not_before:
+            return None
+        try:
+            self._tracker = KeyTracker(client)
+        except redis.ResponseError as error:
+            self._forget(_REFUSED_SECONDS)
+            _log.warning("refused", "Redis does not tell which keys change, so each list reads all of them: %s", error)
+        return self._tracker
+
+    def _refresh(self, tracker: KeyTracker, cluster: bool, names: Collection[str]) -> datetime:
+        """Read what is not known, and what has changed.
+
+        :returns: the server's time.
+        """
+        changes = tracker.changes()
+        if changes.keys is None:
+            old = set(self._known)
+        else:
+            old = {self._workflow_of[key] for key in changes.keys if key in self._workflow_of}
+        old |= {name for name in names if name not in self._known}
+        # An error of the server, such as while it loads its data, passes without a change of the keys.
+        old |= self._unreadable
+        long_ago = time.monotonic() - self._recheck_seconds
+        for name in islice(self._known, _RECHECKED_AT_ONCE):
+            if self._known[name].read_at > long_ago:
+                break
+            old.add(name)
+        wanted = sorted(old)
+        for start in range(0, len(wanted), AT_ONCE):
+            self._read(tracker, cluster, wanted[start : start + AT_ONCE], changes.now)
+        return changes.now
+
+    def _read(self, tracker: KeyTracker, cluster: bool, names: Iterable[str], now: datetime) -> None:
+        read_at = time.monotonic()
+        for look in look_at(names, cluster, tracker.ask):
+            keys, row = look.keys, look.row(now)
+            name = keys.workflow
+            if (known := self._known.pop(name, None)) is not None and known.row == row:
+                row = known.row  # nothing that others make of it needs to be made again
+            self._known[name] = _Known(row, read_at)
+            self._workflow_of |= dict.fromkeys((keys.live, keys.meta, keys.progress, keys.closed), name)
+            if isinstance(row, UnreadableWorkflow):
+                self._unreadable.add(name)
+            else:
+                self._unreadable.discard(name)
+
+    def _row(self, name: str, now: datetime) -> WorkflowState | UnreadableWorkflow | None:
+        known = self._known[name]
+        if isinstance(known.row, WorkflowState) and known.row.hold is not None and known.row.hold.is_over(now):
+            known.row = replace(known.row, hold=None)  # it has ended by itself, without a change in Redis
+        return known.row
+
+    def _forget(self, pause: float) -> None:
+        tracker, self._tracker = self._tracker, None
+        self._known.clear()
+        self._workflow_of.clear()
+        self._unreadable.clear()
+        self._not_before = time.monotonic() + pause
+        if tracker is not None:
+            tracker.close()
+
+    def close(self) -> None:
+        """Close the connections, and forget everything."""
+        with self._lock:
+            self._forget(0)
