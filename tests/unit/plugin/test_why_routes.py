@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
+from datetime import datetime, timezone
 
 import pytest
 from api_server import Api
@@ -33,9 +34,10 @@ def dags(api: Api, monkeypatch: pytest.MonkeyPatch) -> dict[str, DagFacts]:
 
 @pytest.fixture
 def chain(api: Api, dags: dict[str, DagFacts]) -> int:
-    """`mail` waits for `report`, and that for `sales`, whose batch has failed."""
+    """`mail` waits for `report`, and that for `sales`, whose batch has failed. Where they are, it is noon."""
+    zone = f"Etc/GMT{datetime.now(timezone.utc).hour - 12:+d}"  # its sign is that of the hours to Greenwich
     for name, other in itertools.pairwise(CHAIN):
-        text = 'schedule: "0 2 * * *"\ntimezone: Europe/Paris\njobs: {load: {bash: "true"}}\n'
+        text = f'schedule: "0 2 * * *"\ntimezone: {zone}\njobs: {{load: {{bash: "true"}}}}\n'
         (api.cfg / f"{name}.yaml").write_text(f"{text}wait_for: {other}\ndeadline: {{within: 4h, notify: my.Pager}}\n")
     client = api.client()
     batch = client.post("/api/v1/workflows/sales/batches").json()["batch"]["batch_id"]

@@ -143,7 +143,7 @@ def test_each_documented_right_is_needed_or_is_redis_py_s_own(guarded: Server, t
     with redis.Redis(port=guarded.port, username="admin", password=PASSWORD) as admin:
         used = {name.removeprefix("cmdstat_").lower() for name in admin.info("commandstats")}
     if "client" in used:  # Redis 6.2 counts a command as a whole
-        used.add("client|setname")
+        used |= {"client|setname", "client|tracking"}
     granted = set(re.findall(r"\+([a-z|]+)", rule()))
     # For waits and watchers in the triggerer, idle connections, replicas, the test of a connection, and newer servers.
     elsewhere = {
