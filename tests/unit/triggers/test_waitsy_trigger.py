@@ -1,33 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Triggers: made again in another triggerer, they end the task by themselves."""
+"""The trigger of a wait: made again in another triggerer, it ends the task by itself."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import asdict
-from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 import pytest
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+from fired_triggers import all_events, closed, fired, looked, opened, sent
 from redis import Redis
 
 from batchy_provider.core.schedules import Schedule
-from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
-from batchy_provider.core.vocabulary import Result
+from batchy_provider.core.values import CloseRequest, OpenRequest, Window, WorkflowConfig
 from batchy_provider.core.waits import Wait
 from batchy_provider.state.store import Store
 from batchy_provider.triggers import multiplexers as multiplexers_module
-from batchy_provider.triggers.batch import BatchFreeTrigger
-from batchy_provider.triggers.hold import HoldOverTrigger
 from batchy_provider.triggers.waitsy import WaitsyTrigger
-
-ANNA = Actor("anna", "cli")
 
 
 @pytest.fixture(autouse=True)
@@ -40,52 +33,11 @@ def store(redis_client: Redis) -> Store:
     return Store(redis_client)
 
 
-def opened(store: Store, workflow: str = "wf") -> int:
-    config = WorkflowConfig(name=workflow, jobs={"a": {}})
-    return store.open(workflow, OpenRequest(config=config, holder=Holder(by="test"))).batch_id
-
-
-def closed(store: Store, result: Result = "success", workflow: str = "wf") -> int:
-    batch_id = opened(store, workflow)
-    store.close(workflow, CloseRequest(result=result))
-    return batch_id
-
-
-def made_anew(trigger: BaseTrigger) -> Any:
-    """Send a trigger through the metadata database, as Airflow does."""
-    from airflow.serialization.serialized_objects import BaseSerialization
-
-    path, kwargs = trigger.serialize()
-    module, _, name = path.rpartition(".")
-    stored = json.loads(json.dumps(BaseSerialization.serialize(kwargs)))
-    return getattr(import_module(module), name)(**BaseSerialization.deserialize(stored))
-
-
 def waitsy(**kwargs: Any) -> WaitsyTrigger:
     soft_fail = kwargs.pop("soft_fail", False)
     wait = Wait(**{"workflow": "wf", "scope": "any", **kwargs})
-    trigger: WaitsyTrigger = made_anew(WaitsyTrigger(wait=asdict(wait), soft_fail=soft_fail))
+    trigger: WaitsyTrigger = sent(WaitsyTrigger(wait=asdict(wait), soft_fail=soft_fail))
     return trigger
-
-
-def fired(trigger: BaseTrigger, *, meanwhile: Any = None) -> list[TriggerEvent]:
-    """Return all that a trigger says; `meanwhile` runs once it waits."""
-
-    async def collect(events: AsyncIterator[TriggerEvent]) -> list[TriggerEvent]:
-        return [event async for event in events]
-
-    async def test() -> list[TriggerEvent]:
-        task = asyncio.create_task(collect(trigger.run()))
-        if meanwhile is not None:
-            await asyncio.wait_for(_looked(), timeout=10)
-            assert not task.done()
-            meanwhile()
-        found = await asyncio.wait_for(task, timeout=10)
-        (multiplexer,) = multiplexers_module._multiplexers[asyncio.get_running_loop()].values()
-        assert not multiplexer._questions, "the trigger has fired and still waits"
-        return found
-
-    return asyncio.run(test())
 
 
 class TestSerialize:
@@ -94,7 +46,7 @@ class TestSerialize:
             Wait(workflow="wf", jobs=("a", "b"), day="2026-01-01", timezone="Europe/Paris", fail_on_failed=True)
         )
         trigger = WaitsyTrigger(wait=wait, redis_conn_id="other", soft_fail=True)
-        again = made_anew(trigger)
+        again = sent(trigger)
         assert type(again) is WaitsyTrigger
         assert again.serialize()[0] == trigger.serialize()[0] == "batchy_provider.triggers.waitsy.WaitsyTrigger"
         one, other = (Wait(**{**t.wait, "jobs": tuple(t.wait["jobs"])}) for t in (trigger, again))
@@ -103,23 +55,9 @@ class TestSerialize:
 
     def test_waitsy_for_several_workflows(self) -> None:
         waits = [Wait(workflow=workflow, jobs=("a",), scope="any") for workflow in ("crm", "erp")]
-        again = made_anew(WaitsyTrigger(wait=[asdict(wait) for wait in waits], began=1.5))
+        again = sent(WaitsyTrigger(wait=[asdict(wait) for wait in waits], began=1.5))
         assert [Wait(**fields) for fields in again.wait] == waits
         assert again.began == 1.5
-
-    def test_hold_over(self) -> None:
-        again = made_anew(HoldOverTrigger(workflow="wf", redis_conn_id="other"))
-        assert (type(again), again.workflow, again.redis_conn_id) == (HoldOverTrigger, "wf", "other")
-
-    def test_batch_free(self) -> None:
-        again = made_anew(BatchFreeTrigger(workflow="wf", batch_id=7, redis_conn_id="other", look_again_seconds=9.5))
-        assert type(again) is BatchFreeTrigger
-        assert (again.workflow, again.batch_id, again.redis_conn_id, again.look_again_seconds) == (
-            "wf",
-            7,
-            "other",
-            9.5,
-        )
 
 
 class TestWaitsy:
@@ -165,7 +103,7 @@ class TestWaitsy:
         assert "Another program uses this key" in capsys.readouterr().out
 
     def test_a_wait_of_another_version_that_cannot_be(self, capsys: pytest.CaptureFixture[str]) -> None:
-        (event,) = asyncio.run(_all(WaitsyTrigger(wait={"workflow": "wf", "scope": "someday"})))
+        (event,) = asyncio.run(all_events(WaitsyTrigger(wait={"workflow": "wf", "scope": "someday"})))
         assert type(event) is TaskFailedEvent
         assert "no scope 'someday'" in capsys.readouterr().out
 
@@ -196,8 +134,8 @@ class TestWaitsy:
         opened(store)
 
         async def test() -> None:
-            task = asyncio.create_task(_all(waitsy()))
-            await asyncio.wait_for(_looked(), timeout=10)
+            task = asyncio.create_task(all_events(waitsy()))
+            await asyncio.wait_for(looked(), timeout=10)
             (multiplexer,) = multiplexers_module._multiplexers[asyncio.get_running_loop()].values()
             assert multiplexer._questions
             task.cancel()
@@ -210,7 +148,7 @@ class TestWaitsy:
 
 def for_both(**kwargs: Any) -> WaitsyTrigger:
     waits = [Wait(workflow=workflow, scope="any", **kwargs) for workflow in ("crm", "erp")]
-    trigger: WaitsyTrigger = made_anew(WaitsyTrigger(wait=[asdict(wait) for wait in waits]))
+    trigger: WaitsyTrigger = sent(WaitsyTrigger(wait=[asdict(wait) for wait in waits]))
     return trigger
 
 
@@ -257,92 +195,3 @@ class TestWhatTheLogSays:
         assert "warning" in warned
         assert "every job waited for is switched off" in warned
         assert f"batch {batch_id} succeeded at " in ended
-
-
-class TestBatchFree:
-    def test_closed(self, store: Store) -> None:
-        batch_id = opened(store)
-        trigger = made_anew(BatchFreeTrigger(workflow="wf", batch_id=batch_id))
-        (event,) = fired(trigger, meanwhile=lambda: store.close("wf", CloseRequest(result="failed")))
-        assert event.payload == {"text": f"wf: batch {batch_id} is not open any more"}
-
-    def test_taken_over(self, store: Store) -> None:
-        batch_id = opened(store)
-        trigger = BatchFreeTrigger(workflow="wf", batch_id=batch_id)
-        (event,) = fired(trigger, meanwhile=lambda: opened(store))
-        assert "is not open any more" in event.payload["text"]
-
-    def test_time_to_look_whether_the_holder_still_runs(self, store: Store) -> None:
-        batch_id = opened(store)
-        (event,) = fired(BatchFreeTrigger(workflow="wf", batch_id=batch_id, look_again_seconds=0.3))
-        assert event.payload == {"text": f"wf: batch {batch_id} is still open; asking whether its holder still runs"}
-
-    def test_state_that_cannot_be_read_is_left_to_the_task(self, redis_client: Redis) -> None:
-        redis_client.set("wf", "mine")
-        (event,) = fired(BatchFreeTrigger(workflow="wf", batch_id=3))
-        assert "Another program uses this key" in event.payload["text"]
-
-
-class TestHoldOver:
-    def test_a_release_wakes_it(self, store: Store) -> None:
-        closed(store)
-        store.hold("wf", by=ANNA, why="migration", until="2999-01-01")
-        trigger = made_anew(HoldOverTrigger(workflow="wf"))
-        (event,) = fired(trigger, meanwhile=lambda: store.release("wf", by=ANNA))
-        assert event.payload == {"text": "wf is not on hold any more"}
-
-    def test_it_wakes_when_the_hold_ends_by_itself(self, store: Store) -> None:
-        closed(store)
-        store.hold("wf", by=ANNA, why="migration", until=store.backend.server_time("wf") + timedelta(seconds=1))
-        (event,) = fired(HoldOverTrigger(workflow="wf"))
-        assert event.payload == {"text": "wf is not on hold any more"}
-        assert store.status("wf").hold is None
-
-    def test_a_later_hold_that_ends_sooner_counts(self, store: Store) -> None:
-        closed(store)
-        store.hold("wf", by=ANNA, why="migration", until="2999-01-01")
-
-        def sooner() -> None:
-            store.hold("wf", by=ANNA, why="done soon", until=store.backend.server_time("wf") + timedelta(seconds=1))
-
-        (event,) = fired(HoldOverTrigger(workflow="wf"), meanwhile=sooner)
-        assert event.payload == {"text": "wf is not on hold any more"}
-
-    def test_a_hold_that_is_made_longer_goes_on(self, store: Store) -> None:
-        closed(store)
-        store.hold("wf", by=ANNA, why="migration", until=store.backend.server_time("wf") + timedelta(seconds=1))
-
-        async def test() -> None:
-            task = asyncio.create_task(anext(HoldOverTrigger(workflow="wf").run()))
-            await asyncio.wait_for(_looked(), timeout=10)
-            store.hold("wf", by=ANNA, why="migration takes longer", until="2999-01-01")
-            ends = store.backend.server_time("wf") + timedelta(seconds=1.5)
-            while store.backend.server_time("wf") < ends:
-                await asyncio.sleep(0.1)
-            assert not task.done()
-            store.release("wf", by=ANNA)
-            event = await asyncio.wait_for(task, timeout=10)
-            assert event.payload == {"text": "wf is not on hold any more"}
-
-        asyncio.run(test())
-
-    def test_state_that_cannot_be_read_is_left_to_the_task(self, redis_client: Redis) -> None:
-        redis_client.set("wf:meta", "mine")
-        (event,) = fired(HoldOverTrigger(workflow="wf"))
-        assert "Another program uses this key" in event.payload["text"]
-
-
-async def _looked() -> None:
-    """Wait until the one multiplexer of this loop has nothing to look at but what events will name."""
-    multiplexers = multiplexers_module._multiplexers
-    loop = asyncio.get_running_loop()
-    while not (
-        loop in multiplexers
-        and all(multiplexer._recheck_at and not multiplexer._marked for multiplexer in multiplexers[loop].values())
-    ):
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
-
-
-async def _all(trigger: BaseTrigger) -> list[TriggerEvent]:
-    return [event async for event in trigger.run()]
