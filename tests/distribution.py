@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import resource
-from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from grouping import group, is_quick
+from grouping import AIRFLOWS_AT_ONCE, group, has_airflow, is_quick
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
@@ -22,26 +21,44 @@ SHOWN_SECONDS = 10.0
 class Groups(LoadScopeScheduling):
     """Gives the next group of tests to the next process that is free.
 
-    What takes long begins first, since the last group to end decides when all are done. One process begins with quick
-    groups instead, so that the first results come within seconds. It leaves half of them for the end, when long groups
-    can no longer keep all processes busy.
+    What takes long begins first, since the last group to end decides when all are done. Only some processes test on a
+    whole Airflow at the same time, see `AIRFLOWS_AT_ONCE`: an Airflow needs the processor for as long as it runs, also
+    when its tests only wait. The other processes begin with quick groups, so that the first results come within
+    seconds. They leave half of them for the end, when long groups can no longer keep all processes busy.
     """
 
-    _first: deque[str] | None = None
-    """Quick groups that the first process begins with."""
+    _early: int | None = None
+    """How many quick groups are left to begin with."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        if self._first is None:
-            quick = [scope for scope, tests in self.workqueue.items() if is_quick(next(iter(tests)))]
-            self._first = deque(quick[: len(quick) // 2])
-        while self._first and self._first[0] not in self.workqueue:
-            self._first.popleft()
-        if self._first and node is self.nodes[0]:
-            self.workqueue.move_to_end(self._first.popleft(), last=False)
+        if self._early is None:
+            self._early = sum(map(is_quick, map(_first, self.workqueue.values()))) // 2
+        self.workqueue.move_to_end(self._next(node), last=False)
         super()._assign_work_unit(node)
+
+    def _next(self, node: WorkerController) -> str:
+        """Return the group that a process gets next."""
+        on_airflow = {each for each, units in self.assigned_work.items() if any(map(_is_on_airflow, units.values()))}
+        if node in on_airflow or len(on_airflow) < AIRFLOWS_AT_ONCE:
+            return next(iter(self.workqueue))
+        others = [scope for scope, tests in self.workqueue.items() if not has_airflow(_first(tests))]
+        quick = [scope for scope in others if is_quick(_first(self.workqueue[scope]))]
+        if self._early and quick:
+            self._early -= 1
+            return quick[0]
+        return next(iter(others or self.workqueue))
+
+
+def _first(tests: dict[str, bool]) -> str:
+    return next(iter(tests))
+
+
+def _is_on_airflow(tests: dict[str, bool]) -> bool:
+    """Tell whether a group, some of whose tests have ended, still needs a whole Airflow."""
+    return has_airflow(_first(tests)) and not all(tests.values())
 
 
 def processor_seconds(report: pytest.TestReport) -> float:
