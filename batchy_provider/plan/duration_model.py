@@ -94,7 +94,9 @@ class DurationModel:
         age = np.arange(len(logs) - 1, -1, -1)
         weights = np.cumsum((0.5 ** (age / _HALF_LIFE))[order])
         # Between the past runs, and somewhat beyond the outermost: few runs show little of the tail.
-        places = weights / weights[-1] - np.diff(weights, prepend=0.0) / weights[-1] / 2
+        own = weights.copy()
+        own[1:] -= weights[:-1]
+        places = weights / weights[-1] - own / weights[-1] / 2
         shares = (np.arange(count) + rng.random(count)) / count
         found = np.interp(shares, places, logs[order])
         found = found + rng.standard_normal(count) * self.spread * (0.25 + 1.2 / np.sqrt(len(logs)))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from batchy_provider.plan.airflow_facts import RunFacts, TaskFacts
@@ -74,16 +74,21 @@ class JobWork:
         found: Numbers = np.maximum.reduce(list(self._ends.values()))
         return found
 
-    def ready(self) -> Iterator[tuple[str, Numbers]]:
-        """Yield the jobs that can start, and when; each once."""
+    def ready(self) -> list[tuple[str, Numbers]]:
+        """Return the jobs that can start, and when; each once."""
+        if not self._new:
+            return []
+        new, self._new = self._new, []
+        return [(job, self._start(job)) for job in new]
+
+    def _start(self, job: str) -> Numbers:
         import numpy as np
 
-        new, self._new = self._new, []
-        for job in new:
-            moments = [self._ends[other] for other in self._before[job]] or [self._begin]
-            if job in self._not_before:
-                moments.append(self._not_before[job])
-            yield job, moments[0] if len(moments) == 1 else np.maximum.reduce(moments)
+        before = self._before[job]
+        moments = [self._ends[other] for other in before] if before else [self._begin]
+        if job in self._not_before:
+            moments.append(self._not_before[job])
+        return moments[0] if len(moments) == 1 else np.maximum.reduce(moments)
 
     def slots(self, job: str) -> tuple[Slots, ...]:
         """Return the slots that a job needs."""
@@ -107,11 +112,16 @@ def job_seconds(each: PlanInput, took: Numbers, rng: np.random.Generator) -> dic
 
     :param took: how long the run takes that has all the slots it needs.
     """
+    import numpy as np
+
     assert each.history is not None
     share = took / max(each.history.usual, 1e-9)
-    return {
-        job: share * usual + lost_seconds(each, job, rng, len(took)) for job, usual in each.history.job_seconds.items()
-    }
+    usual = np.array(list(each.history.job_seconds.values()))
+    found = dict(zip(each.history.job_seconds, share * usual[:, None], strict=True))
+    for job in found:
+        if job in each.retries:
+            found[job] = found[job] + lost_seconds(each, job, rng, len(took))
+    return found
 
 
 def lost_seconds(each: PlanInput, job: str, rng: np.random.Generator, draws: int) -> Numbers | float:

@@ -134,6 +134,17 @@ def middle(values: Numbers) -> float:
     return float(np.partition(values, half)[half])
 
 
+def middles(rows: Sequence[Numbers]) -> list[float]:
+    """Return the median of each row, as `middle` does."""
+    import numpy as np
+
+    if len(rows) == 1:
+        return [middle(rows[0])]
+    half = len(rows[0]) // 2
+    found: list[float] = np.partition(np.array(rows), half, axis=1)[:, half].tolist()
+    return found
+
+
 def own_step(each: PlanInput) -> PathStep:
     """Return the step of the critical path that a run of a workflow is."""
     return PathStep(each.facts.workflow, None if each.history is None else each.history.slowest)

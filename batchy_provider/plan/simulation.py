@@ -26,7 +26,7 @@ from batchy_provider.plan.job_work import JobWork, job_seconds
 from batchy_provider.plan.remaining_time import run_on, seconds_lost
 from batchy_provider.plan.run_list import RunLists
 from batchy_provider.plan.run_start import StartSearch
-from batchy_provider.plan.simulated_run import SimulatedRun, expected_run, middle, own_step
+from batchy_provider.plan.simulated_run import SimulatedRun, expected_run, middle, middles, own_step
 from batchy_provider.plan.task_slots import Slots, ends_in_order, limits_of
 
 if TYPE_CHECKING:
@@ -227,12 +227,17 @@ class _Simulation:
         if work is None:
             self._settle(run)
         else:
-            self._push(work)
+            self._push([(work, *each) for each in work.ready()])
+            self._end_if_over(work)
 
-    def _push(self, work: JobWork) -> None:
-        for job, ready in work.ready():
-            found = _Job(middle(ready), next(self._numbers), work, job, ready, work.slots(job))
-            heapq.heappush(self._jobs, found)
+    def _push(self, found: Sequence[tuple[JobWork, str, Numbers]]) -> None:
+        """Add jobs that are ready, in this order."""
+        if found:
+            # All medians in one call: there may be 20,000 jobs.
+            for at, (work, job, ready) in zip(middles([ready for _, _, ready in found]), found, strict=True):
+                heapq.heappush(self._jobs, _Job(at, next(self._numbers), work, job, ready, work.slots(job)))
+
+    def _end_if_over(self, work: JobWork) -> None:
         if work.is_over:
             work.run.end = work.end
             self._settle(work.run)
@@ -259,9 +264,12 @@ class _Simulation:
             return
         seconds = [job.work.seconds(job.name) for job in jobs]
         ends = ends_in_order(needed, [job.ready for job in jobs], seconds)
+        ready: list[tuple[JobWork, str, Numbers]] = []
         for job, end in zip(jobs, ends, strict=True):
             job.work.end_job(job.name, end)
-            self._push(job.work)
+            ready += [(job.work, *each) for each in job.work.ready()]
+            self._end_if_over(job.work)
+        self._push(ready)
 
 
 def _finite(value: float, other: float) -> float:

@@ -8,7 +8,7 @@ Only limits that tasks may really meet are simulated: most pools are never full,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from batchy_provider.plan.run_history import Numbers
+
+    Table = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 SlotsOfJobs = Mapping[str, "tuple[Slots, ...]"]
 """Job → all slots that it needs while it runs."""
@@ -41,6 +43,9 @@ class Slots:
         self.is_closed = count <= 0
         self._until = np.zeros((draws, max(count, 1)))
         self._draws = np.arange(draws)
+        # The same memory, with one index for a draw and a slot.
+        self._flat = self._until.reshape(-1)
+        self._first_of = self._draws * self._until.shape[1]
 
     def earliest(self) -> Numbers:
         """Return when the first slot is free, for each draw."""
@@ -53,14 +58,31 @@ class Slots:
 
         self._set(np.where(self._until <= start[:, None], self._until, -1.0).argmax(axis=1), end)
 
-    def take_first(self, ready: Numbers, seconds: Numbers) -> Numbers:
-        """Take the slot that is free first, at `ready` or later, and return until when."""
+    def take_first(self, ready: Table, seconds: Table) -> Table:
+        """Let one job after the other take the slot that is free first, when it is ready or later.
+
+        :param ready: a row for each job: when it is ready, for each draw.
+        :param seconds: a row for each job: how long it takes, for each draw.
+        :returns: a row for each job: when it ends.
+        """
         import numpy as np
 
-        first = self._until.argmin(axis=1)
-        end: Numbers = np.maximum(ready, self._until[self._draws, first]) + seconds
-        self._set(first, end)
-        return end
+        ends = np.empty_like(ready)
+        if not (np.isfinite(ready).all() and np.isfinite(seconds).all()):
+            for at, took, end in zip(ready, seconds, ends, strict=True):
+                first = self._until.argmin(axis=1)
+                np.add(np.maximum(at, self._until[self._draws, first]), took, out=end)
+                self._set(first, end)
+            return ends
+        # As above, in as few calls as possible: there may be 20,000 jobs.
+        until, flat, first_of = self._until, self._flat, self._first_of
+        for at, took, end in zip(ready, seconds, ends, strict=True):
+            places = until.argmin(axis=1)
+            places += first_of
+            np.maximum(at, flat.take(places), out=end)
+            np.add(end, took, out=end)
+            flat[places] = end
+        return ends
 
     def _set(self, places: np.ndarray[tuple[int, ...], np.dtype[np.intp]], end: Numbers) -> None:
         import numpy as np
@@ -83,29 +105,31 @@ def ends_in_order(needed: Sequence[Slots], ready: Sequence[Numbers], seconds: Se
     """
     import numpy as np
 
+    moments, lengths = np.array(ready), np.array(seconds)
     if len(ready) == 1:
-        return [_end(needed, ready[0], seconds[0])]
-    moments, lengths = np.stack(ready), np.stack(seconds)
+        return list(_ends(needed, moments, lengths))
     order = np.argsort(moments, axis=0, kind="stable")
-    draws = np.arange(moments.shape[1])
-    found = np.empty_like(moments)
-    for places in order:
-        found[places, draws] = _end(needed, moments[places, draws], lengths[places, draws])
-    return list(found)
+    # The place of each job in the memory of a table: numpy's functions along an axis take twice as long.
+    places = order * moments.shape[1] + np.arange(moments.shape[1])
+    moments.put(places, _ends(needed, moments.take(places), lengths.take(places)))
+    return list(moments)
 
 
-def _end(needed: Sequence[Slots], ready: Numbers, seconds: Numbers) -> Numbers:
+def _ends(needed: Sequence[Slots], ready: Table, seconds: Table) -> Table:
+    """Return when jobs end that take their slots one after the other; a row for each job."""
     import numpy as np
 
     if len(needed) == 1:
         return needed[0].take_first(ready, seconds)
-    start = ready
-    for slots in needed:
-        start = np.maximum(start, slots.earliest())
-    end: Numbers = start + seconds
-    for slots in needed:
-        slots.take(start, end)
-    return end
+    ends = np.empty_like(ready)
+    for at, took, end in zip(ready, seconds, ends, strict=True):
+        start = at
+        for slots in needed:
+            start = np.maximum(start, slots.earliest())
+        np.add(start, took, out=end)
+        for slots in needed:
+            slots.take(start, end)
+    return ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,23 +234,27 @@ def _others(airflow: AirflowFacts, taken: int, pool: str | None = None) -> int:
 
 def _demand(each: PlanInput, runs: int) -> _Demand:
     jobs = _jobs(each)
-    pools = Counter({each.jobs[job] for job in jobs if job in each.jobs} if each.jobs is not None else ())
+    of_pool: dict[str, list[str]] = {}
+    for job in jobs if each.jobs is not None else ():
+        if job in each.jobs:
+            of_pool.setdefault(each.jobs[job], []).append(job)
+    in_all = runs * _at_once(each, jobs)
+    # Most workflows use one pool.
     in_pool = {
-        pool: runs * _at_once(each, [job for job in jobs if (each.jobs or {}).get(job) == pool]) for pool in pools
+        pool: in_all if len(some) == len(jobs) else runs * _at_once(each, some) for pool, some in of_pool.items()
     }
-    return _Demand(runs * _at_once(each, jobs), in_pool)
+    return _Demand(in_all, in_pool)
 
 
-def _at_once(each: PlanInput, jobs: Iterable[str]) -> int:
+def _at_once(each: PlanInput, jobs: Collection[str]) -> int:
     """Return how many of some jobs run at the same time in a usual run."""
     assert each.history is not None
-    moments: list[tuple[float, int]] = []
-    for job in jobs:
-        begin, took = each.history.before[job], each.history.job_seconds[job]
-        # A little shorter, since the next job begins when this one has ended.
-        moments += [(begin, 1), (begin + took * (1 - 1e-9), -1)]
-    most = now = 0
-    for _, change in sorted(moments):
-        now += change
-        most = max(most, now)
+    begin, took = each.history.before, each.history.job_seconds
+    # A little shorter, since the next job begins when this one has ended.
+    ends = sorted([begin[job] + took[job] * (1 - 1e-9) for job in jobs])
+    most = ended = 0
+    for begun, moment in enumerate(sorted([begin[job] for job in jobs]), 1):
+        while ended < len(ends) and ends[ended] <= moment:
+            ended += 1
+        most = max(most, begun - ended)
     return most
