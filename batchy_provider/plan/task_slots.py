@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from batchy_provider.plan.run_history import Numbers
 
-    Table = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-
 SlotsOfJobs = Mapping[str, "tuple[Slots, ...]"]
 """Job → all slots that it needs while it runs."""
 
@@ -58,7 +56,7 @@ class Slots:
 
         self._set(np.where(self._until <= start[:, None], self._until, -1.0).argmax(axis=1), end)
 
-    def take_first(self, ready: Table, seconds: Table) -> Table:
+    def take_first(self, ready: Numbers, seconds: Numbers) -> Numbers:
         """Let one job after the other take the slot that is free first, when it is ready or later.
 
         :param ready: a row for each job: when it is ready, for each draw.
@@ -115,7 +113,7 @@ def ends_in_order(needed: Sequence[Slots], ready: Sequence[Numbers], seconds: Se
     return list(moments)
 
 
-def _ends(needed: Sequence[Slots], ready: Table, seconds: Table) -> Table:
+def _ends(needed: Sequence[Slots], ready: Numbers, seconds: Numbers) -> Numbers:
     """Return when jobs end that take their slots one after the other; a row for each job."""
     import numpy as np
 
@@ -235,9 +233,10 @@ def _others(airflow: AirflowFacts, taken: int, pool: str | None = None) -> int:
 def _demand(each: PlanInput, runs: int) -> _Demand:
     jobs = _jobs(each)
     of_pool: dict[str, list[str]] = {}
-    for job in jobs if each.jobs is not None else ():
-        if job in each.jobs:
-            of_pool.setdefault(each.jobs[job], []).append(job)
+    known = each.jobs or {}
+    for job in jobs:
+        if job in known:
+            of_pool.setdefault(known[job], []).append(job)
     in_all = runs * _at_once(each, jobs)
     # Most workflows use one pool.
     in_pool = {
