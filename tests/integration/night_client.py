@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import httpx
+from airflow_database import AirflowDatabase
 
 from batchy_provider.local.process import StackError
 from batchy_provider.local.rest import FINISHED, AirflowClient, wait_for
+
+_PAUSE = 0.1
+"""Seconds between two questions to the database."""
 
 
 def new_token(url: str, user: str, password: str) -> str:
@@ -22,20 +26,27 @@ def new_token(url: str, user: str, password: str) -> str:
 
 
 class NightClient(AirflowClient):
-    """Airflow's public API, as an admin."""
+    """
+    Airflow's public API, as an admin. What tests wait for is read from the metadata database.
+
+    :param database: of the same Airflow.
+    """
+
+    def __init__(self, url: str, user: str, password: str, *, database: AirflowDatabase) -> None:
+        super().__init__(url, user, password)
+        self._database = database
 
     def has_dag(self, dag_id: str) -> bool:
-        """Whether a DAG can be run: it is listed, and Airflow has stored all of it, which comes a moment later."""
-        # Not by the list of all DAGs: with those of all tests, that costs the API server ten times as much.
-        try:
-            if self.request("GET", f"/dags/{dag_id}")["is_stale"]:
-                return False
-            self.request("GET", f"/dags/{dag_id}/details")
-        except StackError as error:
-            if "answered 404" in str(error):
-                return False
-            raise
-        return True
+        """Whether a DAG can be run: it is not stale, and Airflow has stored all of it, which comes a moment later."""
+        return self._database.has_dag(dag_id)
+
+    def run_states(self, dag_id: str) -> dict[str, str]:
+        """State of each run of a DAG, by run id, oldest first."""
+        return self._database.run_states(dag_id)
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """State of each task of a run, by task id; of a mapped task, that of its last instance."""
+        return self._database.task_states(dag_id, run_id)
 
     def reparse(self, dag_id: str) -> None:
         """Have the file of a DAG read again now."""
@@ -53,10 +64,6 @@ class NightClient(AirflowClient):
     def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
         """Mark a run, as a person does in the UI."""
         self.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
-
-    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """State of each task of a run, by task id."""
-        return {task_id: ti["state"] for task_id, ti in self.task_instances(dag_id, run_id).items()}
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What a task has returned, or left under a key."""
@@ -109,11 +116,12 @@ class NightClient(AirflowClient):
         wanted = frozenset(states)
 
         def state() -> str | None:
-            now = str(self.run(dag_id, run_id)["state"])
-            return now if now in wanted else None
+            runs = self.run_states(dag_id)
+            assert run_id in runs, f"{dag_id} has no run {run_id}, only {list(runs)}"
+            return runs[run_id] if runs[run_id] in wanted else None
 
         try:
-            return str(wait_for(state, f"run {run_id} of {dag_id}", timeout=timeout))
+            return str(wait_for(state, f"run {run_id} of {dag_id}", timeout=timeout, interval=_PAUSE))
         except StackError as error:
             raise StackError(f"{error} Its tasks: {self.task_states(dag_id, run_id)}") from None
 
@@ -133,4 +141,5 @@ class NightClient(AirflowClient):
             now = self.task_states(dag_id, run_id).get(task_id)
             return now if now in wanted else None
 
-        return str(wait_for(state, f"task {task_id} of {dag_id} to be {' or '.join(wanted)}", timeout=timeout))
+        what = f"task {task_id} of {dag_id} to be {' or '.join(wanted)}"
+        return str(wait_for(state, what, timeout=timeout, interval=_PAUSE))

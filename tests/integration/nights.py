@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import httpx
+from airflow_database import AirflowDatabase
 from airflow_host import SharedStack
 from night_client import NightClient, new_token
 
@@ -68,7 +69,9 @@ class Nights:
     def client(self) -> NightClient:
         """Airflow's REST API."""
         if self._client is None or self._client.url != self.stack.url:
-            self._client = NightClient(self.stack.url, self.stack.user, self.stack.password)
+            stack = self.stack
+            database = AirflowDatabase(stack.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+            self._client = NightClient(stack.url, stack.user, stack.password, database=database)
         return self._client
 
     def rest(self) -> httpx.Client:

@@ -46,12 +46,12 @@ def renamed(airflow: Nights, workflow: str, file: Path) -> Callable[[], bool]:
 
 def broken(airflow: Nights, workflow: str, file: Path) -> Callable[[], bool]:
     file.write_text(file.read_text() + "  load: twice\n")
-    return lambda: workflow not in airflow.client.dags()
+    return lambda: not airflow.client.has_dag(workflow)
 
 
 def deleted(airflow: Nights, workflow: str, file: Path) -> Callable[[], bool]:
     file.unlink()
-    return lambda: workflow not in airflow.client.dags()
+    return lambda: not airflow.client.has_dag(workflow)
 
 
 LONG = pytest.mark.long
@@ -77,7 +77,7 @@ def test_an_edit_in_mid_run_loses_no_window(airflow: Nights, tmp_path: Path, edi
         # Until somebody mends it the run stands still, or its tasks fail and are tried again.
         wait_for(lambda: airflow.tasks(workflow, run).get("extract") != "running", "extract to end", timeout=240)
         file.write_text(original)
-        airflow.read_until(lambda: workflow in airflow.client.dags(), "the workflow")
+        airflow.read_until(lambda: airflow.client.has_dag(workflow), "the workflow")
     airflow.client.wait_for_run(workflow, run, timeout=240)
     first = airflow.batch(workflow, run)
     assert first.batch_id == opened.batch_id

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from nights import QUICK, Nights
-from worker_machines import batchy, keys, ran_on, sources, upload_bundle
+from worker_machines import batchy, keys, printed, ran_on, sources, upload_bundle
 
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.stack import LocalStack, remove_database
@@ -108,8 +108,6 @@ class Started:
 @pytest.fixture(scope="module")
 def started(many: Nights, tmp_path_factory: pytest.TempPathFactory) -> Started:
     """The examples, two jobs on different workers, and a backfill, all started at once."""
-    for workflow in EXAMPLES:
-        many.ready(workflow)
     script = 'echo "$TMPDIR"; head -c 3000000 /dev/urandom > "$BATCHY_OUTPUT"; echo 7 > "$BATCHY_OUTPUT_DIR/n.json"'
     url = upload_bundle(many, "handed.zip", script, tmp_path_factory.mktemp("handed"))
     marks = many.stack.folder / "started"
@@ -122,6 +120,8 @@ def started(many: Nights, tmp_path_factory: pytest.TempPathFactory) -> Started:
             "sliced": SLICED.format(since=f"{midnight(DAYS):%Y-%m-%dT%H:%M:%SZ}", fails=many.stack.folder / "fails"),
         }
     )
+    for workflow in EXAMPLES:
+        many.ready(workflow)
     runs = {workflow: many.start(workflow) for workflow in (*EXAMPLES, "handed", "sliced")}
     days = ("2026-03-10T00:00:00Z", "2026-03-12T12:00:00Z")
     return Started(runs, many.client.backfill("refilled", *days, max_active_runs=4))
@@ -188,13 +188,12 @@ def test_a_backfill_of_several_days_on_both_workers(many: Nights, started: Start
     windows = sorted((str(batch.from_date), str(batch.to_date)) for batch in batches)
     assert windows == list(pairwise(f"2026-03-{day:02}T02:00:00.000000" for day in range(9, 13)))
     assert {batch.status for batch in batches} == {"success"}
-    used = {ran_on(batchy(many, "logs", "refilled", "load", "--batch", str(batch.batch_id))) for batch in batches}
-    assert used == set(WORKERS)
+    assert {ran_on(printed(many, batch, "load")) for batch in batches} == set(WORKERS)
 
 
 def test_slices_follow_one_another_on_both_workers_until_one_fails(many: Nights, started: Started) -> None:
     def ended(number: int) -> bool:
-        states = [run["state"] for run in many.client.runs("sliced")]
+        states = many.client.run_states("sliced").values()
         return len(states) >= number and all(state in ("success", "failed") for state in states)
 
     wait_for(lambda: ended(2), "the slice that fails", timeout=400)
@@ -211,8 +210,7 @@ def test_slices_follow_one_another_on_both_workers_until_one_fails(many: Nights,
     assert all(str(before.batch_end) <= str(after.started) for before, after in pairwise(batches)), "one at a time"
     for batch in batches:
         jobs = ("extract", "load") if batch.status == "success" else ("extract",)
-        used = [ran_on(batchy(many, "logs", "sliced", job, "--batch", str(batch.batch_id))) for job in jobs]
-        assert used == list(WORKERS[: len(jobs)])
+        assert [ran_on(printed(many, batch, job)) for job in jobs] == list(WORKERS[: len(jobs)])
 
 
 def test_a_worker_that_is_gone_in_mid_run_costs_nothing_the_other_takes_its_job(many: Nights) -> None:

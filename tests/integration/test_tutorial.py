@@ -97,16 +97,17 @@ class Reader:
         client = self.airflow.client
 
         def there() -> bool:
-            if workflow not in client.dags():
+            if not client.has_dag(workflow):
                 return False
+            if task is None:
+                return True
             found = client.request("GET", f"/dags/{workflow}/tasks")["tasks"]
-            return task is None or task in {each["task_id"] for each in found}
+            return task in {each["task_id"] for each in found}
 
         self.airflow.read_until(there, f"{workflow} {task or ''} in Airflow")
 
     def runs(self) -> list[str]:
-        known = self.airflow.client.dags()
-        return [run["state"] for name in WORKFLOWS if name in known for run in self.airflow.client.runs(name)]
+        return [state for name in WORKFLOWS for state in self.airflow.client.run_states(name).values()]
 
     def batches(self) -> list[Batch]:
         return self.airflow.store.history("shop", limit=20)
@@ -129,8 +130,8 @@ def test_the_workflow_of_five_minutes_in_the_readme_takes_the_windows_that_it_sa
     reader.wait_until_there("hello")
     reader.run(nights.replace("source .batchy/demo/env.sh", ": #"))
     client = airflow.client
-    wait_for(lambda: len(client.runs("hello")) == 2, "the night that is due, and the one by hand", timeout=240)
-    wait_for(lambda: {run["state"] for run in client.runs("hello")} == {"success"}, "both nights", timeout=240)
+    wait_for(lambda: len(client.run_states("hello")) == 2, "the night that is due, and the one by hand", timeout=240)
+    wait_for(lambda: set(client.run_states("hello").values()) == {"success"}, "both nights", timeout=240)
     second, first = airflow.store.history("hello")
     assert first.from_date == "2025-12-31T23:00:00.000000"
     assert moment(first.to_date) - moment(second.jobs["load"]["from_date"]) == timedelta(hours=2)

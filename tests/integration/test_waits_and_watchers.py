@@ -25,10 +25,6 @@ def load(airflow: Nights, workflow: str, result: Result = "success") -> int:
     return batch_id
 
 
-def runs(airflow: Nights, workflow: str) -> list[dict[str, Any]]:
-    return airflow.client.runs(workflow)
-
-
 def test_a_triggerer_that_is_killed_ends_no_wait(airflow: Nights) -> None:
     airflow.add_all(
         {
@@ -65,8 +61,8 @@ def test_a_batch_closed_outside_airflow_starts_a_run_also_if_nobody_listened(air
     airflow.add("follower", f"schedule: {{after: legacy, outside: true}}\n{JOB}")
     airflow.wait_for_watcher("legacy")
     first = load(airflow, "legacy")
-    (run,) = wait_for(lambda: runs(airflow, "follower"), "a run after the batch", timeout=240)
-    assert airflow.client.wait_for_run("follower", run["dag_run_id"]) == "success"
+    (run_id,) = wait_for(lambda: airflow.client.run_states("follower"), "a run after the batch", timeout=240)
+    assert airflow.client.wait_for_run("follower", run_id) == "success"
     offsets = airflow.store.backend.keys("legacy").offsets
 
     def cursor() -> dict[str, Any]:
@@ -76,9 +72,13 @@ def test_a_batch_closed_outside_airflow_starts_a_run_also_if_nobody_listened(air
     airflow.stack.service("triggerer").kill()
     second = load(airflow, "legacy")
     airflow.stack.restart("triggerer")
-    wait_for(lambda: len(runs(airflow, "follower")) == 2, "a run after the batch that nobody heard of", timeout=240)
+    wait_for(
+        lambda: len(airflow.client.run_states("follower")) == 2,
+        "a run after the batch that nobody heard of",
+        timeout=240,
+    )
     wait_for(lambda: cursor()["told"] == second, "the second batch to count as told", timeout=240)
-    assert len(runs(airflow, "follower")) == 2, "each batch starts one run"
+    assert len(airflow.client.run_states("follower")) == 2, "each batch starts one run"
 
 
 def subscribers(airflow: Nights) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 from nights import Nights
 
+from batchy_provider.core.values import Batch
 from batchy_provider.local.topology import BUCKET
 
 
@@ -45,6 +46,13 @@ def batchy(many: Nights, *arguments: str, cwd: Path | None = None) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def printed(many: Nights, batch: Batch, job: str) -> str:
+    """What the first attempt of a job has printed, by REST: the command line takes two seconds of a processor."""
+    with many.rest() as client:
+        path = f"workflows/{batch.workflow}/batches/{batch.batch_id}/jobs/{job}/attempts/1/stdout"
+        return client.get(f"/batchy/api/v1/{path}").raise_for_status().text
 
 
 def sources(cache: Path) -> str:
