@@ -80,7 +80,7 @@ class Site(NamedTuple):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Build it; a warning of the build is a fault."""
+    """Build it, which takes twenty seconds; a warning of the build is a fault."""
     folder = tmp_path_factory.mktemp("site") / "site"
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
@@ -97,6 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 # the site as a whole
 
 
+@pytest.mark.slow
 def test_every_page_is_in_the_built_site_and_in_its_navigation(site: Site) -> None:
     for page in [*PAGES, *hooks.GENERATED]:
         html = page.removesuffix(".md") + ".html"
@@ -106,6 +107,7 @@ def test_every_page_is_in_the_built_site_and_in_its_navigation(site: Site) -> No
         )
 
 
+@pytest.mark.slow
 def test_all_links_within_the_site_lead_to_a_page_and_a_place_on_it(site: Site) -> None:
     broken = []
     for name, page in site.pages.items():
@@ -122,6 +124,7 @@ def test_all_links_within_the_site_lead_to_a_page_and_a_place_on_it(site: Site) 
     assert not broken
 
 
+@pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site: Site) -> None:
     for name, page in site.pages.items():
         for load in page.loads:
@@ -140,6 +143,7 @@ def _target(page: str, link: str) -> tuple[str, str]:
     return ("index.html" if path == "." else path), unquote(parts.fragment)
 
 
+@pytest.mark.slow
 def test_no_page_shows_what_markdown_did_not_understand(site: Site) -> None:
     for name, page in site.pages.items():
         for rest in ("\\|", "](", "{ #", "<!--", ":::"):
