@@ -49,10 +49,14 @@ def batchy(many: Nights, *arguments: str, cwd: Path | None = None) -> str:
 
 
 def printed(many: Nights, batch: Batch, job: str) -> str:
-    """What the first attempt of a job has printed, by REST: the command line takes two seconds of a processor."""
+    """What the last attempt of a job has printed, by REST: the command line takes two seconds of a processor."""
     with many.rest() as client:
-        path = f"workflows/{batch.workflow}/batches/{batch.batch_id}/jobs/{job}/attempts/1/stdout"
-        return client.get(f"/batchy/api/v1/{path}").raise_for_status().text
+        here = f"/batchy/api/v1/workflows/{batch.workflow}"
+        found = client.get(f"{here}/executions", params={"batch_id": batch.batch_id, "job": job}).raise_for_status()
+        attempts = [each["attempt"] for each in found.json()["items"]]
+        last = max(attempts, key=lambda attempt: [int(part) for part in attempt.split(".")])
+        file = f"{here}/batches/{batch.batch_id}/jobs/{job}/attempts/{last}/stdout"
+        return client.get(file).raise_for_status().text
 
 
 def sources(cache: Path) -> str:
