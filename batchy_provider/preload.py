@@ -18,8 +18,10 @@ import sys
 from collections.abc import Sequence
 
 DAG_FILES = (
+    "batchy_provider.config.built_models",
     "batchy_provider.dag_factory",
     "batchy_provider.dag_factory.build",
+    "batchy_provider.dag_factory.build_record",
     "batchy_provider.dag_factory.storable",
     "batchy_provider.operators.batch",
     "batchy_provider.operators.bundle",

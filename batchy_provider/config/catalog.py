@@ -14,6 +14,7 @@ from pathlib import Path
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
 from batchy_provider.config.file_scan import Stamp, stamp_of, stamps_of_files
 from batchy_provider.config.reader import CALENDARS_STEM, SHARED_STEMS, SUFFIXES, Folder, Read, Reader, read_each
+from batchy_provider.config.valid_files import CachingReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Catalog:
         if shared != self._shared:
             self._known.clear()
             self._shared = shared
-        reader = Reader(self.folder)
+        reader = CachingReader(self.folder)
         known: dict[Path, _Known] = {}
         found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known))
         self._known = known

@@ -56,6 +56,7 @@ _RANDOM = re.compile(r"[rh](?![a-z])|.*~", re.ASCII)
 _LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 
 
+@lru_cache(maxsize=10_000)  # workflows often run at the same time
 def cron_problem(cron: str) -> CodedMessage | None:
     """Say why a workflow cannot be scheduled by a cron expression of five fields, or return None.
 

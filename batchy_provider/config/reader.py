@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from batchy_provider.core.names import check_workflow_name
 from batchy_provider.exceptions import ConfigError, InvalidNameError, UnknownWorkflowError
 
 __all__ = ["DEFAULTS_STEM", "SUFFIXES", "Folder", "InvalidFilesError", "Reader", "find_file", "find_files", "locate"]
-__all__ += ["CALENDARS_STEM", "SHARED_STEMS", "read_each", "read_folder", "read_workflow"]
+__all__ += ["CALENDARS_STEM", "SHARED_STEMS", "document_of", "first_of_each_name", "read_each", "read_folder"]
+__all__ += ["read_workflow"]
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +90,27 @@ def read_each(folder: str | os.PathLike[str], read: Callable[[Path], Read]) -> F
     :raises ConfigError: if there is no such folder.
     """
     found = Folder()
-    first: dict[str, Path] = {}
-    for path in find_files(folder, found.diagnostics):
-        if (other := first.setdefault(path.stem, path)) != path:
-            message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
-            found.diagnostics.append(Diagnostic.of_file(path, Code.DUPLICATE_WORKFLOW, message))
-            continue
+    for path in first_of_each_name(folder, found.diagnostics):
         workflow, diagnostics = read(path)
         if workflow is not None:
             found.workflows[workflow.name] = workflow
         found.diagnostics += diagnostics
     return found
+
+
+def first_of_each_name(folder: str | os.PathLike[str], diagnostics: list[Diagnostic]) -> Iterator[Path]:
+    """Yield the workflow files of a folder, each name once.
+
+    :param diagnostics: what cannot be read, and further files of a name, are added to it.
+    :raises ConfigError: if there is no such folder.
+    """
+    first: dict[str, Path] = {}
+    for path in find_files(folder, diagnostics):
+        if (other := first.setdefault(path.stem, path)) == path:
+            yield path
+            continue
+        message = f"the workflow {path.stem!r} is already defined by {other}; rename one of the files"
+        diagnostics.append(Diagnostic.of_file(path, Code.DUPLICATE_WORKFLOW, message))
 
 
 def read_workflow(folder: str | os.PathLike[str], name: str) -> Workflow:
@@ -257,8 +268,16 @@ def _with_rewritten(document: Document, violations: Iterable[Violation]) -> list
     return [*found, *(with_written_text(document, each) for each in violations if each.path not in places)]
 
 
+def document_of(path: Path, raw: bytes) -> Document:
+    """Parse the bytes of a file.
+
+    :raises DocumentError: if they cannot be read.
+    """
+    return parse(decode(raw), is_json=path.suffix == ".json")
+
+
 def _open(path: Path) -> Document:
-    return parse(decode(read_bytes(path)), is_json=path.suffix == ".json")
+    return document_of(path, read_bytes(path))
 
 
 def _located(path: Path, document: Document, violations: Iterable[Violation]) -> list[Diagnostic]:

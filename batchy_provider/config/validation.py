@@ -62,6 +62,26 @@ def validate(
     return Workflow(name=name, path=path, model=model, order=order, calendar=calendar), []
 
 
+def revalidate(
+    path: Path,
+    data: Any,
+    defaults: Mapping[str, Any],
+    look: BundleCheck,
+    calendars: Callable[[], KnownCalendars],
+) -> Workflow | None:
+    """Make the workflow of data that was valid before. Check only what changes without the file: bundles and calendars.
+
+    :returns: the workflow, or None if `validate` has to say what is wrong.
+    """
+    if is_original(data):
+        return Workflow(name=path.stem, path=path, original={job: fields or {} for job, fields in data.items()})
+    model = WorkflowModel.model_validate(merge(defaults, _without_notes(data)))
+    calendar, violations = pick_calendar(model, calendars)
+    if violations or any(_check_bundles(path.parent, model, look)):
+        return None
+    return Workflow(name=path.stem, path=path, model=model, order=resolve_order(model.jobs)[0], calendar=calendar)
+
+
 def _further_violations(
     name: str,
     folder: Path,

@@ -47,13 +47,21 @@ class Workflow:
     @property
     def uses_classes(self) -> bool:
         """Tell whether it names Python classes, which only Airflow can check."""
+        return bool(self.classes)
+
+    @property
+    def classes(self) -> list[str]:
+        """The Python classes that it names: operators and notifiers."""
         model = self.model
         if model is None:
-            return False
-        notifiers = [model.on_failure, model.on_success, model.deadline]
-        settings = [model.defaults, *model.jobs.values()]
-        notifiers += [each for item in settings for each in (item.on_failure, item.on_retry, item.on_success)]
-        return any(notifiers) or any(job.operator is not None for job in model.jobs.values())
+            return []
+        found = [job.operator for job in model.jobs.values() if job.operator is not None]
+        notifiers = [model.on_failure, model.on_success]
+        for settings in (model.defaults, *model.jobs.values()):
+            notifiers += [settings.on_failure, settings.on_retry, settings.on_success]
+        if model.deadline is not None:
+            notifiers += [model.deadline.notify, model.deadline.warned]
+        return found + [notifier.notifier for each in notifiers for notifier in each or ()]
 
     @property
     def schedule(self) -> Schedule:

@@ -61,15 +61,19 @@ def import_class(path: str, base: type, what: str, place: KeyPath) -> Any:
     return cls
 
 
-def make(cls: Any, own: Mapping[str, Any], ours: Mapping[str, Any], place: KeyPath) -> Any:
+def make(
+    cls: Any, own: Mapping[str, Any], ours: Mapping[str, Any], place: KeyPath, *, has_templates: bool = True
+) -> Any:
     """Create an object of a class.
 
     :param own: arguments from the file.
     :param ours: arguments that the factory adds.
     :param place: the key of the arguments, or of the class if there are none.
+    :param has_templates: whether some arguments may be templates that nobody has parsed yet.
     :raises BuildError: if the class does not accept them.
     """
-    check_templates(cls, own, place)
+    if has_templates:
+        check_templates(cls, own, place)
     try:
         return cls(**{**own, **ours})
     except Exception as error:

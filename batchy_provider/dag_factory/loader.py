@@ -7,18 +7,26 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.config.diagnostics import Code, Diagnostic
-from batchy_provider.config.reader import WARNINGS_DAG, InvalidFilesError, Reader, find_file, locate, read_folder
+from batchy_provider.config.reader import (
+    WARNINGS_DAG,
+    InvalidFilesError,
+    Reader,
+    find_file,
+    first_of_each_name,
+    locate,
+)
+from batchy_provider.config.valid_files import CachingReader
 from batchy_provider.config.workflow import Workflow
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
-
-    from batchy_provider.dag_factory.storable import StorageCheck
 
 log = logging.getLogger(__name__)
 
@@ -29,36 +37,88 @@ CheckStorage = Callable[[Workflow, "DAG"], str | None]
 def build_dags(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic]]:
     """Build the DAGs of all workflow files in a folder and the folders in it.
 
-    Each DAG is serialized once, as Airflow does it: one DAG that cannot be stored would stop it from
+    Each new DAG is serialized once, as Airflow does it: one DAG that cannot be stored would stop it from
     storing all other DAGs.
 
     :returns: workflow → DAG of all valid files, and the diagnostics of all invalid ones. An invalid file never hides a
         valid one.
     """
-    dags, diagnostics, _ = _build_all(folder)
-    return dags, diagnostics
+    parse = _Parse(folder)
+    return parse.build_all(), parse.sorted_diagnostics
 
 
-def _build_all(folder: FolderPath) -> tuple[dict[str, DAG], list[Diagnostic], bool]:
-    """Return what `build_dags` returns, and whether a file asks for warnings about its deadline."""
-    dags: dict[str, DAG] = {}
-    with _collector_paused():
-        found = read_folder(folder)
-        diagnostics = found.diagnostics
-        check = _storage_check(folder, found.workflows.values())
-        for workflow in found.workflows.values():
-            dag, more = build_workflow(workflow, None if check is None else check.problem)
-            if dag is not None:
-                dags[workflow.name] = dag
-            diagnostics += more
-        if check is not None:
-            check.close()
-    warns = any(_asks_for_warnings(found.workflows[name]) for name in dags)
-    return dags, sorted(diagnostics, key=lambda diagnostic: diagnostic.file), warns
+def find_errors(folder: FolderPath) -> list[Diagnostic]:
+    """Return the diagnostics of all workflow files, those of `build_dags`. Build only what it has not built yet.
+
+    A file whose DAG has an error is built, too.
+    """
+    parse = _Parse(folder)
+    parse.find_errors()
+    return parse.sorted_diagnostics
 
 
-def _asks_for_warnings(workflow: Workflow) -> bool:
-    deadline = workflow.model.deadline if workflow.model is not None else None
+class _Parse:
+    """Read and build the workflow files of a folder, one after the other: only the DAGs stay in memory.
+
+    :param folder: the folder of the workflow files.
+    """
+
+    def __init__(self, folder: FolderPath) -> None:
+        from batchy_provider.dag_factory.build_record import BuildRecord
+        from batchy_provider.dag_factory.storable import StorageCheck
+
+        self.folder = folder
+        self.diagnostics: list[Diagnostic] = []
+        self.warns = False
+        self._reader = CachingReader(folder)
+        self._record = BuildRecord(folder)
+        self._check = StorageCheck(self._record)
+
+    @property
+    def sorted_diagnostics(self) -> list[Diagnostic]:
+        """All errors, by file."""
+        return sorted(self.diagnostics, key=lambda diagnostic: diagnostic.file)
+
+    def build_all(self) -> dict[str, DAG]:
+        """Return the DAGs of all files, and write down what is valid for the next parse."""
+        dags: dict[str, DAG] = {}
+        with _collector_paused():
+            for path in first_of_each_name(self.folder, self.diagnostics):
+                key = self._reader.key(path)
+                workflow, dag = self._build(path, key)
+                if dag is not None:
+                    dags[dag.dag_id] = dag
+                    self.warns = self.warns or _asks_for_warnings(workflow)
+            self.diagnostics += self._reader.shared_diagnostics
+            self._reader.remember()
+            self._record.write()
+        return dags
+
+    def find_errors(self) -> None:
+        """Read what can have changed, and build what the last parse could not build or has not seen."""
+        with _collector_paused():
+            for path in first_of_each_name(self.folder, self.diagnostics):
+                key = self._reader.key(path)
+                if not self._record.is_current(key):
+                    self._build(path, key)
+                elif self._record.looks_outside(key):
+                    self.diagnostics += self._reader.read(path)[1]
+            self.diagnostics += self._reader.shared_diagnostics
+
+    def _build(self, path: Path, key: str | None) -> tuple[Workflow | None, DAG | None]:
+        workflow, diagnostics = self._reader.read(path)
+        self.diagnostics += diagnostics
+        if workflow is None:
+            return None, None
+        dag, diagnostics = build_workflow(workflow, partial(self._check.problem, key))
+        self.diagnostics += diagnostics
+        if dag is None and not diagnostics:
+            self._record.add(key, workflow)
+        return workflow, dag
+
+
+def _asks_for_warnings(workflow: Workflow | None) -> bool:
+    deadline = None if workflow is None or workflow.model is None else workflow.model.deadline
     return deadline is not None and deadline.warn is not None
 
 
@@ -112,8 +172,9 @@ def load_dags(
             raise InvalidFilesError(diagnostics)
         dags = {wanted: dag} if dag is not None else {}
     else:
-        dags, diagnostics, warns = _build_all(folder)
-        for diagnostic in diagnostics:
+        parse = _Parse(folder)
+        dags, warns = parse.build_all(), parse.warns
+        for diagnostic in parse.sorted_diagnostics:
             log.error("%s", diagnostic)
     for name, dag in dags.items():
         namespace[f"dag_{name}"] = dag
@@ -133,7 +194,7 @@ def raise_config_errors(folder: FolderPath) -> None:
 
     if get_parsing_context().dag_id is not None:  # a task starts, and this file has no tasks
         return
-    diagnostics = build_dags(folder)[1]
+    diagnostics = find_errors(folder)
     if diagnostics:
         raise InvalidFilesError(diagnostics)
 
@@ -168,11 +229,3 @@ def check_storage(workflow: Workflow, dag: DAG) -> str | None:
     from batchy_provider.dag_factory.storable import storage_problem
 
     return storage_problem(dag)
-
-
-def _storage_check(folder: FolderPath, workflows: Iterable[Workflow]) -> StorageCheck | None:
-    if not any(workflow.has_dag for workflow in workflows):
-        return None
-    from batchy_provider.dag_factory.storable import StorageCheck
-
-    return StorageCheck(folder)

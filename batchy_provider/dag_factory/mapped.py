@@ -33,7 +33,7 @@ def build_mapped(cls: Any, arguments: dict[str, Any], job: Job, name: str, check
     try:
         # Here it must be the argument: the instances are made by Airflow, when they run.
         if job.operator is None:
-            env = arguments.pop("env") or {}
+            env = arguments.pop("env", {})
             return cls.partial(**arguments, pre_execute=check.check_context).expand(
                 env=_environments(job, env, arguments)
             )

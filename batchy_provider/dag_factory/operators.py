@@ -38,7 +38,9 @@ def build_job(dag: DAG, workflow: Workflow, model: WorkflowModel, order: Order, 
     cls, own = _operator(name, job) if job.operator is not None else _script(workflow, model, order, name)
     if job.for_each is not None:
         return build_mapped(cls, {**own, **arguments}, job, name, check)
-    task = make(cls, own, arguments, ("jobs", name, "args" if job.args else "operator"))
+    # The templates of a script were parsed when its file was read.
+    place = ("jobs", name, "args" if job.args else "operator")
+    task = make(cls, own, arguments, place, has_templates=job.operator is not None)
     task.pre_execute = check
     return task
 
@@ -66,12 +68,12 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str) -
     job = model.jobs[name]
     limits, grace = setting(job, model, "limits"), setting(job, model, "kill_grace")
     background = setting(job, model, "background_timeout")
-    return BashBundleOperator, {
+    given = {
         "bundle": locate_bundle(workflow.path.parent, job.bundle) if job.bundle is not None else None,
         "bash_command": job.bash,
         "sha256": job.sha256,
         "workflow": workflow.name,
-        "job": name,
+        "job": None if job.for_each is None else name,  # the task id, too
         "job_params": job.params if job.is_handler else None,
         "input_from": order.inputs.get(name),
         "inputs": job.inputs,
@@ -86,6 +88,9 @@ def _script(workflow: Workflow, model: WorkflowModel, order: Order, name: str) -
         "limits": None if limits is None else _limits(limits),
         "redis_conn_id": model.connection,
     }
+    # Airflow keeps all arguments of each task in memory, those that say nothing, too.
+    said = {key: value for key, value in given.items() if value is not None and value is not False and value != []}
+    return BashBundleOperator, said
 
 
 def _operator(name: str, job: Job) -> tuple[type, dict[str, Any]]:

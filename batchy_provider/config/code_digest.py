@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Tell one state of this package's code from another, so that no cache outlives a change of the rules."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pydantic
+import yaml
+
+from batchy_provider import __version__
+from batchy_provider.config.private_files import digest
+
+_DECIDES = ("bundles", "config", "core", "dag_factory", "operators", "sensors", "timetables", "triggers")
+"""The folders whose code decides which workflow files are valid, and which DAGs are made of them."""
+
+
+def _files() -> Iterator[str]:
+    package = Path(__file__).parents[1]
+    for folder in _DECIDES:
+        with suppress(OSError), os.scandir(package / folder) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                if entry.name.endswith(".py"):
+                    found = entry.stat()
+                    yield f"{folder}/{entry.name} {found.st_size} {found.st_mtime_ns}"
+
+
+CODE = digest(__version__, sys.version, pydantic.VERSION, yaml.__version__, *_files())
+"""Computed when this module is imported, so that it stands for the code of this process."""

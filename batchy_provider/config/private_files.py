@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Caches that the processes of one user share on one machine, in a temporary folder that only this user can open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+MAX_AGE = 30 * 24 * 3600.0
+"""Seconds after which a file is removed that nobody has written again. A cache in use is written each day."""
+
+
+def digest(*parts: str | bytes) -> str:
+    """Return one digest of several texts. The same texts, divided in another way, have another digest."""
+    found = hashlib.sha256()
+    for part in parts:
+        raw = part.encode(errors="backslashreplace") if isinstance(part, str) else part
+        found.update(b"%d:" % len(raw))
+        found.update(raw)
+    return found.hexdigest()
+
+
+class PrivateFile:
+    """One cache file. Nothing is raised: a cache that cannot be read or written only costs time.
+
+    :param name: of the file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._folder = Path(tempfile.gettempdir(), f"batchy-stored-{os.geteuid()}")
+        self._path = self._folder / name
+
+    def read(self) -> bytes:
+        """Return its content; nothing if there is none, or if other users could have written it."""
+        with suppress(OSError):
+            if self._is_private():
+                return self._path.read_bytes()
+        return b""
+
+    def replace(self, content: bytes) -> None:
+        """Write it in one step, so that other processes read the old or the new content."""
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            if not self._is_private():
+                return
+            descriptor, name = tempfile.mkstemp(dir=self._folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                Path(name).replace(self._path)
+            except OSError:
+                Path(name).unlink()
+            _remove_old(self._folder)
+
+    def _is_private(self) -> bool:
+        found = self._folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077 == 0
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what nobody has written for a while, such as the caches of folders that are gone."""
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > MAX_AGE:
+                path.unlink()

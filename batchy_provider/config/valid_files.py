@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Read workflow files without checking again what an earlier reading, also of another process, found to be valid.
+
+Airflow parses all workflows in a new process, every half a minute. Without the cache, most of the time would go to YAML
+and to the checks of keys.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+
+from batchy_provider.config.code_digest import CODE
+from batchy_provider.config.document import Document, DocumentError
+from batchy_provider.config.file_scan import read_bytes
+from batchy_provider.config.private_files import PrivateFile, digest
+from batchy_provider.config.reader import Read, Reader, document_of
+from batchy_provider.config.validation import revalidate
+from batchy_provider.config.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+
+class CachingReader(Reader):
+    """Read the files of one folder like `Reader`, and check only those that are new or have changed.
+
+    A file is known by the digest of all that decides whether it is valid: its path and content, the keys that it
+    inherits, the date, and this package. Bundles and calendars change without the file, so each reading looks at them.
+    Only valid files are remembered: each reading finds all errors again.
+
+    :param folder: the top folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(folder)
+        self._file = PrivateFile(digest("valid files", str(self.folder.absolute())))
+        self._world = digest(CODE, str(datetime.now(timezone.utc).date()))
+        self._valid: dict[str, str] = {}
+        self._inherited: dict[Path, str] = {}
+        self._opened: tuple[Path, bytes, str] | None = None
+
+    def key(self, path: Path) -> str | None:
+        """Return the digest of a file; None if it cannot be read.
+
+        If the next call is `read` of the same file, it takes the content that this call has read.
+        """
+        self._opened = None
+        with suppress(DocumentError):
+            raw = read_bytes(path)
+            self._opened = path, raw, digest(self._world, str(path), raw, self._keys_above(path.parent))
+        return None if self._opened is None else self._opened[2]
+
+    def read(self, path: Path) -> Read:
+        """Read one file; return what `Reader.read` does."""
+        if self._opened is None or self._opened[0] != path:
+            self.key(path)
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return super().read(path)
+        _, raw, key = opened
+        if (text := self._known.get(key)) is not None and (known := self._read_again(path, text)) is not None:
+            self._valid[key] = text
+            return known, []
+        documents: list[Document] = []
+
+        def document() -> Document:
+            documents.append(document_of(path, raw))
+            return documents[0]
+
+        workflow, diagnostics = self._read(path, document)
+        # JSON writes aliases out: a few lines of YAML could become gigabytes.
+        if workflow is not None and not documents[0].has_aliases:
+            self._valid[key] = json.dumps(documents[0].data)
+        return workflow, diagnostics
+
+    def remember(self) -> None:
+        """Write down the valid files that this reader has read, in place of all others."""
+        if self._valid != self._known:
+            self._file.replace("\n".join(f"{key} {text}" for key, text in self._valid.items()).encode("ascii"))
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """Digest → data as JSON, of the files that were valid at an earlier reading."""
+        known: dict[str, str] = {}
+        with suppress(ValueError):
+            for line in self._file.read().decode("ascii").splitlines():
+                key, _, text = line.partition(" ")
+                known[key] = text
+        return known
+
+    def _read_again(self, path: Path, text: str) -> Workflow | None:
+        """Return the workflow of a file that was valid before; None if it has to be read like a new one."""
+        try:
+            return revalidate(
+                path, json.loads(text), self.defaults(path.parent), self.look, lambda: self.calendars(path.parent)
+            )
+        except Exception:  # such as of a damaged cache
+            log.debug("Reading %s from the cache", path, exc_info=True)
+            return None
+
+    def _keys_above(self, folder: Path) -> str:
+        if folder not in self._inherited:
+            self._inherited[folder] = json.dumps(self.defaults(folder))
+        return self._inherited[folder]

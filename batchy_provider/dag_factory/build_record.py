@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the batchy_provider authors
+"""Record which workflow files made DAGs that Airflow can store, for the processes that parse them again.
+
+Two files of the DAGs folder read the same workflow files, each in a process of its own: one gives Airflow the DAGs, the
+other one shows the errors. With the record of the first, the second builds only what has changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from batchy_provider.config.code_digest import CODE
+from batchy_provider.config.file_scan import stamp_of
+from batchy_provider.config.private_files import PrivateFile, digest
+from batchy_provider.config.schedule_model import CronSchedule
+from batchy_provider.config.workflow import Workflow
+
+MAX_AGE = 600.0
+"""Seconds for which the record says that other Python classes build their tasks; longer if parses are rarer.
+
+Nothing shows when such a class changes: it may read a file, or import a module that has changed. The parse that gives
+Airflow the DAGs builds them each time, so the record is as old as that parse. If it does not come, others build."""
+
+
+class _Built(NamedTuple):
+    """A file whose DAG was built.
+
+    :param looks_outside: whether it names bundles or a calendar, which change without the file.
+    :param modules: the files of the Python classes that it names; None if it names none.
+    """
+
+    looks_outside: bool
+    modules: list[str] | None
+
+
+class BuildRecord:
+    """Which workflow files of a folder had no error when their DAGs were built last.
+
+    A file whose DAG has an error is not in it, so that each parse builds it and shows the error as it is then.
+
+    :param folder: the folder of the workflow files.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._file = PrivateFile(digest("built files", str(Path(folder).absolute())))
+        self._environment = _environment()
+        self._now: dict[str, _Built] = {}
+        self._modules: dict[str, set[str]] = {}
+        self._before, self._stamps, self._time = self._read()
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def can_store(self, key: str | None) -> bool:
+        """Tell whether the DAG of a file needs no check: it has no other classes than those of this package.
+
+        :param key: of the file, see `CachingReader.key`.
+        """
+        found = self._before.get(key or "")
+        return found is not None and found.modules is None
+
+    def is_current(self, key: str | None) -> bool:
+        """Tell whether a file still makes its DAG, so that nobody has to build it to find its errors."""
+        found = self._before.get(key or "")
+        if found is None or found.modules is None:
+            return found is not None
+        age = time.time() - self._time
+        return 0 <= age <= _max_age() and all(_stamp(file) == self._stamps.get(file) for file in found.modules)
+
+    def looks_outside(self, key: str | None) -> bool:
+        """Tell whether a file has to be read to find its errors, although it has not changed."""
+        found = self._before.get(key or "")
+        return found is None or found.looks_outside
+
+    def add(self, key: str | None, workflow: Workflow) -> None:
+        """Add a file whose DAG was built now."""
+        if key is not None:
+            self._now[key] = _Built(_looks_outside(workflow), self._modules_of(workflow))
+
+    def write(self) -> None:
+        """Write down what was built, in place of all before."""
+        modules = {file for built in self._now.values() for file in built.modules or ()}
+        if self._now == self._before and not modules:
+            return
+        record = {
+            "environment": self._environment,
+            "time": time.time(),
+            "modules": {file: _stamp(file) for file in sorted(modules)},
+            "built": self._now,
+        }
+        self._file.replace(json.dumps(record).encode("ascii"))
+
+    def _modules_of(self, workflow: Workflow) -> list[str] | None:
+        classes = set(workflow.classes)
+        for name in classes - self._modules.keys():
+            self._modules[name] = set(_files_of(name))
+        return sorted(set().union(*(self._modules[name] for name in classes))) if classes else None
+
+    def _read(self) -> tuple[dict[str, _Built], Mapping[str, Any], float]:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            record = json.loads(self._file.read() or b"{}")
+            if record.get("environment") == self._environment:
+                built = {key: _Built(*each) for key, each in record["built"].items()}
+                return built, dict(record["modules"]), float(record["time"])
+        return {}, {}, 0.0
+
+
+def _environment() -> str:
+    """Return the digest of what decides how DAGs are built, beside the files: versions and Airflow's configuration."""
+    from airflow import __version__
+    from airflow.configuration import AIRFLOW_CONFIG
+
+    options = sorted(item for item in os.environ.items() if item[0].startswith("AIRFLOW__"))
+    return digest(CODE, __version__, json.dumps(options), str(_stamp(AIRFLOW_CONFIG)))
+
+
+def _max_age() -> float:
+    from airflow.configuration import conf
+
+    return max(MAX_AGE, 2.0 * conf.getint("dag_processor", "min_file_process_interval", fallback=30))
+
+
+def _looks_outside(workflow: Workflow) -> bool:
+    model = workflow.model
+    if model is None:
+        return False
+    has_calendar = isinstance(model.schedule, CronSchedule) and model.schedule.calendar is not None
+    return has_calendar or any(job.bundle is not None for job in model.jobs.values())
+
+
+def _files_of(name: str) -> Iterator[str]:
+    """Yield the files that define a class and those that it inherits from."""
+    module, _, attribute = name.rpartition(".")
+    cls = getattr(sys.modules.get(module), attribute, None)
+    for name_of_module in {module, *(each.__module__ for each in getattr(cls, "__mro__", ()))}:
+        file = getattr(sys.modules.get(name_of_module), "__file__", None)
+        if file is not None:
+            yield file
+
+
+def _stamp(file: str) -> list[int] | None:
+    try:
+        return list(stamp_of(Path(file).stat()))
+    except (OSError, ValueError):
+        return None
