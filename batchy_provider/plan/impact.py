@@ -162,10 +162,13 @@ def _follow(
     begin = facts.now if due is None else due
     ready = _NEVER if failed or late is None else max(begin + late, facts.now)
     reach = _Reach(due={root: begin}, ready={root: ready})
+    # Workflow → until when no other run can give what it needs, neither to it nor to those before it.
+    alone = {root: datetime.max}
     queue = [root]
     for name in queue:
         for user, need in users.get(name, ()):
-            needing = _needing_run(facts, user, need, reach.due[name])
+            until = min(alone[name], _next_run(facts.workflows.get(need.workflow), reach.due[name]))
+            needing = _needing_run(facts, user, need, reach.due[name], until)
             if needing is None:
                 continue
             # Moments are only taken over, never added up, so a cycle ends.
@@ -173,14 +176,16 @@ def _follow(
             if user not in reach.ready or later > reach.ready[user]:
                 reach.due.setdefault(user, needing)
                 reach.ready[user] = later
+                alone[user] = until
                 queue.append(user)
     return reach
 
 
-def _needing_run(facts: Facts, name: str, need: Need, due: datetime) -> datetime | None:
+def _needing_run(facts: Facts, name: str, need: Need, due: datetime, until: datetime) -> datetime | None:
     """Return when the first run is due that cannot go on without one run of another workflow.
 
     :param due: when that run was due.
+    :param until: until when no other run can give what it needs.
     :returns: None if no run is known that certainly needs it.
     """
     if need.by is not Dependency.WAIT_FOR or need.scope not in ("today", "due"):
@@ -195,7 +200,7 @@ def _needing_run(facts: Facts, name: str, need: Need, due: datetime) -> datetime
         # A success of today may also come from a run that was due before and is not done yet.
         last_moment = run if allowed is None else run + allowed
         is_first = need.scope == "due" or next(_runs(other, facts.now), due) >= due
-        return run if is_first and _is_only_run(other, due, last_moment) else None
+        return run if is_first and last_moment <= until else None
     return None
 
 
@@ -212,11 +217,11 @@ def _needs(other: WorkflowFacts, need: Need, run: datetime, due: datetime) -> bo
     return due < end and (last is None or parse_date(last) < start)
 
 
-def _is_only_run(other: WorkflowFacts, due: datetime, until: datetime) -> bool:
-    """Tell whether no other run of a workflow is due before a moment: it might give what is needed, too."""
-    if not other.schedule.known:
-        return True
+def _next_run(workflow: WorkflowFacts | None, due: datetime) -> datetime:
+    """Return when a workflow runs next after a moment, as far as that is known. That run may give what is needed."""
+    if workflow is None or not workflow.schedule.known:
+        return datetime.max
     try:
-        return other.schedule.next_fire(due) >= until
+        return workflow.schedule.next_fire(due)
     except (BatchyError, OverflowError):
-        return True
+        return datetime.max

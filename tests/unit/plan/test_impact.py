@@ -135,3 +135,17 @@ def test_a_cycle_and_a_long_chain_come_to_an_end() -> None:
 def test_a_workflow_without_deadline_is_affected_all_the_same() -> None:
     found = impact(facts(CRM, user("dwh", "crm", hours=None)), "crm", failed=True)
     assert [(each.deadline, each.miss_probability) for each in found.downstream] == [(None, None)]
+
+
+def test_a_run_of_its_source_that_comes_before_the_deadline_of_the_last_in_a_chain_may_save_it() -> None:
+    # At midnight all three are due. The one in the middle has had today's success, so its next run is tomorrow's.
+    midnight = Schedule(crons=("0 0 * * *",))
+    late = {"began": "28 00:00", "ended": "28 00:30"}
+    crm = workflow("crm", file=file(schedule=midnight), state=state("crm", **late))
+    done = {"began": "29 00:00", "ended": "29 00:30"}
+    dwh = workflow("dwh", file=file("crm", schedule=midnight), state=state("dwh", **done))
+    mart = workflow(
+        "mart", file=file("dwh", schedule=midnight, deadline=timedelta(hours=1)), state=state("mart", **late)
+    )
+    found = impact(facts(crm, dwh, mart, now=moment("03:00")), "crm", failed=True)
+    assert missed(found) == {"dwh": None, "mart": None}, "crm may succeed at 00:10 tomorrow"
