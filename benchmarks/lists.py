@@ -3,7 +3,7 @@
 """
 How long `batchy list` and `batchy metrics` take with many workflows, from Enter to the last line.
 
-    python benchmarks/lists.py [--workflows 1000 10000] [--rounds 5]
+    python benchmarks/lists.py [--workflows 1000 10000] [--rounds 3]
 
 Fills a Valkey with workflows of five jobs: nine of ten have succeeded, the others are open or have failed. The commands
 run in turns. The limit is `raw`: a Python program that sends the same commands to Redis through redis-py's pipelines,
@@ -126,7 +126,7 @@ def compare(count: int, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--workflows", type=int, nargs="+", default=[1000, 10_000])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--raw", choices=("list", "metrics"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.raw:

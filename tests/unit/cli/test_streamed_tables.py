@@ -32,7 +32,7 @@ from batchy_provider.cli.main import main
 from batchy_provider.cli.output import Output, styled
 from batchy_provider.cli.styled_text import StyledText
 from batchy_provider.cli.table import FIRST_ROWS, table_lines
-from batchy_provider.core.values import Holder, OpenRequest, WorkflowConfig
+from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
@@ -168,10 +168,12 @@ def many(redis_url: str, redis_client: Redis) -> str:
     store = Store(open_client(redis_url))
     config = WorkflowConfig(name="wf", jobs={"load": {"note": "x" * 200}, "mail": {}})
     store.open("wf", OpenRequest(config=config, holder=Holder(dag_id="wf", run_id="r1")))
+    store.close("wf", CloseRequest(result="success"))
     with redis_client.pipeline(transaction=False) as pipe:
         for number in range(MANY - 1):
             pipe.copy("wf", f"wf_{number}")
             pipe.copy("wf:meta", f"wf_{number}:meta")
+            pipe.copy("wf:loaded", f"wf_{number}:loaded")
         pipe.execute()
     return redis_url
 
@@ -180,8 +182,10 @@ MANY = 2100
 
 
 def test_round_trips_of_a_list_grow_by_few_for_each_thousand_workflows(
-    many: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    many: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BATCHY_CFG", raising=False)
     sent: list[int] = []
     really = Pipeline.execute
     monkeypatch.setattr(Pipeline, "execute", lambda *a, **k: sent.append(1) or really(*a, **k))
@@ -190,6 +194,11 @@ def test_round_trips_of_a_list_grow_by_few_for_each_thousand_workflows(
     thousands = -(-MANY // 1000)
     # The sizes of hashes, the state, and when each has succeeded last.
     assert len(sent) <= 3 * thousands
+    sent.clear()
+    assert main(["--redis-url", many, "metrics"]) == 0
+    assert capsys.readouterr().out.count("batchy_workflow_jobs{") == MANY
+    # These, and the ledger.
+    assert len(sent) <= 4 * thousands
 
 
 @pytest.mark.parametrize("form", ["table", "plain", "json"])
