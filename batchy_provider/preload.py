@@ -3,7 +3,8 @@
 """Import what tasks need before Airflow forks their processes, so that no task imports it again.
 
 Each task has a process of its own, a fork of a long-running one. What that one has imported costs the task nothing.
-Everything else is imported by each task again: without this module, some 300 modules in a third of a second.
+Everything else is imported by each task again: without this module, some 300 modules in a third of a second. The same
+holds for what a program makes once, when it first builds a DAG.
 
 This happens only in programs that fork: a scheduler that runs tasks itself, the workers of Celery and of the Edge
 provider, and the DAG processor, which forks for each file that it parses. In a Kubernetes pod each task has a new
@@ -81,12 +82,33 @@ def preload() -> None:
     """Import what the forks of this program will need, if it is a program that forks. An error is no reason to fail."""
     from airflow.configuration import conf
 
-    for name in modules_for(sys.argv, conf.get("core", "executor", fallback="")):
+    modules = modules_for(sys.argv, conf.get("core", "executor", fallback=""))
+    for name in modules:
         try:
             importlib.import_module(name)
         except Exception as error:
             # The task that needs it fails with the same error, and shows it to the people who can correct it.
             _log.warning("%s cannot be imported before tasks are started: %s: %s", name, type(error).__name__, error)
+    if not modules:
+        return
+    try:
+        _warm_up(tasks=modules is TASKS)
+    except Exception as error:
+        _log.warning("No DAG can be built before tasks are started: %s: %s", type(error).__name__, error)
+
+
+def _warm_up(*, tasks: bool) -> None:
+    """Do once what is slow only the first time.
+
+    :param tasks: whether the forks run tasks, and do not only parse files of DAGs.
+    """
+    from batchy_provider.dag_factory.warm_up import build_small_dag
+
+    build_small_dag()
+    if tasks:
+        from batchy_provider.hooks.batchy import prepare_store
+
+        prepare_store()
 
 
 def preload_worker() -> None:

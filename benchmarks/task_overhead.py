@@ -7,29 +7,59 @@ Starts a separate Airflow (Valkey, PostgreSQL, all components, LocalExecutor) wi
 in turns. Times are those of the task instances, start to end, as Airflow has them. A plugin in the scheduler counts
 the calls of Airflow's execution API that its tasks make.
 
-Usage: python benchmarks/task_overhead.py [--jobs N] [--rounds N]
+A third chain shows the limit: it adds to BashOperator what a job cannot do without. That is one connection to Redis
+with one question, and one call of the API for the states of the earlier tasks. A fourth DAG waits for a workflow that
+has succeeded already.
+
+Usage: python benchmarks/task_overhead.py [--jobs N] [--rounds N] [--stages]
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import task_stages
+
 from batchy_provider.local.rest import wait_for
 from batchy_provider.local.stack import LocalStack, remove_database
 
-PLAIN, OURS = "plain", "ours"
-LOADER = """
+PLAIN, OURS, LIMIT, WAITING = "plain", "ours", "limit", "waiting"
+CHAIN = """
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, chain
-from batchy_provider.dag_factory import cfg_folder, load_dags
 
 with DAG("plain", schedule=None):
     chain(*(BashOperator(task_id=f"job{number}", bash_command="true") for number in range(JOBS)))
+"""
+LIMIT_CHAIN = """
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, chain
+from batchy_provider.hooks.batchy import BatchyHook
+
+
+class Limit(BashOperator):
+    def execute(self, context):
+        ti = context["ti"]
+        if before := self.get_flat_relative_ids(upstream=True):
+            ti.get_task_states(dag_id=ti.dag_id, task_ids=sorted(before), run_ids=[ti.run_id])
+        with BatchyHook() as store:
+            store.backend.server_time()
+        return super().execute(context)
+
+
+with DAG("limit", schedule=None):
+    chain(*(Limit(task_id=f"job{number}", bash_command="true") for number in range(JOBS)))
+"""
+LOADER = """
+from batchy_provider.dag_factory import cfg_folder, load_dags
+
 load_dags(cfg_folder(__file__), globals())
 """
 COUNTER = """
@@ -81,28 +111,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stages", action="store_true", help="also show where the time of each kind of task goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("dags", "cfg", "home/plugins"):
             (folder / part).mkdir(parents=True)
-        (folder / "dags" / "chains.py").write_text(LOADER.replace("JOBS", str(options.jobs)))
+        # Each in a file of its own: a task parses the whole file of its DAG.
+        for dag, text in ((PLAIN, CHAIN), (LIMIT, LIMIT_CHAIN), (OURS, LOADER)):
+            (folder / "dags" / f"{dag}.py").write_text(text.replace("JOBS", str(options.jobs)))
         jobs = "".join(f"  job{number}: {{bash: 'true'}}\n" for number in range(options.jobs))
         (folder / "cfg" / f"{OURS}.yaml").write_text(f"jobs:\n{jobs}")
-        calls = folder / "calls"
+        (folder / "cfg" / f"{WAITING}.yaml").write_text(f"wait_for: {OURS}\njobs: {{one: {{bash: 'true'}}}}\n")
+        calls, notes = folder / "calls", folder / "notes"
         (folder / "home" / "plugins" / "counter.py").write_text(COUNTER.replace("CALLS", str(calls)))
-        stack = LocalStack(folder / "home", dags=folder / "dags", cfg=folder / "cfg", report=print)
+        if options.stages:
+            shutil.copy(Path(__file__).with_name("task_stages.py"), folder / "home" / "plugins")
+        stack = LocalStack(
+            folder / "home",
+            dags=folder / "dags",
+            cfg=folder / "cfg",
+            environment={task_stages.VARIABLE: str(notes)} if options.stages else {},
+            report=print,
+        )
         try:
             with stack:
                 show(measure(stack, calls, options.jobs, options.rounds))
         finally:
             remove_database(stack.folder)
+        if options.stages:
+            print(task_stages.table(notes, lambda task: re.sub(r"job[0-9]+$", "job", task)))
 
 
 def measure(stack: LocalStack, calls: Path, jobs: int, rounds: int) -> Mapping[str, Measured]:
-    """Run both DAGs in turns. The first round warms up and does not count."""
-    wait_for(lambda: {PLAIN, OURS} <= set(stack.client.dags()), "the DAGs", timeout=180)
-    found = {PLAIN: Measured(), OURS: Measured()}
+    """Run the DAGs in turns. The first round warms up and does not count."""
+    found = {dag: Measured() for dag in (PLAIN, OURS, LIMIT, WAITING)}
+    wait_for(lambda: found.keys() <= set(stack.client.dags()), "the DAGs", timeout=300)
     for dag in found:
         stack.client.unpause(dag)
     for number in range(rounds + 1):
@@ -111,7 +155,8 @@ def measure(stack: LocalStack, calls: Path, jobs: int, rounds: int) -> Mapping[s
             seconds = run(stack, dag)
             if not number:
                 continue
-            measured.rounds.append([seconds.pop(f"job{index}") for index in range(jobs)])
+            each_job = ["one"] if dag == WAITING else [f"job{index}" for index in range(jobs)]
+            measured.rounds.append([seconds.pop(name) for name in each_job])
             for task, each in seconds.items():
                 measured.others.setdefault(task, []).append(each)
             measured.calls.append(Counter(calls.read_text().splitlines()[before:]))
@@ -133,7 +178,7 @@ def run(stack: LocalStack, dag: str) -> dict[str, float]:
 
 
 def show(found: Mapping[str, Measured]) -> None:
-    """Print the medians of both, and their ratios."""
+    """Print the medians, and their ratios."""
     plain, ours = found[PLAIN], found[OURS]
     few = max(1, len(ours.rounds[0]) // 10)
 
@@ -142,12 +187,16 @@ def show(found: Mapping[str, Measured]) -> None:
 
     print(f"\n{'':32}{'BashOperator':>12}{'ours':>12}   ratio")
     line("median of a task", plain.median(), ours.median())
+    line("limit, beside a plain task", plain.median(), found[LIMIT].median())
     line(f"first {few}, median", plain.median(slice(few)), ours.median(slice(few)))
     line(f"last {few}, median", plain.median(slice(-few, None)), ours.median(slice(-few, None)))
-    for task, seconds in ours.others.items():
+    waits = {task: seconds for task, seconds in found[WAITING].others.items() if task.startswith("wait_for_")}
+    for task, seconds in {**ours.others, **waits}.items():
         line(f"{task}, beside a plain task", plain.median(), statistics.median(seconds))
     line("calls of the API, all tasks", _calls(plain.calls), _calls(ours.calls), "")
     for dag, measured in found.items():
+        if dag == WAITING:
+            continue
         counted = measured.calls[-1].most_common()
         print(f"calls of {dag}: {', '.join(f'{number} {what}' for what, number in counted)}")
 

@@ -53,6 +53,8 @@ class Session:
         self.leader = leader
         self._started = started
         self._list = _ProcList(leader) if _has_proc() else _PsList(leader)
+        self.leader_has_ended = False
+        """Whether its parent knows that the leader has ended. It is a zombie then, and starts no process any more."""
 
     def members(self, *, leader: bool = True) -> list[Member]:
         """Return the processes that run, without zombies.
@@ -69,6 +71,8 @@ class Session:
         While the processes are listed, one may start another one and end. Such a list decides nothing: list them again.
         """
         self._list.outside.clear()
+        if self.leader_has_ended:
+            self._list.outside.add(str(self.leader))
         try:
             for _ in range(_ROUNDS):
                 if self._list_members():

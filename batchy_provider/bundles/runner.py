@@ -164,7 +164,7 @@ class Runner:
 
     def _close(self) -> None:
         if self._session is not None:
-            self._session.close(abandon=self._abandoned)
+            self._session.close(abandon=self._abandoned, is_empty=self._pipes_until is not None)
         self._selector.close()
         self._output.close()
         self._wake.close()

@@ -129,6 +129,7 @@ class SessionLeader:
                 found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if found is None:
                     return None
+                self.session.leader_has_ended = True
                 return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
         if self._process.returncode is None:  # macOS, or other code in this process waits for all children
             self._wait(os.WNOHANG)
@@ -159,14 +160,16 @@ class SessionLeader:
         kernel = _bytes(self.usage.ru_maxrss) if self.usage else 0
         return kernel if kernel > self._inherited or not self._peak_seen else self._peak_seen
 
-    def close(self, *, wait: bool = True) -> None:
+    def close(self, *, wait: bool = True, is_empty: bool = False) -> None:
         """Kill all processes that are left, and leave no zombie.
 
         :param wait: False if even KILL has not ended the leader.
+        :param is_empty: no process is left, as the caller knows.
         """
         self._close_start_pipe()
         if self._process.returncode is None:
-            self.session.kill()
+            if not is_empty:
+                self.session.kill()
             self._wait(0 if wait else os.WNOHANG)
             if self._process.returncode is None:
                 self._process.returncode = -signal.SIGKILL

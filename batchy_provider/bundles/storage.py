@@ -179,7 +179,7 @@ def copy_hashed(source: IO[bytes], target: IO[bytes], *, limit: int | None = Non
 def hash_file(path: Path, *, sync: bool = False) -> Content:
     """Return size and digest of a file.
 
-    :param sync: its bytes are on disk when this returns.
+    :param sync: its bytes are on disk when this returns. An empty file has none; its name is on disk with its folder's.
     """
     digest = hashlib.sha256()
     size = 0
@@ -187,7 +187,7 @@ def hash_file(path: Path, *, sync: bool = False) -> Content:
         for data in read_chunks(file):
             size += len(data)
             digest.update(data)
-        if sync:
+        if sync and size:
             os.fsync(file.fileno())
     return Content(size, digest.hexdigest())
 

@@ -92,12 +92,13 @@ class SupervisedSession:
         self._poll.restart()
         self._session.kill()
 
-    def close(self, *, abandon: bool) -> None:
+    def close(self, *, abandon: bool, is_empty: bool = False) -> None:
         """Leave no process and no zombie.
 
         :param abandon: even KILL has not ended all processes. The watchdog tries further, and holds the locks.
+        :param is_empty: no process is left, as `is_empty` has found.
         """
-        self.leader.close(wait=not abandon)
+        self.leader.close(wait=not abandon, is_empty=is_empty)
         if abandon:
             self._watchdog.take_over()
         else:

@@ -49,6 +49,12 @@ def build(kind: type[T], data: Any) -> T:
     return kind(**given)
 
 
+def prepare(*kinds: type) -> None:
+    """Take the types of dataclasses apart now, and not when the first value is read."""
+    for kind in kinds:
+        _fields(kind)
+
+
 def fits(hint: Any, value: Any) -> bool:
     """Tell whether a value of JSON is of a type, as far as JSON has it."""
     return _check(hint)(value)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,17 +39,19 @@ class OpenBatchCheck:
 
         :param context: the template context of the task.
         """
-        self.check(context["ti"])
         task = context["task"]
+        self.check(context["ti"], take_over=getattr(task, "take_batch_over", None))
         type(task).pre_execute(task, context)
 
     def check_context(self, context: Any) -> None:
         """Run the check alone, for mapped tasks: Airflow calls the ``pre_execute`` of their operator itself."""
         self.check(context["ti"])
 
-    def check(self, ti: Any) -> None:
+    def check(self, ti: Any, *, take_over: Callable[[Any, Any, Batch], None] | None = None) -> None:
         """Raise if the task must not run.
 
+        :param take_over: called with what closes the connection to Redis, with the store and with the batch, so that
+            the task does not open and read them again. None: the connection is closed.
         :raises AirflowSkipException: the job is disabled, or is not part of this batch; its window stays where it is.
         :raises AirflowFailException: this run has no open batch, for example when one task was run by hand.
         """
@@ -58,7 +62,8 @@ class OpenBatchCheck:
 
         if not self.enabled:
             raise AirflowSkipException(f"{ti.task_id} is disabled in the workflow's file (enabled: false)")
-        with BatchyHook(self.redis_conn_id) as store:
+        with ExitStack() as connection:
+            store = connection.enter_context(BatchyHook(self.redis_conn_id))
             batch = store.batch_of_run(self.workflow, *run_keys_of(self.workflow, ti))
             if batch is None and _was_skipped(ti):
                 # Instances of a mapped task are not skipped with the tasks.
@@ -85,6 +90,8 @@ class OpenBatchCheck:
                 raise AirflowSkipException(
                     f"job {self.job!r} is disabled; its window waits and is caught up when it is enabled again"
                 )
+            if take_over is not None:
+                take_over(connection.pop_all(), store, batch)
 
 
 def _is_ahead(batch: Batch, job: str) -> bool:

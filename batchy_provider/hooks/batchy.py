@@ -42,6 +42,26 @@ def default_conn_id() -> str:
     return str(conf.get("batchy", "redis_conn_id", fallback="redis_default"))
 
 
+def prepare_store() -> None:
+    """Make what each first use of the store makes, in a program that forks for tasks. It connects to nothing."""
+    import encodings.idna  # noqa: F401 - names of hosts need it
+
+    import airflow.sdk.definitions.connection  # noqa: F401 - what a task imports that asks for a connection
+
+    from batchy_provider.core.holders import Holder
+    from batchy_provider.core.revision import Revision
+    from batchy_provider.core.snapshot import LastSuccess, StoredConfig
+    from batchy_provider.core.typed_data import prepare
+    from batchy_provider.core.values import BatchRecord
+    from batchy_provider.state.codec import dump, load_config
+    from batchy_provider.state.connections import Address, client
+    from batchy_provider.state.stored_config import config_form
+
+    prepare(BatchRecord, Holder, LastSuccess, Revision)
+    load_config("warm_up", dump(config_form(StoredConfig())))
+    client(Address()).close()
+
+
 class BatchyHook(RedisHook):
     """Connect to the Redis that holds the state of batches.
 

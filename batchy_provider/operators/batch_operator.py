@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 from batchy_provider.exceptions import ArchiveUnavailableError, BatchyError, ConflictError, RedisUnavailableError
 from batchy_provider.links.batch import links_of
 from batchy_provider.operators.dag_run import retry_defaults
+from batchy_provider.operators.template_fields import TemplatesOnly
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from batchy_provider.state.store import Store
 
 
-class BatchOperator(BaseOperator):
+class BatchOperator(TemplatesOnly, BaseOperator):
     """Base of the operators that open and close a batch.
 
     Both are safe to repeat. So by default they retry for some minutes, and a restart of Redis does not fail a night. An

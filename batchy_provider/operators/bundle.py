@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.execution_outcome import ExecutionOutcome
     from batchy_provider.bundles.execution_request import ExecutionRequest
     from batchy_provider.core.values import Batch
+    from batchy_provider.operators.job_batch import CheckedBatch
     from batchy_provider.state.job_outputs import JobOutputs
+    from batchy_provider.state.store import Store
 
 
 class BashBundleOperator(BaseOperator):
@@ -147,16 +150,21 @@ class BashBundleOperator(BaseOperator):
         self._batch: Batch | None = None
         self._outputs: JobOutputs | None = None
         self._lineage_written: Any = None
+        self._taken_over: CheckedBatch | None = None
+
+    def take_batch_over(self, connection: ExitStack, store: Store, batch: Batch) -> None:
+        """Take over what the check before the job has opened and read."""
+        from batchy_provider.operators.job_batch import CheckedBatch
+
+        self._taken_over = CheckedBatch(connection, store, batch)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the script and return the reference to its output."""
         if self.workflow is None:
             return self._run(context, None, None)
-        from batchy_provider.hooks.batchy import BatchyHook
-        from batchy_provider.operators.job_batch import batch_of_run, check_job
+        from batchy_provider.operators.job_batch import check_job, open_store
 
-        with BatchyHook(self.redis_conn_id) as store:
-            batch = batch_of_run(store, self.workflow, context["ti"])
+        with open_store(self.redis_conn_id, self.workflow, context["ti"], self._taken_over) as (store, batch):
             self.batch_id_shown = batch.batch_id
             self._batch = batch
             if self.job_params is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
     from batchy_provider.core.vocabulary import Outcome, Result
     from batchy_provider.operators.dag_run import Run
+    from batchy_provider.operators.task_durations import EndedTask
     from batchy_provider.operators.task_instances import States
     from batchy_provider.state.store import Store
 
@@ -45,17 +46,24 @@ class Closing:
     failure: str | None = None
 
 
-def states_before(context: Context, run: Run, batch: Batch, before: Collection[str]) -> tuple[States, list[str]]:
+def states_before(
+    context: Context, run: Run, batch: Batch, before: Collection[str], ended: Sequence[EndedTask] = ()
+) -> tuple[States, list[str]]:
     """Return the states of all tasks before the closing task, and the batch's jobs that are no longer in the file.
 
     The outcome of the latter is not known: Airflow calls them removed, even if they ran.
 
     :param before: ids of the tasks before the closing task.
+    :param ended: tasks of the run that have ended. If they are all that is wanted, nobody is asked.
     """
+    from batchy_provider.operators.task_durations import states_of_ended
     from batchy_provider.operators.task_instances import states_of
 
     tasks = context["dag"].task_dict
     gone = [name for name in batch.jobs if name not in tasks]
+    known = None if gone else states_of_ended(ended, before)
+    if known is not None:
+        return known, []
     found = states_of(context["ti"], run.dag_id, run.run_id, {*before, *gone}, counted=True)
     # If a mapped task has fewer instances than at an earlier try, Airflow calls the surplus ones "removed".
     known = {task: {index: state for index, state in found[task].items() if state != "removed"} for task in before}
@@ -73,14 +81,17 @@ def decide_for_run(status: str, ti: RuntimeTaskInstanceProtocol, run: Run, batch
 
         raise ConfigError(f"{batch.workflow}: status is {status!r}; expected auto, success or failed")
     closing = decide(status, batch, before)
-    if (
-        status == "auto"
-        and closing.result == "success"
-        and ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"])
-    ):
+    if status == "auto" and closing.result == "success" and _is_marked_failed(ti, run):
         # A person marked the run as failed, or it timed out. The tasks that were skipped for that loaded nothing.
         return replace(closing, result="failed", failure="the run was marked as failed")
     return closing
+
+
+def _is_marked_failed(ti: RuntimeTaskInstanceProtocol, run: Run) -> bool:
+    """Tell whether a run has failed before its closing task started."""
+    if run.state is not None:
+        return run.state == "failed"
+    return ti.get_dr_count(dag_id=run.dag_id, run_ids=[run.run_id], states=["failed"]) > 0
 
 
 def forget_outputs(store: Store, batch: Batch, before: States) -> None:

@@ -54,6 +54,8 @@ class Run:
     deployment: str | None = None
     new_since: datetime | None = None
     """When it started, if it was never cleared. None for a run that was cleared, and where Airflow does not tell."""
+    state: str | None = None
+    """Its state when the task started. None where Airflow does not tell."""
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Run:
@@ -62,6 +64,7 @@ class Run:
 
         run = context["dag_run"]
         run_type = str(getattr(run.run_type, "value", run.run_type))
+        state = getattr(run, "state", None)
         was_cleared = getattr(run, "clear_number", None) != 0
         return cls(
             dag_id=run.dag_id,
@@ -75,6 +78,7 @@ class Run:
             is_by_event=run_type == "asset_triggered",
             deployment=deployment_name(),
             new_since=None if was_cleared else getattr(run, "start_date", None),
+            state=None if state is None else str(getattr(state, "value", state)),
         )
 
     def key(self, workflow: str) -> str:

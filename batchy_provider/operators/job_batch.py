@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -16,6 +19,45 @@ from batchy_provider.operators.dag_run import run_keys_of
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
     from batchy_provider.state.store import Store
+
+
+_FRESH_SECONDS = 5.0
+"""How long a batch that was read before the task counts. Afterwards it is read again: it may have been closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """What the check before a job has opened and read.
+
+    :param connection: closes the connection to Redis.
+    :param read: when it was read, monotonic seconds.
+    """
+
+    connection: ExitStack
+    store: Store
+    batch: Batch
+    read: float = field(default_factory=time.monotonic)
+
+
+@contextmanager
+def open_store(
+    redis_conn_id: str | None, workflow: str, ti: Any, checked: CheckedBatch | None = None
+) -> Iterator[tuple[Store, Batch]]:
+    """Yield the store and the batch that a task's run has opened.
+
+    :param ti: the running task's instance.
+    :param checked: of the check before the job; None: without one.
+    :raises BundleError: if the run has opened no batch.
+    """
+    if checked is None:
+        from batchy_provider.hooks.batchy import BatchyHook
+
+        with BatchyHook(redis_conn_id) as store:
+            yield store, batch_of_run(store, workflow, ti)
+        return
+    with checked.connection:
+        is_fresh = checked.batch.workflow == workflow and time.monotonic() - checked.read < _FRESH_SECONDS
+        yield checked.store, checked.batch if is_fresh else batch_of_run(checked.store, workflow, ti)
 
 
 def batch_of_run(store: Store, workflow: str, ti: Any) -> Batch:

@@ -22,6 +22,7 @@ from batchy_provider.core.vocabulary import ON_FAILED, OnFailed
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.links.batch import BatchLink
 from batchy_provider.operators.dag_run import retry_defaults
+from batchy_provider.operators.template_fields import TemplatesOnly
 from batchy_provider.sensors.waits_of_run import began, read_scope, waits_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.waiter import Waiter
 
 
-class WaitsySensor(BaseSensorOperator):
+class WaitsySensor(TemplatesOnly, BaseSensorOperator):
     """Wait until all enabled jobs of another workflow have succeeded on the day of this run.
 
     Use it if a DAG needs data that another workflow loads. The two may have different schedules. The day is that of the

@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote
 
@@ -268,6 +269,9 @@ def _options(address: Address, client_name: str) -> dict[str, Any]:
         "health_check_interval": _HEALTH_CHECK_SECONDS,
         "client_name": client_name,
     }
+    if find_spec("redis.driver_info") is not None:
+        # Two commands for each connection, and a search in the metadata of all packages for each client.
+        options["driver_info"] = None
     if address.username:
         options["username"] = address.username
     if address.password:

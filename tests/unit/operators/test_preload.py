@@ -85,6 +85,30 @@ def test_a_worker_imports_with_its_command_line() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", ["scheduler", "dag-processor"])
+def test_a_fork_finds_the_models_of_workflow_files_built(command: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['airflow', {command!r}]\nimport batchy_provider.plugin.batchy\n"
+        "from batchy_provider.config.model import WorkflowModel\n"
+        "print('-', WorkflowModel.__pydantic_complete__)"
+    )
+    assert "True" in _new_modules(["-c", code], AIRFLOW__CORE__EXECUTOR="LocalExecutor")
+
+
+def test_warming_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis.connection import AbstractConnection
+
+    from batchy_provider.config import reader
+    from batchy_provider.dag_factory.warm_up import build_small_dag
+    from batchy_provider.hooks.batchy import prepare_store
+
+    monkeypatch.setattr(AbstractConnection, "connect", lambda *_: 1 / 0)
+    monkeypatch.setattr(reader, "read_bytes", lambda *_: 1 / 0)
+    build_small_dag()
+    prepare_store()
+
+
+@pytest.mark.slow
 def test_no_other_program_imports_early() -> None:
     code = "import batchy_provider.plugin.batchy; from batchy_provider.cli.provider import get_commands; get_commands()"
     found = _imports_of(code, "version")
@@ -96,12 +120,18 @@ def test_an_error_does_not_stop_the_scheduler(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from batchy_provider import preload
+    from batchy_provider.dag_factory import warm_up
 
+    def fail() -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(warm_up, "build_small_dag", fail)
     monkeypatch.setattr(preload, "TASKS", ("no_such_module", "jinja2.ext"))
     monkeypatch.setattr(sys, "argv", ["airflow", "scheduler"])
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
     preload.preload()
     assert "no_such_module cannot be imported before tasks are started" in caplog.text
+    assert "No DAG can be built before tasks are started: ValueError: no" in caplog.text
 
 
 @pytest.mark.slow
