@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Do once before Airflow forks what is slow only the first time, so that the forks find it done.
+"""Build the DAG of a small workflow before Airflow forks, so that the forks find done what is slow only the first time.
 
-The models of workflow files, for example, are built when they are first used, which takes longer than to read a file
-with them. Without this, each task builds them again, and so does the DAG processor for each file.
+Airflow and this package make many things when they first build a DAG: modules, signatures, timetables. Without this,
+each task makes them again, and so does the DAG processor for each file.
 """
 
 from __future__ import annotations
