@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from batchy_provider.bundles.dataset_addresses import EXPECTED, is_template, split_address
@@ -22,6 +22,8 @@ from batchy_provider.exceptions import WindowError
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+WAS_VALID = {"was_valid": True}
+"""Context of a validation of data that was valid before. What takes long is not checked again."""
 MAX_SIZE = 2**63
 """Bytes that no size reaches: what systems count with."""
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -132,8 +134,10 @@ def _dataset(value: Any) -> str:
     return value
 
 
-def _cron(value: Any) -> str:
-    """Check one cron expression or preset."""
+def _cron(value: Any, info: ValidationInfo) -> str:
+    """Check one cron expression or preset, unless the whole file was valid before."""
+    if info.context is WAS_VALID:
+        return cast("str", value)
     if not isinstance(value, str):
         raise wrong(f'expected a cron expression in quotes such as "0 2 * * *", not {show(value)}', Code.INVALID_CRON)
     if value in PRESETS:

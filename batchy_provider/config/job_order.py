@@ -70,7 +70,8 @@ def resolve_order(jobs: Mapping[str, Job]) -> tuple[Order, list[Violation]]:
             last = name
     if violations:
         return Order(upstream, {}), violations
-    if cycle := find_cycle(upstream):
+    # Jobs in the order of the file cannot follow each other in a cycle.
+    if any(job.after is not None for job in jobs.values()) and (cycle := find_cycle(upstream)):
         path = " → ".join([*cycle, cycle[0]])
         violations.append(
             Violation(("jobs", cycle[0], "after"), Code.CYCLE, f"jobs follow each other in a cycle: {path}")

@@ -198,6 +198,8 @@ class Reader:
 
         An invalid key becomes a diagnostic and is ignored: it must not stop all workflows.
         """
+        if (known := self._defaults.get(folder)) is not None:
+            return known
         inherited: Mapping[str, Any] = {}
         for each in self._chain(folder):
             if each not in self._defaults:

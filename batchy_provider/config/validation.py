@@ -14,6 +14,7 @@ from batchy_provider.config.airflow_limits import check_airflow_limits
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
 from batchy_provider.config.calendar_model import NO_CALENDARS, KnownCalendars
 from batchy_provider.config.diagnostics import Code, Violation, did_you_mean, show
+from batchy_provider.config.field_types import WAS_VALID
 from batchy_provider.config.job_order import resolve_order
 from batchy_provider.config.key_checks import check, check_shared
 from batchy_provider.config.model import SharedModel, WorkflowModel
@@ -75,7 +76,7 @@ def revalidate(
     """
     if is_original(data):
         return Workflow(name=path.stem, path=path, original={job: fields or {} for job, fields in data.items()})
-    model = WorkflowModel.model_validate(merge(defaults, _without_notes(data)))
+    model = WorkflowModel.model_validate(merge(defaults, _without_notes(data)), context=WAS_VALID)
     calendar, violations = pick_calendar(model, calendars)
     if violations or any(_check_bundles(path.parent, model, look)):
         return None

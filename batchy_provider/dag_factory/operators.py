@@ -13,13 +13,27 @@ from batchy_provider.config.job_model import Job, Limits
 from batchy_provider.config.job_order import Order
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.workflow import Workflow, environment, setting
-from batchy_provider.dag_factory.callbacks import job_callbacks
+from batchy_provider.dag_factory.callbacks import EVENTS, job_callbacks
 from batchy_provider.dag_factory.classes import import_class, make
 from batchy_provider.dag_factory.mapped import build_mapped
 from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
 
 TRIGGER_RULES = {"succeeded": "none_failed", "done": "all_done", "failed": "one_failed"}
 """``when`` → Airflow's trigger rule. A disabled job is skipped, and skipped is not failed."""
+
+
+_SETTINGS = {
+    "retries": "retries",
+    "retry_delay": "retry_delay",
+    "retry_exponential_backoff": "retry_backoff",
+    "max_retry_delay": "max_retry_delay",
+    "execution_timeout": "timeout",
+    "pool": "pool",
+    "queue": "queue",
+    "priority_weight": "priority",
+    "owner": "owner",
+}
+"""Argument of an operator → the key that sets it. Most files write few of them, so only those are looked up."""
 
 
 def build_job(dag: DAG, workflow: Workflow, model: WorkflowModel, order: Order, name: str) -> Any:
@@ -46,19 +60,12 @@ def build_job(dag: DAG, workflow: Workflow, model: WorkflowModel, order: Order, 
 
 
 def _settings(name: str, job: Job, model: WorkflowModel) -> dict[str, Any]:
-    given = {
-        "retries": setting(job, model, "retries"),
-        "retry_delay": setting(job, model, "retry_delay"),
-        "retry_exponential_backoff": setting(job, model, "retry_backoff"),
-        "max_retry_delay": setting(job, model, "max_retry_delay"),
-        "execution_timeout": setting(job, model, "timeout"),
-        "pool": setting(job, model, "pool"),
-        "queue": setting(job, model, "queue"),
-        "priority_weight": setting(job, model, "priority"),
-        "owner": setting(job, model, "owner") or model.owner,
-        "doc_md": job.doc,
-        **job_callbacks(name, job, model.defaults),
-    }
+    written = job.model_fields_set | model.defaults.model_fields_set
+    given = {argument: setting(job, model, key) for argument, key in _SETTINGS.items() if key in written}
+    given["owner"] = given.get("owner") or model.owner
+    given["doc_md"] = job.doc
+    if not written.isdisjoint(EVENTS):
+        given.update(job_callbacks(name, job, model.defaults))
     return {name: value for name, value in given.items() if value is not None}
 
 
