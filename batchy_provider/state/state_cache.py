@@ -109,7 +109,9 @@ class StateCache:
             return None
         try:
             self._tracker = KeyTracker(client)
-        except redis.ResponseError as error:
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            raise
+        except Exception as error:  # of the server, or of a client that makes its connections in another way
             self._forget(_REFUSED_SECONDS)
             _log.warning("refused", "Redis does not tell which keys change, so each list reads all of them: %s", error)
         return self._tracker

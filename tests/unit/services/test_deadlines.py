@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchy_provider.config.model import WorkflowModel
+from batchy_provider.config.workflow import Workflow
 from batchy_provider.core.dates import format_date
-from batchy_provider.services.deadlines import deadline_of
+from batchy_provider.services.deadlines import DeadlineCache, deadline_of
 
 NOTIFY = [{"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}]
 
@@ -76,3 +78,21 @@ def test_late_is_what_has_passed_and_early_is_what_is_ahead(now: datetime, since
         assert (found.late_seconds is None) == (at > now)
         # The run that it is of was due after the last success.
         assert at - timedelta(hours=hours) > now - since
+
+
+@given(
+    start=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 1)),
+    steps=st.lists(st.tuples(st.timedeltas(-timedelta(hours=2), timedelta(hours=20)), st.booleans()), max_size=8),
+    hours=st.integers(1, 60),
+)
+def test_a_deadline_that_is_kept_is_the_one_that_would_be_found_now(
+    start: datetime, steps: list[tuple[timedelta, bool]], hours: int
+) -> None:
+    model = nightly(deadline={"within": f"{hours}h", "notify": NOTIFY})
+    workflow, cache = Workflow(name="sales", path=Path("sales.yaml"), model=model), DeadlineCache()
+    now, last_success = start, None
+    for step, succeeds in steps:
+        now += step
+        last_success = format_date(now) if succeeds else last_success
+        kept = cache.find(workflow, last_success, now).deadline(now)
+        assert kept == deadline_of(model, last_success, now, workflow.schedule)

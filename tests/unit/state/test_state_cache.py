@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from redis_sentinel import started_sentinel
 from redis_server import Server
 from state_worlds import WORKFLOW
 from store_calls import CHANGES, succeed
@@ -219,3 +221,26 @@ def test_closing_gives_the_connections_back(store: Store, cache: StateCache, red
     cache.close()
     assert until(lambda: not tracking(redis_client))
     assert cache.scan(NAMES) == store.scan(NAMES)
+
+
+@pytest.mark.slow
+def test_after_a_failover_the_new_master_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchy_provider.state.state_cache._PAUSE_SECONDS", 0.0)
+    with started_sentinel(tmp_path) as servers:
+        store = Store(open_client(servers.url))
+        open_one(store, "sales")
+        assert servers.replica_has_all()
+        cache = StateCache(lambda: store)
+        assert cache.scan(["sales"]) == store.scan(["sales"])
+        old = servers.master_port()
+        with Redis(port=old) as admin:
+            assert len(tracking(admin)) == 2
+        servers.master.kill()
+        assert until(lambda: servers.master_port() != old)
+        store.disable("sales", "load", by="ops")
+        (state,) = cache.scan(["sales"])
+        assert isinstance(state, WorkflowState)
+        assert state.disabled == {"load"}
+        with Redis(port=servers.master_port()) as admin:
+            assert until(lambda: cache.scan(["sales"]) == store.scan(["sales"]) and len(tracking(admin)) == 2)
+        cache.close()
