@@ -140,7 +140,7 @@ def test_a_run_for_a_slice_that_another_has_taken_is_skipped(
 def test_a_missed_run_takes_its_own_interval(store: Store) -> None:
     dag, airflow = night(jobs={"extract": {"initial_date": SINCE}}), Airflow()
     dag.catchup = True
-    due = TODAY - timedelta(days=1, hours=-2)
+    due = TODAY - timedelta(days=2, hours=-2)  # not the last one, whatever time it is
     opened = open_in(dag, airflow, run_after=due)
     assert opened["to_date"] == f"{due:%Y-%m-%dT%H:%M:%S.%f}"
     close_in(dag, airflow, run_after=due)
