@@ -115,11 +115,11 @@ class BuildRecord:
 
 def _environment() -> str:
     """Return the digest of what decides how DAGs are built, beside the files: versions and Airflow's configuration."""
-    from airflow import __version__
-    from airflow.configuration import AIRFLOW_CONFIG
+    from airflow import __version__, configuration
 
+    file = getattr(configuration, "AIRFLOW_CONFIG", "")  # not a public name
     options = sorted(item for item in os.environ.items() if item[0].startswith("AIRFLOW__"))
-    return digest(CODE, __version__, json.dumps(options), str(_stamp(AIRFLOW_CONFIG)))
+    return digest(CODE, __version__, json.dumps(options), str(_stamp(file)))
 
 
 def _max_age() -> float:
