@@ -58,6 +58,7 @@ with DAG("limit", schedule=None):
     chain(*(Limit(task_id=f"job{number}", bash_command="true") for number in range(JOBS)))
 """
 LOADER = """
+# Airflow skips files in which its name does not occur.
 from batchy_provider.dag_factory import cfg_folder, load_dags
 
 load_dags(cfg_folder(__file__), globals())
