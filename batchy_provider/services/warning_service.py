@@ -121,7 +121,7 @@ class WarningService:
         names = abandoned(self._catalog.read(), stored, now)
         try:
             texts = end_abandoned(self._store().backend, names)
-        except BatchyError as error:  # whoever may only read sees the same
+        except BatchyError as error:  # a user who may only read sees the same
             log.debug("abandoned warnings cannot be ended", exc_info=error)
             return names, []
         for text in texts:

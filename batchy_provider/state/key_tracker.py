@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHANNEL = "__redis__:invalidate"
 """Where Redis tells connections of the older protocol which keys have changed."""
 TIMEOUT_SECONDS = 3.0
-"""Shorter than that of other connections: whoever cannot be told what has changed reads everything."""
+"""Shorter than that of other connections: a server that does not learn what has changed reads everything."""
 _CLIENT_NAME = "batchy-tracking"
 
 
@@ -43,9 +43,9 @@ class Changes(NamedTuple):
 
 
 class KeyTracker:
-    """Two connections to one server: one reads keys, the other one is told which of these have changed.
+    """Two connections to one server: one reads keys, the other one learns which of these have changed.
 
-    Not safe to share between threads. After any error, close it and make another: what changes in between is not told.
+    Not safe to share between threads. After any error, close it and make another: changes in between are lost.
 
     :param client: of a standalone server, or of the master that Sentinel names. Its pool is not used.
     :raises redis.RedisError: if the server cannot be reached, or refuses this user to track keys.
@@ -77,7 +77,7 @@ class KeyTracker:
         """Return the keys that were read and have changed since: all changes whose reply was sent before this call.
 
         The server sends in order: what it has told before the reply to PING is read before that reply. The reader is
-        asked, too: if its connection is lost, nothing more is told.
+        asked, too: if its connection is lost, nothing more arrives.
         """
         self._must_be_of_this_process()
         _send(self._reader, [("TIME",)])

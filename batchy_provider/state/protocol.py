@@ -28,7 +28,7 @@ def _words(command: Command) -> Command:
 
 
 def decoded(reply: Any) -> Any:
-    """Return a reply with all its bytes as text, whichever the client is set to give."""
+    """Return a reply with all its bytes as text, also if the client is set to give bytes."""
     kind = type(reply)
     if kind is bytes:
         return str(reply, "utf-8", "surrogateescape")
@@ -53,7 +53,7 @@ def _texts(items: Collection[Any]) -> list[str] | None:
 
 
 def as_hash(reply: Any) -> dict[str, str]:
-    """Return HGETALL's reply as a dict, whichever protocol the server speaks."""
+    """Return HGETALL's reply as a dict, in both protocols of the server."""
     return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The states that a server keeps: as new as those that are read now, whoever changes them and whatever is lost."""
+"""The states that a server keeps are as new as those that are read now, also if messages are lost."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def commands(admin: Redis, act: Callable[[], object]) -> Counter[str]:
 
 
 def tracking(admin: Redis) -> list[str]:
-    """The ids of the connections of caches: the one that reads, and the one that is told."""
+    """The ids of the connections of caches: the one that reads, and the one that listens."""
     return [each["id"] for each in admin.client_list() if each["name"] == "batchy-tracking"]
 
 
