@@ -24,6 +24,7 @@ from batchy_provider.core.values import CloseRequest, JobDuration, OpenRequest
 from batchy_provider.plan.airflow_facts import AirflowFacts
 from batchy_provider.plan.simulation import simulate
 from batchy_provider.services.composition import Services
+from batchy_provider.services.folder_view import FolderView
 from batchy_provider.services.plan_inputs import PlanInputs
 from batchy_provider.services.why_scan import WhyScan
 from batchy_provider.state.connections import open_client
@@ -77,7 +78,7 @@ def main() -> None:
         services = Services(store=lambda: Store(client), cfg=cfg)
         prepare(services, cfg, options.workflows, options.jobs)
         store, folder = services.store, services.catalog.read()
-        scan = WhyScan(store, folder)
+        scan = WhyScan(store, FolderView.of(folder))
         facts = scan.read(scan.file_names, with_waits=False)
         reader = PlanInputs()
         first = took(lambda: reader.read(store, folder, facts, None), rounds=1)
