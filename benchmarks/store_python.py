@@ -63,13 +63,13 @@ def recorded(store: Store, call: Call) -> tuple[Store, Batch]:
         replies.append(read(self, *arguments, **options))
         return replies[-1]
 
-    Connection.read_response = reading  # type: ignore[method-assign]
+    Connection.read_response = reading
     try:
         batch = call(store)
     finally:
-        Connection.read_response = read  # type: ignore[method-assign]
+        Connection.read_response = read
     client = redis.Redis()
-    client.connection_pool = Replayed(replies)  # type: ignore[assignment]
+    client.connection_pool = Replayed(replies)
     return Store(client), batch
 
 

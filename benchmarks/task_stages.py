@@ -91,7 +91,7 @@ if os.environ.get(VARIABLE):
         _wrap(*each)
 
 
-class Stages(AirflowPlugin):  # type: ignore[misc]  # Airflow's class is not typed
+class Stages(AirflowPlugin):
     """Airflow imports the file for this class."""
 
     name = "batchy_stages"

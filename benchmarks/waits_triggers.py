@@ -88,7 +88,7 @@ class Bare(BaseTrigger):
             Bare._task = asyncio.create_task(self._listen())
         event = self._events.setdefault(self.wait["workflow"], asyncio.Event())
         await event.wait()
-        yield TaskSuccessEvent(xcoms={"return_value": 1})  # type: ignore[dict-item]  # JSON, too
+        yield TaskSuccessEvent(xcoms={"return_value": 1})
 
     async def _listen(self) -> None:
         client = redis.Redis.from_url(os.environ["BATCHY_REDIS_URL"])

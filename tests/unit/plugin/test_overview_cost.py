@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -16,6 +15,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.session import create_session
 from api_server import Api
+from command_counts import commands
 from redis import Redis
 from sqlalchemy import delete, event, update
 from sqlalchemy.engine import Engine
@@ -68,15 +68,6 @@ def overview(api: Api, query: str = "", role: str = "admin") -> dict[str, Any]:
 def row(api: Api, name: str) -> dict[str, Any]:
     (found,) = (each for each in overview(api)["items"] if each["workflow"] == name)
     return dict(found)
-
-
-def commands(admin: Redis, act: Callable[[], object]) -> Counter[str]:
-    """What the server was asked while something was done."""
-    admin.config_resetstat()
-    act()
-    stats = admin.info("commandstats")
-    found = Counter({name.removeprefix("cmdstat_"): int(each["calls"]) for name, each in stats.items()})
-    return Counter({name: calls for name, calls in found.items() if not name.startswith(("config", "info"))})
 
 
 def test_an_overview_reads_nothing_again_while_nothing_changes(api: Api, many: list[str], redis_client: Redis) -> None:

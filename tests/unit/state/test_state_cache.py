@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_counts import commands
 from redis import Redis
 from redis_sentinel import started_sentinel
 from redis_server import Server
@@ -58,15 +58,6 @@ def cache(redis_url: str) -> Iterator[StateCache]:
     made = StateCache(lambda: Store(open_client(redis_url)))
     yield made
     made.close()
-
-
-def commands(admin: Redis, act: Callable[[], object]) -> Counter[str]:
-    """What the server was asked while something was done."""
-    admin.config_resetstat()
-    act()
-    stats = admin.info("commandstats")
-    found = Counter({name.removeprefix("cmdstat_"): int(each["calls"]) for name, each in stats.items()})
-    return Counter({name: calls for name, calls in found.items() if not name.startswith(("config", "info"))})
 
 
 def tracking(admin: Redis) -> list[str]:
