@@ -3,8 +3,8 @@
 """Learn from Redis which keys have changed since they were read, by its client-side caching (``CLIENT TRACKING``).
 
 Redis remembers which keys one connection has read, and tells a second connection when any program changes one of
-them: also programs that publish no event, such as the original server, and also a flush. Each key is told once after
-each reading, so what waits to be received is bounded, however long nobody asks.
+them: also programs that publish no event, such as the original server, and also a flush. Redis names each key once
+after each reading, so what waits to be received is bounded, however long nobody asks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CLIENT_NAME = "batchy-tracking"
 class Changes(NamedTuple):
     """What has changed up to a moment.
 
-    :param keys: the keys of which a change was told; None: any key may have changed, for example after a flush.
+    :param keys: the keys that have changed; None: any key may have changed, for example after a flush.
     :param now: the server's time, naive UTC.
     """
 
@@ -76,7 +76,7 @@ class KeyTracker:
     def changes(self) -> Changes:
         """Return the keys that were read and have changed since: all changes whose reply was sent before this call.
 
-        The server sends in order: what it has told before the reply to PING is read before that reply. The reader is
+        The server sends in order: what it has sent before the reply to PING is read before that reply. The reader is
         asked, too: if its connection is lost, nothing more arrives.
         """
         self._must_be_of_this_process()

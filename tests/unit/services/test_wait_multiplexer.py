@@ -100,9 +100,9 @@ class TestTwoConnections:
 
 
 class TestOneLookForMany:
-    def test_waits_that_ask_the_same_are_served_by_one_look(
-        self, redis_url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The workflow of each question that Redis gets."""
         asked: list[str] = []
 
         def counted(keys: Any, wait: Wait) -> Any:
@@ -110,7 +110,9 @@ class TestOneLookForMany:
             return check(keys, wait)
 
         monkeypatch.setattr(waiting_module, "check", counted)
+        return asked
 
+    def test_waits_that_ask_the_same_are_served_by_one_look(self, redis_url: str, asked: list[str]) -> None:
         async def one(multiplexer: WaitMultiplexer, workflow: str, jobs: list[str]) -> Verdict:
             wait = Wait(workflow=workflow, scope="any", jobs=jobs)
             async with aclosing(multiplexer.watch(workflow, Question(wait))) as verdicts:
@@ -119,22 +121,15 @@ class TestOneLookForMany:
         async def test() -> None:
             multiplexer = multiplexer_at(redis_url)
             asking = [("wf", ["a"])] * 50 + [("wf", ["b"])] * 50 + [("other", ["a"])] * 50
-            verdicts = await asyncio.gather(*(one(multiplexer, *asked) for asked in asking))
+            verdicts = await asyncio.gather(*(one(multiplexer, *each) for each in asking))
             assert [v.text.partition(":")[0] for v in verdicts] == ["wf"] * 100 + ["other"] * 50
 
         run(test())
         assert sorted(asked) == ["other", "wf", "wf"]
 
     def test_a_close_is_one_look_however_many_wait_for_it(
-        self, redis_url: str, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+        self, redis_url: str, redis_client: Redis, asked: list[str]
     ) -> None:
-        asked: list[str] = []
-
-        def counted(keys: Any, wait: Wait) -> Any:
-            asked.append(wait.workflow)
-            return check(keys, wait)
-
-        monkeypatch.setattr(waiting_module, "check", counted)
         batch_id = open_batch(redis_client, "wf")
         verdicts: list[Verdict] = []
 
