@@ -39,9 +39,14 @@ def print_code(context: Context, arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def is_asked() -> bool:
+    """Tell whether the shell asks for completions."""
+    return MARK in os.environ
+
+
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answer the shell and exit, if it asks for completions. Otherwise do nothing."""
-    if MARK not in os.environ:
+    if not is_asked():
         return
     import argcomplete
 

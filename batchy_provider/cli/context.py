@@ -160,9 +160,14 @@ class Context:
         """The same services, for commands that read no workflow file: the folder need not exist."""
         from batchy_provider.cli.airflow_readers import airflow_reader, lost_tries
         from batchy_provider.cli.result_store import open_archive, open_results
-        from batchy_provider.services.composition import Services
 
         with_airflow = bool(getattr(self._arguments, "connection", None))
+        if not with_airflow:
+            from batchy_provider.cli.redis_import import import_redis
+
+            import_redis()
+        from batchy_provider.services.composition import Services
+
         return Services(
             store=self._open_store,
             cfg=self.cfg,

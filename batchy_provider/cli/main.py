@@ -10,41 +10,12 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 
 from batchy_provider import __version__
-from batchy_provider.cli import (
-    admin_actions,
-    adopt,
-    batch,
-    compare,
-    completion,
-    convert,
-    demo,
-    doctor,
-    exec,
-    files,
-    fill,
-    gaps,
-    history,
-    holds,
-    metrics,
-    moving,
-    notes,
-    plan,
-    queries,
-    restore,
-    results,
-    run,
-    schedule,
-    tonight,
-    transfer,
-    validate,
-    wait,
-    warnings,
-    why,
-)
+from batchy_provider.cli import completion
 from batchy_provider.cli.context import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -58,37 +29,38 @@ from batchy_provider.cli.terminal import discard
 from batchy_provider.core.terminal_text import printable
 from batchy_provider.exceptions import BatchyError, NothingToLoadError
 
-GROUPS = (
-    queries,
-    history,
-    compare,
-    metrics,
-    results,
-    batch,
-    exec,
-    wait,
-    why,
-    plan,
-    tonight,
-    warnings,
-    schedule,
-    gaps,
-    fill,
-    admin_actions,
-    holds,
-    notes,
-    restore,
-    moving,
-    transfer,
-    run,
-    validate,
-    files,
-    convert,
-    adopt,
-    doctor,
-    completion,
-    demo,
-)
+GROUPS: dict[str, tuple[str, ...]] = {
+    "queries": ("list", "status"),
+    "history": ("history",),
+    "compare": ("compare",),
+    "metrics": ("metrics",),
+    "results": ("logs", "download"),
+    "batch": ("load", "open", "close", "fail"),
+    "exec": ("exec",),
+    "wait": ("wait",),
+    "why": ("why", "impact"),
+    "plan": ("plan",),
+    "tonight": ("tonight",),
+    "warnings": ("warnings",),
+    "schedule": ("schedule",),
+    "gaps": ("gaps",),
+    "fill": ("fill",),
+    "admin_actions": ("set-window", "enable", "disable", "prune"),
+    "holds": ("hold", "release"),
+    "notes": ("note", "ack"),
+    "restore": ("restore", "archive"),
+    "moving": ("remove", "rename"),
+    "transfer": ("export", "import"),
+    "run": ("run",),
+    "validate": ("validate",),
+    "files": ("schema", "render", "add"),
+    "convert": ("convert",),
+    "adopt": ("adopt",),
+    "doctor": ("doctor",),
+    "completion": ("completion",),
+    "demo": ("demo",),
+}
+"""Module of this package → the commands that it adds, in the order of the help."""
 
 DESCRIPTION = "See, change and wait for the batches of your workflows: the windows of data that each run loads."
 EPILOG = """\
@@ -101,8 +73,8 @@ NO_COLOR switches colors off.
 """
 
 
-def build_parser(program: str = "batchy") -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
+def build_parser(program: str = "batchy", groups: Iterable[str] = GROUPS) -> argparse.ArgumentParser:
+    """Build the parser of all commands, or of the commands of some groups."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=DESCRIPTION,
@@ -112,9 +84,24 @@ def build_parser(program: str = "batchy") -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"batchy {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in GROUPS:
-        group.add_commands(commands)
+    for group in groups:
+        import_module(f"batchy_provider.cli.{group}").add_commands(commands)
     return parser
+
+
+def _needed_groups(words: Sequence[str]) -> Iterable[str]:
+    """Return the groups that a command line needs: the one of its command, or all of them if that is not clear.
+
+    To import all groups takes longer than most commands.
+    """
+    valued = {option for action in common_options()._actions for option in action.option_strings}
+    rest = iter(words)
+    for word in rest:
+        if word in valued:
+            next(rest, None)
+        elif word.partition("=")[0] not in valued:
+            return next(([group] for group, commands in GROUPS.items() if word in commands), GROUPS)
+    return GROUPS
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
@@ -124,9 +111,10 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     :param program: name of the program in help and errors.
     :returns: exit code.
     """
-    parser = build_parser(program)
+    words = sys.argv[1:] if argv is None else argv
+    parser = build_parser(program, GROUPS if completion.is_asked() else _needed_groups(words))
     completion.complete(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     try:
         with _few_collections(), Context(arguments) as context:
             code = int(arguments.function(context, arguments))

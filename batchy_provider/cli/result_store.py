@@ -74,13 +74,12 @@ def archiver_of(arguments: argparse.Namespace, warn: Callable[[str], None]) -> A
     :param warn: called with a sentence when the archive cannot be written.
     :returns: None if the archive is switched off, or this machine knows no result store.
     """
-    from batchy_provider.archive.archiver import Archiver
-
     if _airflow_option("archive").strip().lower() in ("false", "f", "0", "no", "off"):
         return None
     # A person who only has the address of Redis must not start an archive in a folder of their own.
     if not (_named_url(arguments) or _default_folder().is_dir() or getattr(arguments, "connection", None)):
         return None
+    from batchy_provider.archive.archiver import Archiver
 
     def files() -> ArchiveFiles:
         from batchy_provider.hooks.deployment import archive_files

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from command_line import Cli
 
-from batchy_provider.cli.main import main
+from batchy_provider.cli.main import GROUPS, build_parser, main
 from batchy_provider.local.ports import free_port
 
 
@@ -68,8 +68,22 @@ class TestUsage:
     def test_commands_need_no_airflow_and_start_fast(self, redis_url: str) -> None:
         program = (
             "import sys; from batchy_provider.cli.main import main; code = main(sys.argv[1:]);"
-            "heavy = {'airflow', 'pydantic', 'pendulum'} & set(sys.modules);"
+            "heavy = {'airflow', 'pydantic', 'pendulum', 'numpy', 'yaml', 'opentelemetry.sdk',"
+            " 'batchy_provider.cli.demo'} & set(sys.modules);"
             "sys.exit(f'imported {heavy}' if heavy else code)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, "--redis-url", redis_url, "list"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_opentelemetry_is_there_for_those_who_want_it_later(self, redis_url: str) -> None:
+        program = (
+            "import sys; from batchy_provider.cli.main import main; main(sys.argv[1:]);"
+            "from opentelemetry.sdk.metrics import MeterProvider"
         )
         done = subprocess.run(
             [sys.executable, "-c", program, "--redis-url", redis_url, "list"],
@@ -85,3 +99,43 @@ class TestUsage:
         )
         done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
         assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+class TestParserOfOneCommand:
+    """A command builds only its own part of the parser, which answers as the whole one does."""
+
+    @pytest.mark.parametrize("group", GROUPS)
+    def test_the_table_names_the_commands_of_each_group(self, group: str) -> None:
+        choices = [action.choices for action in build_parser(groups=[group])._actions if action.dest == "==SUPPRESS=="]
+        assert [tuple(commands or ()) for commands in choices if commands] == [GROUPS[group]]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["--help"],
+            ["--version"],
+            ["list", "--help"],
+            ["list", "more"],
+            ["list", "--frobnicate"],
+            ["--frobnicate", "list"],
+            ["-o"],
+            ["-o", "json"],
+            ["-ojson", "list", "more"],
+            ["--out", "json", "list", "more"],
+            ["--output=xml", "list"],
+            ["--cfg", "list", "status"],
+            ["--cfg", "list", "frobnicate"],
+            ["--cfg=status", "list", "more"],
+            ["-o", "xml", "list"],
+            ["--", "list", "more"],
+            ["set-window", "sales"],
+            [],
+        ],
+    )
+    def test_it_says_the_same(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as whole:
+            build_parser().parse_args(words)
+        wanted = capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert (stopped.value.code, capsys.readouterr()) == (whole.value.code, wanted)
