@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +130,12 @@ def styled(word: str | None) -> StyledText:
 
 def date_text(stored: Any) -> str:
     """Format a stored date for people: UTC, to the second."""
-    if not isinstance(stored, str):
-        return "-"
+    return _shown_date(stored) if isinstance(stored, str) else "-"
+
+
+@lru_cache(maxsize=4096)
+def _shown_date(stored: str) -> str:
+    # The rows of a table have many dates in common.
     try:
         moment = parse_date(stored)
     except BatchyError:

@@ -141,11 +141,8 @@ class JobState:
 
     @property
     def loaded_to(self) -> str | None:
-        """End of its window, exclusive.
-
-        This is ``batch_start``: the original server opens the next batch without a change of our ``to_date``.
-        """
-        return self._text("batch_start") or self._text("to_date")
+        """End of its window, exclusive; see `loaded_to`."""
+        return loaded_to(self.fields if self.state is None else self.state)
 
     @property
     def is_empty(self) -> bool:
@@ -242,6 +239,17 @@ class JobState:
         if self.given is not None and self.state is not None:
             return JobState.of_parts(self.given, self.state | changes, self.written)
         return JobState(self.fields | changes)
+
+
+def loaded_to(fields: Fields) -> str | None:
+    """Return the end of the window of a job (exclusive), of which these are the fields.
+
+    This is ``batch_start``: the original server opens the next batch without a change of our ``to_date``.
+    """
+    start, end = fields.get("batch_start"), fields.get("to_date")
+    if isinstance(start, str) and start:
+        return start
+    return end if isinstance(end, str) else None
 
 
 def opened_state(batch_id: int, start: str, end: str) -> Fields:

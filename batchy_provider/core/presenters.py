@@ -65,16 +65,27 @@ def unknown_workflow(workflow: str) -> UnknownWorkflowError:
     )
 
 
-def workflow_state(state: Snapshot, now: datetime, changes: Sequence[PersonalChange] = ()) -> WorkflowState:
+def workflow_state(
+    state: Snapshot,
+    now: datetime,
+    changes: Sequence[PersonalChange] = (),
+    *,
+    progress: Mapping[str, Mapping[str, Any]] | None = None,
+    succeeded: str | None = None,
+) -> WorkflowState:
     """Return a workflow as callers see it.
 
     :param now: the Redis server's time, naive UTC.
     :param changes: what people changed, newest first.
+    :param progress: job → its latest report.
+    :param succeeded: when a live batch before the latest one succeeded last; None if unknown.
     """
+    batch = live_batch(state) if state.live_id is not None else None
     return WorkflowState(
         workflow=state.workflow,
-        jobs=_shown_jobs(state.jobs),
-        batch=live_batch(state) if state.live_id is not None else None,
+        # Objects of its own, as those of the batch: a caller may change them.
+        jobs=_shown_jobs(state.jobs) if batch is None else {job: fields.copy() for job, fields in batch.jobs.items()},
+        batch=batch,
         holder=state.holder if state.is_open else None,
         disabled=state.disabled | (state.config.disabled & state.jobs.keys()),
         timezone=state.config.timezone,
@@ -82,6 +93,8 @@ def workflow_state(state: Snapshot, now: datetime, changes: Sequence[PersonalCha
         window=state.config.window,
         hold=None if state.hold is None or state.hold.is_over(now) else state.hold,
         changes=changes,
+        last_success=batch.batch_end if batch is not None and batch.status == "success" else succeeded,
+        progress={} if progress is None else progress,
         schedule=state.config.schedule,
         lease=state.lease if state.is_open and state.lease and state.lease.batch_id == state.live_id else None,
     )

@@ -9,7 +9,7 @@ expects, so no rule and no face needs to check it again.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -25,24 +25,28 @@ class FormError(ValueError):
     """A value does not have the expected form; the text continues a sentence that names the value."""
 
 
-def build(kind: type[T], data: Any) -> T:
+def build(kind: type[T], data: Any, *, parts: Collection[str] = ()) -> T:
     """Make a dataclass of a JSON object.
 
     :param kind: a dataclass.
     :param data: decoded JSON.
+    :param parts: fields that hold objects of which the caller builds dataclasses: they stay as they are.
     :raises FormError: if it is no object, lacks a key, or a value has another type.
     """
     if not isinstance(data, dict):
         raise FormError(f"is {shown(data)}; expected a JSON object")
     known, required = _fields(kind)
-    # Keys of a newer version are ignored, so that machines can be updated one by one.
-    given = {name: value for name, value in data.items() if name in known}
-    for name, value in given.items():
-        hint, check = known[name]
-        if not check(value):
+    given: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in known:
+            continue  # keys of a newer version are ignored, so that machines can be updated one by one
+        hint, plain, check = known[name]
+        if type(value) in plain:
+            given[name] = value if type(value) is not str or value.isascii() else encodable(value)
+        elif check(value):
+            given[name] = value if name in parts else encodable(value)
+        else:
             raise FormError(f"has {name} = {shown(value)}; expected {_words(hint)}")
-        if not (value is None or (type(value) is str and value.isascii())):
-            given[name] = encodable(value)
     if not given.keys() >= required:
         lacking = next(name for name in known if name in required and name not in given)
         raise FormError(f"lacks the key {lacking!r}")
@@ -90,6 +94,13 @@ def _check(hint: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(checks[0], value))
 
 
+def _plain(hint: Any) -> frozenset[type]:
+    """Return which of the types without parts fit always, so that the check need not be called: it takes longer."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return frozenset().union(*map(_plain, get_args(hint)))
+    return frozenset({hint} & {str, bool, types.NoneType})
+
+
 def encodable(value: Any) -> Any:
     """Return a value of JSON with every text as UTF-8 can hold it; a lone surrogate becomes ``?``."""
     if value is None or type(value) in _NUMBERS:
@@ -115,14 +126,17 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-_known: dict[type, tuple[dict[str, tuple[Any, Callable[[Any], bool]]], frozenset[str]]] = {}
+_Checks = dict[str, tuple[Any, frozenset[type], Callable[[Any], bool]]]
+_known: dict[type, tuple[_Checks, frozenset[str]]] = {}
 
 
-def _fields(kind: Any) -> tuple[dict[str, tuple[Any, Callable[[Any], bool]]], frozenset[str]]:
-    """Return name → type and its check, and the names that must be given."""
+def _fields(kind: Any) -> tuple[_Checks, frozenset[str]]:
+    """Return name → type, see `_plain`, and its check, and the names that must be given."""
     if kind not in _known:
         hints = get_type_hints(kind)
-        checks = {each.name: (hints[each.name], _check(hints[each.name])) for each in fields(kind)}
+        checks = {
+            each.name: (hints[each.name], _plain(hints[each.name]), _check(hints[each.name])) for each in fields(kind)
+        }
         required = (each for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING)
         _known[kind] = checks, frozenset(each.name for each in required)
     return _known[kind]

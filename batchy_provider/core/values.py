@@ -12,7 +12,7 @@ from typing import Any
 from batchy_provider.core.batch_notes import BatchNote, acknowledgement
 from batchy_provider.core.holders import Holder as Holder
 from batchy_provider.core.holders import run_key as run_key
-from batchy_provider.core.job_state import Fields, JobState
+from batchy_provider.core.job_state import Fields, JobState, loaded_to
 from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
 from batchy_provider.core.upstream import LoadedUntil
 from batchy_provider.core.vocabulary import IfOpen, Kind, Outcome, Result, Status
@@ -228,7 +228,7 @@ class Batch:
     @property
     def to_date(self) -> str | None:
         """Latest end of the windows of the jobs that took part."""
-        return max((each for job in self._took_part() if (each := JobState(job).loaded_to) is not None), default=None)
+        return max((each for job in self._took_part() if (each := loaded_to(job)) is not None), default=None)
 
     def _took_part(self) -> Iterable[Fields]:
         if not (left_out := self.left_out):

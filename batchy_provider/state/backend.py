@@ -8,9 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import redis
+from redis.cluster import RedisCluster
+
 from batchy_provider.core.dates import format_date, from_unix
 from batchy_provider.core.names import check_workflow_name
 from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
+from batchy_provider.state.packets import ask_server
 from batchy_provider.state.protocol import Command, decoded
 from batchy_provider.state.session import NO_CONFIRMATION, Clock, Confirmation, Session
 from batchy_provider.state.transaction import RETRY_SECONDS, address_of, own_errors, transact
@@ -43,8 +47,6 @@ class Backend:
         confirmation: Confirmation = NO_CONFIRMATION,
         clock: Clock = from_unix,
     ) -> None:
-        from redis.cluster import RedisCluster
-
         self.client = client
         self.cluster = isinstance(client, RedisCluster) if cluster is None else cluster
         self.retry_seconds = retry_seconds
@@ -79,12 +81,15 @@ class Backend:
 
         :returns: replies in the order of the commands; an error is a reply too.
         """
+        client = self.client
         if not commands:
             return []
-        pipe = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        with own_errors(self.client):
+        with own_errors(client):
+            if isinstance(client, redis.Redis):
+                return ask_server(client, commands)
+            pipe = client.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
             return [decoded(reply) for reply in pipe.execute(raise_on_error=False)]
 
     def server_time(self, workflow: str | None = None) -> datetime:

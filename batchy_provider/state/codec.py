@@ -138,7 +138,7 @@ def load_owner(key: str, text: str | None) -> Owner | None:
     """Read who opened the latest live batch of this package."""
 
     def read(data: Any) -> Owner:
-        found = build(_Owner, data)
+        found = build(_Owner, data, parts=("holder", "record"))
         return Owner(found.batch_id, load_holder(found.holder), read_record(found.record))
 
     return None if text is None else read_field(key, OWNER, text, read)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis import exceptions as redis_errors
 
 from batchy_provider.core.dates import from_unix
+from batchy_provider.state.packets import read_replies
 from batchy_provider.state.protocol import Command, decoded, packed
 
 if TYPE_CHECKING:
@@ -103,13 +104,7 @@ class KeyTracker:
         if not commands:
             return []
         _send(self._reader, commands)
-        replies: list[Any] = []
-        for _ in commands:
-            try:
-                replies.append(decoded(self._reader.read_response()))
-            except redis_errors.ResponseError as error:
-                replies.append(error)
-        return replies
+        return read_replies(self._reader, len(commands))
 
     def _must_be_of_this_process(self) -> None:
         if self._process != os.getpid():

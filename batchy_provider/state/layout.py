@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -214,15 +213,13 @@ def present(
     check_jobs(keys.live, state.jobs, parsed)
     for name, job in state.jobs.items():
         status_of(keys.workflow, name, job)
-    found = workflow_state(state, now, changes)
-    reports, errors = load_progress(keys.progress, progress)
+    reports, errors = load_progress(keys.progress, progress) if progress else ({}, ())
     for error in errors:
         _damaged.warning(f"{error.args[0]}", "the progress is not shown: %s", error)
-    if found.batch is not None and found.batch.status == "success":
-        last = found.batch.batch_end
-    else:
-        last = None if succeeded is None else format_date(load_score(keys.closed, succeeded))
-    return replace(found, progress=reports, last_success=last)
+    # When the latest batch has succeeded, its jobs say when that was.
+    is_known = succeeded is None or (state.live_id is not None and state.status == "success")
+    last = None if is_known else format_date(load_score(keys.closed, succeeded))
+    return workflow_state(state, now, changes, progress=reports, succeeded=last)
 
 
 def write_commands(
