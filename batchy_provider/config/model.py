@@ -78,7 +78,8 @@ class SharedModel(FileModel):
     wait_for: Waits = Field(
         default_factory=list, description="Workflows to wait for: a name, a mapping, or a list of these."
     )
-    defaults: Settings = Field(default_factory=Settings, description="Settings for all jobs.")
+    # `Settings()` would build this model for itself alone, in each process that reads a file without defaults.
+    defaults: Settings = Field(default_factory=Settings.model_construct, description="Settings for all jobs.")
     tags: Names = Field(default_factory=list, description="Tags in Airflow's UI.")
     owner: Owner | None = Field(default=None, description="Owner of all tasks, for jobs that name none.")
     if_open: Literal["fail", "wait", "take_over"] = Field(

@@ -95,6 +95,21 @@ def test_a_fork_finds_the_models_of_workflow_files_built(command: str) -> None:
     assert "True" in _new_modules(["-c", code], AIRFLOW__CORE__EXECUTOR="LocalExecutor")
 
 
+@pytest.mark.slow
+def test_a_file_that_sets_little_builds_no_further_model() -> None:
+    code = (
+        "import sys; sys.argv = ['airflow', 'scheduler']\nimport batchy_provider.plugin.batchy\n"
+        "from pathlib import Path\nfrom batchy_provider.config.base_model import FileModel\n"
+        "from batchy_provider.config.reader import Reader\n"
+        "def built(cls=FileModel): return {cls} & {cls.__pydantic_complete__ and cls} | "
+        "set().union(*map(built, cls.__subclasses__()))\n"
+        "before = built()\n"
+        "assert Reader(Path('/x')).read_text(Path('/x/a.yaml'), 'jobs: {load: {bash: \"true\"}}')[0]\n"
+        "print('-', built() == before != set())"
+    )
+    assert "True" in _new_modules(["-c", code], AIRFLOW__CORE__EXECUTOR="LocalExecutor")
+
+
 def test_warming_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     from redis.connection import AbstractConnection
 
