@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from batchy_provider.links.batch import links_of
+from batchy_provider.operators.template_fields import SetFieldsOnly
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from batchy_provider.state.store import Store
 
 
-class BashBundleOperator(BaseOperator):
+class BashBundleOperator(SetFieldsOnly, BaseOperator):
     """Run a bundle with bash: a folder or zip file with a `script.sh` at its root, or the text of a command.
 
     Use it where `BashOperator` is not enough: the script gets the window of its batch, params, and the output of
