@@ -126,6 +126,14 @@ def skip_job(state: Snapshot, name: str, now: datetime, *, removed: bool = False
     return Decision(stored_batch(state.workflow, replace(own, jobs=jobs, record=record)), change)
 
 
+def runs_for_sure(batch: Batch, name: str, disabled: Collection[str]) -> bool:
+    """Tell whether a job of an open batch runs. If this is False, `skip_job` decides.
+
+    :param disabled: the jobs that are switched off now.
+    """
+    return batch.jobs[name].get("status") == "open" and name not in disabled
+
+
 def _check_jobs(state: Snapshot, names: Collection[str]) -> None:
     if not state.jobs:
         raise unknown_workflow(state.workflow)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from batchy_provider.core.admin_actions import runs_for_sure
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.values import Batch
 
@@ -64,7 +65,11 @@ class OpenBatchCheck:
             raise AirflowSkipException(f"{ti.task_id} is disabled in the workflow's file (enabled: false)")
         with ExitStack() as connection:
             store = connection.enter_context(BatchyHook(self.redis_conn_id))
-            batch = store.batch_of_run(self.workflow, *run_keys_of(self.workflow, ti))
+            runs, disabled = run_keys_of(self.workflow, ti), frozenset[str]()
+            if self.job is None:
+                batch = store.batch_of_run(self.workflow, *runs)
+            else:
+                batch, disabled = store.batch_and_disabled(self.workflow, *runs)
             if batch is None and _was_skipped(ti):
                 # Instances of a mapped task are not skipped with the tasks.
                 raise AirflowSkipException("there is nothing to load, so no batch was opened")
@@ -81,7 +86,11 @@ class OpenBatchCheck:
                     f"job {self.job!r} was added to the file after batch {batch.batch_id} was opened; the next "
                     "batch runs it"
                 )
-            if self.job is not None and store.skip_job(self.workflow, batch.batch_id, self.job):
+            if (
+                self.job is not None
+                and not runs_for_sure(batch, self.job, disabled)
+                and store.skip_job(self.workflow, batch.batch_id, self.job)
+            ):
                 if _is_ahead(batch, self.job):
                     raise AirflowSkipException(
                         f"job {self.job!r} has loaded its data beyond the window of this batch, which other jobs still "

@@ -177,10 +177,15 @@ def load_snapshot(keys: Keys, live: dict[str, str], meta: Sequence[str | None], 
         last_id=int(last_listed),
         revision=codec.load_revision(keys.meta, revision),
         ledger_is_new=ledger is None,
-        rename=None if rename is None else read_field(keys.meta, codec.RENAME, rename, partial(build, Rename)),
+        rename=load_rename(keys, rename),
         lease=load_lease(keys.meta, lease),
         hold=codec.load_hold(keys.meta, hold),
     )
+
+
+def load_rename(keys: Keys, text: str | None) -> Rename | None:
+    """Read the rename of a workflow that is under way; None if there is none."""
+    return None if text is None else read_field(keys.meta, codec.RENAME, text, partial(build, Rename))
 
 
 def last_success_command(keys: Keys, state: Snapshot) -> Command:

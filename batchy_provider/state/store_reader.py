@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import StoredBatch
+from batchy_provider.core.unfinished_rename import check_finished
 from batchy_provider.core.values import Batch, JobDuration
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import UnknownBatchError
@@ -20,7 +21,7 @@ from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
 from batchy_provider.state.duration_lists import load_durations
 from batchy_provider.state.keys import Keys
-from batchy_provider.state.layout import last_success_command, present, read_batches, read_state
+from batchy_provider.state.layout import last_success_command, load_rename, present, read_batches, read_state
 from batchy_provider.state.past_runs import PastRuns, read_past
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.scan import candidates, overview, scan, scan_each
@@ -107,11 +108,28 @@ class StoreReader:
 
         def find(session: Session, keys: Keys) -> list[StoredBatch]:
             (ids,) = session.ask(("HMGET", keys.runs, *runs))
-            known = [load_id(keys.runs, each) for each in ids if each is not None]
-            return read_batches(session, keys, known[:1])
+            return _first_known(session, keys, ids)
 
         found = self._stored(workflow, find)
         return stored_batch(workflow, found[0]) if found and found[0].jobs else None
+
+    def batch_and_disabled(self, workflow: str, *runs: str) -> tuple[Batch | None, frozenset[str]]:
+        """Return what `batch_of_run` returns, and the jobs that are switched off now: what a job asks when it starts.
+
+        :raises UnfinishedRenameError: if a rename of the workflow was interrupted.
+        """
+        keys = self.backend.keys(workflow)
+        meta: list[str | None] = []
+
+        def find(session: Session, keys: Keys) -> list[StoredBatch]:
+            ids, meta[:] = session.ask(("HMGET", keys.runs, *runs), ("HMGET", keys.meta, codec.DISABLED, codec.RENAME))
+            return _first_known(session, keys, ids)
+
+        found = self._stored(workflow, find)
+        disabled, rename = meta
+        check_finished(load_rename(keys, rename), workflow)
+        batch = stored_batch(workflow, found[0]) if found and found[0].jobs else None
+        return batch, codec.load_disabled(keys.meta, disabled)
 
     def history(self, workflow: str, *, limit: int = 20, offset: int = 0) -> list[Batch]:
         """Return batches, newest first, backfills included."""
@@ -163,3 +181,9 @@ class StoreReader:
     def past_of(self, workflows: Collection[str]) -> dict[str, PastRuns]:
         """Return workflow → its past runs, of many workflows, in two requests to each server."""
         return read_past(self.backend, [self.backend.keys(workflow) for workflow in workflows])
+
+
+def _first_known(session: Session, keys: Keys, ids: Sequence[str | None]) -> list[StoredBatch]:
+    """Return the batch of the first run key that is known; none if no key is."""
+    known = [load_id(keys.runs, each) for each in ids if each is not None]
+    return read_batches(session, keys, known[:1])

@@ -32,7 +32,7 @@ jobs:
 
 
 class Store:
-    """The two look-ups that tasks do."""
+    """What tasks ask before they run."""
 
     def __init__(self) -> None:
         self.batch: Batch | None = Batch(
@@ -58,6 +58,9 @@ class Store:
     def batch_of_run(self, workflow: str, run: str) -> Batch | None:
         self.asked.append((workflow, run))
         return self.batch
+
+    def batch_and_disabled(self, workflow: str, run: str) -> tuple[Batch | None, set[str]]:
+        return self.batch_of_run(workflow, run), self.disabled
 
     def skip_job(self, workflow: str, batch_id: int, job: str) -> bool:
         self.asked.append((workflow, batch_id, job))
@@ -94,11 +97,17 @@ class TestGate:
 
     def test_lets_a_job_of_an_open_batch_go(self, dag: DAG, store: Store):
         self.pass_through(dag, "load")
-        assert store.asked == [("sales", "scheduled__1"), ("sales", 1467149783, "load")]
+        assert store.asked == [("sales", "scheduled__1")]
 
     def test_skips_a_disabled_job(self, dag: DAG, store: Store):
         with pytest.raises(AirflowSkipException, match="job 'tidy' is disabled"):
             self.pass_through(dag, "tidy")
+
+    def test_skips_a_job_that_was_disabled_after_the_batch_was_opened(self, dag: DAG, store: Store):
+        store.disabled = {"load"}
+        with pytest.raises(AirflowSkipException, match="job 'load' is disabled"):
+            self.pass_through(dag, "load")
+        assert store.asked == [("sales", "scheduled__1"), ("sales", 1467149783, "load")]
 
     def test_says_of_a_job_that_is_ahead_why_it_takes_no_part(self, dag: DAG, store: Store):
         assert store.batch is not None

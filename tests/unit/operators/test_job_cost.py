@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from bundle_tasks import FakeTaskInstance
 from redis.connection import AbstractConnection
 
@@ -55,12 +56,25 @@ def test_a_job(run: Any, batch: Any, ti: FakeTaskInstance, job: BashBundleOperat
     _check(ti, job)
     run(job)
     assert counted["connections"] == 1
-    # The run's batch, the batch, the state, its end without a change; what earlier jobs left; what this one leaves.
-    assert counted["round trips"] <= 6
-    # At the start for the memory of the script, and at the end for what it may have left.
+    # The run's batch with what is switched off; the batch; what earlier jobs left; what this one leaves.
+    assert counted["round trips"] <= 4
+    # At the end, for what the script may have left; once more if a process of the machine ends in between.
     assert counted["lists of processes"] <= 2
     # The record, and the folders that it is in before and after it is moved. stdout and stderr are empty.
     assert counted["syncs"] == 3
+
+
+def test_a_job_that_was_switched_off_after_the_opening(
+    store: Store, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, counted: Counter[str]
+) -> None:
+    store.disable("sales", "load", by="ops")
+    with pytest.raises(AirflowSkipException, match="job 'load' is disabled"):
+        _check(ti, job)
+    assert store.batch("sales", batch.batch_id).left_out == ["load"]
+    # Also where it is switched on again: it is no part of this batch any more.
+    store.enable("sales", "load", by="ops")
+    with pytest.raises(AirflowSkipException):
+        _check(ti, job)
 
 
 def test_its_connection_is_closed(

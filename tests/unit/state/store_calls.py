@@ -38,6 +38,7 @@ QUESTIONS: dict[str, Callable[[Store], Any]] = {
     "history": lambda store: store.history(WORKFLOW),
     "batch": lambda store: store.batch(WORKFLOW, 17),
     "batch_of_run": lambda store: store.batch_of_run(WORKFLOW, "first"),
+    "batch_and_disabled": lambda store: store.batch_and_disabled(WORKFLOW, "first"),
     "prune": lambda store: store.prune(WORKFLOW, keep=1),
     "prune all": lambda store: store.prune(WORKFLOW, keep=1, keep_days=1),
     "progress": lambda store: store.progress(WORKFLOW),
