@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+_NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]")
+
 
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[int | None]:
@@ -99,7 +101,12 @@ def sweep(root: Path, prefix: str = "") -> int:
     :returns: how many were removed.
     """
     removed = 0
-    for lock in root.glob(f"{prefix}{_host()}.*.lock"):
+    beginning = f"{prefix}{_host()}."
+    try:
+        names = os.listdir(root)  # noqa: PTH208 - a Path for each entry of a folder like /tmp is slow
+    except (FileNotFoundError, NotADirectoryError):
+        return removed
+    for lock in [root / name for name in names if name.startswith(beginning) and name.endswith(".lock")]:
         if not _is_ours(lock):
             continue
         with locked(lock, wait=False) as fd:
@@ -121,7 +128,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:60] or "host"
+    return _NOT_IN_NAMES.sub("-", socket.gethostname())[:60] or "host"
 
 
 def remove_tree(folder: Path) -> None:

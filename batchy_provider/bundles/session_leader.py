@@ -20,7 +20,7 @@ from typing import IO
 
 from batchy_provider.bundles.errors import RunnerError
 from batchy_provider.bundles.limits import MIB, ProcessLimits
-from batchy_provider.bundles.process_session import Session, peak_memory
+from batchy_provider.bundles.process_session import Member, Session, peak_memory
 
 # The process waits here until its limits are set and its watchdog runs. If the worker dies before, the command never
 # starts. `-p` keeps this first bash from reading BASH_ENV, which the script's own bash reads as usual.
@@ -95,9 +95,9 @@ class SessionLeader:
         self.usage: resource.struct_rusage | None = None
         # A process inherits the peak of its parent. Up to this value, the kernel reports the worker's own peak.
         self._inherited = _bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) + _INHERITED_MARGIN_BYTES
-        self._peak_seen = 0
         self._next_sample, self._sample_seconds = math.inf, _FIRST_SAMPLE_SECONDS
-        self._sample()
+        # It is alone still, so the processes of the machine need not be listed.
+        self._peak_seen = peak_memory([Member(self.pid, self.pid, "")])
         if self._peak_seen:
             self._next_sample = time.monotonic() + self._sample_seconds
         with contextlib.suppress(OSError, AttributeError):  # not Linux, or forbidden: the caller polls

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 from script_runs import gone, shown
 
+from batchy_provider.bundles import process_session
 from batchy_provider.bundles import runner as runner_module
 from batchy_provider.bundles.limits import ProcessLimits
 from batchy_provider.bundles.masking import Masker
 from batchy_provider.bundles.run_result import RunResult
 from batchy_provider.bundles.runner import Runner
+from batchy_provider.bundles.session_leader import SessionLeader
 
 Run = Callable[..., RunResult]
 
@@ -138,6 +140,18 @@ def test_cancel_before_the_start_never_starts_the_script(make_runner: Callable[.
     runner.cancel()
     assert runner.run().ended == "cancelled"
     assert (tmp_path / "stdout").read_bytes() == b""
+
+
+def test_no_process_is_listed_before_the_script_starts(
+    make_runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    for owner, name in ((process_session._ProcList, "members"), (SessionLeader, "start_command")):
+        really = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda self, really=really, name=name: steps.append(name) or really(self))
+    result = make_runner("true").run()
+    assert steps[:2] == ["start_command", "members"]
+    assert result.max_rss_bytes > 0
 
 
 def test_background_work_that_does_not_end_in_time_is_stopped_and_the_run_says_so(
