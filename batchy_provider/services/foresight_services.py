@@ -73,7 +73,13 @@ class ForesightServices(ServiceSources):
         """The runs of a night on one time axis."""
         from batchy_provider.services.tonight_answers import TonightService
 
-        return TonightService(store=lambda: self.store, catalog=self.catalog, names=self.names, plan=self.plan)
+        return TonightService(
+            store=lambda: self.store,
+            catalog=self.catalog,
+            names=self.names,
+            plan=self.plan,
+            states=(lambda: self._states) if self._is_server else None,
+        )
 
     @cached_property
     def warnings(self) -> WarningService:

@@ -24,7 +24,7 @@ from batchy_provider.services.timeline_views import Timeline, TimelineBandView, 
 from batchy_provider.services.warning_answers import standing
 from batchy_provider.services.workflows import unknown_workflow
 from batchy_provider.state.log_throttle import LogThrottle
-from batchy_provider.state.outline_reader import BatchesInSpan, OutlineReader
+from batchy_provider.state.span_outlines import SpanOutlines
 
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from batchy_provider.plan.why_facts import WorkflowFacts
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.plan_answers import PlanService
+    from batchy_provider.state.outline_reader import BatchesInSpan
+    from batchy_provider.state.state_cache import StateCache
     from batchy_provider.state.store import Store
 
 MAX_SPAN = timedelta(days=14)
@@ -48,16 +50,23 @@ class TonightService:
     :param catalog: the workflow files.
     :param names: which workflows Redis knows.
     :param plan: what will happen.
+    :param states: the states that a process keeps which is asked often; None in others.
     """
 
     def __init__(
-        self, *, store: Callable[[], Store], catalog: Catalog, names: WorkflowNames, plan: PlanService
+        self,
+        *,
+        store: Callable[[], Store],
+        catalog: Catalog,
+        names: WorkflowNames,
+        plan: PlanService,
+        states: Callable[[], StateCache] | None = None,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._names = names
         self._plan = plan
-        self._outlines = OutlineReader()
+        self._outlines = SpanOutlines(states)
 
     def span(
         self, from_date: str | None = None, to_date: str | None = None, *, timezone: str = "UTC"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,17 @@ _EARLIER = 5
 _AT_ONCE = 1000
 _MOST_KNOWN = 100_000
 _damaged = LogThrottle(logging.getLogger(__name__))
+
+Ask = Callable[[Sequence[tuple[str, Command]]], list[Any]]
+"""Sends commands, each with the workflow that it is about, and returns their replies; an error is a reply too."""
+
+
+def most_of_one(workflows: int) -> int:
+    """Return how many batches of each workflow one reading takes at most.
+
+    :param workflows: how many workflows are read.
+    """
+    return max(_LEAST_OF_ONE, min(MOST_OF_ONE, MOST_OF_ALL // max(1, workflows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,14 @@ class OutlineReader:
         self._known: dict[tuple[str, int], _Known] = {}
 
     def read(
-        self, backend: Backend, names: Collection[str], since: datetime, until: datetime
+        self,
+        backend: Backend,
+        names: Collection[str],
+        since: datetime,
+        until: datetime,
+        *,
+        most: int | None = None,
+        ask: Ask | None = None,
     ) -> dict[str, BatchesInSpan]:
         """Return workflow → its batches that were open at some moment of a span.
 
@@ -94,22 +112,23 @@ class OutlineReader:
 
         :param since: naive UTC, inclusive.
         :param until: naive UTC, exclusive.
+        :param most: how many batches of each workflow; None: see `most_of_one`.
+        :param ask: asks which batches there are, and for their records; None: the backend does.
         """
-        most = max(_LEAST_OF_ONE, min(MOST_OF_ONE, MOST_OF_ALL // max(1, len(names))))
+        most = most_of_one(len(names)) if most is None else most
+        ask = ask or (lambda asked: backend.pipelined([command for _, command in asked]))
         found: dict[str, BatchesInSpan] = {}
         wanted = sorted(names)
         for start in range(0, len(wanted), _AT_ONCE):
             part = [Keys(name, backend.cluster) for name in wanted[start : start + _AT_ONCE]]
-            listed = self._listed(backend, part, since, until, most)
-            self._read_records(backend, listed)
+            listed = self._listed(ask, part, since, until, most)
+            self._read_records(ask, listed)
             found |= self._outlines(backend, listed, since, until)
         return found
 
     # -- which batches ---------------------------------------------------------------------------------------
 
-    def _listed(
-        self, backend: Backend, part: Sequence[Keys], since: datetime, until: datetime, most: int
-    ) -> list[_Found]:
+    def _listed(self, ask: Ask, part: Sequence[Keys], since: datetime, until: datetime, most: int) -> list[_Found]:
         first, last = repr(unix_seconds(since)), f"({unix_seconds(until)!r}"
         commands: list[Command] = []
         for keys in part:
@@ -119,7 +138,7 @@ class OutlineReader:
                 ("ZCOUNT", keys.history, first, last),
                 ("ZREVRANGEBYSCORE", keys.closed, last, first, "WITHSCORES", "LIMIT", 0, most + _EARLIER),
             ]
-        replies = backend.pipelined(commands)
+        replies = ask([(part[at // 4].workflow, command) for at, command in enumerate(commands)])
         found = []
         for at, keys in enumerate(part):
             try:
@@ -128,12 +147,13 @@ class OutlineReader:
                 _damaged.warning(keys.workflow, "%s: its history cannot be read: %s", keys.workflow, error)
         return found
 
-    def _read_records(self, backend: Backend, listed: Sequence[_Found]) -> None:
+    def _read_records(self, ask: Ask, listed: Sequence[_Found]) -> None:
         asked = [each for each in listed if each.ids]
-        commands: list[Command] = [
-            ("HMGET", each.keys.meta, *(codec.record_field(batch) for batch in each.ids)) for each in asked
+        commands: list[tuple[str, Command]] = [
+            (each.keys.workflow, ("HMGET", each.keys.meta, *(codec.record_field(batch) for batch in each.ids)))
+            for each in asked
         ]
-        for each, reply in zip(asked, backend.pipelined(commands), strict=True):
+        for each, reply in zip(asked, ask(commands), strict=True):
             # A key of another program counts as one without records.
             records = reply if isinstance(reply, list) else [None] * len(each.ids)
             each.records = dict(zip(each.ids, records, strict=True))

@@ -7,11 +7,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -21,6 +21,7 @@ from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.scan import AT_ONCE, look_at
 
 if TYPE_CHECKING:
+    from batchy_provider.state.protocol import Command
     from batchy_provider.state.store import Store
 
 RECHECK_SECONDS = 300.0
@@ -40,10 +41,12 @@ class _Known:
 
     :param row: None if Redis has no workflow of that name.
     :param read_at: when, by the clock of this process.
+    :param version: a number of its own for each reading.
     """
 
     row: WorkflowState | UnreadableWorkflow | None
     read_at: float
+    version: int
 
 
 class StateCache:
@@ -70,6 +73,7 @@ class StateCache:
         self._known: dict[str, _Known] = {}  # what was read longest ago is first
         self._workflow_of: dict[str, str] = {}
         self._unreadable: set[str] = set()
+        self._versions = count(1)
 
     def scan(self, names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
         """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`.
@@ -79,22 +83,59 @@ class StateCache:
         :param names: which; one that is not in Redis is left out.
         """
         store = self._store()
-        client = store.backend.client
-        if names and isinstance(client, redis.Redis):
-            with self._lock:
-                if (found := self._kept(client, store.backend.cluster, names)) is not None:
-                    return found
+        with self._lock:
+            if (now := self._now(store, names)) is not None:
+                return [row for name in sorted(names) if (row := self._row(name, now)) is not None]
         return store.scan(names)
 
-    def _kept(
-        self, client: redis.Redis, cluster: bool, names: Collection[str]
-    ) -> list[WorkflowState | UnreadableWorkflow] | None:
-        """Return the answer; None if it cannot be given without reading everything elsewhere."""
+    def versions(self, names: Collection[str]) -> Mapping[str, int] | None:
+        """Return workflow → a number that is another one after each change of what `scan` or `ask` have read of it.
+
+        So what was read by `ask` after one call is still true if the next call returns the same number. It may be
+        another one without a change, too.
+
+        :returns: None where nothing is kept.
+        """
+        store = self._store()
+        with self._lock:
+            if self._now(store, names) is None:
+                return None
+            return {name: self._known[name].version for name in names}
+
+    def ask(self, asked: Sequence[tuple[str, Command]]) -> list[Any]:
+        """Send commands that read, and count changes of the keys that they read as changes of their workflows.
+
+        :param asked: the workflow and the command; its first argument is the key, and the only one.
+        :returns: replies in the order of the commands; an error is a reply too.
+        """
+        commands = [command for _, command in asked]
+        with self._lock:
+            if self._tracker is not None:
+                try:
+                    replies = self._tracker.ask(commands)
+                except (redis.RedisError, OSError):
+                    self._forget(_PAUSE_SECONDS)
+                except BaseException:
+                    self._forget(0)  # replies may be left on the connections
+                    raise
+                else:
+                    self._workflow_of |= {str(command[1]): name for name, command in asked}
+                    return replies
+        return self._store().backend.pipelined(commands)
+
+    def _now(self, store: Store, names: Collection[str]) -> datetime | None:
+        """Make what is known of some workflows as new as Redis.
+
+        :returns: the server's time; None if everything must be read elsewhere.
+        """
+        client = store.backend.client
+        if not names or not isinstance(client, redis.Redis):
+            return None
         try:
             tracker = self._tracker or self._begin(client)
             if tracker is None:
                 return None
-            now = self._refresh(tracker, cluster, names)
+            return self._refresh(tracker, store.backend.cluster, names)
         except (redis.RedisError, OSError):
             # The same request now reads everything, with the retries and the errors of all other requests.
             self._forget(_PAUSE_SECONDS)
@@ -102,7 +143,6 @@ class StateCache:
         except BaseException:
             self._forget(0)  # replies may be left on the connections
             raise
-        return [row for name in sorted(names) if (row := self._row(name, now)) is not None]
 
     def _begin(self, client: redis.Redis) -> KeyTracker | None:
         if time.monotonic() < self._not_before:
@@ -146,7 +186,7 @@ class StateCache:
             name = keys.workflow
             if (known := self._known.pop(name, None)) is not None and known.row == row:
                 row = known.row  # nothing that others make of it needs to be made again
-            self._known[name] = _Known(row, read_at)
+            self._known[name] = _Known(row, read_at, next(self._versions))
             self._workflow_of |= dict.fromkeys((keys.live, keys.meta, keys.progress, keys.closed), name)
             if isinstance(row, UnreadableWorkflow):
                 self._unreadable.add(name)
