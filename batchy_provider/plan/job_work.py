@@ -47,11 +47,14 @@ class JobWork:
         self._seconds = seconds
         self._slots = slots
         self._not_before = not_before or {}
-        self._before = {job: [other for other in each.history.follows[job] if other in seconds] for job in seconds}
-        self._after: dict[str, list[str]] = {}
-        for job, before in self._before.items():
-            for other in before:
-                self._after.setdefault(other, []).append(job)
+        history = each.history
+        if len(seconds) == len(history.follows):
+            self._before, self._after = history.follows, history.followed_by
+        else:
+            self._before = {job: [other for other in history.follows[job] if other in seconds] for job in seconds}
+            self._after = {
+                job: [other for other in after if other in seconds] for job, after in history.followed_by.items()
+            }
         self._missing = {job: len(before) for job, before in self._before.items()}
         self._new = [job for job, missing in self._missing.items() if not missing and job not in held]
         self._ends: dict[str, Numbers] = {}

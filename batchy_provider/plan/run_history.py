@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.dates import unix_seconds
@@ -21,9 +22,11 @@ Upstream = Mapping[str, Collection[str]]
 """Job → the jobs that it follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunHistory:
     """The past successful runs of a workflow, oldest first.
+
+    A server keeps it for many plans, so what follows from it is worked out once.
 
     :param starts: when each began, Unix seconds.
     :param seconds: how long each took.
@@ -45,15 +48,40 @@ class RunHistory:
     after: Mapping[str, float]
     follows: Mapping[str, Collection[str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def usual(self) -> float:
         """How long a usual run takes, by its jobs; 0 if nobody measured the single jobs."""
         return max((self.before[job] + took for job, took in self.job_seconds.items()), default=0.0)
 
-    @property
+    @cached_property
     def slowest(self) -> str | None:
         """The job that takes most of the time of a usual run; None if nobody measured the single jobs."""
         return max(self.path, key=lambda job: self.job_seconds[job], default=None)
+
+    @cached_property
+    def followed_by(self) -> Mapping[str, Sequence[str]]:
+        """Job → the jobs that follow it, of those that take time; without the jobs that nothing follows."""
+        found: dict[str, list[str]] = {}
+        for job, before in self.follows.items():
+            for other in before:
+                found.setdefault(other, []).append(job)
+        return found
+
+    @cached_property
+    def most_at_once(self) -> int:
+        """How many jobs run at the same time in a usual run."""
+        return self.at_once(self.follows)
+
+    def at_once(self, jobs: Collection[str]) -> int:
+        """Return how many of some jobs run at the same time in a usual run."""
+        # A little shorter, since the next job begins when this one has ended.
+        ends = sorted([self.before[job] + self.job_seconds[job] * (1 - 1e-9) for job in jobs])
+        most = ended = 0
+        for begun, moment in enumerate(sorted([self.before[job] for job in jobs]), 1):
+            while ended < len(ends) and ends[ended] <= moment:
+                ended += 1
+            most = max(most, begun - ended)
+        return most
 
 
 def run_history(

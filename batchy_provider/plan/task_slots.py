@@ -18,13 +18,19 @@ from batchy_provider.plan.expected_runs import PlanInput
 if TYPE_CHECKING:
     import numpy as np
 
-    from batchy_provider.plan.run_history import Numbers
+    from batchy_provider.plan.run_history import Numbers, RunHistory
 
 SlotsOfJobs = Mapping[str, "tuple[Slots, ...]"]
 """Job → all slots that it needs while it runs."""
 
 _FEW_JOBS = 4_000
 _FEWEST_DRAWS = 100
+_MOST_AT_ONCE = 64
+"""So many jobs take their slots at once, at most."""
+_FEWEST_AT_ONCE = 4
+"""Fewer jobs take them faster one after the other."""
+_MOST_SLOTS_OF_ONE = 8
+"""With more slots for each job, too: all slots are put in order for the jobs at once."""
 _BUSY = ("running", "restarting", "queued")
 
 
@@ -73,14 +79,44 @@ class Slots:
                 self._set(first, end)
             return ends
         # As above, in as few calls as possible: there may be 20,000 jobs.
+        done = 0
+        while many := self._take_many(ready[done:], seconds[done:], ends[done:]):
+            done += many
         until, flat, first_of = self._until, self._flat, self._first_of
-        for at, took, end in zip(ready, seconds, ends, strict=True):
+        for at, took, end in zip(ready[done:], seconds[done:], ends[done:], strict=True):
             places = until.argmin(axis=1)
             places += first_of
             np.maximum(at, flat.take(places), out=end)
             np.add(end, took, out=end)
             flat[places] = end
         return ends
+
+    def _take_many(self, ready: Numbers, seconds: Numbers, ends: Numbers) -> int:
+        """Let the next jobs take their slots at once, as many as need no slot that one of them gives back.
+
+        :param ends: gets the moments when they end.
+        :returns: how many these were; 0 if it takes less time to do one after the other.
+        """
+        import numpy as np
+
+        count = min(len(ready), self._until.shape[1], _MOST_AT_ONCE)
+        if count < _FEWEST_AT_ONCE or self._until.shape[1] > count * _MOST_SLOTS_OF_ONE:
+            return 0
+        # Only the times of the slots matter, not which is which: those that are free first come first.
+        if count < self._until.shape[1]:
+            self._until.partition(count - 1, axis=1)
+        self._until[:, :count].sort(axis=1)
+        free = self._until[:, :count].T
+        found = np.maximum(ready[:count], free)
+        found += seconds[:count]
+        # A job needs no slot that is given back if its own is free by then, in each draw.
+        is_own = (np.minimum.accumulate(found[:-1]) >= free[1:]).all(axis=1)
+        many = count if is_own.all() else int(is_own.argmin()) + 1
+        if many < _FEWEST_AT_ONCE:
+            return 0
+        ends[:many] = found[:many]
+        free[:many] = found[:many]
+        return many
 
     def _set(self, places: np.ndarray[tuple[int, ...], np.dtype[np.intp]], end: Numbers) -> None:
         import numpy as np
@@ -179,7 +215,7 @@ def limits_of(inputs: Mapping[str, PlanInput], runs: Mapping[str, int], airflow:
     """
     airflow = airflow or AirflowFacts()
     demands = {
-        name: _demand(each, min(each.max_active_runs, runs.get(name, 0)))
+        name: _demand(each.history, each.jobs or {}, min(each.max_active_runs, runs.get(name, 0)))
         for name, each in inputs.items()
         if each.history is not None and each.history.follows
     }
@@ -230,30 +266,15 @@ def _others(airflow: AirflowFacts, taken: int, pool: str | None = None) -> int:
     return taken - sum(task.state in _BUSY and pool in (None, task.pool) for task in tasks)
 
 
-def _demand(each: PlanInput, runs: int) -> _Demand:
-    jobs = _jobs(each)
+def _demand(history: RunHistory, pools: Mapping[str, str], runs: int) -> _Demand:
     of_pool: dict[str, list[str]] = {}
-    known = each.jobs or {}
-    for job in jobs:
-        if job in known:
-            of_pool.setdefault(known[job], []).append(job)
-    in_all = runs * _at_once(each, jobs)
+    for job in history.follows:
+        if job in pools:
+            of_pool.setdefault(pools[job], []).append(job)
+    in_all = runs * history.most_at_once
     # Most workflows use one pool.
     in_pool = {
-        pool: in_all if len(some) == len(jobs) else runs * _at_once(each, some) for pool, some in of_pool.items()
+        pool: in_all if len(some) == len(history.follows) else runs * history.at_once(some)
+        for pool, some in of_pool.items()
     }
     return _Demand(in_all, in_pool)
-
-
-def _at_once(each: PlanInput, jobs: Collection[str]) -> int:
-    """Return how many of some jobs run at the same time in a usual run."""
-    assert each.history is not None
-    begin, took = each.history.before, each.history.job_seconds
-    # A little shorter, since the next job begins when this one has ended.
-    ends = sorted([begin[job] + took[job] * (1 - 1e-9) for job in jobs])
-    most = ended = 0
-    for begun, moment in enumerate(sorted([begin[job] for job in jobs]), 1):
-        while ended < len(ends) and ends[ended] <= moment:
-            ended += 1
-        most = max(most, begun - ended)
-    return most

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from planned_nights import EVENING, nightly
 
 from batchy_provider.plan import simulation
 from batchy_provider.plan.airflow_facts import AirflowFacts, PoolFacts
+from batchy_provider.plan.run_history import RunHistory
 from batchy_provider.plan.simulated_run import middle, middles
 from batchy_provider.plan.simulation import simulate
-from batchy_provider.plan.task_slots import Slots, _at_once, ends_in_order
+from batchy_provider.plan.task_slots import Slots, ends_in_order
 
 INF = float("inf")
 # Few different moments, so that many jobs are ready at the same one.
@@ -45,7 +45,7 @@ def simple_ends(until: list[list[list[float]]], ready: Any, seconds: Any) -> lis
     return ends
 
 
-@given(st.data(), st.integers(1, 3), st.integers(1, 7), st.lists(st.integers(1, 4), min_size=1, max_size=2))
+@given(st.data(), st.integers(1, 3), st.integers(1, 12), st.lists(st.integers(1, 9), min_size=1, max_size=2))
 def test_jobs_end_as_in_the_simple_way(data: st.DataObject, draws: int, jobs: int, sizes: list[int]) -> None:
     def table(values: st.SearchStrategy[float]) -> list[list[float]]:
         row = st.lists(values, min_size=draws, max_size=draws)
@@ -61,6 +61,25 @@ def test_jobs_end_as_in_the_simple_way(data: st.DataObject, draws: int, jobs: in
         assert slots.earliest().tolist() == [min(each) for each in known]
 
 
+@pytest.mark.parametrize("slots", [5, 32, 400])
+@pytest.mark.parametrize("spread", [0.1, 1.5], ids=["jobs that take alike", "some jobs take far longer"])
+def test_many_jobs_end_as_in_the_simple_way(slots: int, spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are many slots, many jobs take theirs in one step."""
+    rng, steps, taken = np.random.default_rng(slots), Slots._take_many, list[int]()
+
+    def counted(self: Slots, *args: Any) -> int:
+        taken.append(steps(self, *args))
+        return taken[-1]
+
+    monkeypatch.setattr(Slots, "_take_many", counted)
+    needed, until = Slots(slots, 10), [[[0.0] * slots for _ in range(10)]]
+    for _ in range(3):
+        ready, seconds = rng.random((80, 10)) * 9, rng.lognormal(3, spread, (80, 10))
+        found = ends_in_order([needed], list(ready), list(seconds))
+        assert [row.tolist() for row in found] == simple_ends(until, ready.tolist(), seconds.tolist())
+    assert sum(taken) > 80 or slots == 5 or spread > 1
+
+
 @given(st.lists(st.lists(MOMENT, min_size=5, max_size=5), min_size=1, max_size=6))
 def test_medians_of_many_rows_are_those_of_each(rows: list[list[float]]) -> None:
     some = [np.array(row) for row in rows]
@@ -69,7 +88,13 @@ def test_medians_of_many_rows_are_those_of_each(rows: list[list[float]]) -> None
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 3])), min_size=1, max_size=8))
 def test_jobs_at_once_are_counted_as_by_going_through_their_moments(jobs: list[tuple[int, int]]) -> None:
-    history = SimpleNamespace(
+    nothing = np.array([])
+    history = RunHistory(
+        starts=nothing,
+        seconds=nothing,
+        windows=nothing,
+        path=(),
+        after={},
         before={str(number): float(begin) for number, (begin, _) in enumerate(jobs)},
         job_seconds={str(number): float(took) for number, (_, took) in enumerate(jobs)},
     )
@@ -78,7 +103,7 @@ def test_jobs_at_once_are_counted_as_by_going_through_their_moments(jobs: list[t
     for _, change in sorted(moments):
         now += change
         most = max(most, now)
-    assert _at_once(SimpleNamespace(history=history), list(history.before)) == most
+    assert history.at_once(list(history.before)) == most
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
