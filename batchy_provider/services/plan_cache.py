@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 5.0
 """No event tells of what only Airflow knows, such as a queued task, nor that time has passed."""
+_WAIT_SECONDS = 5.0
+"""How long a request waits for the plan that another one makes, before it makes one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class PlanCache:
         self._expire = expire
         self._max_seconds = max_seconds
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._watching = ExitStack()
         self._is_watching = False
         self._changes = 0
@@ -77,18 +80,29 @@ class PlanCache:
         if self._feed is None:
             return make()
         feed = self._watch(self._feed)
+        if not feed.is_live:
+            return make()
+        if (plan := self._kept(feed, hours, folder, names)) is not None:
+            return plan
+        # Many pages ask again after the same event: one request makes the plan, and the others wait for it.
+        is_first = self._making.acquire(timeout=_WAIT_SECONDS)
+        try:
+            return self._kept(feed, hours, folder, names) or self._made(feed, hours, make)
+        finally:
+            if is_first:
+                self._making.release()
+
+    def _kept(self, feed: EventFeed, hours: int, folder: Folder, names: Collection[str]) -> Plan | None:
+        with self._lock:
+            made, plan = self._plans.get(hours, (0.0, None))
+        if plan is None or not feed.is_live or time.monotonic() - made >= self._max_seconds:
+            return None
+        is_enough = _is_same(plan.folder, folder) and plan.facts.workflows.keys() >= set(names)
+        return plan if is_enough else None
+
+    def _made(self, feed: EventFeed, hours: int, make: Callable[[], Plan]) -> Plan:
         with self._lock:
             changes, is_live = self._changes, feed.is_live
-            made, plan = self._plans.get(hours, (0.0, None))
-        is_new = time.monotonic() - made < self._max_seconds
-        if (
-            plan is not None
-            and is_live
-            and is_new
-            and _is_same(plan.folder, folder)
-            and plan.facts.workflows.keys() >= set(names)
-        ):
-            return plan
         began, plan = time.monotonic(), make()
         with self._lock:
             # What happened while the facts were read may be missing in them.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchy_provider.config.model import WorkflowModel
     from batchy_provider.config.reader import Folder
     from batchy_provider.config.workflow import Workflow
+    from batchy_provider.core.window_shape import WindowShape
     from batchy_provider.plan.airflow_facts import AirflowFacts, DagFacts, TaskFacts
     from batchy_provider.plan.why_facts import Facts, WorkflowFacts
     from batchy_provider.state.past_runs import PastRuns
@@ -50,6 +51,30 @@ class _Known:
     failure_chance: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _FileInput:
+    """What the file of a workflow says to the plan, with the file: one that has not changed is the same object.
+
+    :param window: the shape of its windows.
+    :param pools: job → the pool that it takes a slot of.
+    :param graph: the jobs that each job follows.
+    """
+
+    workflow: Workflow | None
+    window: WindowShape | None = None
+    pools: Mapping[str, str] | None = None
+    graph: object = None
+
+    @classmethod
+    def of(cls, workflow: Workflow | None) -> _FileInput:
+        if workflow is None:
+            return cls(None)
+        graph = None if workflow.order is None else tuple(workflow.order.upstream.items())
+        if workflow.model is None:
+            return cls(workflow, graph=graph)
+        return cls(workflow, workflow.config().window, _pools(workflow.model), graph)
+
+
 LostTries = Mapping[str, Mapping[str, Sequence[float]]]
 """Workflow → job → how many seconds its latest executions lost by tries that failed."""
 
@@ -72,6 +97,7 @@ class PlanInputs:
     def __init__(self, lost_tries: LostTriesReader | None = None) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
+        self._files: dict[str, _FileInput] = {}
         self._read_lost_tries = lost_tries
         self._lost_tries: LostTries = {}
         self._tried = float("-inf")
@@ -87,7 +113,9 @@ class PlanInputs:
     def read(self, store: Store, folder: Folder, facts: Facts, airflow: AirflowFacts | None) -> dict[str, PlanInput]:
         """Return the inputs of all workflows of which there are facts."""
         found = facts.workflows
-        stamps = {name: _stamp(each, folder.workflows.get(name)) for name, each in found.items()}
+        files = {name: self._file(name, folder.workflows.get(name)) for name in found}
+        self._files = files
+        stamps = {name: _stamp(each, files[name]) for name, each in found.items()}
         with self._lock:
             now = time.monotonic()
             old = [name for name, stamp in stamps.items() if not self._is_new(name, stamp, now)]
@@ -100,9 +128,12 @@ class PlanInputs:
             known = {name: self._known[name] for name in found}
             lost = self._tries_of(found, now) if airflow is not None else {}
         return {
-            name: _input(each, folder.workflows.get(name), known[name], airflow, lost.get(name, {}))
-            for name, each in found.items()
+            name: _input(each, files[name], known[name], airflow, lost.get(name, {})) for name, each in found.items()
         }
+
+    def _file(self, name: str, workflow: Workflow | None) -> _FileInput:
+        known = self._files.get(name)
+        return known if known is not None and known.workflow is workflow else _FileInput.of(workflow)
 
     def _tries_of(self, workflows: Collection[str], now: float) -> LostTries:
         """Return what was lost by tries that failed, read once in a while: it takes Airflow's database some time."""
@@ -120,13 +151,12 @@ class PlanInputs:
         return known is not None and known.stamp == stamp and now - known.read_at < _RENEW_SECONDS
 
 
-def _stamp(facts: WorkflowFacts, workflow: Workflow | None) -> object:
+def _stamp(facts: WorkflowFacts, file: _FileInput) -> object:
     """Return what changes when the past runs of a workflow may have changed."""
     state = facts.readable
     batch = None if state is None or state.batch is None else (state.batch.batch_id, state.batch.status)
     off = None if state is None else state.disabled
-    graph = None if workflow is None or workflow.order is None else tuple(workflow.order.upstream.items())
-    return batch, off, graph
+    return batch, off, file.graph
 
 
 def _past(
@@ -154,15 +184,15 @@ def _failure_chance(past: PastRuns) -> float | None:
 
 def _input(
     facts: WorkflowFacts,
-    workflow: Workflow | None,
+    file: _FileInput,
     known: _Known,
     airflow: AirflowFacts | None,
     retries: Mapping[str, Sequence[float]],
 ) -> PlanInput:
-    model = workflow.model if workflow is not None else None
-    window = facts.readable.window if facts.readable is not None else None
-    if workflow is not None and model is not None:
-        window = workflow.config().window
+    model = file.workflow.model if file.workflow is not None else None
+    window = file.window
+    if model is None and facts.readable is not None:
+        window = facts.readable.window
     dag = airflow.dags.get(facts.workflow) if airflow is not None else None
     if dag is not None and model is not None:
         dag = _with_retries(dag, model)
@@ -176,7 +206,7 @@ def _input(
         paused=dag is not None and dag.paused,
         failure_chance=known.failure_chance,
         retries=retries,
-        jobs=None if model is None else _pools(model),
+        jobs=file.pools,
         max_active_tasks=dag.max_active_tasks if dag is not None else by_file,
         dag=dag,
     )

@@ -16,7 +16,7 @@ from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.plan.expected_runs import RunState
 from batchy_provider.plan.run_list import MOST_RUNS
 from batchy_provider.plan.timeline import Span, TimelineRow, in_order, timeline_row
-from batchy_provider.services.deadlines import Deadline, deadline_of
+from batchy_provider.services.deadlines import Deadline, DeadlineCache
 from batchy_provider.services.folder_view import diagnostics_by_workflow
 from batchy_provider.services.hold_answers import HoldView
 from batchy_provider.services.plan_answers import MAX_HOURS
@@ -67,6 +67,7 @@ class TonightService:
         self._names = names
         self._plan = plan
         self._outlines = SpanOutlines(states)
+        self._deadlines = DeadlineCache()
 
     def span(
         self, from_date: str | None = None, to_date: str | None = None, *, timezone: str = "UTC"
@@ -135,7 +136,7 @@ class TonightService:
             plans.setdefault(run.workflow, []).append(run)
         rows, late = {}, {}
         for name, each in shown.items():
-            late[name] = _deadline(files.get(name), each, now)
+            late[name] = self._deadline(files.get(name), each, now)
             rows[name] = _row(
                 each,
                 batches.get(name),
@@ -168,6 +169,15 @@ class TonightService:
             counts=_counts(rows.values()),
         )
 
+    def _deadline(self, workflow: Workflow | None, facts: WorkflowFacts, now: datetime) -> Deadline | None:
+        if workflow is None or workflow.model is None:
+            return None
+        state = facts.readable
+        try:
+            return self._deadlines.find(workflow, None if state is None else state.last_success, now).deadline(now)
+        except BatchyError:
+            return None
+
 
 def _matches(name: str, workflow: Workflow | None, search: str | None) -> bool:
     if not search:
@@ -179,16 +189,6 @@ def _matches(name: str, workflow: Workflow | None, search: str | None) -> bool:
 
 def _exists(facts: WorkflowFacts) -> bool:
     return facts.file is not None or facts.state is not None
-
-
-def _deadline(workflow: Workflow | None, facts: WorkflowFacts, now: datetime) -> Deadline | None:
-    if workflow is None or workflow.model is None:
-        return None
-    state = facts.readable
-    try:
-        return deadline_of(workflow.model, None if state is None else state.last_success, now, workflow.schedule)
-    except BatchyError:
-        return None
 
 
 def _row(

@@ -18,6 +18,7 @@ from batchy_provider.core.upstream_extent import extent
 from batchy_provider.core.values import OpenRequest, WorkflowConfig
 from batchy_provider.core.vocabulary import VerdictCode
 from batchy_provider.core.waits import Verdict, Wait
+from batchy_provider.core.workflow_state import WorkflowState
 from batchy_provider.exceptions import BatchyError, NothingToLoadError
 from batchy_provider.plan.pending_runs import due_times, is_done
 from batchy_provider.plan.why_facts import Dependency, EmptyWindow, Facts, Need, WaitFacts, WorkflowFacts
@@ -31,7 +32,7 @@ from batchy_provider.state.wait_rounds import ask_many
 if TYPE_CHECKING:
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.core.holders import HolderState
-    from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
+    from batchy_provider.core.workflow_state import UnreadableWorkflow
     from batchy_provider.services.folder_view import FolderView
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.services.states import ScanStates
@@ -128,8 +129,7 @@ class WhyScan:
         return {name: self._with_state(name, states.get(name)) for name in sorted(names)}
 
     def _with_state(self, name: str, state: WorkflowState | UnreadableWorkflow | None) -> WorkflowFacts:
-        facts = replace(self._files.get(name, WorkflowFacts(workflow=name)), state=state)
-        return replace(facts, process=_process(facts))
+        return replace(self._files.get(name) or WorkflowFacts(workflow=name), state=state, process=_process(state))
 
     def _with_failures(self, known: Mapping[str, WorkflowFacts]) -> dict[str, WorkflowFacts]:
         failed = [each for each in known.values() if _has_failed(each)]
@@ -181,9 +181,9 @@ class WhyScan:
         return workflow.config() if workflow is not None and workflow.model is not None else None
 
 
-def _process(facts: WorkflowFacts) -> HolderState | None:
-    state = facts.readable
-    sighting = sight(state.holder) if state is not None and state.holder is not None else None
+def _process(state: WorkflowState | UnreadableWorkflow | None) -> HolderState | None:
+    holder = state.holder if isinstance(state, WorkflowState) else None
+    sighting = None if holder is None else sight(holder)
     return None if sighting is None else sighting.state
 
 
