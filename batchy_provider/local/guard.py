@@ -13,9 +13,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+_PROC = Path("/proc/self/stat")
+"""Exists where the system shows its processes as files."""
 
 
 class Process(NamedTuple):
@@ -27,26 +30,34 @@ class Process(NamedTuple):
 
 def _table() -> dict[Process, int]:
     """Return every visible process with the id of its parent."""
+    if _PROC.exists():
+        numbers = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        return dict(found for pid in numbers if (found := _look_up(pid)))
     table = {}
-    if Path("/proc/self/stat").exists():
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                with contextlib.suppress(OSError):
-                    # The name, in brackets, may contain anything: count the fields from its end.
-                    fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                    if fields[0] not in "ZX":  # dead, and not yet reaped
-                        table[Process(int(folder.name), fields[19])] = int(fields[1])
-    else:
-        command = ["ps", "-axo", "pid=,ppid=,lstart="]
-        listing = subprocess.run(command, capture_output=True, text=True, check=True)  # nosec B603  # nothing varies
-        for line in listing.stdout.splitlines():
-            pid, parent, started = line.split(None, 2)
-            table[Process(int(pid), started)] = int(parent)
+    command = ["ps", "-axo", "pid=,ppid=,lstart="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True)  # nosec B603  # nothing varies
+    for line in listing.stdout.splitlines():
+        pid, parent, started = line.split(None, 2)
+        table[Process(int(pid), started)] = int(parent)
     return table
+
+
+def _look_up(pid: int) -> tuple[Process, int] | None:
+    """Return a process with the id of its parent; None if it is gone, or dead and not yet reaped."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The name, in brackets, may contain anything: count the fields from its end.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else (Process(pid, fields[19]), int(fields[1]))
 
 
 def identify(pid: int) -> Process:
     """Return the running process with this id, with its start time; ``gone`` if there is none."""
+    if _PROC.exists():
+        found = _look_up(pid)
+        return Process(pid, "gone") if found is None else found[0]
     return next((process for process in _table() if process.pid == pid), Process(pid, "gone"))
 
 
@@ -55,7 +66,10 @@ def family(leaders: Iterable[Process]) -> set[Process]:
 
     Both are needed: a descendant may have started its own session, and an orphan has lost its parent.
     """
-    table = _table()
+    return _family_in(_table(), leaders)
+
+
+def _family_in(table: Mapping[Process, int], leaders: Iterable[Process]) -> set[Process]:
     taken = {process.pid for process in table}
     # If another process has a leader's id now, it is not ours. If no process has it, its session may still exist.
     sessions = {leader.pid for leader in leaders if leader in table or leader.pid not in taken}
@@ -97,8 +111,10 @@ def stop_families(leaders: Iterable[Process], *, interrupt: float = 12.0, termin
         deadline = time.monotonic() + seconds
         while members and time.monotonic() < deadline:
             time.sleep(0.05)
-            # Include processes started meanwhile, and those seen before until they are gone.
-            members = (family(leaders) | members) & set(_table())
+            # Include processes started meanwhile, and those seen before until they are gone. One look at all processes
+            # serves both: it reads hundreds of files, many times while Airflow stops.
+            table = _table()
+            members = (_family_in(table, leaders) | members) & set(table)
         if not members:
             return
 

@@ -64,6 +64,19 @@ def test_stopping_ends_what_ignores_signals_and_what_left_the_session(tmp_path: 
     assert not service.alive()
 
 
+def test_while_it_stops_all_processes_are_read_once_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = family(tmp_path)
+    service.start()
+    pids(tmp_path)
+    leader = guard.identify(service.pid)
+    looks, pauses, look, pause = [], [], guard._table, time.sleep
+    monkeypatch.setattr(guard, "_table", lambda: looks.append(1) or look())
+    monkeypatch.setattr(time, "sleep", lambda seconds: pauses.append(1) or pause(seconds))
+    guard.stop_families([leader], interrupt=0.3, terminate=0.3)
+    assert pauses
+    assert len(looks) == 1 + len(pauses)
+
+
 def test_an_orphan_is_found_by_its_session(tmp_path: Path) -> None:
     service = family(tmp_path)
     service.start()
