@@ -5,6 +5,9 @@
 Redis remembers which keys one connection has read, and tells a second connection when any program changes one of
 them: also programs that publish no event, such as the original server, and also a flush. Redis names each key once
 after each reading, so what waits to be received is bounded, however long nobody asks.
+
+One change is not among these: ``SWAPDB`` puts another database in the place of this one. It counts as a change of each
+key that a connection watches (``WATCH``), if one of the two databases has this key. So the reader watches one, too.
 """
 
 from __future__ import annotations
@@ -48,12 +51,13 @@ class KeyTracker:
 
     Not safe to share between threads. After any error, close it and make another: changes in between are lost.
 
-    :param client: of a standalone server, or of the master that Sentinel names. Its pool is not used.
+    :param client: of a standalone server, or of the master that Sentinel names. Its pool gives no connections.
     :raises redis.RedisError: if the server cannot be reached, or refuses this user to track keys.
     """
 
     def __init__(self, client: redis.Redis) -> None:
         self._process = os.getpid()
+        self._pool = client.connection_pool
         self._reader = _connection(client)
         self._listener = _connection(client)
         try:
@@ -72,20 +76,30 @@ class KeyTracker:
             raise redis_errors.ConnectionError("the connections lead to two servers")
         number = _call(self._listener, "CLIENT", "ID")
         _call(self._listener, "SUBSCRIBE", CHANNEL)
+        if (answer := _call(self._listener, "PING")) != ["pong", ""]:
+            # Something between us and the server answers for it, so this reply does not follow earlier messages.
+            raise redis_errors.ResponseError(f"it answers {answer!r} to the PING of a subscriber")
         _call(self._reader, "CLIENT", "TRACKING", "ON", "REDIRECT", number)
 
-    def changes(self) -> Changes:
+    def changes(self, watched: Sequence[str]) -> Changes:
         """Return the keys that were read and have changed since: all changes whose reply was sent before this call.
 
         The server sends in order: what it has sent before the reply to PING is read before that reply. The reader is
         asked, too: if its connection is lost, nothing more arrives.
+
+        :param watched: keys, of which one is in this database, so that the next call knows of a swapped database. If
+            one of them changes, any key may have changed.
         """
         self._must_be_of_this_process()
-        _send(self._reader, [("TIME",)])
+        self._must_be_the_master()
+        _send(self._reader, [("TIME",), ("MULTI",), ("EXEC",), *([("WATCH", *watched)] if watched else [])])
         _send(self._listener, [("PING",)])
         seconds, micros = _answer(self._reader)
+        _answer(self._reader)
+        is_known = _answer(self._reader) is not None
+        if watched:
+            _answer(self._reader)
         keys: set[str] = set()
-        is_known = True
         while (message := _answer(self._listener))[0] != "pong":
             if message[0] != "message":
                 continue
@@ -109,6 +123,12 @@ class KeyTracker:
     def _must_be_of_this_process(self) -> None:
         if self._process != os.getpid():
             raise redis_errors.ConnectionError("a fork must not use the connections of its parent")
+
+    def _must_be_the_master(self) -> None:
+        """Follow other connections of this process, which have asked Sentinel and got another master."""
+        address = getattr(self._pool, "master_address", None)
+        if address not in (None, (getattr(self._reader, "host", None), getattr(self._reader, "port", None))):
+            raise redis_errors.ConnectionError("Sentinel has named another master")
 
     def close(self) -> None:
         """Close both connections; the server forgets what was read."""

@@ -17,6 +17,7 @@ import redis
 
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.state.key_tracker import KeyTracker
+from batchy_provider.state.keys import Keys
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.scan import AT_ONCE, look_at
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 RECHECK_SECONDS = 300.0
 """What was read longer ago is read again, a little with each answer: a server may forget to tell of a change."""
 _RECHECKED_AT_ONCE = 50
+_WATCHED_AT_ONCE = 100
 _PAUSE_SECONDS = 5.0
 """How long to read everything after the connections were lost, before they are made again."""
 _REFUSED_SECONDS = 60.0
@@ -42,11 +44,18 @@ class _Known:
     :param row: None if Redis has no workflow of that name.
     :param read_at: when, by the clock of this process.
     :param version: a number of its own for each reading.
+    :param released: the row without its hold, once that has ended by itself.
     """
 
     row: WorkflowState | UnreadableWorkflow | None
     read_at: float
     version: int
+    released: WorkflowState | None = None
+
+    def is_same(self, row: WorkflowState | UnreadableWorkflow | None) -> bool:
+        """Tell whether another reading gave exactly the same."""
+        # `==` alone takes 1 for true and for 1.0, and ignores the order of jobs and params.
+        return self.row == row and repr(self.row) == repr(row)
 
 
 class StateCache:
@@ -54,7 +63,7 @@ class StateCache:
 
     Each answer first asks Redis which of the keys have changed that were read before; see `KeyTracker`. So it does not
     matter which program has changed something, and whether it has published an event. What has not changed is the same
-    object in each answer. After a lost connection, a failover or a flush, everything is read again.
+    object in each answer. After a lost connection, a failover, a flush or ``SWAPDB``, everything is read again.
 
     In a cluster, and where the server does not let this user track keys, each answer is read from Redis.
 
@@ -74,6 +83,8 @@ class StateCache:
         self._workflow_of: dict[str, str] = {}
         self._unreadable: set[str] = set()
         self._versions = count(1)
+        self._watched: str | None = None
+        self._is_watching = False
 
     def scan(self, names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
         """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`.
@@ -136,6 +147,9 @@ class StateCache:
             if tracker is None:
                 return None
             return self._refresh(tracker, store.backend.cluster, names)
+        except (redis.exceptions.NoPermissionError, redis.exceptions.ExecAbortError) as error:
+            self._refused(error)
+            return None
         except (redis.RedisError, OSError):
             # The same request now reads everything, with the retries and the errors of all other requests.
             self._forget(_PAUSE_SECONDS)
@@ -152,17 +166,21 @@ class StateCache:
         except (redis.ConnectionError, redis.TimeoutError, OSError):
             raise
         except Exception as error:  # of the server, or of a client that makes its connections in another way
-            self._forget(_REFUSED_SECONDS)
-            _log.warning("refused", "Redis does not tell which keys change, so each list reads all of them: %s", error)
+            self._refused(error)
         return self._tracker
+
+    def _refused(self, error: Exception) -> None:
+        self._forget(_REFUSED_SECONDS)
+        _log.warning("refused", "Redis does not tell which keys change, so each list reads all of them: %s", error)
 
     def _refresh(self, tracker: KeyTracker, cluster: bool, names: Collection[str]) -> datetime:
         """Read what is not known, and what has changed.
 
         :returns: the server's time.
         """
-        changes = tracker.changes()
-        if changes.keys is None:
+        watched = sorted(names)[:_WATCHED_AT_ONCE] if self._watched is None else [self._watched]
+        changes = tracker.changes([Keys(name, cluster).live for name in watched])
+        if is_unclear := changes.keys is None or not self._is_watching:
             old = set(self._known)
         else:
             old = {self._workflow_of[key] for key in changes.keys if key in self._workflow_of}
@@ -176,17 +194,29 @@ class StateCache:
             old.add(name)
         wanted = sorted(old)
         for start in range(0, len(wanted), AT_ONCE):
-            self._read(tracker, cluster, wanted[start : start + AT_ONCE], changes.now)
+            self._read(tracker, cluster, wanted[start : start + AT_ONCE])
+        # Redis does not tell of a swapped database if it has none of these. Then the next answer reads everything.
+        self._is_watching = any(isinstance(self._known[name].row, WorkflowState) for name in watched)
+        if is_unclear or not self._is_watching:
+            self._watched = self._next_to_watch()
         return changes.now
 
-    def _read(self, tracker: KeyTracker, cluster: bool, names: Iterable[str], now: datetime) -> None:
+    def _next_to_watch(self) -> str | None:
+        """Return another workflow that Redis has, so that in the end one is watched that seldom changes."""
+        there = sorted(name for name, known in self._known.items() if isinstance(known.row, WorkflowState))
+        return next((name for name in there if name > (self._watched or "")), there[0] if there else None)
+
+    def _read(self, tracker: KeyTracker, cluster: bool, names: Iterable[str]) -> None:
         read_at = time.monotonic()
         for look in look_at(names, cluster, tracker.ask):
-            keys, row = look.keys, look.row(now)
+            keys, row = look.keys, look.row(datetime.min)
             name = keys.workflow
-            if (known := self._known.pop(name, None)) is not None and known.row == row:
-                row = known.row  # nothing that others make of it needs to be made again
-            self._known[name] = _Known(row, read_at, next(self._versions))
+            version, old = next(self._versions), self._known.pop(name, None)
+            if old is not None and old.is_same(row):
+                # Nothing that others make of it needs to be made again.
+                self._known[name] = replace(old, read_at=read_at, version=version)
+            else:
+                self._known[name] = _Known(row, read_at, version)
             self._workflow_of |= dict.fromkeys((keys.live, keys.meta, keys.progress, keys.closed), name)
             if isinstance(row, UnreadableWorkflow):
                 self._unreadable.add(name)
@@ -195,15 +225,19 @@ class StateCache:
 
     def _row(self, name: str, now: datetime) -> WorkflowState | UnreadableWorkflow | None:
         known = self._known[name]
-        if isinstance(known.row, WorkflowState) and known.row.hold is not None and known.row.hold.is_over(now):
-            known.row = replace(known.row, hold=None)  # it has ended by itself, without a change in Redis
-        return known.row
+        row = known.row
+        if not isinstance(row, WorkflowState) or row.hold is None or not row.hold.is_over(now):
+            return row
+        if known.released is None:
+            known.released = replace(row, hold=None)
+        return known.released
 
     def _forget(self, pause: float) -> None:
         tracker, self._tracker = self._tracker, None
         self._known.clear()
         self._workflow_of.clear()
         self._unreadable.clear()
+        self._watched, self._is_watching = None, False
         self._not_before = time.monotonic() + pause
         if tracker is not None:
             tracker.close()

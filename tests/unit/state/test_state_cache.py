@@ -28,7 +28,7 @@ from batchy_provider.state.state_cache import StateCache
 from batchy_provider.state.store import Store
 
 NAMES = [f"wf_{number}" for number in range(30)]
-QUESTION = {"time": 1, "ping": 1}
+QUESTION = {"time": 1, "multi": 1, "exec": 1, "watch": 1, "ping": 1}
 """What each answer asks."""
 
 
