@@ -4,17 +4,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
-from batchy_provider.config.file_scan import Stamp, stamp_of, stamps_of_files
+from batchy_provider.config.diagnostics import Diagnostic
+from batchy_provider.config.file_scan import Stamp, changed_at, stamp_of, stamps_of_files
 from batchy_provider.config.reader import CALENDARS_STEM, SHARED_STEMS, SUFFIXES, Folder, Read, Reader, read_each
 from batchy_provider.config.valid_files import CachingReader
+
+_SETTLED_SECONDS = 2.0
+"""What was changed so shortly before it was read is read again after this time. File systems count time in steps, some
+in steps of two seconds: a second change in the same step has the same stamp."""
+_ERROR_SECONDS = 30.0
+"""A file with errors is read again after this time, as by Airflow: a date in the future is an error that passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +33,32 @@ class _Known:
     """What was read of a file.
 
     :param bundles: folder and bundle → what was wrong with it: bundles come and go without a change of the file.
+    :param until: when it is read again although its stamp is the same, by the clock of this process.
     """
 
     stamp: Stamp
     result: Read
     bundles: Mapping[tuple[Path, str], str | None]
+    until: float
 
     def has_same_bundles(self, look: BundleCheck) -> bool:
         return all(look(folder, bundle) == problem for (folder, bundle), problem in self.bundles.items())
+
+
+_SHARED_FILES = tuple(f"{stem}{suffix}" for stem in SHARED_STEMS for suffix in SUFFIXES)
+
+
+class _World(NamedTuple):
+    """What decides about all files.
+
+    :param year: schedules that never fire are errors, and calendars look some years ahead.
+    :param stamps: of the files that are no workflows.
+    :param errors: of the same.
+    """
+
+    year: int
+    stamps: Mapping[Path, Stamp | None]
+    errors: frozenset[Diagnostic]
 
 
 class Catalog:
@@ -43,11 +72,13 @@ class Catalog:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._lock = threading.Lock()
-        self._shared: dict[Path, Stamp] = {}
+        self._world: _World | None = None
+        self._settles_at = math.inf
+        self._until = math.inf
         self._known: dict[Path, _Known] = {}
         self._stamps: dict[str, Stamp | None] = {}
         self._with_bundles: list[_Known] = []
-        self._last: Folder | None = None
+        self._last = Folder()
 
     def read(self) -> Folder:
         """Return the workflows and diagnostics of all files as they are now; see `reader.read_folder`.
@@ -59,35 +90,45 @@ class Catalog:
         with self._lock:
             look = cache(bundle_problem)  # bundles are looked at once in each reading
             stamps = stamps_of_files(self.folder)
-            # What cannot be looked at is read again each time.
-            is_same = stamps == self._stamps and None not in stamps.values()
-            if self._last is None or not is_same or not all(each.has_same_bundles(look) for each in self._with_bundles):
-                self._last = self._read(look)
+            if not self._is_current(stamps, look):
+                found = self._read(look, stamps)
                 self._stamps = stamps
                 self._with_bundles = [each for each in self._known.values() if each.bundles]
+                if not found.is_same(self._last):
+                    self._last = found
             return self._last
 
-    def _read(self, look: BundleCheck) -> Folder:
+    def _is_current(self, stamps: Mapping[str, Stamp | None], look: BundleCheck) -> bool:
+        return (
+            self._world is not None
+            and self._world.year == _year()
+            and time.monotonic() < self._until
+            and stamps == self._stamps
+            and None not in stamps.values()  # what cannot be looked at is read again each time
+            and all(each.has_same_bundles(look) for each in self._with_bundles)
+        )
+
+    def _read(self, look: BundleCheck, stamps: Mapping[str, Stamp | None]) -> Folder:
         """Look at each file, and read those that have changed."""
-        shared = dict(self._stamps_of_shared())
-        if shared != self._shared:
-            self._known.clear()
-            self._shared = shared
+        now = time.monotonic()
         reader = CachingReader(self.folder)
+        world = self._world_now(reader, stamps)
+        if world != self._world or None in world.stamps.values() or now >= self._settles_at:
+            self._known.clear()
+            self._settles_at = now + _SETTLED_SECONDS if any(map(_is_fresh, world.stamps.values())) else math.inf
         known: dict[Path, _Known] = {}
-        found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known))
+        found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known, now))
         self._known = known
-        for folder in {path.parent for path in known} or {self.folder}:
-            reader.defaults(folder)  # files that are unchanged were not read again, and so read no defaults
-        for folder in dict.fromkeys(path.parent for path in shared if path.stem == CALENDARS_STEM):
-            reader.calendars(folder)
+        self._world = self._world_now(reader, stamps)  # files that are unchanged were not read, nor what they inherit
         found.diagnostics += reader.shared_diagnostics
+        errors_until = now + _ERROR_SECONDS if self._world.errors else math.inf
+        self._until = min([errors_until, self._settles_at, *(each.until for each in known.values())])
         return found
 
-    def _read_file(self, reader: Reader, look: BundleCheck, path: Path, known: dict[Path, _Known]) -> Read:
+    def _read_file(self, reader: Reader, look: BundleCheck, path: Path, known: dict[Path, _Known], now: float) -> Read:
         stamp = _stamp(path)
         before = self._known.get(path)
-        if before is not None and before.stamp == stamp and before.has_same_bundles(look):
+        if before is not None and before.stamp == stamp and now < before.until and before.has_same_bundles(look):
             known[path] = before
             return before.result
         bundles: dict[tuple[Path, str], str | None] = {}
@@ -97,20 +138,29 @@ class Catalog:
             return problem
 
         reader.look = remember
+        is_fresh = _is_fresh(stamp)
         result = reader.read(path)
         if stamp is not None:
-            known[path] = _Known(stamp, result, bundles)
+            until = now + (_SETTLED_SECONDS if is_fresh else _ERROR_SECONDS if result[1] else math.inf)
+            known[path] = _Known(stamp, result, bundles, until)
         return result
 
-    def _stamps_of_shared(self) -> Iterator[tuple[Path, Stamp]]:
-        folders = {self.folder} | {path.parent for path in self._known}
-        folders |= {parent for folder in folders for parent in folder.parents if self.folder in parent.parents}
-        for folder in folders:
-            for suffix in SUFFIXES:
-                for stem in SHARED_STEMS:
-                    path = folder / f"{stem}{suffix}"
-                    if (stamp := _stamp(path)) is not None:
-                        yield path, stamp
+    def _world_now(self, reader: Reader, stamps: Mapping[str, Stamp | None]) -> _World:
+        paths = {Path(name): stamp for name, stamp in stamps.items() if name.endswith(_SHARED_FILES)}
+        shared = {path: stamp for path, stamp in paths.items() if path.name in _SHARED_FILES}
+        for folder in sorted({path.parent for path in self._known} | {self.folder}):
+            reader.defaults(folder)
+        for folder in sorted({path.parent for path in shared if path.stem == CALENDARS_STEM}):
+            reader.calendars(folder)
+        return _World(_year(), shared, frozenset(reader.shared_diagnostics))
+
+
+def _year() -> int:
+    return datetime.now(timezone.utc).year
+
+
+def _is_fresh(stamp: Stamp | None) -> bool:
+    return stamp is not None and abs(time.time() - changed_at(stamp)) < _SETTLED_SECONDS
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -108,6 +108,11 @@ def stamp_of(found: os.stat_result) -> Stamp:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
+def changed_at(stamp: Stamp) -> float:
+    """Return when the file system noted the last change of a file, Unix seconds."""
+    return stamp[1] / 1e9
+
+
 def folders_with_calendars(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the folders that have a file of calendars, upper ones first."""
     found = (Path(entry.path) for entry in _walk(os.fspath(folder), []) if entry.name.startswith(f"{CALENDARS_STEM}."))

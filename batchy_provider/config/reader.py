@@ -71,6 +71,14 @@ class Folder:
     workflows: dict[str, Workflow] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
+    def is_same(self, other: Folder) -> bool:
+        """Tell whether another reading gave the same. Files that have not changed are the same objects there."""
+        return (
+            self.workflows.keys() == other.workflows.keys()
+            and all(each is other.workflows[name] for name, each in self.workflows.items())
+            and self.diagnostics == other.diagnostics
+        )
+
 
 def read_folder(folder: str | os.PathLike[str]) -> Folder:
     """Read all workflow files of a folder and its subfolders, except bundles.

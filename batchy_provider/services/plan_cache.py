@@ -97,7 +97,7 @@ class PlanCache:
             made, plan = self._plans.get(hours, (0.0, None))
         if plan is None or not feed.is_live or time.monotonic() - made >= self._max_seconds:
             return None
-        is_enough = _is_same(plan.folder, folder) and plan.facts.workflows.keys() >= set(names)
+        is_enough = plan.folder.is_same(folder) and plan.facts.workflows.keys() >= set(names)
         return plan if is_enough else None
 
     def _made(self, feed: EventFeed, hours: int, make: Callable[[], Plan]) -> Plan:
@@ -130,12 +130,3 @@ class PlanCache:
             self._is_watching = False
             self._plans.clear()
         self._watching.close()
-
-
-def _is_same(old: Folder, new: Folder) -> bool:
-    """Tell whether no file has changed: the files that have not are not read again."""
-    if old.workflows.keys() != new.workflows.keys() or len(old.diagnostics) != len(new.diagnostics):
-        return False
-    return all(each is new.workflows[name] for name, each in old.workflows.items()) and all(
-        a == b for a, b in zip(old.diagnostics, new.diagnostics, strict=True)
-    )
