@@ -14,9 +14,10 @@ import pydantic
 import yaml
 
 from batchy_provider import __version__
+from batchy_provider.config.file_scan import stamp_of
 from batchy_provider.config.private_files import digest
 
-_DECIDES = ("bundles", "config", "core", "dag_factory", "operators", "sensors", "timetables", "triggers")
+_DECIDES = ("", "bundles", "config", "core", "dag_factory", "links", "operators", "sensors", "timetables", "triggers")
 """The folders whose code decides which workflow files are valid, and which DAGs are made of them."""
 
 
@@ -26,8 +27,8 @@ def _files() -> Iterator[str]:
         with suppress(OSError), os.scandir(package / folder) as entries:
             for entry in sorted(entries, key=lambda each: each.name):
                 if entry.name.endswith(".py"):
-                    found = entry.stat()
-                    yield f"{folder}/{entry.name} {found.st_size} {found.st_mtime_ns}"
+                    # Some installers give all files the same time of change.
+                    yield f"{folder}/{entry.name} {stamp_of(entry.stat())}"
 
 
 CODE = digest(__version__, sys.version, pydantic.VERSION, yaml.__version__, *_files())

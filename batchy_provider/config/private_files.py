@@ -10,10 +10,14 @@ import stat
 import tempfile
 import time
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 MAX_AGE = 30 * 24 * 3600.0
 """Seconds after which a file is removed that nobody has written again. A cache in use is written each day."""
+_UNFINISHED_AGE = 3600.0
+"""The same for a file whose writer was killed: many of them would fill the disk."""
+_UNFINISHED = "unfinished-"
 
 
 def digest(*parts: str | bytes) -> str:
@@ -33,14 +37,22 @@ class PrivateFile:
     """
 
     def __init__(self, name: str) -> None:
-        self._folder = Path(tempfile.gettempdir(), f"batchy-stored-{os.geteuid()}")
-        self._path = self._folder / name
+        self._name = name
+
+    @cached_property
+    def _folder(self) -> Path:
+        # Raises an OSError where no temporary folder can be written.
+        return Path(tempfile.gettempdir(), f"batchy-stored-{os.geteuid()}")
 
     def read(self) -> bytes:
         """Return its content; nothing if there is none, or if other users could have written it."""
         with suppress(OSError):
             if self._is_private():
-                return self._path.read_bytes()
+                descriptor = os.open(self._folder / self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                with os.fdopen(descriptor, "rb") as file:
+                    # The folder may be another one by now, if others can rename what is beside it.
+                    if os.fstat(descriptor).st_uid == os.geteuid():
+                        return file.read()
         return b""
 
     def replace(self, content: bytes) -> None:
@@ -49,11 +61,11 @@ class PrivateFile:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             if not self._is_private():
                 return
-            descriptor, name = tempfile.mkstemp(dir=self._folder)
+            descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
-                Path(name).replace(self._path)
+                Path(name).replace(self._folder / self._name)
             except OSError:
                 Path(name).unlink()
             _remove_old(self._folder)
@@ -67,5 +79,6 @@ def _remove_old(folder: Path) -> None:
     """Remove what nobody has written for a while, such as the caches of folders that are gone."""
     for path in folder.iterdir():
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > MAX_AGE:
+            most = _UNFINISHED_AGE if path.name.startswith(_UNFINISHED) else MAX_AGE
+            if time.time() - path.stat().st_mtime > most:
                 path.unlink()
