@@ -183,7 +183,8 @@ class StateCache:
         if is_unclear := changes.keys is None or not self._is_watching:
             old = set(self._known)
         else:
-            old = {self._workflow_of[key] for key in changes.keys if key in self._workflow_of}
+            # Redis does not tell of a key again before it is read again. So not all batches that ever were are kept here.
+            old = {self._workflow_of.pop(key) for key in changes.keys if key in self._workflow_of}
         old |= {name for name in names if name not in self._known}
         # An error of the server, such as while it loads its data, passes without a change of the keys.
         old |= self._unreadable

@@ -24,7 +24,7 @@ from batchy_provider.state.state_cache import StateCache
 from batchy_provider.state.store import Store
 
 NAMES = [f"wf_{number}" for number in range(30)]
-QUESTION = {"time": 1, "ping": 1}
+QUESTION = {"time": 1, "multi": 1, "exec": 1, "watch": 1, "ping": 1}
 """What each answer asks."""
 ONE = {"zrevrangebyscore": 3, "zcount": 1, "hmget": 1}
 """What is asked for the batches of one workflow."""
