@@ -183,7 +183,7 @@ class StateCache:
         if is_unclear := changes.keys is None or not self._is_watching:
             old = set(self._known)
         else:
-            # Redis does not tell of a key again before it is read again. So not all batches that ever were are kept here.
+            # Redis tells of a key once after each reading. So not all batches that ever were are kept here.
             old = {self._workflow_of.pop(key) for key in changes.keys if key in self._workflow_of}
         old |= {name for name in names if name not in self._known}
         # An error of the server, such as while it loads its data, passes without a change of the keys.
@@ -199,7 +199,10 @@ class StateCache:
         # Redis does not tell of a swapped database if it has none of these. Then the next answer reads everything.
         self._is_watching = any(isinstance(self._known[name].row, WorkflowState) for name in watched)
         if is_unclear or not self._is_watching:
-            self._watched = self._next_to_watch()
+            was_unknown, self._watched = self._watched is None, self._next_to_watch()
+            if was_unknown and self._watched is not None:
+                # One is enough to watch: a change of any that is watched means to read everything.
+                return self._refresh(tracker, cluster, names)
         return changes.now
 
     def _next_to_watch(self) -> str | None:
