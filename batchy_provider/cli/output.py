@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ STYLES = {
 }
 _AT_ONCE = 250
 """So many rows or items are written at once."""
+_BROKEN_YAML = '- "the rest could not be read\n'
+"""The quote has no end, so it is no YAML. The beginning of a list alone would be a list."""
 
 
 class Output:
@@ -60,9 +62,12 @@ class Output:
             write(f"{_json(data)}\n")
 
     def records(self, items: Iterable[Any]) -> None:
-        """Write a list for programs, the same text as `data` does, while its items are read."""
+        """Write a list for programs, the same text as `data` does, while its items are read.
+
+        If reading fails after some items are written, no program can read the text as a shorter list.
+        """
         given, is_first = iter(items), True
-        while some := list(islice(given, _AT_ONCE)):
+        while some := self._next(given, is_first):
             if self.form == "yaml":
                 text = _yaml(some)
             else:
@@ -73,6 +78,14 @@ class Output:
             write(_yaml([]) if is_first else "")
         else:
             write("[]\n" if is_first else "\n]\n")
+
+    def _next(self, items: Iterator[Any], is_first: bool) -> list[Any]:
+        try:
+            return list(islice(items, _AT_ONCE))
+        except BaseException:
+            if self.form == "yaml" and not is_first:
+                write(_BROKEN_YAML)  # JSON without its last bracket is broken as it is
+            raise
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
         """Write a table for people, while its rows are read. A cell is a string, a `StyledText`, or None."""

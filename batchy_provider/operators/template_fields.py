@@ -68,12 +68,14 @@ class SetFieldsOnly:
 def templated_fields(task: Any) -> tuple[str, ...]:
     """Return the template fields of a task that may hold a template.
 
-    All of them may if the DAG has templates of another syntax, or if the task reads templates from files.
+    All of them may if the DAG has templates of another syntax or makes values of texts, or if the task reads templates
+    from files.
 
     :param task: an operator that is not mapped.
     """
     dag = task.get_dag()
-    if task.template_ext or (dag is not None and _has_own_syntax(dag.jinja_environment_kwargs)):
+    is_usual = dag is None or not (dag.render_template_as_native_obj or _has_own_syntax(dag.jinja_environment_kwargs))
+    if task.template_ext or not is_usual:
         return tuple(task.template_fields)
     return tuple(name for name in task.template_fields if _may_hold_template(getattr(task, name, None)))
 
@@ -84,7 +86,7 @@ def _has_own_syntax(jinja: Mapping[str, Any] | None) -> bool:
 
 def _may_hold_template(value: Any) -> bool:
     if isinstance(value, str):
-        return "{" in value
+        return any(character in value for character in "{\r\n")  # Jinja drops a last line break
     if isinstance(value, Mapping):
         return any(map(_may_hold_template, (*value.keys(), *value.values())))
     if isinstance(value, (list, tuple)):

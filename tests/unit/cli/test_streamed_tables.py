@@ -125,6 +125,26 @@ def test_data_that_is_written_in_parts_is_one_document(count: int) -> None:
             assert out.getvalue() == json.dumps(items, indent=4) + "\n"
 
 
+@pytest.mark.parametrize("read", [0, 249, 250, 251, 700])
+def test_data_that_ends_early_is_no_document(read: int) -> None:
+    """A program that does not look at the exit code must not take it for all there is."""
+
+    def failing() -> Iterator[dict[str, str]]:
+        for number in range(read):
+            yield {"workflow": f"wf_{number}"}
+        raise ConnectionError("Redis is gone")
+
+    for form, parse, error in (("json", json.loads, ValueError), ("yaml", yaml.safe_load, yaml.YAMLError)):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), pytest.raises(ConnectionError):
+            Output(form).records(failing())
+        if read < 250:
+            assert out.getvalue() == ""
+        else:
+            with pytest.raises(error):
+                parse(out.getvalue())
+
+
 def test_a_later_row_that_is_wider_is_whole_and_the_rest_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "FIRST_ROWS", 1)
     rows = [["a", "1"], ["longer name", "2"], ["b", "3"]]

@@ -56,6 +56,7 @@ TEMPLATE = "{{ params.which }}"
         (_opening(redis_conn_id="{% if 1 %}a{% endif %}"), ["redis_conn_id"]),
         (_opening(jobs={"load": {"of": ["x", {"deep": TEMPLATE}]}}), ["jobs"]),
         (_opening(jobs={TEMPLATE: {}}), ["jobs"]),
+        (_opening(workflow="sales\n"), ["workflow"]),
         (_opening(jobs={"load": {"what": object()}}), ["jobs"]),
         (BatchyCloseOperator(task_id="close", workflow="sales", status=TEMPLATE), ["status"]),
         (WaitsySensor(task_id="wait", workflow=["erp", TEMPLATE]), ["workflow"]),
@@ -82,6 +83,12 @@ def test_the_result_of_another_task_is_rendered() -> None:
 def test_templates_of_another_syntax_are_rendered() -> None:
     with DAG("nightly", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}):
         assert _fields(_opening(workflow="<< params.which >>")) == ["workflow", "jobs", "redis_conn_id"]
+
+
+def test_texts_of_which_jinja_makes_values_are_rendered() -> None:
+    with DAG("nightly", schedule=None, render_template_as_native_obj=True):
+        waiting = WaitsySensor(task_id="wait", workflow="['erp', 'crm']")
+    assert "workflow" in _fields(waiting)
 
 
 def test_files_of_templates_are_read() -> None:
