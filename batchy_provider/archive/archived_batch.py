@@ -35,7 +35,7 @@ class ArchivedBatch:
     workflow: str
     batch_id: int
     status: str
-    jobs: dict[str, JobState]
+    jobs: Mapping[str, JobState]
     record: dict[str, Any] | None
     closed: float | None = None
     day: str | None = None

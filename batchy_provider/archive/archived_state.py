@@ -43,7 +43,7 @@ class ArchivedState:
     tokens: tuple[str, ...]
     at: str
     redis: str
-    live: dict[str, JobState]
+    live: Mapping[str, JobState]
     meta: dict[str, Any]
     closed: int | None = None
     pruned: int = 0

@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from batchy_provider.core.alike import for_each_pair, without_nulls
 from batchy_provider.core.closing import abort
 from batchy_provider.core.dates import day_of, format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_foreign
 from batchy_provider.core.hold_rules import active_hold, ignored_hold
 from batchy_provider.core.holders import Lease, Sighting
 from batchy_provider.core.holding import check_free, lease_of, never_closed
-from batchy_provider.core.job_state import JobState, as_fields, opened_state
+from batchy_provider.core.job_state import Fields, JobState, as_fields, opened_state
 from batchy_provider.core.merged_jobs import merged_jobs
 from batchy_provider.core.opening_notices import first_windows
 from batchy_provider.core.presenters import event, unknown_workflow
@@ -76,7 +77,7 @@ class BatchDraft:
             lease=self._lease(),
             hold=UNCHANGED if self.state.hold is None or active_hold(self.state, self.now) else None,
         )
-        opened = [name for name in jobs if name not in self.left_out]
+        opened = [name for name in jobs if name not in self.left_out] if self.left_out else jobs.keys()
         if code in (Reason.NEXT_WINDOW, Reason.NEXT_SLICE):
             self.warnings += first_windows(self.state, self.jobs, opened, self.config.window)
         return self._decision(jobs, record, before.then(change))
@@ -88,7 +89,7 @@ class BatchDraft:
         """
         if self.state.free_id is not None:
             self.batch_id = self.state.free_id
-        jobs = self._opened(spans, spans)
+        jobs = self._opened({name: self.jobs[name] for name in spans}, spans)
         # It is listed as the newest, although its id is not the highest.
         listed = max(self.state.last_listed, float(self.batch_id)) + LISTED_AFTER
         return self._decision(jobs, self._record("history", code, reason, listed=listed), Change())
@@ -111,25 +112,19 @@ class BatchDraft:
         ending = abort(state, self.now, by=request.holder.name, why=request.why, taken_over_by=self.batch_id)
         return ending, True
 
-    def _opened(self, names: Iterable[str], spans: Spans) -> dict[str, JobState]:
-        """Return jobs in the new batch. Jobs that are alike stay one value, see `for_each`."""
-        jobs: dict[str, JobState] = {}
-        made: dict[tuple[int, int], JobState] = {}
-        states = {
-            span: opened_state(self.batch_id, format_date(span[0]), format_date(span[1]))
-            for span in set(spans.values())
-        }
-        for name in names:
-            job = self.jobs[name]
-            if name in self.left_out:
-                jobs[name] = self._left_out(name, job)
-                continue
-            span = spans[name]
-            key = (id(job), id(span))
-            if key not in made:
-                made[key] = job.opened(states[span])
-            jobs[name] = made[key]
-        return jobs
+    def _opened(self, jobs: Mapping[str, JobState], spans: Spans) -> Mapping[str, JobState]:
+        """Return jobs in the new batch."""
+        states: dict[tuple[datetime, datetime], Fields] = {}
+
+        def opened(job: JobState, span: tuple[datetime, datetime]) -> JobState:
+            if span not in states:
+                states[span] = opened_state(self.batch_id, format_date(span[0]), format_date(span[1]))
+            return job.opened(states[span])
+
+        taking_part = for_each_pair(without_nulls(jobs, self.left_out), spans, opened)
+        if not self.left_out:
+            return taking_part
+        return {name: taking_part.get(name) or self._left_out(name, job) for name, job in jobs.items()}
 
     def _left_out(self, name: str, job: JobState) -> JobState:
         status = status_of(self.state.workflow, name, job)
@@ -155,7 +150,7 @@ class BatchDraft:
             **more,
         )
 
-    def _decision(self, jobs: dict[str, JobState], record: BatchRecord, change: Change) -> Decision[Batch]:
+    def _decision(self, jobs: Mapping[str, JobState], record: BatchRecord, change: Change) -> Decision[Batch]:
         asker = request_key(self.state.workflow, self.request)
         opened = Change(
             batches={self.batch_id: jobs},

@@ -11,12 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from batchy_provider.core.alike import different, for_each, for_each_pair, grouped
 from batchy_provider.core.dates import format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_overtaken, record_success
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.holding import check_closer
 from batchy_provider.core.job_durations import durations_of, is_measured
-from batchy_provider.core.job_state import Fields, JobState, as_fields, different
+from batchy_provider.core.job_state import Fields, JobState, as_fields
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
@@ -103,7 +104,7 @@ def _durations(
         return {}
     left_out = record.left_out if record is not None else ()
     found = durations_of(jobs, record, now, request.seconds, left_out)
-    return {name: (duration,) for name, duration in found.items()}
+    return for_each(found, lambda _, duration: (duration,))
 
 
 def abort(
@@ -173,27 +174,27 @@ def _same_result(batch: Batch, request: CloseRequest) -> Batch:
 
 def _all_closed(
     jobs: Mapping[str, JobState], left_out: Collection[str], request: CloseRequest, now: datetime
-) -> dict[str, JobState]:
+) -> Mapping[str, JobState]:
     """Close all jobs of a batch alike, also one that the original had closed alone before it was killed.
 
     :param left_out: the jobs that took no part in it.
     """
     end = format_date(now)
-    open_batches = {job.batch_name for job in different(jobs).values() if job.status == "open"}
+    open_batches = {job.batch_name for job in different(jobs) if job.status == "open"}
 
     def took_part(job: JobState, *, is_left_out: bool) -> bool:
         if job.stored_status in ("open", "new"):
             return job.status == "open"
         return job.batch_name in open_batches and not is_left_out
 
-    closed: dict[str, JobState] = {}
     states: dict[tuple[int, str], Fields] = {}
-    made: dict[tuple[int, bool, Outcome], JobState] = {}  # jobs that are alike stay one value, see `for_each`
-    for name, job in jobs.items():
-        is_left_out, outcome = name in left_out, request.outcomes.get(name, request.result)
-        key = (id(job), is_left_out, outcome)
-        if key not in made:
-            is_in = took_part(job, is_left_out=is_left_out)
-            made[key] = job.closed(request.result, outcome, end, states) if is_in else job
-        closed[name] = made[key]
-    return closed
+
+    def close(job: JobState, end_of: tuple[bool, Outcome]) -> JobState:
+        is_left_out, outcome = end_of
+        is_in = took_part(job, is_left_out=is_left_out)
+        return job.closed(request.result, outcome, end, states) if is_in else job
+
+    if not left_out and not request.outcomes:
+        return for_each(jobs, lambda _, job: close(job, (False, request.result)))
+    ends = {name: (name in left_out, request.outcomes.get(name, request.result)) for name in jobs}
+    return for_each_pair(jobs, grouped(ends, tuple), close)

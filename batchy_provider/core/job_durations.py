@@ -9,9 +9,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from batchy_provider.core.alike import for_each, regrouped, without_nulls
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.intervals import Interval
-from batchy_provider.core.job_state import JobState, for_each
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import window_of
 from batchy_provider.core.snapshot import StoredBatch
 from batchy_provider.core.values import BatchRecord, JobDuration
@@ -27,7 +28,7 @@ def durations_of(
     now: datetime,
     seconds: Mapping[str, float] | None,
     left_out: Collection[str] = (),
-) -> dict[str, JobDuration]:
+) -> Mapping[str, JobDuration]:
     """Return job → how long it took, for the jobs that succeeded in a batch that is being closed as success.
 
     :param jobs: as they are after the batch was closed.
@@ -38,18 +39,17 @@ def durations_of(
     :param left_out: the jobs that took no part in it.
     """
     started = None if record is None else _moment(record.started)
-    found: dict[str, JobDuration] = {}
-    # The jobs of a batch share a few windows, and outside Airflow all of them take as long as the batch.
-    known: dict[tuple[_Execution, float | None], JobDuration] = {}
-    for name, execution in for_each(jobs, lambda _, job: _execution(job, started)).items():
-        took = None if seconds is None else seconds.get(name)
-        if execution is None or name in left_out or (seconds is not None and took is None):
-            continue
-        key = (execution, took)
-        if key not in known:
-            known[key] = execution.duration(now, took)
-        found[name] = known[key]
-    return found
+    executions = for_each(jobs, lambda _, job: _execution(job, started))
+    # The jobs of a batch share a few windows.
+    counted = without_nulls(regrouped(executions, lambda execution: execution), left_out)
+    if seconds is None:
+        # Outside Airflow all jobs take as long as the batch.
+        return for_each(counted, lambda _, execution: execution.duration(now, None))
+    return {
+        name: execution.duration(now, took)
+        for name, execution in counted.items()
+        if (took := seconds.get(name)) is not None
+    }
 
 
 def durations_of_history(

@@ -12,12 +12,12 @@ be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
+from batchy_provider.core.alike import for_each
 from batchy_provider.core.vocabulary import Outcome, Result, Status
 
-T = TypeVar("T")
 Fields = dict[str, Any]
 """JSON object of one job as stored: the user's params and the special fields, flat."""
 
@@ -138,6 +138,11 @@ class JobState:
     def from_date(self) -> str | None:
         """Start of its window, inclusive."""
         return self._text("from_date")
+
+    @property
+    def has_no_start(self) -> bool:
+        """Whether nothing says where its window starts: it has never been in a batch. An invalid date does say."""
+        return self._of_state("from_date") is None
 
     @property
     def loaded_to(self) -> str | None:
@@ -275,29 +280,5 @@ def job_states(jobs: Mapping[str, Fields]) -> dict[str, JobState]:
 
 def as_fields(jobs: Mapping[str, JobState]) -> dict[str, Fields]:
     """Return jobs as JSON objects; the inverse of `job_states`. Jobs that share one value get an object each."""
-    return {name: job.copied_fields() for name, job in jobs.items()}
-
-
-def different(jobs: Mapping[str, JobState]) -> dict[str, JobState]:
-    """Return jobs without those that share their value with an earlier one, see `for_each`."""
-    first: dict[int, str] = {}
-    for name, job in jobs.items():
-        first.setdefault(id(job), name)
-    return {name: jobs[name] for name in first.values()}
-
-
-def for_each(jobs: Mapping[str, JobState], make: Callable[[str, JobState], T]) -> dict[str, T]:
-    """Return job → what a function makes of it. Jobs that share one value share the result, too.
-
-    Many jobs of a workflow are alike, down to the last field, and are read as one value: see `codec.load_jobs`.
-
-    :param make: gets the job, and for its errors the first name of it. What it makes must not depend on the name.
-    """
-    known: dict[int, T] = {}
-    found: dict[str, T] = {}
-    for name, job in jobs.items():
-        key = id(job)
-        if key not in known:
-            known[key] = make(name, job)
-        found[name] = known[key]
-    return found
+    fields = for_each(jobs, lambda _, job: job.copied_fields())
+    return {name: each.copy() for name, each in fields.items()}

@@ -15,9 +15,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NoReturn
 
+from batchy_provider.core.alike import different, for_each, for_each_pair, regrouped, without_nulls
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval, Intervals, added, missing, until
-from batchy_provider.core.job_state import JobState, for_each
+from batchy_provider.core.job_state import JobState
 from batchy_provider.exceptions import BatchyError
 
 Ledger = Mapping[str, Intervals]
@@ -74,21 +75,24 @@ Entry = Loaded | Withdrawn
 
 def posted(ledger: Ledger, entries: Iterable[Entry]) -> Ledger:
     """Return the ledger after some entries, in their order."""
-    after: dict[str, Intervals] = dict(ledger)
+    after = ledger
     for entry in entries:
         if isinstance(entry, Loaded):
-            # Nearly all jobs of a workflow have loaded the same, and load the same: one object for all of them.
-            known: dict[tuple[int, int], Intervals] = {}
-            for job, window in entry.windows.items():
-                before = after.get(job, ())
-                key = (id(before), id(window))
-                if key not in known:
-                    known[key] = added(before, window)
-                after[job] = known[key]
+            after = _with_windows(after, entry.windows)
         else:
+            withdrawn = dict(after)
             for job in after.keys() if entry.jobs is None else after.keys() & entry.jobs:
-                after[job] = () if entry.start is None else until(after[job], entry.start)
-    return {job: intervals for job, intervals in after.items() if intervals}
+                withdrawn[job] = () if entry.start is None else until(after[job], entry.start)
+            after = withdrawn
+    return after if all(different(after)) else {job: intervals for job, intervals in after.items() if intervals}
+
+
+def _with_windows(ledger: Ledger, windows: Mapping[str, Interval]) -> Ledger:
+    # Nearly all jobs of a workflow have loaded the same, and load the same.
+    if ledger.keys() == windows.keys():
+        return for_each_pair(ledger, windows, added)
+    before: Ledger = {job: ledger.get(job, ()) for job in windows}
+    return {**ledger, **for_each_pair(before, windows, added)}
 
 
 def entries_of(ledger: Ledger) -> list[Loaded]:
@@ -96,19 +100,16 @@ def entries_of(ledger: Ledger) -> list[Loaded]:
     return [Loaded({job: each}) for job, intervals in ledger.items() for each in intervals]
 
 
-def differences(before: Ledger, after: Ledger) -> dict[str, Intervals]:
+def differences(before: Ledger, after: Ledger) -> Mapping[str, Intervals]:
     """Return job → what it has loaded now, for the jobs where that differs; nothing for one that has lost all."""
-    names = dict.fromkeys((*before, *after))
-    pairs = ((job, before.get(job, ()), after.get(job, ())) for job in names)
-    same: dict[tuple[int, int], bool] = {}  # the objects are few: see `posted`
-    return {
-        job: new
-        for job, old, new in pairs
-        if not (same[key] if (key := (id(old), id(new))) in same else same.setdefault(key, old == new))
-    }
+    if before.keys() != after.keys():
+        names = dict.fromkeys((*before, *after))
+        before, after = ({job: each.get(job, ()) for job in names} for each in (before, after))
+    changed = for_each_pair(after, before, lambda new, old: None if new == old else new)
+    return without_nulls(changed)
 
 
-def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ()) -> dict[str, Interval]:
+def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ()) -> Mapping[str, Interval]:
     """Return the windows of the jobs that took part in a batch and succeeded in it.
 
     A window that is empty, or that cannot be read, is left out.
@@ -117,7 +118,7 @@ def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ())
     :param left_out: the jobs that took no part in it.
     """
     windows = for_each(jobs, lambda _, job: window_of(job) if job.status == "success" else None)
-    return {name: window for name, window in windows.items() if window is not None and name not in left_out}
+    return without_nulls(regrouped(windows), left_out)
 
 
 def window_of(job: JobState) -> Interval | None:

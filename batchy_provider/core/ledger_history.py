@@ -17,7 +17,7 @@ from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.windows import position_or_none
 
 
-def live_windows(state: Snapshot) -> dict[str, Interval]:
+def live_windows(state: Snapshot) -> Mapping[str, Interval]:
     """Return the windows of the jobs that succeeded in the latest batch that each was in.
 
     The original closes every job of the live state, also one that our batch has left out: that one has loaded nothing.

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from batchy_provider.core.alike import Grouped, different, for_each, for_each_pair, grouped
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.job_settings import beginning
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.ledger import last_contiguous
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.values import WorkflowConfig
@@ -16,7 +18,7 @@ from batchy_provider.core.windows import position_or_none
 from batchy_provider.exceptions import WindowError
 
 
-def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, JobState]:
+def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> Mapping[str, JobState]:
     """Return the jobs with their current state and the params of the configuration.
 
     A known job keeps its state and takes its params from the configuration; a new one starts as the
@@ -24,23 +26,51 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> dict[str, Job
     A job that was left out for some time, and is back, goes on where its data ends.
     """
     if config is None:
-        return dict(state.jobs)
-    jobs: dict[str, JobState] = {}
-    made: dict[tuple[int, str], tuple[JobState, bool]] = {}
-    some_alike = len(set(map(id, state.jobs.values()))) < len(state.jobs)
-    for name, given in config.jobs.items():
-        known = state.jobs.get(name)
-        if known is None:
-            jobs[name] = _returned(state, name, JobState.new(given))
-            continue
-        # Jobs that are alike stay one value, see `for_each`. Only their text tells 1 and true apart.
-        key = (id(known), repr(given) if some_alike else "")
-        if key not in made:
-            has_loaded = known.status == "success" and not known.is_empty
-            made[key] = (known.configured(given), has_loaded or known.from_date is None)
-        job, is_settled = made[key]
-        jobs[name] = job if is_settled else _without_old_beginning(state, name, known, job)
-    return jobs
+        return state.jobs
+    stored = grouped(state.jobs)
+    known: Mapping[str, JobState | None] = stored
+    if config.jobs.keys() != stored.keys():
+        known = {name: stored.get(name) for name in config.jobs}
+    given = _params(config.jobs) if len(different(known)) < len(known) else config.jobs
+    merged = for_each_pair(given, known, _merged)
+    if all(is_settled for _, is_settled in merged.different):
+        return for_each(merged, lambda _, found: found[0])
+    return {
+        name: job if is_settled else _with_beginning(state, name, known[name], job)
+        for name, (job, is_settled) in merged.items()
+    }
+
+
+def _merged(given: Fields, known: JobState | None) -> tuple[JobState, bool]:
+    """Return a job with the params of the configuration, and whether it is clear where its next window starts."""
+    if known is None:
+        return JobState.new(given), False
+    has_loaded = known.status == "success" and not known.is_empty
+    return known.configured(given), has_loaded or known.from_date is None
+
+
+def _with_beginning(state: Snapshot, name: str, known: JobState | None, job: JobState) -> JobState:
+    return _returned(state, name, job) if known is None else _without_old_beginning(state, name, known, job)
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _params(jobs: Mapping[str, Fields]) -> Grouped[Fields]:
+    """Return the params of jobs. Those that are written alike are in one group."""
+    last: Fields | None = None
+    names, kinds, text = list[str](), list[type](), ""
+
+    def written(params: Fields) -> str:
+        nonlocal last, names, kinds, text
+        # To compare with the job before takes less time than to write the text. 1 and true are equal, and so are 0.0
+        # and -0.0, and only their text tells them apart.
+        if last is None or params != last or list(params) != names or list(map(type, params.values())) != kinds:
+            names, kinds, text = list(params), list(map(type, params.values())), repr(params)
+            last = params if _PLAIN.issuperset(kinds) else None
+        return text
+
+    return grouped(jobs, written)
 
 
 def _returned(state: Snapshot, name: str, job: JobState) -> JobState:

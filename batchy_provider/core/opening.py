@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from batchy_provider.core.alike import different, for_each, without_nulls
 from batchy_provider.core.batch_draft import BatchDraft, Spans
 from batchy_provider.core.dates import format_date, parse_date, read_date
 from batchy_provider.core.foreign_batches import is_recorded_success
 from batchy_provider.core.hold_rules import check_not_on_hold
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.job_settings import initial
-from batchy_provider.core.job_state import JobState, for_each
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.repeated_requests import (
     already_open,
     earlier_of_this_name,
@@ -80,9 +81,12 @@ def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool
     """
     if not is_recorded_success(state):
         return True
-    jobs = state.jobs if config is None else config.jobs
-    found = (state.jobs.get(name) for name in jobs)
-    return any(known is None or known.status != "success" or known.is_empty for known in found)
+    jobs = state.jobs
+    if config is not None and config.jobs.keys() != jobs.keys():
+        if not jobs.keys() >= config.jobs.keys():
+            return True
+        jobs = {name: jobs[name] for name in config.jobs}
+    return any(job.status != "success" or job.is_empty for job in different(jobs))
 
 
 class _Opening(BatchDraft):
@@ -90,9 +94,10 @@ class _Opening(BatchDraft):
 
     def next_spans(self) -> Spans:
         """Return the next window of each job: from where its data is loaded to, until now or as its shape allows."""
-        beginning = [name for name, job in self.jobs.items() if job.fields.get("from_date") is None]
-        for name in sorted(set(beginning) - self.left_out):
-            self._check_beginning(name, self.jobs[name])
+        if any(job.has_no_start for job in different(self.jobs)):
+            beginning = {name for name, job in self.jobs.items() if job.has_no_start}
+            for name in sorted(beginning - self.left_out):
+                self._check_beginning(name, self.jobs[name])
         shaped = shaped_windows(self.state, self.request, self.config, self.jobs, self.left_out, self.now)
         if shaped is not None:
             self.more, self.loaded = shaped.more or None, shaped.loaded
@@ -112,7 +117,7 @@ class _Opening(BatchDraft):
             return known[key]
 
         spans = for_each(self.jobs, next_span)
-        self.end = max((end for name, (_, end) in spans.items() if name not in self.left_out), default=self.now)
+        self.end = max((end for _, end in different(without_nulls(spans, self.left_out))), default=self.now)
         return spans
 
     def _check_beginning(self, name: str, job: JobState) -> None:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from batchy_provider.core.alike import for_each
 from batchy_provider.core.dates import BEGINNING, format_date
-from batchy_provider.core.job_state import INITIAL_DATE, JobState, for_each
+from batchy_provider.core.job_state import INITIAL_DATE, JobState
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.window_shape import WindowShape
 
@@ -26,7 +27,7 @@ def first_windows(
     """
     notices = []
     takes_everything = for_each(before, lambda _, job: _takes_everything(job))
-    if names := [name for name in opened if takes_everything[name]]:
+    if any(takes_everything.different) and (names := [name for name in opened if takes_everything[name]]):
         # Beside a job whose beginning is known, the first window ends with the slice of that job.
         uncut = shape is not None and shape.max is not None and len(names) == len(opened)
         notices.append(
@@ -35,7 +36,8 @@ def first_windows(
             "before this batch succeeds"
         )
         notices += [_loaded_before(state, name) for name in names if state.ledger.get(name)]
-    if names := [name for name in opened if name not in state.jobs and before[name].status == "success"]:
+    new = () if state.jobs.keys() >= before.keys() else opened
+    if names := [name for name in new if name not in state.jobs and before[name].status == "success"]:
         ends = ", ".join(sorted({str(before[name].loaded_to) for name in names}))
         subject = _subject(names, "is", "are")
         notices.append(f"{subject} back: what was loaded before ends at {ends} UTC, and the window starts there")

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from batchy_provider.core.alike import for_each
 from batchy_provider.core.dates import format_date
-from batchy_provider.core.job_state import Fields, JobState, for_each
+from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Batch, PersonalChange
@@ -24,7 +25,7 @@ from batchy_provider.exceptions import UnknownWorkflowError
 def _shown_jobs(jobs: Mapping[str, JobState]) -> dict[str, Fields]:
     """Return job → its JSON object, an object for each job. Jobs that are alike are looked through once."""
     clean = for_each(jobs, lambda _, job: encodable(job.fields))
-    return {name if name.isascii() else encodable(name): dict(fields) for name, fields in clean.items()}
+    return {name if name.isascii() else encodable(name): fields.copy() for name, fields in clean.items()}
 
 
 def live_batch(state: Snapshot) -> Batch:

@@ -10,9 +10,10 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
+from batchy_provider.core.alike import different, different_items
 from batchy_provider.core.holders import Lease
 from batchy_provider.core.holds import Hold
-from batchy_provider.core.job_state import JobState, different
+from batchy_provider.core.job_state import JobState
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
@@ -95,7 +96,7 @@ class StoredBatch:
     """One batch as history holds it."""
 
     batch_id: int
-    jobs: dict[str, JobState]
+    jobs: Mapping[str, JobState]
     record: BatchRecord | None
 
     @property
@@ -140,7 +141,7 @@ class Snapshot:
     """
 
     workflow: str
-    jobs: dict[str, JobState] = field(default_factory=dict)
+    jobs: Mapping[str, JobState] = field(default_factory=dict)
     config: StoredConfig = field(default_factory=StoredConfig)
     disabled: frozenset[str] = frozenset()
     owner: Owner | None = None
@@ -175,13 +176,9 @@ class Snapshot:
         return owner.batch_id if owner is not None and is_so else None
 
     @cached_property
-    def _different(self) -> dict[str, JobState]:
-        return different(self.jobs)
-
-    @cached_property
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
-        return max((i for job in self._different.values() if (i := job.batch_id) is not None), default=None)
+        return max((i for job in different(self.jobs) if (i := job.batch_id) is not None), default=None)
 
     @cached_property
     def live_record(self) -> BatchRecord | None:
@@ -198,7 +195,7 @@ class Snapshot:
     @cached_property
     def is_open(self) -> bool:
         """Tell whether the live batch is open."""
-        if any(status_of(self.workflow, name, job) == "open" for name, job in self._different.items()):
+        if any(status_of(self.workflow, name, job) == "open" for name, job in different_items(self.jobs)):
             return True
         # A batch whose every job is switched off has nothing that says "open" but its record.
         record = self.live_record
@@ -235,8 +232,8 @@ class Change:
     :param event: what to publish about the change.
     """
 
-    live: dict[str, JobState] | None = None
-    batches: Mapping[int, dict[str, JobState]] = field(default_factory=dict)
+    live: Mapping[str, JobState] | None = None
+    batches: Mapping[int, Mapping[str, JobState]] = field(default_factory=dict)
     records: Mapping[int, BatchRecord] = field(default_factory=dict)
     owner: Owner | Unchanged | None = UNCHANGED
     last_success: LastSuccess | Unchanged | None = UNCHANGED

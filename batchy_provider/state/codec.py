@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from batchy_provider.core.alike import for_each, grouped_texts
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval, Intervals, merge
 from batchy_provider.core.ledger import Ledger
@@ -96,10 +97,11 @@ def load_ledger(key: str, stored: Hash) -> Ledger:
     :param key: its name, for the error.
     :raises StateError: if a field does not hold intervals.
     """
+    texts = grouped_texts(stored)
     try:
-        return {job: _intervals(text) for job, text in stored.items()}
+        return for_each(texts, lambda _, text: _intervals(text))
     except (ValueError, TypeError, RecursionError, WindowError):
-        return {job: read_field(key, job, text, read_intervals) for job, text in stored.items()}
+        return for_each(texts, lambda job, text: read_field(key, job, text, read_intervals))
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from batchy_provider.core.alike import for_each
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.job_durations import MAX_DURATIONS, completed, latest
 from batchy_provider.core.typed_data import FormError, shown
@@ -49,13 +50,8 @@ return 1
 
 def duration_commands(keys: Keys, durations: Mapping[str, Sequence[JobDuration]]) -> list[Command]:
     """Return the commands that add executions to the list of each job."""
-    texts: dict[int, str] = {}  # most jobs of a batch share one value
-    words = [
-        word
-        for job, some in durations.items()
-        for each in some
-        for word in (job, texts.get(id(each)) or texts.setdefault(id(each), _entry(each)))
-    ]
+    texts = for_each(durations, lambda _, some: [_entry(each) for each in some])  # most jobs of a batch share one value
+    words = [word for job, entries in texts.items() for text in entries for word in (job, text)]
     return [("EVAL", _ADD, 1, keys.durations, *words)] if words else []
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -181,7 +181,7 @@ def _contents(keys: Keys, request: ImportRequest, change: Change, entry: Persona
     return {key.removeprefix(keys.live): content for key, content in contents.items()}
 
 
-def _hash(jobs: dict[str, JobState]) -> dict[str, str]:
+def _hash(jobs: Mapping[str, JobState]) -> dict[str, str]:
     return {name: codec.dump_job(job) for name, job in jobs.items()}
 
 

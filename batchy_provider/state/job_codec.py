@@ -14,7 +14,8 @@ import json.encoder
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from batchy_provider.core.job_state import STATE_NAMES, STATES, Fields, JobState, for_each
+from batchy_provider.core.alike import Grouped, for_each, grouped_texts
+from batchy_provider.core.job_state import STATE_NAMES, STATES, Fields, JobState
 from batchy_provider.state.stored_values import check_job_name, damaged, load_json
 
 _STATE_BEGINS = ', "batch_id": '
@@ -38,7 +39,7 @@ def dump(value: Any) -> str:
     return _encode(value)
 
 
-def load_jobs(key: str, stored: Mapping[str, str], order: tuple[str, ...] = ()) -> dict[str, JobState]:
+def load_jobs(key: str, stored: Mapping[str, str], order: tuple[str, ...] = ()) -> Mapping[str, JobState]:
     """Read a live or history hash. Jobs whose text is the same become one value.
 
     :param key: its name, for the error.
@@ -48,17 +49,17 @@ def load_jobs(key: str, stored: Mapping[str, str], order: tuple[str, ...] = ()) 
     names = [name for name in order if name in stored]
     if len(names) < len(stored):
         names += sorted(stored.keys() - set(names)) if order else list(stored)
-    texts = dict.fromkeys(stored.values())
-    jobs = _read_jobs(texts)
+    texts = grouped_texts({name: stored[name] for name in names})
+    jobs = _read_jobs(texts.different)
     if jobs is None:
-        return {name: JobState(_load_job(key, name, stored[name])) for name in names}
+        return for_each(texts, lambda name, text: JobState(_load_job(key, name, text)))
     if not "".join(names).isascii():
         for name in names:
             check_job_name(key, name)
-    return {name: jobs[stored[name]] for name in names}
+    return Grouped(texts.groups, jobs)
 
 
-def dump_jobs(jobs: Mapping[str, JobState]) -> dict[str, str]:
+def dump_jobs(jobs: Mapping[str, JobState]) -> Mapping[str, str]:
     """Return job → the JSON that `load_jobs` reads."""
     states: dict[int, str] = {}
     return for_each(jobs, lambda _, job: dump_job(job, states))
@@ -79,8 +80,8 @@ def dump_job(job: JobState, states: dict[int, str] | None = None) -> str:
     return f"{job.written or _encode(given)[:-1]}, {text}"
 
 
-def _read_jobs(texts: Collection[str]) -> dict[str, JobState] | None:
-    """Return text → the job; None if one of them is not the JSON of an object."""
+def _read_jobs(texts: Collection[str]) -> list[JobState] | None:
+    """Return the job of each text; None if one of them is not the JSON of an object."""
     states: dict[str, Fields | None] = {"": None}
     heads: list[str] = []
     found: list[Fields | None] = []
@@ -100,7 +101,7 @@ def _read_jobs(texts: Collection[str]) -> dict[str, JobState] | None:
         return None
     if len(objects) != len(texts) or not all(type(each) is dict for each in objects):
         return None
-    return dict(zip(texts, map(_job, objects, found, heads), strict=True))
+    return list(map(_job, objects, found, heads))
 
 
 def _read_state(text: str) -> Fields | None:

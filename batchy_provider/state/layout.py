@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from batchy_provider.core.alike import for_each, without_nulls
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_durations import durations_of_history
 from batchy_provider.core.job_state import DATE_FIELDS, JobState
@@ -271,20 +272,16 @@ def ledger_commands(keys: Keys, state: Snapshot, entries: Sequence[Entry] = ()) 
     after = posted(state.ledger, entries)
     changed, commands = differences(state.ledger, after), list[Command]()
     if state.ledger_is_new:
-        changed = dict(after)
+        changed = after
         commands = [("DEL", keys.loaded, keys.days), ("HSET", keys.meta, codec.LEDGER, codec.LEDGER_VERSION)]
         commands += whole_commands(keys, state.past_durations)
-    texts = {
-        key: codec.dump(codec.dump_intervals(each))
-        for key, each in {id(each): each for each in changed.values()}.items()
-    }
-    pairs = [part for job, found in changed.items() if found for part in (job, texts[id(found)])]
-    if pairs:
-        commands.append(("HSET", keys.loaded, *pairs))
-    if removed := [job for job, found in changed.items() if not found]:
+    texts = for_each(changed, lambda _, found: codec.dump(codec.dump_intervals(found)) if found else None)
+    if stored := without_nulls(texts):
+        commands.append(("HSET", keys.loaded, *chain.from_iterable(stored.items())))
+    if removed := [job for job, text in texts.items() if text is None] if len(stored) < len(texts) else ():
         commands.append(("HDEL", keys.loaded, *removed))
     return commands
 
 
-def _hset(key: str, jobs: dict[str, JobState]) -> Command:
+def _hset(key: str, jobs: Mapping[str, JobState]) -> Command:
     return ("HSET", key, *chain.from_iterable(codec.dump_jobs(jobs).items()))
