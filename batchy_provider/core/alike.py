@@ -9,7 +9,7 @@ the groups. So a rule costs as much as there are different values, however many 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, final
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -30,6 +30,7 @@ class _Groups:
         self.first = first
 
 
+@final
 class Grouped(Mapping[str, T]):
     """A mapping that holds one value for each group of names. Nothing changes it.
 
@@ -87,7 +88,7 @@ class _Items(ItemsView[str, T], Generic[T]):
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
         of = self._mapping.groups.of
-        return zip(of, map(self._mapping.different.__getitem__, of.values()), strict=True)
+        return zip(of, map(self._mapping.different.__getitem__, of.values()), strict=False)
 
 
 def grouped(values: Mapping[str, T], key: Callable[[T], Any] = id) -> Grouped[T]:
@@ -95,7 +96,7 @@ def grouped(values: Mapping[str, T], key: Callable[[T], Any] = id) -> Grouped[T]
 
     :param key: names are in one group if this returns the same of their values; by default, if they share one object.
     """
-    if isinstance(values, Grouped):
+    if type(values) is Grouped:  # `isinstance` takes longer with an abstract class
         return values
     numbers: dict[Any, int] = {}
     of: dict[str, int] = {}
@@ -124,8 +125,7 @@ def regrouped(values: Grouped[T], key: Callable[[T], Any] = id) -> Grouped[T]:
 
     :param key: see `grouped`.
     """
-    keys = list(map(key, values.different))
-    if len(set(keys)) == len(keys):
+    if len(values.different) == 1 or len(set(map(key, values.different))) == len(values.different):
         return values
     return grouped(dict(values.items()), key)
 

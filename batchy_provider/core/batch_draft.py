@@ -20,7 +20,7 @@ from batchy_provider.core.merged_jobs import merged_jobs
 from batchy_provider.core.opening_notices import first_windows
 from batchy_provider.core.presenters import event, unknown_workflow
 from batchy_provider.core.repeated_requests import request_key
-from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredConfig, Unchanged
+from batchy_provider.core.snapshot import NOTHING, UNCHANGED, Change, Decision, Owner, Snapshot, StoredConfig, Unchanged
 from batchy_provider.core.statuses import status_of
 from batchy_provider.core.values import Batch, BatchRecord, OpenRequest
 from batchy_provider.core.vocabulary import Kind, Reason
@@ -70,17 +70,19 @@ class BatchDraft:
         jobs = self._opened(self.jobs, spans)
         sentence = f"{reason}, taken over" if is_taken_over else reason
         record = self._record("live", code, sentence, moved=moved, taken_over=is_taken_over)
-        change = Change(
+        opened = [name for name in jobs if name not in self.left_out] if self.left_out else jobs.keys()
+        if code in (Reason.NEXT_WINDOW, Reason.NEXT_SLICE):
+            self.warnings += first_windows(self.state, self.jobs, opened, self.config.window)
+        return self._decision(
+            jobs,
+            record,
+            before,
             live=jobs,
             owner=Owner(self.batch_id, self.request.holder, record),
             config=UNCHANGED if self.config.is_same(self.state.config) else self.config,
             lease=self._lease(),
             hold=UNCHANGED if self.state.hold is None or active_hold(self.state, self.now) else None,
         )
-        opened = [name for name in jobs if name not in self.left_out] if self.left_out else jobs.keys()
-        if code in (Reason.NEXT_WINDOW, Reason.NEXT_SLICE):
-            self.warnings += first_windows(self.state, self.jobs, opened, self.config.window)
-        return self._decision(jobs, record, before.then(change))
 
     def history(self, spans: Spans, code: Reason, reason: str) -> Decision[Batch]:
         """Open a batch that only the history and the ledger know.
@@ -92,7 +94,7 @@ class BatchDraft:
         jobs = self._opened({name: self.jobs[name] for name in spans}, spans)
         # It is listed as the newest, although its id is not the highest.
         listed = max(self.state.last_listed, float(self.batch_id)) + LISTED_AFTER
-        return self._decision(jobs, self._record("history", code, reason, listed=listed), Change())
+        return self._decision(jobs, self._record("history", code, reason, listed=listed))
 
     def _lease(self) -> Lease | Unchanged | None:
         if self.request.lease_seconds is not None:
@@ -106,7 +108,7 @@ class BatchDraft:
         """
         state, request = self.state, self.request
         if not state.is_open or state.live_id is None:
-            return Change(), False
+            return NOTHING, False
         check_free(state, request, self.sighting, self.now)
         self.warnings.insert(0, never_closed(state, self.sighting))
         ending = abort(state, self.now, by=request.holder.name, why=request.why, taken_over_by=self.batch_id)
@@ -150,7 +152,14 @@ class BatchDraft:
             **more,
         )
 
-    def _decision(self, jobs: Mapping[str, JobState], record: BatchRecord, change: Change) -> Decision[Batch]:
+    def _decision(
+        self, jobs: Mapping[str, JobState], record: BatchRecord, before: Change = NOTHING, **live: Any
+    ) -> Decision[Batch]:
+        """Return the opening of the batch.
+
+        :param before: what is to be recorded before it.
+        :param live: further parts of the change, for a live batch.
+        """
         asker = request_key(self.state.workflow, self.request)
         opened = Change(
             batches={self.batch_id: jobs},
@@ -158,6 +167,7 @@ class BatchDraft:
             history=[self.batch_id],
             runs={} if asker is None else {asker: self.batch_id},
             event=event(self.state.workflow, self.batch_id, "open", record.kind, self.now),
+            **live,
         )
         batch = Batch(
             workflow=self.state.workflow,
@@ -168,4 +178,4 @@ class BatchDraft:
             record=record,
             warning="; ".join(self.warnings) or None,
         )
-        return Decision(batch, change.then(opened))
+        return Decision(batch, before.then(opened))

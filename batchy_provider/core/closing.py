@@ -20,7 +20,7 @@ from batchy_provider.core.job_durations import durations_of, is_measured
 from batchy_provider.core.job_state import Fields, JobState, as_fields
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
-from batchy_provider.core.snapshot import UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
+from batchy_provider.core.snapshot import NOTHING, UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord, CloseRequest, JobDuration
 from batchy_provider.core.vocabulary import Outcome
 from batchy_provider.exceptions import NotOpenError, UnknownBatchError
@@ -60,22 +60,25 @@ def close_batch(
 def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: datetime) -> Decision[Batch]:
     record = state.live_record
     jobs = _all_closed(state.jobs, record.left_out if record is not None else (), request, now)
+    records, owner, is_listed = {}, state.owner, record is not None
+    if record is not None and owner is not None:
+        record = records[batch_id] = _ended(record, request)
+        owner = Owner(batch_id, owner.holder, record)
+    is_success = request.result == "success"
+    success = record_success(state, batch_id, jobs, record) if is_success else NOTHING
     closing = Change(
         live=jobs,
         batches={batch_id: jobs},
-        history=[batch_id] if record is None else [],  # its opening has listed it
+        records=records,
+        owner=owner if records else UNCHANGED,
+        last_success=success.last_success,
+        history=() if is_listed else (batch_id,),  # the opening of a recorded one has listed it
         closed={batch_id: unix_seconds(now)},
+        entries=success.entries,
+        durations=_durations(jobs, record, request, now) if is_success else {},
         lease=UNCHANGED if state.lease is None else None,
         event=event(state.workflow, batch_id, request.result, "live", now),
     )
-    change = record_overtaken(state, now).then(closing)
-    if record is not None and state.owner is not None:
-        record = _ended(record, request)
-        owner = Owner(batch_id, state.owner.holder, record)
-        change = change.then(Change(records={batch_id: record}, owner=owner))
-    if request.result == "success":
-        change = change.then(record_success(state, batch_id, jobs, record))
-        change = change.then(Change(durations=_durations(jobs, record, request, now)))
     batch = Batch(
         workflow=state.workflow,
         batch_id=batch_id,
@@ -84,7 +87,7 @@ def _close_live(state: Snapshot, batch_id: int, request: CloseRequest, now: date
         jobs=as_fields(jobs),
         record=record,
     )
-    return Decision(batch, change)
+    return Decision(batch, record_overtaken(state, now).then(closing))
 
 
 def _ended(record: BatchRecord, request: CloseRequest) -> BatchRecord:

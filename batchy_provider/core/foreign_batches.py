@@ -18,7 +18,7 @@ from batchy_provider.core.job_state import DATE_FIELDS, JobState
 from batchy_provider.core.ledger import Loaded, Withdrawn, windows_loaded
 from batchy_provider.core.ledger_history import live_windows, still_loaded
 from batchy_provider.core.presenters import live_batch, stored_batch
-from batchy_provider.core.snapshot import Change, LastSuccess, Snapshot, StoredBatch
+from batchy_provider.core.snapshot import NOTHING, UNCHANGED, Change, LastSuccess, Snapshot, StoredBatch
 from batchy_provider.core.values import Batch, BatchRecord
 from batchy_provider.exceptions import WindowError
 
@@ -31,12 +31,13 @@ def record_success(state: Snapshot, batch_id: int, jobs: Mapping[str, JobState],
     windows = windows_loaded(jobs, record.left_out if record is not None else ())
     moved = record is not None and record.moved
     later = [Withdrawn(frozenset({job}), window.end) for job, window in windows.items()] if moved else []
-    change = Change(entries=(*later, Loaded(windows)))
     end = _end(jobs, record)
     last = state.last_success
-    if end is not None and (last is None or moved or parse_date(last.to_date) <= parse_date(end)):
-        change = change.then(Change(last_success=LastSuccess(batch_id, end)))
-    return change
+    is_last = end is not None and (last is None or moved or parse_date(last.to_date) <= parse_date(end))
+    return Change(
+        entries=(*later, Loaded(windows)),
+        last_success=LastSuccess(batch_id, end) if end is not None and is_last else UNCHANGED,
+    )
 
 
 def is_recorded_success(state: Snapshot) -> bool:
@@ -52,7 +53,7 @@ def record_foreign(state: Snapshot, now: datetime) -> Change:
     :param now: end of a batch that the original left open when it opened another one.
     """
     if is_recorded_success(state):
-        return Change()
+        return NOTHING
     change = record_overtaken(state, now).then(Change(entries=[Loaded(live_windows(state))]))
     batch_id, record = state.live_id, state.live_record
     if batch_id is None or state.is_open or (record is not None and record.status != "open"):
@@ -78,7 +79,7 @@ def record_overtaken(state: Snapshot, now: datetime) -> Change:
     :param now: its end, if nobody closed it.
     """
     if state.overtaken is None:
-        return Change()
+        return NOTHING
     settled, change = settle(state, state.overtaken, now)
     if settled is None:
         return change

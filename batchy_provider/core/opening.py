@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from batchy_provider.core.alike import different, for_each, without_nulls
+from batchy_provider.core.alike import different, for_each, grouped, regrouped, without_nulls
 from batchy_provider.core.batch_draft import BatchDraft, Spans
 from batchy_provider.core.dates import format_date, parse_date, read_date
 from batchy_provider.core.foreign_batches import is_recorded_success
@@ -107,16 +107,12 @@ class _Opening(BatchDraft):
         last = self.state.last_success
         # A clock that was set back must not move the watermark back.
         end = max(self.now, parse_date(last.to_date)) if last is not None else self.now
-        known: dict[tuple[object, ...], tuple[datetime, datetime]] = {}  # most jobs share one window
 
         def next_span(name: str, job: JobState) -> tuple[datetime, datetime]:
-            key = position_key(job)
-            if key not in known:
-                at = self._position(name, job)
-                known[key] = (at.start, max(end, at.watermark, at.start))
-            return known[key]
+            at = self._position(name, job)
+            return (at.start, max(end, at.watermark, at.start))
 
-        spans = for_each(self.jobs, next_span)
+        spans = for_each(regrouped(grouped(self.jobs), position_key), next_span)  # most jobs share one window
         self.end = max((end for _, end in different(without_nulls(spans, self.left_out))), default=self.now)
         return spans
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
 from batchy_provider.core.alike import different, different_items
 from batchy_provider.core.holders import Lease
 from batchy_provider.core.holds import Hold
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.lazy import calculated_once
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
 from batchy_provider.core.schedules import NO_SCHEDULE, Schedule
@@ -168,31 +168,31 @@ class Snapshot:
         found.__dict__.update(self.__dict__, **parts)  # unlike `replace`, with all that was calculated before
         return found
 
-    @cached_property
+    @calculated_once
     def overtaken_id(self) -> int | None:
         """The id of the batch that belongs in `overtaken`."""
         owner = self.owner
         is_so = owner is not None and owner.record.status == "open" and owner.batch_id != self.live_id
         return owner.batch_id if owner is not None and is_so else None
 
-    @cached_property
+    @calculated_once
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
         return max((i for job in different(self.jobs) if (i := job.batch_id) is not None), default=None)
 
-    @cached_property
+    @calculated_once
     def live_record(self) -> BatchRecord | None:
         """The record of the live batch; None if this package did not open it."""
         return self.owner.record if self.owner is not None and self.owner.batch_id == self.live_id else None
 
-    @cached_property
+    @calculated_once
     def holder(self) -> Holder:
         """Who opened the live batch; an empty holder if the original server did."""
         if self.owner is not None and self.owner.batch_id == self.live_id:
             return self.owner.holder
         return Holder()
 
-    @cached_property
+    @calculated_once
     def is_open(self) -> bool:
         """Tell whether the live batch is open."""
         if any(status_of(self.workflow, name, job) == "open" for name, job in different_items(self.jobs)):
@@ -201,7 +201,7 @@ class Snapshot:
         record = self.live_record
         return record is not None and record.status == "open" and self.jobs.keys() <= {*record.left_out}
 
-    @cached_property
+    @calculated_once
     def status(self) -> Status:
         """What the live batch as a whole is."""
         return "open" if self.is_open else overall_status(self.jobs, self.live_record)
@@ -252,6 +252,10 @@ class Change:
 
     def then(self, later: Change) -> Change:
         """Return this change followed by a later one; where both write the same, the later one counts."""
+        if self is NOTHING:
+            return later
+        if later is NOTHING:
+            return self
         return Change(
             live=self.live if later.live is None else later.live,
             batches={**self.batches, **later.batches},
@@ -271,6 +275,10 @@ class Change:
             hold=self.hold if later.hold is UNCHANGED else later.hold,
             event=self.event if later.event is None else later.event,
         )
+
+
+NOTHING: Final = Change()
+"""A change that writes nothing."""
 
 
 def _both(

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -33,7 +32,7 @@ from batchy_provider.state.record_codec import load_record as load_record
 from batchy_provider.state.record_codec import read_record as read_record
 from batchy_provider.state.record_codec import record_field as record_field
 from batchy_provider.state.stored_config import config_form, read_config
-from batchy_provider.state.stored_values import read_field
+from batchy_provider.state.stored_values import decode, read_field
 
 Hash = Mapping[str, str]
 
@@ -50,9 +49,6 @@ RENAME = "rename"
 META_FIELDS = (CONFIG, DISABLED, OWNER, LAST_SUCCESS, REVISION, LEDGER, RENAME, LEASE, HOLD)
 """Fields of ``wf:meta`` that every opening and closing reads; `CHANGES` is read with a person's change."""
 MAX_CHANGES = 200
-
-
-_decode = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ def load_config(key: str, text: str | None) -> StoredConfig:
 @lru_cache(maxsize=256)
 def _config(text: str) -> StoredConfig:
     # Workflows that are alike have the same text.
-    return read_config(_decode(text))
+    return read_config(decode(text))
 
 
 @lru_cache(maxsize=256)
@@ -107,7 +103,7 @@ def load_ledger(key: str, stored: Hash) -> Ledger:
 @lru_cache(maxsize=256)
 def _intervals(text: str) -> Intervals:
     # Nearly all jobs of a workflow have loaded the same.
-    return read_intervals(_decode(text))
+    return read_intervals(decode(text))
 
 
 def read_intervals(pairs: Any) -> Intervals:

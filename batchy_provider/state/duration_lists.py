@@ -50,6 +50,8 @@ return 1
 
 def duration_commands(keys: Keys, durations: Mapping[str, Sequence[JobDuration]]) -> list[Command]:
     """Return the commands that add executions to the list of each job."""
+    if not durations:
+        return []
     texts = for_each(durations, lambda _, some: [_entry(each) for each in some])  # most jobs of a batch share one value
     words = [word for job, entries in texts.items() for text in entries for word in (job, text)]
     return [("EVAL", _ADD, 1, keys.durations, *words)] if words else []
@@ -97,7 +99,9 @@ def _entry(duration: JobDuration) -> str:
 def _number(value: float, width: int, *, digits: int) -> str:
     """Return a number as JSON with so many characters; less exactly, where it is too long for them."""
     value = min(max(value, 0.0), 1e99)
-    return next(form for kind in (f"{digits}f", "0f", "2e") if len(form := f"{value:{width}.{kind}}") == width)
+    if len(exact := f"{value:{width}.{digits}f}") == width:
+        return exact
+    return next(form for kind in ("0f", "2e") if len(form := f"{value:{width}.{kind}}") == width)
 
 
 def load_durations(keys: Keys, stored: Mapping[str, str]) -> dict[str, list[JobDuration]]:

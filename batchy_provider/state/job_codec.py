@@ -9,14 +9,13 @@ read for each job, and written again as it was read where a change does not touc
 
 from __future__ import annotations
 
-import json
 import json.encoder
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from batchy_provider.core.alike import Grouped, for_each, grouped_texts
 from batchy_provider.core.job_state import STATE_NAMES, STATES, Fields, JobState
-from batchy_provider.state.stored_values import check_job_name, damaged, load_json
+from batchy_provider.state.stored_values import check_job_name, damaged, decode, load_json
 
 _STATE_BEGINS = ', "batch_id": '
 
@@ -25,13 +24,12 @@ def _encoder() -> Callable[[Any], str]:
     """Return a function like `json.dumps` that does not make a new C encoder for each job."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return json.JSONEncoder().encode
+        return json.encoder.JSONEncoder().encode
     parts = make(None, None, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
     return lambda value: "".join(parts(value, 0))
 
 
 _encode = _encoder()
-_decode = json.JSONDecoder().decode
 
 
 def dump(value: Any) -> str:
@@ -96,7 +94,7 @@ def _read_jobs(texts: Collection[str]) -> list[JobState] | None:
     try:
         # One call for all jobs takes half the time. Single calls only find the wrong one.
         whole = [head if state is None else head + "}" for head, state in zip(heads, found, strict=True)]
-        objects = _decode("[" + ",".join(whole) + "]")
+        objects = decode("[" + ",".join(whole) + "]")
     except (ValueError, RecursionError):
         return None
     if len(objects) != len(texts) or not all(type(each) is dict for each in objects):
@@ -107,7 +105,7 @@ def _read_jobs(texts: Collection[str]) -> list[JobState] | None:
 def _read_state(text: str) -> Fields | None:
     """Return the state fields of which this is the text, without the opening brace; None if it is not."""
     try:
-        state: Fields = _decode("{" + text)
+        state: Fields = decode("{" + text)
     except (ValueError, RecursionError):
         return None
     # The text ends with the job, and all of it is one object. So the fields are those of the job, not of a param.

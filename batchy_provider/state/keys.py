@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EVENTS_CHANNEL = "batchy:events"
 
@@ -15,10 +15,15 @@ class Keys:
 
     :param workflow: a checked name.
     :param cluster: put the name in braces, so that all keys of a workflow share one hash slot.
+    :ivar live: hash, job → JSON: the latest batch.
     """
 
     workflow: str
     cluster: bool = False
+    live: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", f"{{{self.workflow}}}" if self.cluster else self.workflow)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -41,11 +46,6 @@ class Keys:
     def sorted_sets(self) -> tuple[str, ...]:
         """Those of `all` that are sorted sets; the others are hashes."""
         return (self.closed, self.history)
-
-    @property
-    def live(self) -> str:
-        """Hash, job → JSON: the latest batch."""
-        return f"{{{self.workflow}}}" if self.cluster else self.workflow
 
     def batch(self, batch_id: int) -> str:
         """Hash, job → JSON: one batch of the history."""

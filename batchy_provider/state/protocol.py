@@ -34,13 +34,20 @@ def decoded(reply: Any) -> Any:
         return str(reply, "utf-8", "surrogateescape")
     if kind is list:
         # Lists of lists, of numbers, or with a null are short.
-        return _texts(reply) or [decoded(item) for item in reply]
+        return (len(reply) > _SHORT and _texts(reply)) or [
+            str(item, "utf-8", "surrogateescape") if type(item) is bytes else item if item is None else decoded(item)
+            for item in reply
+        ]
     if kind is dict:
         keys, values = _texts(reply.keys()), _texts(reply.values())
         if keys is not None and values is not None:
             return dict(zip(keys, values, strict=True))
         return {decoded(key): decoded(value) for key, value in reply.items()}
     return reply
+
+
+_SHORT = 8
+"""So many items take no longer one by one than in one step, which may fail."""
 
 
 def _texts(items: Collection[Any]) -> list[str] | None:

@@ -69,15 +69,21 @@ class Session:
 
         :raises StateError: if a key holds another type than the command is for.
         """
+        return list(map(decoded, self._send(commands)))
+
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one packet and return their replies as they are."""
         connection = self._connection
-        self._watching = self._watching or any(command[0] == "WATCH" for command in commands)
+        for command in commands:
+            if command[0] == "WATCH":
+                self._watching = True
         self._unread += len(commands)
         connection.send_packed_command([packed(commands)])
         replies: list[Any] = []
         error: Exception | None = None
         for command in commands:
             try:
-                replies.append(decoded(connection.read_response()))
+                replies.append(connection.read_response())
             except redis_errors.ResponseError as reply:
                 error = error or reply_error(command, reply)
             self._unread -= 1

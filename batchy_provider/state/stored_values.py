@@ -21,7 +21,20 @@ T = TypeVar("T")
 _REPORT = {"batch_id": int | None, "progress": float | None, "message": str | None, "at": str | None}
 _MAX_ID = 2**53
 
-_decode = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
+
+
+def decode(text: str) -> Any:
+    """Read JSON.
+
+    :raises ValueError: if the text is not JSON.
+    """
+    try:
+        # As this package writes it, without space around it. To look for space takes longer.
+        found, end = _decoder.raw_decode(text)
+    except ValueError:
+        end = -1
+    return found if end == len(text) else _decoder.decode(text)
 
 
 def damaged(key: str, name: str, what: str, expected: str = "a JSON object as batchy writes it") -> StateError:
@@ -41,7 +54,7 @@ def load_json(key: str, name: str, text: str) -> Any:
     :raises StateError: if the text is not JSON.
     """
     try:
-        return _decode(text)
+        return decode(text)
     except (ValueError, RecursionError) as error:
         raise damaged(key, name, "does not hold JSON") from error
 

@@ -33,7 +33,7 @@ class Counted:
         self.round_trips: list[tuple[Command, ...]] = []
         self.positions = self.written = self.read = 0
         ask, position = Session.ask, windows.position
-        encode, decode = job_codec._encode, job_codec._decode
+        encode, decode = job_codec._encode, job_codec.decode
 
         def asking(session: Session, *commands: Command) -> list[Any]:
             self.round_trips.append(commands)
@@ -54,7 +54,7 @@ class Counted:
         monkeypatch.setattr(Session, "ask", asking)
         monkeypatch.setattr(opening, "position", calculating)
         monkeypatch.setattr(job_codec, "_encode", encoding)
-        monkeypatch.setattr(job_codec, "_decode", decoding)
+        monkeypatch.setattr(job_codec, "decode", decoding)
 
     def open(self, jobs: dict[str, dict[str, Any]], run: str) -> Batch:
         self._reset()
