@@ -92,7 +92,7 @@ class _Items(ItemsView[str, T], Generic[T]):
 
 
 def grouped(values: Mapping[str, T], key: Callable[[T], Any] = id) -> Grouped[T]:
-    """Return a mapping in groups.
+    """Return a mapping in groups; itself if it is so already.
 
     :param key: names are in one group if this returns the same of their values; by default, if they share one object.
     """
@@ -132,7 +132,7 @@ def regrouped(values: Grouped[T], key: Callable[[T], Any] = id) -> Grouped[T]:
 
 def different(values: Mapping[str, T]) -> Sequence[T]:
     """Return each value once."""
-    return grouped(values).different
+    return values.different if type(values) is Grouped else grouped(values).different
 
 
 def different_items(values: Mapping[str, T]) -> Iterator[tuple[str, T]]:
@@ -146,7 +146,7 @@ def for_each(values: Mapping[str, T], make: Callable[[str, T], U]) -> Grouped[U]
 
     :param make: gets the first name of the group, for errors, and the value. What it makes must not depend on the name.
     """
-    known = grouped(values)
+    known = values if type(values) is Grouped else grouped(values)
     return Grouped(known.groups, list(map(make, known.groups.first, known.different)))
 
 

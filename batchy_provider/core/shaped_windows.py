@@ -48,11 +48,14 @@ def shaped_windows(
     :raises NothingToLoadError: if there is nothing to load, or the run was started for a slice that is not the next.
     """
     _check_follows(state, request.follows)
+    due = None if request.due is None else parse_date(request.due)
+    if config.window is None and not request.catchup:
+        return None
     limit = Limit(
         now=now,
         schedule=config.schedule,
         timezone=config.timezone,
-        due=None if request.due is None else parse_date(request.due),
+        due=due,
         by_event=request.by_event,
         catchup=request.catchup,
         upstream=request.upstream,
