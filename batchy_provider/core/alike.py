@@ -125,9 +125,23 @@ def regrouped(values: Grouped[T], key: Callable[[T], Any] = id) -> Grouped[T]:
 
     :param key: see `grouped`.
     """
-    if len(values.different) == 1 or len(set(map(key, values.different))) == len(values.different):
+    if len(values.different) == 1:
         return values
-    return grouped(dict(values.items()), key)
+    numbers: dict[Any, int] = {}
+    first: list[str] = []
+    different: list[T] = []
+    new: list[int] = []
+    for name, value in zip(values.groups.first, values.different, strict=True):
+        number = numbers.setdefault(key(value), len(numbers))
+        if number == len(first):
+            first.append(name)
+            different.append(value)
+        new.append(number)
+    if len(different) == len(new):
+        return values
+    old = values.groups.of
+    of = dict.fromkeys(old, 0) if len(different) == 1 else {name: new[at] for name, at in old.items()}
+    return Grouped(_Groups(of, first), different)
 
 
 def different(values: Mapping[str, T]) -> Sequence[T]:

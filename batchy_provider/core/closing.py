@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from batchy_provider.core.alike import different, for_each, for_each_pair, grouped
+from batchy_provider.core.alike import for_each, for_each_pair, grouped
 from batchy_provider.core.dates import format_date, unix_seconds
 from batchy_provider.core.foreign_batches import record_overtaken, record_success
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.holding import check_closer
 from batchy_provider.core.job_durations import durations_of, is_measured
-from batchy_provider.core.job_state import Fields, JobState, as_fields
+from batchy_provider.core.job_state import Fields, JobState, as_fields, by_state
 from batchy_provider.core.ledger import Loaded, windows_loaded
 from batchy_provider.core.presenters import event, live_batch, stored_batch, unknown_workflow
 from batchy_provider.core.snapshot import NOTHING, UNCHANGED, Change, Decision, Owner, Snapshot, StoredBatch
@@ -183,7 +183,7 @@ def _all_closed(
     :param left_out: the jobs that took no part in it.
     """
     end = format_date(now)
-    open_batches = {job.batch_name for job in different(jobs) if job.status == "open"}
+    open_batches = {job.batch_name for job in by_state(jobs).different if job.status == "open"}
 
     def took_part(job: JobState, *, is_left_out: bool) -> bool:
         if job.stored_status in ("open", "new"):
@@ -191,10 +191,16 @@ def _all_closed(
         return job.batch_name in open_batches and not is_left_out
 
     states: dict[tuple[int, str], Fields] = {}
+    parts: dict[tuple[int, bool], bool] = {}
 
     def close(job: JobState, end_of: tuple[bool, Outcome]) -> JobState:
         is_left_out, outcome = end_of
-        is_in = took_part(job, is_left_out=is_left_out)
+        key = (id(job.state), is_left_out)
+        is_in = parts.get(key)
+        if is_in is None:
+            is_in = took_part(job, is_left_out=is_left_out)
+            if job.state is not None:  # jobs share it, see `by_state`
+                parts[key] = is_in
         return job.closed(request.result, outcome, end, states) if is_in else job
 
     if not left_out and not request.outcomes:

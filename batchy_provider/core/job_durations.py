@@ -12,7 +12,7 @@ from typing import NamedTuple
 from batchy_provider.core.alike import for_each, regrouped, without_nulls
 from batchy_provider.core.dates import parse_date
 from batchy_provider.core.intervals import Interval
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, by_state
 from batchy_provider.core.ledger import window_of
 from batchy_provider.core.snapshot import StoredBatch
 from batchy_provider.core.values import BatchRecord, JobDuration
@@ -39,7 +39,7 @@ def durations_of(
     :param left_out: the jobs that took no part in it.
     """
     started = None if record is None else _moment(record.started)
-    executions = for_each(jobs, lambda _, job: _execution(job, started))
+    executions = for_each(by_state(jobs), lambda _, job: _execution(job, started))
     # The jobs of a batch share a few windows.
     counted = without_nulls(regrouped(executions, lambda execution: execution), left_out)
     if seconds is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchy_provider.core.alike import for_each
+from batchy_provider.core.alike import Grouped, for_each, grouped, regrouped
 from batchy_provider.core.vocabulary import Outcome, Result, Status
 
 Fields = dict[str, Any]
@@ -271,6 +271,18 @@ def opened_state(batch_id: int, start: str, end: str) -> Fields:
         "batch_start": end,
         "batch_end": None,
     }
+
+
+def by_state(jobs: Mapping[str, JobState]) -> Grouped[JobState]:
+    """Return jobs in groups of those with the same state fields, for what depends on these alone.
+
+    Jobs of one batch have few different states, also where each has params of its own.
+    """
+    return regrouped(grouped(jobs), _identity_of_state)
+
+
+def _identity_of_state(job: JobState) -> int:
+    return id(job if job.state is None else job.state)
 
 
 def job_states(jobs: Mapping[str, Fields]) -> dict[str, JobState]:

@@ -18,7 +18,7 @@ from typing import NoReturn
 from batchy_provider.core.alike import different, for_each, for_each_pair, regrouped, without_nulls
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.core.intervals import Interval, Intervals, added, missing, until
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, by_state
 from batchy_provider.exceptions import BatchyError
 
 Ledger = Mapping[str, Intervals]
@@ -117,7 +117,7 @@ def windows_loaded(jobs: Mapping[str, JobState], left_out: Collection[str] = ())
     :param jobs: job → its state in the batch.
     :param left_out: the jobs that took no part in it.
     """
-    windows = for_each(jobs, lambda _, job: window_of(job) if job.status == "success" else None)
+    windows = for_each(by_state(jobs), lambda _, job: window_of(job) if job.status == "success" else None)
     return without_nulls(regrouped(windows), left_out)
 
 

@@ -33,20 +33,22 @@ def merged_jobs(state: Snapshot, config: WorkflowConfig | None) -> Mapping[str, 
         known = {name: stored.get(name) for name in config.jobs}
     given = _params(config.jobs) if len(different(known)) < len(known) else config.jobs
     merged = for_each_pair(given, known, _merged)
-    if all(is_settled for _, is_settled in merged.different):
-        return for_each(merged, lambda _, found: found[0])
+    is_settled = for_each(state.by_state, lambda _, job: _is_settled(job))
+    if known is stored and all(is_settled.different):
+        return merged
     return {
-        name: job if is_settled else _with_beginning(state, name, known[name], job)
-        for name, (job, is_settled) in merged.items()
+        name: job if is_settled.get(name) else _with_beginning(state, name, known[name], job)
+        for name, job in merged.items()
     }
 
 
-def _merged(given: Fields, known: JobState | None) -> tuple[JobState, bool]:
-    """Return a job with the params of the configuration, and whether it is clear where its next window starts."""
-    if known is None:
-        return JobState.new(given), False
-    has_loaded = known.status == "success" and not known.is_empty
-    return known.configured(given), has_loaded or known.from_date is None
+def _merged(given: Fields, known: JobState | None) -> JobState:
+    return JobState.new(given) if known is None else known.configured(given)
+
+
+def _is_settled(job: JobState) -> bool:
+    """Tell whether its state alone says where the next window of a job starts."""
+    return (job.status == "success" and not job.is_empty) or job.from_date is None
 
 
 def _with_beginning(state: Snapshot, name: str, known: JobState | None, job: JobState) -> JobState:

@@ -13,7 +13,7 @@ from batchy_provider.core.foreign_batches import is_recorded_success
 from batchy_provider.core.hold_rules import check_not_on_hold
 from batchy_provider.core.holders import Sighting
 from batchy_provider.core.job_settings import initial
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, by_state
 from batchy_provider.core.repeated_requests import (
     already_open,
     earlier_of_this_name,
@@ -81,12 +81,12 @@ def opening_wants_ledger(state: Snapshot, config: WorkflowConfig | None) -> bool
     """
     if not is_recorded_success(state):
         return True
-    jobs = state.jobs
+    jobs = state.by_state
     if config is not None and config.jobs.keys() != jobs.keys():
         if not jobs.keys() >= config.jobs.keys():
             return True
-        jobs = {name: jobs[name] for name in config.jobs}
-    return any(job.status != "success" or job.is_empty for job in different(jobs))
+        jobs = grouped({name: jobs[name] for name in config.jobs})
+    return any(job.status != "success" or job.is_empty for job in jobs.different)
 
 
 class _Opening(BatchDraft):
@@ -94,7 +94,7 @@ class _Opening(BatchDraft):
 
     def next_spans(self) -> Spans:
         """Return the next window of each job: from where its data is loaded to, until now or as its shape allows."""
-        if any(job.has_no_start for job in different(self.jobs)):
+        if any(job.has_no_start for job in by_state(self.jobs).different):
             beginning = {name for name, job in self.jobs.items() if job.has_no_start}
             for name in sorted(beginning - self.left_out):
                 self._check_beginning(name, self.jobs[name])

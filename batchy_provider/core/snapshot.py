@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
-from batchy_provider.core.alike import different, different_items
+from batchy_provider.core.alike import Grouped, different_items
 from batchy_provider.core.holders import Lease
 from batchy_provider.core.holds import Hold
-from batchy_provider.core.job_state import JobState
+from batchy_provider.core.job_state import JobState, by_state
 from batchy_provider.core.lazy import calculated_once
 from batchy_provider.core.ledger import Entry, Ledger
 from batchy_provider.core.revision import Revision
@@ -176,9 +176,14 @@ class Snapshot:
         return owner.batch_id if owner is not None and is_so else None
 
     @calculated_once
+    def by_state(self) -> Grouped[JobState]:
+        """The jobs, see `job_state.by_state`."""
+        return by_state(self.jobs)
+
+    @calculated_once
     def live_id(self) -> int | None:
         """The id of the latest live batch; None before the first one."""
-        return max((i for job in different(self.jobs) if (i := job.batch_id) is not None), default=None)
+        return max((i for job in self.by_state.different if (i := job.batch_id) is not None), default=None)
 
     @calculated_once
     def live_record(self) -> BatchRecord | None:
@@ -195,7 +200,7 @@ class Snapshot:
     @calculated_once
     def is_open(self) -> bool:
         """Tell whether the live batch is open."""
-        if any(status_of(self.workflow, name, job) == "open" for name, job in different_items(self.jobs)):
+        if any(status_of(self.workflow, name, job) == "open" for name, job in different_items(self.by_state)):
             return True
         # A batch whose every job is switched off has nothing that says "open" but its record.
         record = self.live_record

@@ -54,12 +54,15 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
 
 
 _UNHASHABLE = frozenset({list, dict})
-_OF_POSITION = ("status", "batch_start", "from_date", "reprocess_hours", "trunc_start", INITIAL_DATE)
+_STATE_OF_POSITION = ("status", "batch_start", "from_date")
+_SETTINGS_OF_POSITION = ("reprocess_hours", "trunc_start", INITIAL_DATE)
 
 
 def position_key(job: JobState) -> tuple[object, ...]:
     """Return what `position` depends on, as a key: two jobs with the same key have the same position."""
-    values = tuple(map(job.fields.get, _OF_POSITION))
+    state = job.fields if job.state is None else job.state
+    given = job.fields if job.given is None else job.given
+    values = (*map(state.get, _STATE_OF_POSITION), *map(given.get, _SETTINGS_OF_POSITION))
     kinds = tuple(map(type, values))  # only they tell 1 and true apart
     # Lists and objects cannot be keys.
     return (kinds, repr(values)) if _UNHASHABLE.intersection(kinds) else (kinds, values)

@@ -15,15 +15,14 @@ class Keys:
 
     :param workflow: a checked name.
     :param cluster: put the name in braces, so that all keys of a workflow share one hash slot.
-    :ivar live: hash, job → JSON: the latest batch.
     """
 
     workflow: str
     cluster: bool = False
-    live: str = field(init=False, repr=False, compare=False)
+    _live: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "live", f"{{{self.workflow}}}" if self.cluster else self.workflow)
+        object.__setattr__(self, "_live", f"{{{self.workflow}}}" if self.cluster else self.workflow)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -47,56 +46,61 @@ class Keys:
         """Those of `all` that are sorted sets; the others are hashes."""
         return (self.closed, self.history)
 
+    @property
+    def live(self) -> str:
+        """Hash, job → JSON: the latest batch."""
+        return self._live
+
     def batch(self, batch_id: int) -> str:
         """Hash, job → JSON: one batch of the history."""
-        return f"{self.live}-{batch_id}"
+        return f"{self._live}-{batch_id}"
 
     @property
     def meta(self) -> str:
         """Hash: what only this package writes: configuration, owner, audit entries, records."""
-        return f"{self.live}:meta"
+        return f"{self._live}:meta"
 
     @property
     def runs(self) -> str:
         """Hash: run key → batch id."""
-        return f"{self.live}:runs"
+        return f"{self._live}:runs"
 
     @property
     def closed(self) -> str:
         """Sorted set: closed live batches by ``batch_end``, Unix seconds."""
-        return f"{self.live}:closed"
+        return f"{self._live}:closed"
 
     @property
     def loaded(self) -> str:
         """Hash: job → JSON, the intervals that it has loaded: the ledger."""
-        return f"{self.live}:loaded"
+        return f"{self._live}:loaded"
 
     @property
     def days(self) -> str:
         """Hash of earlier releases: data day → id of its last successful batch. The ledger takes it over."""
-        return f"{self.live}:days"
+        return f"{self._live}:days"
 
     @property
     def history(self) -> str:
         """Sorted set: all batch ids, scored by themselves."""
-        return f"{self.live}:history"
+        return f"{self._live}:history"
 
     @property
     def durations(self) -> str:
         """Hash: job → JSON, how long its latest successful executions took."""
-        return f"{self.live}:durations"
+        return f"{self._live}:durations"
 
     @property
     def progress(self) -> str:
         """Hash: job → JSON with the latest progress of its execution."""
-        return f"{self.live}:progress"
+        return f"{self._live}:progress"
 
     @property
     def outputs(self) -> str:
         """Hash: batch id and task → JSON, what a task of an open batch has left for later ones."""
-        return f"{self.live}:outputs"
+        return f"{self._live}:outputs"
 
     @property
     def offsets(self) -> str:
         """Hash: subscription → JSON, its offset and its leases."""
-        return f"{self.live}:told"
+        return f"{self._live}:told"

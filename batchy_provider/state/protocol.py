@@ -46,7 +46,7 @@ def decoded(reply: Any) -> Any:
     return reply
 
 
-_SHORT = 8
+_SHORT = 16
 """So many items take no longer one by one than in one step, which may fail."""
 
 

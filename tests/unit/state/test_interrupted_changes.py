@@ -76,12 +76,12 @@ def test_an_interrupted_change_leaves_nothing_to_read_and_is_made_once(
             return store.open("wf", request)
 
         points = 0
-        for points in interruptions.each_of(opening):
+        for points in interruptions.each_of(opening):  # noqa: B007 - the last one counts
             assert_usable(store)
         assert points > 20
         batches.append(opening().batch_id)
         closing = CloseRequest(result="success", batch_id=batches[-1])
-        for points in interruptions.each_of(lambda closing=closing: store.close("wf", closing)):
+        for points in interruptions.each_of(lambda closing=closing: store.close("wf", closing)):  # noqa: B007
             assert_usable(store)
         assert points > 20
         assert [batch.batch_id for batch in store.history("wf")] == batches[::-1]
