@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from batchy_provider.core.alike import for_each
 from batchy_provider.core.dates import BEGINNING, format_date
-from batchy_provider.core.job_state import INITIAL_DATE, JobState
+from batchy_provider.core.job_state import INITIAL_DATE, JobState, by_state
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.window_shape import WindowShape
 
@@ -26,8 +25,8 @@ def first_windows(
     :param shape: of the windows; None without one.
     """
     notices = []
-    takes_everything = for_each(before, lambda _, job: _takes_everything(job))
-    if any(takes_everything.different) and (names := [name for name in opened if takes_everything[name]]):
+    begins = any(job.from_date is None for job in by_state(before).different)
+    if begins and (names := [name for name in opened if _takes_everything(before[name])]):
         # Beside a job whose beginning is known, the first window ends with the slice of that job.
         uncut = shape is not None and shape.max is not None and len(names) == len(opened)
         notices.append(

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -177,3 +179,42 @@ def test_jobs_alike_end_with_their_own_outcomes_and_those_left_out_keep_their_wi
     assert {name: closed.jobs[name]["outcome"] for name in "abcd"} == outcomes | {"d": "skipped"}
     assert {closed.jobs[name]["status"] for name in "abc"} == {"failed"}
     assert (closed.jobs["d"]["status"], closed.jobs["d"]["from_date"]) == ("success", before)
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """How many functions of this package are called."""
+    count = 0
+
+    def count_call(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call" and "batchy_provider" in frame.f_code.co_filename
+
+    sys.setprofile(count_call)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize(("settings", "of_each_opening", "of_each_closing"), [(alike, 1, 0), (each_different, 19, 15)])
+def test_a_further_job_costs_few_calls(
+    redis_client: Redis, settings: Callable[[int], dict[str, Any]], of_each_opening: int, of_each_closing: int
+) -> None:
+    store, found = Store(redis_client), list[tuple[int, int]]()
+    for count in (10, MANY):
+        config = WorkflowConfig(name=f"wf{count}", jobs={f"job{number}": settings(number) for number in range(count)})
+
+        def opening(config: WorkflowConfig = config) -> object:
+            return store.open(config.name, OpenRequest(config=config))
+
+        def closing(config: WorkflowConfig = config) -> object:
+            return store.close(config.name, CloseRequest(result="success"))
+
+        for _ in range(2):  # only after that, all is as in each later night
+            opening()
+            closing()
+        found.append((calls_of(opening), calls_of(closing)))
+    (opening_few, closing_few), (opening_many, closing_many) = found
+    assert opening_many - opening_few <= of_each_opening * (MANY - 10)
+    assert closing_many - closing_few <= of_each_closing * (MANY - 10)
