@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 from batchy_provider.core.values import Holder
 
 
 def revision_token() -> str:
     """Return the token of a new revision. It is short, since Redis holds many."""
-    return secrets.token_hex(4)
+    return os.urandom(4).hex()
 
 
 def identify(holder: Holder) -> None:
@@ -21,4 +21,4 @@ def identify(holder: Holder) -> None:
     the batch is its own.
     """
     if not holder.token:
-        object.__setattr__(holder, "token", secrets.token_hex(16))
+        object.__setattr__(holder, "token", os.urandom(16).hex())
