@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+from anyio.from_thread import BlockingPortal
 
 SALES = """\
 description: Sales, every night
@@ -24,17 +25,20 @@ class Api:
 
     :param app: the ASGI application.
     :param cfg: folder of the workflow files.
+    :param portal: the event loop that answers all requests.
     """
 
-    def __init__(self, app: object, cfg: Path) -> None:
+    def __init__(self, app: object, cfg: Path, portal: BlockingPortal) -> None:
         self.app = app
         self.cfg = cfg
+        self._portal = portal
 
     def client(self, role: str | None = "admin", *, cookie: bool = False) -> httpx.Client:
         """Return a client as a user of a role: ``admin``, ``user``, ``viewer``, or None for nobody."""
         from starlette.testclient import TestClient
 
         client = TestClient(self.app, base_url="http://testserver/batchy", raise_server_exceptions=False)
+        client.portal = self._portal
         if role is not None and cookie:
             client.cookies.set("_token", token(role))
         elif role is not None:

@@ -5,12 +5,19 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from api_server import SALES, Api
+from playwright.sync_api import Browser
 from sqlalchemy import select
+
+sys.path.append(str(Path(__file__).parents[2] / "integration"))
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +39,40 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     purge_cached_app()
 
 
+@pytest.fixture(scope="session")
+def _portal() -> Iterator[BlockingPortal]:
+    """The thread and the event loop of the server: to make both for each request takes longer than most answers."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def served(_server: object) -> Iterator[str]:
+    """URL of the server, for programs that are not in this process."""
+    server = uvicorn.Server(uvicorn.Config(_server, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    started = threading.Event()
+    while not server.started and thread.is_alive():
+        started.wait(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(60)
+
+
+@pytest.fixture(scope="module")  # while it is there, this thread has a running event loop
+def browser() -> Iterator[Browser]:
+    """A browser, whose contexts and pages each test makes and closes itself."""
+    from browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
 @pytest.fixture
-def api(_server: object, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(
+    _server: object, _portal: BlockingPortal, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Api]:
     """Return clients of the server, on an empty Valkey and a folder with the workflow ``sales``."""
     from batchy_provider.plugin import airflow_services
 
@@ -45,6 +84,6 @@ def api(_server: object, redis_url: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AIRFLOW__BATCHY__BUNDLE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW_CONN_REDIS_DEFAULT", redis_url)
     airflow_services.reset_services()
-    yield Api(_server, cfg)
+    yield Api(_server, cfg, _portal)
     airflow_services.get_services().close()
     airflow_services.reset_services()

@@ -5,22 +5,15 @@
 from __future__ import annotations
 
 import re
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-import uvicorn
 from api_server import Api, token
-
-sys.path.append(str(Path(__file__).parents[2] / "integration"))
-
 from axe_playwright_python.sync_playwright import Axe
-from browser import SCREENSHOTS, chromium
-from playwright.sync_api import Page, expect
+from browser import SCREENSHOTS
+from playwright.sync_api import Browser, Page, expect
 
 from batchy_provider.core.calendars import Calendar
 from batchy_provider.core.schedules import DayRule, Days, Move, Schedule
@@ -34,29 +27,20 @@ View = Callable[..., Page]
 
 
 @pytest.fixture
-def view(api: Api) -> Iterator[View]:
+def view(api: Api, served: str, browser: Browser) -> Iterator[View]:
     """Open the calendar of a workflow in a browser that is logged in."""
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    while not server.started and thread.is_alive():
-        started.wait(0.05)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
-    with chromium() as browser:
+    def open_view(workflow: str, **options: object) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1400, "height": 1000}, **options})
+        context.add_cookies([{"name": "_token", "value": token("admin"), "url": served}])
+        page = context.new_page()
+        page.goto(f"{served}/batchy/page#/workflows/{workflow}/calendar")
+        page.locator("table.month").first.wait_for()
+        return page
 
-        def open_view(workflow: str, **options: object) -> Page:
-            context = browser.new_context(**{"viewport": {"width": 1400, "height": 1000}, **options})
-            context.add_cookies([{"name": "_token", "value": token("admin"), "url": url}])
-            page = context.new_page()
-            page.goto(f"{url}/batchy/page#/workflows/{workflow}/calendar")
-            page.locator("table.month").first.wait_for()
-            return page
-
-        yield open_view
-    server.should_exit = True
-    thread.join(60)
+    yield open_view
+    for context in browser.contexts:
+        context.close()
 
 
 def today() -> date:

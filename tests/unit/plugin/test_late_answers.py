@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from documentation_pages import chromium
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydantic import TypeAdapter
 
 from batchy_provider.plugin.overview_rows import FILTERS, OverviewRow
@@ -65,14 +64,14 @@ def server() -> SlowServer:
 
 
 @pytest.fixture
-def shown(server: SlowServer) -> Iterator[Page]:
-    with chromium() as browser:
-        page = browser.new_page()
-        page.set_default_timeout(SECONDS_60)
-        page.route("**/*", server.serve)
-        page.goto(f"{HOST}/batchy/page")
-        row_of(page, "first").wait_for()
-        yield page
+def shown(server: SlowServer, browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    page.set_default_timeout(SECONDS_60)
+    page.route("**/*", server.serve)
+    page.goto(f"{HOST}/batchy/page")
+    row_of(page, "first").wait_for()
+    yield page
+    page.close()
 
 
 def row_of(page: Page, workflow: str) -> Any:

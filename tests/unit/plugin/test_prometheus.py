@@ -9,14 +9,12 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from api_server import Api, token
 
@@ -57,17 +55,13 @@ class Prometheus:
 
 
 @pytest.fixture
-def prometheus(api: Api, tmp_path: Path) -> Iterator[Prometheus]:
+def prometheus(api: Api, served: str, tmp_path: Path) -> Iterator[Prometheus]:
     assert PROMETHEUS is not None, "no prometheus on the PATH; it is a package of Debian"
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=free_port(), log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_for(lambda: server.started, "the API server", timeout=120)
     (tmp_path / "token").write_text(token("viewer"))
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     (scraped,) = [job for job in config["scrape_configs"] if job["job_name"] == "batchy"]
     scraped |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
-    scraped["static_configs"] = [{"targets": [f"127.0.0.1:{server.config.port}"]}]
+    scraped["static_configs"] = [{"targets": [served.removeprefix("http://")]}]
     scraped["authorization"]["credentials_file"] = str(tmp_path / "token")
     config |= {"scrape_configs": [scraped], "global": {"evaluation_interval": "1s"}}
     rules = DEPLOY / "prometheus" / config["rule_files"][0]
@@ -87,8 +81,6 @@ def prometheus(api: Api, tmp_path: Path) -> Iterator[Prometheus]:
             yield found
         finally:
             process.kill()
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.mark.slow

@@ -5,21 +5,14 @@
 from __future__ import annotations
 
 import re
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-import uvicorn
 from api_server import Api, token
-
-sys.path.append(str(Path(__file__).parents[2] / "integration"))
-
 from axe_playwright_python.sync_playwright import Axe
-from browser import SCREENSHOTS, chromium
-from playwright.sync_api import Page, expect
+from browser import SCREENSHOTS
+from playwright.sync_api import Browser, Page, expect
 
 from batchy_provider.core.values import CloseRequest, Holder, OpenRequest, WorkflowConfig
 from batchy_provider.plugin import airflow_services
@@ -31,36 +24,25 @@ View = Callable[..., Page]
 
 
 @pytest.fixture
-def view(api: Api) -> Iterator[View]:
+def view(api: Api, served: str, browser: Browser) -> Iterator[View]:
     """Open the page in a browser that is logged in; in the end nothing has failed in it."""
     night(api)
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    while not server.started and thread.is_alive():
-        started.wait(0.05)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     faults: list[str] = []
 
-    with chromium() as browser:
+    def open_view(**options: object) -> Page:
+        given = {"viewport": {"width": 1400, "height": 900}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
+        context = browser.new_context(**{**given, **options})
+        context.set_default_timeout(60_000)
+        context.add_cookies([{"name": "_token", "value": token("admin"), "url": served}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"{served}/batchy/page#/{VIEW}")
+        page.locator(".axis-row, .night-list li").first.wait_for()
+        return page
 
-        def open_view(**options: object) -> Page:
-            given = {"viewport": {"width": 1400, "height": 900}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
-            context = browser.new_context(**{**given, **options})
-            context.set_default_timeout(60_000)
-            context.add_cookies([{"name": "_token", "value": token("admin"), "url": url}])
-            page = context.new_page()
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.goto(f"{url}/batchy/page#/{VIEW}")
-            page.locator(".axis-row, .night-list li").first.wait_for()
-            return page
-
-        yield open_view
-        for context in browser.contexts:
-            context.close()
-    server.should_exit = True
-    thread.join(60)
+    yield open_view
+    for context in browser.contexts:
+        context.close()
     assert not faults
 
 
