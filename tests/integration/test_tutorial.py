@@ -4,16 +4,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+import warm_commands
 from nights import Nights, moment
 
 from batchy_provider.core.values import Batch
+from batchy_provider.local.process import Service
 from batchy_provider.local.rest import FINISHED, wait_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
@@ -50,11 +57,16 @@ def steps() -> Iterator[Step]:
 
 
 class Reader:
-    """Somebody who follows the tutorial in a second terminal."""
+    """
+    Somebody who follows the tutorial in a second terminal.
 
-    def __init__(self, airflow: Nights) -> None:
+    :param shell: what this shell has done before.
+    """
+
+    def __init__(self, airflow: Nights, shell: str = "") -> None:
         self.airflow = airflow
         self.printed = ""
+        self._shell = f"source '{airflow.stack.folder / 'env.sh'}'\n{shell}"
 
     def do(self, step: Step) -> None:
         if step.kind == "text":
@@ -68,9 +80,8 @@ class Reader:
             self.wait(step.note, before)
 
     def run(self, commands: str) -> None:
-        environment = self.airflow.stack.folder / "env.sh"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"source '{environment}'\n{commands}"],
+            ["bash", "-euo", "pipefail", "-c", f"{self._shell}{commands}"],
             cwd=self.airflow.cfg.parent,
             capture_output=True,
             text=True,
@@ -113,8 +124,25 @@ class Reader:
         return self.airflow.store.history("shop", limit=20)
 
 
-def test_the_tutorial_comes_to_what_it_says(airflow: Nights) -> None:
-    reader = Reader(airflow)
+@pytest.fixture
+def warm(airflow: Nights, tmp_path: Path) -> Iterator[str]:
+    """Lines of a shell that make its commands start at once: the page has forty, the README shows that they start."""
+    with tempfile.TemporaryDirectory() as folder:  # a short name, as sockets need
+        path = Path(folder, "socket")
+        program = shlex.join([sys.executable, warm_commands.__file__, str(path)])
+        source = f"source '{airflow.stack.folder / 'env.sh'}'; exec {program}"
+        server = Service("the warm commands", ["bash", "-c", source], log=tmp_path / "log", env=dict(os.environ))
+        server.start()
+        try:
+            server.wait_until(path.exists, timeout=240)
+            client = shlex.join([sys.executable, "-I", "-S", warm_commands.__file__, str(path)])
+            yield "".join(f'{name}() {{ {client} {name} "$@"; }}\n' for name in ("airflow", "batchy"))
+        finally:
+            server.stop()
+
+
+def test_the_tutorial_comes_to_what_it_says(airflow: Nights, warm: str) -> None:
+    reader = Reader(airflow, warm)
     unseen = dict(CHECKS)
     for step in steps():
         reader.do(step)
