@@ -209,7 +209,12 @@ def s3_child(megabytes: int) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    options = {"key": "x", "secret": "x", "endpoint_url": f"http://127.0.0.1:{port}", "skip_instance_cache": True}
+    options: dict[str, Any] = {
+        "key": "x",
+        "secret": "x",
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "skip_instance_cache": True,
+    }
 
     def open_path(url: str) -> Any:
         return UPath(url, **options)

@@ -111,15 +111,15 @@ def table(notes: Path, tasks: Callable[[str], str]) -> str:
             pid, label = label.removeprefix(_STARTED), "start call, before the task's process"
         found[int(pid)].append((label, float(start), float(end)))
     kinds: dict[str, dict[str, list[tuple[float, float, int]]]] = defaultdict(lambda: defaultdict(list))
-    for pid, each in found.items():
+    for process, each in found.items():
         named = next((label for label, _, _ in each if label.startswith(_OF_TASK)), None)
-        if named is None or pid not in begun:
+        if named is None or process not in begun:
             continue
         stages: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for label, start, end in each:
             stages["whole start" if label == named else label].append((start, end))
         for label, spans in stages.items():
-            first = max(0.0, min(start for start, _ in spans) - begun[pid])
+            first = max(0.0, min(start for start, _ in spans) - begun[process])
             total = sum(end - start for start, end in spans)
             kinds[tasks(named.removeprefix(_OF_TASK))][label].append((first, total, len(spans)))
     lines = []
