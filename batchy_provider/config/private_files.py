@@ -14,7 +14,9 @@ from functools import cached_property
 from pathlib import Path
 
 MAX_AGE = 30 * 24 * 3600.0
-"""Seconds after which a file is removed that nobody has written again. A cache in use is written each day."""
+"""Seconds after which a file is removed that nobody has used."""
+_TOUCH_AGE = 24 * 3600.0
+"""Seconds after which a reader shows that a file is in use."""
 _UNFINISHED_AGE = 3600.0
 """The same for a file whose writer was killed: many of them would fill the disk."""
 _UNFINISHED = "unfinished-"
@@ -33,6 +35,8 @@ def digest(*parts: str | bytes) -> str:
 class PrivateFile:
     """One cache file. Nothing is raised: a cache that cannot be read or written only costs time.
 
+    Its first line is the digest of the rest, so that a file which was cut off or changed is not used.
+
     :param name: of the file.
     """
 
@@ -45,14 +49,17 @@ class PrivateFile:
         return Path(tempfile.gettempdir(), f"batchy-stored-{os.geteuid()}")
 
     def read(self) -> bytes:
-        """Return its content; nothing if there is none, or if other users could have written it."""
+        """Return its content; nothing if there is none, if it is damaged, or if other users could have written it."""
         with suppress(OSError):
             if self._is_private():
                 descriptor = os.open(self._folder / self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 with os.fdopen(descriptor, "rb") as file:
                     # The folder may be another one by now, if others can rename what is beside it.
-                    if os.fstat(descriptor).st_uid == os.geteuid():
-                        return file.read()
+                    found = os.fstat(descriptor)
+                    known, _, content = file.read().partition(b"\n")
+                    if found.st_uid == os.geteuid() and known == digest(content).encode():
+                        self._touch(found)
+                        return content
         return b""
 
     def replace(self, content: bytes) -> None:
@@ -64,11 +71,17 @@ class PrivateFile:
             descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
+                    file.write(digest(content).encode() + b"\n" + content)
                 Path(name).replace(self._folder / self._name)
             except OSError:
                 Path(name).unlink()
             _remove_old(self._folder)
+
+    def _touch(self, found: os.stat_result) -> None:
+        """Show that it is in use, so that nobody removes it."""
+        with suppress(OSError):
+            if time.time() - found.st_mtime > _TOUCH_AGE:
+                os.utime(self._folder / self._name, follow_symlinks=False)
 
     def _is_private(self) -> bool:
         found = self._folder.lstat()
@@ -76,7 +89,7 @@ class PrivateFile:
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove what nobody has written for a while, such as the caches of folders that are gone."""
+    """Remove what nobody has used for a while, such as the caches of folders that are gone."""
     for path in folder.iterdir():
         with suppress(OSError):
             most = _UNFINISHED_AGE if path.name.startswith(_UNFINISHED) else MAX_AGE

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_a_folder_that_others_can_open_is_not_used(folder: Path, mode: int) -> N
     folder.chmod(mode)
     assert PrivateFile("one").read() == b""
     PrivateFile("one").replace(b"new content")
-    assert (folder / "one").read_bytes() == b"content"
+    folder.chmod(0o700)
+    assert PrivateFile("one").read() == b"content"
 
 
 def test_a_folder_or_file_that_is_a_link_is_not_used(folder: Path, tmp_path: Path) -> None:
@@ -86,6 +88,7 @@ def test_without_a_temporary_folder_files_are_read_all_the_same(
 @pytest.mark.parametrize("fails", ["write", "close", "replace"])
 def test_a_full_disk_leaves_the_old_content(folder: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     PrivateFile("one").replace(b"content")
+    before = (folder / "one").read_bytes()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -115,7 +118,7 @@ def test_a_full_disk_leaves_the_old_content(folder: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(os, "fdopen", Full)
     PrivateFile("one").replace(b"new content")
     monkeypatch.undo()
-    assert (folder / "one").read_bytes() == b"content"
+    assert (folder / "one").read_bytes() == before
     assert [path.name for path in folder.iterdir()] == ["one"]
 
 
@@ -137,10 +140,33 @@ def test_a_damaged_cache_is_not_believed(folder: Path, tmp_path: Path, damage: b
     expected = first.read(path)
     first.remember()
     (cache,) = folder.iterdir()
-    key = cache.read_bytes().partition(b" ")[0]
-    for content in (damage, key + b" ", key + b" {}", key + b' {"jobs": 1}', key + b" []", cache.read_bytes()[:-5]):
+    written = PrivateFile(cache.name).read()
+    key = written.partition(b" ")[0]
+    for content in (damage, key + b" ", key + b" - {}", key + b' - {"jobs": 1}', key + b" - []", written[:-5]):
         cache.write_bytes(content)
         assert CachingReader(path.parent).read(path) == expected
+        PrivateFile(cache.name).replace(content)  # as a program with an error would write it
+        assert CachingReader(path.parent).read(path) == expected
+
+
+@pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: raw + b" ", lambda raw: raw.replace(b"1", b"2")])
+def test_what_is_not_as_it_was_written_is_not_read(folder: Path, change: Callable[[bytes], bytes]) -> None:
+    PrivateFile("one").replace(b"a content with 1\n and 1\n")
+    raw = (folder / "one").read_bytes()
+    (folder / "one").write_bytes(change(raw))
+    assert PrivateFile("one").read() == b""
+    (folder / "one").write_bytes(raw)
+    assert PrivateFile("one").read() == b"a content with 1\n and 1\n"
+
+
+def test_what_is_in_use_is_not_removed(folder: Path) -> None:
+    for name in ("read", "unread"):
+        PrivateFile(name).replace(b"content")
+    for name in ("read", "unread"):
+        os.utime(folder / name, (time.time() - 31 * 24 * 3600,) * 2)
+    assert PrivateFile("read").read() == b"content"
+    PrivateFile("one").replace(b"content")
+    assert {path.name for path in folder.iterdir()} == {"one", "read"}
 
 
 def test_code_of_the_same_size_and_time_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
