@@ -53,6 +53,14 @@ def check_initial_date(text: str | None, model: SharedModel, path: KeyPath) -> I
         )
 
 
+def depends_on_date(model: WorkflowModel | None) -> bool:
+    """Tell whether the checks of this module depend on what day it is today."""
+    if model is None:
+        return False
+    settings = (model.defaults, *model.jobs.values())
+    return model.initial_date is not None or any(each.initial_date is not None for each in settings)
+
+
 def _moment(text: str, model: SharedModel) -> datetime | None:
     try:
         return in_zone(text, model.timezone).astimezone(timezone.utc)

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from batchy_provider.config.code_digest import CODE
+from batchy_provider.config.date_checks import depends_on_date
 from batchy_provider.config.document import Document, DocumentError
 from batchy_provider.config.file_scan import read_bytes
 from batchy_provider.config.private_files import PrivateFile, digest
@@ -26,13 +27,17 @@ from batchy_provider.config.workflow import Workflow
 
 log = logging.getLogger(__name__)
 
+_ANY_DAY = "-"
+"""In place of the day on which a file was valid, if no check of it depends on the day."""
+
 
 class CachingReader(Reader):
     """Read the files of one folder like `Reader`, and check only those that are new or have changed.
 
     A file is known by the digest of all that decides whether it is valid: its path and content, the keys that it
-    inherits, the date, and this package. Bundles and calendars change without the file, so each reading looks at them.
-    Only valid files are remembered: each reading finds all errors again.
+    inherits, and this package. Where the date decides too, what was found is valid on that day only. Bundles and
+    calendars change without the file, so each reading looks at them. Only valid files are remembered: each reading
+    finds all errors again.
 
     :param folder: the top folder.
     """
@@ -40,8 +45,9 @@ class CachingReader(Reader):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__(folder)
         self._file = PrivateFile(digest("valid files", str(self.folder.absolute())))
-        self._world = digest(CODE, str(datetime.now(timezone.utc).date()))
+        self.today = str(datetime.now(timezone.utc).date())
         self._valid: dict[str, str] = {}
+        self._unread: list[str] = []
         self._inherited: dict[Path, str] = {}
         self._opened: tuple[Path, bytes, str] | None = None
 
@@ -53,7 +59,7 @@ class CachingReader(Reader):
         self._opened = None
         with suppress(DocumentError):
             raw = read_bytes(path)
-            self._opened = path, raw, digest(self._world, str(path), raw, self._keys_above(path.parent))
+            self._opened = path, raw, digest(CODE, str(path), raw, self._keys_above(path.parent))
         return None if self._opened is None else self._opened[2]
 
     def read(self, path: Path) -> Read:
@@ -64,8 +70,8 @@ class CachingReader(Reader):
         if opened is None:
             return super().read(path)
         _, raw, key = opened
-        if (text := self._known.get(key)) is not None and (known := self._read_again(path, text)) is not None:
-            self._valid[key] = text
+        if (found := self._known.get(key)) is not None and (known := self._read_again(path, found)) is not None:
+            self._valid[key] = found
             return known, []
         documents: list[Document] = []
 
@@ -76,17 +82,29 @@ class CachingReader(Reader):
         workflow, diagnostics = self._read(path, document)
         # JSON writes aliases out: a few lines of YAML could become gigabytes.
         if workflow is not None and not documents[0].has_aliases:
-            self._valid[key] = json.dumps(documents[0].data)
+            day = self.today if depends_on_date(workflow.model) else _ANY_DAY
+            self._valid[key] = f"{day} {json.dumps(documents[0].data)}"
         return workflow, diagnostics
+
+    def is_remembered(self, key: str) -> bool:
+        """Tell whether this reader has read a valid file, and its data is short enough for a cache."""
+        return key in self._valid
+
+    def remember_unread(self, key: str) -> None:
+        """Keep what is known of a valid file that nobody has to read, since its DAG is built without its data."""
+        self._unread.append(key)
 
     def remember(self) -> None:
         """Write down the valid files that this reader has read, in place of all others."""
+        if not self._valid:  # nothing is new, so the cache need not even be read
+            return
+        self._valid |= {key: self._known[key] for key in self._unread if key in self._known}
         if self._valid != self._known:
             self._file.replace("\n".join(f"{key} {text}" for key, text in self._valid.items()).encode("ascii"))
 
     @cached_property
     def _known(self) -> dict[str, str]:
-        """Digest → data as JSON, of the files that were valid at an earlier reading."""
+        """Digest → day and data as JSON, of the files that were valid at an earlier reading."""
         known: dict[str, str] = {}
         with suppress(ValueError):
             for line in self._file.read().decode("ascii").splitlines():
@@ -94,8 +112,11 @@ class CachingReader(Reader):
                 known[key] = text
         return known
 
-    def _read_again(self, path: Path, text: str) -> Workflow | None:
+    def _read_again(self, path: Path, found: str) -> Workflow | None:
         """Return the workflow of a file that was valid before; None if it has to be read like a new one."""
+        day, _, text = found.partition(" ")
+        if day not in (_ANY_DAY, self.today):
+            return None
         try:
             return revalidate(
                 path, json.loads(text), self.defaults(path.parent), self.look, lambda: self.calendars(path.parent)

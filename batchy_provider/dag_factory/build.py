@@ -8,6 +8,8 @@ trigger rule, and clearing a job clears both with it: a re-run opens and closes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
@@ -15,11 +17,8 @@ from airflow.sdk import DAG
 from batchy_provider.config.diagnostics import Violation
 from batchy_provider.config.field_types import in_zone
 from batchy_provider.config.job_name_checks import WAIT_PREFIX
-from batchy_provider.config.model import WorkflowModel
-from batchy_provider.config.run_checks import same_day_workflows
-from batchy_provider.config.schedule_model import Wait
-from batchy_provider.config.workflow import Workflow
-from batchy_provider.core.values import WorkflowConfig
+from batchy_provider.core.window_shape import WindowShape
+from batchy_provider.dag_factory.blueprint import Blueprint
 from batchy_provider.dag_factory.callbacks import deadlines, run_callbacks
 from batchy_provider.dag_factory.classes import BuildError
 from batchy_provider.dag_factory.operators import build_job
@@ -34,132 +33,111 @@ __all__ = ["BuildError", "build_dag"]
 
 OPEN, CLOSE = "open", "close"
 
+_FROM_CONFIGURATION = ("max_active_tasks", "max_consecutive_failed_dag_runs", "disable_bundle_versioning")
 
-def build_dag(workflow: Workflow) -> DAG:
+
+def configured_arguments() -> dict[str, Any]:
+    """Return the arguments of a DAG that Airflow's configuration gives.
+
+    Airflow looks them up for each DAG, which takes a twentieth of the time of building it. A parse that passes them to
+    `build_dag` looks them up once.
+    """
+    accepted = {field.name for field in getattr(DAG, "__attrs_attrs__", ()) if field.init}
+    try:
+        dag = DAG("any", schedule=None)
+    except Exception:  # the configuration is wrong: each DAG says so
+        return {}
+    return {name: getattr(dag, name) for name in _FROM_CONFIGURATION if name in accepted}
+
+
+def build_dag(blueprint: Blueprint, configured: Mapping[str, Any] | None = None) -> DAG:
     """Build the DAG of a workflow.
 
+    :param configured: see `configured_arguments`. None: Airflow looks them up.
     :raises BuildError: if an operator cannot be made; the error lists all of them.
     """
-    model, order = workflow.model, workflow.order
-    assert model is not None
-    assert order is not None
-    dag = _empty_dag(workflow, model)
-    common = _common(model)
-
-    opening = _open(dag, model, workflow.config(), common)
-    for wait in model.wait_for:
-        _wait(dag, model, wait, common).set_downstream(opening)
-    for other in same_day_workflows(model):
-        # A success of another day may have started this run. If the day ends before all have succeeded, no batch opens.
-        same_day_wait = _wait(dag, model, Wait(workflow=other), common, same_day=True, soft_fail=True)
-        same_day_wait.set_downstream(opening)
+    dag = _empty_dag(blueprint, configured or {})
+    opening = _open(dag, blueprint)
+    for wait in blueprint.waits:
+        _wait(dag, wait, blueprint.common).set_downstream(opening)
 
     tasks: dict[str, BaseOperator] = {}
     violations: list[Violation] = []
-    for name in model.jobs:
+    for job in blueprint.jobs:
         try:
-            tasks[name] = build_job(dag, workflow, model, order, name)
+            tasks[job.name] = build_job(dag, blueprint, job)
         except BuildError as error:
             violations += error.violations
     if violations:
         raise BuildError(violations)
-    for name, upstream in order.upstream.items():
-        tasks[name].set_upstream([tasks[other] for other in upstream] or [opening])
+    for job in blueprint.jobs:
+        tasks[job.name].set_upstream([tasks[other] for other in job.upstream] or opening)
 
-    closing = _close(dag, common)
-    closing.set_upstream([tasks[name] for name in order.must_meet_close])
+    closing = _close(dag, blueprint.common)
+    closing.set_upstream([tasks[name] for name in blueprint.last])
     closing.as_teardown(setups=opening, on_failure_fail_dagrun=True)
     # Airflow checks it too, but then drops all DAGs of the loader file. Crons were checked on reading.
     dag.validate_setup_teardown()
     return dag
 
 
-def _empty_dag(workflow: Workflow, model: WorkflowModel) -> DAG:
+def _empty_dag(blueprint: Blueprint, configured: Mapping[str, Any]) -> DAG:
     def moment(text: str | None) -> Any:
-        return None if text is None else in_zone(text, model.timezone)
+        return None if text is None else in_zone(text, blueprint.timezone)
 
-    handlers = {name: job.params for name, job in model.jobs.items() if job.is_handler}
     dag = DAG(
-        dag_id=workflow.name,
-        description=model.description,
-        doc_md=model.doc,
-        schedule=schedule_of(workflow),
-        start_date=moment(model.start_date),
-        end_date=moment(model.end_date),
-        catchup=model.catchup,
-        max_active_runs=model.max_active_runs,
-        tags=sorted(set(model.tags)),
+        schedule=schedule_of(blueprint),
+        start_date=moment(blueprint.start_date),
+        end_date=moment(blueprint.end_date),
         # Templates and SQL files of operators are looked for beside the workflow's file.
-        template_searchpath=str(workflow.path.parent),
+        template_searchpath=str(blueprint.path.parent),
         jinja_environment_kwargs={"extensions": EXTENSIONS},
-        user_defined_macros={DATA_NAME: TemplateData(workflow.name, model.connection, handlers)},
-        is_paused_upon_creation=model.paused,
-        **_of_runs(model),
+        user_defined_macros={DATA_NAME: TemplateData(blueprint.name, blueprint.connection, blueprint.handlers)},
+        **{**configured, **blueprint.dag, **_of_runs(blueprint)},
     )
-    dag.fileloc = str(workflow.path)
+    dag.fileloc = str(blueprint.path)
     return dag
 
 
-def _of_runs(model: WorkflowModel) -> dict[str, Any]:
-    given = {
-        "dagrun_timeout": model.run_timeout,
-        "max_active_tasks": model.max_active_jobs,
-        "params": params_of(model) or None,
-        "deadline": deadlines(model),
-        **run_callbacks(model),
-    }
+def _of_runs(blueprint: Blueprint) -> dict[str, Any]:
+    timeout = blueprint.run_timeout
+    given: dict[str, Any] = {} if timeout is None else {"dagrun_timeout": timedelta(seconds=timeout)}
+    if blueprint.workflow is not None and (model := blueprint.workflow.model) is not None:
+        given |= {"params": params_of(model) or None, "deadline": deadlines(model), **run_callbacks(model)}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _common(model: WorkflowModel) -> dict[str, Any]:
-    """Return the arguments of the tasks that are not jobs."""
-    owner, queue = model.defaults.owner or model.owner, model.defaults.queue
-    given = {"owner": owner, "queue": queue, "redis_conn_id": model.connection}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _open(dag: DAG, model: WorkflowModel, config: WorkflowConfig, common: dict[str, Any]) -> Any:
+def _open(dag: DAG, blueprint: Blueprint) -> Any:
     from batchy_provider.operators.batch import BatchyOpenOperator
 
     task = BatchyOpenOperator(
         task_id=OPEN,
         dag=dag,
-        workflow=config.name,
-        jobs=config.jobs,
-        timezone=config.timezone,
-        disabled_jobs=config.disabled,
-        infa=config.infa or None,
-        window=config.window,
-        if_open=model.if_open,
-        **common,
+        workflow=blueprint.name,
+        window=None if blueprint.window is None else _window(**blueprint.window),
+        **blueprint.opening,
+        **blueprint.common,
     )
     # Params stay exactly as they are in the file: rendering would change line breaks and fail on braces.
     task.template_fields = tuple(field for field in task.template_fields if field != "jobs")
     return task.as_setup()  # type: ignore[no-untyped-call]  # Airflow
 
 
-def _close(dag: DAG, common: dict[str, Any]) -> Any:
+def _window(*, workflows: list[str], delay: float, max: float | None, **more: Any) -> WindowShape:
+    longest = None if max is None else timedelta(seconds=max)
+    return WindowShape(workflows=tuple(workflows), delay=timedelta(seconds=delay), max=longest, **more)
+
+
+def _close(dag: DAG, common: Mapping[str, Any]) -> Any:
     from batchy_provider.operators.batch import BatchyCloseOperator
 
     return BatchyCloseOperator(task_id=CLOSE, dag=dag, workflow=dag.dag_id, **common)
 
 
-def _wait(dag: DAG, model: WorkflowModel, wait: Wait, common: dict[str, Any], **more: Any) -> Any:
+def _wait(dag: DAG, wait: Mapping[str, Any], common: Mapping[str, Any]) -> Any:
     from batchy_provider.sensors.waitsy import WaitsySensor
 
-    timeout: dict[str, Any] = {} if wait.timeout is None else {"timeout": wait.timeout.total_seconds()}
-    scope = wait.scope if isinstance(wait.scope, str) else {"within": wait.scope.within}
-    own: dict[str, Any] = {"own_workflow": dag.dag_id} if scope == "since_last_run" else {}
-    return WaitsySensor(
-        task_id=WAIT_PREFIX + wait.workflow,
-        dag=dag,
-        workflow=wait.workflow,
-        jobs=wait.jobs,
-        scope=scope,
-        timezone=wait.timezone or model.timezone,
-        on_failed=wait.on_failed,
-        **own,
-        **timeout,
-        **more,
-        **common,
-    )
+    scope = wait["scope"]
+    if not isinstance(scope, str):
+        scope = {"within": timedelta(seconds=scope["within"])}
+    return WaitsySensor(task_id=WAIT_PREFIX + wait["workflow"], dag=dag, **{**wait, "scope": scope}, **common)

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +71,14 @@ class _Parse:
         self.diagnostics: list[Diagnostic] = []
         self.warns = False
         self._reader = CachingReader(folder)
-        self._record = BuildRecord(folder)
+        self._record = BuildRecord(self._reader)
         self._check = StorageCheck(self._record)
+
+    @cached_property
+    def _configured(self) -> Mapping[str, Any]:
+        from batchy_provider.dag_factory.build import configured_arguments
+
+        return configured_arguments()
 
     @property
     def sorted_diagnostics(self) -> list[Diagnostic]:
@@ -85,6 +91,9 @@ class _Parse:
         with _collector_paused():
             for path in first_of_each_name(self.folder, self.diagnostics):
                 key = self._reader.key(path)
+                if (known := self._build_again(path, key)) is not None:
+                    dags[known.dag_id] = known
+                    continue
                 workflow, dag = self._build(path, key)
                 if dag is not None:
                     dags[dag.dag_id] = dag
@@ -101,16 +110,31 @@ class _Parse:
                 key = self._reader.key(path)
                 if not self._record.is_current(key):
                     self._build(path, key)
-                elif self._record.looks_outside(key):
+                elif self._record.looks_outside(key) and self._record.blueprint(key, path) is None:
                     self.diagnostics += self._reader.read(path)[1]
             self.diagnostics += self._reader.shared_diagnostics
+
+    def _build_again(self, path: Path, key: str | None) -> DAG | None:
+        """Build a DAG from its blueprint in the record; None if the file has to be read."""
+        blueprint = self._record.blueprint(key, path)
+        if blueprint is None or key is None:
+            return None
+        from batchy_provider.dag_factory.build import build_dag
+
+        try:
+            dag = build_dag(blueprint, self._configured)
+        except (Exception, SystemExit):  # `_build` says what is wrong, in the words of its file
+            log.debug("Building %s from the record", path, exc_info=True)
+            return None
+        self._record.add_again(key)
+        return dag
 
     def _build(self, path: Path, key: str | None) -> tuple[Workflow | None, DAG | None]:
         workflow, diagnostics = self._reader.read(path)
         self.diagnostics += diagnostics
         if workflow is None:
             return None, None
-        dag, diagnostics = build_workflow(workflow, partial(self._check.problem, key))
+        dag, diagnostics = build_workflow(workflow, partial(self._check.problem, key), self._configured)
         self.diagnostics += diagnostics
         if dag is None and not diagnostics:
             self._record.add(key, workflow)
@@ -199,18 +223,22 @@ def raise_config_errors(folder: FolderPath) -> None:
         raise InvalidFilesError(diagnostics)
 
 
-def build_workflow(workflow: Workflow, check: CheckStorage | None = None) -> tuple[DAG | None, list[Diagnostic]]:
+def build_workflow(
+    workflow: Workflow, check: CheckStorage | None = None, configured: Mapping[str, Any] | None = None
+) -> tuple[DAG | None, list[Diagnostic]]:
     """Build the DAG of a workflow.
 
     :param check: returns why Airflow could not store the DAG; see `storable`. None at the start of a task.
+    :param configured: see `build.configured_arguments`.
     :returns: the DAG, or None and the diagnostics; None and no diagnostic if it makes no DAG.
     """
     if not workflow.has_dag:
         return None, []
+    from batchy_provider.dag_factory.blueprint import blueprint_of
     from batchy_provider.dag_factory.build import BuildError, build_dag
 
     try:
-        dag = build_dag(workflow)
+        dag = build_dag(blueprint_of(workflow), configured)
         problem = None if check is None else check(workflow, dag)
     except BuildError as error:
         return None, locate(workflow.path, error.violations)

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.workflow import Workflow
-from batchy_provider.dag_factory.build_record import BuildRecord
+from batchy_provider.dag_factory.build_record import MIN_CACHED, BuildRecord
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 MAX_SECONDS = 5.0
 """CPU seconds per parse for new DAGs that contain only scripts. Without this limit, an update of thousands of
 workflows could take longer than Airflow allows for a parse, and all DAGs would disappear."""
-
-MIN_CACHED = 20
-"""Fewer DAGs are all serialized in each parse, which takes less time than anybody notices."""
 
 _MAX_PATH = 2000
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")

@@ -63,9 +63,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = build.build_dag
 
-    def spy(workflow: Any) -> Any:
-        names.append(workflow.name)
-        return real(workflow)
+    def spy(blueprint: Any, *more: Any) -> Any:
+        names.append(blueprint.name)
+        return real(blueprint, *more)
 
     monkeypatch.setattr(build, "build_dag", spy)
     return names
