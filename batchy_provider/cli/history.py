@@ -121,17 +121,16 @@ def _show_batches(context: Context, arguments: argparse.Namespace, searches: boo
     """Show batches of one workflow."""
     from batchy_provider.services.answers import BatchView
 
+    answer: HistoryAnswer | None
     if searches:
         context.redis_services.states.get(arguments.workflow)  # a mistyped name is an error, not an empty history
         answer = _find(context, arguments)
         batches = [BatchView.of(batch) for batch in answer.batches]
     else:
-        found = context.services.batches.history(arguments.workflow, limit=arguments.limit, offset=arguments.offset)
-        batches, answer = list(found.items), None
-        if (room := arguments.limit - len(batches)) > 0:
-            beyond = max(0, arguments.offset - found.total)
-            answer = context.services.history.archived(arguments.workflow, limit=room, offset=beyond)
-            batches += [BatchView.of(batch) for batch in answer.batches]
+        page = context.services.workflow_history.page(
+            arguments.workflow, limit=arguments.limit, offset=arguments.offset
+        )
+        batches, answer = [BatchView.of(batch) for batch in page.batches], page.older
     if context.output.is_table:
         columns = (*BATCH_COLUMNS, "by", "why", "notes")
         rows = ([*batch_row(batch), batch.by or batch.run, batch.why, _notes(batch)] for batch in batches)

@@ -65,16 +65,28 @@ def only_archived(files: ArchiveFiles, backend: Backend, workflow: str) -> list[
     return sorted((Place(from_unix(each), each, workflow) for each in lacking), reverse=True)
 
 
-def read_archived(files: ArchiveFiles, places: Iterable[Place], search: BatchSearch, *, limit: int) -> ArchivedBatches:
+def archived_batch(files: ArchiveFiles, workflow: str, batch_id: int) -> Batch | None:
+    """Return a batch as the archive has it; None if it does not have it.
+
+    :raises ArchiveError: the archive cannot be read.
+    """
+    found = files.read_batches(workflow, [batch_id])
+    return replace(stored_batch(workflow, found[0].stored), archived=True) if found else None
+
+
+def read_archived(
+    files: ArchiveFiles, places: Iterable[Place], search: BatchSearch, *, limit: int, most: int = MOST_READ
+) -> ArchivedBatches:
     """Read batches of the archive until there are more than `limit` that match.
 
     :param places: of the batches that may match, newest first.
+    :param most: how many files to read at most.
     """
     left = [place for place in places if _may_match(search, place)]
     found: list[tuple[Place, Batch]] = []
     at = 0
-    while at < len(left) and at < MOST_READ and len(found) <= limit:
-        part = left[at : at + min(_READ_AT_ONCE, MOST_READ - at)]
+    while at < len(left) and at < most and len(found) <= limit:
+        part = left[at : at + min(_READ_AT_ONCE, most - at)]
         found += _read(files, part, search)
         at += len(part)
     return ArchivedBatches(found=found, complete_from=left[at - 1] if 0 < at < len(left) else None)

@@ -28,6 +28,7 @@ from batchy_provider.services.executions import ExecutionView
 if TYPE_CHECKING:
     from batchy_provider.bundles.result_store import ResultStore
     from batchy_provider.core.values import Batch
+    from batchy_provider.services.batch_reader import BatchReader
     from batchy_provider.state.store import Store
 
 _AT_ONCE = 50
@@ -79,21 +80,25 @@ class ComparisonService:
     """Compare batches.
 
     :param store: returns the state in Redis.
+    :param reader: reads single batches, also from the archive.
     :param results: returns the result store, which knows outputs, bundles, and how long each job took.
     """
 
-    def __init__(self, *, store: Callable[[], Store], results: Callable[[], ResultStore]) -> None:
+    def __init__(self, *, store: Callable[[], Store], reader: BatchReader, results: Callable[[], ResultStore]) -> None:
         self._store = store
+        self._reader = reader
         self._results = results
 
     def compare(self, workflow: str, batch_id: int, other_id: int | None = None) -> ComparisonView:
         """Compare a batch with another one.
 
-        :param other_id: None for the last good batch before it: of a live batch, the last live success.
+        :param other_id: None for the last good batch before it: of a live batch, the last live success. Of a batch that
+            only the archive has, none is searched.
         :raises UnknownBatchError: there is no batch of such an id.
+        :raises ArchiveError: Redis does not have one of them, and the archive cannot be read.
         """
-        batch = self._store().batch(workflow, batch_id)
-        other = self._store().batch(workflow, other_id) if other_id is not None else self._last_good(batch)
+        batch = self._reader.batch(workflow, batch_id)
+        other = self._reader.batch(workflow, other_id) if other_id is not None else self._last_good(batch)
         jobs = [] if other is None else compare_jobs(self._facts(batch), self._facts(other))
         first = first_difference(jobs)
         previous, following = self._neighbours(workflow, batch_id)
@@ -105,7 +110,7 @@ class ComparisonService:
             next=following,
             jobs=jobs,
             first_job=None if first is None else first.job,
-            text=_text(first, other),
+            text=_text(batch, first, other),
         )
 
     def _last_good(self, batch: Batch) -> Batch | None:
@@ -193,7 +198,9 @@ def _moment(text: str) -> datetime:
     return parse_date(text)
 
 
-def _text(first: JobComparison | None, other: Batch | None) -> str:
+def _text(batch: Batch, first: JobComparison | None, other: Batch | None) -> str:
+    if other is None and batch.archived:
+        return "only the archive has it, so it is compared with no other batch but one that you name"
     if other is None:
         return "there is no earlier batch that succeeded"
     if first is None:

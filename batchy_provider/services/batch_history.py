@@ -17,6 +17,7 @@ from batchy_provider.core.values import Batch
 from batchy_provider.core.vocabulary import Kind, Status
 from batchy_provider.exceptions import BatchyError, ConfigError
 from batchy_provider.services.archived_history import (
+    MOST_READ,
     ArchivedBatches,
     OnlyArchived,
     is_between,
@@ -233,7 +234,7 @@ class HistoryService:
         search = BatchSearch()
         try:
             places = self._only_archived([workflow])
-            found = self._read(places[offset : offset + limit], search, limit)
+            found = self._read(places[offset : offset + limit], search, limit, most=limit)
         except BatchyError as broken:
             return HistoryAnswer(batches=[], next=None, unreadable=[], archive_error=str(broken))
         batches = [batch for _, batch in found.found]
@@ -248,11 +249,13 @@ class HistoryService:
         found = [place for name in workflows for place in only_archived(files, backend, name)]
         return sorted(found, reverse=True)
 
-    def _read(self, places: Sequence[Place], search: BatchSearch, limit: int) -> ArchivedBatches:
+    def _read(
+        self, places: Sequence[Place], search: BatchSearch, limit: int, *, most: int = MOST_READ
+    ) -> ArchivedBatches:
         files = self._archive()
         if files is None or not places:
             return ArchivedBatches(found=[], complete_from=None)
-        return read_archived(files, places, search, limit=limit)
+        return read_archived(files, places, search, limit=limit, most=most)
 
     def workflows(self, query: HistoryQuery, *, only: Collection[str] | None = None) -> set[str]:
         """Return the workflows in Redis that a question is about."""

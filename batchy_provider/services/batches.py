@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from batchy_provider.core.holders import CallingProcess
     from batchy_provider.core.values import WorkflowConfig
     from batchy_provider.services.answers import AuditLog
+    from batchy_provider.services.batch_reader import BatchReader
     from batchy_provider.services.known_workflows import WorkflowNames
     from batchy_provider.state.store import Store
 
@@ -35,6 +36,7 @@ class BatchService:
     """Open and close batches by hand, and show past batches.
 
     :param store: returns the state in Redis.
+    :param reader: reads single batches, also from the archive.
     :param names: the workflows that Redis knows; each workflow that is opened is added.
     :param config: returns the configuration in a workflow's file, or None if there is no file.
     :param audit: called with each change after it is made.
@@ -44,11 +46,13 @@ class BatchService:
         self,
         *,
         store: Callable[[], Store],
+        reader: BatchReader,
         names: WorkflowNames,
         config: Callable[[str], WorkflowConfig | None],
         audit: AuditLog,
     ) -> None:
         self._store = store
+        self._reader = reader
         self._names = names
         self._config = config
         self._audit = audit
@@ -202,11 +206,12 @@ class BatchService:
         )
 
     def get(self, workflow: str, batch_id: int) -> BatchView:
-        """Return one batch.
+        """Return one batch; one that only the archive has is marked as `archived`.
 
         :raises UnknownBatchError: there is no batch with this id.
+        :raises ArchiveError: Redis has no batch with this id, and the archive cannot be read.
         """
-        return BatchView.of(self._store().batch(workflow, batch_id))
+        return BatchView.of(self._reader.batch(workflow, batch_id))
 
     def informatica(self, workflow: str, batch: Batch) -> str:
         """Return a batch as an Informatica parameter file."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.adoption import AdoptionService
     from batchy_provider.services.batch_comparison import ComparisonService
     from batchy_provider.services.batch_history import HistoryService
+    from batchy_provider.services.batch_reader import BatchReader
     from batchy_provider.services.batches import BatchService
     from batchy_provider.services.bulk_actions import BulkService
     from batchy_provider.services.duration_history import DurationService
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from batchy_provider.services.transfer import TransferService
     from batchy_provider.services.uploads import UploadService
     from batchy_provider.services.wait_service import WaitService
+    from batchy_provider.services.workflow_history import WorkflowHistoryService
     from batchy_provider.services.workflow_removal import RemovalService
     from batchy_provider.services.workflow_renaming import RenameService
     from batchy_provider.services.workflows import WorkflowService
@@ -74,8 +76,19 @@ class Services(ForesightServices):
         from batchy_provider.services.batches import BatchService
 
         return BatchService(
-            store=lambda: self.store, names=self.names, config=self.workflows.config, audit=self._report
+            store=lambda: self.store,
+            reader=self._batch_reader,
+            names=self.names,
+            config=self.workflows.config,
+            audit=self._report,
         )
+
+    @cached_property
+    def _batch_reader(self) -> BatchReader:
+        """Single batches, in Redis or in the archive."""
+        from batchy_provider.services.batch_reader import BatchReader
+
+        return BatchReader(lambda: self.store, lambda: self._archive_files)
 
     @cached_property
     def history(self) -> HistoryService:
@@ -85,6 +98,13 @@ class Services(ForesightServices):
         return HistoryService(
             store=lambda: self.store, catalog=self.catalog, names=self.names, archive=lambda: self._archive_files
         )
+
+    @cached_property
+    def workflow_history(self) -> WorkflowHistoryService:
+        """The batches of one workflow."""
+        from batchy_provider.services.workflow_history import WorkflowHistoryService
+
+        return WorkflowHistoryService(store=lambda: self.store, history=self.history)
 
     @cached_property
     def bulk(self) -> BulkService:
@@ -110,7 +130,7 @@ class Services(ForesightServices):
         """Comparison of batches."""
         from batchy_provider.services.batch_comparison import ComparisonService
 
-        return ComparisonService(store=lambda: self.store, results=lambda: self.results)
+        return ComparisonService(store=lambda: self.store, reader=self._batch_reader, results=lambda: self.results)
 
     @cached_property
     def holds(self) -> HoldService:

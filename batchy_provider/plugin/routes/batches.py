@@ -52,6 +52,9 @@ class BatchPage(BaseModel):
     total: int
     limit: int
     offset: int
+    archive_error: str | None = Field(
+        default=None, description="Why the archive cannot be read: batches that only it has are missing here."
+    )
 
 
 @router.get("/workflows/{workflow}/batches", operation_id="list_batches", summary="List batches")
@@ -69,7 +72,22 @@ def list_batches(
     limit: Limit = 20,
     offset: Offset = 0,
 ) -> BatchPage:
-    """Return the batches of a workflow, newest first, backfills included."""
+    """Return the batches of a workflow, newest first, backfills included.
+
+    Where a page goes beyond what Redis has, it goes on with the batches that only the archive has; these are
+    `archived`, and `total` counts them from then on. With `status` or `kind`, only Redis is asked; `/history` searches
+    the archive, too.
+    """
+    if status is None and kind is None:
+        found = services.workflow_history.page(workflow, limit=limit, offset=offset)
+        error = found.older.archive_error if found.older is not None else None
+        return BatchPage(
+            items=[disclosure.batch(BatchView.of(batch)) for batch in found.batches],
+            total=found.total,
+            limit=found.limit,
+            offset=found.offset,
+            archive_error=None if error is None else disclosure.text(error, own=[workflow]),
+        )
     page = services.batches.history(workflow, status=status, kind=kind, limit=limit, offset=offset)
     return BatchPage(items=[*map(disclosure.batch, page.items)], total=page.total, limit=page.limit, offset=page.offset)
 
@@ -118,7 +136,10 @@ def open_batch(
 def get_batch(
     workflow: WorkflowName, batch_id: BatchId, caller: WorkflowReader, services: ServicesDep, disclosure: DisclosureDep
 ) -> BatchView:
-    """Return a batch with its jobs."""
+    """Return a batch with its jobs; one that Redis has removed or lost, from the archive, as `archived`.
+
+    503 with code `archive_error` if Redis does not have it, and the archive cannot be read.
+    """
     return disclosure.batch(services.batches.get(workflow, batch_id))
 
 

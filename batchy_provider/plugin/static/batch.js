@@ -27,7 +27,7 @@ export async function fetchBatch(path) {
 
 export const isBatchId = (text) => /^\d{1,15}$/.test(text);
 const isRunning = (task) => ["running", "queued", "scheduled", "deferred", "up_for_retry"].includes(task.state);
-export const pollInterval = ({ batch, tasks }) => (batch.status === "open" || tasks.some(isRunning) ? 2000 : 15000);
+export const pollInterval = ({ batch, tasks }) => (batch.archived ? 60000 : batch.status === "open" || tasks.some(isRunning) ? 2000 : 15000);
 export const taskName = (task) => (task.map_index >= 0 ? `${task.task_id}@${task.map_index}` : task.task_id);
 
 export function Batch({ workflow, id }) {
@@ -40,10 +40,11 @@ export function Batch({ workflow, id }) {
   const { batch, tasks, executions, progress } = response.data;
   const run = runOf(batch);
   return html`<${Heading} crumbs=${trail} title=${`Batch ${batch.batch_id}`}><${ZoneSwitch} /><//>
-    <div class="row between top"><${BatchLinks} workflow=${workflow} comparison=${comparison.data} />
+    <div class="row between top">${batch.archived ? html`<span></span>` : html`<${BatchLinks} workflow=${workflow} comparison=${comparison.data} />`}
       <div class="row" role="group" aria-label="Copy"><${Copy} what="batch id" text=${String(batch.batch_id)} />${run ? html`<${Copy} what="run id" text=${run.run} />` : null}<${Copy} what="command" text=${`batchy compare ${workflow} --batch ${batch.batch_id}`} /></div></div>
+    ${batch.archived ? html`<div class="note"><p>Only the archive has this batch: Redis has removed or lost it. You can read it, and not change it. To see what can be restored: <code>batchy restore ${workflow} --dry-run</code></p></div>` : null}
     <div class="panel pad"><dl class="facts">
-      <div><dt>State</dt><dd><${Badge} state=${batch.status} /> ${batch.kind === "history" ? html`<${Badge} state="new">history only<//>` : null} ${batch.status === "failed" && isAcknowledged(batch) ? html`<${Badge} state="success">acknowledged<//>` : null}</dd></div>
+      <div><dt>State</dt><dd><${Badge} state=${batch.status} /> ${batch.kind === "history" ? html`<${Badge} state="new">history only<//>` : null} ${batch.archived ? html`<${Badge} state="new">only in the archive<//>` : null} ${batch.status === "failed" && isAcknowledged(batch) ? html`<${Badge} state="success">acknowledged<//>` : null}</dd></div>
       <div><dt>Window</dt><dd><${Window} from=${batch.from_date} to=${batch.to_date} /></dd></div>
       <div><dt>Started</dt><dd><${When} at=${batch.started} seconds=${true} /></dd></div>
       <div><dt>Ended</dt><dd>${batch.batch_end ? html`<${When} at=${batch.batch_end} seconds=${true} />` : html`<span class="soft">not yet</span>`}</dd></div>
@@ -55,15 +56,15 @@ export function Batch({ workflow, id }) {
       ${batch.closed_by || batch.closed_why ? html`<div><dt>${batch.taken_over_by ? "Taken over by" : "Closed by"}</dt><dd>${batch.closed_by}${batch.taken_over_by ? html`, <a href=${batchPath(workflow, batch.taken_over_by)}>batch ${batch.taken_over_by}</a>` : null}${batch.closed_why ? html`<div>“${batch.closed_why}”</div>` : null}</dd></div>` : null}
       ${batch.left_out.length ? html`<div><dt>Left out</dt><dd>${batch.left_out.join(", ")}</dd></div>` : null}
     </dl>
-    ${rights?.edit ? html`<div class="row" style=${{ marginTop: "14px" }}>
+    ${rights?.edit && !batch.archived ? html`<div class="row" style=${{ marginTop: "14px" }}>
       ${batch.status === "open" ? html`<${Action} label="Close as success…" of=${CloseBatch} batch=${batch} result="success" /><${Action} label="Close as failed…" of=${CloseBatch} batch=${batch} result="failed" />` : null}
       ${batch.status === "failed" && !isAcknowledged(batch) ? html`<${Action} label="Acknowledge…" of=${Acknowledge} batch=${batch} />` : null}
       ${run ? html`<${Action} label="Run again…" of=${Rerun} batch=${batch} />` : null}
     </div>` : null}</div>
-    <${Notes} batch=${batch} may=${rights?.edit} />
+    <${Notes} batch=${batch} may=${rights?.edit && !batch.archived} />
     <h2>Jobs</h2>
     <${JobTable} workflow=${workflow} batch=${batch} tasks=${tasks} executions=${executions} progress=${progress} />
-    <${Comparison} workflow=${workflow} comparison=${comparison} />`;
+    ${batch.archived ? null : html`<${Comparison} workflow=${workflow} comparison=${comparison} />`}`;
 }
 
 function JobTable({ workflow, batch, tasks, executions, progress }) {

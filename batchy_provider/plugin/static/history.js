@@ -99,9 +99,9 @@ function Answer({ page, params, set }) {
 function Row({ row }) {
   const ack = row.acknowledged;
   return html`<tr>
-    <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a><div class="soft">${row.archived ? `batch ${row.batch_id}, only in the archive` : html`<a href=${batchPath(row.workflow, row.batch_id)}>batch ${row.batch_id}</a>`}${row.kind === "history" ? ", history only" : ""}</div></th>
+    <th scope="row"><a href=${workflowPath(row.workflow)}>${row.workflow}</a><div class="soft"><a href=${batchPath(row.workflow, row.batch_id)}>batch ${row.batch_id}</a>${row.archived ? ", only in the archive" : ""}${row.kind === "history" ? ", history only" : ""}</div></th>
     <td data-label="State"><div class="state"><${Badge} state=${row.status} />
-      ${row.status === "failed" && row.failed_jobs.length ? html`<div class="soft">${row.failed_jobs.map((job, at) => html`${at ? ", " : ""}${row.archived ? job : html`<a key=${job} href=${executionPath(row.workflow, row.batch_id, job)}>${job}</a>`}`)}</div>` : null}
+      ${row.status === "failed" && row.failed_jobs.length ? html`<div class="soft">${row.failed_jobs.map((job, at) => html`${at ? ", " : ""}<a key=${job} href=${executionPath(row.workflow, row.batch_id, job)}>${job}</a>`)}</div>` : null}
       ${ack ? html`<div class="soft">acknowledged by ${ack.by}${ack.text ? `: ${ack.text}` : ""}</div>` : null}
       ${row.notes.filter((note) => !note.ack && note.text).map((note, at) => html`<div class="soft" key=${at}>${note.by}: ${note.text}</div>`)}</div></td>
     <td data-label="Started"><${When} at=${row.started} /></td>

@@ -34,6 +34,7 @@ export function Windows({ workflow, row, may }) {
       <label><span class="visually-hidden">Show</span><select value=${kind} onChange=${(event) => { setKind(event.target.value); setOffset(0); }}>
         <option value="">all</option><option value="&kind=live">live</option><option value="&kind=history">backfills and old windows</option><option value="&status=failed">failed</option>
       </select></label></div>
+    ${listed.data.archive_error ? html`<div class="note warn"><p>The archive cannot be read, so older batches that only it has are missing here: ${listed.data.archive_error}</p></div>` : null}
     <${List} page=${listed.data} workflow=${workflow} go=${setOffset} />`;
 }
 
@@ -43,7 +44,7 @@ function List({ page, workflow, go }) {
     <caption class="visually-hidden">Batches of ${workflow}</caption>
     <thead><tr><th scope="col">Batch</th><th scope="col">State</th><th scope="col">Window</th><th scope="col">Started</th><th scope="col" class="number">Took</th><th scope="col">By</th><th scope="col">Why this window</th></tr></thead>
     <tbody>${page.items.map((batch) => html`<tr key=${batch.batch_id}>
-      <th scope="row"><a href=${batchPath(workflow, batch.batch_id)}>${batch.batch_id}</a>${batch.kind === "history" ? html`<div class="soft">history only</div>` : null}</th>
+      <th scope="row"><a href=${batchPath(workflow, batch.batch_id)}>${batch.batch_id}</a>${batch.kind === "history" ? html`<div class="soft">history only</div>` : null}${batch.archived ? html`<div class="soft">only in the archive</div>` : null}</th>
       <td data-label="State"><${Badge} state=${batch.status} />${batch.notes.length ? html`<div class="soft">${batch.status === "failed" && isAcknowledged(batch) ? "acknowledged, " : ""}${plural(batch.notes.length, "note")}</div>` : null}</td>
       <td data-label="Window"><${Window} from=${batch.from_date} to=${batch.to_date} /></td>
       <td data-label="Started"><${When} at=${batch.started} /></td>

@@ -73,6 +73,8 @@ def test_batches_that_only_the_archive_has_are_listed_and_marked(
     assert [row["batch_id"] for row in cli.json("history", "crm", "--limit", "2")] == made[:2]
     assert [row["batch_id"] for row in cli.json("history", "crm", "--offset", "2")] == made[2:]
     assert ids(cli) == [("crm", made[0])]
+    assert "only the archive has it" in cli("compare", "crm", "--batch", str(made[2]))
+    assert cli.json("compare", "crm", "--batch", str(made[0]), "--with", str(made[2]))["other"]["batch_id"] == made[2]
 
 
 @pytest.mark.parametrize(
