@@ -31,5 +31,13 @@ def _files() -> Iterator[str]:
                     yield f"{folder}/{entry.name} {stamp_of(entry.stat())}"
 
 
-CODE = digest(__version__, sys.version, pydantic.VERSION, yaml.__version__, *_files())
+def _packages() -> Iterator[str]:
+    """Yield what changes when other packages are installed: Airflow, Jinja and croniter decide, too."""
+    for path in sys.path:
+        if path.endswith("-packages"):
+            with suppress(OSError):
+                yield f"{path} {stamp_of(os.stat(path))}"  # noqa: PTH116 - of a text, in each process
+
+
+CODE = digest(__version__, sys.version, pydantic.VERSION, yaml.__version__, *_packages(), *_files())
 """Computed when this module is imported, so that it stands for the code of this process."""

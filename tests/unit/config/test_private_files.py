@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -181,3 +182,14 @@ def test_code_of_the_same_size_and_time_is_other_code(tmp_path: Path, monkeypatc
         (tmp_path / "new.py").replace(file)
         found.add(tuple(code_digest._files()))
     assert len(found) == 2
+
+
+def test_another_package_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow says which names a template knows, for example."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "dags"), str(packages), str(tmp_path / "none" / "dist-packages")])
+    before = list(code_digest._packages())
+    assert list(code_digest._packages()) == before
+    (packages / "jinja2-4.0.dist-info").mkdir()
+    assert list(code_digest._packages()) != before
