@@ -13,13 +13,23 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
 from batchy_provider.config.diagnostics import Diagnostic
-from batchy_provider.config.file_scan import Stamp, changed_at, stamp_of, stamps_of_files
-from batchy_provider.config.reader import CALENDARS_STEM, SHARED_STEMS, SUFFIXES, Folder, Read, Reader, read_each
-from batchy_provider.config.valid_files import CachingReader
+from batchy_provider.config.file_scan import (
+    CALENDARS_STEM,
+    SHARED_STEMS,
+    SUFFIXES,
+    Stamp,
+    changed_at,
+    stamp_of,
+    stamps_of_files,
+)
+from batchy_provider.config.folder import Folder
+
+if TYPE_CHECKING:
+    from batchy_provider.config.reader import Read, Reader
 
 _SETTLED_SECONDS = 2.0
 """What was changed so shortly before it was read is read again after this time. File systems count time in steps, some
@@ -91,7 +101,7 @@ class Catalog:
             look = cache(bundle_problem)  # bundles are looked at once in each reading
             stamps = stamps_of_files(self.folder)
             if not self._is_current(stamps, look):
-                found = self._read(look, stamps)
+                found = self._read(look, stamps) if self._known or _has_files(stamps) else Folder()
                 self._stamps = stamps
                 self._with_bundles = [each for each in self._known.values() if each.bundles]
                 if not found.is_same(self._last):
@@ -110,6 +120,10 @@ class Catalog:
 
     def _read(self, look: BundleCheck, stamps: Mapping[str, Stamp | None]) -> Folder:
         """Look at each file, and read those that have changed."""
+        # A machine without workflow files does not load the models of files.
+        from batchy_provider.config.reader import read_each
+        from batchy_provider.config.valid_files import CachingReader
+
         now = time.monotonic()
         reader = CachingReader(self.folder)
         world = self._world_now(reader, stamps)
@@ -153,6 +167,11 @@ class Catalog:
         for folder in sorted({path.parent for path in shared if path.stem == CALENDARS_STEM}):
             reader.calendars(folder)
         return _World(_year(), shared, frozenset(reader.shared_diagnostics))
+
+
+def _has_files(stamps: Mapping[str, Stamp | None]) -> bool:
+    """Tell whether there is anything that is read, or a message of; in doubt, there is."""
+    return None in stamps.values() or any(path.lower().endswith(SUFFIXES) for path in stamps)
 
 
 def _year() -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from batchy_provider.config.file_scan import (
     find_shared,
     read_bytes,
 )
+from batchy_provider.config.folder import Folder
 from batchy_provider.config.original_files import is_original
 from batchy_provider.config.validation import drop, inherited_keys, merge, validate
 from batchy_provider.config.workflow import Workflow
@@ -58,26 +58,6 @@ class InvalidFilesError(ConfigError):
         self.diagnostics = list(diagnostics)
         count = "1 error" if len(self.diagnostics) == 1 else f"{len(self.diagnostics)} errors"
         super().__init__("\n".join([f"{count} in workflow files:", *with_excerpts(self.diagnostics, texts)]))
-
-
-@dataclass(slots=True)
-class Folder:
-    """The content of a folder of workflow files.
-
-    :param workflows: name → workflow, of all valid files.
-    :param diagnostics: the errors of the files that are not valid.
-    """
-
-    workflows: dict[str, Workflow] = field(default_factory=dict)
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-
-    def is_same(self, other: Folder) -> bool:
-        """Tell whether another reading gave the same. Files that have not changed are the same objects there."""
-        return (
-            self.workflows.keys() == other.workflows.keys()
-            and all(each is other.workflows[name] for name, each in self.workflows.items())
-            and self.diagnostics == other.diagnostics
-        )
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Folder:

@@ -242,7 +242,8 @@ class Services(ForesightServices):
             store=lambda: self.store,
             workflows=self.workflows,
             gaps=self.gaps,
-            expected_ends=ExpectedEnds(self.plan, self.catalog),
+            expected_ends=ExpectedEnds(lambda: self.plan, self.catalog, lambda: self.store),
+            keeps_states=self._is_server,
         )
 
     @cached_property

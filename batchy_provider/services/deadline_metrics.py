@@ -7,15 +7,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from batchy_provider.core.dates import unix_seconds
-from batchy_provider.plan.deadline_outlooks import nearest
-from batchy_provider.plan.expected_runs import RunState
-from batchy_provider.services.plan_answers import DEFAULT_HOURS
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
     from batchy_provider.plan.why_facts import WorkflowFacts
     from batchy_provider.services.answers import WorkflowSummary
     from batchy_provider.services.plan_answers import PlanService
+    from batchy_provider.state.store import Store
 
 RENEW_SECONDS = 30.0
 """How long an answer counts: several servers may scrape, and a plan of many workflows takes about a second."""
@@ -48,14 +46,23 @@ class ExpectedEnd:
 class ExpectedEnds:
     """Work out the ends of the runs that have a deadline or are open. Safe to share between threads.
 
-    :param plan: works out the expected runs.
+    :param plan: returns what works out the expected runs. To load it takes longer than all other metrics.
     :param catalog: the workflow files.
+    :param store: returns the state in Redis.
     :param renew: how many seconds an answer counts.
     """
 
-    def __init__(self, plan: PlanService, catalog: Catalog, *, renew: float = RENEW_SECONDS) -> None:
+    def __init__(
+        self,
+        plan: Callable[[], PlanService],
+        catalog: Catalog,
+        store: Callable[[], Store],
+        *,
+        renew: float = RENEW_SECONDS,
+    ) -> None:
         self._plan = plan
         self._catalog = catalog
+        self._store = store
         self._renew = renew
         self._lock = threading.Lock()
         self._known: tuple[object, float, Mapping[str, ExpectedEnd]] | None = None
@@ -76,14 +83,20 @@ class ExpectedEnds:
         )
         with self._lock:
             if self._known is None or self._known[0] != stamp or time.monotonic() - self._known[1] > self._renew:
-                self._known = (stamp, time.monotonic(), self._read([name for name, _, _ in stamp]))
+                with_deadline = {name for name, *_ in stamp if _has_deadline(files.get(name))}
+                others = [name for name, *_ in stamp if name not in with_deadline]
+                self._known = (stamp, time.monotonic(), self._read(with_deadline, others))
             return self._known[2]
 
-    def _read(self, names: Collection[str]) -> Mapping[str, ExpectedEnd]:
-        if not names:
-            return {}
+    def _read(self, with_deadline: Collection[str], others: Collection[str]) -> Mapping[str, ExpectedEnd]:
         try:
-            facts, runs = self._plan.foresee(names, DEFAULT_HOURS)
+            # Without past runs, the end of a run is not known.
+            names = {*with_deadline, *(self._store().with_past_runs(others) if others else ())}
+            if not names:
+                return {}
+            from batchy_provider.services.plan_answers import DEFAULT_HOURS
+
+            facts, runs = self._plan().foresee(names, DEFAULT_HOURS)
         except Exception as error:
             _unforeseen.warning("plan", "the expected ends cannot be worked out", exc_info=error)
             return {}
@@ -100,6 +113,9 @@ def _has_deadline(workflow: Workflow | None) -> bool:
 
 def _end_of(facts: WorkflowFacts, runs: Iterable[ExpectedRun], now: datetime) -> ExpectedEnd | None:
     """Return the end of the run that counts: of the nearest deadline ahead, or of the run that is open."""
+    from batchy_provider.plan.deadline_outlooks import nearest
+    from batchy_provider.plan.expected_runs import RunState
+
     some = list(runs)
     ahead = [run for run in nearest(facts, some) if run.deadline is not None and run.deadline > now]
     if ahead:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchy_provider.config.run_checks import schedule_of_model, time_to_deadline
 from batchy_provider.core.dates import format_date, parse_date
 from batchy_provider.exceptions import StateError
 
@@ -105,8 +104,12 @@ def deadline_of(
 def _find(
     model: WorkflowModel | None, last_success: str | None, now: datetime, schedule: Schedule | None
 ) -> DeadlineSpan:
-    allowed = None if model is None else time_to_deadline(model)
-    if model is None or allowed is None:
+    if model is None:
+        return DeadlineSpan(None, False, _NEVER)
+    from batchy_provider.config.run_checks import schedule_of_model, time_to_deadline
+
+    allowed = time_to_deadline(model)
+    if allowed is None:
         return DeadlineSpan(None, False, _NEVER)
     if schedule is None:
         schedule = schedule_of_model(model)

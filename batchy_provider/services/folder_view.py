@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.diagnostics import Code, Diagnostic
-from batchy_provider.config.file_scan import CALENDARS_STEM
 from batchy_provider.plan.why_facts import WorkflowFacts
-from batchy_provider.services.file_facts import file_facts
 from batchy_provider.services.workflow_summaries import waits_of
 
 if TYPE_CHECKING:
-    from batchy_provider.config.reader import Folder
+    from batchy_provider.config.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,8 @@ class FolderView:
     @cached_property
     def facts(self) -> Mapping[str, WorkflowFacts]:
         """Workflow → what its file says; the error of a file that is not valid."""
+        from batchy_provider.services.file_facts import file_facts
+
         found: dict[str, WorkflowFacts] = {}
         for name in self.names:
             facts = file_facts(self.folder.workflows.get(name), self.diagnostics.get(name, ()))
@@ -49,7 +49,7 @@ class FolderView:
     @classmethod
     def of(cls, folder: Folder) -> FolderView:
         """Read it from what was read of the files."""
-        diagnostics = diagnostics_by_workflow(folder.diagnostics)
+        diagnostics = diagnostics_by_workflow(folder.diagnostics) if folder.diagnostics else {}
         waits = {name: waits_of(workflow) for name, workflow in folder.workflows.items()}
         waited: dict[str, list[str]] = {}
         for name in sorted(waits):
@@ -80,6 +80,8 @@ def diagnostics_by_workflow(diagnostics: Collection[Diagnostic]) -> dict[str, li
 
     Those of ``_calendars`` follow those of each workflow that cannot use its calendar because of them.
     """
+    from batchy_provider.config.file_scan import CALENDARS_STEM
+
     by_name: dict[str, list[Diagnostic]] = {}
     calendars: dict[Path, list[Diagnostic]] = {}
     for diagnostic in diagnostics:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -104,8 +104,11 @@ class GapService:
 
         Workflows that cannot be read are left out, and, as in `merged`, those that have no ledger yet.
         """
-        found, _ = self._each(names, _total, with_history=False)
-        return found
+        return self.totals_of(scan_ledgers(self._store().backend, names, with_history=False))
+
+    def totals_of(self, states: Iterable[Snapshot | UnreadableWorkflow]) -> dict[str, GapTotal]:
+        """Return the same of workflows whose ledgers are read already."""
+        return _calculated(states, _total)[0]
 
     def _chosen(self, only: Collection[str] | None) -> set[str]:
         names = self._names.all()
@@ -114,19 +117,25 @@ class GapService:
     def _each(
         self, names: Collection[str], calculate: Callable[[Snapshot], T], *, with_history: bool = True
     ) -> tuple[dict[str, T], list[UnreadableWorkflow]]:
-        """Return workflow → what is calculated of its state, by name. An error in one affects no other."""
-        done: dict[str, T] = {}
-        unreadable: list[UnreadableWorkflow] = []
-        for state in scan_ledgers(self._store().backend, names, with_history=with_history):
-            if isinstance(state, UnreadableWorkflow):
-                unreadable.append(state)
-                continue
-            try:
-                done[state.workflow] = calculate(state)
-            except Exception as error:
-                _unforeseen.warning(state.workflow, "%s: its gaps cannot be found", state.workflow, exc_info=error)
-                unreadable.append(UnreadableWorkflow(state.workflow, f"{type(error).__name__}: {error}"))
-        return done, unreadable
+        return _calculated(scan_ledgers(self._store().backend, names, with_history=with_history), calculate)
+
+
+def _calculated(
+    states: Iterable[Snapshot | UnreadableWorkflow], calculate: Callable[[Snapshot], T]
+) -> tuple[dict[str, T], list[UnreadableWorkflow]]:
+    """Return workflow → what is calculated of its state, by name. An error in one affects no other."""
+    done: dict[str, T] = {}
+    unreadable: list[UnreadableWorkflow] = []
+    for state in states:
+        if isinstance(state, UnreadableWorkflow):
+            unreadable.append(state)
+            continue
+        try:
+            done[state.workflow] = calculate(state)
+        except Exception as error:
+            _unforeseen.warning(state.workflow, "%s: its gaps cannot be found", state.workflow, exc_info=error)
+            unreadable.append(UnreadableWorkflow(state.workflow, f"{type(error).__name__}: {error}"))
+    return done, unreadable
 
 
 def _views(state: Snapshot) -> list[GapView]:

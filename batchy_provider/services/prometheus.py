@@ -9,7 +9,7 @@ no value. The labels are the workflow and, for the progress of a script, the job
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,9 +21,10 @@ from batchy_provider.state.consecutive_failures import consecutive_failures
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
+    from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
     from batchy_provider.services.answers import WorkflowSummary
     from batchy_provider.services.deadline_metrics import ExpectedEnds
-    from batchy_provider.services.gaps import GapService
+    from batchy_provider.services.gaps import GapService, GapTotal
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 
@@ -134,6 +135,7 @@ class PrometheusMetrics:
     :param workflows: lists the workflows.
     :param gaps: says how much they lack.
     :param expected_ends: says when their runs end, and whether they meet their deadlines.
+    :param keeps_states: the list of workflows is not read from Redis each time, so their ledgers are read without it.
     """
 
     def __init__(
@@ -143,11 +145,13 @@ class PrometheusMetrics:
         workflows: WorkflowService,
         gaps: GapService,
         expected_ends: ExpectedEnds,
+        keeps_states: bool = False,
     ) -> None:
         self._store = store
         self._workflows = workflows
         self._gaps = gaps
         self._expected_ends = expected_ends
+        self._keeps_states = keeps_states
 
     def exposition(self, only: Collection[str] | None = None) -> tuple[str, RedisUnavailableError | None]:
         """Return the metrics, and the error if Redis cannot be used.
@@ -155,14 +159,15 @@ class PrometheusMetrics:
         :param only: names of the workflows to show; None for all.
         """
         try:
-            samples = self._samples(self._workflows.summaries(only))
+            samples = self._samples(only)
         except RedisUnavailableError as error:
             return _text({UP: [({}, 0.0)]}), error
         except RedisError as error:  # a client of a Cluster asks for its nodes before there is a store
             return _text({UP: [({}, 0.0)]}), RedisUnavailableError(f"Redis cannot be used: {error}")
         return _text({UP: [({}, 1.0)], **samples}), None
 
-    def _samples(self, summaries: list[WorkflowSummary]) -> dict[Gauge, list[Sample]]:
+    def _samples(self, only: Collection[str] | None) -> dict[Gauge, list[Sample]]:
+        summaries, gaps = self._read(only)
         store = self._store()
         unhappy = [each for each in summaries if each.in_redis and each.status in ("failed", "open")]
         asked = [(store.backend.keys(each.workflow), _unix(each.last_success)) for each in unhappy]
@@ -172,7 +177,7 @@ class PrometheusMetrics:
         found: dict[Gauge, list[Sample]] = {gauge: [] for gauge in GAUGES if gauge is not UP}
         if not summaries:
             return found
-        for workflow, total in self._gaps.totals({each.workflow for each in summaries if each.in_redis}).items():
+        for workflow, total in gaps.items():
             found[GAPS].append(({"workflow": workflow}, total.count))
             found[GAP_SECONDS].append(({"workflow": workflow}, total.length.total_seconds()))
         for name, end in self._expected_ends.of(summaries).items():
@@ -184,6 +189,23 @@ class PrometheusMetrics:
             for gauge, labels, value in _all_of(each, failures.get(each.workflow, 0), now):
                 found[gauge].append(({"workflow": each.workflow, **labels}, value))
         return found
+
+    def _read(self, only: Collection[str] | None) -> tuple[list[WorkflowSummary], Mapping[str, GapTotal]]:
+        """Return the workflows, and what they lack."""
+        if self._keeps_states:
+            summaries = self._workflows.summaries(only)
+            names = {each.workflow for each in summaries if each.in_redis}
+            return summaries, self._gaps.totals(names) if names else {}
+        gaps: dict[str, GapTotal] = {}
+
+        def scan(names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
+            found: list[WorkflowState | UnreadableWorkflow] = []
+            for rows, ledgers in self._store().scan_with_ledgers(names):
+                found += rows
+                gaps.update(self._gaps.totals_of(ledgers))
+            return found
+
+        return self._workflows.summaries(only, scan=scan), gaps
 
 
 def _all_of(one: WorkflowSummary, failures: int, now: datetime) -> list[tuple[Gauge, dict[str, str], float]]:

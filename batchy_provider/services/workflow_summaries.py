@@ -10,9 +10,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.bundles.masking import hide
-from batchy_provider.config.cross_file_checks import needs
-from batchy_provider.config.graph import Node, schedule_text
 from batchy_provider.core.dates import format_date, to_utc
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
@@ -27,6 +24,7 @@ from batchy_provider.services.warning_answers import standing
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
+    from batchy_provider.config.graph import Node
     from batchy_provider.config.model import WorkflowModel
     from batchy_provider.config.workflow import Workflow
 
@@ -35,6 +33,8 @@ _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 def waits_of(workflow: Workflow) -> list[str]:
     """Return the workflows whose success a workflow needs."""
+    from batchy_provider.config.cross_file_checks import needs
+
     return list(dict.fromkeys(other for other, _ in needs(workflow)))
 
 
@@ -113,7 +113,7 @@ def summary_of(
         in_cfg=workflow is not None or faults > 0,
         faults=faults,
         description=model.description if model is not None else None,
-        schedule=schedule_text(model) if model is not None else None,
+        schedule=_schedule_text(model) if model is not None else None,
         window=_window(state, workflow),
         deadline=deadline.at if deadline is not None else None,
         late_seconds=deadline.late_seconds if deadline is not None else None,
@@ -133,6 +133,12 @@ def owners_of(model: WorkflowModel) -> list[str]:
     return list(dict.fromkeys(owner for owner in found if owner))
 
 
+def _schedule_text(model: WorkflowModel) -> str | None:
+    from batchy_provider.config.graph import schedule_text
+
+    return schedule_text(model)
+
+
 def _window(state: WorkflowState | None, workflow: Workflow | None) -> str | None:
     """Return the shape of windows in words: that of the file, which the next run takes, or else that in Redis."""
     shape = workflow.config().window if workflow is not None else state.window if state is not None else None
@@ -143,6 +149,8 @@ def job_summaries(
     workflow: str, state: WorkflowState | None, config: WorkflowConfig | None, nodes: Mapping[str, Node]
 ) -> Iterable[JobSummary]:
     """Yield a summary of each job and handler of a workflow."""
+    from batchy_provider.bundles.masking import hide
+
     names = list(state.jobs) if state is not None else list(config.jobs) if config is not None else []
     handlers = [name for name, node in nodes.items() if node.kind == "handler"]
     for name in dict.fromkeys([*names, *handlers]):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
-from batchy_provider.config.graph import graph_of
 from batchy_provider.core.dates import format_date, to_utc
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
@@ -111,16 +110,19 @@ class WorkflowService:
         """Return the names of the workflows that this process knows already, without asking Redis."""
         return self._names.seen() | self.files().names
 
-    def summaries(self, only: Collection[str] | None = None, files: FolderView | None = None) -> list[WorkflowSummary]:
+    def summaries(
+        self, only: Collection[str] | None = None, files: FolderView | None = None, scan: ScanStates | None = None
+    ) -> list[WorkflowSummary]:
         """Return all workflows, by name. A row that has not changed is the same object as in the last answer.
 
         :param only: which; None for all.
         :param files: as `files` returned them; None to read them.
+        :param scan: returns the state of many workflows; None for the way of this service.
         """
         files = files or self.files()
         workflows, known = files.folder.workflows, self._names.all() | files.folder.workflows.keys()
         names = known if only is None else known & set(only)
-        states = {state.workflow: state for state in self._scan(names)}
+        states = {state.workflow: state for state in (scan or self._scan)(names)}
         now = to_utc(datetime.now(timezone.utc))
         found = [
             self._rows.row(
@@ -163,6 +165,8 @@ class WorkflowService:
 
         :raises UnknownWorkflowError: neither Redis nor a file knows it.
         """
+        from batchy_provider.config.graph import graph_of
+
         files = self.files()
         workflow, diagnostics = files.folder.workflows.get(name), files.diagnostics.get(name, [])
         try:

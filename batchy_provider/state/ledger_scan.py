@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from batchy_provider.core.snapshot import Snapshot
-from batchy_provider.core.workflow_state import UnreadableWorkflow
+from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.exceptions import StateError
 from batchy_provider.state import codec
 from batchy_provider.state.backend import Backend
@@ -19,6 +19,7 @@ from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import ledger_questions, load_snapshot, read_state, with_ledger
 from batchy_provider.state.log_throttle import LogThrottle
 from batchy_provider.state.protocol import Command, as_hash, reply_error
+from batchy_provider.state.scan import look_in_parts
 from batchy_provider.state.stored_values import is_workflow
 
 _AT_ONCE = 1000
@@ -53,15 +54,40 @@ def read_ledger(backend: Backend, workflow: str) -> Snapshot:
     return backend.transact(keys, lambda session: (read_state(session, keys, watch=False)[0], ()))
 
 
+def scan_with_ledgers(
+    backend: Backend, names: Collection[str]
+) -> Iterator[tuple[list[WorkflowState | UnreadableWorkflow], list[Snapshot]]]:
+    """Yield what `scan.scan` returns, and the workflows with a ledger that can be read: a thousand at a time.
+
+    Each workflow is read once. One that has no ledger yet is not among the latter.
+
+    :param names: which; one that is not in Redis is left out.
+    """
+    for looks, now in look_in_parts(backend, sorted(names), ledger_questions):
+        found: list[Snapshot] = []
+        for look in looks:
+            live, meta, _ = look.replies
+            meta = meta[: len(codec.META_FIELDS)] if isinstance(meta, list) else meta  # without the warnings
+            state = _state_or_error(backend, look.keys, [live, meta, *look.more], False, look.state)
+            if isinstance(state, Snapshot):
+                found.append(state)
+        yield [row for look in looks if (row := look.row(now)) is not None], found
+
+
 def _questions(keys: Keys) -> list[Command]:
     return [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS), *ledger_questions(keys)]
 
 
 def _state_or_error(
-    backend: Backend, keys: Keys, replies: Sequence[Any], with_history: bool
+    backend: Backend, keys: Keys, replies: Sequence[Any], with_history: bool, known: Snapshot | None = None
 ) -> Snapshot | UnreadableWorkflow | None:
+    """Return a workflow with its ledger.
+
+    :param replies: those to `_questions`.
+    :param known: what was made of the replies before those to `ledger_questions`.
+    """
     try:
-        return _state(backend, keys, replies, with_history)
+        return _state(backend, keys, replies, with_history, known)
     except (StateError, RedisError) as error:
         return UnreadableWorkflow(keys.workflow, str(error))
     except Exception as error:  # an error in one workflow must not hide another
@@ -70,14 +96,18 @@ def _state_or_error(
         return UnreadableWorkflow(keys.workflow, reason)
 
 
-def _state(backend: Backend, keys: Keys, replies: Sequence[Any], with_history: bool) -> Snapshot | None:
+def _state(
+    backend: Backend, keys: Keys, replies: Sequence[Any], with_history: bool, known: Snapshot | None
+) -> Snapshot | None:
     for command, reply in zip(_questions(keys), replies, strict=True):
         if isinstance(reply, Exception):
             raise reply_error(command, reply)
     live, meta, *ledger = replies
-    if not (live := as_hash(live)) or not is_workflow(live, meta):
-        return None
-    asking = with_ledger(keys, load_snapshot(keys, live, meta, None), *ledger)
+    if known is None:
+        if not (live := as_hash(live)) or not is_workflow(live, meta):
+            return None
+        known = load_snapshot(keys, live, meta, None)
+    asking = with_ledger(keys, known, *ledger)
     try:
         next(asking)
     except StopIteration as complete:

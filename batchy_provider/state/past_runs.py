@@ -64,6 +64,15 @@ def read_past(backend: Backend, workflows: Sequence[Keys]) -> dict[str, PastRuns
     }
 
 
+def with_past_runs(backend: Backend, workflows: Sequence[Keys]) -> set[str]:
+    """Return the workflows of which past runs may be known: of the others, no job has a duration.
+
+    Takes one request to each server. An error, such as of a login that may not ask, says nothing.
+    """
+    counts = backend.pipelined([("HLEN", keys.durations) for keys in workflows])
+    return {keys.workflow for keys, count in zip(workflows, counts, strict=True) if count != 0}
+
+
 def _count(records: object) -> tuple[int, int]:
     """Return how many records say how a batch has ended, and how many that it has failed."""
     found = [_status(text) for text in records if isinstance(text, str)] if isinstance(records, list) else []

@@ -58,23 +58,39 @@ def scan(backend: Backend, names: Collection[str] | None = None) -> list[Workflo
 def scan_each(backend: Backend, names: Collection[str] | None = None) -> Iterator[WorkflowState | UnreadableWorkflow]:
     """Yield what `scan` returns, a thousand workflows at a time: the first ones before the last ones are read."""
     wanted = sorted(candidates(backend) if names is None else names)
-    for start in range(0, len(wanted), AT_ONCE):
-        looks = look_at(wanted[start : start + AT_ONCE], backend.cluster, backend.pipelined)
-        held = next((look.keys.workflow for look in looks if look.state and look.state.hold), None)
-        now = datetime.min if held is None else backend.server_time(held)
+    for looks, now in look_in_parts(backend, wanted):
         yield from [row for look in looks if (row := look.row(now)) is not None]
 
 
-def look_at(names: Iterable[str], cluster: bool, ask: Callable[[Sequence[Command]], list[Any]]) -> list[Look]:
+def look_in_parts(
+    backend: Backend, names: Sequence[str], more: Callable[[Keys], Sequence[Command]] = lambda _: ()
+) -> Iterator[tuple[list[Look], datetime]]:
+    """Yield what `look_at` returns, for a thousand workflows at a time, and the time that `Look.row` takes."""
+    for start in range(0, len(names), AT_ONCE):
+        looks = look_at(names[start : start + AT_ONCE], backend.cluster, backend.pipelined, more)
+        held = next((look.keys.workflow for look in looks if look.state and look.state.hold), None)
+        yield looks, datetime.min if held is None else backend.server_time(held)
+
+
+def look_at(
+    names: Iterable[str],
+    cluster: bool,
+    ask: Callable[[Sequence[Command]], list[Any]],
+    more: Callable[[Keys], Sequence[Command]] = lambda _: (),
+) -> list[Look]:
     """Read the state of workflows in two round trips.
 
     :param cluster: as in `Backend`.
     :param ask: sends commands in one packet, and returns their replies; an error is a reply too.
+    :param more: returns commands whose replies become `Look.more`.
     """
     looks = [Look(Keys(name, cluster)) for name in names]
-    replies = ask([command for look in looks for command in look.questions()])
-    for at, look in enumerate(looks):
-        look.take(replies[3 * at : 3 * at + 3])
+    questions = [[*look.questions(), *more(look.keys)] for look in looks]
+    replies = ask([command for some in questions for command in some])
+    at = 0
+    for look, some in zip(looks, questions, strict=True):
+        look.take(replies[at : at + 3], replies[at + 3 : at + len(some)])
+        at += len(some)
     known = [look for look in looks if look.state is not None]
     scores = ask([last_success_command(look.keys, look.state) for look in known if look.state])
     for look, score in zip(known, scores, strict=True):
@@ -83,12 +99,18 @@ def look_at(names: Iterable[str], cluster: bool, ask: Callable[[Sequence[Command
 
 
 class Look:
-    """One workflow of a scan: what is asked of it, and what came back."""
+    """One workflow of a scan: what is asked of it, and what came back.
+
+    :param replies: to its questions.
+    :param more: replies to what else was asked.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
         self.state: Snapshot | None = None
         self.succeeded: Any = None
+        self.replies: Sequence[Any] = ()
+        self.more: Sequence[Any] = ()
         self._progress: dict[str, str] = {}
         self._warnings: str | None = None
         self._error: Exception | None = None
@@ -98,8 +120,9 @@ class Look:
         keys = self.keys
         return [("HGETALL", keys.live), ("HMGET", keys.meta, *codec.META_FIELDS, WARNINGS), ("HGETALL", keys.progress)]
 
-    def take(self, replies: Sequence[Any]) -> None:
+    def take(self, replies: Sequence[Any], more: Sequence[Any] = ()) -> None:
         """Take the replies to the questions; an error among them is one of this workflow."""
+        self.replies, self.more = replies, more
         try:
             for command, reply in zip(self.questions(), replies, strict=True):
                 if isinstance(reply, Exception):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batchy_provider.core.presenters import stored_batch, unknown_workflow
-from batchy_provider.core.snapshot import StoredBatch
+from batchy_provider.core.snapshot import Snapshot, StoredBatch
 from batchy_provider.core.unfinished_rename import check_finished
 from batchy_provider.core.values import Batch, JobDuration
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
@@ -22,7 +22,8 @@ from batchy_provider.state.backend import Backend
 from batchy_provider.state.duration_lists import load_durations
 from batchy_provider.state.keys import Keys
 from batchy_provider.state.layout import last_success_command, load_rename, present, read_batches, read_state
-from batchy_provider.state.past_runs import PastRuns, read_past
+from batchy_provider.state.ledger_scan import scan_with_ledgers
+from batchy_provider.state.past_runs import PastRuns, read_past, with_past_runs
 from batchy_provider.state.protocol import Command, as_hash
 from batchy_provider.state.scan import candidates, overview, scan, scan_each
 from batchy_provider.state.session import Session
@@ -85,6 +86,12 @@ class StoreReader:
     def scan_each(self, names: Collection[str] | None = None) -> Iterator[WorkflowState | UnreadableWorkflow]:
         """Yield what `scan` returns, a thousand workflows at a time: the first ones before the last ones are read."""
         return scan_each(self.backend, names)
+
+    def scan_with_ledgers(
+        self, names: Collection[str]
+    ) -> Iterator[tuple[list[WorkflowState | UnreadableWorkflow], list[Snapshot]]]:
+        """Yield what `scan` returns, and the workflows with a ledger; see `ledger_scan.scan_with_ledgers`."""
+        return scan_with_ledgers(self.backend, names)
 
     def candidates(self) -> set[str]:
         """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
@@ -177,6 +184,10 @@ class StoreReader:
             each.workflow: load_durations(each, as_hash(reply)) if isinstance(reply, (list, dict)) else {}
             for each, reply in zip(keys, replies, strict=True)
         }
+
+    def with_past_runs(self, workflows: Collection[str]) -> set[str]:
+        """Return those of some workflows of which past runs may be known, in one request to each server."""
+        return with_past_runs(self.backend, [self.backend.keys(workflow) for workflow in workflows])
 
     def past_of(self, workflows: Collection[str]) -> dict[str, PastRuns]:
         """Return workflow → its past runs, of many workflows, in two requests to each server."""
