@@ -32,8 +32,11 @@ def serialized(dag: DAG) -> dict[str, Any]:
 
 
 def deserialized(data: dict[str, Any]) -> Any:
-    """The same again, as the scheduler has it."""
-    return _serialization().from_dict(data)
+    """The same again, as the API server has it, with the links of its tasks."""
+    serialization = _serialization()
+    # Airflow clears tasks without links, and leaves the class like that for all that follows in the process.
+    serialization._load_operator_extra_links = True
+    return serialization.from_dict(data)
 
 
 def _serialization() -> Any:
