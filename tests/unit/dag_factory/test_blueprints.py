@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -359,3 +361,42 @@ def test_errors_read_the_same_with_and_without_the_cache(cfg: Path, checked: lis
     assert len(without) == len(ERRORS) + 1
     for _ in range(2):
         assert shown(build_dags(cfg)[1]) == shown(find_errors(cfg)) == without
+
+
+FIVE_JOBS = "schedule: '0 2 * * *'\nstart_date: 2026-01-01\njobs:\n" + "".join(
+    f"  job_{number}: {{bash: echo}}\n" for number in range(5)
+)
+
+
+def test_a_later_parse_reads_each_file_once_and_runs_little_code_of_this_package(
+    cfg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it adds to the building of the same tasks by hand, for each further workflow."""
+    counts = []
+    for more in (20, 40):
+        for number in range(more):
+            (cfg / f"five_{number}.yaml").write_text(FIVE_JOBS)
+        build_dags(cfg)
+        opened, calls = list[str](), 0
+        real = os.open
+
+        def spy(path: Any, *rest: Any, real: Any = real, opened: list[str] = opened, **more: Any) -> int:
+            opened.append(os.fspath(path))
+            return int(real(path, *rest, **more))
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal calls
+            calls += event == "call" and "/batchy_provider/" in frame.f_code.co_filename
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", spy)
+            before = sys.getprofile()
+            sys.setprofile(count)
+            try:
+                build_dags(cfg)
+            finally:
+                sys.setprofile(before)
+        files = [path for path in opened if "/five_" in path]
+        assert len(files) == len(set(files)) == more
+        counts.append(calls)
+    assert (counts[1] - counts[0]) / 20 < 85
