@@ -115,6 +115,8 @@ def stop_families(leaders: Iterable[Process], *, interrupt: float = 12.0, termin
             # serves both: it reads hundreds of files, many times while Airflow stops.
             table = _table()
             members = (_family_in(table, leaders) | members) & set(table)
+            if signum == signal.SIGKILL:  # those that were started just before
+                _send(signum, members)
         if not members:
             return
 

@@ -17,7 +17,7 @@ from batchy_provider.exceptions import StackError
 from batchy_provider.local import guard
 from batchy_provider.local.interrupts import held_back
 
-__all__ = ["Guard", "Service", "StackError", "Watch", "stop_all"]
+__all__ = ["Guard", "Service", "StackError", "Watch", "kill_all", "stop_all"]
 
 Watch = Callable[[int], None]
 """Takes the process id of each program that is started."""
@@ -129,9 +129,7 @@ class Service:
 
     def kill(self) -> None:
         """Kill it and everything that it has started, like a failing machine."""
-        if self._process is not None and self._leader is not None:
-            guard.kill_families([self._leader])
-            self._process.poll()
+        kill_all([self])
 
     def error(self, what: str) -> StackError:
         """Return an error that says what is wrong with this program and shows the end of its log."""
@@ -144,8 +142,22 @@ class Service:
 
 
 def stop_all(services: Sequence[Service]) -> None:
-    """Stop several programs at the same time."""
-    guard.stop_families([service._leader for service in services if service._leader is not None])
+    """Stop several programs at the same time, in order."""
+    guard.stop_families(_leaders(services))
+    _reap(services)
+
+
+def kill_all(services: Sequence[Service]) -> None:
+    """Kill several programs at the same time, with everything that they have started."""
+    guard.kill_families(_leaders(services))
+    _reap(services)
+
+
+def _leaders(services: Sequence[Service]) -> list[guard.Process]:
+    return [service._leader for service in services if service._leader is not None]
+
+
+def _reap(services: Sequence[Service]) -> None:
     for service in services:
         if service._process is not None:
             service._process.poll()

@@ -19,7 +19,7 @@ from batchy_provider.local.health import check_alive, wait_until_healthy
 from batchy_provider.local.interrupts import held_back
 from batchy_provider.local.ports import free_port, why_port_is_taken
 from batchy_provider.local.postgres import remove_database
-from batchy_provider.local.process import Guard, Service, StackError, stop_all
+from batchy_provider.local.process import Guard, Service, StackError, kill_all, stop_all
 from batchy_provider.local.rest import AirflowClient
 from batchy_provider.local.topology import ONE_MACHINE, S3_CONNECTION, Machine, Topology, s3_connection
 
@@ -191,6 +191,17 @@ class LocalStack:
 
     def stop(self) -> None:
         """Stop everything. The folder stays. Does nothing if nothing runs."""
+        self._stop(end_programs=stop_all)
+
+    def discard(self) -> None:
+        """Stop everything at once, and remove the database: nobody continues with this stack.
+
+        Airflow's programs are killed. Each of them takes more than a second of a processor to end in order.
+        """
+        self._stop(end_programs=kill_all)
+        remove_database(self.folder)
+
+    def _stop(self, *, end_programs: Callable[[list[Service]], None]) -> None:
         # A second Ctrl-C must not interrupt this.
         with held_back(notice=lambda: self._report("Still stopping; this takes half a minute at most")):
             if self._services:
@@ -199,7 +210,7 @@ class LocalStack:
             if self._client is not None:
                 self._client.close()
                 self._client = None
-            stop_all([service for name, service in self._services.items() if name in self._components])
+            end_programs([service for name, service in self._services.items() if name in self._components])
             stop_all([service for name, service in self._services.items() if name not in self._components])
             self._services.clear()
             if self._guard is not None:

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from batchy_provider.local.process import Service, StackError
 from batchy_provider.local.rest import AirflowClient
-from batchy_provider.local.stack import START_TIMEOUT, LocalStack, remove_database
+from batchy_provider.local.stack import START_TIMEOUT, LocalStack
+from batchy_provider.local.topology import ONE_MACHINE, Topology
 
 ROOT = Path(__file__).parents[2]
 _FOR_MANY = {
@@ -92,23 +93,37 @@ class SharedStack:
 
 
 @contextlib.contextmanager
-def own_stack(folder: Path, *, options: dict[str, str], environment: dict[str, str]) -> Iterator[LocalStack]:
+def own_stack(
+    folder: Path,
+    *,
+    options: dict[str, str],
+    environment: dict[str, str] | None = None,
+    topology: Topology = ONE_MACHINE,
+) -> Iterator[LocalStack]:
     """Run an Airflow with a copy of the project's example workflows.
 
     :param folder: gets everything.
+    :param options: of Airflow, as ``section.name`` → value.
+    :param environment: more variables for Airflow's programs.
+    :param topology: which programs there are, and what they share.
     """
     for name in ("cfg", "dags"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     stack = LocalStack(
-        folder / "home", dags=folder / "dags", cfg=folder / "cfg", options=options, environment=environment
+        folder / "home",
+        dags=folder / "dags",
+        cfg=folder / "cfg",
+        options=options,
+        environment=environment,
+        topology=topology,
     )
     # A program that does not find this folder when it starts never looks for it again.
     (stack.folder / "plugins").mkdir(parents=True, mode=0o700)
     try:
-        with stack:
-            yield stack
+        stack.start()
+        yield stack
     finally:
-        remove_database(stack.folder)
+        stack.discard()
 
 
 @contextlib.contextmanager
@@ -151,7 +166,7 @@ def main(folder: Path) -> None:
 
     with (folder / USERS).open("a") as users:
         place = Path(tempfile.mkdtemp(dir=folder))
-        with own_stack(place, options=QUICK | _FOR_MANY, environment={}) as stack:
+        with own_stack(place, options=QUICK | _FOR_MANY) as stack:
             shared = SharedStack(
                 home=str(stack.folder),
                 dags_folder=str(stack.dags),

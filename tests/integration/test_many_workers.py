@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from airflow_host import own_stack
 from nights import QUICK, Nights
 from worker_machines import batchy, keys, printed, ran_on, sources, upload_bundle
 
 from batchy_provider.local.rest import wait_for
-from batchy_provider.local.stack import LocalStack, remove_database
 from batchy_provider.local.topology import can_hide, many_machines
 
 ROOT = Path(__file__).parents[2]
@@ -71,21 +70,9 @@ if os.environ.get("CI") != "true":
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
     """An Airflow of six programs, each with a disk of its own; the others' it cannot see, where that can be had."""
-    folder = tmp_path_factory.mktemp("many")
-    for name in ("cfg", "dags"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    stack = LocalStack(
-        folder / "home",
-        dags=folder / "dags",
-        cfg=folder / "cfg",
-        topology=many_machines(len(WORKERS), hidden=can_hide()),
-        options=QUICK,
-    )
-    try:
-        with stack:
-            yield Nights(stack)
-    finally:
-        remove_database(stack.folder)
+    topology = many_machines(len(WORKERS), hidden=can_hide())
+    with own_stack(tmp_path_factory.mktemp("many"), options=QUICK, topology=topology) as stack:
+        yield Nights(stack)
 
 
 def midnight(days: int) -> datetime:

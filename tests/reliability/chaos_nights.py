@@ -26,8 +26,8 @@ from workflows import CHAIN, FILES, PIECE, TRIGGERED, write
 
 from batchy_provider.core.dates import unix_seconds
 from batchy_provider.core.values import Batch
-from batchy_provider.local.process import Guard, Service, StackError
-from batchy_provider.local.stack import LocalStack, remove_database
+from batchy_provider.local.process import Guard, Service, StackError, kill_all
+from batchy_provider.local.stack import LocalStack
 from batchy_provider.state.connections import open_client
 from batchy_provider.state.store import Store
 
@@ -82,24 +82,22 @@ class ChaosNights:
     def running(self) -> Iterator[ChaosNights]:
         """Start everything, and stop it at the end."""
         try:
-            with self.stack:
-                for name in ("scheduler", "triggerer", "api-server", "dag-processor", "valkey"):
-                    self.parts[name] = self.stack.service(name)
-                for number in range(2, self.report.schedulers + 1):
-                    self._add_scheduler(f"scheduler-{number}")
-                self.store = Store(open_client(self.stack.redis_url), retry_seconds=60)
-                # What was acknowledged is on disk: what a kill of Redis may cost otherwise is the last second.
-                with redis.Redis.from_url(self.stack.redis_url) as client:
-                    client.config_set("appendfsync", "always")
-                    client.config_rewrite()
-                self._until(lambda: set(FILES) <= set(self.stack.client.dags()), "the DAGs", 120)
-                yield self
-                for name, service in self.parts.items():
-                    if name.startswith("scheduler-"):
-                        service.stop()
+            self.stack.start()
+            for name in ("scheduler", "triggerer", "api-server", "dag-processor", "valkey"):
+                self.parts[name] = self.stack.service(name)
+            for number in range(2, self.report.schedulers + 1):
+                self._add_scheduler(f"scheduler-{number}")
+            self.store = Store(open_client(self.stack.redis_url), retry_seconds=60)
+            # What was acknowledged is on disk: what a kill of Redis may cost otherwise is the last second.
+            with redis.Redis.from_url(self.stack.redis_url) as client:
+                client.config_set("appendfsync", "always")
+                client.config_rewrite()
+            self._until(lambda: set(FILES) <= set(self.stack.client.dags()), "the DAGs", 120)
+            yield self
         finally:
+            kill_all([service for name, service in self.parts.items() if name.startswith("scheduler-")])
             self._guard.dismiss()
-            remove_database(self.stack.folder)
+            self.stack.discard()
 
     def _add_scheduler(self, name: str) -> None:
         service = Service(

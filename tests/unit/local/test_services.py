@@ -77,6 +77,57 @@ def test_while_it_stops_all_processes_are_read_once_each_time(tmp_path: Path, mo
     assert len(looks) == 1 + len(pauses)
 
 
+def test_what_starts_while_the_others_are_killed_is_killed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = family(tmp_path)
+    service.start()
+    numbers = pids(tmp_path)
+    leader, look, looks = guard.identify(service.pid), guard._table, []
+
+    def before_the_others_start() -> dict[guard.Process, int]:
+        looks.append(1)
+        return {each: parent for each, parent in look().items() if len(looks) > 1 or each.pid not in numbers[:2]}
+
+    monkeypatch.setattr(guard, "_table", before_the_others_start)
+    guard.kill_families([leader])
+    monkeypatch.undo()
+    assert alive(numbers) == []
+
+
+ENDS_IN_ORDER = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.3)
+    pathlib.Path(sys.argv[1]).touch()
+    sys.exit()
+signal.signal(signal.SIGINT, end)
+print("ready", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize(("end", "programs_end_in_order"), [("stop", True), ("discard", False)])
+def test_servers_end_in_order_also_where_airflow_is_killed(
+    tmp_path: Path, end: str, programs_end_in_order: bool
+) -> None:
+    discarded = stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path)
+    for name in ("scheduler", "valkey"):
+        command = [sys.executable, "-c", ENDS_IN_ORDER, str(tmp_path / f"{name} ended")]
+        service = discarded._services[name] = Service(name, command, log=tmp_path / name, env=dict(os.environ))
+        service.start()
+        service.wait_until(lambda: bool((tmp_path / name).read_text()), timeout=30)  # noqa: B023  # called here
+    getattr(discarded, end)()
+    assert (tmp_path / "valkey ended").exists()
+    assert (tmp_path / "scheduler ended").exists() == programs_end_in_order
+
+
+def test_a_discarded_stack_leaves_no_database(tmp_path: Path) -> None:
+    discarded = stack.LocalStack(tmp_path, dags=tmp_path, cfg=tmp_path)
+    place = postgres_server.Postgres.place(tmp_path / "postgres")
+    place.mkdir(parents=True)
+    discarded.discard()
+    assert not place.exists()
+
+
 def test_an_orphan_is_found_by_its_session(tmp_path: Path) -> None:
     service = family(tmp_path)
     service.start()
