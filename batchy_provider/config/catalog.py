@@ -77,10 +77,13 @@ class Catalog:
     Safe to share between threads.
 
     :param folder: the folder; one that is not there has no files.
+    :param remembers: write down which files are valid, for this user's next process on this machine. A process that
+        reads all files once, and may be of another release, leaves that to those that go on.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, remembers: bool = False) -> None:
         self.folder = Path(folder)
+        self._remembers = remembers
         self._lock = threading.Lock()
         self._world: _World | None = None
         self._settles_at = math.inf
@@ -130,9 +133,12 @@ class Catalog:
         if world != self._world or None in world.stamps.values() or now >= self._settles_at:
             self._known.clear()
             self._settles_at = now + _SETTLED_SECONDS if any(map(_is_fresh, world.stamps.values())) else math.inf
+        is_first = not self._known
         known: dict[Path, _Known] = {}
         found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known, now))
         self._known = known
+        if is_first and self._remembers:  # later, this reader knows only the files that have changed
+            reader.remember()
         self._world = self._world_now(reader, stamps)  # files that are unchanged were not read, nor what they inherit
         found.diagnostics += reader.shared_diagnostics
         errors_until = now + _ERROR_SECONDS if self._world.errors else math.inf

@@ -117,7 +117,7 @@ class ServiceSources:
         """The workflow files."""
         from batchy_provider.config.catalog import Catalog
 
-        return Catalog(self.cfg)
+        return Catalog(self.cfg, remembers=self._is_server)
 
     @cached_property
     def names(self) -> WorkflowNames:

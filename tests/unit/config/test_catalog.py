@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from batchy_provider.config import catalog as catalog_module
-from batchy_provider.config import date_checks, file_scan, schedule_checks
+from batchy_provider.config import date_checks, file_scan, schedule_checks, valid_files
 from batchy_provider.config.catalog import Catalog
+from batchy_provider.config.document import Document
 
 FILE = 'description: {}\njobs: {{load: {{bash: "true"}}}}\n'
 
@@ -127,3 +129,48 @@ def test_a_schedule_that_has_no_due_time_from_this_year_on_is_an_error(
     monkeypatch.setattr(schedule_checks, "_is_ever_due", lambda due, now: now <= year)
     clock.wait(timedelta(days=366).total_seconds())
     assert catalog.read().workflows == {}
+
+
+@pytest.fixture
+def parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose YAML was parsed since the last look, with no cache yet."""
+    found: list[str] = []
+    parse = valid_files.document_of
+
+    def counting(path: Path, raw: bytes) -> Document:
+        found.append(path.name)
+        return parse(path, raw)
+
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "cache"))
+    monkeypatch.setattr(valid_files, "document_of", counting)
+    return found
+
+
+def test_the_next_server_does_not_check_the_same_files_again(tmp_path: Path, parsed: list[str]) -> None:
+    folder = tmp_path / "cfg"
+    folder.mkdir()
+    for name in ("crm", "sales", "shops"):
+        (folder / f"{name}.yaml").write_text(FILE.format("one") if name != "shops" else "jobs: []\n")
+    first = Catalog(folder, remembers=True)
+    before = first.read()
+    assert sorted(parsed) == ["crm.yaml", "sales.yaml", "shops.yaml"]
+    parsed.clear()
+    again = Catalog(folder, remembers=True).read()
+    assert parsed == ["shops.yaml"], "errors are found again each time"
+    assert again.workflows.keys() == before.workflows.keys() == {"crm", "sales"}
+    assert again.diagnostics == before.diagnostics
+    # A server that goes on reads what has changed, and keeps the rest of the cache for the next one.
+    (folder / "sales.yaml").write_text(FILE.format("two"))
+    assert description(first) == "two"
+    parsed.clear()
+    assert description(Catalog(folder, remembers=True)) == "two"
+    assert "crm.yaml" not in parsed
+
+
+def test_a_command_writes_no_cache(tmp_path: Path, parsed: list[str]) -> None:
+    folder = tmp_path / "cfg"
+    folder.mkdir()
+    (folder / "sales.yaml").write_text(FILE.format("one"))
+    Catalog(folder).read()
+    assert list((tmp_path / "cache").iterdir()) == []
