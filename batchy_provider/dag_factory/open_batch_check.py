@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from batchy_provider.core.admin_actions import runs_for_sure
 from batchy_provider.core.job_state import JobState
 from batchy_provider.core.values import Batch
+from batchy_provider.operators.beside import answer_beside
 
 OPEN = "open"
 """Id of the task that opens the batch."""
@@ -40,19 +42,31 @@ class OpenBatchCheck:
 
         :param context: the template context of the task.
         """
-        task = context["task"]
-        self.check(context["ti"], take_over=getattr(task, "take_batch_over", None))
+        task, ti = context["task"], context["ti"]
+        ask_ahead = getattr(task, "ask_ahead", None) if getattr(task, "previous", None) else None
+        self.check(
+            ti,
+            take_over=getattr(task, "take_batch_over", None),
+            meanwhile=None if ask_ahead is None else partial(ask_ahead, ti),
+        )
         type(task).pre_execute(task, context)
 
     def check_context(self, context: Any) -> None:
         """Run the check alone, for mapped tasks: Airflow calls the ``pre_execute`` of their operator itself."""
         self.check(context["ti"])
 
-    def check(self, ti: Any, *, take_over: Callable[[Any, Any, Batch], None] | None = None) -> None:
+    def check(
+        self,
+        ti: Any,
+        *,
+        take_over: Callable[[Any, Any, Batch], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
         """Raise if the task must not run.
 
         :param take_over: called with what closes the connection to Redis, with the store and with the batch, so that
             the task does not open and read them again. None: the connection is closed.
+        :param meanwhile: called while Redis is asked. None: nothing is.
         :raises AirflowSkipException: the job is disabled, or is not part of this batch; its window stays where it is.
         :raises AirflowFailException: this run has no open batch, for example when one task was run by hand.
         """
@@ -65,11 +79,8 @@ class OpenBatchCheck:
             raise AirflowSkipException(f"{ti.task_id} is disabled in the workflow's file (enabled: false)")
         with ExitStack() as connection:
             store = connection.enter_context(BatchyHook(self.redis_conn_id))
-            runs, disabled = run_keys_of(self.workflow, ti), frozenset[str]()
-            if self.job is None:
-                batch = store.batch_of_run(self.workflow, *runs)
-            else:
-                batch, disabled = store.batch_and_disabled(self.workflow, *runs)
+            ask = partial(self._ask, store, run_keys_of(self.workflow, ti))
+            batch, disabled = ask() if meanwhile is None else answer_beside(ask, meanwhile)
             if batch is None and _was_skipped(ti):
                 # Instances of a mapped task are not skipped with the tasks.
                 raise AirflowSkipException("there is nothing to load, so no batch was opened")
@@ -101,6 +112,15 @@ class OpenBatchCheck:
                 )
             if take_over is not None:
                 take_over(connection.pop_all(), store, batch)
+
+    def _ask(self, store: Any, runs: Sequence[str]) -> tuple[Batch | None, frozenset[str]]:
+        """Return the batch of the run, and the jobs that are switched off now; a handler is no such job."""
+        found: tuple[Batch | None, frozenset[str]]
+        if self.job is None:
+            found = store.batch_of_run(self.workflow, *runs), frozenset()
+        else:
+            found = store.batch_and_disabled(self.workflow, *runs)
+        return found
 
 
 def _is_ahead(batch: Batch, job: str) -> bool:

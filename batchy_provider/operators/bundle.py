@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from batchy_provider.bundles.execution_request import ExecutionRequest
     from batchy_provider.core.values import Batch
     from batchy_provider.operators.job_batch import CheckedBatch
+    from batchy_provider.operators.states_ahead import StatesAhead
     from batchy_provider.state.job_outputs import JobOutputs
     from batchy_provider.state.store import Store
 
@@ -152,12 +154,19 @@ class BashBundleOperator(SetFieldsOnly, BaseOperator):
         self._outputs: JobOutputs | None = None
         self._lineage_written: Any = None
         self._taken_over: CheckedBatch | None = None
+        self._ahead: StatesAhead | None = None
 
     def take_batch_over(self, connection: ExitStack, store: Store, batch: Batch) -> None:
         """Take over what the check before the job has opened and read."""
         from batchy_provider.operators.job_batch import CheckedBatch
 
         self._taken_over = CheckedBatch(connection, store, batch)
+
+    def ask_ahead(self, ti: Any) -> None:
+        """Ask Airflow how earlier tasks have ended, while the check before the job asks Redis."""
+        from batchy_provider.operators import script_request, states_ahead
+
+        self._ahead = states_ahead.ask_ahead(ti, script_request.earlier_tasks(self.previous, self.input_from))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the script and return the reference to its output."""
@@ -197,7 +206,7 @@ class BashBundleOperator(SetFieldsOnly, BaseOperator):
         from batchy_provider.observability import observed_execution
         from batchy_provider.operators.batch_watchdog import BatchEnd, watchdog
         from batchy_provider.operators.execution_timeout import orderly_timeout
-        from batchy_provider.operators.progress import ProgressReporter
+        from batchy_provider.operators.progress import ProgressReporter, show_lines
         from batchy_provider.operators.script_xcoms import begin, outputs_of
 
         cache = bundle_cache()
@@ -212,7 +221,7 @@ class BashBundleOperator(SetFieldsOnly, BaseOperator):
                 results=result_store(),
                 work=cache.root / "work",
                 secrets=known_secrets,
-                show=self._show,
+                show=partial(show_lines, self.log),
                 progress=ProgressReporter(self.log, store, batch, workflow=workflow, job=self.job),
             )
             batch_end = BatchEnd(store, batch)
@@ -246,6 +255,7 @@ class BashBundleOperator(SetFieldsOnly, BaseOperator):
             previous=self.previous,
             input_from=self.input_from,
             outputs=self._outputs,
+            ahead=self._ahead,
         )
         learn_secrets(self.env or {}, script_context.params, inherit_env=self.inherit_env)
         close_process()
@@ -290,12 +300,3 @@ class BashBundleOperator(SetFieldsOnly, BaseOperator):
             raise AirflowSkipException(outcome.reason)
         self.log.error("%s", outcome.reason)
         raise AirflowException(f"{outcome.reason}\n{whole}")
-
-    def _show(self, stream: str, lines: str) -> None:
-        """Log all lines that arrived together as one record."""
-        if stream == "stdout":
-            self.log.info("%s", lines)
-        elif stream == "stderr":
-            self.log.warning("%s", "stderr: " + lines.replace("\n", "\nstderr: "))
-        else:
-            self.log.warning("%s", lines)

@@ -15,14 +15,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from batchy_provider.bundles.errors import BundleError
 from batchy_provider.core.job_state import JobState
 from batchy_provider.operators.dag_run import run_keys_of
+from batchy_provider.operators.states_ahead import FRESH_SECONDS
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
     from batchy_provider.state.store import Store
-
-
-_FRESH_SECONDS = 5.0
-"""How long a batch that was read before the task counts. Afterwards it is read again: it may have been closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +53,8 @@ def open_store(
             yield store, batch_of_run(store, workflow, ti)
         return
     with checked.connection:
-        is_fresh = checked.batch.workflow == workflow and time.monotonic() - checked.read < _FRESH_SECONDS
-        yield checked.store, checked.batch if is_fresh else batch_of_run(checked.store, workflow, ti)
+        is_same = checked.batch.workflow == workflow and time.monotonic() - checked.read < FRESH_SECONDS
+        yield checked.store, checked.batch if is_same else batch_of_run(checked.store, workflow, ti)
 
 
 def batch_of_run(store: Store, workflow: str, ti: Any) -> Batch:

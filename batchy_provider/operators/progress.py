@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""Report a script's progress to the task log, to Redis and to the metrics."""
+"""Report a script's progress to the task log, to Redis and to the metrics; show its output in the task log."""
 
 from __future__ import annotations
 
@@ -57,3 +57,17 @@ class ProgressReporter:
             self._log.warning(
                 "Redis does not store the progress: %s. The next try is in %d seconds.", error, _PAUSE_SECONDS
             )
+
+
+def show_lines(log: Any, stream: str, lines: str) -> None:
+    """Log all lines of a script that arrived together as one record.
+
+    :param log: the task's logger.
+    :param stream: ``stdout``, ``stderr``, or another word for a sentence of the runner.
+    """
+    if stream == "stdout":
+        log.info("%s", lines)
+    elif stream == "stderr":
+        log.warning("%s", "stderr: " + lines.replace("\n", "\nstderr: "))
+    else:
+        log.warning("%s", lines)

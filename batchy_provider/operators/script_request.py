@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from batchy_provider.core.values import Batch
+    from batchy_provider.operators.states_ahead import StatesAhead
     from batchy_provider.state.job_outputs import JobOutputs
 
 _CALLBACKS = tuple(f"on_{event}_callback" for event in ("execute", "failure", "success", "retry", "skipped"))
@@ -36,6 +37,7 @@ def script_context_of(
     previous: Sequence[str],
     input_from: str | None,
     outputs: JobOutputs | None = None,
+    ahead: StatesAhead | None = None,
 ) -> tuple[ScriptContext, dict[str, Any]]:
     """Return what a script can read about its execution, and its input as arguments of `ExecutionRequest`.
 
@@ -45,9 +47,10 @@ def script_context_of(
     :param previous: ids of the tasks whose state, output and values the script gets.
     :param input_from: id of the task whose output is the input; None: the script has no input.
     :param outputs: Redis' copies of what earlier tasks left; None: all is read from XCom.
+    :param ahead: what Airflow was asked for before the job.
     """
-    ti = context["ti"]
-    earlier = EarlierTasks(ti, list(dict.fromkeys([*previous, *([input_from] if input_from else [])])), outputs)
+    ti, tasks = context["ti"], earlier_tasks(previous, input_from)
+    earlier = EarlierTasks(ti, tasks, outputs, None if ahead is None else ahead.of(tasks))
     before = earlier.previous()
     arguments, source = _input(earlier, input_from, before)
     if batch is None:
@@ -64,6 +67,11 @@ def script_context_of(
         input=source,
     )
     return script_context, arguments
+
+
+def earlier_tasks(previous: Sequence[str], input_from: str | None) -> list[str]:
+    """Return the ids of all tasks of which a script gets something."""
+    return list(dict.fromkeys([*previous, *([input_from] if input_from else [])]))
 
 
 def _input(

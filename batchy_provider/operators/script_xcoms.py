@@ -103,12 +103,17 @@ class EarlierTasks:
     :param ti: the running task's instance.
     :param tasks: ids of any tasks of the DAG, whatever their operators.
     :param outputs: Redis' copies; None: all is read from XCom.
+    :param states: theirs, if Airflow has just been asked for them.
     """
 
-    def __init__(self, ti: Any, tasks: Sequence[str], outputs: JobOutputs | None = None) -> None:
+    def __init__(
+        self, ti: Any, tasks: Sequence[str], outputs: JobOutputs | None = None, states: States | None = None
+    ) -> None:
         self._ti = ti
         self._tasks = tasks
-        self._states: States = states_of(ti, ti.dag_id, ti.run_id, tasks) if tasks else {}
+        if states is None:
+            states = states_of(ti, ti.dag_id, ti.run_id, tasks) if tasks else {}
+        self._states = states
         self._copies = {} if outputs is None else self._read(outputs)
 
     def previous(self) -> dict[str, dict[str, Any]]:

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections import Counter
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
-from bundle_tasks import FakeTaskInstance
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from bundle_tasks import FakeTaskInstance, output
 from redis.connection import AbstractConnection
 
 from batchy_provider.bundles import process_session, storage
+from batchy_provider.core.values import CloseRequest
 from batchy_provider.dag_factory.open_batch_check import OpenBatchCheck
-from batchy_provider.operators import job_batch
+from batchy_provider.operators import job_batch, states_ahead
 from batchy_provider.operators.bundle import BashBundleOperator
 from batchy_provider.state.session import Session
 from batchy_provider.state.store import Store
@@ -92,7 +95,7 @@ def test_a_batch_that_was_read_long_ago_is_read_again(
     run: Any, batch: Any, store: Store, ti: FakeTaskInstance, job: BashBundleOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _check(ti, job)
-    monkeypatch.setattr(job_batch, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(job_batch, "FRESH_SECONDS", 0.0)
     read: list[str] = []
     really = Store.batch_of_run
     monkeypatch.setattr(Store, "batch_of_run", lambda self, *asked: read.append(asked[0]) or really(self, *asked))
@@ -104,3 +107,89 @@ def test_a_job_that_is_not_checked_reads_its_batch(run: Any, batch: Any, job: Ba
     job.previous = ()
     run(job)
     assert job.batch_id_shown == batch.batch_id
+
+
+@pytest.fixture
+def asked(ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The tasks whose states Airflow was asked for, by call."""
+    calls: list[list[str]] = []
+    really = ti.get_task_states
+
+    def get_task_states(dag_id: str, task_ids: list[str], run_ids: list[str]) -> Any:
+        calls.append(task_ids)
+        return really(dag_id, task_ids, run_ids)
+
+    monkeypatch.setattr(ti, "get_task_states", get_task_states)
+    return calls
+
+
+def _previous(run: Any, job: BashBundleOperator) -> Any:
+    job.bash_command = 'cp "$BATCHY_PARAMS" "$BATCHY_OUTPUT"'
+    return {name: facts["state"] for name, facts in json.loads(output(run(job)))["previous"].items()}
+
+
+def test_the_states_of_earlier_tasks_are_asked_for_while_redis_is(
+    run: Any, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow_answers = threading.Event()
+    really, count = Store.batch_and_disabled, ti.get_task_states
+
+    def after_airflow(self: Store, *names: str) -> Any:
+        assert airflow_answers.wait(30), "Airflow is asked only after Redis"
+        return really(self, *names)
+
+    def answered(**names: Any) -> Any:
+        airflow_answers.set()
+        return count(**names)
+
+    monkeypatch.setattr(Store, "batch_and_disabled", after_airflow)
+    monkeypatch.setattr(ti, "get_task_states", answered)
+    _check(ti, job)
+    assert _previous(run, job) == {"extract": "success"}
+    assert asked == [["extract"]]
+
+
+def test_states_that_were_read_long_ago_are_read_again(
+    run: Any, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _check(ti, job)
+    monkeypatch.setattr(states_ahead, "FRESH_SECONDS", 0.0)
+    ti.states["extract"] = "failed"
+    assert _previous(run, job) == {"extract": "failed"}
+    assert len(asked) == 2
+
+
+def test_states_of_other_tasks_are_no_answer(
+    run: Any, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, asked: Any
+) -> None:
+    _check(ti, job)
+    job.previous, ti.states["clean"] = ("extract", "clean"), "skipped"  # as a `pre_execute` of a user may do
+    assert _previous(run, job) == {"extract": "success", "clean": "skipped"}
+    assert asked == [["extract"], ["clean", "extract"]]
+
+
+def test_airflow_may_fail_to_answer_ahead(
+    run: Any, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ti, "get_task_states", lambda **_: 1 / 0)
+        _check(ti, job)
+    assert _previous(run, job) == {"extract": "success"}
+
+
+def test_what_the_check_finds_wrong_counts_before_all_else(
+    store: Store, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.close("sales", CloseRequest(result="failed"))
+    monkeypatch.setattr(ti, "get_task_states", lambda **_: 1 / 0)
+    with pytest.raises(AirflowFailException, match="closed its batch"):
+        _check(ti, job)
+
+
+def test_a_job_without_earlier_tasks_asks_for_none(
+    run: Any, batch: Any, ti: FakeTaskInstance, job: BashBundleOperator, asked: Any
+) -> None:
+    job.previous = ()
+    _check(ti, job)
+    assert _previous(run, job) == {}
+    assert asked == []
