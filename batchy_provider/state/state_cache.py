@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -178,6 +179,12 @@ class StateCache:
 
         :returns: the server's time.
         """
+        before = self._watched
+        now = self._refresh_once(tracker, cluster, names)
+        # A change of any workflow that was watched would mean to read everything: watch only the new one, from now on.
+        return now if self._watched == before else self._refresh_once(tracker, cluster, names)
+
+    def _refresh_once(self, tracker: KeyTracker, cluster: bool, names: Collection[str]) -> datetime:
         watched = sorted(names)[:_WATCHED_AT_ONCE] if self._watched is None else [self._watched]
         changes = tracker.changes([Keys(name, cluster).live for name in watched])
         if is_unclear := changes.keys is None or not self._is_watching:
@@ -199,16 +206,17 @@ class StateCache:
         # Redis does not tell of a swapped database if it has none of these. Then the next answer reads everything.
         self._is_watching = any(isinstance(self._known[name].row, WorkflowState) for name in watched)
         if is_unclear or not self._is_watching:
-            was_unknown, self._watched = self._watched is None, self._next_to_watch()
-            if was_unknown and self._watched is not None:
-                # One is enough to watch: a change of any that is watched means to read everything.
-                return self._refresh(tracker, cluster, names)
+            self._watched = self._next_to_watch()
         return changes.now
 
     def _next_to_watch(self) -> str | None:
-        """Return another workflow that Redis has, so that in the end one is watched that seldom changes."""
-        there = sorted(name for name, known in self._known.items() if isinstance(known.row, WorkflowState))
-        return next((name for name in there if name > (self._watched or "")), there[0] if there else None)
+        """Return another workflow that Redis has, so that in the end one is watched that seldom changes.
+
+        The order is not that of their names, in which many programs go through all workflows.
+        """
+        there = sorted(_scattered(name) for name, known in self._known.items() if isinstance(known.row, WorkflowState))
+        last = (-1, "") if self._watched is None else _scattered(self._watched)
+        return next((name for number, name in there if (number, name) > last), there[0][1] if there else None)
 
     def _read(self, tracker: KeyTracker, cluster: bool, names: Iterable[str]) -> None:
         read_at = time.monotonic()
@@ -250,3 +258,7 @@ class StateCache:
         """Close the connections, and forget everything."""
         with self._lock:
             self._forget(0)
+
+
+def _scattered(name: str) -> tuple[int, str]:
+    return zlib.crc32(name.encode(errors="surrogateescape")), name
