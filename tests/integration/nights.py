@@ -36,6 +36,8 @@ QUICK = {
     # And a scheduler that was killed, when the next one looks whose tasks it may take over.
     "scheduler.scheduler_health_check_threshold": "20",
     "scheduler.orphaned_tasks_check_interval": "5",
+    # And a triggerer that was killed, when the next one looks whose waits it may take over.
+    "triggerer.triggerer_health_check_threshold": "10",
     # Pauses between two looks, of which each run has a dozen.
     "scheduler.scheduler_idle_sleep_time": "0.3",
     "scheduler.trigger_timeout_check_interval": "5",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""The API server is killed in the middle of a download, and of an upload."""
+"""The API server is killed in the middle of a download and of an upload."""
 
 from __future__ import annotations
 
@@ -40,28 +40,8 @@ def test_a_server_that_is_killed_in_mid_download_and_mid_upload_loses_nothing(
 ) -> None:
     path, size, sha256 = big
     client = airflow.rest()
-    server = airflow.stack.service("api-server")
+    before = files(airflow.cfg)
     digest, got, killed = hashlib.sha256(), 0, False
-    # The error comes in the middle of the answer, whose parts are counted until then.
-    with pytest.raises(httpx.TransportError), client.stream("GET", path) as answer:  # noqa: PT012
-        etag = answer.headers["etag"]
-        for data in answer.iter_raw(1024 * 1024):
-            digest.update(data)
-            got += len(data)
-            if not killed:
-                killed = True
-                server.kill()
-    assert 0 < got < size
-    airflow.stack.restart("api-server")
-    client = airflow.rest()
-    ranged = {"Range": f"bytes={got}-", "If-Range": etag}
-    with client.stream("GET", path, headers=ranged) as answer:
-        assert answer.status_code == 206
-        for data in answer.iter_raw(1024 * 1024):
-            digest.update(data)
-    assert digest.hexdigest() == sha256
-
-    before = sorted(path.name for path in airflow.cfg.iterdir() if not path.name.startswith("."))
 
     def body() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="config"; filename="half.yaml"\r\n\r\njobs: {a: {bash: '
@@ -70,9 +50,31 @@ def test_a_server_that_is_killed_in_mid_download_and_mid_upload_loses_nothing(
             yield b" " * 65536
 
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(100_000_000)}
-    with pytest.raises(httpx.TransportError):
-        client.post(f"{API}/uploads", content=body(), headers=headers)
+    # The error comes in the middle of the answer, whose parts are counted until then.
+    with pytest.raises(httpx.TransportError), client.stream("GET", path) as answer:  # noqa: PT012
+        etag = answer.headers["etag"]
+        for data in answer.iter_raw(1024 * 1024):
+            digest.update(data)
+            got += len(data)
+            if not killed:
+                killed = True
+                with pytest.raises(httpx.TransportError):
+                    client.post(f"{API}/uploads", content=body(), headers=headers)
+    assert 0 < got < size
     airflow.stack.restart("api-server")
-    assert sorted(path.name for path in airflow.cfg.iterdir() if not path.name.startswith(".")) == before
+    assert files(airflow.cfg) == before
+
+    client = airflow.rest()
+    ranged = {"Range": f"bytes={got}-", "If-Range": etag}
+    with client.stream("GET", path, headers=ranged) as answer:
+        assert answer.status_code == 206
+        for data in answer.iter_raw(1024 * 1024):
+            digest.update(data)
+    assert digest.hexdigest() == sha256
     again = {"config": ("half.yaml", b"schedule: null\njobs: {a: {bash: 'true'}}\n")}
-    assert airflow.rest().post(f"{API}/uploads", files=again).status_code == 201
+    assert client.post(f"{API}/uploads", files=again).status_code == 201
+
+
+def files(folder: Path) -> list[str]:
+    """Names of the files of a folder; hidden ones are left out."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
