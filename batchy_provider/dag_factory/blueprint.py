@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 from batchy_provider.config.job_model import Job, Limits
@@ -48,7 +49,7 @@ class JobBlueprint(NamedTuple):
     :param name: of the job, and the id of its task.
     :param upstream: the jobs that it follows directly.
     :param settings: arguments that all operators take; durations in seconds.
-    :param arguments: of its script; a bundle as the file names it. Empty if it has an operator.
+    :param arguments: of its script alone; a bundle as the file names it. Empty if it has an operator.
     :param has_state: whether it has a window and params in Redis. Handlers of failures have none.
     :param is_checked: whether the task runs if the job is not disabled in Redis. False skips it always.
     """
@@ -76,6 +77,7 @@ class Blueprint(NamedTuple):
     :param after: which batches of other workflows start runs: keys of `After`. None if none do.
     :param connection: Airflow connection of the Redis server.
     :param common: arguments of all tasks that are no jobs.
+    :param scripts: arguments of the scripts of all jobs.
     :param opening: arguments of ``open``.
     :param window: the shape of the windows, durations in seconds.
     :param handlers: handler of failures → its params.
@@ -97,6 +99,7 @@ class Blueprint(NamedTuple):
     after: dict[str, Any] | None
     connection: str | None
     common: dict[str, Any]
+    scripts: dict[str, Any]
     opening: dict[str, Any]
     window: dict[str, Any] | None
     handlers: dict[str, dict[str, Any]]
@@ -128,10 +131,30 @@ def decode(path: Path, text: str) -> Blueprint:
     """
     try:
         fields = json.loads(text)
-        fields["jobs"] = [*map(JobBlueprint._make, fields["jobs"])]
+        fields["jobs"] = [_job_of(*job) for job in fields["jobs"]]
         return Blueprint(path=path, workflow=None, **fields)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not a blueprint: {error}") from error
+
+
+def _job_of(
+    name: str,
+    upstream: list[str],
+    settings: dict[str, Any],
+    arguments: dict[str, Any],
+    has_state: bool,
+    is_checked: bool,
+) -> JobBlueprint:
+    """Return the blueprint of a job as JSON has it.
+
+    All DAGs share the texts that most of them have, since Airflow keeps these in memory for each task.
+    """
+    settings = dict(zip(map(intern, settings), settings.values(), strict=True))
+    settings["trigger_rule"] = intern(settings["trigger_rule"])
+    arguments = dict(zip(map(intern, arguments), arguments.values(), strict=True))
+    if "previous" in arguments:
+        arguments["previous"] = [*map(intern, arguments["previous"])]
+    return JobBlueprint(intern(name), upstream, settings, arguments, has_state, is_checked)
 
 
 def blueprint_of(workflow: Workflow) -> Blueprint:
@@ -154,6 +177,7 @@ def blueprint_of(workflow: Workflow) -> Blueprint:
         after=_after(schedule) if isinstance(schedule, After) else None,
         connection=model.connection,
         common=_common(model),
+        scripts=_said({"workflow": workflow.name, "redis_conn_id": model.connection}),
         opening={
             "jobs": config.jobs,
             "timezone": config.timezone,
@@ -172,7 +196,7 @@ def blueprint_of(workflow: Workflow) -> Blueprint:
                 for other in same_day_workflows(model)
             ),
         ],
-        jobs=[_job(workflow.name, model, order, name) for name in order.upstream],
+        jobs=[_job(model, order, name) for name in order.upstream],
         last=order.must_meet_close,
         workflow=workflow if _needs_more(workflow, model) else None,
     )
@@ -238,13 +262,13 @@ def _wait(name: str, model: WorkflowModel, wait: Wait) -> dict[str, Any]:
     return given if wait.timeout is None else {**given, "timeout": wait.timeout.total_seconds()}
 
 
-def _job(workflow: str, model: WorkflowModel, order: Order, name: str) -> JobBlueprint:
+def _job(model: WorkflowModel, order: Order, name: str) -> JobBlueprint:
     job, upstream = model.jobs[name], [*order.upstream[name]]
     return JobBlueprint(
         name=name,
         upstream=upstream,
         settings=_settings(job, model, is_first=not upstream),
-        arguments=_script(workflow, model, order, name) if job.operator is None else {},
+        arguments=_script(model, order, name) if job.operator is None else {},
         has_state=not job.is_handler,
         is_checked=job.enabled or not job.is_handler,
     )
@@ -262,14 +286,13 @@ def _settings(job: Job, model: WorkflowModel, *, is_first: bool) -> dict[str, An
     return _said(given)
 
 
-def _script(workflow: str, model: WorkflowModel, order: Order, name: str) -> dict[str, Any]:
+def _script(model: WorkflowModel, order: Order, name: str) -> dict[str, Any]:
     job = model.jobs[name]
     limits = setting(job, model, "limits")
     given = {
         "bundle": job.bundle,
         "bash_command": job.bash,
         "sha256": job.sha256,
-        "workflow": workflow,
         "job": None if job.for_each is None else name,  # the task id, too
         "job_params": job.params if job.is_handler else None,
         "input_from": order.inputs.get(name),
@@ -283,7 +306,6 @@ def _script(workflow: str, model: WorkflowModel, order: Order, name: str) -> dic
         "kill_grace_seconds": _seconds(setting(job, model, "kill_grace")),
         "background_timeout": _seconds(setting(job, model, "background_timeout")),
         "limits": None if limits is None else _limits(limits),
-        "redis_conn_id": model.connection,
     }
     # Airflow keeps all arguments of each task in memory, those that say nothing, too.
     return {key: value for key, value in _said(given).items() if value is not False and value != []}

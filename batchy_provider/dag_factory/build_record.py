@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,12 +75,14 @@ class BuildRecord:
         self._file = PrivateFile(digest("built files", str(reader.folder.absolute())))
         self._environment = _environment()
         self._now: dict[str, str] = {}
+        self._again: list[str] = []
         self._modules_now: set[str] = set()
         self._modules: dict[str, set[str]] = {}
         self._before, self._stamps, self._time = self._read()
+        self._count = len(self._before)
 
     def __len__(self) -> int:
-        return len(self._before)
+        return self._count
 
     def can_store(self, key: str | None) -> bool:
         """Tell whether the DAG of a file needs no check: it has no other classes than those of this package.
@@ -117,8 +120,9 @@ class BuildRecord:
         return None
 
     def add_again(self, key: str) -> None:
-        """Add a file whose DAG was built now, from the blueprint in this record."""
-        self._now[key] = self._before[key]
+        """Add a file whose DAG was built now, from the blueprint in this record, which is forgotten to save memory."""
+        self._again.append(key)
+        del self._before[key]
         self._reader.remember_unread(key)
 
     def add(self, key: str | None, workflow: Workflow) -> None:
@@ -136,8 +140,12 @@ class BuildRecord:
 
     def write(self) -> None:
         """Write down what was built, in place of all before."""
-        if self._now == self._before and not self._modules_now:
+        is_same = self._now.items() <= self._before.items() and len(self._now) + len(self._again) == self._count
+        if is_same and not self._modules_now:
             return
+        if self._again:
+            before = self._read()[0]  # what another parse has left out since is built like a new file
+            self._now |= {key: before[key] for key in self._again if key in before}
         header = {
             "environment": self._environment,
             "time": time.time(),
@@ -164,11 +172,11 @@ class BuildRecord:
 
     def _read(self) -> tuple[dict[str, str], Mapping[str, Any], float]:
         with suppress(ValueError, KeyError, TypeError, AttributeError):
-            header, *lines = self._file.read().decode("ascii").splitlines() or [""]
-            record = json.loads(header or "{}")
+            lines = BytesIO(self._file.read())  # line by line: all of them would take twice the memory
+            record = json.loads(next(lines, b"{}"))
             if record.get("environment") == self._environment:
-                found = {key: rest for key, _, rest in (line.partition(" ") for line in lines)}
-                return found, dict(record["modules"]), float(record["time"])
+                parts = (line.decode("ascii").rstrip("\n").partition(" ") for line in lines)
+                return {key: rest for key, _, rest in parts}, dict(record["modules"]), float(record["time"])
         return {}, {}, 0.0
 
 

@@ -57,12 +57,10 @@ def _by_model(
 def _script(blueprint: Blueprint, job: JobBlueprint) -> tuple[type, dict[str, Any]]:
     from batchy_provider.operators.bundle import BashBundleOperator
 
-    if "bundle" not in job.arguments:
-        return BashBundleOperator, job.arguments
-    return BashBundleOperator, {
-        **job.arguments,
-        "bundle": locate_bundle(blueprint.path.parent, job.arguments["bundle"]),
-    }
+    arguments = {**job.arguments, **blueprint.scripts}
+    if "bundle" in arguments:
+        arguments["bundle"] = locate_bundle(blueprint.path.parent, arguments["bundle"])
+    return BashBundleOperator, arguments
 
 
 def _operator(name: str, job: Job) -> tuple[type, dict[str, Any]]:
