@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +63,6 @@ class WorkflowService:
         self._audit = audit
         self._rows = SummaryCache()
         self._files = FolderViews()
-        self._lock = threading.Lock()
-        self._were_read: set[str] = set()
 
     def find(
         self,
@@ -102,8 +97,7 @@ class WorkflowService:
 
     def files(self) -> FolderView:
         """Return what the workflow files say now."""
-        with self._first_reading("files"):
-            return self._files.of(self._catalog.read())
+        return self._files.of(self._catalog.read())
 
     def all_names(self, files: FolderView | None = None) -> set[str]:
         """Return the names of all workflows, in Redis or with a file, valid or not.
@@ -126,13 +120,9 @@ class WorkflowService:
         :param scan: returns the state of many workflows; None for the way of this service.
         """
         files = files or self.files()
-        with self._first_reading("states"):
-            return self._summaries(only, files, scan or self._scan)
-
-    def _summaries(self, only: Collection[str] | None, files: FolderView, scan: ScanStates) -> list[WorkflowSummary]:
         workflows, known = files.folder.workflows, self._names.all() | files.folder.workflows.keys()
         names = known if only is None else known & set(only)
-        states = {state.workflow: state for state in scan(names)}
+        states = {state.workflow: state for state in (scan or self._scan)(names)}
         now = to_utc(datetime.now(timezone.utc))
         found = [
             self._rows.row(
@@ -151,25 +141,6 @@ class WorkflowService:
         ]
         self._rows.keep(known | files.names)
         return found
-
-    @contextmanager
-    def _first_reading(self, what: str) -> Iterator[None]:
-        """Let Python not look for cycles of objects while all files, or all states, are read for the first time.
-
-        All that is read then stays, without cycles. In a server with the many objects of Airflow, the search would take
-        a third of the time.
-        """
-        with self._lock:
-            is_first = what not in self._were_read and gc.isenabled()
-            self._were_read.add(what)
-        if not is_first:
-            yield
-            return
-        gc.disable()
-        try:
-            yield
-        finally:
-            gc.enable()
 
     def next_starts(self, names: Collection[str]) -> dict[str, str]:
         """Return workflow → where its next live window starts (inclusive), as far as that is known.

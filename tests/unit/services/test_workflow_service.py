@@ -4,22 +4,13 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from batchy_provider.core.values import Actor, WorkflowConfig
-from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
-from batchy_provider.exceptions import (
-    ConfigError,
-    RedisUnavailableError,
-    UnknownBatchError,
-    UnknownWorkflowError,
-    WindowError,
-)
+from batchy_provider.exceptions import ConfigError, UnknownBatchError, UnknownWorkflowError, WindowError
 from batchy_provider.services.answers import Audit
 from batchy_provider.services.composition import Services
 from batchy_provider.services.known_workflows import WorkflowNames
@@ -224,20 +215,3 @@ def test_a_redis_that_is_not_there_is_told_at_every_question(services: Services)
     for _ in range(2):
         with pytest.raises(ConfigError, match="no Redis"):
             services.workflows.find()
-
-
-def test_python_looks_for_no_cycles_while_the_first_list_is_read(services: Services, cfg: Path) -> None:
-    """And does so afterwards, whatever happens: a server that never does would grow."""
-    write(cfg, "sales")
-    seen: list[bool] = []
-    workflows = services.workflows
-
-    def failing(names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
-        seen.append(gc.isenabled())
-        raise RedisUnavailableError("away")
-
-    for _ in range(2):
-        with pytest.raises(RedisUnavailableError):
-            workflows.summaries(scan=failing)
-        assert gc.isenabled()
-    assert seen == [False, True]
