@@ -29,8 +29,8 @@ def night(airflow: Nights) -> dict[str, str]:
 
 
 def test_each_run_leaves_a_closed_batch_with_its_window(airflow: Nights, night: dict[str, str]) -> None:
-    for workflow, run_id in night.items():
-        batch = airflow.batch(workflow, run_id)
+    for workflow in ("sales", "stock", "crm_extract"):
+        batch = airflow.batch(workflow, night[workflow])
         assert (batch.status, batch.kind) == ("success", "live")
         assert batch.from_date is not None
         assert batch.to_date is not None
@@ -69,9 +69,11 @@ def test_templates_of_any_operator_know_the_batch(airflow: Nights, night: dict[s
     assert f"reconciling batch {batch.batch_id} from {batch.jobs['reconcile']['from_date']}" in log
 
 
-def test_a_long_time_is_loaded_in_slices_of_whole_months(airflow: Nights, night: dict[str, str]) -> None:
-    first = airflow.batch("invoices", night["invoices"])
-    this_month = boundary_at("month", "Europe/Paris", parse_date(str(first.started)))
+@pytest.mark.usefixtures("night")
+def test_a_long_time_is_loaded_in_slices_of_whole_months(airflow: Nights) -> None:
+    # The run of the schedule and its slices may load all before the run of this test asks. Then this one is skipped.
+    last = airflow.store.history("invoices", limit=1)[0]
+    this_month = boundary_at("month", "Europe/Paris", parse_date(str(last.started)))
 
     def loaded() -> list[tuple[str, str]]:
         batches = airflow.store.history("invoices", limit=100)

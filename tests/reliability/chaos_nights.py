@@ -65,7 +65,8 @@ class ChaosNights:
         self._random = random.Random(f"nights {seed}")
         self._say = say
         self._started = time.monotonic()
-        self.begin = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+        # However soon Airflow has started, the first window of `sliced` is longer than one piece.
+        self.begin = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0) - 2 * PIECE
         self.tables = {name: Tables(folder / "tables", name) for name in FILES}
         (folder / "tables").mkdir()
         for tables in self.tables.values():
