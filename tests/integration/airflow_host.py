@@ -32,6 +32,8 @@ _FOR_MANY = {
     "database.sql_alchemy_max_overflow": "30",
     # Nobody kills its scheduler: when it is late, it must not take its own tasks for those of a dead one.
     "scheduler.scheduler_health_check_threshold": "120",
+    # Nor its triggerer: on a busy machine, a late heartbeat must not look like a dead one.
+    "triggerer.triggerer_health_check_threshold": "120",
     "scheduler.orphaned_tasks_check_interval": "300",
     # Some test always has work for it: looking more often costs the others' processor time.
     "scheduler.scheduler_idle_sleep_time": "0.5",
