@@ -32,6 +32,17 @@ MAX_LIMIT = 1000
 _READ_AT_ONCE = 200
 
 
+def bounds_of_page(store: Store, workflow: str, limit: int, offset: int) -> tuple[int, int, int]:
+    """Return how many batches of a workflow Redis has, and the limit and the offset of a page within what is allowed.
+
+    :raises UnknownWorkflowError: Redis does not know the workflow.
+    """
+    total = store.count(workflow)
+    if not total:
+        store.status(workflow)  # a mistyped name is an error, not an empty history
+    return total, max(1, min(limit, MAX_LIMIT)), max(0, offset)
+
+
 class BatchService:
     """Open and close batches by hand, and show past batches.
 
@@ -157,10 +168,7 @@ class BatchService:
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
         store = self._store()
-        limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, offset)
-        total = store.count(workflow)
-        if not total:
-            store.status(workflow)  # a mistyped name is an error, not an empty history
+        total, limit, offset = bounds_of_page(store, workflow, limit, offset)
         if status is None and kind is None:
             batches = store.history(workflow, limit=limit, offset=offset)
             return Page([BatchView.of(batch) for batch in batches], total, limit, offset)

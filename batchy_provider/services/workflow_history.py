@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchy_provider.services.batches import MAX_LIMIT
+from batchy_provider.services.batches import bounds_of_page
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch
@@ -51,10 +51,7 @@ class WorkflowHistoryService:
         :raises UnknownWorkflowError: Redis does not know the workflow.
         """
         store = self._store()
-        limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, offset)
-        total = store.count(workflow)
-        if not total:
-            store.status(workflow)  # a mistyped name is an error, not an empty history
+        total, limit, offset = bounds_of_page(store, workflow, limit, offset)
         batches = store.history(workflow, limit=limit, offset=offset)
         if offset + limit < total:
             return WorkflowHistory(batches, total, limit, offset)

@@ -16,6 +16,13 @@ from batchy_provider.cli.main import GROUPS, build_parser, main
 from batchy_provider.local.ports import free_port
 
 
+def listing_in(program: str, redis_url: str) -> tuple[int, str]:
+    """Run a program that lists the workflows; return its exit code and its errors."""
+    command = [sys.executable, "-c", program, "--redis-url", redis_url, "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
 class TestUsage:
     def test_no_redis_named(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.delenv("BATCHY_REDIS_URL", raising=False)
@@ -72,26 +79,14 @@ class TestUsage:
             " 'batchy_provider.cli.demo'} & set(sys.modules);"
             "sys.exit(f'imported {heavy}' if heavy else code)"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program, "--redis-url", redis_url, "list"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert listing_in(program, redis_url) == (0, "")
 
     def test_opentelemetry_is_there_for_those_who_want_it_later(self, redis_url: str) -> None:
         program = (
             "import sys; from batchy_provider.cli.main import main; main(sys.argv[1:]);"
             "from opentelemetry.sdk.metrics import MeterProvider"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program, "--redis-url", redis_url, "list"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert listing_in(program, redis_url) == (0, "")
 
     def test_a_reader_that_has_seen_enough(self, redis_url: str, cli: Cli, sales: str) -> None:
         command = (

@@ -4,19 +4,18 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import page_files
 import pytest
 from api_server import SALES, Api
 from documentation_pages import chromium
 from playwright.sync_api import Locator, Page, Route, expect
 
 from batchy_provider.plugin import airflow_services
-from batchy_provider.plugin.routes import page as page_route
 
 HOST = "http://batchy.test"
 MARK = "only in the archive"
@@ -50,20 +49,12 @@ def failed(client: httpx.Client) -> list[int]:
 @pytest.fixture
 def page(client: httpx.Client, failed: list[int]) -> Iterator[Page]:
     def serve(route: Route) -> None:
-        parts = urlsplit(route.request.url)
-        path = parts.path.removeprefix("/batchy/")
-        if path == "page":
-            route.fulfill(path=page_route.STATIC / "index.html", content_type="text/html")
-        elif path.startswith("static/"):
-            file = Path(page_route.STATIC, path.removeprefix("static/"))
-            route.fulfill(path=file, content_type=mimetypes.guess_type(file.name)[0])
-        elif path == "api/v1/events":
-            route.fulfill(body=": watching\n\n", content_type="text/event-stream")
-        elif path.startswith("api/v1/"):
-            answer = client.get(f"/{path}?{parts.query}")
+        path = page_files.path_of(route)
+        if path.startswith("api/v1/") and path != "api/v1/events":
+            answer = client.get(f"/{path}?{urlsplit(route.request.url).query}")
             route.fulfill(status=answer.status_code, body=answer.content, content_type="application/json")
         else:
-            route.fulfill(status=404, json={"detail": "not here"})
+            page_files.answer(route)
 
     with chromium() as browser:
         page = browser.new_page()

@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import page_files
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from pydantic import TypeAdapter
 
 from batchy_provider.plugin.overview_rows import FILTERS, OverviewRow
-from batchy_provider.plugin.routes import page as page_route
 
 HOST = "http://batchy.test"
 SECONDS_60 = 60_000
@@ -29,23 +27,12 @@ class SlowServer:
         self.waiting: dict[str, Route] = {}
 
     def serve(self, route: Route) -> None:
-        parts = urlsplit(route.request.url)
-        path = parts.path.removeprefix("/batchy/")
-        if path == "page":
-            route.fulfill(path=page_route.STATIC / "index.html", content_type="text/html")
-        elif path.startswith("static/"):
-            file = Path(page_route.STATIC, path.removeprefix("static/"))
-            route.fulfill(path=file, content_type=mimetypes.guess_type(file.name)[0])
-        elif path == "api/v1/overview":
-            search = parse_qs(parts.query).get("search", [""])[0]
-            if search:
-                self.waiting[search] = route
-            else:
-                route.fulfill(json=overview("first"))
-        elif path == "api/v1/events":
-            route.fulfill(body=": watching\n\n", content_type="text/event-stream")
+        if page_files.path_of(route) != "api/v1/overview":
+            page_files.answer(route)
+        elif search := parse_qs(urlsplit(route.request.url).query).get("search", [""])[0]:
+            self.waiting[search] = route
         else:
-            route.fulfill(status=404, json={"detail": "not here"})
+            route.fulfill(json=overview("first"))
 
     def answer(self, search: str) -> None:
         self.waiting.pop(search).fulfill(json=overview(search))
