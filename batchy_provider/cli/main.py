@@ -8,13 +8,11 @@ Commands import Airflow, pydantic, redis and rich when they need them, so that `
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
-from batchy_provider import __version__
+from batchy_provider import __version__, collector
 from batchy_provider.cli import completion
 from batchy_provider.cli.context import (
     EXIT_ERROR,
@@ -116,7 +114,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "batchy") -> int:
     completion.complete(parser)
     arguments = parser.parse_args(words)
     try:
-        with _few_collections(), Context(arguments) as context:
+        with collector.seldom(), Context(arguments) as context:
             code = int(arguments.function(context, arguments))
             return _flushed(code)
     except BatchyError as error:
@@ -146,17 +144,6 @@ def _flushed(code: int) -> int:
         print(f"batchy: the output cannot be written: {error.strerror}", file=sys.stderr)
         return code or EXIT_ERROR
     return code
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Let Python look for cycles of objects more rarely: a long list has none, and the search takes a fifth."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(50_000, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 def _flush_or_discard() -> None:

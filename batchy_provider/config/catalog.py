@@ -9,12 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchy_provider import collector
 from batchy_provider.config.bundle_paths import BundleCheck, bundle_problem
 from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.file_scan import (
@@ -135,7 +137,9 @@ class Catalog:
             self._settles_at = now + _SETTLED_SECONDS if any(map(_is_fresh, world.stamps.values())) else math.inf
         is_first = not self._known
         known: dict[Path, _Known] = {}
-        found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known, now))
+        # All of it stays, and may be much.
+        with collector.only_new() if is_first else nullcontext():
+            found = read_each(self.folder, lambda path: self._read_file(reader, look, path, known, now))
         self._known = known
         if is_first and self._remembers:  # later, this reader knows only the files that have changed
             reader.remember()

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider import collector
 from batchy_provider.config.diagnostics import Code, Diagnostic
 from batchy_provider.config.reader import (
     WARNINGS_DAG,
@@ -88,7 +87,7 @@ class _Parse:
     def build_all(self) -> dict[str, DAG]:
         """Return the DAGs of all files, and write down what is valid for the next parse."""
         dags: dict[str, DAG] = {}
-        with _collector_paused():
+        with collector.paused():
             for path in first_of_each_name(self.folder, self.diagnostics):
                 key = self._reader.key(path)
                 if (known := self._build_again(path, key)) is not None:
@@ -105,7 +104,7 @@ class _Parse:
 
     def find_errors(self) -> None:
         """Read what can have changed, and build what the last parse could not build or has not seen."""
-        with _collector_paused():
+        with collector.paused():
             for path in first_of_each_name(self.folder, self.diagnostics):
                 key = self._reader.key(path)
                 if not self._record.is_current(key):
@@ -144,18 +143,6 @@ class _Parse:
 def _asks_for_warnings(workflow: Workflow | None) -> bool:
     deadline = None if workflow is None or workflow.model is None else workflow.model.deadline
     return deadline is not None and deadline.warn is not None
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pause garbage collection: all objects stay in use, and looking for garbage took a third of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def build_one(folder: FolderPath, name: str) -> tuple[DAG | None, list[Diagnostic]]:

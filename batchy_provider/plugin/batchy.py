@@ -2,13 +2,14 @@
 # Copyright the batchy_provider authors
 """Airflow plugin: timetables, links of tasks, and the REST API and page below ``/batchy`` in the API server.
 
-Every Airflow process imports its plugins, even the process of each task. So this module imports nothing until the
-first request, or until somebody asks for the timetables. Only in the programs that fork processes for tasks or DAG
-files it imports what those need.
+Every Airflow process imports its plugins, even the process of each task. So this module imports nothing until somebody
+asks for the application, as the API server does when it starts, or for the timetables. Only in the programs that fork
+processes for tasks or DAG files it imports what those need.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
 PREFIX = "/batchy"
 
+_log = logging.getLogger(__name__)
+
 
 class LazyApp:
-    """An ASGI application that builds the real one at the first request."""
+    """An ASGI application that builds the real one when it is first used."""
 
     def __init__(self) -> None:
         self._app: FastAPI | None = None
@@ -44,6 +47,20 @@ class LazyApp:
         from batchy_provider.plugin.request_scope import AIRFLOW_APP
 
         await self.app({**scope, AIRFLOW_APP: scope.get("app")}, receive, send)
+
+
+class Applications:
+    """The application, which the API server asks for when it starts. It is built then: no person waits for it later."""
+
+    def __init__(self) -> None:
+        self._app = LazyApp()
+
+    def __get__(self, plugin: object, owner: type | None = None) -> list[dict[str, Any]]:
+        try:
+            _ = self._app.app
+        except Exception:  # Airflow's own page must work without this one. A request to this one shows the error.
+            _log.exception("Batchy's page and REST API cannot be loaded. Airflow goes on without them")
+        return [{"app": self._app, "url_prefix": PREFIX, "name": "Batchy"}]
 
 
 class LazyTimetables:
@@ -86,7 +103,7 @@ class BatchyPlugin(AirflowPlugin):
     timetables = LazyTimetables()
     operator_extra_links = LazyLinks()
     listeners = [IdentityListener()]  # noqa: RUF012 - Airflow's form
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Batchy"}]  # noqa: RUF012 - Airflow's form
+    fastapi_apps = Applications()
     # Relative addresses: Airflow's own address may have a path.
     external_views = [  # noqa: RUF012 - Airflow's form
         {

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, islice
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from batchy_provider import collector
 from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
 from batchy_provider.state.key_tracker import KeyTracker
 from batchy_provider.state.keys import Keys
@@ -30,6 +32,7 @@ RECHECK_SECONDS = 300.0
 """What was read longer ago is read again, a little with each answer: a server may forget to tell of a change."""
 _RECHECKED_AT_ONCE = 50
 _WATCHED_AT_ONCE = 100
+_MANY = 100
 _PAUSE_SECONDS = 5.0
 """How long to read everything after the connections were lost, before they are made again."""
 _REFUSED_SECONDS = 60.0
@@ -201,8 +204,10 @@ class StateCache:
                 break
             old.add(name)
         wanted = sorted(old)
-        for start in range(0, len(wanted), AT_ONCE):
-            self._read(tracker, cluster, wanted[start : start + AT_ONCE])
+        # All that is read stays. For a few workflows, putting everything else aside does not pay.
+        with collector.only_new() if len(wanted) >= _MANY else nullcontext():
+            for start in range(0, len(wanted), AT_ONCE):
+                self._read(tracker, cluster, wanted[start : start + AT_ONCE])
         # Redis does not tell of a swapped database if it has none of these. Then the next answer reads everything.
         self._is_watching = any(isinstance(self._known[name].row, WorkflowState) for name in watched)
         if is_unclear or not self._is_watching:
