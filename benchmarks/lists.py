@@ -8,6 +8,9 @@ How long `batchy list` and `batchy metrics` take with many workflows, from Enter
 Fills a Valkey with workflows of five jobs: nine of ten have succeeded, the others are open or have failed. The commands
 run in turns. The limit is `raw`: a Python program that sends the same commands to Redis through redis-py's pipelines,
 decodes the JSON, and prints a line for each workflow, without any rules. The ratio compares processor time.
+
+Then each workflow gets a file, every tenth with a deadline. The commands of the second table read these files, and most
+of them forecast when runs end. No earlier process has checked the files.
 """
 
 from __future__ import annotations
@@ -39,6 +42,22 @@ COMMANDS = {
     "raw metrics": [*PYTHON, __file__, "--raw", "metrics"],
     "batchy metrics": [*BATCHY, "metrics"],
 }
+WITH_FILES = ("list", "metrics", "why {last}", "plan", "tonight", "gaps", "validate")
+FILE = """\
+schedule: "0 2 * * *"
+start_date: 2026-01-01
+{more}jobs:
+  extract: {{bash: "true"}}
+  clean: {{bash: "true"}}
+  load: {{bash: "true"}}
+  check: {{bash: "true"}}
+  mail: {{bash: "true"}}
+"""
+DEADLINE = """\
+deadline:
+  closed_by: "06:00"
+  notify: {notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier, args: {to: ops@example.com}}
+"""
 GOALS = {("batchy list", 1000): 0.6, ("batchy list", 10_000): 3.0, ("batchy metrics", 1000): 0.6}
 GOALS[("batchy metrics", 10_000)] = 4.0
 
@@ -111,6 +130,12 @@ def compare(count: int, rounds: int) -> None:
                 found = measured(command, environment, Path(home) / "out")
                 if round_:  # the first one warms the disk's cache
                     took[name].append(found)
+        write_files(Path(home), names)
+        with_files: dict[str, list[tuple[float, float]]] = {}
+        for arguments in [text.format(last=names[-1]).split() for text in WITH_FILES]:
+            with_files[arguments[0]] = [
+                measured([*BATCHY, *arguments], environment, Path(home) / "out") for _ in range(rounds)
+            ]
     print(f"\n{count} workflows of five jobs, {rounds} rounds\n")
     print("| command | median s | shortest s | processor s, shortest | ÷ raw, processor | goal |")
     print("|---|---:|---:|---:|---:|---:|")
@@ -121,6 +146,18 @@ def compare(count: int, rounds: int) -> None:
         last = "" if goal is None else f"{goal} s"
         middle, best = statistics.median(seconds), min(seconds)
         print(f"| `{name}` | {middle:.2f} | {best:.2f} | {cpu:.2f} | {cpu / limit:.2f} | {last} |")
+    print("\n| command, with files | median s | shortest s | processor s, shortest |")
+    print("|---|---:|---:|---:|")
+    for name, found in with_files.items():
+        seconds, cpu = [each for each, _ in found], min(each for _, each in found)
+        print(f"| `batchy {name}` | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {cpu:.2f} |")
+
+
+def write_files(cfg: Path, names: list[str]) -> None:
+    """Give each workflow a file. One of ten has a deadline, the others wait for the one before."""
+    for number, name in enumerate(names):
+        more = f"wait_for: [{names[number - 1]}]\n" if number % 10 else DEADLINE
+        (cfg / f"{name}.yaml").write_text(FILE.format(more=more))
 
 
 def main() -> None:

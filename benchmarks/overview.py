@@ -40,9 +40,11 @@ tags: [nightly, tag{team}]
   extract: {{bash: "true"}}
   load: {{bash: "true", params: {{table: t{number}}}}}
 """
-DEADLINE = (
-    'deadline: {closed_by: "06:00", notify: [{notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier}]}\n'
-)
+DEADLINE = """\
+deadline:
+  closed_by: "06:00"
+  notify: {notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier, args: {to: ops@example.com}}
+"""
 
 
 @dataclass
