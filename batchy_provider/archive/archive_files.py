@@ -18,9 +18,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from batchy_provider.archive.archived_batch import ArchivedBatch, add_runs_and_days
 from batchy_provider.archive.archived_state import ArchivedState
@@ -39,7 +39,10 @@ from batchy_provider.exceptions import ArchiveError
 
 FOLDER = ".archive"
 _LATEST, _AUDIT, _PRUNED, _BATCHES = "latest.json", "changes.json", "pruned.json", "batches"
-_READERS = 8
+_AT_ONCE = 8
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class ArchiveFiles:
@@ -86,9 +89,7 @@ class ArchiveFiles:
             data = self._read(workflow, name)
             return None if data is None else ArchivedBatch.read(data, self._url(workflow, name))
 
-        # Threads help because most of the time is waiting for the store.
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="batchy-archive") as pool:
-            return [batch for batch in pool.map(read, ids) if batch is not None]
+        return [batch for batch in _side_by_side(read, ids) if batch is not None]
 
     def audit(self, workflow: str) -> list[dict[str, Any]]:
         """Return the audit entries, newest first."""
@@ -121,6 +122,10 @@ class ArchiveFiles:
         """Write a closed batch."""
         self._write(batch.workflow, f"{_BATCHES}/{batch.batch_id}.json", batch.data())
 
+    def put_batches(self, batches: Collection[ArchivedBatch]) -> None:
+        """Write closed batches, in any order. After an error, some of them are there."""
+        _side_by_side(self.put_batch, batches)
+
     def put_audit(self, workflow: str, entries: Sequence[Mapping[str, Any]]) -> None:
         """Write all audit entries, newest first."""
         self._write(workflow, _AUDIT, {"version": VERSION, "workflow": workflow, "changes": [*entries]})
@@ -136,12 +141,9 @@ class ArchiveFiles:
             add_runs_and_days(batches, runs, days)
             self.put_pruned(workflow, runs, days)
         with self._translated_errors():
-            folder = self._folder(workflow) / _BATCHES
-            for batch in batches:
-                with contextlib.suppress(FileNotFoundError):
-                    (folder / f"{batch.batch_id}.json").unlink()
+            self._unlink_batches(workflow, [f"{batch.batch_id}.json" for batch in batches])
             if self._is_local:
-                remove_stale_files(folder.parent)
+                remove_stale_files(self._folder(workflow))
         return len(batches)
 
     def remove(self, workflow: str) -> None:
@@ -149,10 +151,9 @@ class ArchiveFiles:
         with self._translated_errors():
             self._forget_listings()
             folder = self._folder(workflow)
-            names = [f"{_BATCHES}/{name}" for name in list_names(folder / _BATCHES)]
-            for name in [*names, _AUDIT, _PRUNED, _LATEST]:
-                with contextlib.suppress(FileNotFoundError):
-                    self._path(workflow, name).unlink()
+            self._unlink_batches(workflow, list_names(folder / _BATCHES))
+            for name in (_AUDIT, _PRUNED, _LATEST):
+                self._unlink(workflow, name)
             if self._is_local:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -186,6 +187,13 @@ class ArchiveFiles:
         with self._translated_errors():
             write_whole(self._path(workflow, name), text)
 
+    def _unlink_batches(self, workflow: str, names: Collection[str]) -> None:
+        _side_by_side(lambda name: self._unlink(workflow, f"{_BATCHES}/{name}"), names)
+
+    def _unlink(self, workflow: str, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._path(workflow, name).unlink()
+
     def _forget_listings(self) -> None:
         """Drop the listings that fsspec caches: another worker may have written since."""
         if not self._is_local:
@@ -199,6 +207,17 @@ class ArchiveFiles:
             yield
         except Exception as error:
             raise ArchiveError(f"the archive {self.url} cannot be used: {first_line(error)}") from error
+
+
+def _side_by_side(work: Callable[[_Item], _Result], items: Collection[_Item]) -> list[_Result]:
+    """Do the same for many files at once, since most of the time is waiting for the store.
+
+    :returns: the results in the order of the items.
+    """
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batchy-archive") as pool:
+        return list(pool.map(work, items))
 
 
 def first_line(error: BaseException) -> str:

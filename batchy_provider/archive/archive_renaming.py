@@ -40,8 +40,8 @@ def move_archive(files: ArchiveFiles, old: str, new: str, audit: Sequence[Mappin
         return
     ids = files.batch_ids(old)
     for start in range(0, len(ids), _CHUNK):
-        for batch in files.read_batches(old, ids[start : start + _CHUNK]):
-            files.put_batch(_renamed_batch(batch, old, new))
+        found = files.read_batches(old, ids[start : start + _CHUNK])
+        files.put_batches([_renamed_batch(batch, old, new) for batch in found])
     runs, days = files.pruned(old)
     if runs or days:
         files.put_pruned(new, {renamed_run(run, old, new): each for run, each in runs.items()}, days)

@@ -142,9 +142,9 @@ class ArchiveService:
             return Written(workflow=workflow)
         batches = 0
         for ids in _chunks(comparison.unarchived, _CHUNK):
-            for batch in read_closed_batches(self._store.backend, workflow, ids):
-                self._files.put_batch(batch)
-                batches += 1
+            found = read_closed_batches(self._store.backend, workflow, ids)
+            self._files.put_batches(found)
+            batches += len(found)
         archived = self._files.latest(workflow)
         replaces = overwrite and comparison.relation in ("behind", "conflict")
         refused = None

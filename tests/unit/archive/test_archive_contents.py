@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import redis
 from archived import WORKFLOW, Site
 
+from batchy_provider.archive.archive_files import ArchiveFiles
+from batchy_provider.archive.archived_batch import ArchivedBatch
 from batchy_provider.core.values import Actor, CloseRequest, Holder, OpenRequest, Window, WorkflowConfig
 from batchy_provider.exceptions import (
     ArchiveError,
@@ -129,3 +132,28 @@ def test_the_temporary_file_of_a_killed_writer_is_ignored(site: Site, tmp_path: 
     assert site.files.latest(WORKFLOW) is not None
     assert site.files.workflows() == [WORKFLOW]
     assert site.files.batch_ids(WORKFLOW) == [site.store.status(WORKFLOW).batch.batch_id]
+
+
+def test_the_files_of_many_batches_are_written_and_removed_side_by_side(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an object store, each file takes a wait."""
+    for _ in range(2):
+        site.night()
+    site.files.remove(WORKFLOW)
+    together = threading.Barrier(2, timeout=30)
+
+    def waiting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if isinstance(args[-1], ArchivedBatch) or "batches" in str(args[-1]):
+                together.wait()
+            return method(*args)
+
+        return call
+
+    for name in ("put_batch", "_unlink"):
+        monkeypatch.setattr(ArchiveFiles, name, waiting(getattr(ArchiveFiles, name)))
+    assert site.service.write(WORKFLOW).batches == 2
+    assert len(site.files.batch_ids(WORKFLOW)) == 2
+    site.files.remove(WORKFLOW)
+    assert site.files.workflows() == []
