@@ -177,6 +177,9 @@ def measure(names: list[str], url: str, batches: int, rounds: int, *, tonight: b
         AFTER: first,
         "why, of the 50 rows": "/batchy/api/v1/why?" + "&".join(f"workflow={name}" for name in names[:50]),
         "one workflow": f"/batchy/api/v1/workflows/{names[0]}",
+        "gaps, beside the overview": "/batchy/api/v1/overview-gaps",
+        "metrics, for Prometheus": "/batchy/api/v1/metrics",
+        "history of all workflows": "/batchy/api/v1/history",
     }
     if tonight:
         asked["Tonight, 1,000 rows at most"] = "/batchy/api/v1/tonight"

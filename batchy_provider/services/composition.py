@@ -144,7 +144,8 @@ class Services(ForesightServices):
         """Data that was never loaded."""
         from batchy_provider.services.gaps import GapService
 
-        return GapService(store=lambda: self.store, names=self.names)
+        states = (lambda: self._states) if self._is_server else None
+        return GapService(store=lambda: self.store, names=self.names, states=states)
 
     @cached_property
     def fills(self) -> FillService:

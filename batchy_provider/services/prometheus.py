@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from batchy_provider.core.workflow_state import UnreadableWorkflow, WorkflowState
     from batchy_provider.services.answers import WorkflowSummary
     from batchy_provider.services.deadline_metrics import ExpectedEnds
-    from batchy_provider.services.gaps import GapService, GapTotal
+    from batchy_provider.services.gap_cache import GapTotal
+    from batchy_provider.services.gaps import GapService
     from batchy_provider.services.workflows import WorkflowService
     from batchy_provider.state.store import Store
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -22,24 +22,29 @@ from batchy_provider.state.protocol import Command, as_hash, reply_error
 from batchy_provider.state.scan import look_in_parts
 from batchy_provider.state.stored_values import is_workflow
 
+if TYPE_CHECKING:
+    from batchy_provider.state.outline_reader import Ask
+
 _AT_ONCE = 1000
 _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
 def scan_ledgers(
-    backend: Backend, names: Collection[str], *, with_history: bool = True
+    backend: Backend, names: Collection[str], *, with_history: bool = True, ask: Ask | None = None
 ) -> list[Snapshot | UnreadableWorkflow]:
     """Return workflows with their ledger, sorted by name. An error in one workflow makes only that one unreadable.
 
     :param names: which; one that is not in Redis is left out.
     :param with_history: make the ledger of a workflow that has none yet from its history. That reads all its batches.
         Without it, such a workflow is left out.
+    :param ask: sends commands that read, with their workflows; None: `Backend.pipelined`.
     """
     found: list[Snapshot | UnreadableWorkflow] = []
     wanted = [Keys(name, backend.cluster) for name in sorted(names)]
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
-        replies = backend.pipelined([command for keys in part for command in _questions(keys)])
+        asked = [(keys.workflow, command) for keys in part for command in _questions(keys)]
+        replies = ask(asked) if ask is not None else backend.pipelined([command for _, command in asked])
         size = len(_questions(part[0]))
         for at, keys in enumerate(part):
             state = _state_or_error(backend, keys, replies[at * size : (at + 1) * size], with_history)

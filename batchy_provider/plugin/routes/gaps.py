@@ -19,7 +19,7 @@ from batchy_provider.plugin.routes.batches import DateText
 from batchy_provider.plugin.routes.workflows import ChangeRequest
 from batchy_provider.plugin.security import AnyCaller, WorkflowEditor, WorkflowName, WorkflowReader
 from batchy_provider.services.fill_requests import FillNote, FillRequest, FillRun
-from batchy_provider.services.gaps import GapView, WorkflowGap
+from batchy_provider.services.gap_cache import GapView, WorkflowGap
 
 router = APIRouter(tags=["gaps"])
 
