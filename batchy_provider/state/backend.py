@@ -12,8 +12,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from batchy_provider.core.dates import format_date, from_unix
-from batchy_provider.core.names import check_workflow_name
-from batchy_provider.state.keys import EVENTS_CHANNEL, Keys
+from batchy_provider.state.keys import EVENTS_CHANNEL, Keys, keys_of
 from batchy_provider.state.packets import ask_server
 from batchy_provider.state.protocol import Command, decoded
 from batchy_provider.state.session import NO_CONFIRMATION, Clock, Confirmation, Session
@@ -63,7 +62,7 @@ class Backend:
 
         :raises InvalidNameError: if the name is not valid.
         """
-        return Keys(check_workflow_name(workflow), self.cluster)
+        return keys_of(workflow, self.cluster)
 
     def ask(self, workflow: str, *commands: Command, retry_seconds: float | None = None) -> list[Any]:
         """Send commands about one workflow in one packet, without a transaction, and return their replies.

@@ -30,7 +30,7 @@ def load_holder(data: Any) -> Holder:
 
     :raises FormError: if it has another form.
     """
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or _PROCESS not in data:
         return build(Holder, data)
     holder = build(Holder, {name: value for name, value in data.items() if name != _PROCESS})
     process = data.get(_PROCESS)

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+
+from batchy_provider.core.lazy import calculated_once
+from batchy_provider.core.names import check_workflow_name
 
 EVENTS_CHANNEL = "batchy:events"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Keys:
     """The Redis keys of one workflow.
 
@@ -19,10 +23,6 @@ class Keys:
 
     workflow: str
     cluster: bool = False
-    _live: str = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_live", f"{{{self.workflow}}}" if self.cluster else self.workflow)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -46,61 +46,70 @@ class Keys:
         """Those of `all` that are sorted sets; the others are hashes."""
         return (self.closed, self.history)
 
-    @property
+    @calculated_once
     def live(self) -> str:
         """Hash, job → JSON: the latest batch."""
-        return self._live
+        return f"{{{self.workflow}}}" if self.cluster else self.workflow
 
     def batch(self, batch_id: int) -> str:
         """Hash, job → JSON: one batch of the history."""
-        return f"{self._live}-{batch_id}"
+        return f"{self.live}-{batch_id}"
 
-    @property
+    @calculated_once
     def meta(self) -> str:
         """Hash: what only this package writes: configuration, owner, audit entries, records."""
-        return f"{self._live}:meta"
+        return f"{self.live}:meta"
 
-    @property
+    @calculated_once
     def runs(self) -> str:
         """Hash: run key → batch id."""
-        return f"{self._live}:runs"
+        return f"{self.live}:runs"
 
-    @property
+    @calculated_once
     def closed(self) -> str:
         """Sorted set: closed live batches by ``batch_end``, Unix seconds."""
-        return f"{self._live}:closed"
+        return f"{self.live}:closed"
 
-    @property
+    @calculated_once
     def loaded(self) -> str:
         """Hash: job → JSON, the intervals that it has loaded: the ledger."""
-        return f"{self._live}:loaded"
+        return f"{self.live}:loaded"
 
-    @property
+    @calculated_once
     def days(self) -> str:
         """Hash of earlier releases: data day → id of its last successful batch. The ledger takes it over."""
-        return f"{self._live}:days"
+        return f"{self.live}:days"
 
-    @property
+    @calculated_once
     def history(self) -> str:
         """Sorted set: all batch ids, scored by themselves."""
-        return f"{self._live}:history"
+        return f"{self.live}:history"
 
-    @property
+    @calculated_once
     def durations(self) -> str:
         """Hash: job → JSON, how long its latest successful executions took."""
-        return f"{self._live}:durations"
+        return f"{self.live}:durations"
 
-    @property
+    @calculated_once
     def progress(self) -> str:
         """Hash: job → JSON with the latest progress of its execution."""
-        return f"{self._live}:progress"
+        return f"{self.live}:progress"
 
-    @property
+    @calculated_once
     def outputs(self) -> str:
         """Hash: batch id and task → JSON, what a task of an open batch has left for later ones."""
-        return f"{self._live}:outputs"
+        return f"{self.live}:outputs"
 
-    @property
+    @calculated_once
     def offsets(self) -> str:
         """Hash: subscription → JSON, its offset and its leases."""
-        return f"{self._live}:told"
+        return f"{self.live}:told"
+
+
+@lru_cache(maxsize=256)
+def keys_of(workflow: str, cluster: bool) -> Keys:
+    """Return the keys of a workflow, checked and made once: an opening and a closing name some of them many times.
+
+    :raises InvalidNameError: if the name is not valid.
+    """
+    return Keys(check_workflow_name(workflow), cluster)

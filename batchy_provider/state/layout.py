@@ -79,7 +79,10 @@ def read_state(
         check_finished(state.rename, keys.workflow)
     if wants_ledger is not None and (of_run is not None or state.ledger_is_new or wants_ledger(state)):
         ledger = session.ask(*ledger_questions(keys))
-    state = session.follow(with_ledger(keys, state, *ledger)) if ledger else state.completed(ledger=UNREAD)
+    if not ledger:
+        state = state.completed(ledger=UNREAD)
+    else:
+        state = with_own_ledger(keys, state, *ledger) or session.follow(with_ledger(keys, state, *ledger))
     if state.overtaken_id is not None:
         (overtaken,) = read_batches(session, keys, [state.overtaken_id], watch=watch)
         state = state.completed(overtaken=overtaken)
@@ -102,6 +105,17 @@ def ledger_questions(keys: Keys) -> list[Command]:
     return [("HGETALL", keys.loaded), ("HGETALL", keys.days)]
 
 
+def with_own_ledger(keys: Keys, state: Snapshot, loaded: Any, days: Any) -> Snapshot | None:
+    """Complete a snapshot with the ledger that this package has written; None if `with_ledger` has to ask for more.
+
+    :param loaded: the first reply to `ledger_questions`.
+    :param days: the second one.
+    """
+    if state.ledger_is_new or days:
+        return None
+    return state.completed(ledger=codec.load_ledger(keys.loaded, as_hash(loaded)))
+
+
 def with_ledger(
     keys: Keys, state: Snapshot, loaded: Any, days: Any
 ) -> Generator[Sequence[Command], Sequence[Any], Snapshot]:
@@ -114,10 +128,10 @@ def with_ledger(
     :param loaded: the first reply to `ledger_questions`.
     :param days: the second one.
     """
+    if (own := with_own_ledger(keys, state, loaded, days)) is not None:
+        return own
     ledger = codec.load_ledger(keys.loaded, as_hash(loaded))
     day_of = {load_id(keys.days, batch_id): day for day, batch_id in as_hash(days).items()}
-    if not (state.ledger_is_new or day_of):
-        return state.completed(ledger=ledger)
     wanted = set(day_of)
     if state.ledger_is_new:
         (listed,) = yield [("ZREVRANGE", keys.history, 0, -1)]

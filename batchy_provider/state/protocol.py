@@ -39,10 +39,7 @@ def decoded(reply: Any) -> Any:
             for item in reply
         ]
     if kind is dict:
-        keys, values = _texts(reply.keys()), _texts(reply.values())
-        if keys is not None and values is not None:
-            return dict(zip(keys, values, strict=True))
-        return {decoded(key): decoded(value) for key, value in reply.items()}
+        return dict(zip(decoded(list(reply)), decoded(list(reply.values())), strict=True))
     return reply
 
 

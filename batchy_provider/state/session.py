@@ -69,7 +69,8 @@ class Session:
 
         :raises StateError: if a key holds another type than the command is for.
         """
-        return list(map(decoded, self._send(commands)))
+        replies: list[Any] = decoded(self._send(commands))
+        return replies
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one packet and return their replies as they are."""

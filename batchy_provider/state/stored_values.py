@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -147,9 +146,12 @@ def load_number(key: str, score: Any) -> float:
 
     :raises StateError: if it is not a finite number.
     """
-    with suppress(TypeError, ValueError):
-        if math.isfinite(number := float(score)):
-            return number
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number):
+        return number
     raise StateError(f"Redis sorted set {key!r} has a score {shown(score)}; expected a number")
 
 
