@@ -14,17 +14,21 @@ One cycle is an opening and a closing. Four ways, in turns in one run, on one Va
 The jobs are like the seed's: all have the same params, so that the store makes each value and each JSON text once.
 With ``--different`` each job has a param of its own.
 
-Run: ``python benchmarks/open_close.py [--seconds 0.8] [--rounds 5] [--different]``.
+With ``--apart``, another table: what a cycle of ``store`` and ``raw`` takes of the clients' processor time and of the
+server's, with more and more clients.
+
+Run: ``python benchmarks/open_close.py [--seconds 0.8] [--rounds 5] [--different] [--apart]``.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +41,9 @@ from batchy_provider.state.store import Store
 
 JOBS = (1, 10, 100)
 CLIENTS = (1, 16)
+CLIENTS_APART = (1, 4, 16)
+WARMING = 10
+"""Cycles before time counts."""
 Cycle = Callable[[], None]
 
 
@@ -148,18 +155,27 @@ class Found:
     """One measurement.
 
     :param rate: cycles a second.
-    :param processor: seconds of processor time for a cycle, of the clients and the server. Other programs on the
-        machine change it less than the rate.
+    :param client: seconds of processor time that a cycle takes in the client. Other programs on the machine change it
+        less than the rate.
+    :param server: the same, in the server.
     """
 
     rate: float
-    processor: float
+    client: float
+    server: float
+
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time for a cycle, of client and server together."""
+        return self.client + self.server
 
 
 def client_process(port: int, way: str, workflow: str, jobs: Jobs, start: Any, seconds: float, results: Any) -> None:
     with redis.Redis(port=port) as client:
         cycle = WAYS[way](client, workflow, jobs)
-        cycle()
+        gc.collect()  # it writes to most pages that the fork has left shared, so that none is copied while time counts
+        for _ in range(WARMING):
+            cycle()
         start.wait()
         count, used, end = 0, time.process_time(), time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -183,10 +199,11 @@ def measure(port: int, way: str, jobs: Jobs, clients: int, seconds: float) -> Fo
         start.wait()
         before = server_time(client)
         counts, times = zip(*(results.get() for _ in processes), strict=True)
-        used = server_time(client) - before + sum(times)
+        used = server_time(client) - before
     for process in processes:
         process.join()
-    return Found(rate=sum(counts) / seconds, processor=used / sum(counts))
+    cycles = sum(counts)
+    return Found(rate=cycles / seconds, client=sum(times) / cycles, server=used / cycles)
 
 
 def server_time(client: redis.Redis) -> float:
@@ -200,19 +217,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.8, help="how long one measurement runs")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each way; the medians are shown")
     parser.add_argument("--different", action="store_true", help="each job has a param of its own")
+    parser.add_argument("--apart", action="store_true", help="show the time of clients and server for themselves")
     arguments = parser.parse_args()
+    (show_apart if arguments.apart else show_ratios)(arguments)
+
+
+def show_ratios(arguments: argparse.Namespace) -> None:
+    """Print how the store compares with the other ways."""
     ratios = "store ÷ raw, time (goal ≤ 1.3) | the same, processor time | raw + JSON ÷ raw, processor time"
     print(f"| jobs | clients | store, cycles/s | {ratios} | original's round trips ÷ store, time |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     with ValkeyServer() as server:
         for jobs in [Jobs(count, arguments.different) for count in JOBS]:
             for clients in CLIENTS:
-                found: dict[str, list[Found]] = {way: [] for way in WAYS}
-                for _ in range(arguments.rounds):
-                    for way in WAYS:
-                        found[way].append(measure(server.port, way, jobs, clients, arguments.seconds))
-                    with redis.Redis(port=server.port) as client:
-                        client.flushall()
+                found = in_turns(server.port, WAYS, jobs, clients, arguments)
                 rates = {way: [each.rate for each in some] for way, some in found.items()}
                 used = {way: [each.processor for each in some] for way, some in found.items()}
                 figures = (
@@ -223,6 +241,35 @@ def main() -> None:
                     f"{ratio(rates['store'], rates['original']):.1f}",
                 )
                 print(f"| {jobs.count} | {clients} | {' | '.join(figures)} |", flush=True)
+
+
+def show_apart(arguments: argparse.Namespace) -> None:
+    """Print what clients and server take for a cycle, in microseconds of processor time."""
+    ways = ("store", "raw")
+    names = " | ".join(f"{way}, {side}" for side in ("client", "server") for way in ways)
+    print(f"| jobs | clients | {names} |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    with ValkeyServer() as server:
+        for jobs in [Jobs(count, arguments.different) for count in JOBS]:
+            for clients in CLIENTS_APART:
+                found = in_turns(server.port, ways, jobs, clients, arguments)
+                seconds = [statistics.median(each.client for each in found[way]) for way in ways]
+                seconds += [statistics.median(each.server for each in found[way]) for way in ways]
+                figures = " | ".join(f"{each * 1e6:,.0f}" for each in seconds)
+                print(f"| {jobs.count} | {clients} | {figures} |", flush=True)
+
+
+def in_turns(
+    port: int, ways: Iterable[str], jobs: Jobs, clients: int, arguments: argparse.Namespace
+) -> dict[str, list[Found]]:
+    """Measure ways in turns, round after round; returns way → its measurements."""
+    found: dict[str, list[Found]] = {way: [] for way in ways}
+    for _ in range(arguments.rounds):
+        for way, some in found.items():
+            some.append(measure(port, way, jobs, clients, arguments.seconds))
+        with redis.Redis(port=port) as client:
+            client.flushall()
+    return found
 
 
 def ratio(dividends: Sequence[float], divisors: Sequence[float]) -> float:
