@@ -32,7 +32,7 @@ Rule = Callable[[Facts, WorkflowFacts, DueTimes], Cause | None]
 def cause_of(facts: Facts, name: str) -> Cause:
     """Return why a workflow is not running, or not done. The workflows that it waits for have their own causes."""
     workflow = facts.workflows.get(name)
-    if workflow is None or (workflow.file is None and workflow.state is None and workflow.lost is None):
+    if workflow is None or not (workflow.exists or workflow.lost is not None):
         text = f"{name} is not known: neither Redis nor a workflow file has it (is the name right?)"
         return Cause(WhyCode.UNKNOWN_WORKFLOW, text)
     try:

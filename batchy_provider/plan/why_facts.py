@@ -149,6 +149,11 @@ class WorkflowFacts:
     empty: EmptyWindow | None = None
 
     @property
+    def exists(self) -> bool:
+        """Whether a file or Redis knows it."""
+        return self.file is not None or self.state is not None
+
+    @property
     def readable(self) -> WorkflowState | None:
         """Its state, if Redis has one that can be read."""
         return self.state if isinstance(self.state, WorkflowState) else None

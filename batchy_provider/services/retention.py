@@ -65,9 +65,9 @@ class RetentionService:
         store = self._store()
         results = self._results() if with_results else None
         archive = self._archive() if with_results else None
-        in_redis = set(store.workflows())
+        in_redis = {*store.workflows(), *store.history_only()}
         with_files = set(results.workflows()) if results is not None else set()
-        if workflow is not None and workflow not in with_files:
+        if workflow is not None and workflow not in with_files | in_redis:
             store.status(workflow)  # raises for a mistyped name
         names = sorted(in_redis | with_files) if workflow is None else [workflow]
 

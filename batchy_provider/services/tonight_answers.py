@@ -116,7 +116,8 @@ class TonightService:
         :raises UnknownWorkflowError: neither Redis nor a file knows one of them.
         """
         folder = self._catalog.read()
-        known = self._names.all() | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
+        in_redis = self._names.all()
+        known = in_redis | folder.workflows.keys() | diagnostics_by_workflow(folder.diagnostics).keys()
         wanted = known if only is None else known & set(only)
         if workflows:
             if must_exist and (unknown := sorted(set(workflows) - known)):
@@ -127,10 +128,10 @@ class TonightService:
         start, end = span
         now = self._store().backend.server_time()  # the plan may be some seconds old
         facts, expected = self._plan.foresee(wanted, max(0.0, (end - now) / timedelta(hours=1)))
-        shown = {name: facts.workflows[name] for name in wanted if _exists(facts.workflows[name])}
-        batches = self._outlines.read(
-            self._store().backend, [name for name, each in shown.items() if each.readable is not None], start, end
-        )
+        shown = {name: facts.workflows[name] for name in wanted if facts.workflows[name].exists}
+        # One without a live state may have batches all the same: those of backfills and fills.
+        read = [name for name, each in shown.items() if each.readable or (each.state is None and name in in_redis)]
+        batches = self._outlines.read(self._store().backend, read, start, end)
         plans: dict[str, list[ExpectedRun]] = {}
         for run in expected:
             plans.setdefault(run.workflow, []).append(run)
@@ -185,10 +186,6 @@ def _matches(name: str, workflow: Workflow | None, search: str | None) -> bool:
     model = workflow.model if workflow is not None else None
     texts = [name] if model is None else [name, model.description or "", model.owner or "", *model.tags]
     return any(search.casefold() in text.casefold() for text in texts)
-
-
-def _exists(facts: WorkflowFacts) -> bool:
-    return facts.file is not None or facts.state is not None
 
 
 def _row(

@@ -202,7 +202,7 @@ class WhyService:
 
         The number of round trips to Redis does not depend on the number of workflows. The archive is not asked.
 
-        :param only: the workflows to answer for; None for all.
+        :param only: the workflows to answer for; None for all. One that neither Redis nor a file knows is left out.
         :param sees_output: as in `of`.
         """
         scan = self._scan()
@@ -211,6 +211,7 @@ class WhyService:
         facts = scan.read(scan.neighbours.above(wanted), with_history=False)
         facts = self._with_airflow(facts)
         facts = self._with_output(facts, sees_output, if_fast=True)
+        wanted = [name for name in wanted if facts.workflows[name].exists]
         return {name: WhyView.of(found) for name, found in why_all(facts, wanted).items()}
 
     def failures(

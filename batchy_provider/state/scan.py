@@ -33,6 +33,8 @@ _KEYS_AT_ONCE = 10_000
 _MOST_JOBS = 5000
 """A hash with more fields, and nothing of this package's beside it, is another program's; it is not read."""
 
+_META = Keys("").meta
+"""How the key of what only this package writes ends."""
 _unforeseen = LogThrottle(logging.getLogger(__name__))
 
 
@@ -158,12 +160,16 @@ class Look:
 
 
 def candidates(backend: Backend) -> set[str]:
-    """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
+    """Return the names of all hashes that may be workflows, and of workflows that have batches of the history only.
+
+    Looks at every key of the Redis.
+    """
     with own_errors(backend.client):
-        names = list(dict.fromkeys(_candidates(backend)))
-    found: set[str] = set()
-    for start in range(0, len(names), AT_ONCE):
-        part = names[start : start + AT_ONCE]
+        names, described = _candidates(backend)
+    found = _with_batches(backend, sorted(described - names))
+    wanted = sorted(names)
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
         asked = [Keys(name, backend.cluster) for name in part]
         sizes = backend.pipelined([("HLEN", keys.live) for keys in asked])
         big = [keys for keys, size in zip(asked, sizes, strict=True) if isinstance(size, int) and size > _MOST_JOBS]
@@ -173,12 +179,38 @@ def candidates(backend: Backend) -> set[str]:
     return found
 
 
-def _candidates(backend: Backend) -> Iterator[str]:
+def history_only(backend: Backend) -> set[str]:
+    """Return the workflows that have batches, but no live state: backfills or fills alone have opened some.
+
+    Looks at every key of the Redis.
+    """
+    with own_errors(backend.client):
+        names, described = _candidates(backend)
+    return _with_batches(backend, sorted(described - names))
+
+
+def _with_batches(backend: Backend, names: Sequence[str]) -> set[str]:
+    """Return which of some workflows `history_only` returns."""
+    found: set[str] = set()
+    for start in range(0, len(names), AT_ONCE):
+        part = [Keys(name, backend.cluster) for name in names[start : start + AT_ONCE]]
+        there = backend.pipelined([("EXISTS", key) for keys in part for key in (keys.live, keys.history)])
+        found |= {keys.workflow for at, keys in enumerate(part) if there[2 * at : 2 * at + 2] == [0, 1]}
+    return found
+
+
+def _candidates(backend: Backend) -> tuple[set[str], set[str]]:
+    """Return the names of all hashes, and of all that have a hash like that of `Keys.meta`."""
+    names: set[str] = set()
+    described: set[str] = set()
     for key in backend.client.scan_iter(count=_KEYS_AT_ONCE, _type="HASH"):
         name = decoded(key)
+        live = name.removesuffix(_META)
+        into = names if live == name else described
         if backend.cluster:
-            if not (name.startswith("{") and name.endswith("}")):
+            if not (live.startswith("{") and live.endswith("}")):
                 continue
-            name = name[1:-1]
-        if is_workflow_name(name):
-            yield name
+            live = live[1:-1]
+        if is_workflow_name(live):
+            into.add(live)
+    return names, described

@@ -25,7 +25,7 @@ from batchy_provider.state.layout import last_success_command, load_rename, pres
 from batchy_provider.state.ledger_scan import scan_with_ledgers
 from batchy_provider.state.past_runs import PastRuns, read_past, with_past_runs
 from batchy_provider.state.protocol import Command, as_hash
-from batchy_provider.state.scan import candidates, overview, scan, scan_each
+from batchy_provider.state.scan import candidates, history_only, overview, scan, scan_each
 from batchy_provider.state.session import Session
 from batchy_provider.state.stored_values import check_jobs, load_id, load_progress
 from batchy_provider.state.wait_queries import ask
@@ -94,8 +94,12 @@ class StoreReader:
         return scan_with_ledgers(self.backend, names)
 
     def candidates(self) -> set[str]:
-        """Return the names of all hashes that may be workflows; looks at every key of the Redis."""
+        """Return the names of all hashes that may be workflows, and of those in `history_only`; see `scan.candidates`."""
         return candidates(self.backend)
+
+    def history_only(self) -> set[str]:
+        """Return the workflows that have batches, but no live state; see `scan.history_only`."""
+        return history_only(self.backend)
 
     def batch(self, workflow: str, batch_id: int) -> Batch:
         """Return one batch.
