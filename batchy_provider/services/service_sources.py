@@ -132,10 +132,15 @@ class ServiceSources:
         from batchy_provider.services.events import BACK, EventFeed
 
         def learn_name(event: Event) -> None:
-            if event == BACK or event.get("event") in ("remove", "rename"):
+            name, what = event.get("workflow"), event.get("event")
+            if event == BACK:
                 self.names.expire()
-            elif isinstance(name := event.get("workflow"), str):
+            elif isinstance(name, str) and what == "remove":
+                self.names.remove(name)
+            elif isinstance(name, str):
                 self.names.add(name)
+                if what == "rename":  # the event does not tell whether this is the old name or the new one
+                    self.names.renew()
 
         return EventFeed(lambda: self.store, learn_name)
 

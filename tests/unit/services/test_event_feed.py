@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from loaded_nights import ANN, load
 from redis import Redis
 from redis_server import Server
 
@@ -88,6 +89,41 @@ def test_a_name_that_comes_to_be_while_redis_is_looked_at_is_kept() -> None:
 
     names = WorkflowNames(lambda: Slow())
     assert names.all() == {"old", "new"}
+
+
+def test_a_scan_that_began_before_it_was_too_old_does_not_count() -> None:
+    """Also not for a name that an event has removed meanwhile."""
+    names: WorkflowNames
+    answers = [{"old", "gone"}, {"old", "new"}]
+
+    class Slow:
+        def candidates(self) -> set[str]:
+            found = answers.pop(0)
+            if answers:
+                names.remove("gone")
+                names.expire()
+            return found
+
+    names = WorkflowNames(lambda: Slow())
+    assert names.all() == {"old"}
+    assert names.all() == {"old", "new"}, "the next answer asks again, and waits for the reply"
+    assert names.all() == {"old", "new"}
+    assert not answers
+
+
+def test_after_an_event_the_very_next_answer_has_the_new_names(services: Services, redis_url: str) -> None:
+    heard: list[Any] = []
+    other = Services(store=lambda: Store(open_client(redis_url)))
+    load(other, 1, 2)
+    assert services.names.all() == {"sales"}
+    with services.events.watch(heard.append):
+        assert until(lambda: services.events.is_live)
+        other.renaming.rename("sales", "orders", actor=ANN)
+        assert until(lambda: len(heard) == 2)
+        assert [row.workflow for row in services.workflows.summaries()] == ["orders"]
+        other.removal.remove("orders", actor=ANN)
+        assert until(lambda: len(heard) == 3)
+        assert "orders" not in services.names.all()
 
 
 def test_one_watcher_that_fails_costs_no_other_an_event(own_server: Server, heard: list[dict[str, Any]]) -> None:
