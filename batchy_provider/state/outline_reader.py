@@ -34,6 +34,7 @@ _EARLIER = 5
 """So many batches that were opened before the span may still have been open within it."""
 _AT_ONCE = 1000
 _MOST_KNOWN = 100_000
+_UNREADABLE = "%s: its history cannot be read: %s"
 _damaged = LogThrottle(logging.getLogger(__name__))
 
 Ask = Callable[[Sequence[tuple[str, Command]]], list[Any]]
@@ -65,7 +66,7 @@ class _Found:
     """What one reading has found out of a workflow so far.
 
     :param ids: the batches that may have been open within the span, oldest first.
-    :param closed: batch id → when it was closed.
+    :param closed: batch id → when it was closed, of those that the list of closed live batches has.
     :param records: batch id → its record, as it is stored.
     """
 
@@ -78,15 +79,24 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A closed batch: nothing but its record changes any more."""
+    """A closed batch. It is the same as before if its record and the moment at which it was closed are the same.
+
+    Its id alone does not tell: a state that was restored or imported again may have the same batch, with another end.
+    """
 
     record: str | None
+    closed: datetime | None
     with_jobs: bool
     outline: BatchOutline
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether another reading can tell that it is the same: no list says when batches of others were closed."""
+        return self.outline.ended is not None and self.record is not None and self.closed is not None
+
 
 class OutlineReader:
-    """Read the batches of many workflows in a span of time. Batches that were closed are read from Redis once.
+    """Read the batches of many workflows in a span of time. Live batches that were closed are read from Redis once.
 
     Safe to share between threads.
     """
@@ -144,19 +154,26 @@ class OutlineReader:
             try:
                 found.append(_candidates(keys, replies[at * 4 : at * 4 + 4], unix_seconds(since)))
             except BatchyError as error:
-                _damaged.warning(keys.workflow, "%s: its history cannot be read: %s", keys.workflow, error)
+                _damaged.warning(keys.workflow, _UNREADABLE, keys.workflow, error)
         return found
 
     def _read_records(self, ask: Ask, listed: Sequence[_Found]) -> None:
         asked = [each for each in listed if each.ids]
-        commands: list[tuple[str, Command]] = [
-            (each.keys.workflow, ("HMGET", each.keys.meta, *(codec.record_field(batch) for batch in each.ids)))
-            for each in asked
-        ]
-        for each, reply in zip(asked, ask(commands), strict=True):
+        commands: list[tuple[str, Command]] = []
+        for each in asked:
+            fields = (codec.record_field(batch) for batch in each.ids)
+            commands.append((each.keys.workflow, ("HMGET", each.keys.meta, *fields)))
+            commands.append((each.keys.workflow, ("ZMSCORE", each.keys.closed, *each.ids)))
+        replies = ask(commands)
+        for each, records, scores in zip(asked, replies[::2], replies[1::2], strict=True):
             # A key of another program counts as one without records.
-            records = reply if isinstance(reply, list) else [None] * len(each.ids)
-            each.records = dict(zip(each.ids, records, strict=True))
+            each.records = dict(zip(each.ids, _list_or_nones(records, each.ids), strict=True))
+            closed = zip(each.ids, _list_or_nones(scores, each.ids), strict=True)
+            try:
+                each.closed = {i: load_score(each.keys.closed, score) for i, score in closed if score is not None}
+            except BatchyError as error:
+                each.ids = []
+                _damaged.warning(each.keys.workflow, _UNREADABLE, each.keys.workflow, error)
 
     # -- what they are ---------------------------------------------------------------------------------------
 
@@ -170,6 +187,7 @@ class OutlineReader:
                 for batch in each.ids
                 if (entry := self._known.get((each.keys.workflow, batch))) is not None
                 and entry.record == each.records[batch]
+                and entry.closed == each.closed.get(batch)
                 and (entry.with_jobs or len(each.ids) > _MOST_WHOLE)
             }
         unknown = {
@@ -182,7 +200,7 @@ class OutlineReader:
         with self._lock:
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
-            self._known |= {key: entry for key, entry in new.items() if entry.outline.ended is not None}
+            self._known |= {key: entry for key, entry in new.items() if entry.is_kept}
         known |= new
         return {
             each.keys.workflow: BatchesInSpan(
@@ -218,7 +236,7 @@ class OutlineReader:
             except BatchyError as error:
                 _warn(found.keys, key[1], error)
                 continue
-            new[key] = _Known(found.records[key[1]], key in hashes, entry)
+            new[key] = _Known(found.records[key[1]], found.closed.get(key[1]), key in hashes, entry)
         return new
 
 
@@ -233,8 +251,11 @@ def _candidates(keys: Keys, replies: Sequence[Any], since: float) -> _Found:
         keys=keys,
         ids=ids,
         left_out=max(0, (count or 0) - len(within)),
-        closed={batch: load_score(keys.closed, score) for batch, score in ends},
     )
+
+
+def _list_or_nones(reply: Any, ids: Sequence[int]) -> Sequence[Any]:
+    return reply if isinstance(reply, list) else [None] * len(ids)
 
 
 def _stored(found: _Found, batch: int, jobs: Any) -> StoredBatch | None:

@@ -228,7 +228,7 @@ def test_the_second_reading_takes_no_batches_from_redis(night: Night, monkeypatc
     assert sent.count("HGETALL") == 10
     assert read() == 9
     assert "HGETALL" not in sent
-    assert len(sent) == 5
+    assert len(sent) == 6
 
 
 def test_a_batch_of_the_original_server_is_read_from_its_jobs(night: Night) -> None:

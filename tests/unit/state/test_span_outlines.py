@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +27,7 @@ from batchy_provider.state.store import Store
 NAMES = [f"wf_{number}" for number in range(30)]
 QUESTION = {"time": 1, "multi": 1, "exec": 1, "watch": 1, "ping": 1}
 """What each answer asks."""
-ONE = {"zrevrangebyscore": 3, "zcount": 1, "hmget": 1}
+ONE = {"zrevrangebyscore": 3, "zcount": 1, "hmget": 1, "zmscore": 1}
 """What is asked for the batches of one workflow."""
 
 Night = Callable[..., dict[str, BatchesInSpan]]
@@ -74,6 +75,39 @@ def test_nothing_is_read_again_while_nothing_changes(store: Store, night: Night,
     assert sum(len(each.batches) for each in first.values()) == len(NAMES)
     assert commands(redis_client, lambda: night(NAMES)) == {**QUESTION, "time": 2}  # one for the span of this test
     assert all(each is first[name] for name, each in night(NAMES).items())
+
+
+@pytest.mark.parametrize("opener", ["this package", "the original server"])
+def test_a_batch_that_ends_again_after_an_older_backup_is_read_again(
+    store: Store, night: Night, redis_client: Redis, opener: str
+) -> None:
+    """Its id is the same, and perhaps its record: a batch of the original server has none."""
+
+    def close(outcome: str) -> None:
+        if opener == "this package":
+            store.close(WORKFLOW, CloseRequest(result="failed"))
+            return
+        status = {"failed": "failure"}.get(outcome, outcome)
+        for job, text in redis_client.hgetall(WORKFLOW).items():
+            fields = json.loads(text) | {"status": status, "batch_end": store.backend.server_time().isoformat()}
+            for key in (WORKFLOW, f"{WORKFLOW}-{fields['batch_id']}"):
+                redis_client.hset(key, job, json.dumps(fields))
+
+    succeed(store, "first")
+    store.open(WORKFLOW, request("second"))
+    if opener != "this package":
+        (batch, *_) = store.history(WORKFLOW)
+        redis_client.hdel(f"{WORKFLOW}:meta", f"batch:{batch.batch_id}", "owner")
+    backup = {key: redis_client.dump(key) for key in redis_client.keys()}
+    close("failed")
+    assert night([WORKFLOW]) == now(store, [WORKFLOW])
+    redis_client.flushdb()
+    for key, value in backup.items():
+        redis_client.restore(key, 0, value or b"")
+    close("success")
+    found = night([WORKFLOW])
+    assert len(found[WORKFLOW].batches) == 2
+    assert found == now(store, [WORKFLOW])
 
 
 def test_after_one_change_one_workflow_is_read(store: Store, night: Night, redis_client: Redis) -> None:
