@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from batchy_provider.core.dates import day_bounds, local_time, parse_date, to_utc, zone
+from batchy_provider.core.dates import day_bounds, local_time, parse_date, zone
 from batchy_provider.core.vocabulary import Kind, Status
 from batchy_provider.exceptions import BatchyError, RedisUnavailableError
 from batchy_provider.services.due_times import (
@@ -104,11 +104,11 @@ class CalendarDayService:
     def of(self, workflow: str, *, now: datetime | None = None) -> CalendarView:
         """Return the days from the first of last month to the end of the month in two months.
 
-        :param now: naive UTC; by default the time of this machine.
+        :param now: naive UTC; by default the time of the Redis server.
         :raises UnknownWorkflowError: neither a file nor Redis knows it; the message names the nearest.
         :raises InvalidFilesError: its file has errors.
         """
-        moment = now if now is not None else to_utc(datetime.now(timezone.utc))
+        moment = now if now is not None else self._store().backend.server_time()
         source = self._due_times.source(workflow)
         place = source.schedule.timezone
         today = local_time(moment, zone(place)).date()

@@ -67,7 +67,12 @@ class Services(ForesightServices):
         from batchy_provider.services.workflows import WorkflowService
 
         return WorkflowService(
-            store=lambda: self.store, catalog=self.catalog, names=self.names, audit=self._report, scan=self.scan
+            store=lambda: self.store,
+            catalog=self.catalog,
+            names=self.names,
+            audit=self._report,
+            scan=self.scan,
+            now=self.server_time,
         )
 
     @cached_property

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from batchy_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from batchy_provider.archive.archive_files import ArchiveFiles
     from batchy_provider.bundles.bundle_cache import BundleCache
     from batchy_provider.bundles.result_store import ResultStore
@@ -97,6 +99,11 @@ class ServiceSources:
         A server is asked often, so it keeps what it has read, and reads only what has changed since.
         """
         return self._states.scan(names) if self._is_server else self.store.scan(names)
+
+    def server_time(self) -> datetime:
+        """Return the time of the Redis server, naive UTC."""
+        known = self._states.server_time() if self._is_server else None
+        return self.store.backend.server_time() if known is None else known
 
     @cached_property
     def results(self) -> ResultStore:

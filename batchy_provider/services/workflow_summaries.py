@@ -7,10 +7,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.core.dates import format_date, to_utc
+from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import WorkflowConfig
@@ -46,7 +46,7 @@ def row_of(
     faults: int,
     waits_for: list[str],
     waited_for_by: list[str],
-    now: datetime | None = None,
+    now: datetime,
     deadlines: DeadlineCache | None = None,
 ) -> WorkflowSummary:
     """Return the row of a workflow in a list. An error in one workflow makes only its own row unreadable.
@@ -78,12 +78,12 @@ def summary_of(
     faults: int,
     waits_for: list[str],
     waited_for_by: list[str],
-    now: datetime | None = None,
+    now: datetime,
     deadlines: DeadlineCache | None = None,
 ) -> WorkflowSummary:
     """Summarize a workflow from its state, its file, or both.
 
-    :param now: naive UTC; None for the clock of this machine.
+    :param now: by the clock of the Redis server, which has written the dates of batches; naive UTC.
     :param deadlines: finds deadlines; None without a cache of them.
     """
     batch = state.batch if state is not None else None
@@ -91,7 +91,6 @@ def summary_of(
     config = workflow.config() if workflow is not None and state is None else None
     live = {} if state is None or batch is None or batch.status != "open" else state.progress
     last_success = state.last_success if state is not None else None
-    now = now or to_utc(datetime.now(timezone.utc))
     span = None if workflow is None else (deadlines or DeadlineCache()).find(workflow, last_success, now)
     deadline = None if span is None else span.deadline(now)
     return WorkflowSummary(

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchy_provider.config.diagnostics import Diagnostic, did_you_mean
-from batchy_provider.core.dates import format_date, to_utc
+from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import Fields, JobState
 from batchy_provider.core.typed_data import encodable
 from batchy_provider.core.values import Actor, WorkflowConfig
@@ -26,6 +25,8 @@ from batchy_provider.services.workflow_summaries import job_summaries, summary_o
 from batchy_provider.state.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from batchy_provider.config.catalog import Catalog
     from batchy_provider.services.answers import AuditLog
     from batchy_provider.services.known_workflows import WorkflowNames
@@ -45,6 +46,7 @@ class WorkflowService:
     :param names: which workflows Redis knows.
     :param audit: called with each change after it is made.
     :param scan: returns the state of many workflows; None to read it from the store.
+    :param now: returns the time of the Redis server, naive UTC; None to ask the store.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class WorkflowService:
         names: WorkflowNames,
         audit: AuditLog,
         scan: ScanStates | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
+        self._now = now or self._server_time
         self._catalog = catalog
         self._names = names
         self._scan: ScanStates = scan or (lambda names: self._store().scan(names))
@@ -123,7 +127,7 @@ class WorkflowService:
         workflows, known = files.folder.workflows, self._names.all() | files.folder.workflows.keys()
         names = known if only is None else known & set(only)
         states = {state.workflow: state for state in (scan or self._scan)(names)}
-        now = to_utc(datetime.now(timezone.utc))
+        now = self._now()
         found = [
             self._rows.row(
                 name,
@@ -180,7 +184,15 @@ class WorkflowService:
         config = workflow.config() if workflow is not None else None
         path = workflow.path if workflow is not None else Path(diagnostics[0].file) if diagnostics else None
         return WorkflowDetail(
-            summary=summary_of(name, state, workflow, faults=len(diagnostics), waits_for=waits, waited_for_by=waited),
+            summary=summary_of(
+                name,
+                state,
+                workflow,
+                faults=len(diagnostics),
+                waits_for=waits,
+                waited_for_by=waited,
+                now=self._now(),
+            ),
             job_states=list(job_summaries(name, state, config, nodes)),
             fields=encodable(state.jobs) if state is not None else {},
             changes=list(state.changes) if state is not None else [],
@@ -259,6 +271,9 @@ class WorkflowService:
         wanted = {str(path) for path in paths}
         found = inspect_folder(self._catalog.folder, look_into_bundles=False)
         return [diagnostic for diagnostic in found if not wanted or diagnostic.file in wanted]
+
+    def _server_time(self) -> datetime:
+        return self._store().backend.server_time()
 
     def unknown(self, name: str) -> UnknownWorkflowError:
         """Return the error for a workflow that neither Redis nor a file knows. It suggests the nearest name."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import redis
     from redis.connection import AbstractConnection
 
+    from batchy_provider.state.session import Clock
+
 CHANNEL = "__redis__:invalidate"
 """Where Redis tells connections of the older protocol which keys have changed."""
 TIMEOUT_SECONDS = 3.0
@@ -52,11 +54,13 @@ class KeyTracker:
     Not safe to share between threads. After any error, close it and make another: changes in between are lost.
 
     :param client: of a standalone server, or of the master that Sentinel names. Its pool gives no connections.
+    :param clock: as in `Backend`.
     :raises redis.RedisError: if the server cannot be reached, or refuses this user to track keys.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, clock: Clock = from_unix) -> None:
         self._process = os.getpid()
+        self._clock = clock
         self._pool = client.connection_pool
         self._reader = _connection(client)
         self._listener = _connection(client)
@@ -107,7 +111,7 @@ class KeyTracker:
                 is_known = False
             else:
                 keys.update(message[2])
-        return Changes(keys if is_known else None, from_unix(int(seconds), int(micros)))
+        return Changes(keys if is_known else None, self._clock(int(seconds), int(micros)))
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands that read, in one packet. The server tracks the keys that they name from now on.

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from batchy_provider.state.scan import AT_ONCE, look_at
 
 if TYPE_CHECKING:
     from batchy_provider.state.protocol import Command
+    from batchy_provider.state.session import Clock
     from batchy_provider.state.store import Store
 
 RECHECK_SECONDS = 300.0
@@ -37,6 +38,8 @@ _PAUSE_SECONDS = 5.0
 """How long to read everything after the connections were lost, before they are made again."""
 _REFUSED_SECONDS = 60.0
 """The same after the server has refused to track keys."""
+_TOLD_SECONDS = 1.0
+"""How long the server's time is known without asking again: a clock may be set meanwhile."""
 
 _log = LogThrottle(logging.getLogger(__name__))
 
@@ -89,6 +92,7 @@ class StateCache:
         self._versions = count(1)
         self._watched: str | None = None
         self._is_watching = False
+        self._told: tuple[datetime, float] | None = None
 
     def scan(self, names: Collection[str]) -> list[WorkflowState | UnreadableWorkflow]:
         """Return workflows with their state, sorted by name, and those that cannot be read; see `scan.scan`.
@@ -116,6 +120,14 @@ class StateCache:
             if self._now(store, names) is None:
                 return None
             return {name: self._known[name].version for name in names}
+
+    def server_time(self) -> datetime | None:
+        """Return the server's time, naive UTC, without asking for it; None if `scan` has not just been told of it."""
+        if self._told is None:
+            return None
+        then, at = self._told
+        passed = time.monotonic() - at
+        return then + timedelta(seconds=passed) if passed < _TOLD_SECONDS else None
 
     def ask(self, asked: Sequence[tuple[str, Command]]) -> list[Any]:
         """Send commands that read, and count changes of the keys that they read as changes of their workflows.
@@ -147,10 +159,12 @@ class StateCache:
         if not names or not isinstance(client, redis.Redis):
             return None
         try:
-            tracker = self._tracker or self._begin(client)
+            tracker = self._tracker or self._begin(client, store.backend.clock)
             if tracker is None:
                 return None
-            return self._refresh(tracker, store.backend.cluster, names)
+            now = self._refresh(tracker, store.backend.cluster, names)
+            self._told = now, time.monotonic()
+            return now
         except (redis.exceptions.NoPermissionError, redis.exceptions.ExecAbortError) as error:
             self._refused(error)
             return None
@@ -162,11 +176,11 @@ class StateCache:
             self._forget(0)  # replies may be left on the connections
             raise
 
-    def _begin(self, client: redis.Redis) -> KeyTracker | None:
+    def _begin(self, client: redis.Redis, clock: Clock) -> KeyTracker | None:
         if time.monotonic() < self._not_before:
             return None
         try:
-            self._tracker = KeyTracker(client)
+            self._tracker = KeyTracker(client, clock)
         except (redis.ConnectionError, redis.TimeoutError, OSError):
             raise
         except Exception as error:  # of the server, or of a client that makes its connections in another way
@@ -254,7 +268,7 @@ class StateCache:
         self._known.clear()
         self._workflow_of.clear()
         self._unreadable.clear()
-        self._watched, self._is_watching = None, False
+        self._watched, self._is_watching, self._told = None, False, None
         self._not_before = time.monotonic() + pause
         if tracker is not None:
             tracker.close()

@@ -94,7 +94,7 @@ class StoreReader:
         return scan_with_ledgers(self.backend, names)
 
     def candidates(self) -> set[str]:
-        """Return the names of all hashes that may be workflows, and of those in `history_only`; see `scan.candidates`."""
+        """Return the names of all hashes that may be workflows, and those of `history_only`; see `scan.candidates`."""
         return candidates(self.backend)
 
     def history_only(self) -> set[str]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright the batchy_provider authors
-"""A workflow of which only backfills or fills have opened batches, and none is live: its batches are found all the same."""
+"""A workflow that was only backfilled or filled, and never opened live: all faces find its batches."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_a_batch_that_ends_again_after_an_older_backup_is_read_again(
     if opener != "this package":
         (batch, *_) = store.history(WORKFLOW)
         redis_client.hdel(f"{WORKFLOW}:meta", f"batch:{batch.batch_id}", "owner")
-    backup = {key: redis_client.dump(key) for key in redis_client.keys()}
+    backup = {key: redis_client.dump(key) for key in redis_client.scan_iter()}
     close("failed")
     assert night([WORKFLOW]) == now(store, [WORKFLOW])
     redis_client.flushdb()

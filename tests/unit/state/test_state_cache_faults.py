@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -182,23 +182,20 @@ def test_rights_that_are_taken_away_and_given_back(own_server: Server, monkeypat
     cache.close()
 
 
-def test_a_clock_that_is_set_back_brings_a_hold_back(
-    store: Store, cache: StateCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_is_set_back_brings_a_hold_back(store: Store) -> None:
     opened_and_closed(store, "sales")
     now = store.backend.server_time()
     store.hold("sales", by=Actor("ops"), why="migration", until=format_date(now + timedelta(hours=1)))
+    moment = now
+    other = Store(store.backend.client, clock=lambda seconds, micros: moment)
+    cache = StateCache(lambda: other)
     for hours, is_held in ((0, True), (2, False), (0, True), (2, False)):
         moment = now + timedelta(hours=hours)
-
-        def read_clock(seconds: int, micros: int, moment: datetime = moment) -> datetime:
-            return moment
-
-        monkeypatch.setattr(key_tracker, "from_unix", read_clock)
         ((state,), (again,)) = (cache.scan(["sales"]) for _ in range(2))
         assert isinstance(state, WorkflowState)
         assert (state.hold is not None) is is_held
         assert again is state
+    cache.close()
 
 
 def test_a_fork_reads_over_connections_of_its_own(store: Store, cache: StateCache, redis_client: redis.Redis) -> None:
