@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from batchy_provider.bundles.errors import BundleError
 from batchy_provider.core.job_state import JobState
+from batchy_provider.operators.beside import FRESH_SECONDS
 from batchy_provider.operators.dag_run import run_keys_of
-from batchy_provider.operators.states_ahead import FRESH_SECONDS
 
 if TYPE_CHECKING:
     from batchy_provider.core.values import Batch

@@ -7,16 +7,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.operators.beside import FRESH_SECONDS
 from batchy_provider.operators.task_instances import states_of
 
 if TYPE_CHECKING:
     from batchy_provider.operators.task_instances import States
-
-FRESH_SECONDS = 5.0
-"""How long counts what was read before the task. Afterwards it is read again: somebody may have changed it."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,15 +23,15 @@ _log = logging.getLogger(__name__)
 class StatesAhead:
     """The states of some tasks.
 
-    :param read: when they were read, monotonic seconds.
+    :param asked: when Airflow was asked, monotonic seconds. Its answer may have taken long.
     """
 
     states: States
-    read: float = field(default_factory=time.monotonic)
+    asked: float
 
     def of(self, tasks: Collection[str]) -> States | None:
         """Return the states of some tasks; None if they are those of others, or too old."""
-        is_fresh = time.monotonic() - self.read < FRESH_SECONDS
+        is_fresh = time.monotonic() - self.asked < FRESH_SECONDS
         return self.states if is_fresh and self.states.keys() == set(tasks) else None
 
 
@@ -42,8 +40,9 @@ def ask_ahead(ti: Any, tasks: Sequence[str]) -> StatesAhead | None:
 
     :param ti: the running task's instance.
     """
+    asked = time.monotonic()
     try:
-        return StatesAhead(states_of(ti, ti.dag_id, ti.run_id, tasks))
+        return StatesAhead(states_of(ti, ti.dag_id, ti.run_id, tasks), asked)
     except Exception as error:
         _log.info("Airflow does not say yet how earlier tasks have ended: %s", error)
         return None
