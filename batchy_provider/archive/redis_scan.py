@@ -57,8 +57,8 @@ def scan_redis(session: Session, keys: Keys, *, watch: bool) -> RedisScan:
         record = codec.load_record(keys.meta, batch_id, text)
         if record is not None and record.status == "open":
             open_ids.add(batch_id)
-    if state.is_open and state.live_id is not None:
-        open_ids.add(state.live_id)
+    if state.open_id is not None:
+        open_ids.add(state.open_id)
     return RedisScan(
         state=state,
         now=now,

@@ -37,8 +37,8 @@ def set_window(state: Snapshot, start: object, names: Collection[str], now: date
             f"{state.workflow}: from_date {format_date(moment)} lies in the future (it is {format_date(now)} UTC); "
             "what arrives until then would be skipped"
         )
-    if state.is_open:
-        raise _held(state)
+    if state.open_id is not None:
+        raise _held(state, state.open_id)
     text = format_date(moment)
     moved = {name: state.jobs[name].starts_at(text) for name in names or state.jobs}
     change = record_foreign(state, now).then(
@@ -65,11 +65,11 @@ def load(
     """
     if not config.jobs:
         raise ConfigError(f"{config.name}: the configuration has no job; add at least one")
-    if state.is_open and (state.holder.is_run or has_lease(state, now)):
-        raise _held(state)
+    if state.open_id is not None and (state.holder.is_run or has_lease(state, now)):
+        raise _held(state, state.open_id)
     jobs = {name: JobState.new(given) for name, given in config.jobs.items()}
     change = record_foreign(state, now)
-    if state.is_open:
+    if state.open_id is not None:
         change = change.then(abort(state, now, by=by, why=why or "the workflow was reset to its file"))
     reset = Change(
         live=jobs,
@@ -142,10 +142,9 @@ def _check_jobs(state: Snapshot, names: Collection[str]) -> None:
             raise UnknownJobError(f"{state.workflow}: there is no job {name!r}; its jobs are {', '.join(state.jobs)}")
 
 
-def _held(state: Snapshot) -> BatchHeldError:
-    assert state.live_id is not None
+def _held(state: Snapshot, open_id: int) -> BatchHeldError:
     return BatchHeldError(
-        f"{state.workflow}: batch {state.live_id} is open, by {state.holder}; close or fail it first",
+        f"{state.workflow}: batch {open_id} is open, by {state.holder}; close or fail it first",
         holder=state.holder,
-        batch_id=state.live_id,
+        batch_id=open_id,
     )

@@ -44,7 +44,7 @@ def set_hold(
     change = Change(hold=hold, event=event(state.workflow, state.live_id, "hold", "live", now))
     if not state.jobs and config is not None:
         change = replace(change, live=given, config=StoredConfig.of(config))
-    return Decision(HoldSet(hold, active_hold(state, now), state.live_id if state.is_open else None), change)
+    return Decision(HoldSet(hold, active_hold(state, now), state.open_id), change)
 
 
 def release(state: Snapshot, now: datetime) -> Decision[Hold]:

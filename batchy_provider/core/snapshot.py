@@ -206,6 +206,14 @@ class Snapshot:
         record = self.live_record
         return record is not None and record.status == "open" and self.jobs.keys() <= {*record.left_out}
 
+    @property
+    def open_id(self) -> int | None:
+        """The id of the live batch if it is open. None also where jobs say ``open``, but none has an id to read.
+
+        Such a batch cannot be closed. So the next opening goes on over it, and no change waits for its end.
+        """
+        return self.live_id if self.is_open else None
+
     @calculated_once
     def status(self) -> Status:
         """What the live batch as a whole is."""

@@ -151,7 +151,7 @@ def check_deliveries(keys: Keys, subscription: Subscription) -> Asking:
         (ids,) = yield [_since(keys, offset)]
         state = load_snapshot(keys, as_hash(live), meta, None)
         foreign = _foreign(state)
-        still_open = state.live_id if state.is_open else None
+        still_open = state.open_id
         found = {load_id(keys.history, batch_id) for batch_id in ids}
         found |= {foreign.batch_id} if foreign is not None else set()
         may_deliver = any(batch_id != still_open and offset.is_free(batch_id, int(now)) for batch_id in found)

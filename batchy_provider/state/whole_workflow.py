@@ -92,8 +92,8 @@ class WholeWorkflow:
         :raises BatchHeldError: if one is.
         """
         state = self.state
-        if state.is_open and state.live_id is not None:
-            raise _held(state, state.live_id, state.holder)
+        if state.open_id is not None:
+            raise _held(state, state.open_id, state.holder)
         for batch_id, record in self.records.items():
             if record.status == "open" and f"-{batch_id}" in self.contents and batch_id != state.live_id:
                 raise _held(state, batch_id, Holder(by=f"run {record.run!r}" if record.run else record.by))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,8 @@ import redis
 from state_worlds import WORKFLOW
 from store_calls import CHANGES, QUESTIONS, request, succeed
 
-from batchy_provider.exceptions import (
-    StateError,
-)
+from batchy_provider.core.values import CloseRequest, WorkflowConfig
+from batchy_provider.exceptions import NotOpenError, StateError
 from batchy_provider.state.store import Store
 
 
@@ -77,6 +77,26 @@ def test_a_job_with_an_unknown_status_is_an_error(redis_client: redis.Redis, eve
     with pytest.raises(StateError, match="job 'extract' of workflow 'sales' has status 'running' in Redis"):
         Store(redis_client).open(WORKFLOW, request())
     assert everything() == before
+
+
+@pytest.mark.parametrize("batch_id", ["", ', "batch_id": "17"', ', "batch_id": 1.5', ', "batch_id": null'])
+@pytest.mark.parametrize("change", ["open", "set_window", "load", "disable"])
+def test_an_open_batch_that_nobody_can_close_stops_no_change(
+    redis_client: redis.Redis, change: str, batch_id: str
+) -> None:
+    """Another program may write ``open`` without a batch id that can be read."""
+    changes: dict[str, Callable[[Store], Any]] = {
+        **CHANGES,
+        "load": lambda store: store.load(WorkflowConfig(name=WORKFLOW, jobs={"extract": {}}), by="ops"),
+    }
+    redis_client.hset(WORKFLOW, "extract", f'{{"status": "open"{batch_id}}}')
+    store = Store(redis_client)
+    with pytest.raises(NotOpenError):
+        store.close(WORKFLOW, CloseRequest(result="success"))
+    changes[change](store)
+    if change != "open":
+        store.open(WORKFLOW, request())
+    assert store.close(WORKFLOW, CloseRequest(result="success")).status == "success"
 
 
 @pytest.mark.parametrize("ask", ["progress", "set_progress"])
