@@ -75,7 +75,8 @@ class WindowModel(FileModel):
     align: Align | None = Field(
         default=None,
         description="Windows end only at these boundaries, in `timezone`: each `hour`, `day`, `week` (from Monday) or "
-        "`month`, or at the fires of a cron expression. They start where the last one ended, so at boundaries too.",
+        "`month`, or at the fires of a cron expression. They start where the last one ended, so at boundaries too; "
+        "with `reprocess_hours`, at the boundary to which that reaches back.",
     )
     max: PositiveDuration | None = Field(
         default=None,

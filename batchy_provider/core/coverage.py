@@ -100,6 +100,9 @@ def _meant(batch: Batch, name: str, job: JobState, reached: datetime, timezone: 
     if batch.record is not None and batch.record.moved:
         return Interval(reached, reached)  # a requested window does not reach back
     try:
+        # A shaped window may reach back to a boundary. Its record knows that, also if the shape has changed since.
+        if (recorded := _recorded(batch, name, job, reached)) is not None:
+            return recorded
         back = overlap(batch.workflow, name, job)
         start = reached - back if back <= reached - datetime.min else datetime.min
         if cuts_to_midnight(batch.workflow, name, job):
@@ -107,3 +110,11 @@ def _meant(batch: Batch, name: str, job: JobState, reached: datetime, timezone: 
     except (BatchyError, OverflowError):
         start = reached
     return Interval(start, reached)
+
+
+def _recorded(batch: Batch, name: str, job: JobState, reached: datetime) -> Interval | None:
+    """Return the part that a window loads again by the record of its opening; None if that does not tell."""
+    match ((batch.record.loaded if batch.record is not None else None) or {}).get(name):
+        case [start, end] if start == job.from_date and parse_date(end) >= reached:
+            return Interval(parse_date(start), reached)
+    return None

@@ -56,7 +56,7 @@ def _load_again_from(state: Snapshot) -> dict[str, datetime]:
     all_jobs = state.last_success is not None and state.last_success.batch_id == 0
     limits = {}
     for name, job in state.jobs.items():
-        at = position_or_none(state.workflow, name, job, state.config.timezone)
+        at = position_or_none(state.workflow, name, job, state.config)
         if at is None or job.from_date is None or job.status == "success":
             continue
         if all_jobs or job.status == "new":

@@ -90,7 +90,7 @@ def _without_old_beginning(state: Snapshot, name: str, known: JobState, job: Job
     """
     if known.from_date is None or name in state.ledger:
         return job
-    before = position_or_none(state.workflow, name, known.without_window(), state.config.timezone)
+    before = position_or_none(state.workflow, name, known.without_window(), state.config)
     return job.without_window() if before is not None and _is_same(known.from_date, before.start) else job
 
 

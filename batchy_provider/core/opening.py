@@ -209,4 +209,4 @@ class _Opening(BatchDraft):
         return max(at.watermark, parse_date(last.to_date))
 
     def _position(self, name: str, job: JobState) -> Position:
-        return position(self.state.workflow, name, job, self.config.timezone)
+        return position(self.state.workflow, name, job, self.config)

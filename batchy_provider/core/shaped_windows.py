@@ -65,7 +65,7 @@ def shaped_windows(
         if limit.own_interval is None:
             return None
         shape = WindowShape()
-    at = {name: position(state.workflow, name, job, config.timezone) for name, job in jobs.items()}
+    at = {name: position(state.workflow, name, job, config) for name, job in jobs.items()}
     loaded = {name: loaded_until(state, name, job, at[name]) for name, job in jobs.items()}
     enabled = {name: end for name, end in loaded.items() if name not in left_out}
     found = next_slice(state.workflow, shape, enabled, limit)

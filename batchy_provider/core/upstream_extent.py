@@ -23,7 +23,7 @@ def extent(state: Snapshot) -> LoadedUntil:
             continue
         if status_of(state.workflow, name, job) != "success" and not state.ledger.get(name):
             return LoadedUntil(None, name, f"has not loaded anything yet (job {name})")
-        end = loaded_until(state, name, job, position(state.workflow, name, job, state.config.timezone))
+        end = loaded_until(state, name, job, position(state.workflow, name, job, state.config))
         if least.end is None or end < least.end:
             least = LoadedUntil(end, name)
     return least

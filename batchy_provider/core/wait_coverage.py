@@ -106,7 +106,7 @@ def _watermark(state: Snapshot, name: str, job: JobState, loaded: Intervals) -> 
     A later interval that a history batch has loaded does not end a wait while the live batches have not come so far.
     Without a live batch there is no such moment, and what lies before the first load is not missing.
     """
-    at = position_or_none(state.workflow, name, job, state.config.timezone)
+    at = position_or_none(state.workflow, name, job, state.config)
     if at is None or job.from_date is None or not loaded:
         return datetime.max
     return max(at.watermark, loaded[0].start)

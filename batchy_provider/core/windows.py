@@ -4,27 +4,43 @@
 
 A window goes from its start, inclusive, to its end, exclusive. After a success the next one starts where the last one
 ended, less the overlap. After anything else the job takes the same window again, extended to now.
+
+With boundaries (``align``), the overlap reaches back to one of them: a window loads whole days again, never a part.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from batchy_provider.core.boundaries import boundary_after, boundary_at
 from batchy_provider.core.dates import midnight, parse_date
 from batchy_provider.core.intervals import contiguous_end
 from batchy_provider.core.job_settings import beginning, cuts_to_midnight, initial, overlap
 from batchy_provider.core.job_state import INITIAL_DATE, JobState
 from batchy_provider.core.snapshot import Snapshot
 from batchy_provider.core.statuses import status_of
+from batchy_provider.core.window_shape import WindowShape
 from batchy_provider.exceptions import BatchyError, StateError, WindowError
+
+
+class StartRules(Protocol):
+    """What a workflow's configuration says of where windows start: all forms of the configuration have it."""
+
+    @property
+    def timezone(self) -> str:
+        """IANA name; of midnight, and of the boundaries."""
+
+    @property
+    def window(self) -> WindowShape | None:
+        """The shape of the windows; None if they have none."""
 
 
 class Position(NamedTuple):
     """How far a job has been loaded.
 
-    :param start: where its next window starts, overlap and cut included; naive UTC.
+    :param start: where its next window starts, overlap, boundary and cut included; naive UTC.
     :param watermark: how far it is loaded without a gap; the next window must reach at least up to here, or
         the watermark would go back.
     """
@@ -33,7 +49,7 @@ class Position(NamedTuple):
     watermark: datetime
 
 
-def position(workflow: str, name: str, job: JobState, timezone: str) -> Position:
+def position(workflow: str, name: str, job: JobState, rules: StartRules) -> Position:
     """Return how far a job has been loaded, by its latest state.
 
     A success hands on its ``batch_start`` (always equal to ``to_date`` unless the original server has opened
@@ -45,11 +61,11 @@ def position(workflow: str, name: str, job: JobState, timezone: str) -> Position
     last_from = _date(workflow, name, job, "from_date")
     if status_of(workflow, name, job) == "success" and last_end is not None:
         watermark = last_end
-        start = _less_overlap(watermark, workflow, name, job)
+        start = _less_overlap(watermark, workflow, name, job, rules)
     else:
         start = watermark = beginning(workflow, name, job) if last_from is None else last_from
     if cuts_to_midnight(workflow, name, job):
-        start = midnight(start, timezone)
+        start = midnight(start, rules.timezone)
     return Position(start, watermark)
 
 
@@ -59,7 +75,7 @@ _SETTINGS_OF_POSITION = ("reprocess_hours", "trunc_start", INITIAL_DATE)
 
 
 def position_key(job: JobState) -> tuple[object, ...]:
-    """Return what `position` depends on, as a key: two jobs with the same key have the same position."""
+    """Return what `position` depends on, as a key: two jobs of a workflow with the same key have the same position."""
     state = job.fields if job.state is None else job.state
     given = job.fields if job.given is None else job.given
     values = (*map(state.get, _STATE_OF_POSITION), *map(given.get, _SETTINGS_OF_POSITION))
@@ -93,6 +109,8 @@ def _loaded_by_ledger(state: Snapshot, name: str, job: JobState, at: Position) -
     if end == at.start:
         # The window may begin in a gap that lies before what the job has loaded.
         back = overlap(state.workflow, name, job)
+        if back and (align := _align(state.config)) is not None:
+            back += boundary_after(align, state.config.timezone, at.start) - at.start - _TICK
         back += _LONGEST_DAY if cuts_to_midnight(state.workflow, name, job) else timedelta()
         end = max((each.end for each in loaded if at.start < each.end and each.end - at.start <= back), default=end)
     if state.last_success is None:
@@ -102,13 +120,16 @@ def _loaded_by_ledger(state: Snapshot, name: str, job: JobState, at: Position) -
 
 
 _LONGEST_DAY = timedelta(hours=25)
+_TICK = timedelta(microseconds=1)
+
+
+def _align(rules: StartRules) -> str | None:
+    return None if rules.window is None else rules.window.align
 
 
 def watermarks(state: Snapshot) -> dict[str, datetime]:
     """Return job → its watermark; without the jobs whose state or configuration cannot be read."""
-    found = {
-        name: position_or_none(state.workflow, name, job, state.config.timezone) for name, job in state.jobs.items()
-    }
+    found = {name: position_or_none(state.workflow, name, job, state.config) for name, job in state.jobs.items()}
     return {name: at.watermark for name, at in found.items() if at is not None}
 
 
@@ -122,20 +143,26 @@ def initial_dates(state: Snapshot) -> dict[str, datetime]:
     return found
 
 
-def position_or_none(workflow: str, name: str, job: JobState, timezone: str) -> Position | None:
+def position_or_none(workflow: str, name: str, job: JobState, rules: StartRules) -> Position | None:
     """Return how far a job has been loaded, or None if its state or configuration cannot be read."""
     try:
-        return position(workflow, name, job, timezone)
+        return position(workflow, name, job, rules)
     except (BatchyError, OverflowError):
         return None
 
 
-def _less_overlap(watermark: datetime, workflow: str, name: str, job: JobState) -> datetime:
+def _less_overlap(watermark: datetime, workflow: str, name: str, job: JobState, rules: StartRules) -> datetime:
+    """Return where a window starts that loads the overlap again: on a boundary, if windows have them.
+
+    It reaches back no further than ``initial_date``. Without an overlap the windows touch, wherever the last one ended.
+    """
     back = overlap(workflow, name, job)
     first = initial(workflow, name, job)
     reach = watermark - (datetime.min if first is None else min(watermark, first))
     if back <= reach:
-        return watermark - back
+        start = watermark - back
+        align = _align(rules) if back else None
+        return start if align is None else max(boundary_at(align, rules.timezone, start), watermark - reach)
     if first is not None:
         return watermark - reach
     raise WindowError(

@@ -157,12 +157,9 @@ def job_summaries(
         given: Mapping[str, Any] = config.jobs.get(name, {}) if config is not None else {}
         node = nodes.get(name)
         report = state.progress.get(name) if state is not None else None
-        zone = state.timezone if state is not None else "UTC"
-        at = position_or_none(workflow, name, JobState(stored), zone) if stored else None
+        at = position_or_none(workflow, name, JobState(stored), state) if state is not None and stored else None
         known_in_file = config is not None and name in config.jobs
-        reset = (
-            position_or_none(workflow, name, JobState.new(given), config.timezone) if config and known_in_file else None
-        )
+        reset = position_or_none(workflow, name, JobState.new(given), config) if config and known_in_file else None
         disabled = name in (state.disabled if state is not None else config.disabled if config is not None else ())
         yield JobSummary(
             job=name,

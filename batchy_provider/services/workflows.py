@@ -156,7 +156,7 @@ class WorkflowService:
             if isinstance(state, UnreadableWorkflow):
                 continue
             positions = [
-                position_or_none(state.workflow, job, JobState(fields), state.timezone)
+                position_or_none(state.workflow, job, JobState(fields), state)
                 for job, fields in state.jobs.items()
                 if job not in state.disabled and fields
             ]

@@ -38,6 +38,7 @@ def batch(
 ) -> Batch:
     moved = fields.pop("moved", False)
     left_out = fields.pop("left_out", ())
+    loaded = fields.pop("loaded", None)
     job = {
         "status": status,
         "from_date": format_date(at(start)),
@@ -46,7 +47,15 @@ def batch(
     }
     jobs: dict[str, Fields] = {"extract": job | fields, "load": job | fields}
     record = BatchRecord(
-        kind=kind, started="", to_date="", day="", reason="", status=status, moved=moved, left_out=left_out
+        kind=kind,
+        started="",
+        to_date="",
+        day="",
+        reason="",
+        status=status,
+        moved=moved,
+        left_out=left_out,
+        loaded=None if loaded is None else {name: [format_date(at(hour)) for hour in loaded] for name in jobs},
     )
     return Batch(workflow="sales", batch_id=number, status=status, kind=kind, jobs=jobs, record=record)
 
@@ -85,6 +94,19 @@ def test_only_as_much_as_the_configuration_says_is_meant_to_load_again() -> None
     assert doubles(told(batch(1, 0, 30), batch(2, 24, 48, trunc_start=True))) == []
     asked_for = told(batch(1, 0, 24), batch(2, 22, 48, reprocess_hours=2, moved=True))
     assert doubles(asked_for) == [(slice_of(22, 24), (1, 2))]
+
+
+def test_a_window_that_reached_back_to_a_boundary_is_meant_to_load_that_again() -> None:
+    """Its record tells so: the configuration may be another one by now."""
+    days = (batch(1, 0, 48), batch(2, 24, 72, reprocess_hours=2, loaded=(24, 48)))
+    assert doubles(told(*days)) == []
+    assert told(*days).reaching_back == 1
+    # What was loaded meanwhile, or a window that does not begin where the record says, is judged as any other.
+    for loaded in ((24, 30), (20, 48)):
+        too_far = told(batch(1, 0, 48), batch(2, 24, 72, reprocess_hours=2, loaded=loaded))
+        assert doubles(too_far) == [(slice_of(24, 46), (1, 2))]
+    asked_for = told(batch(1, 0, 48), batch(2, 24, 72, reprocess_hours=2, loaded=(24, 48), moved=True))
+    assert doubles(asked_for) == [(slice_of(24, 48), (1, 2))]
 
 
 def test_the_cut_to_midnight_is_that_of_the_workflow_s_timezone() -> None:

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from state_worlds import FIRST, World, short, spans, window
+from state_worlds import FIRST, Clock, PureStore, World, short, spans, window
 
+from batchy_provider.core.dates import format_date
 from batchy_provider.core.vocabulary import NothingToLoad, Reason
 from batchy_provider.core.window_shape import WindowShape
+from batchy_provider.core.windows import loaded_until, position
 from batchy_provider.exceptions import NothingToLoadError
 
 DAY = timedelta(days=1)
@@ -81,6 +84,40 @@ def test_days_on_which_clocks_change_are_one_window_each(sales: World) -> None:
         ("2026-10-24T22:00", "2026-10-25T23:00"),  # 25 hours
         ("2026-10-25T23:00", "2026-10-26T23:00"),
     ]
+
+
+def test_an_overlap_loads_whole_days_again(sales: World) -> None:
+    """Two hours of a day are no whole day. A retry has the same window."""
+    sales.timezone = "Europe/Paris"
+    sales.jobs = {"extract": {"initial_date": "2026-10-20T10:00:00", "reprocess_hours": 2}}
+    shaped(sales, align="day", max=DAY)
+    found = [window(sales.night(f"2026-10-28T0{hour}:00")) for hour in range(3)]
+    assert found == [
+        ("2026-10-20T10:00", "2026-10-20T22:00"),
+        ("2026-10-20T10:00", "2026-10-21T22:00"),  # not before initial_date
+        ("2026-10-20T22:00", "2026-10-22T22:00"),
+    ]
+    again = ("2026-10-21T22:00", "2026-10-23T22:00")
+    assert [window(sales.night(f"2026-10-28T0{hour}:00", result="failed")) for hour in (4, 5)] == [again, again]
+    assert window(sales.night("2026-10-28T06:00")) == again
+    assert spans(sales.store.ledger()) == [("2026-10-20T10:00", "2026-10-23T22:00")]
+
+
+def test_an_overlap_that_begins_in_a_gap_does_not_hide_what_is_loaded_after_it(clock: Clock) -> None:
+    """Also where the record of the batch is lost, and only the ledger tells how far the job is loaded."""
+    store = PureStore(clock)
+    sales = World(store, clock)
+    sales.jobs = {"extract": {"initial_date": SINCE, "reprocess_hours": 2}}
+    shaped(sales, align="day", max=DAY)
+    sales.night("2026-11-02T02:00")
+    sales.at("2026-11-10T01:00")
+    sales.store.set_window("sales", "2026-11-09T22:00", by="ops")
+    assert window(sales.night("2026-11-10T02:00")) == ("2026-11-09T22:00", "2026-11-10T00:00")
+    assert window(sales.night("2026-11-11T02:00", result="failed")) == ("2026-11-09T00:00", "2026-11-11T00:00")
+    state = replace(store.snapshot(), owner=None)
+    job = state.jobs["extract"]
+    at = position("sales", "extract", job, state.config)
+    assert short(format_date(loaded_until(state, "extract", job, at))) == "2026-11-10T00:00"
 
 
 def test_a_window_ends_when_the_run_was_due(sales: World) -> None:

@@ -14,6 +14,7 @@ from state_worlds import FIRST, World, window
 
 from batchy_provider.core.dates import format_date
 from batchy_provider.core.job_state import JobState
+from batchy_provider.core.snapshot import StoredConfig
 from batchy_provider.core.windows import position
 from batchy_provider.exceptions import ConfigError, StateError, WindowError
 
@@ -21,7 +22,7 @@ SUCCESS = {"status": "success", "from_date": "2026-01-01T02:00:00", "batch_start
 
 
 def start(timezone: str = "UTC", **job: Any) -> str:
-    return format_date(position("sales", "extract", JobState(job), timezone).start)
+    return format_date(position("sales", "extract", JobState(job), StoredConfig(timezone=timezone)).start)
 
 
 def test_after_a_success_the_next_window_starts_where_the_last_one_ended() -> None:
@@ -175,7 +176,7 @@ def test_no_window_ever_starts_behind_the_watermark(
         "trunc_start": trunc,
         "initial_date": None if initial is None else format_date(initial),
     }
-    found = position("sales", "extract", JobState(job), timezone)
+    found = position("sales", "extract", JobState(job), StoredConfig(timezone=timezone))
     assert found.start <= found.watermark == watermark
     if not trunc:
         assert watermark - found.start <= timedelta(hours=hours or 0)

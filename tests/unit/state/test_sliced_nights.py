@@ -171,10 +171,13 @@ class SlicedNights(RuleBasedStateMachine):
                 # A job that was switched on since may have older data, which comes first.
                 if self.last_off == self._off():
                     assert end >= self.last[name][1], "and ends no earlier"
-                    assert end == self.last[name][1] or not self.last_more, "what was full is as it was"
+                    assert end == self.last[name][1] or name not in self.last_cut, "what was full is as it was"
             elif self.loaded[name] and not self.cut:
                 floor = min(SINCE, reached)
-                assert start == max(reached - timedelta(hours=self.overlap), floor), "windows touch"
+                back = reached - timedelta(hours=self.overlap)
+                if self.overlap and self.shape.align is not None:
+                    back = boundary_at(self.shape.align, self.zone, back)
+                assert start == max(back, floor), "windows touch, or reach back to a boundary"
             assert end <= self.clock.now - self.shape.delay
             if self.shape.align is not None:
                 assert boundary_at(self.shape.align, self.zone, end) == end
@@ -183,7 +186,10 @@ class SlicedNights(RuleBasedStateMachine):
                 assert end <= full + timedelta(hours=2 if self.shape.align else 0)
 
     def _end(self, batch: Batch, how: str, *, cleared: bool = False) -> None:
-        self.last_more, self.last_off = bool(batch.record and batch.record.more), self._off()
+        # A job that took no part may go further the next time: what was cut is the window of others.
+        more = batch.record is not None and batch.record.more
+        self.last_cut = {name for name, _, _ in self._windows(batch)} if more else set()
+        self.last_off = self._off()
         if batch.kind == "live":
             for name, start, end in self._windows(batch):
                 self.last[name] = (start, end)
