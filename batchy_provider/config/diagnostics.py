@@ -40,7 +40,7 @@ class Code(str, Enum):
     FILE_NAME = "file_name", "the name of the file is not one of a workflow"
     DUPLICATE_WORKFLOW = "duplicate_workflow", "another file already defines this workflow"
     NOT_UTF8 = "not_utf8", "the file is not UTF-8 text"
-    TOO_LARGE = "too_large", "too many bytes, values, levels, digits or folders"
+    TOO_LARGE = "too_large", "too many bytes, values, characters, levels, digits or folders"
     YAML_SYNTAX = "yaml_syntax", "the file is not YAML, or uses YAML that workflow files do not allow"
     JSON_SYNTAX = "json_syntax", "the file is not JSON"
     UNEXPECTED = "unexpected", "the check itself failed"

@@ -34,8 +34,6 @@ class Document:
     _text: str = field(repr=False)
     has_rewritten: bool = False
     """Whether YAML reads one of its values as something that is written in another way, such as ``0022``."""
-    has_aliases: bool = False
-    """Whether the text has anchors, so that one value may be in the data many times."""
 
     @property
     def texts(self) -> Any:
@@ -120,7 +118,7 @@ def parse(text: str, *, is_json: bool = False) -> Document:
         document = Document(_parse_json(text), text)
     else:
         builder = Builder(text)
-        document = Document(builder.build()[0], text, builder.has_rewritten, bool(builder.anchors))
+        document = Document(builder.build()[0], text, builder.has_rewritten)
     try:
         check_plain(document.data)
     except PlainDataError as error:

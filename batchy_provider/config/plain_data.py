@@ -16,12 +16,15 @@ from batchy_provider.core.storable_text import text_problem
 
 MAX_DEPTH = 50
 MAX_VALUES = 100_000
+MAX_CHARACTERS = 8 * 1024 * 1024
+"""Characters of all keys and texts. A file without aliases has fewer bytes than this."""
 MAX_DIGITS = 1000
 """Digits of a number. Python itself refuses to write whole numbers of more than 4,300."""
 
 _MAX_BITS = int(MAX_DIGITS * math.log2(10))
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _TOO_MANY = f"more than {MAX_VALUES} values (each use of an alias counts)"
+_TOO_MUCH = f"more than {MAX_CHARACTERS} characters of text (each use of an alias counts)"
 _TOO_LONG = f"a number of more than {MAX_DIGITS} digits; write it in quotes if it is text"
 
 
@@ -47,6 +50,7 @@ def check_plain(data: Any) -> None:
 class _Check:
     def __init__(self) -> None:
         self.values = 0
+        self.characters = 0
 
     def value(self, value: Any, path: KeyPath, depth: int) -> None:
         self.values += 1
@@ -54,6 +58,7 @@ class _Check:
             raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_MANY))
         kind = type(value)
         if kind is str:
+            self.count(value, path)
             if (message := text_problem(value)) is not None:
                 raise PlainDataError(Violation(path, Code.UNSTORABLE, message))
         elif kind is dict:
@@ -73,6 +78,12 @@ class _Check:
         if depth == 0:
             raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_DEEP))
         for key, item in mapping.items():
+            self.count(key, path)
             if (message := text_problem(key, "key")) is not None:
                 raise PlainDataError(Violation((*path, key), Code.UNSTORABLE, message, at_key=True))
             self.value(item, (*path, key), depth - 1)
+
+    def count(self, text: str, path: KeyPath) -> None:
+        self.characters += len(text)
+        if self.characters > MAX_CHARACTERS:
+            raise PlainDataError(Violation(path, Code.TOO_LARGE, _TOO_MUCH))

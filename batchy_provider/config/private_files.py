@@ -20,6 +20,8 @@ _TOUCH_AGE = 24 * 3600.0
 _UNFINISHED_AGE = 3600.0
 """The same for a file whose writer was killed: many of them would fill the disk."""
 _UNFINISHED = "unfinished-"
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Follow no link, and do not wait for a writer if it is a FIFO."""
 
 
 def digest(*parts: str | bytes) -> str:
@@ -52,7 +54,7 @@ class PrivateFile:
         """Return its content; nothing if there is none, if it is damaged, or if other users could have written it."""
         with suppress(OSError):
             if self._is_private():
-                descriptor = os.open(self._folder / self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                descriptor = os.open(self._folder / self._name, _READ)
                 with os.fdopen(descriptor, "rb") as file:
                     # The folder may be another one by now, if others can rename what is beside it.
                     found = os.fstat(descriptor)

@@ -27,6 +27,12 @@ from batchy_provider.config.workflow import Workflow
 
 log = logging.getLogger(__name__)
 
+_MAX_TEXT = 50_000
+"""Characters of a file's data as JSON, which writes aliases out."""
+_MAX_FACTOR = 4
+"""Characters of JSON for each byte of a larger file: more than JSON needs without aliases. A file whose aliases make
+more of it is read again each time, since its data would fill the cache."""
+
 _ANY_DAY = "-"
 """In place of the day on which a file was valid, if no check of it depends on the day."""
 
@@ -80,10 +86,11 @@ class CachingReader(Reader):
             return documents[0]
 
         workflow, diagnostics = self._read(path, document)
-        # JSON writes aliases out: a few lines of YAML could become gigabytes.
-        if workflow is not None and not documents[0].has_aliases:
-            day = self.today if depends_on_date(workflow.model) else _ANY_DAY
-            self._valid[key] = f"{day} {json.dumps(documents[0].data)}"
+        if workflow is not None:
+            text = json.dumps(documents[0].data)
+            if len(text) <= max(_MAX_TEXT, _MAX_FACTOR * len(raw)):
+                day = self.today if depends_on_date(workflow.model) else _ANY_DAY
+                self._valid[key] = f"{day} {text}"
         return workflow, diagnostics
 
     def is_remembered(self, key: str) -> bool:
@@ -126,6 +133,7 @@ class CachingReader(Reader):
             return None
 
     def _keys_above(self, folder: Path) -> str:
+        """Return the digest of the keys that the files of a folder inherit."""
         if folder not in self._inherited:
-            self._inherited[folder] = json.dumps(self.defaults(folder))
+            self._inherited[folder] = digest(json.dumps(self.defaults(folder)))
         return self._inherited[folder]

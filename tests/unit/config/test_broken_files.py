@@ -57,6 +57,16 @@ BROKEN_FILES: dict[str, tuple[str, bytes, str]] = {
         + b"".join(b"x-%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 9)),
         "a.yaml:5:43: more than 100000 values (each use of an alias counts)",
     ),
+    "long aliases": (
+        "a.yaml",
+        b"x-0: &a " + b"x" * 1_000_000 + b"\njobs: {a: {bash: echo, params: {p: [" + b"*a, " * 10 + b"]}}}\n",
+        "a.yaml:2:65: jobs.a.params.p[7]: more than 8388608 characters of text (each use of an alias counts)",
+    ),
+    "aliases of long keys": (
+        "a.yaml",
+        b"x-0: &a {" + b"x" * 900 + b": 1}\nx-1: [" + b"*a, " * 10_000 + b"]\n",
+        "more than 8388608 characters of text (each use of an alias counts)",
+    ),
     "malformed JSON": ("a.json", b'{"jobs": {"a": {"bash": "echo"},}}', "not valid JSON"),
     "a key twice in JSON": (
         "a.json",

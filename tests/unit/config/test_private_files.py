@@ -57,6 +57,15 @@ def test_a_folder_or_file_that_is_a_link_is_not_used(folder: Path, tmp_path: Pat
     assert (tmp_path / "elsewhere" / "one").read_bytes() == b"of another"
 
 
+def test_a_fifo_in_place_of_a_file_stops_nobody(folder: Path) -> None:
+    """Opening it would wait for a writer that never comes."""
+    folder.mkdir(mode=0o700)
+    os.mkfifo(folder / "one", 0o600)
+    assert PrivateFile("one").read() == b""
+    PrivateFile("one").replace(b"content")
+    assert PrivateFile("one").read() == b"content"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_a_file_or_folder_of_another_user_is_not_used(folder: Path) -> None:
     PrivateFile("one").replace(b"content")

@@ -347,6 +347,36 @@ ERRORS = {
 }
 
 
+def test_a_file_with_aliases_is_cached_like_any_other(cfg: Path, checked: list[str]) -> None:
+    (cfg / "script.yaml").write_text(
+        "x-all: &all {retries: 2, params: &p {k: [1]}}\njobs: {a: {bash: echo, <<: *all}}\n"
+    )
+    assert build_dags(cfg)[0]["script"].get_task("a").retries == 2
+    checked.clear()
+    again = build_dags(cfg)[0]["script"]
+    assert checked == []
+    assert attributes(again) == attributes(build.build_dag(of_text(cfg, "script", (cfg / "script.yaml").read_text())))
+
+
+@pytest.mark.parametrize(
+    ("text", "uses", "is_cached"),
+    [("é" * 250_000, 0, True), ("x" * 60_000, 1, True), ("y" * 9_000, 4, True), ("z" * 10_000, 10, False)],
+)
+def test_only_data_that_aliases_make_long_is_not_written_down(
+    cfg: Path, checked: list[str], text: str, uses: int, is_cached: bool
+) -> None:
+    (cfg / "script.yaml").write_text(
+        f"x-0: &long {text}\njobs: {{a: {{bash: echo 3, params: {{p: [{'*long, ' * uses}]}}}}}}\n"
+    )
+    for _ in range(2):
+        assert command(cfg) == "echo 3"
+    file = cfg / "script.yaml"
+    reader = valid_files.CachingReader(cfg)
+    key = reader.key(file)
+    assert key is not None
+    assert (key in reader._known) == is_cached
+
+
 def test_errors_read_the_same_with_and_without_the_cache(cfg: Path, checked: list[str]) -> None:
     (cfg / "_defaults.yaml").write_text("ownr: me\n")
     for name, text in ERRORS.items():
