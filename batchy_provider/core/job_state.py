@@ -140,6 +140,11 @@ class JobState:
         return self._text("from_date")
 
     @property
+    def to_date(self) -> str | None:
+        """End of its window, exclusive, as the window was opened; see `loaded_to` for how far its data goes."""
+        return self._text("to_date")
+
+    @property
     def has_no_start(self) -> bool:
         """Whether nothing says where its window starts: it has never been in a batch. An invalid date does say."""
         return self._of_state("from_date") is None

@@ -159,9 +159,9 @@ class _Opening(BatchDraft):
         self.end = parse_date(record.to_date)
         self.more, self.loaded = record.more, record.loaded
         spans = {
-            name: (parse_date(job.fields["from_date"]), parse_date(job.fields["to_date"]))
+            name: (parse_date(start), parse_date(end))
             for name, job in own.jobs.items()
-            if name in self.jobs and name not in record.left_out and job.fields.get("from_date")
+            if name in self.jobs and name not in record.left_out and (start := job.from_date) and (end := job.to_date)
         }
         reason = f"window of batch {own.batch_id} again"
         if against := self._why_not_live(own, record, spans):

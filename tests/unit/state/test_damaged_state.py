@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,23 @@ def test_an_open_batch_that_nobody_can_close_stops_no_change(
     if change != "open":
         store.open(WORKFLOW, request())
     assert store.close(WORKFLOW, CloseRequest(result="success")).status == "success"
+
+
+@pytest.mark.parametrize("bound", ["from_date", "to_date"])
+@pytest.mark.parametrize("value", [None, 17, "", []])
+def test_a_run_whose_window_another_program_took_away_loads_from_where_its_data_ends(
+    redis_client: redis.Redis, bound: str, value: Any
+) -> None:
+    store = Store(redis_client)
+    end = succeed(store, "first", jobs={"extract": {}, "load": {}}).to_date
+    batch = store.open(WORKFLOW, request("second", jobs={"extract": {}, "load": {}}))
+    store.close(WORKFLOW, CloseRequest(result="failed"))
+    damaged = {**store.batch(WORKFLOW, batch.batch_id).jobs["load"], bound: value}
+    redis_client.hset(f"{WORKFLOW}-{batch.batch_id}", "load", json.dumps(damaged))
+    again = store.open(WORKFLOW, request("second", jobs={"extract": {}, "load": {}}))
+    assert again.kind == "live"
+    for job in again.jobs.values():
+        assert (job["from_date"], job["to_date"]) == (end, batch.to_date)
 
 
 @pytest.mark.parametrize("ask", ["progress", "set_progress"])
