@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from thoroughness import scaled
 
@@ -78,6 +78,24 @@ def test_what_becomes_of_a_job_does_not_depend_on_how_it_was_read(
             assert one.params == other.params
             for attribute in ("batch_id", "batch_name", "status", "outcome", "from_date", "loaded_to", "batch_end"):
                 assert getattr(one, attribute) == getattr(other, attribute)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from(["{}", '{"p": 1}'])),
+    st.permutations("abcd"),
+    st.integers(0, 4),
+)
+@example({"b": "{}", "a": "{}"}, list("abcd"), 0)
+@example({"c": "{}", "b": "{}", "a": "{}"}, list("bacd"), 1)
+def test_jobs_come_in_the_order_of_the_configuration_and_then_by_name(
+    stored: dict[str, str], names: list[str], known_names: int
+) -> None:
+    order = tuple(names[:known_names])
+    found = load_jobs("wf", stored, order)
+    known = [name for name in order if name in stored]
+    rest = [name for name in stored if name not in order]
+    assert list(found) == known + (sorted(rest) if order else rest)
+    assert {name: dump_job(job) for name, job in found.items()} == stored
 
 
 def test_jobs_with_the_same_state_share_it_and_their_answers_do_not() -> None:
