@@ -145,7 +145,7 @@ class WhyScan:
         waits = {name: _waits(each, facts.now) for name, each in due.items()}
         wanted = {wait for each in waits.values() for wait in each}
         verdicts = ask_many(self._store.backend, wanted, facts.now) if wanted else {}
-        empty = self._empty_windows(due, facts.now, with_history)
+        empty = self._empty_windows(due, facts, with_history)
         found = {
             name: replace(
                 each,
@@ -157,7 +157,7 @@ class WhyScan:
         return replace(facts, workflows={**facts.workflows, **found})
 
     def _empty_windows(
-        self, due: Mapping[str, WorkflowFacts], now: datetime, with_history: bool
+        self, due: Mapping[str, WorkflowFacts], facts: Facts, with_history: bool
     ) -> dict[str, EmptyWindow]:
         """Return the workflows whose windows have a shape that leaves nothing to load now."""
         configs = {name: config for name in due if (config := self._config(name)) is not None and config.window}
@@ -169,10 +169,14 @@ class WhyScan:
         extents = {name: _extent(states.get(name)) for name in sources}
         found = {}
         for name, config in configs.items():
-            if not with_history and not states.keys() >= {name, *(config.window.workflows if config.window else ())}:
-                continue  # which of them are not in Redis, and which have no ledger yet, is not known
+            unread = {name, *(config.window.workflows if config.window else ())} - states.keys()
+            if any(facts.workflows[each].state is not None for each in unread):
+                continue  # it has no ledger yet; one that is not in Redis has loaded nothing
             state = states.get(name, Snapshot(workflow=name))
-            if isinstance(state, Snapshot) and (empty := _nothing(state, config, due[name], extents, now)) is not None:
+            if (
+                isinstance(state, Snapshot)
+                and (empty := _nothing(state, config, due[name], extents, facts.now)) is not None
+            ):
                 found[name] = empty
         return found
 

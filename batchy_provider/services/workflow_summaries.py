@@ -101,7 +101,7 @@ def summary_of(
         to_date=batch.to_date if batch else None,
         started=batch.started if batch else None,
         run=batch.record.run if batch and batch.record else None,
-        batch_end=batch.batch_end if batch else None,
+        batch_end=batch.batch_end if batch is not None and batch.status != "open" else None,
         last_success=last_success,
         holder=str(state.holder) if state is not None and state.holder else None,
         timezone=state.timezone if state is not None else config.timezone if config is not None else "UTC",
