@@ -104,6 +104,10 @@ LOGIN_LEADS_BACK = not __version__.startswith(("3.1.", "3.2."))
 """After a login one comes to the page that one wanted: the simple auth manager of Airflow 3.1 and 3.2 forgets it."""
 
 
+LATE_WEIGHT_RULES = not __version__.startswith("3.1.")
+"""An unknown weight rule of a task is refused when its DAG is stored; by Airflow 3.1, when the task is made."""
+
+
 CLEARS_SETUPS = not __version__.startswith(("3.1.", "3.2."))
 """A task that is cleared takes its setup and teardown along."""
 

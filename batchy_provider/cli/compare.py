@@ -29,6 +29,7 @@ def add_commands(commands: Commands) -> None:
         compare,
         "show a batch beside the last good one: durations, output sizes, params, bundles, and what differs first",
         "batchy compare sales --batch 1764400000\nbatchy compare sales --batch 1764400000 --with 1764313600",
+        "Both batches may be in the archive alone; the last good one is looked for in Redis.",
     )
     parser.add_argument("workflow")
     parser.add_argument(

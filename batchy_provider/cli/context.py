@@ -52,17 +52,20 @@ def common_options() -> argparse.ArgumentParser:
     return options
 
 
-def add_command(commands: Commands, name: str, function: Any, help: str, example: str = "") -> argparse.ArgumentParser:
+def add_command(
+    commands: Commands, name: str, function: Any, help: str, example: str = "", more: str = ""
+) -> argparse.ArgumentParser:
     """Add a command to the parser.
 
     :param function: takes the context and the arguments, returns the exit code.
     :param help: what it does, one sentence without a full stop.
     :param example: calls, one on each line.
+    :param more: what its own help says after the first sentence, in whole sentences.
     """
     parser = commands.add_parser(
         name,
         help=help,
-        description=help[0].upper() + help[1:] + ".",
+        description=f"{help[0].upper()}{help[1:]}." + (f"\n{more}" if more else ""),
         epilog=f"example:\n{_indented(example)}" if example else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common_options()],

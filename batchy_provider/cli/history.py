@@ -43,8 +43,9 @@ def add_commands(commands: Commands) -> None:
         "batchy history --from 2026-11-29T01:00 --to 2026-11-29T04:00 --status failed\n"
         "batchy history --last 12h --status failed --not-acknowledged\n"
         "batchy history --search scheduled__2026-11-29T01:00",
+        "With a workflow, it lists batches that only the archive has, too. For all workflows, it knows only Redis.",
     )
-    history.add_argument("workflow", nargs="?", help="default: all workflows")
+    history.add_argument("workflow", nargs="?", help="default: all workflows, as far as Redis has their batches")
     history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
     history.add_argument(
         "--offset", type=int, default=0, metavar="N", help="leave out this many of the newest; only with a WORKFLOW"

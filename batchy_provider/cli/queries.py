@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Add this group's commands to the parser."""
-    add_command(commands, "list", list_workflows, "show all workflows with their latest batch", "batchy list")
+    add_command(
+        commands,
+        "list",
+        list_workflows,
+        "show all workflows with their latest batch",
+        "batchy list",
+        "It knows only what is in Redis; for what only the archive has, see: batchy restore --all --dry-run",
+    )
 
     status = add_command(
         commands,
@@ -33,6 +40,7 @@ def add_commands(commands: Commands) -> None:
         show_status,
         "show the current state of a workflow's jobs",
         "batchy status sales\nbatchy -o json status sales   # the original's body: job -> fields",
+        "It knows only what is in Redis; batches that only the archive has are in: batchy history WORKFLOW",
     )
     status.add_argument("workflow")
 

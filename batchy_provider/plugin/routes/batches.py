@@ -64,10 +64,15 @@ def list_batches(
     services: ServicesDep,
     disclosure: DisclosureDep,
     status: Annotated[
-        Literal["open", "success", "failed"] | None, Query(description="Only batches with this status.")
+        Literal["open", "success", "failed"] | None,
+        Query(description="Only batches with this status; then the list knows only Redis."),
     ] = None,
     kind: Annotated[
-        Kind | None, Query(description="`history`: backfills, one-off loads, and old windows that run again.")
+        Kind | None,
+        Query(
+            description="`history`: backfills, one-off loads, and old windows that run again. With it, the list knows "
+            "only Redis."
+        ),
     ] = None,
     limit: Limit = 20,
     offset: Offset = 0,
@@ -75,8 +80,8 @@ def list_batches(
     """Return the batches of a workflow, newest first, backfills included.
 
     Where a page goes beyond what Redis has, it goes on with the batches that only the archive has; these are
-    `archived`, and `total` counts them from then on. With `status` or `kind`, only Redis is asked; `/history` searches
-    the archive, too.
+    `archived`, and `total` counts them from then on. With `status` or `kind`, only Redis is asked, and `total` counts
+    what it has; `/history` with `workflow`, `status` and `kind` searches the archive, too.
     """
     if status is None and kind is None:
         found = services.workflow_history.page(workflow, limit=limit, offset=offset)
@@ -96,7 +101,7 @@ def list_batches(
 def get_coverage(
     workflow: WorkflowName, caller: WorkflowReader, services: ServicesDep, limit: Limit = 1000
 ) -> CoverageView:
-    """Return gaps before the watermark, and data that was loaded more than once, in the latest batches.
+    """Return gaps before the watermark, and data that was loaded more than once, in the latest batches in Redis.
 
     Live batches, backfills and one-off loads all count, job by job.
     """
@@ -162,7 +167,7 @@ def compare_batch(
     """Return durations, output sizes, params, bundles and outcomes of two batches, and the job that differs first.
 
     Of a live batch, the last good one is the last live success before it. `previous` and `next` are the batches before
-    and after it, in the order of opening.
+    and after it, in the order of opening. They and the last good one are found in Redis; name any other with `with`.
     """
     return disclosure.comparison(services.comparison.compare(workflow, batch_id, other_id))
 

@@ -96,7 +96,8 @@ def search_batches(
     """Return the batches of all workflows that you may read, newest first. All conditions must hold.
 
     A batch ran in a time if it was opened before its end, and had not ended before its start. Pages stay stable while
-    new batches open: no batch is on two pages, and none is left out.
+    new batches open: no batch is on two pages, and none is left out. Batches that only the archive has are listed only
+    with `workflow`; without it, only Redis is asked.
     """
     query = HistoryQuery(
         workflows=workflow or (),

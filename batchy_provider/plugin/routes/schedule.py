@@ -46,7 +46,10 @@ def list_due_times(
 def get_calendar(
     workflow: WorkflowName, caller: WorkflowReader, services: ServicesDep, disclosure: DisclosureDep
 ) -> CalendarView:
-    """Return each day from the last month to two months ahead: fires, holidays, days that are left out, and runs."""
+    """Return each day from the last month to two months ahead: fires, holidays, days that are left out, and runs.
+
+    The runs are the batches that Redis has.
+    """
     found = services.calendar_days.of(workflow)
     own = (workflow,)
     notes = [replace(note, text=disclosure.text(note.text, own=own)) for note in found.notes]

@@ -202,6 +202,17 @@ def test_airflow_has_the_same_commands_on_its_own_connection(redis_url: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["list", "status", "history", "compare"])
+def test_a_command_that_shows_batches_says_in_its_help_what_it_knows_of_the_archive(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    about = capsys.readouterr().out.partition("positional arguments")[0]
+    assert "Redis" in about
+    assert "archive" in about
+
+
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     from batchy_provider.cli.main import build_parser
     from batchy_provider.cli.provider import _commands
