@@ -20,6 +20,14 @@ def duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def whole_number(text: str) -> int:
+    """Read a whole number, such as the id of a batch."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}") from None
+
+
 def at_least_one(text: str) -> int:
     """Read a whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:

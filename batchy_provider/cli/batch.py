@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.cli.argument_types import whole_number
 from batchy_provider.cli.context import Commands, Context, UsageError, actor, add_command, add_reason
 from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text
 
@@ -45,7 +46,7 @@ def add_commands(commands: Commands) -> None:
     add_opening_options(opening)
     opening.add_argument(
         "--process",
-        type=int,
+        type=whole_number,
         metavar="PID",
         help="the process that holds the batch while it lives (default: the script or shell that calls this command)",
     )
@@ -58,7 +59,7 @@ def add_commands(commands: Commands) -> None:
         closing.add_argument("workflow")
         closing.add_argument(
             "--batch",
-            type=int,
+            type=whole_number,
             metavar="ID",
             help="which batch (default: the one that your script has opened)",
         )

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from batchy_provider.cli.argument_types import whole_number
 from batchy_provider.cli.context import EXIT_OK, Commands, Context, add_command
 from batchy_provider.cli.output import styled
 from batchy_provider.cli.result_store import add_results_option
@@ -33,10 +34,14 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("workflow")
     parser.add_argument(
-        "--batch", type=int, required=True, metavar="ID", help="which batch; `batchy history` lists them"
+        "--batch", type=whole_number, required=True, metavar="ID", help="which batch; `batchy history` lists them"
     )
     parser.add_argument(
-        "--with", dest="other", type=int, metavar="ID", help="the other batch (default: the last good one before it)"
+        "--with",
+        dest="other",
+        type=whole_number,
+        metavar="ID",
+        help="the other batch (default: the last good one before it)",
     )
     add_results_option(parser)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from batchy_provider.cli.command_parser import COMMAND_PARSER
 from batchy_provider.exceptions import BatchyError, ConfigError, RedisUnavailableError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common_options()],
     )
-    parser.set_defaults(function=function)
+    parser.set_defaults(function=function, **{COMMAND_PARSER: parser})
     return cast("argparse.ArgumentParser", parser)
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.cli.argument_types import duration, port
+from batchy_provider.cli.argument_types import duration, port, whole_number
 from batchy_provider.cli.context import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -79,7 +79,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--fresh", action="store_true", help="delete what earlier demos left in the folder")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=whole_number,
         default=0,
         metavar="N",
         help="CeleryExecutor with N workers: each part has its own disk, results and logs are on S3",

@@ -46,7 +46,8 @@ def show_gaps(context: Context, arguments: argparse.Namespace) -> int:
             ]
             for gap in found
         )
-        context.output.table(("workflow", "job", "from (UTC)", "to (UTC)", "length"), rows)
+        if found or not errors:
+            context.output.table(("workflow", "job", "from (UTC)", "to (UTC)", "length"), rows)
         if not found and not errors:
             context.output.hint("No gaps: each job has loaded all data from its first load to its watermark.")
     else:

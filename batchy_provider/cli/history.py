@@ -8,7 +8,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from batchy_provider.cli.argument_types import duration
+from batchy_provider.cli.argument_types import duration, whole_number
 from batchy_provider.cli.context import EXIT_OK, Commands, Context, UsageError, add_command
 from batchy_provider.cli.output import BATCH_COLUMNS, batch_row, date_text, duration_text, styled
 from batchy_provider.cli.result_store import add_results_option
@@ -46,9 +46,13 @@ def add_commands(commands: Commands) -> None:
         "With a workflow, it lists batches that only the archive has, too. For all workflows, it knows only Redis.",
     )
     history.add_argument("workflow", nargs="?", help="default: all workflows, as far as Redis has their batches")
-    history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
+    history.add_argument("--limit", type=whole_number, default=20, metavar="N", help="how many (default: 20)")
     history.add_argument(
-        "--offset", type=int, default=0, metavar="N", help="leave out this many of the newest; only with a WORKFLOW"
+        "--offset",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="leave out this many of the newest; only with a WORKFLOW",
     )
     history.add_argument("--changes", action="store_true", help="show who changed what by hand, and why")
     add_results_option(history)
@@ -87,6 +91,10 @@ def add_commands(commands: Commands) -> None:
 
 def show_history(context: Context, arguments: argparse.Namespace) -> int:
     """Show the batches of one workflow or of all."""
+    if arguments.limit < 1:
+        raise UsageError("--limit: expected a number from 1 on")
+    if arguments.offset < 0:
+        raise UsageError("--offset: expected a number from 0 on")
     searches = _searches(arguments)
     if arguments.workflow is None:
         if arguments.changes:
@@ -160,8 +168,6 @@ def _show_all(context: Context, arguments: argparse.Namespace) -> int:
 def _find(context: Context, arguments: argparse.Namespace) -> HistoryAnswer:
     from batchy_provider.services.batch_history import HistoryQuery
 
-    if arguments.limit < 1:
-        raise UsageError("--limit: expected a number from 1 on")
     if arguments.last is not None and arguments.from_date is not None:
         raise UsageError("give --last or --from, not both")
     query = HistoryQuery(

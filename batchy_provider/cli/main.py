@@ -14,6 +14,7 @@ from importlib import import_module
 
 from batchy_provider import __version__, collector
 from batchy_provider.cli import completion
+from batchy_provider.cli.command_parser import CommandParser
 from batchy_provider.cli.context import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -73,7 +74,7 @@ NO_COLOR switches colors off.
 
 def build_parser(program: str = "batchy", groups: Iterable[str] = GROUPS) -> argparse.ArgumentParser:
     """Build the parser of all commands, or of the commands of some groups."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program,
         description=DESCRIPTION,
         epilog=EPILOG,

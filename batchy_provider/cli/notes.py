@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from batchy_provider.cli.argument_types import allow_after_options
+from batchy_provider.cli.argument_types import allow_after_options, whole_number
 from batchy_provider.cli.context import EXIT_OK, Commands, Context, actor, add_command
 from batchy_provider.cli.output import date_text
 
@@ -36,7 +36,7 @@ def add_commands(commands: Commands) -> None:
     for parser in (note, ack):
         parser.add_argument("workflow")
         parser.add_argument(
-            "--batch", type=int, required=True, metavar="ID", help="which batch; `batchy history` lists them"
+            "--batch", type=whole_number, required=True, metavar="ID", help="which batch; `batchy history` lists them"
         )
         parser.add_argument("--by", metavar="NAME", default=None, help="name for the record (default: your user name)")
     note.add_argument("text", metavar="TEXT", help="the note, at most 1000 characters")

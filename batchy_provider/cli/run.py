@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchy_provider.cli.argument_types import duration, name_and_value, take_command
+from batchy_provider.cli.argument_types import duration, name_and_value, take_command, whole_number
 from batchy_provider.cli.context import EXIT_ERROR, EXIT_TIMEOUT, Commands, Context, UsageError, add_command
 from batchy_provider.cli.foreground import Terminal, open_standard_files, stopped_by_signals
 from batchy_provider.cli.run_execution import make_execution
@@ -88,7 +88,7 @@ def add_commands(commands: Commands) -> None:
     )
     run.add_argument(
         "--max-output",
-        type=int,
+        type=whole_number,
         metavar="BYTES",
         help="limit for stdout and for stderr; a script that writes more is stopped",
     )
@@ -99,7 +99,7 @@ def add_commands(commands: Commands) -> None:
     variables = run.add_argument_group("what the script gets in its environment")
     variables.add_argument("--workflow", metavar="NAME")
     variables.add_argument("--job", metavar="NAME", help="default: the bundle's name")
-    variables.add_argument("--batch", type=int, metavar="ID")
+    variables.add_argument("--batch", type=whole_number, metavar="ID")
     variables.add_argument(
         "--from", dest="from_date", metavar="DATE", help="start of the window, inclusive (UTC, ISO 8601)"
     )

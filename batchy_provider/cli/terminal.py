@@ -23,7 +23,8 @@ class Terminal:
 
     def __init__(self) -> None:
         self._out = sys.stdout
-        self._is_terminal = self._out.isatty()
+        # The calling program may have closed it (`>&-`).
+        self._is_terminal = self._out is not None and self._out.isatty()
 
     @property
     def width(self) -> int | None:
@@ -51,7 +52,7 @@ class Terminal:
     def rule(self) -> str:
         """The character of a horizontal line."""
         try:
-            _RULE.encode(self._out.encoding or "utf-8")
+            _RULE.encode(getattr(self._out, "encoding", None) or "utf-8")
         except (LookupError, UnicodeEncodeError):
             return "-"
         return _RULE

@@ -38,6 +38,7 @@ def add_commands(commands: Commands) -> None:
 
 def validate(context: Context, arguments: argparse.Namespace) -> int:
     """Check workflow files."""
+    from batchy_provider.config.file_scan import find_files
     from batchy_provider.config.inspection import inspect_folder
 
     diagnostics: list[Diagnostic] = []
@@ -47,6 +48,11 @@ def validate(context: Context, arguments: argparse.Namespace) -> int:
         diagnostics += [
             diagnostic for diagnostic in found if any(_lies_in(Path(diagnostic.file), path) for path in paths)
         ]
+        files = tuple(find_files(top))
+        for path in paths:
+            # Otherwise a check of the wrong folder looks like a good one.
+            if path.is_dir() and not any(_lies_in(file, path) for file in files):
+                context.output.note(f"batchy: there is no workflow file in {path}, so nothing was checked there")
     if arguments.format == "github":
         for diagnostic in diagnostics:
             print(printable(annotation(diagnostic)))

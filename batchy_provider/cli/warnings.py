@@ -49,7 +49,8 @@ def show_warnings(context: Context, arguments: argparse.Namespace) -> int:
         ]
         for each in found
     ]
-    context.output.table(("workflow", "deadline (UTC)", "missed", "ends (P50)", "warned since", "why"), rows)
+    if found or not errors:
+        context.output.table(("workflow", "deadline (UTC)", "missed", "ends (P50)", "warned since", "why"), rows)
     if not found and not errors:
         context.output.hint(
             "No warning stands. Only workflows whose file has `deadline: {warn: …}` are evaluated, by the DAG "

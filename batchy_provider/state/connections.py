@@ -151,8 +151,8 @@ def parse_hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
         host, port = part.strip(), str(default_port)
         if ":" in host.rpartition("]")[2]:
             host, _, port = host.rpartition(":")
-        if not port.isdecimal():
-            raise ConfigError(f"{part.strip()!r} is not host:port")
+        if not (port.isdecimal() and 1 <= int(port[:6]) <= 65_535):
+            raise ConfigError(f"{part.strip()!r} is not host:port; a port is a number from 1 to 65535")
         found.append((host.strip("[]") or "localhost", int(port)))
     return tuple(found)
 

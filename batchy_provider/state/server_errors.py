@@ -49,6 +49,11 @@ SERVER_ERRORS = {
         "it cannot save its data to disk, so it takes no changes; see the server's log, and whether its disk is full",
         passes=False,
     ),
+    "AUTH": ErrorMeaning(
+        "check the user and the password in the Airflow connection or in the URL "
+        "(redis://USER:PASSWORD@host, redis://:PASSWORD@host without a user; '@' in them is %40)",
+        passes=False,
+    ),
     "NOPERM": ErrorMeaning(
         "the Redis user lacks a required permission; docs/redis.md has the rule, `batchy doctor` names what is missing",
         passes=False,
@@ -66,6 +71,7 @@ _CODES = {
     redis_errors.AskError: "ASK",
     redis_errors.OutOfMemoryError: "OOM",
     redis_errors.NoPermissionError: "NOPERM",
+    redis_errors.AuthenticationError: "AUTH",  # NOAUTH and WRONGPASS
 }
 """redis-py removes the first word from replies for which it has an exception class."""
 

@@ -69,7 +69,7 @@ def transact(
         try:
             done, result = _attempt(client, keys, work, confirmation, clock)
         except _HOPELESS as error:
-            raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {error}") from error
+            raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {explained(error)}") from error
         except redis_errors.RedisError as error:
             if isinstance(client, redis.Redis) and isinstance(error, _OF_CLUSTERS):
                 raise RedisUnavailableError(
@@ -105,6 +105,8 @@ def own_errors(client: Client) -> Iterator[None]:
     """
     try:
         yield
+    except _HOPELESS as error:
+        raise RedisUnavailableError(f"Redis at {_address(client)} refused the login: {explained(error)}") from error
     except redis_errors.RedisError as error:
         raise RedisUnavailableError(f"Redis at {_address(client)} cannot be used: {explained(error)}") from error
 

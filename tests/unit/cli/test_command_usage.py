@@ -63,6 +63,57 @@ class TestUsage:
             main(arguments)
         assert stopped.value.code == 2
 
+    @pytest.mark.parametrize(
+        ("arguments", "said", "help_of"),
+        [
+            (["statsu", "sales"], "there is no command 'statsu'; did you mean 'status'?", "batchy"),
+            (["help"], "there is no command 'help'\n", "batchy"),
+            (["status", "sales", "--redis-ulr", "x"], "no option '--redis-ulr'; did you mean '--redis-url'?", "status"),
+            (["history", "sales", "--batch=1"], "there is no option '--batch'\n", "history"),
+            (["list", "more"], "there is one argument too many: 'more'", "list"),
+            (["run", "nightly", "--frm", "1"], "there is no option '--frm'; did you mean '--from'?", "run"),
+            (["history", "--limit", "ten"], "--limit: expected a whole number, not 'ten'", "history"),
+            (["fail", "sales", "--batch", "last"], "--batch: expected a whole number, not 'last'", "fail"),
+            ([], "the following arguments are required: COMMAND", "batchy"),
+        ],
+    )
+    def test_a_mistake_is_answered_with_what_was_meant_and_the_help_to_read(
+        self, arguments: list[str], said: str, help_of: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        program = "batchy" if help_of == "batchy" else f"batchy {help_of}"
+        with pytest.raises(SystemExit):
+            main(arguments)
+        err = capsys.readouterr().err
+        assert said in err
+        assert f"\n{program}: error: " in err
+        assert err.endswith(f"\nFor help: {program} --help\n")
+
+    @pytest.mark.parametrize("option", ["--limit", "--offset"])
+    def test_a_negative_count_is_refused(self, cli: Cli, sales: str, option: str) -> None:
+        assert cli("history", sales, option, "-1", code=2) == ""
+        assert f"{option}: expected a number from" in cli.said
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+    def test_closed_standard_files(self, redis_url: str, cli: Cli, sales: str, closed: str) -> None:
+        command = f"{sys.executable} -m batchy_provider.cli.main --redis-url {redis_url} list {closed}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("sales" in done.stdout) is (">&-" not in closed.replace("2>&-", ""))
+
+    @pytest.mark.parametrize("login", ["", ":falsch@", "ann:falsch@"])
+    def test_a_refused_login(
+        self, redis_url: str, redis_client: Any, login: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        redis_client.config_set("requirepass", "right")
+        try:
+            for command in (["list"], ["status", "sales"], ["hold", "sales", "--why", "x"]):
+                assert main(["--redis-url", redis_url.replace("://", f"://{login}"), *command]) == 1
+                said = capsys.readouterr().err
+                assert "refused the login: check the user and the password" in said
+                assert "falsch" not in said
+        finally:
+            redis_client.config_set("requirepass", "")
+
     def test_a_connection_of_airflow(
         self, sales: str, cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

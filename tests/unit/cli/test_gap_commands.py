@@ -73,6 +73,11 @@ class TestGaps:
         assert "extract" in cli("gaps", "nobody", gap, code=1)
         assert "nobody" in cli.said
 
+    def test_an_unknown_workflow_alone_has_no_empty_table(self, cli: Cli) -> None:
+        for command in ("gaps", "warnings"):
+            assert cli(command, "missing", code=1) == ""
+            assert "workflow 'missing' is " in cli.said
+
     def test_a_workflow_that_cannot_be_read_is_named_and_hides_no_other(self, cli: Cli, gap: str) -> None:
         cli.store.backend.client.hset("damaged", "load", '{"status": "success", "batch_id": 1}')
         cli.store.backend.client.hset("damaged:loaded", "load", "[[1]]")

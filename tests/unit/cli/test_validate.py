@@ -47,6 +47,18 @@ def test_nothing_wrong(run: Any, tmp_path: Path):
     assert run("--format", "github") == ""
 
 
+def test_a_folder_without_workflow_files_does_not_look_like_a_good_one(run: Any, tmp_path: Path):
+    (tmp_path / "cfg" / "good.yaml").write_text(GOOD)
+    bundle = tmp_path / "cfg" / "bundles" / "load"
+    bundle.mkdir(parents=True)
+    (bundle / "settings.yaml").write_text("a: 1\n")
+    (tmp_path / "empty").mkdir()
+    said = "batchy: there is no workflow file in {}, so nothing was checked there\n"
+    assert run("cfg/bundles") == "no errors\n" + said.format("cfg/bundles")
+    assert run("cfg", "empty", "cfg/bundles") == "no errors\n" + said.format("cfg/bundles") + said.format("empty")
+    assert json.loads(run("cfg", "-o", "json")) == []
+
+
 def test_for_people(run: Any, bad: Path):
     bad.write_text("jobs:\n  a: {bash: x, retries: x}\n")
     assert run(code=1) == (

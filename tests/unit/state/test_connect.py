@@ -83,6 +83,8 @@ def test_a_url_names_any_deployment(url: str, expected: Address) -> None:
         ("http://cache", "cannot begin with 'http'"),
         ("redis+ring://cache", "cannot begin with 'redis.ring'"),
         ("redis://cache:port", "'cache:port' is not host:port"),
+        ("redis://cache:99999", "'cache:99999' is not host:port; a port is a number from 1 to 65535"),
+        ("redis://cache:0", "a port is a number from 1 to 65535"),
         ("redis://cache/first", "'first' is not the number of a Redis database"),
         ("redis+cluster://cache/1", "Redis Cluster has database 0 only"),
         ("redis+sentinel://a", "needs the master's name"),
