@@ -27,6 +27,21 @@ _ALIAS, _SCALAR = yaml.events.AliasEvent, yaml.events.ScalarEvent
 _MAP, _MAP_END = yaml.events.MappingStartEvent, yaml.events.MappingEndEvent
 _SEQ, _SEQ_END = yaml.events.SequenceStartEvent, yaml.events.SequenceEndEvent
 
+_ADVICE = {
+    "mapping values are not allowed": "put a text that holds ': ' in quotes, or check the indentation",
+    "scanning an alias": "put a text that begins with '*' in quotes",
+    "scanning an anchor": "put a text that begins with '&' in quotes",
+    "character that cannot start any token": "put a text that begins with this character in quotes",
+    "did not find expected key": "check the indentation of this line; put a text with quotes inside in other quotes",
+    "quoted scalar, found unexpected end": "the quote that opens here is never closed",
+    "unknown escape character": "in double quotes write \\\\ for a backslash, or use single quotes",
+}
+"""Part of a message of the YAML library → what a person can do."""
+# What an editor or a web page writes instead of a space. For YAML it is a letter, and nobody sees the difference.
+_WIDE_SPACES = frozenset(
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u3000\ufeff"
+)
+
 Position = tuple[int, int]
 Marks = dict[KeyPath, tuple[Position, Position]]  # path → place of its key, place of its value
 
@@ -136,6 +151,8 @@ class Builder:
             if key == "<<" and event.implicit[0]:
                 merged += self.merge(event, depth)
                 continue
+            if key and key[0] in _WIDE_SPACES and event.implicit[0]:
+                self.fail(event, f"a space of another kind stands here (U+{ord(key[0]):04X}); indent with plain spaces")
             if key in mapping:
                 self.fail(event, f"the key {key!r} is given twice in one mapping; remove one", Code.DUPLICATE_KEY)
             value_event = self.next()
@@ -215,8 +232,10 @@ class Builder:
         line = lines[mark.line] if mark.line < len(lines) else ""
         if "\t" in line[: len(line) - len(line.lstrip())] or line[mark.column : mark.column + 1] == "\t":
             message += "; this line has a tab, and YAML is indented with spaces"
-        elif "mapping values are not allowed" in message:
-            message += "; put a text that holds ': ' in quotes, or check the indentation"
+        else:
+            message += next((f"; {advice}" for part, advice in _ADVICE.items() if part in message), "")
+        if "quoted scalar, found unexpected end" in message:
+            mark = error.context_mark or mark  # the end of the file is far from the mistake
         return DocumentError(
             Violation((), Code.YAML_SYNTAX, f"not valid YAML: {message}"), mark.line + 1, mark.column + 1
         )
