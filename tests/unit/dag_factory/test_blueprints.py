@@ -16,14 +16,17 @@ from typing import Any
 
 import pytest
 
+from batchy_provider.bundles.script import script_problem
 from batchy_provider.compat import serialize_dag
-from batchy_provider.config import valid_files
+from batchy_provider.config import code_digest, valid_files
 from batchy_provider.config.diagnostics import Diagnostic
 from batchy_provider.config.model import WorkflowModel
 from batchy_provider.config.reader import Reader, read_folder
+from batchy_provider.core.storable_text import text_problem
 from batchy_provider.dag_factory import build, build_dags, build_record
 from batchy_provider.dag_factory.blueprint import Blueprint, blueprint_of, decode, encode
 from batchy_provider.dag_factory.loader import find_errors
+from batchy_provider.timetables.calendar import CalendarTimetable
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = "schedule: '@daily'\njobs: {a: {bash: echo 1}}\n"
@@ -242,6 +245,18 @@ def test_another_state_of_this_package_checks_all_again(
     monkeypatch.setattr(valid_files, "CODE", "of another version")
     build_dags(cfg)
     assert len(checked) == build_record.MIN_CACHED
+
+
+def test_the_code_that_decides_what_a_dag_is_belongs_to_the_state_of_this_package(cfg: Path) -> None:
+    made: list[Any] = [dag.timetable for dag in build_dags(cfg)[0].values()]
+    made += [task for dag in build_dags(cfg)[0].values() for task in dag.tasks]
+    made += [link for task in made for link in getattr(task, "operator_extra_links", ())]
+    used = {type(each).__module__ for each in made} | {each.__module__ for each in (build.build_dag, WorkflowModel)}
+    used |= {each.__module__ for each in (serialize_dag, text_problem, script_problem, CalendarTimetable)}
+    expected = {each.removeprefix("batchy_provider.") for each in used if each.startswith("batchy_provider.")}
+    assert {each.partition(".")[0] for each in expected} >= {"operators", "sensors", "dag_factory", "config", "core"}
+    known = {line.partition(".py ")[0].strip("/").replace("/", ".") for line in code_digest._files()}
+    assert expected <= known
 
 
 def test_a_bundle_is_looked_for_at_each_parse(cfg: Path, checked: list[str]) -> None:
