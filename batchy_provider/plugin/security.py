@@ -8,8 +8,9 @@ without such a parameter would be open to everyone; a test makes sure that there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -37,26 +38,29 @@ class Caller:
 
     user: Any
     actor: Actor
-    _teams: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def may(self, method: AccessMethod, workflow: str, entity: DagAccessEntity | None = None) -> bool:
+    def may(
+        self,
+        method: AccessMethod,
+        workflow: str,
+        entity: DagAccessEntity | None = None,
+        *,
+        teams: Mapping[str, str | None] | None = None,
+    ) -> bool:
         """Tell whether Airflow allows a caller to do something with the DAG of a workflow.
 
         :param method: ``GET`` to read, ``PUT`` to edit, ``POST`` to create, ``DELETE`` to delete.
         :param entity: a part of the DAG with a permission of its own, such as its code or its task logs.
+        :param teams: workflow → its team, of those whose teams are known. The others are asked for.
         """
-        return bool(
-            get_auth_manager().is_authorized_dag(
-                method=method, access_entity=entity, details=self._details(workflow), user=self.user
-            )
-        )
-
-    def _details(self, workflow: str) -> DagDetails:
-        team = self._teams[workflow] if workflow in self._teams else _team_of(workflow)
+        team = teams[workflow] if teams is not None and workflow in teams else _team_of(workflow)
         try:
-            return DagDetails(id=workflow, team_name=team)
+            details = DagDetails(id=workflow, team_name=team)
         except TypeError:  # this version of Airflow has no teams
-            return DagDetails(id=workflow)
+            details = DagDetails(id=workflow)
+        return bool(
+            get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=self.user)
+        )
 
     def must(self, method: AccessMethod, workflow: str, entity: DagAccessEntity | None = None) -> None:
         """Require a permission; the parameters are those of `may`.
@@ -72,9 +76,13 @@ class Caller:
         """Tell whether the caller may load data of a workflow again: edit its DAG, and create runs of it."""
         return self.may("PUT", workflow) and self.may("POST", workflow, DagAccessEntity.RUN)
 
-    def sees_output(self, workflow: str) -> bool:
-        """Tell whether the caller may read what the scripts of a workflow write."""
-        return self.may("GET", workflow, DagAccessEntity.TASK_LOGS)
+    def sees_output(self, workflows: Collection[str]) -> Callable[[str], bool]:
+        """Return what tells of which of some workflows the caller may read what their scripts write.
+
+        Its first call asks for the teams of all of them at once. Use it within one request.
+        """
+        teams = cache(lambda: _teams_of(workflows))
+        return lambda name: self.may("GET", name, DagAccessEntity.TASK_LOGS, teams=teams())
 
     def readable(self, workflows: Collection[str]) -> set[str]:
         """Return the workflows that the caller may read."""
@@ -83,15 +91,12 @@ class Caller:
     def permitted(self, method: AccessMethod, workflows: Collection[str]) -> list[str]:
         """Return those of some workflows with which Airflow allows the caller to do something.
 
-        Asks for the teams of all of them at once. They are forgotten afterwards: a stream has one caller for hours.
+        Asks for the teams of all of them at once.
 
         :param method: as in `may`.
         """
-        self._teams.update(_teams_of(workflows))
-        try:
-            return [name for name in workflows if self.may(method, name)]
-        finally:
-            self._teams.clear()
+        teams = _teams_of(workflows)
+        return [name for name in workflows if self.may(method, name, teams=teams)]
 
     def may_configure(self) -> bool:
         """Tell whether the caller may change Airflow's configuration, and so may see paths and addresses.

@@ -165,7 +165,7 @@ def _facts(
 
 def _completed(rows: list[OverviewRow], caller: Caller, services: Services) -> list[OverviewRow]:
     failed = [row.workflow for row in rows if row.status == "failed"]
-    failures = services.why.failures(failed, sees_output=caller.sees_output)
+    failures = services.why.failures(failed, sees_output=caller.sees_output(failed))
     return completed(rows, failures, services.workflows.next_starts([row.workflow for row in rows]))
 
 

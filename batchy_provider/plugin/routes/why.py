@@ -30,7 +30,7 @@ def list_why(
     """Return the answers for many workflows at once, by name. Names of workflows that are not known are left out."""
     known = services.workflows.all_names()
     wanted = known if workflow is None else known & {*workflow}
-    found = services.why.all(caller.readable(wanted), sees_output=caller.sees_output)
+    found = services.why.all(caller.readable(wanted), sees_output=caller.sees_output(known))
     return [disclosure.why(each) for each in found.values()]
 
 
@@ -43,7 +43,7 @@ def get_why(
     `code` is that of the workflow itself; `text` says the root cause first. A workflow of the chain that you may not
     read has the code `not_disclosed`. The last line of a script's stderr needs the permission to read task logs.
     """
-    return disclosure.why(services.why.of(workflow, sees_output=caller.sees_output))
+    return disclosure.why(services.why.of(workflow, sees_output=caller.sees_output(services.workflows.known_names())))
 
 
 @router.get("/workflows/{workflow}/impact", operation_id="get_impact", summary="Who is affected by a delay or failure")

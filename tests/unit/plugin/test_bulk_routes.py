@@ -93,7 +93,7 @@ def test_the_right_is_checked_for_each_workflow(api: Api, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         Caller,
         "may",
-        lambda self, method, name, entity=None: (
+        lambda self, method, name, entity=None, **_: (
             may(self, method, name, entity) and (method != "PUT" or name == "bulk_one")
         ),
     )
@@ -107,7 +107,7 @@ def test_the_right_is_checked_for_each_workflow(api: Api, monkeypatch: pytest.Mo
 def test_airflow_has_the_last_word(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchy_provider.plugin.security import Caller
 
-    monkeypatch.setattr(Caller, "may", lambda self, method, name, entity=None: True)
+    monkeypatch.setattr(Caller, "may", lambda self, method, name, entity=None, **_: True)
     answer = post(api.client("viewer"), "pause", "bulk_one")
     assert outcomes(answer) == {"bulk_one": ("refused", "forbidden")}
     assert "Airflow refuses it (403)" in answer.json()["results"][0]["text"]

@@ -47,7 +47,7 @@ def test_gaps_of_one_workflow_and_of_all(api: Api) -> None:
 def test_workflows_that_the_caller_may_not_read_are_left_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchy_provider.plugin.security import Caller
 
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow != "sales")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow != "sales")
     client = api.client()
     assert client.get("/api/v1/gaps").json() == []
     assert client.get("/api/v1/overview-gaps").json() == {"items": []}
@@ -122,7 +122,7 @@ def test_who_may_edit_the_dag_but_not_create_runs_may_not_fill(
 ) -> None:
     from batchy_provider.plugin.security import Caller
 
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: entity is None)
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: entity is None)
     answer = api.client().post("/api/v1/workflows/sales/fill", json={})
     assert (answer.status_code, airflow.runs) == (403, {})
     assert api.client().post("/api/v1/workflows/sales/fill", json={"dry_run": True}).status_code == 200

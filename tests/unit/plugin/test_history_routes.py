@@ -102,7 +102,7 @@ def test_only_readable_workflows_are_searched(client: httpx.Client, monkeypatch:
     batch(client, "crm", "fail")
     may = Caller.may
 
-    def may_not_crm(self: Caller, method: Any, workflow: str, entity: Any = None) -> bool:
+    def may_not_crm(self: Caller, method: Any, workflow: str, entity: Any = None, **_: Any) -> bool:
         return workflow != "crm" and may(self, method, workflow, entity)
 
     monkeypatch.setattr(Caller, "may", may_not_crm)

@@ -28,7 +28,7 @@ def test_it_has_only_workflows_that_the_caller_may_read(api: Api, monkeypatch: p
     from batchy_provider.plugin.security import Caller
 
     api.client().post("/api/v1/workflows/sales/batches")
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, *more: workflow != "sales")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, *more, **_: workflow != "sales")
     answer = api.client("viewer").get(PATH)
     assert (answer.status_code, "sales" in answer.text) == (200, False)
 

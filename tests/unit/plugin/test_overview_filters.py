@@ -114,7 +114,7 @@ def test_what_a_script_wrote_needs_the_right_to_read_logs(api: Api, monkeypatch:
     fail(api, "shops")
     job = FailedJob(job="load", exit_code=3, reason="secret", last_line="secret", attempt="1")
     monkeypatch.setattr(FailedOutput, "of", lambda self, state, if_fast=False: job)
-    monkeypatch.setattr(Caller, "sees_output", lambda self, workflow: False)
+    monkeypatch.setattr(Caller, "sees_output", lambda self, workflows: lambda name: False)
     failure = overview(api, "search=shops")["items"][0]["failure"]
     assert (failure["exit_code"], failure["reason"], failure["last_line"]) == (3, None, None)
 
@@ -140,7 +140,7 @@ def test_labels_of_workflows_that_may_not_be_read_are_not_counted(api: Api, monk
 
     may = Caller.may
     monkeypatch.setattr(
-        Caller, "may", lambda self, method, name, entity=None: name != "sales" and may(self, method, name, entity)
+        Caller, "may", lambda self, method, name, entity=None, **_: name != "sales" and may(self, method, name, entity)
     )
     found = overview(api)
     assert found["tags"] == {"nightly": 1}

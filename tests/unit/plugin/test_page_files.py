@@ -107,7 +107,9 @@ def test_the_text_of_a_file_needs_the_permission_to_read_code(api: Api, monkeypa
     monkeypatch.setattr(
         Caller,
         "may",
-        lambda self, method, name, entity=None: entity is not DagAccessEntity.CODE and may(self, method, name, entity),
+        lambda self, method, name, entity=None, **_: (
+            entity is not DagAccessEntity.CODE and may(self, method, name, entity)
+        ),
     )
     assert api.client("viewer").get("/api/v1/workflows/sales").json()["source"] is None
 

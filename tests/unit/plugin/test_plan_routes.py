@@ -43,7 +43,7 @@ def test_runs_of_one_workflow_and_of_all(api: Api) -> None:
 def test_workflows_that_the_caller_may_not_read_are_left_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchy_provider.plugin.security import Caller
 
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow != "crm")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow != "crm")
     client = api.client()
     assert client.get("/api/v1/workflows/crm/plan").status_code == 403
     for found in (client.get("/api/v1/plan").json(), client.get("/api/v1/workflows/sales/plan").json()):

@@ -76,7 +76,7 @@ def test_names_that_the_caller_may_not_read_are_hidden(api: Api, monkeypatch: py
 
     (api.cfg / "salaries.yaml").write_text('jobs: {load: {bash: "true"}}\n')
     (api.cfg / "report.yaml").write_text('schedule: {after: [salaries]}\njobs: {load: {bash: "true"}}\n')
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow == "report")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow == "report")
     client = api.client()
     found = client.get("/api/v1/workflows/report/calendar")
     assert found.status_code == 200

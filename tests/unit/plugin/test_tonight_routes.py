@@ -66,11 +66,11 @@ def test_who_asks_again_gets_the_answer_only_if_it_has_changed(api: Api) -> None
 def test_workflows_that_the_caller_may_not_read_are_left_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchy_provider.plugin.security import Caller
 
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow != "sales")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow != "sales")
     found = api.client().get("/api/v1/tonight").text
     assert "crm" in found
     assert "sales" not in found
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow != "crm")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow != "crm")
     found = api.client().get("/api/v1/tonight", params={"workflow": ["crm", "sales"]}).text
     assert "sales" in found
     assert "crm" not in found

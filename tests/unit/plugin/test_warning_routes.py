@@ -50,12 +50,12 @@ def test_names_that_the_caller_may_not_read(api: Api, warned: str, monkeypatch: 
     from batchy_provider.plugin.security import Caller
 
     client = api.client()
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow != "crm")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow != "crm")
     (found,) = client.get("/api/v1/warnings").json()
     assert [link["workflow"] for link in found["chain"]] == ["sales", "***"]
     assert "crm" not in str(found)
     assert "crm" not in str(client.get("/api/v1/overview").json())
-    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None: workflow != "sales")
+    monkeypatch.setattr(Caller, "may", lambda self, method, workflow, entity=None, **_: workflow != "sales")
     assert client.get("/api/v1/warnings").json() == []
     assert client.get("/api/v1/workflows/sales/warnings").status_code == 403
 

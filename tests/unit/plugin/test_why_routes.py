@@ -49,7 +49,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *names: str, entity: object = None) ->
     """Take the right to read some workflows away, or one part of them."""
     from batchy_provider.plugin.security import Caller
 
-    def may(self: Caller, method: str, workflow: str, of: object = None) -> bool:
+    def may(self: Caller, method: str, workflow: str, of: object = None, **_: object) -> bool:
         return workflow not in names or (entity is not None and of != entity)
 
     monkeypatch.setattr(Caller, "may", may)
