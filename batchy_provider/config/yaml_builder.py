@@ -152,7 +152,12 @@ class Builder:
                 merged += self.merge(event, depth)
                 continue
             if key and key[0] in _WIDE_SPACES and event.implicit[0]:
-                self.fail(event, f"a space of another kind stands here (U+{ord(key[0]):04X}); indent with plain spaces")
+                space = f"U+{ord(key[0]):04X}"
+                self.fail(
+                    event,
+                    f"a space of another kind stands here ({space}); indent with plain spaces, or write the name in "
+                    "quotes if it begins with this one",
+                )
             if key in mapping:
                 self.fail(event, f"the key {key!r} is given twice in one mapping; remove one", Code.DUPLICATE_KEY)
             value_event = self.next()

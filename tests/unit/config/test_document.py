@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unicodedata import category
 
 import pytest
 import yaml
@@ -18,9 +19,11 @@ from batchy_provider.config.document import DocumentError, parse
 _texts = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Co"], exclude_characters="\u2028\u2029\ufeff")
 )
+# PyYAML writes a name without quotes also if it begins with a space of another kind, which is refused.
+_names = _texts.filter(lambda text: text != "" and category(text[0]) not in ("Zs", "Cf"))
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts.filter(bool), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_names, inner, max_size=4),
     max_leaves=15,
 )
 
@@ -39,7 +42,7 @@ def test_reads_json(value: Any):
 
 
 @pytest.mark.slow
-@given(st.dictionaries(_texts.filter(bool), _values, min_size=1, max_size=5), st.booleans())
+@given(st.dictionaries(_names, _values, min_size=1, max_size=5), st.booleans())
 @settings(max_examples=scaled(100))
 def test_every_value_is_at_its_place(value: dict[str, Any], flow: bool):
     text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True, sort_keys=False, width=60)
@@ -57,6 +60,12 @@ def test_every_value_is_at_its_place(value: dict[str, Any], flow: bool):
                 walk(inner, (*path, index))
 
     walk(yaml.compose(text, yaml.CSafeLoader), ())
+
+
+def test_a_name_that_begins_with_a_space_of_another_kind_is_written_in_quotes():
+    with pytest.raises(DocumentError, match=r"another kind stands here \(U\+00A0\).* in quotes"):
+        parse("jobs:\n \u00a0load:\n")
+    assert parse('"\u00a0load": 1').data == {"\u00a0load": 1}
 
 
 def test_a_key_that_is_not_there_is_at_its_parent():
