@@ -133,7 +133,8 @@ def test_an_orphan_is_found_by_its_session(tmp_path: Path) -> None:
     service.start()
     numbers = pids(tmp_path)
     os.kill(service.pid, signal.SIGKILL)
-    service.alive()  # reaps it
+    while service.alive():  # reaps it; until then, its id is that of a process with another start
+        time.sleep(0.01)
     guard.stop_families([guard.Process(service.pid, "whenever")], interrupt=0.1, terminate=0.1)
     still = alive(numbers[:1])
     for pid in alive(numbers):
