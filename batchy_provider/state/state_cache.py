@@ -34,6 +34,7 @@ RECHECK_SECONDS = 300.0
 _RECHECKED_AT_ONCE = 50
 _WATCHED_AT_ONCE = 100
 _MANY = 100
+"""From so many workflows on, a reading keeps the collector from the older objects."""
 _PAUSE_SECONDS = 5.0
 """How long to read everything after the connections were lost, before they are made again."""
 _REFUSED_SECONDS = 60.0

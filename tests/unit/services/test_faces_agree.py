@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from long_lived import MORE, NAMES, Site, faces
+from all_faces import faces
+from long_lived import MORE, NAMES, Site
 from why_nights import run, write
 
 from batchy_provider.services.composition import Services
